@@ -1,0 +1,112 @@
+/**
+ * Where data files are found and how results are written.
+ *
+ * Netlists, processes, calibrations, designs, models and texts are looked up in the working folder first, then
+ * in the package, so that a user adds their own without touching the installation. Output goes to the working
+ * folder only, and a file appears whole or not at all.
+ */
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { nearestName, OnefetError } from './error.ts';
+
+/** The folder that holds package.json, netlists/, spice/ and the rest, in a checkout as in an installed package. */
+export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** `.ts` in a checkout, `.js` in the compiled package: how a worker's own file name must end. */
+export const sourceExtension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+/** First existing of ./relative and <package>/relative, or undefined. */
+export function findDataFile(relative: string): string | undefined {
+  for (const root of [process.cwd(), packageRoot]) {
+    const path = resolve(root, relative);
+    if (existsSync(path)) return path;
+  }
+  return undefined;
+}
+
+/** As findDataFile, but a missing file is an input error that lists what there is. */
+export function requireDataFile(relative: string, what: string): string {
+  const path = findDataFile(relative);
+  if (path !== undefined) return path;
+  const known = listDataFolder(dirname(relative));
+  const nearest = nearestName(basename(relative), known);
+  throw new OnefetError('input', 'FILE_MISSING', `${what} not found: ${relative}`, {
+    hint: nearest
+      ? `did you mean ${join(dirname(relative), nearest)}?`
+      : `looked in ${process.cwd()} and ${packageRoot}${known.length ? `; there is ${known.join(', ')}` : ''}`,
+  });
+}
+
+/** Names in a data folder, working folder and package together, sorted. */
+export function listDataFolder(relative: string): string[] {
+  const names = new Set<string>();
+  for (const root of [process.cwd(), packageRoot]) {
+    const folder = resolve(root, relative);
+    if (!existsSync(folder)) continue;
+    try {
+      for (const name of readdirSync(folder)) names.add(name);
+    } catch {
+      // Not a folder: it has no names to offer.
+    }
+  }
+  return [...names].sort();
+}
+
+/** Reads a whole text file; a missing or unreadable one is an input error. */
+export function readTextFile(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new OnefetError('input', 'FILE_UNREADABLE', `cannot read ${what} ${path}: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** Writes through a temporary name in the same folder and renames: whole or not at all. */
+export function writeFileAtomic(path: string, data: string | Uint8Array): void {
+  const temporary = `${path}.${process.pid}.part`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const handle = openSync(temporary, 'w');
+    try {
+      const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
+      for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+    renameSync(temporary, path);
+  } catch (cause) {
+    rmSync(temporary, { force: true });
+    throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${path}: ${reasonOf(cause)}`, {
+      cause,
+      hint: 'free disk space or choose another output folder with --out',
+    });
+  }
+}
+
+/** What an operating-system or parser error says, on one line. */
+export function reasonOf(cause: unknown): string {
+  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
+}
+
+/** SHA-256 in hex. */
+export function sha256(...parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex');
+}
