@@ -1,0 +1,35 @@
+/**
+ * A linear layer y = W a, whatever computes it: digital arithmetic, an analog tile, a routed or mask-ROM fabric.
+ */
+
+/** Where in the text a product is formed: the key of everything that is drawn per token. */
+export interface TokenPosition {
+  /** Index of the scored window, document or generation. */
+  readonly window: number;
+  /** Position of the token in its window. */
+  readonly position: number;
+}
+
+/** Which matrix of the model a linear layer is. */
+export interface LinearName {
+  /** Transformer block, 0-based; -1 for the head. */
+  readonly layer: number;
+  readonly tensor: 'attn_q' | 'attn_k' | 'attn_v' | 'attn_output' | 'ffn_gate' | 'ffn_up' | 'ffn_down' | 'output';
+}
+
+export interface Linear {
+  /** N. */
+  readonly outputs: number;
+  /** K. */
+  readonly inputs: number;
+  /** y[N] = W[N][K] a[K]; overwrites y. */
+  apply(y: Float32Array, a: Float32Array, at: TokenPosition): void;
+}
+
+/** Builds the layer for a matrix given row by row: `row(n, out)` fills out[K] with dequantised weights. */
+export type LinearBuilder = (
+  name: LinearName,
+  outputs: number,
+  inputs: number,
+  row: (n: number, out: Float32Array) => void,
+) => Linear;
