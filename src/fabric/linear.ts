@@ -14,7 +14,15 @@ export interface TokenPosition {
 export interface LinearName {
   /** Transformer block, 0-based; -1 for the head. */
   readonly layer: number;
-  readonly tensor: 'attn_q' | 'attn_k' | 'attn_v' | 'attn_output' | 'ffn_gate' | 'ffn_up' | 'ffn_down' | 'output';
+  readonly tensor:
+    | 'attn_q'
+    | 'attn_k'
+    | 'attn_v'
+    | 'attn_output'
+    | 'ffn_gate'
+    | 'ffn_up'
+    | 'ffn_down'
+    | 'output';
 }
 
 export interface Linear {

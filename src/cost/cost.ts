@@ -1,0 +1,31 @@
+/** One line of a cost breakdown: a value with the formula, the activity and the source that it comes from. */
+export interface CostLine {
+  /** Key in breakdownJ / breakdownMm2 / the latency table. */
+  name: string;
+  value: number;
+  /** Human-readable formula with the numbers that went in. */
+  formula: string;
+  source: string;
+  tag: 'measured' | 'fitted' | 'cited' | 'assumed';
+}
+
+export interface CostReport {
+  shape: { name: string; layers: number; macPerToken: number };
+  contextTokens: number;
+  /** Energy of one token by component, J; the sum is perTokenJ. */
+  energyJ: CostLine[];
+  perTokenJ: number;
+  /** Silicon area by component, mm2; the sum is areaMm2. */
+  areaLinesMm2: CostLine[];
+  areaMm2: number;
+  /** Dies of the reticle limit that the area needs. */
+  dies: number;
+  /** Time of one token of one user by component, s; the sum is tokenTimeS. */
+  latencyS: CostLine[];
+  tokenTimeS: number;
+  tokensPerSecondPerUser: number;
+  /** What bounds the throughput of the full pipeline, and the aggregate rate. */
+  binding: string;
+  tokensPerSecondAggregate: number;
+  powerW: number;
+}

@@ -1,0 +1,97 @@
+/**
+ * The result of `onefet run`: what `--json` prints, the run folder keeps and the report shows. Versioned by
+ * `schema`; units in the key names; NLL and KL in nats per token.
+ */
+import type { CostReport } from '../cost/cost.ts';
+
+export const RESULT_SCHEMA = 'onefet.run/1';
+
+export interface Accuracy {
+  nll: number;
+  perplexity: number;
+  /** KL(digital || this), mean over the scored positions. */
+  kl: number;
+  /** Share of scored positions at which the most likely token is the digital model's. */
+  top1: number;
+}
+
+export interface Interval {
+  mean: number;
+  /** 95 % interval of the mean over chips, Student t; null with fewer than two chips. */
+  ci95: [number, number] | null;
+}
+
+export interface ChipResult extends Accuracy {
+  seed: number;
+  /** Share of ADC conversions that clipped. */
+  clipRate: number;
+}
+
+export interface TensorCoding {
+  layer: number;
+  tensor: string;
+  outputs: number;
+  inputs: number;
+  bits: number;
+  /** 10 log10(sum w^2 / sum (w - recoded)^2). */
+  codingSnrDb: number;
+  /** Share of weights whose code is zero (no drain via). */
+  zeroShare: number;
+}
+
+export interface RunResult {
+  schema: typeof RESULT_SCHEMA;
+  model: {
+    file: string;
+    sha256: string;
+    name: string;
+    architecture: string;
+    parameters: number;
+    fileType: string;
+    synthetic: boolean;
+  };
+  /** The design with every default filled in. */
+  design: { name: string; sha256: string; resolved: Record<string, unknown> };
+  text: {
+    file: string;
+    sha256: string;
+    /** Tokens in the text, and positions that were scored. */
+    tokens: number;
+    scored: number;
+    scoring: 'window' | 'all';
+    contextTokens: number;
+    rangeFile: string;
+    rangeTokens: number;
+  };
+  seed: number;
+  digital: { nll: number; perplexity: number };
+  recoded: Accuracy;
+  chips: ChipResult[];
+  summary: { nll: Interval; perplexity: Interval; kl: Interval; top1: Interval };
+  coding: TensorCoding[];
+  calibration: {
+    process: string;
+    cell: string;
+    sha256: string;
+    rank: number;
+    /** Largest |residual| of the separable response, as a share of full scale. */
+    separableResidual: number;
+    driver: string;
+  };
+  energy: { perTokenJ: number; breakdownJ: Record<string, number> };
+  area: { mm2: number; breakdownMm2: Record<string, number> };
+  throughput: { tokensPerSecondPerUser: number };
+  /** Every line of the three above with formula, source and tag, for the model that ran. */
+  cost: CostReport;
+  emulation: {
+    tokensPerSecond: number;
+    seconds: number;
+    peakRssBytes: number;
+    kernel: string;
+    threads: number;
+  };
+  /** The same cost, scaled from the activity of this run to the Llama 3.1 8B shape. */
+  projection: CostReport;
+  verdict: string[];
+  provenance: { onefet: string; node: string; ngspice: string; command: string[] };
+}
