@@ -1,0 +1,175 @@
+/**
+ * A design: everything that is chosen about the hardware, as a YAML file (experiments/designs/*.yaml).
+ *
+ * Units are in the key names. Every key has a default here except the names of process and cell; the file that
+ * ships states all of them with their sources. Unknown keys are errors.
+ */
+import { z } from 'zod';
+
+const positive = z.number().positive();
+const nonNegative = z.number().nonnegative();
+const share = z.number().min(0).max(1);
+
+/** Tensors of a transformer block, by their GGUF names. */
+export const BLOCK_TENSORS = [
+  'attn_q',
+  'attn_k',
+  'attn_v',
+  'attn_output',
+  'ffn_gate',
+  'ffn_up',
+  'ffn_down',
+] as const;
+
+const weightBits = z.union([z.literal(3), z.literal(4), z.literal(6)]);
+
+export const designSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes'),
+  description: z.string().default(''),
+  /** What a linear layer becomes. */
+  fabric: z.enum(['log-domain', 'digital']).default('log-domain'),
+  /** Folder below spice/ and file below calibration/<process>/. */
+  process: z.string(),
+  cell: z.string(),
+  /** Operating point at which the calibration is evaluated. */
+  corner: z.enum(['TT', 'FF', 'SS', 'FS', 'SF']).default('TT'),
+  tempK: positive.default(300.15),
+  /** Drain-source voltage of a cell: the clamp's level above the source line. */
+  vdsV: positive.default(0.4),
+  supplyV: positive.default(0.8),
+  /** Current of a cell at the largest input level and the top tap. */
+  fullScaleA: positive.default(3e-9),
+  tile: z
+    .strictObject({
+      rows: z.int().min(4).max(4096).default(256),
+      sign: z.enum(['integrate', 'two-conversion', 'paired-rows']).default('integrate'),
+    })
+    .prefault({}),
+  weights: z
+    .strictObject({
+      bits: weightBits.default(4),
+      /** Bits of single tensors, by GGUF name without block and ".weight". */
+      overrides: z.partialRecord(z.enum([...BLOCK_TENSORS, 'output']), weightBits).default({}),
+    })
+    .prefault({}),
+  input: z
+    .strictObject({
+      bits: z.union([z.int().min(2).max(10), z.literal('float')]).default(6),
+      codes: z.enum(['linear', 'log']).default('linear'),
+      /** Largest over smallest level of the log codes. */
+      dynamicRange: z.number().gt(1).default(63),
+      /** Scaling group: the rows of one tile and token, or the whole token. */
+      scale: z.enum(['tile', 'token']).default('tile'),
+    })
+    .prefault({}),
+  driver: z
+    .strictObject({
+      /** Gate level of an off row, relative to the source line. */
+      offVgsV: z.number().default(-0.1),
+      /** Static offset of a row's buffer. */
+      offsetSigmaV: nonNegative.default(0.5e-3),
+      /** Relative mismatch of a ladder segment. */
+      resistorSigma: nonNegative.default(0.005),
+      /** Noise of a row's level, drawn per row and token. */
+      noiseV: nonNegative.default(20e-6),
+      /** Ladder drop n Ut ln(m): follows temperature (PTAT) or stays at its 27 C value. */
+      ladder: z.enum(['ptat', 'fixed']).default('ptat'),
+    })
+    .prefault({}),
+  response: z
+    .strictObject({
+      model: z.enum(['calibrated', 'ideal']).default('calibrated'),
+      /** Largest residual of the separable response, share of full scale; sets the rank. */
+      residualBound: positive.default(0.002),
+    })
+    .prefault({}),
+  mismatch: z
+    .strictObject({
+      /** Multiplies sigma(Vt) and sigma(beta) of the calibration; 0 is a chip of nominal cells. */
+      scale: nonNegative.default(1),
+      /** Divide the design-known mean gain exp(sigma^2 / 2) out digitally. */
+      meanGain: z.boolean().default(true),
+    })
+    .prefault({}),
+  bias: z
+    .strictObject({
+      /** Full-scale gate level from a replica per tile, or fixed at its 27 C value. */
+      mode: z.enum(['replica', 'fixed']).default('replica'),
+      /** Cells in parallel in a replica: its offset is sigma(Vt) / sqrt(replicaCells). */
+      replicaCells: z.int().positive().default(64),
+      /** Temperature of a tile against its replica (replica) or against the die (fixed). */
+      tileTempSigmaK: nonNegative.default(0.1),
+      /** Threshold gradient across the die, edge to edge; a replica per tile follows it. */
+      gradientSigmaV: nonNegative.default(2e-3),
+      /** Noise of the source line and of the reference, per tile and phase. */
+      sourceNoiseV: nonNegative.default(50e-6),
+      referenceNoiseV: nonNegative.default(50e-6),
+      /** d ln I / dVs = 1 / (sourceSlopeFactor Ut): the body effect of a source moving against a fixed bulk. */
+      sourceSlopeFactor: positive.default(1.15),
+    })
+    .prefault({}),
+  column: z
+    .strictObject({
+      /** Input resistance of the clamp that holds a bit line. */
+      clampOhm: nonNegative.default(10e3),
+      /** Resistance of the source line seen by a column's common current. */
+      sourceOhm: nonNegative.default(100),
+      /** Noise of the bit-line level held by the clamp. */
+      clampNoiseV: nonNegative.default(100e-6),
+      /** Most current of both bit lines that the clamps carry; more is an error of the design. */
+      clampMaxA: positive.default(1e-6),
+    })
+    .prefault({}),
+  noise: z
+    .strictObject({
+      white: z.boolean().default(true),
+      /** kT/C of the integration capacitor. */
+      sampling: z.boolean().default(true),
+      flicker: z.boolean().default(true),
+      /** Mean number of active single-charge traps per cell (random telegraph noise). */
+      trapsPerCell: nonNegative.default(0.5),
+      /** Lowest frequency of the flicker band: one over the time between two trims. */
+      lowestFrequencyHz: positive.default(1e-3),
+    })
+    .prefault({}),
+  adc: z
+    .strictObject({
+      bits: z.union([z.int().min(3).max(14), z.literal('float')]).default(8),
+      /** Quantile of |D| on the nominal chip that becomes the full scale. */
+      rangeQuantile: z.number().gt(0.5).max(1).default(0.9995),
+      /** Voltage of the integration capacitor at full scale. */
+      swingV: positive.default(0.3),
+      gainSigma: nonNegative.default(0.005),
+      offsetSigmaLsb: nonNegative.default(0.5),
+      /** Test vectors per column for a digital gain and offset trim; 0 = no trim. */
+      trimVectors: z.int().min(0).max(4096).default(0),
+      /** Columns that share one converter. */
+      columnsShared: z.int().positive().default(16),
+    })
+    .prefault({}),
+  timing: z
+    .strictObject({
+      integrationTimeS: positive.default(100e-9),
+      settleTimeS: positive.default(50e-9),
+    })
+    .prefault({}),
+  ladder: z
+    .strictObject({
+      currentA: positive.default(1e-6),
+      /** Share of the time that a row ladder is powered. */
+      duty: share.default(1 / 32),
+    })
+    .prefault({}),
+  /** The output head: digital, or analog like the other layers. */
+  head: z.enum(['digital', 'analog']).default('digital'),
+  kvBits: z.union([z.literal(8), z.literal(16)]).default(16),
+  /** Where each value comes from: key path -> source and tag. Values without an entry are choices of the design. */
+  sources: z
+    .record(
+      z.string(),
+      z.strictObject({ source: z.string(), tag: z.enum(['measured', 'fitted', 'cited', 'assumed']) }),
+    )
+    .default({}),
+});
+
+export type Design = z.infer<typeof designSchema>;

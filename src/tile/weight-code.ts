@@ -1,0 +1,192 @@
+/**
+ * Weight codes: what the masks of a column say.
+ *
+ * A weight w[n][k] becomes sign * magnitude * scale[n][tile] with an integer magnitude:
+ *   bits 3: magnitudes 0..3,  one cell,  taps 1..3
+ *   bits 4: magnitudes 0..7,  one cell,  taps 1..7
+ *   bits 6: magnitudes 0..31 = 8 hi + lo, two cells (hi 0..3, lo 0..7) on two columns joined after their ADCs
+ * Magnitude = which tap the gate via lands on; sign = which of the two bit lines the drain via lands on;
+ * zero = no drain via. One digital scale per column and tile.
+ *
+ * The scale minimises sum_k (w - scale * code)^2: a search over clipping factors of max|w| / magnitudeMax, then two
+ * least-squares refinements scale = <w, code> / <code, code>.
+ */
+import { OnefetError } from '../error.ts';
+
+export type WeightBits = 3 | 4 | 6;
+
+export interface WeightFormat {
+  readonly bits: WeightBits;
+  /** Largest magnitude of a weight: 3, 7 or 31. */
+  readonly magnitudeMax: number;
+  /** Taps of the ladder = largest magnitude of one cell: 3 or 7. */
+  readonly taps: number;
+  /** Digital weight of each of a weight's cells, in the order of its physical columns. */
+  readonly cellWeights: readonly number[];
+}
+
+export function weightFormat(bits: number): WeightFormat {
+  switch (bits) {
+    case 3:
+      return { bits: 3, magnitudeMax: 3, taps: 3, cellWeights: [1] };
+    case 4:
+      return { bits: 4, magnitudeMax: 7, taps: 7, cellWeights: [1] };
+    case 6:
+      return { bits: 6, magnitudeMax: 31, taps: 7, cellWeights: [1, 8] };
+    default:
+      throw new OnefetError('usage', 'WEIGHT_BITS', `weight bits ${bits} are not supported: 3, 4 or 6`);
+  }
+}
+
+/** The masks of one tile: rows rowStart .. rowStart + rows of a tensor. */
+export interface WeightTile {
+  readonly rowStart: number;
+  readonly rows: number;
+  /** [rows][outputs * cellsPerWeight] signed cell magnitudes; cell c of output n is physical column c * outputs + n. */
+  readonly codes: Int8Array;
+  /** [outputs] weight = scale * sum_c cellWeights[c] * code. */
+  readonly scales: Float32Array;
+}
+
+export interface HardwareWeights {
+  readonly format: WeightFormat;
+  readonly outputs: number;
+  readonly inputs: number;
+  /** outputs * cells per weight. */
+  readonly columns: number;
+  readonly tiles: readonly WeightTile[];
+  /** 10 log10(sum w^2 / sum (w - recoded)^2). */
+  readonly codingSnrDb: number;
+  /** Share of weights with code zero. */
+  readonly zeroShare: number;
+}
+
+/** Clipping factors tried for the scale: 1 keeps the largest weight exact, less spends the codes on the bulk. */
+const CLIP_FACTORS = [1, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4];
+
+/** Recodes a matrix given row by row (`row(n, out)` fills the K weights of output n) into tiles of `tileRows`. */
+export function recodeWeights(
+  outputs: number,
+  inputs: number,
+  row: (n: number, out: Float32Array) => void,
+  bits: number,
+  tileRows: number,
+): HardwareWeights {
+  const format = weightFormat(bits);
+  const cells = format.cellWeights.length;
+  const columns = outputs * cells;
+  const tiles: WeightTile[] = [];
+  for (let rowStart = 0; rowStart < inputs; rowStart += tileRows) {
+    const rows = Math.min(tileRows, inputs - rowStart);
+    tiles.push({
+      rowStart,
+      rows,
+      codes: new Int8Array(rows * columns),
+      scales: new Float32Array(outputs),
+    });
+  }
+  const weights = new Float32Array(inputs);
+  const magnitudes = new Int8Array(tileRows);
+  let signalEnergy = 0;
+  let errorEnergy = 0;
+  let zeros = 0;
+  for (let n = 0; n < outputs; n++) {
+    row(n, weights);
+    for (const tile of tiles) {
+      const column = weights.subarray(tile.rowStart, tile.rowStart + tile.rows);
+      const scale = Math.fround(fitScale(column, format.magnitudeMax));
+      tile.scales[n] = scale;
+      quantise(column, scale, format.magnitudeMax, magnitudes);
+      for (let j = 0; j < tile.rows; j++) {
+        const code = magnitudes[j];
+        const error = column[j] - scale * code;
+        signalEnergy += column[j] * column[j];
+        errorEnergy += error * error;
+        if (code === 0) zeros++;
+        const at = j * columns + n;
+        if (cells === 1) {
+          tile.codes[at] = code;
+        } else {
+          const magnitude = Math.abs(code);
+          const sign = Math.sign(code);
+          tile.codes[at] = sign * (magnitude & 7);
+          tile.codes[at + outputs] = sign * (magnitude >> 3);
+        }
+      }
+    }
+  }
+  return {
+    format,
+    outputs,
+    inputs,
+    columns,
+    tiles,
+    codingSnrDb: errorEnergy > 0 ? 10 * Math.log10(signalEnergy / errorEnergy) : Number.POSITIVE_INFINITY,
+    zeroShare: zeros / (outputs * inputs),
+  };
+}
+
+/** The dequantised hardware weights of output n into out[K]. */
+export function hardwareRow(weights: HardwareWeights, n: number, out: Float32Array): void {
+  const { format, columns, outputs } = weights;
+  for (const tile of weights.tiles) {
+    for (let j = 0; j < tile.rows; j++) {
+      let code = 0;
+      for (let c = 0; c < format.cellWeights.length; c++) {
+        code += format.cellWeights[c] * tile.codes[j * columns + c * outputs + n];
+      }
+      out[tile.rowStart + j] = tile.scales[n] * code;
+    }
+  }
+}
+
+/** round(w / scale), clipped to +-magnitudeMax. */
+function quantise(weights: Float32Array, scale: number, magnitudeMax: number, out: Int8Array): void {
+  const inverse = scale > 0 ? 1 / scale : 0;
+  for (let j = 0; j < weights.length; j++) {
+    out[j] = Math.max(-magnitudeMax, Math.min(magnitudeMax, Math.round(weights[j] * inverse)));
+  }
+}
+
+/** The scale of one column of one tile. */
+function fitScale(weights: Float32Array, magnitudeMax: number): number {
+  let largest = 0;
+  for (let j = 0; j < weights.length; j++) largest = Math.max(largest, Math.abs(weights[j]));
+  if (largest === 0) return 0;
+  let best = largest / magnitudeMax;
+  let bestError = Number.POSITIVE_INFINITY;
+  for (const factor of CLIP_FACTORS) {
+    let scale = (factor * largest) / magnitudeMax;
+    for (let refinement = 0; refinement < 3; refinement++) {
+      const fit = projection(weights, scale, magnitudeMax);
+      if (fit.error < bestError) {
+        bestError = fit.error;
+        best = scale;
+      }
+      scale = fit.scale;
+      if (!(scale > 0)) break;
+    }
+  }
+  return best;
+}
+
+/** Squared error of coding with `scale`, and the least-squares scale of the codes that it gives. */
+function projection(
+  weights: Float32Array,
+  scale: number,
+  magnitudeMax: number,
+): { error: number; scale: number } {
+  const inverse = 1 / scale;
+  let error = 0;
+  let cross = 0;
+  let norm = 0;
+  for (let j = 0; j < weights.length; j++) {
+    const w = weights[j];
+    const code = Math.max(-magnitudeMax, Math.min(magnitudeMax, Math.round(w * inverse)));
+    const residual = w - scale * code;
+    error += residual * residual;
+    cross += w * code;
+    norm += code * code;
+  }
+  return { error, scale: norm > 0 ? cross / norm : 0 };
+}
