@@ -1,0 +1,82 @@
+/**
+ * llama.cpp as an oracle: tokens, per-token probabilities and greedy continuations of a GGUF file.
+ *
+ *   node oracle.mjs <model.gguf> <request.json> <answer.json>
+ *
+ * request: {
+ *   texts:  string[]      tokenised without BOS and without parsing special tokens
+ *   score:  number[][]    sequences of ids, BOS included; ids[p + 1] is predicted from position p
+ *   greedy: number[][]    prompts as ids
+ *   steps:  number        tokens to generate per prompt
+ * }
+ * answer: {
+ *   vocabulary: { bos, eos },
+ *   tokens: number[][],
+ *   score:  { nll: number[] }[]    nats, one per prediction
+ *   greedy: number[][]
+ * }
+ *
+ * The key-value cache is float32, so that what differs from another float32 implementation is the order of the sums
+ * only (and, for quantised weights, llama.cpp's quantisation of the activations).
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
+
+const [modelPath, requestPath, answerPath] = process.argv.slice(2);
+const request = JSON.parse(readFileSync(requestPath, 'utf8'));
+const llama = await getLlama({
+  gpu: false,
+  build: 'never',
+  skipDownload: true,
+  maxThreads: 2,
+  logLevel: LlamaLogLevel.error,
+});
+const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
+const context = await model.createContext({
+  contextSize: model.trainContextSize,
+  batchSize: 64,
+  threads: 2,
+  flashAttention: false,
+  experimentalKvCacheKeyType: 'F32',
+  experimentalKvCacheValueType: 'F32',
+});
+const sequence = context.getSequence();
+
+const answer = {
+  vocabulary: { bos: model.tokens.bos, eos: model.tokens.eos },
+  tokens: (request.texts ?? []).map((text) => model.tokenize(text, false, 'trimLeadingSpace')),
+  score: [],
+  greedy: [],
+};
+
+for (const ids of request.score ?? []) {
+  await sequence.clearHistory();
+  const input = ids.slice(0, -1).map((id) => [id, { generateNext: { token: true, logits: true } }]);
+  const outputs = await sequence.controlledEvaluate(input);
+  const nll = outputs.map(({ next }, position) => {
+    // All logits: with a filter of { tokens, includeMax }, version 3.22.1 gives the largest logit for every token.
+    const logits = [...next.logits.values()];
+    const largest = logits.reduce((a, b) => Math.max(a, b));
+    const weight = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
+    return largest + Math.log(weight) - next.logits.get(ids[position + 1]);
+  });
+  answer.score.push({ nll });
+}
+
+for (const ids of request.greedy ?? []) {
+  await sequence.clearHistory();
+  const generated = [];
+  let input = ids;
+  while (generated.length < request.steps) {
+    const items = input.map((id, i) => (i === input.length - 1 ? [id, { generateNext: { token: true } }] : id));
+    const outputs = await sequence.controlledEvaluate(items);
+    const id = outputs[outputs.length - 1].next.token;
+    generated.push(id);
+    if (id === model.tokens.eos) break;
+    input = [id];
+  }
+  answer.greedy.push(generated);
+}
+
+writeFileSync(answerPath, JSON.stringify(answer));
+process.exit(0);
