@@ -2,13 +2,9 @@
  * A linear layer y = W a, whatever computes it: digital arithmetic, an analog tile, a routed or mask-ROM fabric.
  */
 
-/** Where in the text a product is formed: the key of everything that is drawn per token. */
-export interface TokenPosition {
-  /** Index of the scored window, document or generation. */
-  readonly window: number;
-  /** Position of the token in its window. */
-  readonly position: number;
-}
+import type { TokenPosition } from '../tile/token-position.ts';
+
+export type { TokenPosition };
 
 /** Which matrix of the model a linear layer is. */
 export interface LinearName {

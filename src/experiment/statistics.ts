@@ -1,0 +1,16 @@
+/** Means over chips with their intervals. */
+import jstat from 'jstat';
+import type { Interval } from './result.ts';
+
+/**
+ * Mean and 95 % interval of the mean, Student t: mean +- t(0.975, n - 1) s / sqrt(n). Chips are independent draws of
+ * the same process, so the interval speaks of the process, not of the n chips that were simulated.
+ */
+export function meanInterval(values: readonly number[]): Interval {
+  const n = values.length;
+  const mean = values.reduce((sum, x) => sum + x, 0) / n;
+  if (n < 2) return { mean, ci95: null };
+  const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (n - 1);
+  const half = jstat.jStat.studentt.inv(0.975, n - 1) * Math.sqrt(variance / n);
+  return { mean, ci95: [mean - half, mean + half] };
+}

@@ -1,0 +1,102 @@
+/**
+ * From the cells' summed currents to the value that the converter sees: correlated gains, the clamp and the source
+ * line, and dynamic noise. Everything in units of I_fs; a phase's value is averaged over its integration time.
+ *
+ *   I+- = gain (s +- d) / 2          gain: tile (static) times source-line and reference noise (per phase, token)
+ *   I+- <- I+- exp(-sourceDroop s)   the source line rises by R_s times the common current
+ *   I+- <- I+- / (1 + clampDroop I+-)  the bit line falls by R_clamp times its current, into the cells' gds
+ *   variance = white (I+ + I-) + clamp (I+^2 + I-^2)              drawn per phase and token
+ *            + lowFrequency gain^2 q                              drawn per phase, constant over a window
+ */
+
+import { bits32, gaussian, mix32, type StreamKey } from '../random.ts';
+import type { ColumnSums } from './cell-sums.ts';
+import { type ChipInstance, DRAW, drawKey, type TilePhysics } from './physics.ts';
+import type { TilePlace } from './static-errors.ts';
+import type { TokenPosition } from './token-position.ts';
+
+/** Draws of one tile: keys folded once from chip and place, then per window, position and phase. */
+export interface TileNoise {
+  readonly rowKey: StreamKey;
+  readonly phaseKey: StreamKey;
+  readonly conversionKey: StreamKey;
+  readonly samplingKey: StreamKey;
+  readonly lowFrequencyKey: StreamKey;
+}
+
+export function tileNoise(chip: ChipInstance, place: TilePlace): TileNoise {
+  const key = (use: number) => drawKey(use, chip.seed, place.layer, place.tensor, place.tile);
+  return {
+    rowKey: key(DRAW.rowNoise),
+    phaseKey: key(DRAW.phaseGain),
+    conversionKey: key(DRAW.conversion),
+    samplingKey: key(DRAW.sampling),
+    lowFrequencyKey: key(DRAW.lowFrequency),
+  };
+}
+
+/** A stream's key at one token: a fresh 64-bit key from the stream's, the window and the position. */
+export function tokenKey(key: StreamKey, at: TokenPosition): StreamKey {
+  const a = bits32(key, at.window);
+  return { a: mix32(a ^ bits32(key, at.position ^ 0x5bd1e995)), b: bits32({ a: key.b, b: a }, at.position) };
+}
+
+/** As tokenKey, for what stays put over a window. */
+export function windowKey(key: StreamKey, window: number): StreamKey {
+  return tokenKey(key, { window, position: -1 });
+}
+
+/**
+ * One phase of all columns: sums in, value[columns] out (the integrated differential current). Returns the
+ * current of all bit lines of the tile, in I_fs: what the array drew from the supply in this phase.
+ */
+export function phaseValue(
+  value: Float64Array,
+  sums: ColumnSums,
+  physics: TilePhysics,
+  tileGain: number,
+  chip: ChipInstance,
+  noise: TileNoise,
+  at: TokenPosition,
+  phase: number,
+  lowFrequency: Float64Array,
+): number {
+  const { d, s, q } = sums;
+  const columns = d.length;
+  const phaseLog = chip.errors
+    ? physics.phaseGainSigma * gaussian(tokenKey(noise.phaseKey, at), 2 * phase)
+    : 0;
+  const gain = tileGain * Math.exp(phaseLog);
+  const dynamic = tokenKey(noise.conversionKey, at);
+  let total = 0;
+  for (let c = 0; c < columns; c++) {
+    const common = gain * s[c] * Math.exp(-physics.sourceDroop * gain * s[c]);
+    const ratio = s[c] > 0 ? d[c] / s[c] : 0;
+    let plus = (common * (1 + ratio)) / 2;
+    let minus = (common * (1 - ratio)) / 2;
+    plus /= 1 + physics.clampDroop * plus;
+    minus /= 1 + physics.clampDroop * minus;
+    total += plus + minus;
+    let result = plus - minus;
+    if (chip.errors) {
+      const variance =
+        physics.whiteVariance * (plus + minus) + physics.clampVariance * (plus * plus + minus * minus);
+      result += Math.sqrt(variance) * gaussian(dynamic, phase * columns + c);
+      result += gain * Math.sqrt(physics.lowFrequencyVariance * q[c]) * lowFrequency[phase * columns + c];
+    }
+    value[c] = result;
+  }
+  return total;
+}
+
+/** The slow noise of a window: [phases * columns] standard normal draws. */
+export function drawLowFrequency(
+  out: Float64Array,
+  chip: ChipInstance,
+  noise: TileNoise,
+  window: number,
+): void {
+  if (!chip.errors) return;
+  const key = windowKey(noise.lowFrequencyKey, window);
+  for (let i = 0; i < out.length; i++) out[i] = gaussian(key, i);
+}
