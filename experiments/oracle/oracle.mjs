@@ -68,7 +68,9 @@ for (const ids of request.greedy ?? []) {
   const generated = [];
   let input = ids;
   while (generated.length < request.steps) {
-    const items = input.map((id, i) => (i === input.length - 1 ? [id, { generateNext: { token: true } }] : id));
+    const items = input.map((id, i) =>
+      i === input.length - 1 ? [id, { generateNext: { token: true } }] : id,
+    );
     const outputs = await sequence.controlledEvaluate(items);
     const id = outputs[outputs.length - 1].next.token;
     generated.push(id);

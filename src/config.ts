@@ -1,0 +1,130 @@
+/**
+ * YAML configuration: parsed, overridden with `--set a.b=value`, validated against a zod schema. Every complaint is
+ * one line that names the file, the key and, for a name that nearly fits, what was probably meant.
+ */
+import { parseDocument, parse as parseYaml } from 'yaml';
+import type { z } from 'zod';
+import { nearestName, OnefetError } from './error.ts';
+import { readTextFile, reasonOf } from './files.ts';
+
+/** No configuration file of ours is near this; a larger one is a mistake or an attack. */
+const MAX_CONFIG_BYTES = 4 << 20;
+
+/** Reads a YAML file into plain data; anchors may expand to at most 100 aliases. */
+export function readYaml(path: string, what: string): unknown {
+  const text = readTextFile(path, what);
+  if (text.length > MAX_CONFIG_BYTES) {
+    throw new OnefetError(
+      'usage',
+      'CONFIG_SIZE',
+      `${what} ${path} has ${text.length} characters, the limit is ${MAX_CONFIG_BYTES}`,
+    );
+  }
+  const document = parseDocument(text, { uniqueKeys: true });
+  const problem = document.errors[0];
+  if (problem) {
+    const [start] = problem.linePos ?? [];
+    const where = start ? `:${start.line}:${start.col}` : '';
+    throw new OnefetError(
+      'usage',
+      'CONFIG_YAML',
+      `${path}${where}: ${reasonOf(problem).replace(/ at line \d+.*$/, '')}`,
+      {
+        cause: problem,
+      },
+    );
+  }
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    throw new OnefetError('usage', 'CONFIG_YAML', `${path}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Validates plain data; `where` names the file in errors. */
+export function validate<S extends z.ZodType>(schema: S, data: unknown, where: string): z.output<S> {
+  const result = schema.safeParse(data);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0];
+    const known = keysAt(schema, path);
+    const nearest = nearestName(key, known);
+    const full = [...path, key].join('.');
+    throw new OnefetError('usage', 'CONFIG_KEY', `${where}: unknown key ${full}`, {
+      hint: nearest
+        ? `did you mean ${[...path, nearest].join('.')}?`
+        : known.length > 0
+          ? `known keys: ${known.join(', ')}`
+          : 'remove it',
+    });
+  }
+  const more = result.error.issues.length > 1 ? ` (and ${result.error.issues.length - 1} more)` : '';
+  throw new OnefetError(
+    'usage',
+    'CONFIG_VALUE',
+    `${where}: ${path.join('.') || 'the file'}: ${issue.message}${more}`,
+  );
+}
+
+/** Sets `a.b=value` (value in YAML syntax) in plain data that came from a YAML mapping. */
+export function applySettings(data: unknown, settings: readonly string[]): unknown {
+  if (settings.length === 0) return data;
+  const root = structuredClone(data) as Record<string, unknown>;
+  for (const setting of settings) {
+    const equals = setting.indexOf('=');
+    if (equals < 1) {
+      throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: expected key=value`, {
+        hint: 'for example --set adc.bits=6',
+      });
+    }
+    const path = setting.slice(0, equals).split('.');
+    let at = root;
+    for (const key of path.slice(0, -1)) {
+      rejectPrototypeKey(key, setting);
+      const next = at[key];
+      if (next === undefined || next === null) at[key] = {};
+      else if (typeof next !== 'object') {
+        throw new OnefetError(
+          'usage',
+          'SET_PATH',
+          `--set ${setting}: ${key} is a value, not a group of keys`,
+        );
+      }
+      at = at[key] as Record<string, unknown>;
+    }
+    const last = path[path.length - 1];
+    rejectPrototypeKey(last, setting);
+    try {
+      at[last] = parseYaml(setting.slice(equals + 1));
+    } catch (cause) {
+      throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: ${reasonOf(cause)}`, { cause });
+    }
+  }
+  return root;
+}
+
+function rejectPrototypeKey(key: string, setting: string): void {
+  if (key === '__proto__' || key === 'constructor' || key === 'prototype' || key === '') {
+    throw new OnefetError('usage', 'SET_PATH', `--set ${setting}: bad key "${key}"`);
+  }
+}
+
+interface SchemaNode {
+  shape?: Record<string, SchemaNode>;
+  def?: { innerType?: SchemaNode };
+}
+
+/** Keys that an object schema knows at a path, seen through defaults and options. */
+function keysAt(schema: z.ZodType, path: readonly string[]): string[] {
+  let node: SchemaNode | undefined = unwrap(schema as unknown as SchemaNode);
+  for (const key of path) node = unwrap(node?.shape?.[key]);
+  return Object.keys(node?.shape ?? {});
+}
+
+function unwrap(node: SchemaNode | undefined): SchemaNode | undefined {
+  let inner = node;
+  while (inner && !inner.shape && inner.def?.innerType) inner = inner.def.innerType;
+  return inner;
+}
