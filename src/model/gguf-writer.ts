@@ -118,7 +118,17 @@ function padded(length: number): number {
   return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 }
 
-const FIELD_TYPE = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, strings: 9, i32s: 9, f32s: 9, u64: 10 } as const;
+const FIELD_TYPE = {
+  u32: 4,
+  i32: 5,
+  f32: 6,
+  bool: 7,
+  string: 8,
+  strings: 9,
+  i32s: 9,
+  f32s: 9,
+  u64: 10,
+} as const;
 
 class ByteWriter {
   private buffer = new Uint8Array(4096);

@@ -119,7 +119,9 @@ function parse(path: string, handle: number, sizeBytes: number): GgufFile {
     fail(
       path,
       'GGUF_VERSION',
-      bigEndian ? 'big-endian GGUF is not supported' : `GGUF version ${version} is not supported (2 and 3 are)`,
+      bigEndian
+        ? 'big-endian GGUF is not supported'
+        : `GGUF version ${version} is not supported (2 and 3 are)`,
       "convert it again with llama.cpp's converter",
     );
   }
@@ -222,7 +224,9 @@ function readFully(path: string, handle: number, position: number, out: Uint8Arr
     try {
       got = readSync(handle, out, done, out.length - done, position + done);
     } catch (cause) {
-      throw new OnefetError('input', 'GGUF_UNREADABLE', `${path}: read failed: ${reasonOf(cause)}`, { cause });
+      throw new OnefetError('input', 'GGUF_UNREADABLE', `${path}: read failed: ${reasonOf(cause)}`, {
+        cause,
+      });
     }
     if (got === 0) fail(path, 'GGUF_TRUNCATED', `ends at byte ${position + done}, inside what is being read`);
     done += got;
@@ -259,7 +263,7 @@ class Cursor {
   private window = new Uint8Array(0);
   private view = new DataView(this.window.buffer);
   private windowStart = 0;
-  private readonly text = new TextDecoder('utf-8');
+  private readonly text = new TextDecoder('utf-8', { ignoreBOM: true });
 
   constructor(path: string, handle: number, sizeBytes: number) {
     this.path = path;
@@ -333,7 +337,11 @@ class Cursor {
     if (type === 8) return this.string(`value of ${show(key)}`, GGUF_LIMITS.stringBytes);
     if (type !== 9) fail(this.path, 'GGUF_VALUE', `metadata ${show(key)} has unknown value type ${type}`);
     if (depth >= GGUF_LIMITS.arrayDepth) {
-      fail(this.path, 'GGUF_LIMIT', `metadata ${show(key)} nests arrays deeper than ${GGUF_LIMITS.arrayDepth}`);
+      fail(
+        this.path,
+        'GGUF_LIMIT',
+        `metadata ${show(key)} nests arrays deeper than ${GGUF_LIMITS.arrayDepth}`,
+      );
     }
     const elementType = this.u32(`element type of ${show(key)}`);
     const leastBytes = VALUE_BYTES[elementType] ?? (elementType === 8 ? 8 : 12);
