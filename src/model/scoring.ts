@@ -1,0 +1,122 @@
+/**
+ * Which predictions of a text are scored, and what they cost in nats.
+ */
+import { OnefetError } from '../error.ts';
+import type { Session } from './llama.ts';
+import { forward, resetSession } from './llama.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
+
+/** A run of tokens that is evaluated on its own, from an empty cache. */
+export interface ScoringWindow {
+  /** Index of the window, or of the document: the `window` of TokenPosition. */
+  readonly window: number;
+  readonly ids: Int32Array;
+  /** Positions p with scoreFrom <= p < scoreTo are scored: there the model predicts ids[p + 1]. */
+  readonly scoreFrom: number;
+  readonly scoreTo: number;
+}
+
+/**
+ * Windows as llama.cpp's perplexity tool cuts them: consecutive windows of n tokens; the first token of each is
+ * replaced by BOS when the vocabulary adds one (`bos`); predictions from positions n/2 .. n-2 are scored, so that each
+ * has at least n/2 tokens of context; an incomplete last window is dropped.
+ *
+ * `tokens` is the raw text as encode() gives it, BOS included. Unlike llama.cpp, one window is enough here (it wants
+ * two). Throws OnefetError('usage', 'SCORE_TEXT_SHORT') when there is no window.
+ */
+export function scoringWindows(
+  tokens: Int32Array,
+  { contextTokens, bos }: { contextTokens: number; bos: number | undefined },
+): ScoringWindow[] {
+  checkContext(contextTokens);
+  const windows: ScoringWindow[] = [];
+  for (let start = 0; start + contextTokens <= tokens.length; start += contextTokens) {
+    const ids = tokens.slice(start, start + contextTokens);
+    if (bos !== undefined) ids[0] = bos;
+    windows.push({
+      window: windows.length,
+      ids,
+      scoreFrom: Math.floor(contextTokens / 2),
+      scoreTo: contextTokens - 1,
+    });
+  }
+  if (windows.length === 0) {
+    throw new OnefetError(
+      'usage',
+      'SCORE_TEXT_SHORT',
+      `the text has ${tokens.length} tokens; a window needs ${contextTokens}`,
+      { hint: 'give a longer text or a shorter context' },
+    );
+  }
+  return windows;
+}
+
+/** What separates documents: a line of its own. */
+export const DOCUMENT_SEPARATOR = '<|endoftext|>';
+
+/** The documents of a text, without the line breaks around the separators; empty ones are left out. */
+export function splitDocuments(text: string): string[] {
+  return text
+    .split(/^<\|endoftext\|>\r?$/m)
+    .map((document) => document.replace(/^\r?\n/, '').replace(/\r?\n$/, ''))
+    .filter((document) => document.trim() !== '');
+}
+
+/**
+ * `--score all`: each document on its own, BOS first, every token predicted, cut at the context length. Throws
+ * OnefetError('usage', 'SCORE_TEXT_SHORT') when nothing is left to predict.
+ */
+export function documentWindows(
+  text: string,
+  tokenizer: Tokenizer,
+  { contextTokens }: { contextTokens: number },
+): ScoringWindow[] {
+  checkContext(contextTokens);
+  const documents = splitDocuments(text);
+  const windows: ScoringWindow[] = [];
+  for (const document of documents) {
+    const ids = tokenizer.encode(document).slice(0, contextTokens);
+    if (ids.length < 2) continue;
+    windows.push({ window: windows.length, ids, scoreFrom: 0, scoreTo: ids.length - 1 });
+  }
+  if (windows.length === 0) {
+    throw new OnefetError(
+      'usage',
+      'SCORE_TEXT_SHORT',
+      `none of the ${documents.length} documents has the 2 tokens that a prediction needs`,
+    );
+  }
+  return windows;
+}
+
+function checkContext(contextTokens: number): void {
+  if (!Number.isInteger(contextTokens) || contextTokens < 2) {
+    throw new OnefetError(
+      'usage',
+      'CONTEXT_RANGE',
+      `a scoring context of ${contextTokens} tokens is impossible: 2 is the least`,
+    );
+  }
+}
+
+/** -ln softmax(logits)[id], nats, without overflow. */
+export function negativeLogLikelihood(logits: Float32Array, id: number): number {
+  let largest = -Infinity;
+  for (let i = 0; i < logits.length; i++) if (logits[i] > largest) largest = logits[i];
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i] - largest);
+  return Math.log(total) + largest - logits[id];
+}
+
+/** Runs a window from an empty cache; `visit` sees the logits of each scored position and the token that came. */
+export function runWindow(
+  session: Session,
+  { window, ids, scoreFrom, scoreTo }: ScoringWindow,
+  visit: (position: number, logits: Float32Array, targetId: number) => void,
+): void {
+  resetSession(session);
+  for (let position = 0; position < scoreTo; position++) {
+    const logits = forward(session, ids[position], { window, position });
+    if (position >= scoreFrom) visit(position, logits, ids[position + 1]);
+  }
+}
