@@ -44,6 +44,30 @@ export class OnefetError extends Error {
   }
 }
 
+/** What crosses a thread boundary: structured clone keeps an Error's message but not its class. */
+export interface PlainError {
+  kind: ErrorKind;
+  code: string;
+  message: string;
+  hint?: string;
+  stack?: string;
+}
+
+export function toPlainError(error: unknown): PlainError {
+  if (error instanceof OnefetError) {
+    const { kind, code, message, hint, stack } = error;
+    return { kind, code, message, ...(hint === undefined ? {} : { hint }), ...(stack ? { stack } : {}) };
+  }
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return { kind: 'internal', code: 'UNEXPECTED', message, ...(stack ? { stack } : {}) };
+}
+
+export function fromPlainError(plain: PlainError): OnefetError {
+  const error = new OnefetError(plain.kind, plain.code, plain.message, plain.hint === undefined ? {} : { hint: plain.hint });
+  if (plain.stack) error.stack = plain.stack;
+  return error;
+}
+
 /** "did you mean": the known name nearest to `name` by edit distance, if it is near at all. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   let best: string | undefined;

@@ -27,6 +27,11 @@ export interface ChipResult extends Accuracy {
   clipRate: number;
 }
 
+export interface AttributionResult extends Accuracy {
+  source: string;
+  description: string;
+}
+
 export interface TensorCoding {
   layer: number;
   tensor: string;
@@ -68,6 +73,10 @@ export interface RunResult {
   recoded: Accuracy;
   chips: ChipResult[];
   summary: { nll: Interval; perplexity: Interval; kl: Interval; top1: Interval };
+  /** Share of chips whose perplexity is at most `perplexityRatio` times the digital model's. */
+  yield: { perplexityRatio: number; share: number };
+  /** Each source of error alone on one chip (seed of the first), all others off: what limits the accuracy. */
+  attribution: AttributionResult[];
   coding: TensorCoding[];
   calibration: {
     process: string;
@@ -89,9 +98,10 @@ export interface RunResult {
     peakRssBytes: number;
     kernel: string;
     threads: number;
+    command: string[];
   };
   /** The same cost, scaled from the activity of this run to the Llama 3.1 8B shape. */
   projection: CostReport;
   verdict: string[];
-  provenance: { onefet: string; node: string; ngspice: string; command: string[] };
+  provenance: { onefet: string; node: string; ngspice: string };
 }

@@ -101,7 +101,8 @@ export function logDomainLinear(
       tile,
       place,
       chip,
-      statics,
+      // The baked kernel has the cells' draws in its weights: let go of the arrays.
+      statics: options.kernel === 'baked' ? { ...statics, vtV: [], beta: [] } : statics,
       sums,
       fullScales: fullScales?.[index],
       ...(recorders ? { recorders: recorders[index] } : {}),

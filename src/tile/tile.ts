@@ -65,9 +65,8 @@ export function createTile(parts: TileParts): Tile {
     for (let c = 0; c < columns; c++) {
       const lsb = scaleOf[c] / adc.top;
       const withErrors = value[c] * parts.statics.adcGain[c] + parts.statics.adcOffsetLsb[c] * lsb;
-      const code = convert(withErrors, scaleOf[c], adc);
-      if (code === adc.top || code === -adc.top) counts.clipped++;
-      value[c] = code * lsb;
+      if (Math.abs(withErrors) > scaleOf[c] + lsb / 2) counts.clipped++;
+      value[c] = convert(withErrors, scaleOf[c], adc) * lsb;
     }
   };
   const untrimmed = (value: Float64Array, input: TileInput, at: TokenPosition, counts: TileCounts) => {

@@ -1,0 +1,63 @@
+/**
+ * What limits the accuracy: designs in which one group of errors acts and all others are off.
+ *
+ * The groups do not add up to the whole chip (errors interact, and the model is not linear); each says what the chip
+ * would lose if this were its only fault.
+ */
+import type { Design } from '../tile/design.ts';
+
+export const ERROR_SOURCES = {
+  input: 'row DAC: input levels of the design, everything else ideal',
+  response: 'cell response: calibrated current instead of the ideal product, with the input levels',
+  mismatch: 'per-cell mismatch of threshold and gain',
+  driver: 'row drivers, ladders, bias, source line and clamp',
+  noise: 'dynamic noise: shot, kT/C, flicker, telegraph, level noise',
+  adc: 'column ADC: resolution, range, gain and offset',
+} as const;
+
+export type ErrorSource = keyof typeof ERROR_SOURCES;
+
+/** The design with everything ideal: real-valued inputs, g = k m, no errors, real-valued converters. */
+export function idealDesign(design: Design): Design {
+  return {
+    ...design,
+    input: { ...design.input, bits: 'float' },
+    response: { ...design.response, model: 'ideal' },
+    mismatch: { ...design.mismatch, scale: 0 },
+    driver: { ...design.driver, offsetSigmaV: 0, resistorSigma: 0, noiseV: 0 },
+    bias: { ...design.bias, tileTempSigmaK: 0, gradientSigmaV: 0, sourceNoiseV: 0, referenceNoiseV: 0 },
+    column: { ...design.column, clampOhm: 0, sourceOhm: 0, clampNoiseV: 0 },
+    noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerCell: 0 },
+    adc: { ...design.adc, bits: 'float', gainSigma: 0, offsetSigmaLsb: 0, trimVectors: 0 },
+  };
+}
+
+/** The ideal design with one group of errors put back. */
+export function onlySource(design: Design, source: ErrorSource): Design {
+  const ideal = idealDesign(design);
+  switch (source) {
+    case 'input':
+      return { ...ideal, input: design.input };
+    case 'response':
+      return { ...ideal, input: design.input, response: design.response };
+    case 'mismatch':
+      return { ...ideal, mismatch: design.mismatch };
+    case 'driver':
+      return {
+        ...ideal,
+        driver: { ...design.driver, noiseV: 0 },
+        bias: { ...design.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
+        column: { ...design.column, clampNoiseV: 0 },
+      };
+    case 'noise':
+      return {
+        ...ideal,
+        noise: design.noise,
+        driver: { ...ideal.driver, noiseV: design.driver.noiseV },
+        bias: { ...ideal.bias, sourceNoiseV: design.bias.sourceNoiseV, referenceNoiseV: design.bias.referenceNoiseV },
+        column: { ...ideal.column, clampNoiseV: design.column.clampNoiseV },
+      };
+    case 'adc':
+      return { ...ideal, adc: { ...design.adc, trimVectors: 0 } };
+  }
+}
