@@ -110,3 +110,8 @@ export function sha256(...parts: readonly (string | Uint8Array)[]): string {
   for (const part of parts) hash.update(part);
   return hash.digest('hex');
 }
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version;
+}

@@ -54,7 +54,11 @@ export function onlySource(design: Design, source: ErrorSource): Design {
         ...ideal,
         noise: design.noise,
         driver: { ...ideal.driver, noiseV: design.driver.noiseV },
-        bias: { ...ideal.bias, sourceNoiseV: design.bias.sourceNoiseV, referenceNoiseV: design.bias.referenceNoiseV },
+        bias: {
+          ...ideal.bias,
+          sourceNoiseV: design.bias.sourceNoiseV,
+          referenceNoiseV: design.bias.referenceNoiseV,
+        },
         column: { ...ideal.column, clampNoiseV: design.column.clampNoiseV },
       };
     case 'adc':

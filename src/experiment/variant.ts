@@ -7,7 +7,7 @@
  *   source    one chip with a single group of errors, all others off: what limits the accuracy
  */
 import type { Calibration } from '../cell/calibration.ts';
-import { digitalLinear } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/digital.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
 import {
   type AnalogLinear,
@@ -73,7 +73,8 @@ export function buildVariant(variant: Variant, parts: VariantParts): VariantLaye
   const analog: AnalogLinear[] = [];
   const builder = variantBuilder(variant, parts, analog, record);
   const layers = buildLayers(model, (name, outputs, inputs, row) => {
-    if (variant.kind === 'digital' || !isAnalog(name, design)) return digitalLinear(outputs, inputs, row);
+    if (variant.kind === 'digital' || !isAnalog(name, design))
+      return buildDigital(name, outputs, inputs, row);
     return builder(name, outputs, inputs, row);
   });
   return { layers, analog, record };
@@ -89,10 +90,13 @@ function variantBuilder(
   if (variant.kind === 'digital' || variant.kind === 'recoded') {
     return (name, outputs, inputs, row): Linear => {
       const weights = hardwareOf(parts, name, outputs, inputs, row);
-      return digitalLinear(outputs, inputs, (n, out) => hardwareRow(weights, n, out));
+      return buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
     };
   }
-  const physics = tilePhysics(calibration, variant.kind === 'source' ? onlySource(design, variant.source) : design);
+  const physics = tilePhysics(
+    calibration,
+    variant.kind === 'source' ? onlySource(design, variant.source) : design,
+  );
   return (name, outputs, inputs, row): Linear => {
     const layer = logDomainLinear(name, hardwareOf(parts, name, outputs, inputs, row), {
       physics,

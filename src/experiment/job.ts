@@ -1,0 +1,43 @@
+/** A job: one variant over one window, and what came of it. The unit of scheduling, progress and resumption. */
+import type { LayerActivity } from '../cost/activity.ts';
+import type { RangeTable } from '../fabric/log-domain.ts';
+import type { ScoringWindow } from '../model/scoring.ts';
+import type { MetricSums } from './metrics.ts';
+import type { TensorCoding } from './result.ts';
+import { type Variant, variantKey } from './variant.ts';
+
+export interface Job {
+  readonly key: string;
+  readonly variant: Variant;
+  /** The window; for `range`, all windows of the range text. */
+  readonly windows: readonly ScoringWindow[];
+  /** First scored position of the window in baseline.f32. */
+  readonly baselineRow: number;
+}
+
+export interface JobResult {
+  readonly key: string;
+  /** Tokens that were computed. */
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Absent for `range`. */
+  readonly metrics?: MetricSums;
+  /** Of a chip's analog layers. */
+  readonly activity?: LayerActivity[];
+  /** Of `range`. */
+  readonly ranges?: RangeTable;
+  readonly coding?: TensorCoding[];
+}
+
+export function jobKey(variant: Variant, window: number | 'all'): string {
+  return `${variantKey(variant)}/${window}`;
+}
+
+/** Time of a token relative to the digital model's, for progress: measured on the embedded model. */
+export const RELATIVE_COST: Record<Variant['kind'], number> = {
+  digital: 1,
+  recoded: 1,
+  range: 2,
+  chip: 3,
+  source: 3,
+};

@@ -1,0 +1,258 @@
+/**
+ * What a run will do, before it does it: model, texts, windows, jobs, memory and the folder. `--dry-run` stops here.
+ */
+import { freemem } from 'node:os';
+import { join } from 'node:path';
+import type { Calibration } from '../cell/calibration.ts';
+import { loadCalibration } from '../cell/calibration.ts';
+import { OnefetError } from '../error.ts';
+import { packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
+import type { TileKernel } from '../fabric/log-domain.ts';
+import { type LlamaModel, openModel } from '../model/model.ts';
+import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
+import { bits32, streamKey } from '../random.ts';
+import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { type Job, jobKey } from './job.ts';
+
+export interface RunOptions {
+  readonly model: string;
+  readonly text: string;
+  /** Text that sets the converters' ranges; disjoint from `text`. */
+  readonly rangeText: string;
+  readonly design: string;
+  readonly settings: readonly string[];
+  readonly chips: number;
+  readonly seed: number;
+  readonly threads: number;
+  /** Window length; undefined = 512 or the model's context, whichever is less. */
+  readonly contextTokens: number | undefined;
+  readonly scoring: 'window' | 'all';
+  /** Score only the first windows. */
+  readonly maxWindows: number | undefined;
+  readonly kernel: TileKernel;
+  /** Also run each source of error alone. */
+  readonly attribution: boolean;
+  readonly yieldRatio: number;
+  /** Folder in which the run's folder is made. */
+  readonly out: string;
+}
+
+export interface RunPlan {
+  readonly options: RunOptions;
+  readonly design: LoadedDesign;
+  readonly calibration: Calibration;
+  readonly calibrationSha256: string;
+  readonly modelInfo: {
+    readonly name: string;
+    readonly sha256: string;
+    readonly parameters: number;
+    readonly fileType: string;
+    readonly synthetic: boolean;
+    readonly shape: LlamaModel['shape'];
+  };
+  readonly contextTokens: number;
+  readonly text: { readonly path: string; readonly sha256: string; readonly tokens: number; readonly scored: number };
+  readonly rangeText: { readonly path: string; readonly sha256: string; readonly tokens: number };
+  readonly chipSeeds: readonly number[];
+  readonly digitalJobs: readonly Job[];
+  readonly rangeJob: Job;
+  /** Everything that needs the digital baseline and the ranges. */
+  readonly dependentJobs: readonly Job[];
+  readonly memoryBytes: number;
+  readonly folder: string;
+  readonly manifest: Record<string, unknown>;
+}
+
+/** llama.cpp's default window of its perplexity tool. */
+const DEFAULT_CONTEXT_TOKENS = 512;
+/** Enough |D| values (tokens times columns) for a 99.95 % quantile of every tile. */
+const RANGE_TOKENS = 512;
+/** Texts are tokenised in memory; 256 MiB is a hundred times WikiText-2. */
+const MAX_TEXT_BYTES = 256 << 20;
+
+/** Seeds of the chips: a chip's seed depends on the run's seed and its number, not on how many chips there are. */
+export function chipSeed(seed: number, chip: number): number {
+  return bits32(streamKey(seed, 0x63686970), chip);
+}
+
+export function planRun(options: RunOptions): RunPlan {
+  const design = loadDesign(options.design, options.settings);
+  if (design.design.fabric !== 'log-domain') {
+    throw new OnefetError('usage', 'FABRIC', `${design.path}: fabric ${design.design.fabric} has no chips to run`, {
+      hint: 'use fabric: log-domain; the digital model is always run beside it',
+    });
+  }
+  const calibration = loadCalibration(design.design.process, design.design.cell);
+  const calibrationSha256 = sha256(JSON.stringify(calibration));
+  const model = openModel(options.model);
+  try {
+    const contextTokens = options.contextTokens ?? Math.min(DEFAULT_CONTEXT_TOKENS, model.shape.contextTokens);
+    checkContext(contextTokens, model);
+    const text = boundedText(options.text, 'text');
+    const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
+    const tokens = model.tokenizer.encode(text);
+    const all =
+      options.scoring === 'all'
+        ? documentWindows(text, model.tokenizer, { contextTokens })
+        : scoringWindows(tokens, { contextTokens, bos });
+    const windows = all.slice(0, options.maxWindows ?? all.length);
+    const rangePath = requireDataFile(options.rangeText, 'range text');
+    const rangeText = boundedText(rangePath, 'range text');
+    if (sha256(rangeText) === sha256(text)) {
+      throw new OnefetError('usage', 'RANGE_TEXT', 'the range text is the scored text: the ranges must not see it', {
+        hint: 'give another file with --range-text',
+      });
+    }
+    const rangeWindows = rangeWindowsOf(model.tokenizer.encode(rangeText), contextTokens, bos);
+    const chipSeeds = Array.from({ length: options.chips }, (_, chip) => chipSeed(options.seed, chip));
+    const jobs = planJobs(windows, rangeWindows, chipSeeds, options);
+    const modelSha256 = model.sha256();
+    const manifest = {
+      schema: 'onefet.manifest/1',
+      onefet: packageVersion(),
+      model: { file: options.model, sha256: modelSha256 },
+      text: { file: options.text, sha256: sha256(text), scoring: options.scoring, contextTokens },
+      rangeText: { file: options.rangeText, sha256: sha256(rangeText) },
+      windows: windows.length,
+      design: { name: design.design.name, sha256: design.sha256 },
+      calibration: { process: calibration.process, cell: calibration.cell, sha256: calibrationSha256 },
+      seed: options.seed,
+      kernel: options.kernel,
+    };
+    const identity = sha256(
+      JSON.stringify({
+        ...manifest,
+        model: modelSha256,
+        text: { ...manifest.text, file: '' },
+        rangeText: manifest.rangeText.sha256,
+      }),
+    );
+    const memoryBytes = memoryNeed(model, options.threads, design.design.tile.sign === 'paired-rows' ? 2 : 1);
+    checkMemory(memoryBytes, options.threads);
+    return {
+      options,
+      design,
+      calibration,
+      calibrationSha256,
+      modelInfo: {
+        name: model.name,
+        sha256: modelSha256,
+        parameters: model.parameterCount,
+        fileType: model.fileType,
+        synthetic: model.synthetic,
+        shape: model.shape,
+      },
+      contextTokens,
+      text: {
+        path: options.text,
+        sha256: sha256(text),
+        tokens: tokens.length,
+        scored: windows.reduce((sum, window) => sum + window.scoreTo - window.scoreFrom, 0),
+      },
+      rangeText: {
+        path: options.rangeText,
+        sha256: sha256(rangeText),
+        tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
+      },
+      chipSeeds,
+      ...jobs,
+      memoryBytes,
+      folder: join(options.out, `${design.design.name}-${identity.slice(0, 12)}`),
+      manifest,
+    };
+  } finally {
+    model.close();
+  }
+}
+
+function boundedText(path: string, what: string): string {
+  const text = readTextFile(path, what);
+  if (text.length > MAX_TEXT_BYTES) {
+    throw new OnefetError('input', 'TEXT_SIZE', `${what} ${path} has ${text.length} characters, the limit is ${MAX_TEXT_BYTES}`);
+  }
+  if (text.trim() === '') throw new OnefetError('input', 'TEXT_EMPTY', `${what} ${path} is empty`);
+  return text;
+}
+
+function checkContext(contextTokens: number, model: LlamaModel): void {
+  const most = model.shape.contextTokens;
+  if (!Number.isInteger(contextTokens) || contextTokens < 4 || contextTokens > most) {
+    throw new OnefetError(
+      'usage',
+      'CONTEXT_RANGE',
+      `a context of ${contextTokens} tokens is impossible: ${model.name} takes 4 to ${most}`,
+    );
+  }
+}
+
+/** The first RANGE_TOKENS tokens of the range text, in windows of the context. */
+function rangeWindowsOf(tokens: Int32Array, contextTokens: number, bos: number | undefined): ScoringWindow[] {
+  const windows: ScoringWindow[] = [];
+  const end = Math.min(tokens.length, RANGE_TOKENS);
+  for (let start = 0; start < end; start += contextTokens) {
+    const ids = tokens.slice(start, Math.min(start + contextTokens, end));
+    if (bos !== undefined) ids[0] = bos;
+    // All positions but the last predict a token that is known, so all of them can be run.
+    if (ids.length >= 2) windows.push({ window: windows.length, ids, scoreFrom: 0, scoreTo: ids.length - 1 });
+  }
+  if (windows.length === 0) throw new OnefetError('input', 'TEXT_EMPTY', 'the range text has fewer than two tokens');
+  return windows;
+}
+
+function planJobs(
+  windows: readonly ScoringWindow[],
+  rangeWindows: readonly ScoringWindow[],
+  chipSeeds: readonly number[],
+  options: RunOptions,
+): Pick<RunPlan, 'digitalJobs' | 'rangeJob' | 'dependentJobs'> {
+  const rows: number[] = [];
+  let row = 0;
+  for (const window of windows) {
+    rows.push(row);
+    row += window.scoreTo - window.scoreFrom;
+  }
+  const over = (variant: Job['variant']): Job[] =>
+    windows.map((window, i) => ({
+      key: jobKey(variant, window.window),
+      variant,
+      windows: [window],
+      baselineRow: rows[i],
+    }));
+  const sources = options.attribution ? (Object.keys(ERROR_SOURCES) as ErrorSource[]) : [];
+  return {
+    digitalJobs: over({ kind: 'digital' }),
+    rangeJob: { key: jobKey({ kind: 'range' }, 'all'), variant: { kind: 'range' }, windows: rangeWindows, baselineRow: 0 },
+    dependentJobs: [
+      ...chipSeeds.flatMap((seed) => over({ kind: 'chip', seed })),
+      ...sources.flatMap((source) => over({ kind: 'source', source, seed: chipSeeds[0] })),
+      ...over({ kind: 'recoded' }),
+    ],
+  };
+}
+
+/**
+ * Memory of the scalar engine, per thread and weight of the linear layers: 1 byte of codes, and for the variant that
+ * is loaded either 4 bytes of digital weights or 8 bytes baked (rank 1) beside 8 bytes of draws while it is built.
+ * Every bank of cells has its own. Measured on the embedded model: within 15 %.
+ */
+function memoryNeed(model: LlamaModel, threads: number, banks: number): number {
+  const { shape } = model;
+  const block = shape.dim * (shape.queryDim + 2 * shape.kvDim + shape.queryDim + 3 * shape.ffnDim);
+  const weights = shape.layers * block;
+  const head = shape.dim * shape.vocab;
+  const base = 150e6;
+  return base + threads * (60e6 + weights * (1 + 16 * banks) + head * 4);
+}
+
+function checkMemory(memoryBytes: number, threads: number): void {
+  const free = freemem();
+  if (memoryBytes <= free) return;
+  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
+  throw new OnefetError(
+    'usage',
+    'MEMORY',
+    `this run needs about ${gib(memoryBytes)} GiB with ${threads} threads; ${gib(free)} GiB are free`,
+    { hint: threads > 1 ? 'use --threads 1, or a smaller model' : 'use a smaller model: the scalar engine keeps about 17 bytes per weight' },
+  );
+}

@@ -1,0 +1,16 @@
+/** A thread of a run: executes the jobs that it is sent, one at a time. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { toPlainError } from '../error.ts';
+import type { RangeTable } from '../fabric/log-domain.ts';
+import { createExecutor, type Executor, type ExecutorOptions } from './execute.ts';
+import type { Job } from './job.ts';
+
+let executor: Executor | undefined;
+parentPort?.on('message', ({ job, ranges }: { job: Job; ranges: RangeTable | undefined }) => {
+  try {
+    executor ??= createExecutor(workerData as ExecutorOptions);
+    parentPort?.postMessage({ result: executor.execute(job, ranges) });
+  } catch (error) {
+    parentPort?.postMessage({ error: toPlainError(error) });
+  }
+});
