@@ -1,0 +1,161 @@
+/**
+ * The fitted cell: drain current of one transistor in weak and moderate inversion, with its leakage.
+ *
+ *   I(Vgs, Vds, T) = Is [F(vp/Ut) - F((vp - Vds)/Ut)] (1 + lambda Vds) / (1 + theta sqrt(F(vp/Ut)))    channel
+ *                  + exp(floor)                                                                      junction
+ *                  + exp(g0 + g1 x + g2 x^2) Vds^3 / (knee^3 + Vds^3),  x = Vds - Vgs - 0.5 V                GIDL
+ *   F(u) = ln^2(1 + e^(u/2)),  vp = (Vgs - VT + sigma Vds)/n,  Ut = kT/q
+ *
+ * F is the interpolation of Enz, Krummenacher and Vittoz (1995) with source and bulk grounded. sigma (drain-induced
+ * barrier lowering), lambda (channel length modulation), theta (mobility and series resistance, as a droop), the
+ * junction floor and gate-induced drain leakage are added. Each parameter is a polynomial in tau = (T - T0)/100 K,
+ * the floor in the Arrhenius variable 1000 K (1/T0 - 1/T).
+ */
+import { OnefetError } from '../error.ts';
+
+/** Boltzmann constant over elementary charge, V/K (SI 2019, exact). */
+export const BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19;
+export const REFERENCE_TEMP_K = 300.15;
+
+/**
+ * Parameters in order. `degree` of the polynomial in temperature; `start` and `scale` of its coefficients: the fit
+ * works on (value - start) / scale, so that all unknowns are of order one.
+ */
+export const EKV_PARAMETERS = [
+  { name: 'lnSpecificCurrentA', degree: 2, start: [Math.log(1e-6), 0, 0], scale: [0.5, 0.2, 0.1] },
+  { name: 'slopeFactor', degree: 2, start: [1.4, 0, 0], scale: [0.05, 0.02, 0.01] },
+  { name: 'thresholdV', degree: 2, start: [0.45, -0.05, 0], scale: [0.03, 0.02, 0.01] },
+  { name: 'barrierLowering', degree: 1, start: [0.01, 0], scale: [0.01, 0.005] },
+  { name: 'lengthModulationPerV', degree: 1, start: [0.05, 0], scale: [0.05, 0.02] },
+  { name: 'droop', degree: 1, start: [0.1, 0], scale: [0.1, 0.05] },
+  { name: 'lnFloorA', degree: 1, start: [Math.log(1e-15), 8], scale: [1, 1] },
+  { name: 'lnGidlA', degree: 1, start: [Math.log(1e-12), 0], scale: [1, 0.1] },
+  { name: 'gidlSlopePerV', degree: 1, start: [7, 0], scale: [1, 0.2] },
+  { name: 'gidlCurvePerV2', degree: 0, start: [-3], scale: [1] },
+  { name: 'gidlKneeV', degree: 0, start: [0.1], scale: [0.05] },
+] as const;
+
+export const COEFFICIENT_COUNT = EKV_PARAMETERS.reduce((sum, { degree }) => sum + degree + 1, 0);
+
+/** "slopeFactor.1" and so on, in the order of the coefficient vector. */
+export const COEFFICIENT_NAMES: readonly string[] = EKV_PARAMETERS.flatMap(({ name, degree }) =>
+  Array.from({ length: degree + 1 }, (_, i) => `${name}.${i}`),
+);
+
+/** The parameters at one temperature, in the order of EKV_PARAMETERS, and Ut. */
+export interface EkvAtTemperature {
+  readonly ut: number;
+  readonly p: Float64Array;
+}
+
+export function atTemperature(coefficients: ArrayLike<number>, tempK: number): EkvAtTemperature {
+  const tau = (tempK - REFERENCE_TEMP_K) / 100;
+  const arrhenius = 1000 * (1 / REFERENCE_TEMP_K - 1 / tempK);
+  const p = new Float64Array(EKV_PARAMETERS.length);
+  let at = 0;
+  for (let i = 0; i < p.length; i++) {
+    const { name, degree } = EKV_PARAMETERS[i];
+    const x = name === 'lnFloorA' ? arrhenius : tau;
+    let sum = 0;
+    for (let d = degree; d >= 0; d--) sum = sum * x + coefficients[at + d];
+    p[i] = sum;
+    at += degree + 1;
+  }
+  return { ut: BOLTZMANN_OVER_CHARGE * tempK, p };
+}
+
+/** F(u) = ln^2(1 + e^(u/2)). */
+function inversion(u: number): number {
+  const l = softPlus(u / 2);
+  return l * l;
+}
+
+/** ln(1 + e^x) without overflow. */
+function softPlus(x: number): number {
+  return x > 30 ? x : Math.log1p(Math.exp(x));
+}
+
+/** d F/du = ln(1 + e^(u/2)) / (1 + e^(-u/2)). */
+function inversionSlope(u: number): number {
+  return softPlus(u / 2) / (1 + Math.exp(-u / 2));
+}
+
+/** Drain current, A. */
+export function ekvCurrentA({ ut, p }: EkvAtTemperature, vgsV: number, vdsV: number): number {
+  const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
+  const forward = inversion(pinchOff / ut);
+  const channel =
+    (Math.exp(p[0]) * (forward - inversion((pinchOff - vdsV) / ut)) * (1 + p[4] * vdsV)) /
+    (1 + p[5] * Math.sqrt(forward));
+  return channel + Math.exp(p[6]) + gidlA(p, vgsV, vdsV);
+}
+
+function gidlA(p: Float64Array, vgsV: number, vdsV: number): number {
+  const x = vdsV - vgsV - 0.5;
+  const cube = vdsV ** 3;
+  return (Math.exp(p[7] + p[8] * x + p[9] * x * x) * cube) / (p[10] ** 3 + cube);
+}
+
+/** Current and its derivatives with respect to the gate and drain voltage, A/V. */
+export function ekvDerivatives(
+  { ut, p }: EkvAtTemperature,
+  vgsV: number,
+  vdsV: number,
+): { currentA: number; perGateV: number; perDrainV: number } {
+  const n = p[1];
+  const pinchOff = (vgsV - p[2] + p[3] * vdsV) / n;
+  const uf = pinchOff / ut;
+  const ur = (pinchOff - vdsV) / ut;
+  const forward = inversion(uf);
+  const reverse = inversion(ur);
+  const dForward = inversionSlope(uf) / ut;
+  const dReverse = inversionSlope(ur) / ut;
+  const is = Math.exp(p[0]);
+  const root = Math.sqrt(forward);
+  const clm = 1 + p[4] * vdsV;
+  const droop = 1 + p[5] * root;
+  const difference = forward - reverse;
+  const channel = (is * difference * clm) / droop;
+  // d/d pinchOff of difference / droop; d root = dForward / (2 root).
+  const perPinchOff =
+    is * clm * ((dForward - dReverse) / droop - (difference * p[5] * dForward) / (2 * root * droop * droop));
+  const x = vdsV - vgsV - 0.5;
+  const gidl = gidlA(p, vgsV, vdsV);
+  const gidlPerX = gidl * (p[8] + 2 * p[9] * x);
+  const knee = p[10] ** 3;
+  return {
+    currentA: channel + Math.exp(p[6]) + gidl,
+    perGateV: perPinchOff / n - gidlPerX,
+    perDrainV:
+      (perPinchOff * p[3]) / n +
+      (is * clm * dReverse) / droop +
+      (channel * p[4]) / clm +
+      gidlPerX +
+      (gidl * 3 * knee) / (vdsV * (knee + vdsV ** 3)),
+  };
+}
+
+/** Gate voltage at which the cell carries `currentA`; bisection between the bounds. */
+export function ekvGateVoltageV(
+  at: EkvAtTemperature,
+  currentA: number,
+  vdsV: number,
+  lowV: number,
+  highV: number,
+): number {
+  let low = lowV;
+  let high = highV;
+  if (!(ekvCurrentA(at, low, vdsV) <= currentA && ekvCurrentA(at, high, vdsV) >= currentA)) {
+    throw new OnefetError(
+      'input',
+      'BIAS_OUT_OF_RANGE',
+      `a full-scale current of ${currentA.toExponential(2)} A lies outside the calibrated gate range ${low.toFixed(3)} to ${high.toFixed(3)} V (${ekvCurrentA(at, low, vdsV).toExponential(2)} to ${ekvCurrentA(at, high, vdsV).toExponential(2)} A)`,
+    );
+  }
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (ekvCurrentA(at, middle, vdsV) < currentA) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
+}

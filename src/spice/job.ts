@@ -1,0 +1,85 @@
+/**
+ * What is asked of the simulator, and what must come back. A job that does not state the plot, the variables and
+ * the number of points that it expects cannot be told from one that failed: ngspice answers a failed analysis with
+ * whatever plot it still holds.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { OnefetError } from '../error.ts';
+import { packageRoot, sha256 } from '../files.ts';
+
+/** One raw file that the job has to write. */
+export interface ExpectedOutput {
+  /** Name given to `write` in the netlist's .control section, without a folder. */
+  readonly file: string;
+  /** Start of the raw file's "Plotname", e.g. "DC transfer characteristic", "AC Analysis". */
+  readonly plot: string;
+  /** Variables that must be there, in ngspice's lower-case spelling, e.g. "i(vd)". */
+  readonly variables: readonly string[];
+  /** Number of points: exact, or bounds for an adaptive time step. */
+  readonly points: number | { readonly min: number; readonly max: number };
+}
+
+export interface SpiceJob {
+  /** For messages and progress. */
+  readonly label: string;
+  readonly netlist: string;
+  /** Files that the netlist includes: name -> text. */
+  readonly files: Readonly<Record<string, string>>;
+  /**
+   * Commands between `source` and the clean-up. Empty when a .control section in the netlist does the work;
+   * for a netlist with dot-analyses: ['run', 'write result.raw'].
+   */
+  readonly commands: readonly string[];
+  readonly outputs: readonly ExpectedOutput[];
+  /** Wall-clock limit of the run; the worker is killed beyond it. Default 60. */
+  readonly timeoutS?: number;
+}
+
+/** Exact version that the wrapper is written for: it reaches into the module's internal file system. */
+export const ENGINE_PACKAGE = 'eecircuit-engine';
+export const ENGINE_VERSION = '1.8.0';
+/** Changes when the wrapper treats a netlist differently, so that cached results are not mixed. */
+const WRAPPER_REVISION = 1;
+
+/** Name and version of the simulator, checked against the installed package. */
+export function engineId(): string {
+  for (let folder = packageRoot; ; folder = dirname(folder)) {
+    try {
+      const path = join(folder, 'node_modules', ENGINE_PACKAGE, 'package.json');
+      const { version } = JSON.parse(readFileSync(path, 'utf8')) as { version: string };
+      if (version === ENGINE_VERSION) return `${ENGINE_PACKAGE} ${version} (ngspice 45.2)`;
+      throw new OnefetError(
+        'simulation',
+        'SPICE_ENGINE_VERSION',
+        `${path}: version ${version} is not ${ENGINE_VERSION}`,
+        {
+          hint: `npm install ${ENGINE_PACKAGE}@${ENGINE_VERSION}`,
+        },
+      );
+    } catch (cause) {
+      if (cause instanceof OnefetError) throw cause;
+      if (dirname(folder) === folder) {
+        throw new OnefetError('simulation', 'SPICE_ENGINE_MISSING', `${ENGINE_PACKAGE} is not installed`, {
+          hint: `npm install ${ENGINE_PACKAGE}@${ENGINE_VERSION}`,
+          cause,
+        });
+      }
+    }
+  }
+}
+
+/** Content hash of everything that decides a job's result: the key of the cache and the name in messages. */
+export function jobHash(job: SpiceJob, engine: string): string {
+  const files = Object.keys(job.files).sort();
+  return sha256(
+    JSON.stringify({
+      engine,
+      wrapper: WRAPPER_REVISION,
+      netlist: job.netlist,
+      files: files.map((name) => [name, job.files[name]]),
+      commands: job.commands,
+      outputs: job.outputs,
+    }),
+  );
+}

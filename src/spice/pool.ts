@@ -1,0 +1,312 @@
+/**
+ * Simulator threads. Each runs one job at a time; a job that exceeds its time is ended by killing its thread from
+ * outside, the only way to stop ngspice (an undefined .param loops without ever returning to the event loop).
+ */
+import { Worker } from 'node:worker_threads';
+import { OnefetError } from '../error.ts';
+import { sourceExtension } from '../files.ts';
+import { readCache, writeCache } from './cache.ts';
+import { type ExpectedOutput, engineId, jobHash, type SpiceJob } from './job.ts';
+import { parseRawFile, type RawPlot } from './raw-file.ts';
+import { classifyStderr, SpiceError } from './spice-error.ts';
+import type { WorkerReply, WorkerRequest } from './worker.ts';
+
+export interface SpiceResult {
+  readonly hash: string;
+  readonly fromCache: boolean;
+  /** [outputs] the plot of each expected output, checked. */
+  readonly plots: readonly RawPlot[];
+}
+
+export interface SpicePoolOptions {
+  /** Simulator threads; about 240 MB each. Default 2. */
+  readonly threads?: number;
+  /** Folder of the result cache; without one nothing is cached. */
+  readonly cacheFolder?: string;
+}
+
+export interface SpicePool {
+  /** Runs or queues a job. Rejects with a SpiceError, or with INTERRUPTED when the signal fires. */
+  run(job: SpiceJob, signal?: AbortSignal): Promise<SpiceResult>;
+  /** Threads started so far, for tests and diagnostics. */
+  readonly threadsStarted: number;
+  close(): Promise<void>;
+}
+
+/** An instance grows by 37-58 kB per run, so a thread is replaced before that matters. */
+const RUNS_PER_THREAD = 2000;
+const START_TIMEOUT_S = 60;
+const DEFAULT_TIMEOUT_S = 60;
+/** No voltage, current or spectral density of a cell comes near; ngspice's own clamp of exp() is 1e99. */
+const LARGEST_PLAUSIBLE = 1e30;
+
+interface Thread {
+  worker: Worker;
+  ready: Promise<void>;
+  runs: number;
+  /** Called once with why the thread cannot answer any more. */
+  onDeath: ((reason: string) => void) | undefined;
+  onReply: ((reply: WorkerReply) => void) | undefined;
+  dead: boolean;
+}
+
+export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
+  const size = options.threads ?? 2;
+  if (!Number.isInteger(size) || size < 1 || size > 64) {
+    throw new OnefetError('usage', 'SPICE_THREADS', `threads is ${size}: it must be 1 to 64`);
+  }
+  const engine = engineId();
+  const idle: Thread[] = [];
+  const waiting: ((thread: Thread | undefined) => void)[] = [];
+  const alive = new Set<Thread>();
+  let busy = 0;
+  let started = 0;
+  let closed = false;
+  let nextId = 1;
+
+  function start(): Thread {
+    started++;
+    const worker = new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), { stderr: false });
+    // An idle simulator does not keep the process alive.
+    worker.unref();
+    const thread: Thread = {
+      worker,
+      runs: 0,
+      onDeath: undefined,
+      onReply: undefined,
+      dead: false,
+      ready: Promise.resolve(),
+    };
+    const die = (reason: string) => {
+      if (thread.dead) return;
+      thread.dead = true;
+      alive.delete(thread);
+      thread.onDeath?.(reason);
+    };
+    thread.ready = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(
+          new SpiceError('SPICE_ENGINE_START', `the simulator did not start within ${START_TIMEOUT_S} s`),
+        );
+        void worker.terminate();
+      }, START_TIMEOUT_S * 1000);
+      worker.on('message', (message: 'ready' | WorkerReply) => {
+        if (message === 'ready') {
+          clearTimeout(timer);
+          resolve();
+        } else thread.onReply?.(message);
+      });
+      worker.on('error', (cause) => {
+        clearTimeout(timer);
+        reject(
+          new SpiceError('SPICE_ENGINE_START', `the simulator did not start: ${cause.message}`, { cause }),
+        );
+        die(cause.message);
+      });
+      worker.on('exit', (status) => {
+        clearTimeout(timer);
+        reject(new SpiceError('SPICE_ENGINE_START', `the simulator ended with status ${status}`));
+        die(`thread ended with status ${status}`);
+      });
+    });
+    thread.ready.catch(() => {});
+    alive.add(thread);
+    return thread;
+  }
+
+  /** A free thread, a new one while there are fewer than `size`, or the next to become free. */
+  function acquire(): Promise<Thread | undefined> {
+    if (closed) return Promise.resolve(undefined);
+    for (let thread = idle.pop(); thread !== undefined; thread = idle.pop()) {
+      if (thread.dead) continue;
+      busy++;
+      return Promise.resolve(thread);
+    }
+    if (busy < size) {
+      busy++;
+      return Promise.resolve(start());
+    }
+    return new Promise((resolve) => waiting.push(resolve));
+  }
+
+  function release(thread: Thread): void {
+    if (thread.runs >= RUNS_PER_THREAD) kill(thread);
+    const next = waiting.shift();
+    if (next !== undefined) {
+      next(thread.dead ? start() : thread);
+      return;
+    }
+    busy--;
+    if (!thread.dead) idle.push(thread);
+  }
+
+  function kill(thread: Thread): void {
+    thread.dead = true;
+    alive.delete(thread);
+    void thread.worker.terminate();
+  }
+
+  function exchange(thread: Thread, job: SpiceJob, hash: string, signal?: AbortSignal): Promise<WorkerReply> {
+    const timeoutS = job.timeoutS ?? DEFAULT_TIMEOUT_S;
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        thread.onReply = undefined;
+        thread.onDeath = undefined;
+        thread.worker.unref();
+      };
+      const onAbort = () => {
+        end();
+        kill(thread);
+        reject(interrupted());
+      };
+      const timer = setTimeout(() => {
+        end();
+        kill(thread);
+        reject(
+          new SpiceError('SPICE_TIMEOUT', `${job.label}: no result within ${timeoutS} s, simulator ended`, {
+            netlistHash: hash,
+            hint: 'an undefined .param or a `quit` makes ngspice run for ever; otherwise raise timeoutS',
+          }),
+        );
+      }, timeoutS * 1000);
+      signal?.addEventListener('abort', onAbort);
+      thread.onReply = (reply) => {
+        end();
+        resolve(reply);
+      };
+      thread.onDeath = (reason) => {
+        end();
+        reject(
+          new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator died: ${reason}`, {
+            netlistHash: hash,
+          }),
+        );
+      };
+      thread.worker.ref();
+      const request: WorkerRequest = {
+        id: nextId++,
+        netlist: job.netlist,
+        files: job.files,
+        commands: job.commands,
+        outputs: job.outputs.map(({ file }) => file),
+      };
+      thread.worker.postMessage(request);
+    });
+  }
+
+  async function run(job: SpiceJob, signal?: AbortSignal): Promise<SpiceResult> {
+    if (signal?.aborted) throw interrupted();
+    const hash = jobHash(job, engine);
+    if (job.outputs.length === 0) {
+      throw new SpiceError('SPICE_NO_OUTPUT', `${job.label}: the job states no expected output`, {
+        netlistHash: hash,
+      });
+    }
+    if (options.cacheFolder !== undefined) {
+      const cached = readCache(options.cacheFolder, hash);
+      if (cached !== undefined && cached.length === job.outputs.length) {
+        return { hash, fromCache: true, plots: checkOutputs(job, hash, cached, []) };
+      }
+    }
+    const thread = await acquire();
+    if (thread === undefined)
+      throw new SpiceError('SPICE_POOL_CLOSED', `${job.label}: the simulators were shut down`);
+    let reply: WorkerReply;
+    try {
+      await thread.ready;
+      if (signal?.aborted) throw interrupted();
+      thread.runs++;
+      reply = await exchange(thread, job, hash, signal);
+    } catch (error) {
+      if (!(error instanceof OnefetError && error.code === 'INTERRUPTED')) kill(thread);
+      throw error;
+    } finally {
+      release(thread);
+    }
+    if (reply.failure !== undefined) {
+      kill(thread);
+      throw new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator failed: ${reply.failure}`, {
+        stderr: reply.stderr,
+        netlistHash: hash,
+      });
+    }
+    const failed = classifyStderr(reply.stderr, hash, job.label);
+    if (failed !== undefined) throw failed;
+    const plots = checkOutputs(job, hash, reply.contents, reply.stderr);
+    if (options.cacheFolder !== undefined) {
+      writeCache(options.cacheFolder, hash, reply.contents as Uint8Array[]);
+    }
+    return { hash, fromCache: false, plots };
+  }
+
+  return {
+    run,
+    get threadsStarted() {
+      return started;
+    },
+    async close() {
+      closed = true;
+      for (const next of waiting.splice(0)) next(undefined);
+      await Promise.all([...alive].map((thread) => thread.worker.terminate()));
+    },
+  };
+}
+
+/** Every expected file, plot, variable and point must be there, finite and of a plausible size. */
+function checkOutputs(
+  job: SpiceJob,
+  hash: string,
+  contents: readonly (Uint8Array | null)[],
+  stderr: readonly string[],
+): RawPlot[] {
+  return job.outputs.map((expected, i) => {
+    const bytes = contents[i];
+    const fail = (code: string, what: string) =>
+      new SpiceError(code, `${job.label}: ${expected.file}: ${what}`, { stderr, netlistHash: hash });
+    if (bytes === null || bytes === undefined)
+      throw fail('SPICE_NO_RESULT', 'the simulation wrote no result');
+    const plots = parseRawFile(bytes, `${job.label}: ${expected.file}`);
+    if (plots.length !== 1) throw fail('SPICE_PLOT', `${plots.length} plots instead of one`);
+    checkPlot(plots[0], expected, fail);
+    return plots[0];
+  });
+}
+
+function checkPlot(
+  plot: RawPlot,
+  expected: ExpectedOutput,
+  fail: (code: string, what: string) => SpiceError,
+): void {
+  if (!plot.plotname.toLowerCase().startsWith(expected.plot.toLowerCase())) {
+    throw fail('SPICE_PLOT', `plot "${plot.plotname}" instead of "${expected.plot}"`);
+  }
+  for (const variable of expected.variables) {
+    if (!plot.real.has(variable)) {
+      throw fail('SPICE_VARIABLE', `no variable ${variable}, only ${plot.variables.slice(0, 8).join(', ')}`);
+    }
+  }
+  const { points } = expected;
+  const [least, most] = typeof points === 'number' ? [points, points] : [points.min, points.max];
+  if (plot.points < least || plot.points > most) {
+    throw fail(
+      'SPICE_POINTS',
+      `${plot.points} points instead of ${least === most ? least : `${least} to ${most}`}`,
+    );
+  }
+  for (const variable of expected.variables) {
+    for (const values of [plot.real.get(variable)!, plot.imaginary.get(variable)]) {
+      if (values === undefined) continue;
+      for (const value of values) {
+        if (!(Math.abs(value) < LARGEST_PLAUSIBLE)) {
+          throw fail('SPICE_OVERFLOW', `${variable} is ${value}: an expression overflowed`);
+        }
+      }
+    }
+  }
+}
+
+function interrupted(): OnefetError {
+  return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
+}
