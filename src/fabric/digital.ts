@@ -3,14 +3,23 @@
  * result is compared with, and what it must reduce to when all errors are off.
  */
 import type { Linear, LinearName } from './linear.ts';
+import { requireMemory } from './memory.ts';
 
-/** Float32 weights W[N][K], double accumulation, float32 result. `at` is not used: nothing is drawn. */
+/**
+ * Float32 weights W[N][K], double accumulation, float32 result. `at` is not used: nothing is drawn. Throws
+ * OnefetError('usage', 'MEMORY') when the matrix does not fit beside what is allocated already.
+ */
 export function buildDigital(
-  _name: LinearName,
+  name: LinearName,
   outputs: number,
   inputs: number,
   row: (n: number, out: Float32Array) => void,
 ): Linear {
+  requireMemory(
+    4 * outputs * inputs,
+    `the digital reference's float32 ${name.tensor}${name.layer < 0 ? '' : ` of layer ${name.layer}`}`,
+    'the reference holds the model in float32: use the fast engine or a smaller model',
+  );
   const weights = new Float32Array(outputs * inputs); // [N][K]
   for (let n = 0; n < outputs; n++) row(n, weights.subarray(n * inputs, (n + 1) * inputs));
   return {

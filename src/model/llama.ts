@@ -9,9 +9,9 @@
  *   b = rmsnorm(x) g_ffn;   x += Wdown (silu(Wgate b) * (Wup b))
  * and logits = Wout (rmsnorm(x) g_out).
  */
-import { totalmem } from 'node:os';
 import { OnefetError } from '../error.ts';
 import type { TokenPosition } from '../fabric/linear.ts';
+import { requireMemory } from '../fabric/memory.ts';
 import type { LlamaBlock, LlamaLayers, LlamaModel } from './model.ts';
 import type { LlamaShape } from './shape.ts';
 
@@ -42,8 +42,8 @@ interface Buffers {
 }
 
 /**
- * A fresh session for up to `contextTokens` tokens. Throws OnefetError('usage', 'CONTEXT_...') when that is not a
- * whole number from 1 to the model's own context length, or its cache does not fit the machine's memory.
+ * A fresh session for up to `contextTokens` tokens. Throws OnefetError('usage', 'CONTEXT_RANGE') when that is not
+ * a whole number from 1 to the model's own context length, 'MEMORY' when its cache does not fit the machine.
  */
 export function newSession(model: LlamaModel, layers: LlamaLayers, contextTokens: number): Session {
   const { shape } = model;
@@ -54,16 +54,11 @@ export function newSession(model: LlamaModel, layers: LlamaLayers, contextTokens
       `a context of ${contextTokens} tokens is impossible: ${model.name} takes 1 to ${shape.contextTokens}`,
     );
   }
-  const cacheBytes = 2 * 4 * shape.layers * contextTokens * shape.kvDim;
-  if (cacheBytes > totalmem()) {
-    const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
-    throw new OnefetError(
-      'usage',
-      'CONTEXT_MEMORY',
-      `the key-value cache of ${contextTokens} tokens needs ${gib(cacheBytes)} GiB; the machine has ${gib(totalmem())}`,
-      { hint: 'choose a shorter context' },
-    );
-  }
+  requireMemory(
+    2 * 4 * shape.layers * contextTokens * shape.kvDim,
+    `the float32 key-value cache of ${contextTokens} tokens`,
+    'choose a shorter context',
+  );
   const cache = (): Float32Array[] =>
     Array.from({ length: shape.layers }, () => new Float32Array(contextTokens * shape.kvDim));
   return {

@@ -54,12 +54,12 @@ export function scoringWindows(
 /** What separates documents: a line of its own. */
 export const DOCUMENT_SEPARATOR = '<|endoftext|>';
 
-/** The documents of a text, without the line breaks around the separators; empty ones are left out. */
+/** The documents of a text, without the white space at their ends; empty ones are left out. */
 export function splitDocuments(text: string): string[] {
   return text
     .split(/^<\|endoftext\|>\r?$/m)
-    .map((document) => document.replace(/^\r?\n/, '').replace(/\r?\n$/, ''))
-    .filter((document) => document.trim() !== '');
+    .map((document) => document.trim())
+    .filter((document) => document !== '');
 }
 
 /**
