@@ -27,5 +27,16 @@ export interface CostReport {
   /** What bounds the throughput of the full pipeline, and the aggregate rate. */
   binding: string;
   tokensPerSecondAggregate: number;
+  /** Power at the aggregate rate. */
   powerW: number;
+  /** Energy of one token at the aggregate rate, J: leakage is shared by all tokens in flight. */
+  perTokenAggregateJ: number;
+  /** Power that flows whether tokens come or not, W. */
+  staticPowerW: number;
+  /** The rates that were compared for `binding`, tokens/s, lowest first. */
+  limits: { name: string; tokensPerSecond: number; formula: string }[];
+  /** Users whose key-value cache of the stated context fits beside the rest of the chip. */
+  usersHeld: number;
+  /** Values shown beside the breakdown, not part of any sum: the physical lower bound of the array's energy. */
+  references: CostLine[];
 }

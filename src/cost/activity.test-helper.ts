@@ -1,0 +1,54 @@
+/** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
+import type { Activity, CostShape, LayerActivity } from './activity.ts';
+import type { CostDesign } from './design.ts';
+import { blockTensors, headTensor } from './shape.ts';
+
+export const EXAMPLE_DESIGN: CostDesign = {
+  tileRows: 256,
+  weightBits: 4,
+  dacBits: 6,
+  adcBits: 8,
+  adcColumnsShared: 16,
+  integrationTimeS: 100e-9,
+  settleTimeS: 50e-9,
+  supplyV: 0.8,
+  vdsV: 0.4,
+  fullScaleA: 3e-9,
+  ladderCurrentA: 1e-6,
+  ladderDuty: 1 / 32,
+  kvBits: 16,
+  headFabric: 'digital',
+  sign: 'integrate',
+  device: { widthM: 0.2e-6, lengthM: 0.1e-6, gateF: 0.25e-15, drainF: 0.1e-15 },
+};
+
+export function exampleActivity(
+  shape: CostShape,
+  options: { tileRows?: number; tokens?: number; head?: boolean; currentPerCellA?: number } = {},
+): Activity {
+  const { tileRows = 256, tokens = 1, head = false, currentPerCellA = 0.2e-9 } = options;
+  const layers: LayerActivity[] = [];
+  const add = (layer: number, t: { tensor: string; outputs: number; inputs: number }) => {
+    const tiles = Math.ceil(t.inputs / tileRows);
+    const cells = t.outputs * t.inputs;
+    layers.push({
+      layer,
+      ...t,
+      tiles,
+      tileRows,
+      columns: t.outputs,
+      cells,
+      connectedCells: cells * 0.85,
+      phases: 2,
+      tokens,
+      sumCurrentA: tokens * cells * currentPerCellA,
+      sumActiveRows: tokens * t.inputs * 0.75,
+      dacConversions: tokens * t.inputs,
+      adcConversions: tokens * tiles * t.outputs,
+      adcClipped: tokens * tiles * t.outputs * 0.001,
+    });
+  };
+  for (let layer = 0; layer < shape.layers; layer++) for (const t of blockTensors(shape)) add(layer, t);
+  if (head) add(-1, headTensor(shape));
+  return { layers };
+}

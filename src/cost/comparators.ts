@@ -1,0 +1,46 @@
+/**
+ * Other systems and published accuracies: experiments/comparators.yaml, the working folder before the package.
+ */
+import { z } from 'zod';
+import { readTextFile, requireDataFile } from '../files.ts';
+import { parseDataFile, TAGS } from './constants.ts';
+
+const provenance = { source: z.string().min(1), tag: z.enum(TAGS), note: z.string().optional() };
+
+export const comparatorsSchema = z.strictObject({
+  /** How a comparison with the chip that the question is about must be read. */
+  statement: z.string(),
+  systems: z.array(
+    z.strictObject({
+      name: z.string(),
+      model: z.string(),
+      /** silicon: measured or reported of hardware that exists; modelled: from a paper's model. */
+      kind: z.enum(['silicon', 'modelled']),
+      conditions: z.string(),
+      tokensPerSecond: z.number().positive().nullable(),
+      /** The rate is of one user, or of all users together. */
+      rate: z.enum(['per-user', 'aggregate']),
+      /** Lowest and highest energy per token; `bound` says that it is an upper bound (rate at full rated power). */
+      jPerToken: z.tuple([z.number().positive(), z.number().positive()]).nullable(),
+      bound: z.boolean(),
+      ...provenance,
+    }),
+  ),
+  accuracy: z.array(
+    z.strictObject({
+      name: z.string(),
+      model: z.string(),
+      metric: z.string(),
+      value: z.number(),
+      ...provenance,
+    }),
+  ),
+});
+
+export type Comparators = z.infer<typeof comparatorsSchema>;
+export type ComparatorSystem = Comparators['systems'][number];
+
+export function loadComparators(): Comparators {
+  const file = requireDataFile('experiments/comparators.yaml', 'comparators');
+  return parseDataFile(readTextFile(file, 'comparators'), file, comparatorsSchema, 'COMPARATORS');
+}

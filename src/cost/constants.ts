@@ -1,0 +1,234 @@
+/**
+ * Constants of the cost model: spice/<process>/cost.yaml, the working folder before the package.
+ *
+ * Every constant is { value, source, tag }, the unit is in its key; economics are { low, mid, high, source, tag }.
+ * A file of the same name in the working folder replaces the package's as a whole, so that a set of constants is
+ * always one file that somebody stands behind.
+ */
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { nearestName, OnefetError } from '../error.ts';
+import { readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
+
+/** How a number is known, best first. */
+export const TAGS = ['measured', 'fitted', 'cited', 'assumed'] as const;
+export type Tag = (typeof TAGS)[number];
+
+const provenance = { source: z.string().min(1), tag: z.enum(TAGS), note: z.string().optional() };
+const constant = (check: z.ZodType<number>) => z.strictObject({ value: check, ...provenance });
+const positive = constant(z.number().positive());
+const nonNegative = constant(z.number().nonnegative());
+const share = constant(z.number().min(0).max(1));
+const whole = constant(z.int().positive());
+const band = z
+  .strictObject({
+    low: z.number().nonnegative(),
+    mid: z.number().nonnegative(),
+    high: z.number().nonnegative(),
+    ...provenance,
+  })
+  .refine(({ low, mid, high }) => low <= mid && mid <= high, 'low <= mid <= high must hold');
+
+export const costConstantsSchema = z.strictObject({
+  process: z.string(),
+  description: z.string(),
+  digital: z.strictObject({
+    clockHz: positive,
+    /** Select and add a tile's result into a 16-bit accumulator. */
+    accumulateJ: positive,
+    /** Multiply a tile's result by its column's scale. */
+    scaleMultiplyJ: positive,
+    /** One operation of the vector units (norm, rotation, activation, softmax, residual). */
+    vectorOpJ: positive,
+    /** One multiply-accumulate of attention at 16 bits, without the cache. */
+    attentionMacJ: positive,
+    /** One multiply-accumulate of the digital head and of adapters. */
+    macJ: positive,
+    vectorDepthCyclesPerLayer: nonNegative,
+    headDepthCycles: nonNegative,
+    headMacsPerCycle: whole,
+    headWeightBits: whole,
+    /** Clock distribution as a share of the digital energy. */
+    clockShare: nonNegative,
+  }),
+  memory: z.strictObject({
+    sramReadJPerByte: positive,
+    sramWriteJPerByte: positive,
+    sramCellUm2: positive,
+    sramArrayEfficiency: share,
+    /** One SRAM macro of the KV cache and its port. */
+    kvMacroBytes: whole,
+    kvPortBytesPerCycle: whole,
+    romReadJPerByte: positive,
+    romBitsPerMm2: positive,
+    embeddingBits: whole,
+  }),
+  lora: z.strictObject({ rank: constant(z.int().nonnegative()), weightBits: whole }),
+  analog: z.strictObject({
+    /** Columns that one row ladder feeds. */
+    ladderColumns: whole,
+    ladderWakeUpS: nonNegative,
+    /** Bias of the buffer in front of each ladder. */
+    rowBufferA: nonNegative,
+    dacJ: nonNegative,
+    /** Largest swing of a row's gates. */
+    gateSwingV: positive,
+    wireFPerM: positive,
+    /** Bias of the clamp on each of a column's two bit lines. */
+    clampA: nonNegative,
+    integratorF: positive,
+  }),
+  adc: z.strictObject({
+    technologyNm: positive,
+    rateHz: positive,
+    energyMultiplier: positive,
+    areaMultiplier: positive,
+  }),
+  layout: z.strictObject({
+    metalPitchM: positive,
+    /** Vertical tracks of a cell: two bit lines and a source line. */
+    verticalTracks: whole,
+    /** Area of a device in the array over its W x L: contacts, isolation, well. */
+    deviceFactor: constant(z.number().min(1)),
+    ladderUm2: nonNegative,
+    rowBufferUm2: nonNegative,
+    dacUm2: nonNegative,
+    clampUm2: nonNegative,
+    capacitorFPerUm2: positive,
+    /** Digital accumulator and scale multiplier beside each ADC. */
+    accumulatorUm2: nonNegative,
+    vectorUnitMm2PerLayer: nonNegative,
+    headMacUm2: nonNegative,
+    /** Pads, power grid, clock, routing and empty space as a share of the rest. */
+    overheadShare: nonNegative,
+    reticleMm2: positive,
+  }),
+  power: z.strictObject({
+    logicLeakageWPerMm2: nonNegative,
+    sramLeakageWPerMm2: nonNegative,
+    romLeakageWPerMm2: nonNegative,
+    analogLeakageWPerMm2: nonNegative,
+    regulatorEfficiency: constant(z.number().gt(0).max(1)),
+    limitWPerDie: positive,
+  }),
+  wire: z.strictObject({
+    energyJPerBitMm: nonNegative,
+    delaySPerMm: nonNegative,
+    dieLinkS: nonNegative,
+    dieLinkJPerBit: nonNegative,
+  }),
+  bound: z.strictObject({
+    /** SNR of one product, and the normalised variance of the products: only for the reference line. */
+    snrDb: positive,
+    productVariance: positive,
+  }),
+  economics: z.strictObject({
+    waferPriceUsd: band,
+    waferDiameterMm: band,
+    defectsPerCm2: band,
+    /** Packaging, test, board and its share of the server, per die. */
+    packagingUsdPerDie: band,
+    /** Masks that change with the model, and their price each. */
+    modelMasks: band,
+    maskUsd: band,
+    /** Design, verification and bring-up of one model's masks. */
+    modelNreUsd: band,
+    /** Chips (complete models) built from one set of masks. */
+    chipsPerModel: band,
+    modelLifetimeYears: band,
+    utilisation: band,
+    electricityUsdPerKwh: band,
+    /** Facility power over chip power. */
+    facilityFactor: band,
+    gpuUsdPerHour: band,
+    gpuTokensPerSecond: band,
+  }),
+});
+
+export type CostValues = z.infer<typeof costConstantsSchema>;
+export type Constant = { value: number; source: string; tag: Tag; note?: string | undefined };
+export type Band = {
+  low: number;
+  mid: number;
+  high: number;
+  source: string;
+  tag: Tag;
+  note?: string | undefined;
+};
+export interface CostConstants extends CostValues {
+  file: string;
+  sha256: string;
+}
+
+/** Largest cost.yaml that is read: the shipped ones have some 20 KB. */
+const MAX_BYTES = 1 << 20;
+
+/** Reads and checks spice/<process>/cost.yaml. */
+export function loadCostConstants(process: string): CostConstants {
+  if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(process)) {
+    throw new OnefetError('usage', 'PROCESS_NAME', `process name ${JSON.stringify(process)} is not valid`, {
+      hint: 'lower-case letters, digits and dashes',
+    });
+  }
+  const file = requireDataFile(`spice/${process}/cost.yaml`, 'cost constants');
+  const text = readTextFile(file, 'cost constants');
+  const values = parseCostConstants(text, file);
+  if (values.process !== process) {
+    throw new OnefetError(
+      'input',
+      'COST_PROCESS',
+      `${file}: it says process ${values.process}, not ${process}`,
+    );
+  }
+  return { ...values, file, sha256: sha256(text) };
+}
+
+/** Checks the text of a cost.yaml; `file` is for messages. */
+export function parseCostConstants(text: string, file: string): CostValues {
+  return parseDataFile(text, file, costConstantsSchema, 'COST_CONSTANTS');
+}
+
+/** YAML text to a checked value: unknown keys are errors that name the nearest known key. */
+export function parseDataFile<T>(text: string, file: string, schema: z.ZodType<T>, code: string): T {
+  if (text.length > MAX_BYTES) {
+    throw new OnefetError('input', code, `${file}: ${text.length} characters, more than ${MAX_BYTES}`);
+  }
+  let data: unknown;
+  try {
+    const document = parseDocument(text);
+    if (document.errors.length > 0) throw document.errors[0];
+    data = document.toJS({ maxAliasCount: 20 });
+  } catch (cause) {
+    throw new OnefetError('input', code, `${file}: ${reasonOf(cause)}`, { cause });
+  }
+  const result = schema.safeParse(data);
+  if (result.success) return result.data;
+  // A misspelt key is also a missing one: the misspelling is the better message.
+  const { issues } = result.error;
+  const issue = issues.find((i) => i.code === 'unrecognized_keys') ?? issues[0];
+  const where = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const nearest = nearestName(issue.keys[0], knownKeys(schema, issue.path));
+    throw new OnefetError(
+      'input',
+      code,
+      `${file}: unknown key ${[where, issue.keys[0]].filter(Boolean).join('.')}`,
+      {
+        hint: nearest ? `did you mean ${nearest}?` : `known: ${knownKeys(schema, issue.path).join(', ')}`,
+      },
+    );
+  }
+  throw new OnefetError('input', code, `${file}: ${where || 'top level'}: ${issue.message}`);
+}
+
+/** Keys of the object schema at a path of the data. */
+function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let at: unknown = schema;
+  for (const key of path) {
+    if (at instanceof z.ZodArray) at = at.element;
+    else if (at instanceof z.ZodObject) at = at.shape[String(key)];
+    else return [];
+    while (at instanceof z.ZodOptional || at instanceof z.ZodDefault) at = at.unwrap();
+  }
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}

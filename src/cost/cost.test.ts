@@ -1,0 +1,313 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
+import { type CostShape, LLAMA_3_1_8B } from './activity.ts';
+import { adcCost } from './adc.ts';
+import { trackAreaUm2 } from './area.ts';
+import { census } from './census.ts';
+import { loadCostConstants, parseCostConstants } from './constants.ts';
+import { costOf } from './cost-of.ts';
+import { ladderPowerW, shotNoiseBoundJ } from './energy.ts';
+import { formatSi } from './format.ts';
+import { lineValue, sumOf } from './lines.ts';
+import { projectActivity } from './project.ts';
+import { blockMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
+
+const constants = loadCostConstants('planar32lp');
+const STORIES: CostShape = {
+  name: 'stories260K',
+  layers: 5,
+  embeddingLength: 64,
+  feedForwardLength: 172,
+  heads: 8,
+  kvHeads: 4,
+  headLength: 8,
+  vocabulary: 512,
+};
+
+describe('reference case B: the ADC regression of the Accelergy plug-in', () => {
+  it.each([
+    { enob: 8, hz: 100e6, nm: 28, energyPj: 1.333, areaUm2: 3200 },
+    { enob: 8, hz: 100e6, nm: 65, energyPj: 6.494, areaUm2: 11860 },
+    { enob: 10, hz: 1e9, nm: 28, energyPj: 10.85, areaUm2: 9083 },
+  ])('$enob bit, $hz S/s, $nm nm', ({ enob, hz, nm, energyPj, areaUm2 }) => {
+    const cost = adcCost(enob, hz, nm);
+    // The reference values have four digits.
+    expect(Math.abs(cost.energyJ * 1e12 - energyPj) / energyPj).toBeLessThan(5e-4);
+    expect(Math.abs(cost.areaUm2 - areaUm2) / areaUm2).toBeLessThan(5e-4);
+  });
+
+  it('refuses what the survey does not cover', () => {
+    expect(() => adcCost(3, 1e8, 28)).toThrow(/enobBits = 3: it covers 4 to 14/);
+    expect(() => adcCost(8, 1e8, 5)).toThrow(/technologyNm = 5/);
+    expect(() => adcCost(8, Number.NaN, 28)).toThrow(/rateHz/);
+  });
+});
+
+describe('reference case G: silicon', () => {
+  it("Jia'20 ADC: CiMLoop's calibration of 0.275 on the regression and V^2 give the measured energies", () => {
+    const regressionPj = adcCost(8, 1 / (54 * 25e-9), 65).energyJ * 1e12;
+    // Measured 1.79 pJ at 0.85 V and 3.56 pJ at 1.2 V. Residuals 0.2 % and 0.0 %: rounding of the published scale.
+    expect(regressionPj * 0.275).toBeCloseTo(1.79, 1);
+    expect(Math.abs((regressionPj * 0.275) / 1.79 - 1)).toBeLessThan(0.005);
+    expect(Math.abs((regressionPj * 0.275 * (1.2 / 0.85) ** 2) / 3.56 - 1)).toBeLessThan(0.005);
+  });
+  // The totals of Jia'20 and Wang'22 are of charge-domain SRAM macros (bit cells with capacitors, C-2C multipliers):
+  // they have none of the ladders, clamps and currents that are costed here, so only their converter is a target.
+});
+
+describe('counts of Llama 3.1 8B', () => {
+  it('7,504,658,432 MAC per token, 218,103,808 per layer, 65,536 cache elements, 129 steps', () => {
+    expect(macPerToken(LLAMA_3_1_8B)).toBe(7_504_658_432);
+    expect(blockMacPerToken(LLAMA_3_1_8B) / 32).toBe(218_103_808);
+    expect(kvElementsPerToken(LLAMA_3_1_8B)).toBe(65_536);
+    expect(dependentSteps(LLAMA_3_1_8B)).toBe(129);
+  });
+
+  it('29.3 million conversions with 256-row tiles, 1.50 million with full columns; 44 uJ at 1.5 pJ', () => {
+    const tiled = census(exampleActivity(LLAMA_3_1_8B, { head: true }), 256);
+    expect(tiled.adcConversions).toBe(29_315_072);
+    expect(tiled.adcConversions * 1.5e-12).toBeCloseTo(44e-6, 6);
+    const full = census(exampleActivity(LLAMA_3_1_8B, { tileRows: 14336, head: true }), 256);
+    expect(full.adcConversions / 1e6).toBeCloseTo(1.5, 1);
+  });
+
+  it('27.3 million ladders: 22 W always on, 0.7 W at a duty of 1/32', () => {
+    const { ladders } = census(exampleActivity(LLAMA_3_1_8B), 256);
+    expect(ladders / 1e6).toBeCloseTo(27.26, 2);
+    expect(ladderPowerW(ladders, 1e-6, 0.8, 1)).toBeCloseTo(21.8, 1);
+    expect(ladderPowerW(ladders, 1e-6, 0.8, 1 / 32)).toBeCloseTo(0.68, 2);
+  });
+});
+
+describe('formulas against hand arithmetic', () => {
+  it('seven taps x three verticals at 40 nm are 0.034 um2', () => {
+    expect(trackAreaUm2(7, 3, 40e-9)).toBeCloseTo(0.0336, 6);
+  });
+
+  it('minimum energy of a current-mode product: 0.11 fJ at 20 dB and 1.1 fJ at 30 dB (0.7 V, s^2 = 0.1)', () => {
+    expect(shotNoiseBoundJ(0.7, 20, 0.1) * 1e15).toBeCloseTo(0.112, 3);
+    expect(shotNoiseBoundJ(0.7, 30, 0.1) * 1e15).toBeCloseTo(1.12, 2);
+  });
+
+  it('prints prefixes without a carry between them', () => {
+    expect(formatSi(999.96e-9, 'J')).toBe('1 µJ');
+    expect(formatSi(1.333e-12, 'J')).toBe('1.33 pJ');
+    expect(formatSi(0, 'W')).toBe('0 W');
+  });
+});
+
+describe('costOf', () => {
+  const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
+    contextTokens: 1024,
+  });
+
+  it('array energy is current x supply x time of the current that was counted', () => {
+    // 6,979,321,856 cells x 0.2 nA x 0.8 V x 100 ns
+    expect(lineValue(report.energyJ, 'array')).toBeCloseTo(6_979_321_856 * 0.2e-9 * 0.8 * 100e-9, 15);
+  });
+
+  it('sums are the sums of their lines, and every line has formula, source and tag', () => {
+    expect(report.perTokenJ).toBeCloseTo(sumOf(report.energyJ), 12);
+    expect(report.areaMm2).toBeCloseTo(sumOf(report.areaLinesMm2), 6);
+    expect(report.tokenTimeS).toBeCloseTo(sumOf(report.latencyS), 12);
+    for (const line of [...report.energyJ, ...report.areaLinesMm2, ...report.latencyS]) {
+      expect(line.value, line.name).toBeGreaterThanOrEqual(0);
+      expect(Number.isFinite(line.value), line.name).toBe(true);
+      expect(line.formula, line.name).toMatch(/\d/);
+      expect(line.source, line.name).not.toBe('');
+    }
+  });
+
+  it('the analog part of the latency is steps x (phases x (settle + integrate) + shared conversions)', () => {
+    const analog = ['settle', 'integrate', 'convert'].reduce(
+      (sum, n) => sum + lineValue(report.latencyS, n),
+      0,
+    );
+    expect(analog).toBeCloseTo(128 * (2 * 150e-9 + 16 / 100e6), 12);
+    const head = costOf(
+      exampleActivity(LLAMA_3_1_8B, { head: true }),
+      LLAMA_3_1_8B,
+      { ...EXAMPLE_DESIGN, headFabric: 'analog' },
+      constants,
+      { contextTokens: 1024 },
+    );
+    const withHead = ['settle', 'integrate', 'convert'].reduce((s, n) => s + lineValue(head.latencyS, n), 0);
+    expect(withHead / analog).toBeCloseTo(129 / 128, 9);
+  });
+
+  it('KV cache: 128 MiB at 1k and 16 bit, read once per token', () => {
+    const line = report.energyJ.find((l) => l.name === 'kv-sram')!;
+    expect(line.value).toBeCloseTo((65_536 * 1025 * 2 * 2.6e-12) as number, 9);
+  });
+
+  it('the aggregate is the lowest limit and never below one user, and power follows from it', () => {
+    expect(report.tokensPerSecondAggregate).toBe(Math.min(...report.limits.map((l) => l.tokensPerSecond)));
+    expect(report.binding).toBe(report.limits[0].name);
+    expect(report.powerW).toBeCloseTo(report.perTokenAggregateJ * report.tokensPerSecondAggregate, 6);
+    expect(report.perTokenAggregateJ).toBeLessThanOrEqual(report.perTokenJ);
+  });
+
+  it('two conversions cost twice the conversions in time; one phase halves settling', () => {
+    const two = costOf(
+      exampleActivity(LLAMA_3_1_8B),
+      LLAMA_3_1_8B,
+      { ...EXAMPLE_DESIGN, sign: 'two-conversion' },
+      constants,
+      { contextTokens: 1024 },
+    );
+    expect(lineValue(two.latencyS, 'convert')).toBeCloseTo(2 * lineValue(report.latencyS, 'convert'), 12);
+  });
+
+  it('energy grows with every quantity that was counted (property)', () => {
+    const base = exampleActivity(STORIES, { tokens: 10 });
+    const cost = (activity: typeof base) =>
+      costOf(activity, STORIES, EXAMPLE_DESIGN, constants, { contextTokens: 128 }).perTokenJ;
+    const before = cost(base);
+    fc.assert(
+      fc.property(
+        fc.constantFrom('sumCurrentA', 'sumActiveRows', 'dacConversions', 'adcConversions'),
+        fc.integer({ min: 0, max: base.layers.length - 1 }),
+        fc.double({ min: 1.01, max: 100, noNaN: true }),
+        (key, index, factor) => {
+          const layers = base.layers.map((l, i) => (i === index ? { ...l, [key]: l[key] * factor } : l));
+          expect(cost({ layers })).toBeGreaterThan(before);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it('refuses what it cannot mean', () => {
+    const activity = exampleActivity(STORIES);
+    const cost = (design: Partial<typeof EXAMPLE_DESIGN>, contextTokens = 128) =>
+      costOf(activity, STORIES, { ...EXAMPLE_DESIGN, ...design }, constants, { contextTokens });
+    expect(() => cost({}, 0)).toThrow(/context of 0 tokens/);
+    expect(() => cost({ ladderDuty: 2 })).toThrow(/ladderDuty is 2, it must be 0 to 1/);
+    expect(() => cost({ integrationTimeS: Number.NaN })).toThrow(/integrationTimeS is NaN/);
+    expect(() => cost({ vdsV: 0.9 })).toThrow(/vdsV is 0.9/);
+    expect(() => cost({ headFabric: 'analog' })).toThrow(/activity lacks the head/);
+    expect(() => costOf({ layers: [] }, STORIES, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
+      /no analog layers/,
+    );
+    const idle = { layers: activity.layers.map((l) => ({ ...l, tokens: 0 })) };
+    expect(() => costOf(idle, STORIES, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
+      /processed 0 tokens/,
+    );
+  });
+});
+
+describe('projectActivity', () => {
+  it('to its own shape, it is the average of the layers: per-token sums do not change', () => {
+    const activity = exampleActivity(STORIES, { tileRows: 32, tokens: 7 });
+    const projected = projectActivity(activity, STORIES, STORIES);
+    const before = census(activity, 256);
+    const after = census(projected, 256);
+    for (const key of Object.keys(before) as (keyof typeof before)[]) {
+      expect(Number(after[key]), key).toBeCloseTo(Number(before[key]), 6);
+    }
+  });
+
+  it('to the 8B, it keeps the mean current per cell and counts conversions of the new tiles', () => {
+    const small = exampleActivity(STORIES, {
+      tileRows: 256,
+      tokens: 7,
+      currentPerCellA: 0.31e-9,
+      head: true,
+    });
+    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), 256);
+    expect(after.macs).toBe(7_504_658_432);
+    expect(after.currentA / after.cells).toBeCloseTo(0.31e-9, 15);
+    expect(after.adcConversions).toBeCloseTo(29_315_072, 3);
+    expect(after.connectedCells / after.cells).toBeCloseTo(0.85, 9);
+  });
+
+  it('weights layers by what they did: a layer of twice the current counts', () => {
+    const small = exampleActivity(STORIES, { tokens: 3 });
+    const doubled = {
+      layers: small.layers.map((l) => (l.layer === 0 ? { ...l, sumCurrentA: 2 * l.sumCurrentA } : l)),
+    };
+    const ratio =
+      census(projectActivity(doubled, STORIES, LLAMA_3_1_8B), 256).currentA /
+      census(projectActivity(small, STORIES, LLAMA_3_1_8B), 256).currentA;
+    // One of five equal layers doubled: 6/5.
+    expect(ratio).toBeCloseTo(1.2, 9);
+  });
+
+  it('says which tensor is missing', () => {
+    const small = exampleActivity(STORIES);
+    const without = { layers: small.layers.filter((l) => l.tensor !== 'ffn_up') };
+    expect(() => projectActivity(without, STORIES, LLAMA_3_1_8B)).toThrow(/the run has no ffn_up/);
+  });
+});
+
+describe('cost.yaml', () => {
+  const text = readFileSync(new URL('../../spice/planar32lp/cost.yaml', import.meta.url), 'utf8');
+  const startFolder = process.cwd();
+  afterEach(() => process.chdir(startFolder));
+
+  it('both processes load, and each constant has a source', () => {
+    for (const name of ['planar32lp', 'planar130']) {
+      const loaded = loadCostConstants(name);
+      expect(loaded.process).toBe(name);
+      expect(loaded.sha256).toMatch(/^[0-9a-f]{64}$/);
+    }
+  });
+
+  it('an unknown key is an error that names the nearest', () => {
+    const wrong = text.replace('clampA:', 'clampsA:');
+    expect(() => parseCostConstants(wrong, 'cost.yaml')).toThrow(/unknown key analog.clampsA$/);
+    const extra = text.replace('  rank: ', '  rnak: { value: 1, source: x, tag: cited }\n  rank: ');
+    try {
+      parseCostConstants(extra, 'cost.yaml');
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toMatchObject({
+        kind: 'input',
+        message: 'cost.yaml: unknown key lora.rnak',
+        hint: 'did you mean rank?',
+      });
+    }
+  });
+
+  it('a constant without a source, or out of range, is an error that says where', () => {
+    expect(() =>
+      parseCostConstants(text.replace(/source: 'two bit lines and one source line', /, ''), 'c'),
+    ).toThrow(/c: layout.verticalTracks.source/);
+    expect(() => parseCostConstants(text.replace('value: 0.88', 'value: 1.2'), 'c')).toThrow(
+      /power.regulatorEfficiency.value/,
+    );
+    expect(() => parseCostConstants('a: [', 'c')).toThrow(/^c: /);
+  });
+
+  it('a file of the same name in the working folder takes its place', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'onefet-cost-'));
+    try {
+      mkdirSync(join(folder, 'spice/planar32lp'), { recursive: true });
+      writeFileSync(
+        join(folder, 'spice/planar32lp/cost.yaml'),
+        text.replace('energyMultiplier: { value: 1,', 'energyMultiplier: { value: 3,'),
+      );
+      process.chdir(folder);
+      const mine = loadCostConstants('planar32lp');
+      expect(mine.adc.energyMultiplier.value).toBe(3);
+      const run = (c: typeof mine) =>
+        lineValue(
+          costOf(exampleActivity(STORIES), STORIES, EXAMPLE_DESIGN, c, { contextTokens: 128 }).energyJ,
+          'adcs',
+        );
+      expect(run(mine)).toBeCloseTo(3 * run(constants), 15);
+    } finally {
+      process.chdir(startFolder);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('names what there is when a process is missing', () => {
+    expect(() => loadCostConstants('planar33lp')).toThrow(/spice\/planar33lp\/cost.yaml/);
+    expect(() => loadCostConstants('../etc')).toThrow(/not valid/);
+  });
+});

@@ -1,0 +1,79 @@
+/**
+ * What the cost model needs to know of a design.
+ */
+import { OnefetError } from '../error.ts';
+
+export interface CostDesign {
+  tileRows: number;
+  weightBits: number;
+  dacBits: number;
+  adcBits: number;
+  /** Columns that share one converter. */
+  adcColumnsShared: number;
+  integrationTimeS: number;
+  settleTimeS: number;
+  supplyV: number;
+  vdsV: number;
+  /** Current of a cell at the largest input and the top tap. */
+  fullScaleA: number;
+  ladderCurrentA: number;
+  /** Share of a token's time that a row ladder is powered; 1 = never switched off. */
+  ladderDuty: number;
+  kvBits: number;
+  headFabric: 'digital' | 'analog';
+  sign: 'integrate' | 'two-conversion' | 'paired-rows';
+  device: { widthM: number; lengthM: number; gateF: number; drainF: number };
+}
+
+/** Taps of the row ladder: the magnitudes of one cell. Six-bit weights are two cells on the seven-tap ladder. */
+export function ladderTaps(weightBits: number): number {
+  if (!Number.isInteger(weightBits) || weightBits < 2 || weightBits > 6) {
+    throw new OnefetError('usage', 'WEIGHT_BITS', `weight bits ${weightBits} are not supported: 2 to 6`);
+  }
+  return weightBits > 4 ? 7 : 2 ** (weightBits - 1) - 1;
+}
+
+/** Integration phases and conversions of one step: how the sign of an input is handled. */
+export function phasesOf(sign: CostDesign['sign']): { phases: number; conversions: number } {
+  switch (sign) {
+    case 'integrate':
+      return { phases: 2, conversions: 1 };
+    case 'two-conversion':
+      return { phases: 2, conversions: 2 };
+    case 'paired-rows':
+      return { phases: 1, conversions: 1 };
+  }
+}
+
+/** Refuses designs outside of what the formulas mean. */
+export function checkDesign(design: CostDesign): void {
+  const positive = [
+    'tileRows',
+    'dacBits',
+    'adcBits',
+    'adcColumnsShared',
+    'integrationTimeS',
+    'supplyV',
+    'fullScaleA',
+    'kvBits',
+  ] as const;
+  for (const key of positive) need(design[key] > 0 && Number.isFinite(design[key]), key, design[key], '> 0');
+  for (const key of ['settleTimeS', 'ladderCurrentA'] as const) {
+    need(design[key] >= 0 && Number.isFinite(design[key]), key, design[key], '>= 0');
+  }
+  need(design.ladderDuty >= 0 && design.ladderDuty <= 1, 'ladderDuty', design.ladderDuty, '0 to 1');
+  need(
+    design.vdsV > 0 && design.vdsV <= design.supplyV,
+    'vdsV',
+    design.vdsV,
+    `0 to supplyV = ${design.supplyV}`,
+  );
+  for (const key of ['widthM', 'lengthM', 'gateF'] as const) {
+    need(design.device[key] > 0, `device.${key}`, design.device[key], '> 0');
+  }
+  ladderTaps(design.weightBits);
+}
+
+function need(ok: boolean, key: string, value: number, range: string): void {
+  if (!ok) throw new OnefetError('usage', 'COST_DESIGN', `cost: ${key} is ${value}, it must be ${range}`);
+}

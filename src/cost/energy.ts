@@ -1,0 +1,282 @@
+/**
+ * Energy of one token by component, J, for one user: what is biased all the time is paid by this token alone.
+ *
+ * The activity (currents, rows driven, conversions) is what the run counted. Static bias is charged for the token
+ * time times its duty.
+ */
+import type { CostShape } from './activity.ts';
+import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
+import type { Census } from './census.ts';
+import type { Constant, CostConstants } from './constants.ts';
+import type { CostLine } from './cost.ts';
+import { type CostDesign, ladderTaps } from './design.ts';
+import { count, formatSi, plain } from './format.ts';
+import { COUNTED, costLine, DESIGN, lineValue, sumOf } from './lines.ts';
+import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
+
+const ELEMENTARY_CHARGE_C = 1.602176634e-19;
+
+/** Power of all row ladders: 27.3 million of 1 uA at 0.8 V are 22 W always on, 0.7 W at a duty of 1/32. */
+export function ladderPowerW(ladders: number, currentA: number, supplyV: number, duty: number): number {
+  return ladders * currentA * supplyV * duty;
+}
+
+export interface Energy {
+  lines: CostLine[];
+  /** Power of what never stops, regulator loss included, W. */
+  staticPowerW: number;
+}
+
+export function energyOf(
+  counts: Census,
+  shape: CostShape,
+  design: CostDesign,
+  constants: CostConstants,
+  contextTokens: number,
+  area: readonly CostLine[],
+  tokenTimeS: number,
+  dies: number,
+): Energy {
+  const { digital, memory, analog, power, wire, lora } = constants;
+  const v = design.supplyV;
+  const alwaysOn = design.ladderDuty === 1;
+  const duty = `${formatSi(tokenTimeS, 's')} x duty ${plain(design.ladderDuty)}`;
+  const lines: CostLine[] = [];
+  const add = (name: string, value: number, formula: string, ...used: readonly Constant[]) => {
+    lines.push(costLine(name, value, formula, used));
+  };
+
+  // Analog.
+  add(
+    'array',
+    counts.currentA * v * design.integrationTimeS,
+    `${formatSi(counts.currentA, 'A')} summed over column ends and phases x ${v} V x ${formatSi(design.integrationTimeS, 's')}`,
+    COUNTED,
+    DESIGN,
+  );
+  add(
+    'array-settling',
+    counts.currentA * v * design.settleTimeS,
+    `the same current while the lines settle: x ${v} V x ${formatSi(design.settleTimeS, 's')}`,
+    COUNTED,
+    DESIGN,
+  );
+  add(
+    'ladders',
+    ladderPowerW(counts.ladders, design.ladderCurrentA, v, design.ladderDuty) * tokenTimeS,
+    `${count(counts.ladders)} ladders x ${formatSi(design.ladderCurrentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, design.ladderCurrentA, v, 1), 'W')})`,
+    DESIGN,
+    analog.ladderColumns,
+  );
+  add(
+    'row-buffers',
+    ladderPowerW(counts.ladders, analog.rowBufferA.value, v, design.ladderDuty) * tokenTimeS,
+    `${count(counts.ladders)} buffers x ${formatSi(analog.rowBufferA.value, 'A')} x ${v} V x ${duty}`,
+    DESIGN,
+    analog.rowBufferA,
+  );
+  if (!alwaysOn) {
+    const wakeA = design.ladderCurrentA + analog.rowBufferA.value;
+    add(
+      'wake-up',
+      counts.ladders * wakeA * v * analog.ladderWakeUpS.value,
+      `${count(counts.ladders)} ladders x ${formatSi(wakeA, 'A')} x ${v} V x ${formatSi(analog.ladderWakeUpS.value, 's')}, once per token`,
+      analog.ladderWakeUpS,
+    );
+  }
+  const cellSideM = Math.sqrt(cellArea(design, constants).um2) * 1e-6;
+  const rowWireF = cellSideM * analog.wireFPerM.value * ladderTaps(design.weightBits);
+  add(
+    'gates',
+    counts.gateCharges * (design.device.gateF + rowWireF) * analog.gateSwingV.value * v,
+    `${count(counts.gateCharges)} gates switched x (${formatSi(design.device.gateF, 'F')} gate + ${formatSi(rowWireF, 'F')} tap wires) x ${analog.gateSwingV.value} V swing x ${v} V`,
+    COUNTED,
+    DESIGN,
+    analog.gateSwingV,
+    analog.wireFPerM,
+  );
+  add(
+    'dacs',
+    counts.dacConversions * analog.dacJ.value,
+    `${count(counts.dacConversions)} conversions x ${formatSi(analog.dacJ.value, 'J')}`,
+    COUNTED,
+    analog.dacJ,
+  );
+  const clampS = design.settleTimeS + design.integrationTimeS;
+  add(
+    'clamps',
+    counts.clampPhases * 2 * analog.clampA.value * v * clampS,
+    `${count(counts.clampPhases)} column ends and phases x 2 bit lines x ${formatSi(analog.clampA.value, 'A')} x ${v} V x ${formatSi(clampS, 's')}`,
+    analog.clampA,
+    DESIGN,
+  );
+  const wireF = 2 * cellSideM * analog.wireFPerM.value;
+  add(
+    'bit-lines',
+    (counts.connectedCells * design.device.drainF + counts.cells * wireF) * design.vdsV * v,
+    `(${count(counts.connectedCells)} drains x ${formatSi(design.device.drainF, 'F')} + ${count(counts.cells)} cells x ${formatSi(wireF, 'F')} of two bit lines) charged once per token to ${design.vdsV} V from ${v} V`,
+    DESIGN,
+    analog.wireFPerM,
+  );
+  const converter = adcOf(design, constants);
+  add(
+    'adcs',
+    counts.adcConversions * converter.energyJ,
+    `${count(counts.adcConversions)} conversions x ${formatSi(converter.energyJ, 'J')} (${design.adcBits} bit, ${formatSi(constants.adc.rateHz.value, 'S/s')}, ${constants.adc.technologyNm.value} nm, multiplier ${constants.adc.energyMultiplier.value})`,
+    COUNTED,
+    constants.adc.energyMultiplier,
+    constants.adc.technologyNm,
+  );
+
+  // Digital.
+  const digitalStart = lines.length;
+  const perResultJ = digital.accumulateJ.value + digital.scaleMultiplyJ.value;
+  add(
+    'accumulation',
+    counts.adcConversions * perResultJ,
+    `${count(counts.adcConversions)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
+    COUNTED,
+    digital.accumulateJ,
+    digital.scaleMultiplyJ,
+  );
+  const vectorOps = vectorOpsPerToken(shape, contextTokens);
+  add(
+    'vector-units',
+    vectorOps * digital.vectorOpJ.value,
+    `${count(vectorOps)} operations (norms, rotations, softmax, activations, residuals) x ${formatSi(digital.vectorOpJ.value, 'J')}`,
+    digital.vectorOpJ,
+  );
+  const attentionMacs = attentionMacPerToken(shape, contextTokens);
+  add(
+    'attention',
+    attentionMacs * digital.attentionMacJ.value,
+    `${count(attentionMacs)} MAC at ${contextTokens} tokens of context x ${formatSi(digital.attentionMacJ.value, 'J')}`,
+    digital.attentionMacJ,
+  );
+  const readBytes = kvBytes(shape, design.kvBits, contextTokens);
+  const writeBytes = (kvElementsPerToken(shape) * design.kvBits) / 8;
+  add(
+    'kv-sram',
+    readBytes * memory.sramReadJPerByte.value + writeBytes * memory.sramWriteJPerByte.value,
+    `${formatSi(readBytes, 'B')} read x ${formatSi(memory.sramReadJPerByte.value, 'J/B')} + ${formatSi(writeBytes, 'B')} written x ${formatSi(memory.sramWriteJPerByte.value, 'J/B')}`,
+    memory.sramReadJPerByte,
+  );
+  if (design.headFabric === 'digital') {
+    const macs = shape.vocabulary * shape.embeddingLength;
+    const perMacJ = digital.macJ.value + (memory.romReadJPerByte.value * digital.headWeightBits.value) / 8;
+    add(
+      'head',
+      macs * perMacJ,
+      `${count(macs)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${digital.headWeightBits.value} bit of ROM at ${formatSi(memory.romReadJPerByte.value, 'J/B')})`,
+      digital.macJ,
+      memory.romReadJPerByte,
+      digital.headWeightBits,
+    );
+  }
+  if (lora.rank.value > 0) {
+    const weights = loraWeights(shape, lora.rank.value);
+    const perMacJ = digital.macJ.value + (memory.sramReadJPerByte.value * lora.weightBits.value) / 8;
+    add(
+      'lora',
+      weights * perMacJ,
+      `rank ${lora.rank.value}: ${count(weights)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${lora.weightBits.value} bit of SRAM)`,
+      lora.rank,
+      digital.macJ,
+      memory.sramReadJPerByte,
+    );
+  }
+  const areaMm2 = sumOf(area);
+  const sideMm = Math.sqrt(areaMm2 / shape.layers);
+  const tileMm = design.tileRows * cellSideM * 1e3;
+  const inputBits = counts.dacConversions * (design.dacBits + 1);
+  const resultBits = counts.adcConversions * design.adcBits;
+  const crossingBits = (dies - 1) * shape.embeddingLength * 16;
+  add(
+    'wires',
+    (inputBits * sideMm + resultBits * tileMm) * wire.energyJPerBitMm.value +
+      crossingBits * wire.dieLinkJPerBit.value,
+    `(${count(inputBits)} input bits x ${plain(sideMm)} mm + ${count(resultBits)} result bits x ${plain(tileMm)} mm) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(shape.embeddingLength * 16 * wire.dieLinkJPerBit.value, 'J')}`,
+    wire.energyJPerBitMm,
+    wire.dieLinkJPerBit,
+  );
+  const digitalJ = sumOf(lines.slice(digitalStart));
+  add(
+    'clock',
+    digitalJ * digital.clockShare.value,
+    `${digital.clockShare.value} x ${formatSi(digitalJ, 'J')} of digital energy`,
+    digital.clockShare,
+  );
+
+  // What flows while the token is under way.
+  const of = (...names: string[]) => names.reduce((sum, name) => sum + lineValue(area, name), 0);
+  const logicMm2 = of('accumulators', 'vector-units', 'head-macs');
+  const sram = of('kv-sram', 'lora-sram');
+  const rom = of('embedding-rom', 'head-rom');
+  const analogMm2 = of('ladders', 'row-buffers', 'dacs', 'clamps', 'adcs');
+  const leakageW =
+    logicMm2 * power.logicLeakageWPerMm2.value +
+    sram * power.sramLeakageWPerMm2.value +
+    rom * power.romLeakageWPerMm2.value +
+    analogMm2 * power.analogLeakageWPerMm2.value;
+  add(
+    'leakage',
+    leakageW * tokenTimeS,
+    `(${plain(logicMm2)} mm2 logic x ${power.logicLeakageWPerMm2.value} + ${plain(sram)} SRAM x ${power.sramLeakageWPerMm2.value} + ${plain(rom)} ROM x ${power.romLeakageWPerMm2.value} + ${plain(analogMm2)} analog x ${power.analogLeakageWPerMm2.value} W/mm2) = ${formatSi(leakageW, 'W')} x ${formatSi(tokenTimeS, 's')}`,
+    power.logicLeakageWPerMm2,
+    power.sramLeakageWPerMm2,
+    power.romLeakageWPerMm2,
+    power.analogLeakageWPerMm2,
+  );
+  const load = sumOf(lines);
+  const lossShare = 1 / power.regulatorEfficiency.value - 1;
+  add(
+    'regulator',
+    load * lossShare,
+    `${formatSi(load, 'J')} x (1 / ${power.regulatorEfficiency.value} - 1)`,
+    power.regulatorEfficiency,
+  );
+  const biasW = alwaysOn
+    ? ladderPowerW(counts.ladders, design.ladderCurrentA + analog.rowBufferA.value, v, 1)
+    : 0;
+  return { lines, staticPowerW: (leakageW + biasW) * (1 + lossShare) };
+}
+
+/** Operations of the vector units of one token. */
+export function vectorOpsPerToken(shape: CostShape, contextTokens: number): number {
+  const { layers, embeddingLength: d, feedForwardLength: ffn, heads, kvHeads, headLength } = shape;
+  const norms = (2 * layers + 1) * d * 3;
+  const rotations = layers * (heads + kvHeads) * headLength * 3;
+  const softmax = layers * heads * contextTokens * 4;
+  const activations = layers * ffn * 5;
+  const residuals = layers * 2 * d;
+  return norms + rotations + softmax + activations + residuals;
+}
+
+/**
+ * The physical lower bound of current-mode multiplication, per token: E = Vdd q SNR / s^2 for each product, s^2 the
+ * normalised variance of the products and B = 1 / 2T (0.7 V, s^2 = 0.1, 20 dB: 0.11 fJ). Shown beside the array's
+ * energy: an array below it multiplies with less than the stated SNR, and the line says with how much.
+ */
+export function shotNoiseBoundJ(supplyV: number, snrDb: number, productVariance: number): number {
+  return (supplyV * ELEMENTARY_CHARGE_C * 10 ** (snrDb / 10)) / productVariance;
+}
+
+export function referenceLines(
+  counts: Census,
+  shape: CostShape,
+  design: CostDesign,
+  constants: CostConstants,
+): CostLine[] {
+  const { bound } = constants;
+  const perMacJ = shotNoiseBoundJ(design.supplyV, bound.snrDb.value, bound.productVariance.value);
+  const drawnJ = (counts.currentA * design.supplyV * design.integrationTimeS) / counts.macs;
+  const drawnDb = 10 * Math.log10(drawnJ / shotNoiseBoundJ(design.supplyV, 0, bound.productVariance.value));
+  return [
+    costLine(
+      'shot-noise-bound',
+      counts.macs * perMacJ,
+      `${count(counts.macs)} analog MAC (of ${count(macPerToken(shape))}, ${dependentSteps(shape)} steps) x ${design.supplyV} V x q x 10^(${bound.snrDb.value}/10) / ${bound.productVariance.value} = ${formatSi(perMacJ, 'J')} each; the current drawn is ${formatSi(drawnJ, 'J')} each, enough for ${plain(drawnDb)} dB per product`,
+      [bound.snrDb, bound.productVariance],
+    ),
+  ];
+}

@@ -1,0 +1,44 @@
+/**
+ * Numbers for people: SI prefixes appear only when a value is printed, never in a computation.
+ */
+const PREFIXES: readonly (readonly [number, string])[] = [
+  [1e18, 'E'],
+  [1e15, 'P'],
+  [1e12, 'T'],
+  [1e9, 'G'],
+  [1e6, 'M'],
+  [1e3, 'k'],
+  [1, ''],
+  [1e-3, 'm'],
+  [1e-6, 'µ'],
+  [1e-9, 'n'],
+  [1e-12, 'p'],
+  [1e-15, 'f'],
+  [1e-18, 'a'],
+];
+
+/** `formatSi(1.333e-12, 'J')` is '1.33 pJ'; three significant digits unless told otherwise. */
+export function formatSi(value: number, unit: string, digits = 3): string {
+  if (value === 0) return `0 ${unit}`.trim();
+  if (!Number.isFinite(value)) return `${value} ${unit}`.trim();
+  let magnitude = Math.abs(value);
+  // Rounding may carry 999.96 into the next prefix: round first, then choose.
+  magnitude = Number(magnitude.toPrecision(digits));
+  const [scale, prefix] = PREFIXES.find(([s]) => magnitude >= s) ?? PREFIXES[PREFIXES.length - 1];
+  return `${plain(value / scale, digits)} ${prefix}${unit}`.trim();
+}
+
+/** Three significant digits without an exponent where that is readable. */
+export function plain(value: number, digits = 3): string {
+  if (value === 0) return '0';
+  const magnitude = Math.abs(value);
+  if (magnitude >= 1e6 || magnitude < 1e-4) return value.toExponential(digits - 1);
+  const rounded = Number(value.toPrecision(digits));
+  return Math.abs(rounded) >= 1000 ? rounded.toLocaleString('en-US') : String(rounded);
+}
+
+/** A count, with thousands separators below a million and a prefix above. */
+export function count(value: number): string {
+  if (Math.abs(value) >= 1e6) return formatSi(value, '').replace(/ (\S)$/, ' $1');
+  return Number(value.toFixed(Math.abs(value) < 100 ? 2 : 0)).toLocaleString('en-US');
+}

@@ -1,0 +1,99 @@
+/**
+ * From the activity of the model that ran to that of a model of another shape.
+ *
+ * What is carried over, tensor by tensor (attn_q to attn_q, and so on, weighted over the layers that ran), are
+ * averages that do not depend on the size: mean current per cell and phase, share of rows driven, share of cells
+ * connected, cells and columns per weight, clip rate. What is not carried over is how activations of the larger
+ * model are distributed: its outliers, with per-tile scaling, make fewer rows large, so its current is likely lower.
+ */
+import { OnefetError } from '../error.ts';
+import type { Activity, CostShape, LayerActivity } from './activity.ts';
+import { blockTensors, headTensor, type TensorShape } from './shape.ts';
+
+export function projectActivity(activity: Activity, from: CostShape, to: CostShape): Activity {
+  const byTensor = new Map<string, LayerActivity[]>();
+  for (const layer of activity.layers) {
+    const list = byTensor.get(layer.tensor) ?? [];
+    list.push(layer);
+    byTensor.set(layer.tensor, list);
+  }
+  const layers: LayerActivity[] = [];
+  const project = (layer: number, shape: TensorShape) => {
+    const seen = byTensor.get(shape.tensor);
+    if (seen === undefined) {
+      throw new OnefetError(
+        'input',
+        'PROJECT_TENSOR',
+        `cannot project ${from.name} to ${to.name}: the run has no ${shape.tensor}`,
+        { hint: `it has ${[...byTensor.keys()].join(', ') || 'no analog layer at all'}` },
+      );
+    }
+    layers.push(projectTensor(seen, layer, shape));
+  };
+  for (let layer = 0; layer < to.layers; layer++) {
+    for (const shape of blockTensors(to)) project(layer, shape);
+  }
+  if (byTensor.has('output')) project(-1, headTensor(to));
+  return { layers };
+}
+
+function projectTensor(seen: readonly LayerActivity[], layer: number, to: TensorShape): LayerActivity {
+  const first = seen[0];
+  for (const one of seen) {
+    if (!(one.tokens > 0) || one.tileRows !== first.tileRows || one.phases !== first.phases) {
+      throw new OnefetError(
+        'input',
+        'PROJECT_ACTIVITY',
+        `cannot project ${one.tensor}: layers ${first.layer} and ${one.layer} differ in tokens, tile rows or phases`,
+      );
+    }
+  }
+  const total = (f: (one: LayerActivity) => number) => seen.reduce((sum, one) => sum + f(one), 0);
+  const weights = total((one) => one.outputs * one.inputs);
+  const outputs = total((one) => one.outputs);
+  const cells = to.outputs * to.inputs * (total((one) => one.cells) / weights);
+  const columns = Math.round(to.outputs * (total((one) => one.columns) / outputs));
+  const tiles = Math.ceil(to.inputs / first.tileRows);
+  /** Per-token counts over what they are proportional to. */
+  const share = (count: (one: LayerActivity) => number, base: (one: LayerActivity) => number) =>
+    total(count) / total((one) => one.tokens * base(one));
+  const conversionsPerColumn = share(
+    (one) => one.adcConversions,
+    (one) => one.tiles * one.columns,
+  );
+  const adcConversions = tiles * columns * conversionsPerColumn;
+  const converted = total((one) => one.adcConversions);
+  return {
+    layer,
+    tensor: to.tensor,
+    outputs: to.outputs,
+    inputs: to.inputs,
+    tiles,
+    tileRows: first.tileRows,
+    columns,
+    cells,
+    connectedCells: cells * (total((one) => one.connectedCells) / total((one) => one.cells)),
+    phases: first.phases,
+    tokens: 1,
+    sumCurrentA:
+      cells *
+      share(
+        (one) => one.sumCurrentA,
+        (one) => one.cells,
+      ),
+    sumActiveRows:
+      to.inputs *
+      share(
+        (one) => one.sumActiveRows,
+        (one) => one.inputs,
+      ),
+    dacConversions:
+      to.inputs *
+      share(
+        (one) => one.dacConversions,
+        (one) => one.inputs,
+      ),
+    adcConversions,
+    adcClipped: converted > 0 ? (adcConversions * total((one) => one.adcClipped)) / converted : 0,
+  };
+}
