@@ -9,11 +9,12 @@ import { type RangeTable, rangesOf, resetActivity, type TileKernel } from '../fa
 import { reasonOf } from '../files.ts';
 import { newSession, type Session } from '../model/llama.ts';
 import { openModel } from '../model/model.ts';
+import { greedyToken } from '../model/sample.ts';
 import { runWindow } from '../model/scoring.ts';
 import type { Design } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import type { Job, JobResult } from './job.ts';
-import { klDivergence, largestIndex, logSoftmax, type MetricSums } from './metrics.ts';
+import { klDivergence, logSoftmax, type MetricSums } from './metrics.ts';
 import { buildVariant, codingOf, type HardwareCache, type VariantLayers, variantKey } from './variant.ts';
 
 /** Everything a thread needs to execute any job of a run: plain data, handed over once. */
@@ -75,7 +76,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
             } else if (job.variant.kind !== 'range') {
               readRow(handle, row++, baseline);
               sums.kl += klDivergence(baseline, own);
-              if (largestIndex(baseline) === best) sums.top1++;
+              if (greedyToken(baseline) === best) sums.top1++;
             }
           });
           tokens += window.scoreTo;

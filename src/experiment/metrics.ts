@@ -32,9 +32,3 @@ export function klDivergence(logP: Float32Array, logQ: Float32Array): number {
   }
   return Math.max(0, sum);
 }
-
-export function largestIndex(values: Float32Array): number {
-  let largest = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[largest]) largest = i;
-  return largest;
-}

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
-import { packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
+import { packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly yieldRatio: number;
   /** Folder in which the run's folder is made. */
   readonly out: string;
+  /** A calibration that was just made; undefined = the one on file, refused if stale. */
+  readonly calibration?: Calibration;
 }
 
 export interface RunPlan {
@@ -52,7 +54,12 @@ export interface RunPlan {
     readonly shape: LlamaModel['shape'];
   };
   readonly contextTokens: number;
-  readonly text: { readonly path: string; readonly sha256: string; readonly tokens: number; readonly scored: number };
+  readonly text: {
+    readonly path: string;
+    readonly sha256: string;
+    readonly tokens: number;
+    readonly scored: number;
+  };
   readonly rangeText: { readonly path: string; readonly sha256: string; readonly tokens: number };
   readonly chipSeeds: readonly number[];
   readonly digitalJobs: readonly Job[];
@@ -79,15 +86,21 @@ export function chipSeed(seed: number, chip: number): number {
 export function planRun(options: RunOptions): RunPlan {
   const design = loadDesign(options.design, options.settings);
   if (design.design.fabric !== 'log-domain') {
-    throw new OnefetError('usage', 'FABRIC', `${design.path}: fabric ${design.design.fabric} has no chips to run`, {
-      hint: 'use fabric: log-domain; the digital model is always run beside it',
-    });
+    throw new OnefetError(
+      'usage',
+      'FABRIC',
+      `${design.path}: fabric ${design.design.fabric} has no chips to run`,
+      {
+        hint: 'use fabric: log-domain; the digital model is always run beside it',
+      },
+    );
   }
-  const calibration = loadCalibration(design.design.process, design.design.cell);
+  const calibration = options.calibration ?? loadCalibration(design.design.process, design.design.cell);
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);
   try {
-    const contextTokens = options.contextTokens ?? Math.min(DEFAULT_CONTEXT_TOKENS, model.shape.contextTokens);
+    const contextTokens =
+      options.contextTokens ?? Math.min(DEFAULT_CONTEXT_TOKENS, model.shape.contextTokens);
     checkContext(contextTokens, model);
     const text = boundedText(options.text, 'text');
     const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
@@ -100,9 +113,14 @@ export function planRun(options: RunOptions): RunPlan {
     const rangePath = requireDataFile(options.rangeText, 'range text');
     const rangeText = boundedText(rangePath, 'range text');
     if (sha256(rangeText) === sha256(text)) {
-      throw new OnefetError('usage', 'RANGE_TEXT', 'the range text is the scored text: the ranges must not see it', {
-        hint: 'give another file with --range-text',
-      });
+      throw new OnefetError(
+        'usage',
+        'RANGE_TEXT',
+        'the range text is the scored text: the ranges must not see it',
+        {
+          hint: 'give another file with --range-text',
+        },
+      );
     }
     const rangeWindows = rangeWindowsOf(model.tokenizer.encode(rangeText), contextTokens, bos);
     const chipSeeds = Array.from({ length: options.chips }, (_, chip) => chipSeed(options.seed, chip));
@@ -169,7 +187,11 @@ export function planRun(options: RunOptions): RunPlan {
 function boundedText(path: string, what: string): string {
   const text = readTextFile(path, what);
   if (text.length > MAX_TEXT_BYTES) {
-    throw new OnefetError('input', 'TEXT_SIZE', `${what} ${path} has ${text.length} characters, the limit is ${MAX_TEXT_BYTES}`);
+    throw new OnefetError(
+      'input',
+      'TEXT_SIZE',
+      `${what} ${path} has ${text.length} characters, the limit is ${MAX_TEXT_BYTES}`,
+    );
   }
   if (text.trim() === '') throw new OnefetError('input', 'TEXT_EMPTY', `${what} ${path} is empty`);
   return text;
@@ -196,7 +218,8 @@ function rangeWindowsOf(tokens: Int32Array, contextTokens: number, bos: number |
     // All positions but the last predict a token that is known, so all of them can be run.
     if (ids.length >= 2) windows.push({ window: windows.length, ids, scoreFrom: 0, scoreTo: ids.length - 1 });
   }
-  if (windows.length === 0) throw new OnefetError('input', 'TEXT_EMPTY', 'the range text has fewer than two tokens');
+  if (windows.length === 0)
+    throw new OnefetError('input', 'TEXT_EMPTY', 'the range text has fewer than two tokens');
   return windows;
 }
 
@@ -222,7 +245,12 @@ function planJobs(
   const sources = options.attribution ? (Object.keys(ERROR_SOURCES) as ErrorSource[]) : [];
   return {
     digitalJobs: over({ kind: 'digital' }),
-    rangeJob: { key: jobKey({ kind: 'range' }, 'all'), variant: { kind: 'range' }, windows: rangeWindows, baselineRow: 0 },
+    rangeJob: {
+      key: jobKey({ kind: 'range' }, 'all'),
+      variant: { kind: 'range' },
+      windows: rangeWindows,
+      baselineRow: 0,
+    },
     dependentJobs: [
       ...chipSeeds.flatMap((seed) => over({ kind: 'chip', seed })),
       ...sources.flatMap((source) => over({ kind: 'source', source, seed: chipSeeds[0] })),
@@ -253,6 +281,11 @@ function checkMemory(memoryBytes: number, threads: number): void {
     'usage',
     'MEMORY',
     `this run needs about ${gib(memoryBytes)} GiB with ${threads} threads; ${gib(free)} GiB are free`,
-    { hint: threads > 1 ? 'use --threads 1, or a smaller model' : 'use a smaller model: the scalar engine keeps about 17 bytes per weight' },
+    {
+      hint:
+        threads > 1
+          ? 'use --threads 1, or a smaller model'
+          : 'use a smaller model: the scalar engine keeps about 17 bytes per weight',
+    },
   );
 }

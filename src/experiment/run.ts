@@ -1,0 +1,293 @@
+/**
+ * `onefet run`: the digital model, the recoded weights and N chips over one text, then what it costs.
+ *
+ *   digital windows + range calibration  ->  recoded and chip windows  ->  metrics, intervals, cost  ->  result.json
+ *
+ * Every finished job is in the run's folder at once; a run that was interrupted takes up where it stopped.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { Activity, CostShape, LayerActivity } from '../cost/activity.ts';
+import { LLAMA_3_1_8B } from '../cost/activity.ts';
+import { loadCostConstants } from '../cost/constants.ts';
+import { type CostReport, costOf } from '../cost/cost.ts';
+import type { CostDesign } from '../cost/design.ts';
+import { projectActivity } from '../cost/project.ts';
+import { OnefetError } from '../error.ts';
+import { packageVersion, writeFileAtomic } from '../files.ts';
+import { tilePhysics } from '../tile/physics.ts';
+import { weightFormat } from '../tile/weight-code.ts';
+import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
+import type { MetricSums } from './metrics.ts';
+import type { RunPlan } from './plan.ts';
+import { type Accuracy, RESULT_SCHEMA, type RunResult } from './result.ts';
+import { createCrew } from './schedule.ts';
+import { meanInterval } from './statistics.ts';
+import { openRunFolder, type RunFolder } from './store.ts';
+import type { Variant } from './variant.ts';
+import { verdictOf } from './verdict.ts';
+
+export interface RunHooks {
+  readonly onProgress?: (done: number, total: number, label: string) => void;
+  readonly signal?: AbortSignal;
+  readonly command?: readonly string[];
+}
+
+export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<RunResult> {
+  const { options } = plan;
+  const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.design.design));
+  const baselinePath = join(plan.folder, 'baseline.f32');
+  const crew = createCrew(
+    Math.max(1, Math.min(options.threads, plan.digitalJobs.length + plan.dependentJobs.length)),
+    {
+      modelPath: options.model,
+      design: plan.design.design,
+      calibration: plan.calibration,
+      kernel: options.kernel,
+      contextTokens: Math.max(plan.contextTokens, 4),
+      baselinePath,
+    },
+    hooks.signal,
+  );
+  const progress = progressOf(plan, folder, hooks);
+  const started = performance.now();
+  try {
+    closeSync(openSync(baselinePath, 'a'));
+    const unfinished = (jobs: readonly Job[]) => jobs.filter((job) => !folder.finished.has(job.key));
+    const finish = (result: JobResult) => {
+      folder.append(result);
+      progress(result.key);
+    };
+    progress('digital');
+    await crew.run(unfinished([...plan.digitalJobs, plan.rangeJob]), undefined, finish);
+    const ranges = folder.finished.get(plan.rangeJob.key)?.ranges;
+    const chipsStarted = performance.now();
+    const chipJobs = unfinished(plan.dependentJobs);
+    await crew.run(chipJobs, ranges, finish);
+    const seconds = (performance.now() - chipsStarted) / 1e3;
+    const tokens = chipJobs.reduce((sum, job) => sum + folder.finished.get(job.key)!.tokens, 0);
+    const result = assemble(plan, folder, {
+      tokensPerSecond: tokens > 0 ? tokens / seconds : 0,
+      seconds: (performance.now() - started) / 1e3,
+      command: [...(hooks.command ?? [])],
+    });
+    writeFileAtomic(join(plan.folder, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);
+    return result;
+  } finally {
+    await crew.close();
+    folder.close();
+  }
+}
+
+/** Work is counted in tokens of the digital model. */
+function progressOf(plan: RunPlan, folder: RunFolder, hooks: RunHooks): (key: string) => void {
+  const work = new Map<string, number>();
+  for (const job of [...plan.digitalJobs, plan.rangeJob, ...plan.dependentJobs]) {
+    const tokens = job.windows.reduce((sum, window) => sum + window.scoreTo, 0);
+    work.set(job.key, tokens * RELATIVE_COST[job.variant.kind]);
+  }
+  const total = [...work.values()].reduce((sum, x) => sum + x, 0);
+  let done = [...folder.finished.keys()].reduce((sum, key) => sum + (work.get(key) ?? 0), 0);
+  const seen = new Set(folder.finished.keys());
+  return (key) => {
+    if (!seen.has(key)) {
+      seen.add(key);
+      done += work.get(key) ?? 0;
+    }
+    hooks.onProgress?.(done, total, key.replace(/-?\d*\/.*$/, ''));
+  };
+}
+
+function assemble(
+  plan: RunPlan,
+  folder: RunFolder,
+  timing: { tokensPerSecond: number; seconds: number; command: string[] },
+): RunResult {
+  const { options, calibration } = plan;
+  const { design } = plan.design;
+  const windows = plan.digitalJobs.map((job) => job.windows[0].window);
+  const sumsOf = (variant: Variant): MetricSums => {
+    const sums: MetricSums = { scored: 0, nll: 0, kl: 0, top1: 0 };
+    for (const window of windows) {
+      const { metrics } = finishedJob(folder, jobKey(variant, window));
+      for (const key of ['scored', 'nll', 'kl', 'top1'] as const) sums[key] += metrics![key];
+    }
+    return sums;
+  };
+  const digital = accuracyOf(sumsOf({ kind: 'digital' }));
+  const activities: LayerActivity[][] = [];
+  const chips = plan.chipSeeds.map((seed) => {
+    const variant: Variant = { kind: 'chip', seed };
+    const activity = sumActivity(
+      windows.map((window) => finishedJob(folder, jobKey(variant, window)).activity!),
+    );
+    activities.push(activity);
+    const conversions = activity.reduce((sum, layer) => sum + layer.adcConversions, 0);
+    const clipped = activity.reduce((sum, layer) => sum + layer.adcClipped, 0);
+    return { seed, ...accuracyOf(sumsOf(variant)), clipRate: conversions > 0 ? clipped / conversions : 0 };
+  });
+  const range = finishedJob(folder, plan.rangeJob.key);
+  const cost = costsOf(plan, { layers: sumActivity(activities) });
+  const response = tilePhysics(calibration, design).responses.get(weightFormat(design.weights.bits).taps)!;
+  const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
+  const partial: Omit<RunResult, 'verdict'> = {
+    schema: RESULT_SCHEMA,
+    model: {
+      file: options.model,
+      sha256: plan.modelInfo.sha256,
+      name: plan.modelInfo.name,
+      architecture: 'llama',
+      parameters: plan.modelInfo.parameters,
+      fileType: plan.modelInfo.fileType,
+      synthetic: plan.modelInfo.synthetic,
+    },
+    design: { name: design.name, sha256: plan.design.sha256, resolved: design },
+    text: {
+      file: options.text,
+      sha256: plan.text.sha256,
+      tokens: plan.text.tokens,
+      scored: plan.text.scored,
+      scoring: options.scoring,
+      contextTokens: plan.contextTokens,
+      rangeFile: plan.rangeText.path,
+      rangeTokens: plan.rangeText.tokens,
+    },
+    seed: options.seed,
+    digital: { nll: digital.nll, perplexity: digital.perplexity },
+    recoded: accuracyOf(sumsOf({ kind: 'recoded' })),
+    chips,
+    summary: {
+      nll: meanInterval(chips.map((chip) => chip.nll)),
+      perplexity: meanInterval(chips.map((chip) => chip.perplexity)),
+      kl: meanInterval(chips.map((chip) => chip.kl)),
+      top1: meanInterval(chips.map((chip) => chip.top1)),
+    },
+    yield: { perplexityRatio: options.yieldRatio, share: within / chips.length },
+    attribution: options.attribution
+      ? (Object.keys(ERROR_SOURCES) as ErrorSource[]).map((source) => ({
+          source,
+          description: ERROR_SOURCES[source],
+          ...accuracyOf(sumsOf({ kind: 'source', source, seed: plan.chipSeeds[0] })),
+        }))
+      : [],
+    coding: range.coding!,
+    calibration: {
+      process: calibration.process,
+      cell: calibration.cell,
+      sha256: plan.calibrationSha256,
+      rank: response.separable.rank,
+      separableResidual: response.separable.residual,
+      driver: calibration.driver,
+    },
+    energy: { perTokenJ: cost.run.perTokenJ, breakdownJ: breakdown(cost.run.energyJ) },
+    area: { mm2: cost.run.areaMm2, breakdownMm2: breakdown(cost.run.areaLinesMm2) },
+    throughput: { tokensPerSecondPerUser: cost.run.tokensPerSecondPerUser },
+    cost: cost.run,
+    emulation: {
+      ...timing,
+      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+      kernel: options.kernel,
+      threads: options.threads,
+    },
+    projection: cost.projection,
+    provenance: { onefet: packageVersion(), node: process.version, ngspice: calibration.engine.ngspice },
+  };
+  return { ...partial, verdict: verdictOf(partial) };
+}
+
+function finishedJob(folder: RunFolder, key: string): JobResult {
+  const result = folder.finished.get(key);
+  if (!result) throw new OnefetError('internal', 'JOB_MISSING', `job ${key} has no result in ${folder.path}`);
+  return result;
+}
+
+function accuracyOf(sums: MetricSums): Accuracy {
+  const nll = sums.nll / sums.scored;
+  return { nll, perplexity: Math.exp(nll), kl: sums.kl / sums.scored, top1: sums.top1 / sums.scored };
+}
+
+/** Adds the counts of the same layers over windows or chips, in the order given. */
+function sumActivity(parts: readonly (readonly LayerActivity[])[]): LayerActivity[] {
+  return parts[0].map((first, i) => {
+    const sum = { ...first };
+    for (const part of parts.slice(1)) {
+      sum.tokens += part[i].tokens;
+      sum.sumCurrentA += part[i].sumCurrentA;
+      sum.sumActiveRows += part[i].sumActiveRows;
+      sum.dacConversions += part[i].dacConversions;
+      sum.adcConversions += part[i].adcConversions;
+      sum.adcClipped += part[i].adcClipped;
+    }
+    return sum;
+  });
+}
+
+function breakdown(lines: readonly { name: string; value: number }[]): Record<string, number> {
+  return Object.fromEntries(lines.map(({ name, value }) => [name, value]));
+}
+
+/** Cost of the model that ran, and of Llama 3.1 8B at the same activity per cell. */
+function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projection: CostReport } {
+  const { design } = plan.design;
+  const { calibration } = plan;
+  const { shape, name } = plan.modelInfo;
+  const constants = loadCostConstants(design.process);
+  const costDesign: CostDesign = {
+    tileRows: design.tile.rows,
+    weightBits: design.weights.bits,
+    dacBits: designBits(design.input.bits, 'input.bits'),
+    adcBits: designBits(design.adc.bits, 'adc.bits'),
+    adcColumnsShared: design.adc.columnsShared,
+    integrationTimeS: design.timing.integrationTimeS,
+    settleTimeS: design.timing.settleTimeS,
+    supplyV: design.supplyV,
+    vdsV: design.vdsV,
+    fullScaleA: design.fullScaleA,
+    ladderCurrentA: design.ladder.currentA,
+    ladderDuty: design.ladder.duty,
+    kvBits: design.kvBits,
+    headFabric: design.head,
+    sign: design.tile.sign,
+    device: {
+      widthM: calibration.device.widthM,
+      lengthM: calibration.device.lengthM,
+      gateF: calibration.capacitance.gateF,
+      drainF: calibration.capacitance.drainF,
+    },
+  };
+  const from: CostShape = {
+    name,
+    layers: shape.layers,
+    embeddingLength: shape.dim,
+    feedForwardLength: shape.ffnDim,
+    heads: shape.heads,
+    kvHeads: shape.kvHeads,
+    headLength: shape.headDim,
+    vocabulary: shape.vocab,
+  };
+  const contextTokens = plan.contextTokens;
+  return {
+    run: costOf(activity, from, costDesign, constants, { contextTokens }),
+    projection: costOf(projectActivity(activity, from, LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
+      contextTokens: PROJECTION_CONTEXT_TOKENS,
+    }),
+  };
+}
+
+/** Context of the 8B projection: the middle of the vendors' 1k in / 1k out benchmarks. */
+const PROJECTION_CONTEXT_TOKENS = 1024;
+
+/** A float converter has no energy: it is priced as the finest one that the schema allows. */
+function designBits(bits: number | 'float', key: string): number {
+  if (bits !== 'float') return bits;
+  throw new OnefetError(
+    'usage',
+    'FLOAT_CONVERTER',
+    `${key} is float: a run needs a converter that can be built`,
+    {
+      hint: `set ${key} to a number of bits`,
+    },
+  );
+}

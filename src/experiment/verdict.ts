@@ -1,0 +1,49 @@
+/** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
+import type { RunResult } from './result.ts';
+
+/** Perplexity ratios to the digital model; a 4-bit GGUF of Llama 3.1 8B (Q4_K_M against F16) is at 1.03. */
+const AS_GOOD = 1.05;
+const USABLE = 1.25;
+
+export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
+  const { digital, recoded, summary, chips, projection } = result;
+  const lines: string[] = [];
+  if (result.model.synthetic) {
+    lines.push('The weights are synthetic: there is no accuracy to judge, only cost and speed.');
+  } else {
+    const ratio = summary.perplexity.mean / digital.perplexity;
+    const coding = recoded.perplexity / digital.perplexity;
+    const word =
+      ratio <= AS_GOOD
+        ? 'is about as good as'
+        : ratio <= USABLE
+          ? 'is noticeably worse than'
+          : 'is far worse than';
+    const interval = summary.perplexity.ci95;
+    lines.push(
+      `The chip ${word} the digital model: perplexity ${summary.perplexity.mean.toFixed(2)}${
+        interval
+          ? ` (95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}, ${chips.length} chips)`
+          : ' (one chip)'
+      } against ${digital.perplexity.toFixed(2)}. ` +
+        `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); the analog part is the other x ${(ratio / coding).toFixed(2)}.`,
+    );
+    const worst = [...result.attribution].sort((a, b) => b.kl - a.kl);
+    if (worst.length > 1) {
+      lines.push(
+        `What limits it: ${worst[0].source} alone gives a KL divergence of ${worst[0].kl.toFixed(3)} nats, ` +
+          `then ${worst[1].source} with ${worst[1].kl.toFixed(3)}.`,
+      );
+    }
+  }
+  const energy = [...projection.energyJ].sort((a, b) => b.value - a.value)[0];
+  lines.push(
+    `Llama 3.1 8B on this fabric: ${(projection.perTokenJ * 1e3).toPrecision(3)} mJ per token (most of it ${energy.name}), ` +
+      `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
+      `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
+  );
+  lines.push(
+    'The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; the row driver is ideal in this calibration.',
+  );
+  return lines;
+}
