@@ -5,8 +5,10 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printCalibration, printGenerated, printInspection, printRun } from './cli-print.ts';
 import { EXIT_CODES, OnefetError } from './error.ts';
-import { packageVersion, requireDataFile } from './files.ts';
 import type { RunOptions } from './experiment/plan.ts';
+import { parseRequirement, requireResult } from './experiment/require.ts';
+import type { RunResult } from './experiment/result.ts';
+import { packageVersion, requireDataFile } from './files.ts';
 import { stderrProgress } from './progress.ts';
 
 /** What `onefet start` and the defaults of the other commands use. */
@@ -54,11 +56,19 @@ function reportError(error: unknown): number {
     if (error.kind === 'internal' || process.env.ONEFET_DEBUG) process.stderr.write(`${error.stack}\n`);
     return error.exitCode;
   }
-  process.stderr.write(`onefet: internal error: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`);
+  process.stderr.write(
+    `onefet: internal error: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`,
+  );
   return EXIT_CODES.internal;
 }
 
 const collect = (value: string, previous: string[]) => [...previous, value];
+
+/** Collects --require, and finds a typo before the run and not after it. */
+function collectRequirement(value: string, previous: string[]): string[] {
+  parseRequirement(value);
+  return [...previous, value];
+}
 
 function integer(low: number, high: number): (text: string) => number {
   return (text) => {
@@ -102,32 +112,57 @@ ${EXIT_CODE_HELP}`,
     );
   const progress = () => stderrProgress(!root.opts<{ quiet?: boolean }>().quiet);
   const threadsOption = () =>
-    new Option('--threads <n>', 'worker threads; results do not depend on it').argParser(integer(1, 256)).default(2);
+    new Option('--threads <n>', 'worker threads; results do not depend on it')
+      .argParser(integer(1, 256))
+      .default(2);
   const seedOption = () =>
     new Option('--seed <n>', 'seed of all random draws').argParser(integer(0, 2 ** 48)).default(1);
   const designOptions = (command: Command) =>
     command
       .option('--design <name>', 'design: a name below experiments/designs, or a YAML file', 'log-domain')
-      .option('--set <key=value>', 'override a key of the design, as in --set adc.bits=6 (repeatable)', collect, []);
+      .option(
+        '--set <key=value>',
+        'override a key of the design, as in --set adc.bits=6 (repeatable)',
+        collect,
+        [],
+      );
 
   const runOptions = (command: Command) =>
     designOptions(command)
       .option('--chips <n>', 'chip instances', integer(1, 100_000), 10)
       .addOption(seedOption())
       .addOption(threadsOption())
-      .option('--context <tokens>', 'window length (default: 512 or the context of the model)', integer(4, 2 ** 20))
+      .option(
+        '--context <tokens>',
+        'window length (default: 512 or the context of the model)',
+        integer(4, 2 ** 20),
+      )
       .option('--max-windows <n>', 'score only the first windows', integer(1, 2 ** 30))
-      .option('--yield-ratio <x>', 'a chip passes with at most this many times the digital perplexity', number(1, 1000), 1.1)
-      .addOption(new Option('--kernel <name>', 'tile kernel').choices(['baked', 'reference']).default('baked'))
+      .option(
+        '--yield-ratio <x>',
+        'a chip passes with at most this many times the digital perplexity',
+        number(1, 1000),
+        1.1,
+      )
+      .addOption(
+        new Option('--kernel <name>', 'tile kernel').choices(['baked', 'reference']).default('baked'),
+      )
       .option('--out <folder>', 'where run folders are made', 'runs')
       .option('--no-report', 'do not write report.html')
-      .option('--require <condition>', 'fail with exit code 5 unless it holds, as in "top1>=0.8" (repeatable)', collect, [])
+      .option(
+        '--require <condition>',
+        'fail with exit code 5 unless it holds, as in "top1>=0.8" (repeatable)',
+        collectRequirement,
+        [],
+      )
       .option('--json', 'print the result as one JSON object');
 
   runOptions(
     root
       .command('start')
-      .description('calibrate from SPICE, run the embedded model on chips, write the report: the whole chain'),
+      .description(
+        'calibrate from SPICE, run the embedded model on chips, write the report: the whole chain',
+      ),
   ).action(async (options: RunFlags) => {
     const { startRun } = await import('./experiment/start.ts');
     const result = await startRun(runOptionsOf({ ...options, ...embedded(), attribution: true }), {
@@ -137,7 +172,7 @@ ${EXIT_CODE_HELP}`,
       report: options.report,
     });
     printRun(result, options.json === true);
-    await checkRequirements(options.require, result.result);
+    checkRequirements(options.require, result.result);
   });
 
   runOptions(
@@ -148,7 +183,9 @@ ${EXIT_CODE_HELP}`,
       .option('--text <file>', 'text to score (default: the embedded one)')
       .option('--range-text <file>', 'text that sets the converter ranges, disjoint from --text', RANGE_TEXT)
       .addOption(
-        new Option('--score <mode>', "llama.cpp's windows, or every token of each document").choices(['window', 'all']).default('window'),
+        new Option('--score <mode>', "llama.cpp's windows, or every token of each document")
+          .choices(['window', 'all'])
+          .default('window'),
       )
       .option('--attribution', 'also run every source of error alone: what limits the accuracy')
       .option('--dry-run', 'print jobs, memory and folder, and stop'),
@@ -157,16 +194,27 @@ ${EXIT_CODE_HELP}`,
     const { planRun } = await import('./experiment/plan.ts');
     const defaults = embedded();
     const plan = planRun(
-      runOptionsOf({ ...options, model: options.model ?? defaults.model, text: options.text ?? defaults.text }),
+      runOptionsOf({
+        ...options,
+        model: options.model ?? defaults.model,
+        text: options.text ?? defaults.text,
+      }),
     );
     if (options.dryRun) {
       const description = describePlan(plan);
-      process.stdout.write(options.json ? `${JSON.stringify(description)}\n` : `${formatPlain(description)}\n`);
+      process.stdout.write(
+        options.json ? `${JSON.stringify(description)}\n` : `${formatPlain(description)}\n`,
+      );
       return;
     }
-    const result = await runToFolder(plan, { progress: progress(), signal, command: argv, report: options.report });
+    const result = await runToFolder(plan, {
+      progress: progress(),
+      signal,
+      command: argv,
+      report: options.report,
+    });
     printRun(result, options.json === true);
-    await checkRequirements(options.require, result.result);
+    checkRequirements(options.require, result.result);
   });
 
   designOptions(
@@ -191,7 +239,10 @@ ${EXIT_CODE_HELP}`,
         {
           signal,
           ...(streaming
-            ? { onText: (label, piece) => process.stdout.write(piece === '' ? `\n\n[${label}] ${options.prompt}` : piece) }
+            ? {
+                onText: (label, piece) =>
+                  process.stdout.write(piece === '' ? `\n\n[${label}] ${options.prompt}` : piece),
+              }
             : {}),
         },
       );
@@ -298,8 +349,7 @@ function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOpt
   };
 }
 
-async function checkRequirements(conditions: readonly string[], result: import('./experiment/result.ts').RunResult) {
-  const { requireResult } = await import('./experiment/require.ts');
+function checkRequirements(conditions: readonly string[], result: RunResult): void {
   for (const condition of conditions) requireResult(condition, result);
 }
 

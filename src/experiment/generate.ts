@@ -5,16 +5,22 @@
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, requireDataFile } from '../files.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { rangesOf } from '../fabric/log-domain.ts';
+import { readTextFile, requireDataFile } from '../files.ts';
 import { forward, newSession } from '../model/llama.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { chipSeed } from './plan.ts';
-import { buildVariant, type HardwareCache, type Variant, type VariantLayers, type VariantParts } from './variant.ts';
+import {
+  buildVariant,
+  type HardwareCache,
+  type Variant,
+  type VariantLayers,
+  type VariantParts,
+} from './variant.ts';
 
 export interface GenerateOptions {
   readonly model: string;
@@ -71,7 +77,14 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
       const name = variant.kind as Generated['name'];
       const label = seed === null ? name : `chip ${seed}`;
       hooks.onText?.(label, '');
-      const tokens = await continueText(model, built, prompt, options, (piece) => hooks.onText?.(label, piece), hooks.signal);
+      const tokens = await continueText(
+        model,
+        built,
+        prompt,
+        options,
+        (piece) => hooks.onText?.(label, piece),
+        hooks.signal,
+      );
       const reference = texts[0]?.tokens ?? tokens;
       let same = 0;
       while (same < tokens.length && tokens[same] === reference[same]) same++;
@@ -115,7 +128,7 @@ async function continueText(
   const decoder = model.tokenizer.newStream();
   const key = streamKey(options.seed, 0x73616d70);
   const tokens: number[] = [];
-  let logits = new Float32Array(0);
+  let logits: Float32Array = new Float32Array(0);
   prompt.forEach((id, position) => {
     logits = forward(session, id, { window: 0, position });
   });
@@ -127,7 +140,8 @@ async function continueText(
     // Lets Ctrl-C in between two tokens.
     await new Promise((resolve) => setImmediate(resolve));
     if (signal?.aborted) throw new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
-    if (tokens.length < options.tokens) logits = forward(session, next, { window: 0, position: session.position });
+    if (tokens.length < options.tokens)
+      logits = forward(session, next, { window: 0, position: session.position });
   }
   onPiece(decoder.end());
   return tokens;

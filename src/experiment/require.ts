@@ -22,9 +22,14 @@ export function parseRequirement(text: string): Requirement {
   const match = /^\s*(\w+)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*$/.exec(text);
   const bound = Number(match?.[3]);
   if (!match || !(match[1] in METRICS) || !Number.isFinite(bound)) {
-    throw new OnefetError('usage', 'REQUIRE_SYNTAX', `--require ${text}: expected metric, relation and number`, {
-      hint: `for example "top1>=0.8"; metrics: ${Object.keys(METRICS).join(', ')}`,
-    });
+    throw new OnefetError(
+      'usage',
+      'REQUIRE_SYNTAX',
+      `--require ${text}: expected metric, relation and number`,
+      {
+        hint: `for example "top1>=0.8"; metrics: ${Object.keys(METRICS).join(', ')}`,
+      },
+    );
   }
   return { metric: match[1] as Requirement['metric'], relation: match[2] as Requirement['relation'], bound };
 }
@@ -34,8 +39,18 @@ export function requireResult(text: string, result: RunResult): void {
   const { metric, relation, bound } = parseRequirement(text);
   const value = METRICS[metric](result);
   const holds =
-    relation === '>=' ? value >= bound : relation === '<=' ? value <= bound : relation === '>' ? value > bound : value < bound;
+    relation === '>='
+      ? value >= bound
+      : relation === '<='
+        ? value <= bound
+        : relation === '>'
+          ? value > bound
+          : value < bound;
   if (!holds) {
-    throw new OnefetError('requirement', 'REQUIREMENT', `required ${metric} ${relation} ${bound}, the result is ${value}`);
+    throw new OnefetError(
+      'requirement',
+      'REQUIREMENT',
+      `required ${metric} ${relation} ${bound}, the result is ${value}`,
+    );
   }
 }

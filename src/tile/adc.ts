@@ -19,7 +19,7 @@ export function adcFormat(bits: number | 'float'): AdcFormat {
 export function convert(value: number, fullScale: number, format: AdcFormat): number {
   if (format.bits === 'float') return value;
   const code = Math.round((value * format.top) / fullScale);
-  return code > format.top ? format.top : code < -format.top ? -format.top : code;
+  return Math.max(-format.top, Math.min(format.top, code));
 }
 
 /** Full scale of the converters of a tile from what its columns were seen to carry. */

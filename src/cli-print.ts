@@ -1,0 +1,147 @@
+/** What commands print on stdout: short tables for people, one JSON object for programs. */
+import type { CalibrationFile } from './cell/calibrate.ts';
+import type { Generated } from './experiment/generate.ts';
+import type { Accuracy, Interval } from './experiment/result.ts';
+import type { FinishedRun } from './experiment/start.ts';
+import type { LlamaModel } from './model/model.ts';
+
+function print(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** 3 significant digits with an SI prefix. */
+export function formatSi(value: number, unit: string): string {
+  if (value === 0) return `0 ${unit}`;
+  const prefixes = ['a', 'f', 'p', 'n', 'u', 'm', '', 'k', 'M', 'G', 'T'];
+  const step = Math.max(-6, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3)));
+  return `${(value / 10 ** (3 * step)).toPrecision(3)} ${prefixes[step + 6]}${unit}`;
+}
+
+export function printRun({ result, folder, reportPath }: FinishedRun, json: boolean): void {
+  if (json) {
+    printJson(result);
+    return;
+  }
+  const { digital, recoded, summary, chips, text } = result;
+  print(
+    `${result.model.name} on ${result.design.name} (${result.calibration.process}/${result.calibration.cell}, ${result.calibration.driver} driver)`,
+  );
+  print(
+    `${text.scored} predictions, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
+  );
+  if (!result.model.synthetic) {
+    print();
+    print('                 NLL      perplexity   KL (nats)  top-1');
+    const row = (label: string, a: Accuracy) =>
+      print(
+        `${label.padEnd(14)} ${a.nll.toFixed(4).padStart(7)} ${a.perplexity.toFixed(3).padStart(12)} ${a.kl.toFixed(4).padStart(11)} ${(100 * a.top1).toFixed(1).padStart(6)} %`,
+      );
+    row('digital', { ...digital, kl: 0, top1: 1 });
+    row('recoded', recoded);
+    row('chip, mean', {
+      nll: summary.nll.mean,
+      perplexity: summary.perplexity.mean,
+      kl: summary.kl.mean,
+      top1: summary.top1.mean,
+    });
+    if (summary.nll.ci95) {
+      print(
+        `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`,
+      );
+    }
+    print(
+      `  yield          ${(100 * result.yield.share).toFixed(0)} % of the chips within ${result.yield.perplexityRatio} x the digital perplexity`,
+    );
+    if (result.attribution.length > 0) {
+      print();
+      print('each source of error alone, one chip:');
+      for (const source of result.attribution) row(`  ${source.source}`, source);
+    }
+  }
+  print();
+  for (const [label, cost] of [
+    ['this model', result.cost],
+    ['8B projection', result.projection],
+  ] as const) {
+    print(
+      `${label.padEnd(14)} ${formatSi(cost.perTokenJ, 'J')}/token, ${cost.areaMm2.toPrecision(4)} mm2 (${cost.dies} ${cost.dies === 1 ? 'die' : 'dies'}), ${Math.round(cost.tokensPerSecondPerUser)} tokens/s per user`,
+    );
+    const lines = [...cost.energyJ].sort((a, b) => b.value - a.value).slice(0, 5);
+    print(
+      `  energy       ${lines.map(({ name, value }) => `${name} ${formatSi(value, 'J')}`).join(', ')}, ...`,
+    );
+  }
+  print();
+  for (const line of result.verdict) print(line);
+  print();
+  print(`result  ${folder}/result.json`);
+  if (reportPath) print(`report  ${reportPath}`);
+}
+
+function interval({ ci95 }: Interval, digits: number): string {
+  return ci95 ? `${ci95[0].toFixed(digits)}..${ci95[1].toFixed(digits)}` : '-';
+}
+
+export function printGenerated(
+  prompt: string,
+  texts: readonly Generated[],
+  json: boolean,
+  streamed: boolean,
+): void {
+  if (json) {
+    printJson({ schema: 'onefet.generate/1', prompt, texts });
+    return;
+  }
+  if (streamed) print();
+  for (const { name, seed, text, sameTokens, tokens } of texts) {
+    const label = seed === null ? name : `${name} ${seed}`;
+    if (!streamed) print(`[${label}] ${prompt}${text}`);
+    if (name !== 'digital')
+      print(`  (${label}: the first ${sameTokens} of ${tokens.length} tokens are the digital model's)`);
+    if (!streamed) print();
+  }
+}
+
+export function printInspection(model: LlamaModel, json: boolean): void {
+  const types: Record<string, number> = {};
+  for (const { codec } of model.file.tensors.values()) types[codec.name] = (types[codec.name] ?? 0) + 1;
+  const description = {
+    schema: 'onefet.inspect/1',
+    file: model.file.path,
+    bytes: model.file.sizeBytes,
+    sha256: model.sha256(),
+    ggufVersion: model.file.version,
+    name: model.name,
+    parameters: model.parameterCount,
+    fileType: model.fileType,
+    synthetic: model.synthetic,
+    shape: model.shape,
+    tokenizer: {
+      model: model.tokenizer.model,
+      size: model.tokenizer.size,
+      bosId: model.tokenizer.bosId ?? null,
+    },
+    tensorTypes: types,
+  };
+  if (json) {
+    printJson(description);
+    return;
+  }
+  const { shape, tokenizer, tensorTypes, ...rest } = description;
+  for (const [group, values] of Object.entries({ '': rest, shape, tokenizer, tensorTypes })) {
+    for (const [key, value] of Object.entries(values))
+      print(`${(group ? `${group}.${key}` : key).padEnd(24)} ${value}`);
+  }
+}
+
+export function printCalibration({ path, calibration }: CalibrationFile, json: boolean): void {
+  if (json) {
+    printJson({ path, ...calibration });
+    return;
+  }
+  print(path);
+}
