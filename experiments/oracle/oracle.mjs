@@ -44,7 +44,7 @@ const sequence = context.getSequence();
 
 const answer = {
   vocabulary: { bos: model.tokens.bos, eos: model.tokens.eos },
-  tokens: (request.texts ?? []).map((text) => model.tokenize(text, false, 'trimLeadingSpace')),
+  tokens: (request.texts ?? []).map((text) => model.tokenize(text)),
   score: [],
   greedy: [],
 };

@@ -180,7 +180,7 @@ export function rmsNorm(y: Float32Array, x: Float32Array, gain: Float32Array, ep
 
 /**
  * RoPE on neighbouring pairs (2j, 2j + 1) of each head, as GGUF stores Llama's query and key rows: a turn by
- * position * frequencies[j] (Su et al. 2021, arXiv:2104.09864). Values beyond the rotated ones stay.
+ * position * frequencies[j] (Su et al. 2021, arXiv:2104.09864).
  */
 function rotate(x: Float32Array, headDim: number, position: number, frequencies: Float64Array): void {
   for (let j = 0; j < frequencies.length; j++) {

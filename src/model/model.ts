@@ -48,7 +48,7 @@ export interface LlamaLayers {
   readonly output: Linear; // [vocab][D]
   /** Fills out[D] with the embedding of a token. */
   embedding(tokenId: number, out: Float32Array): void;
-  /** RoPE's angle per position of each rotated pair, radians: [ropeDim / 2]. */
+  /** RoPE's angle per position of each pair, radians: [headDim / 2]. */
   readonly ropeFrequencies: Float64Array;
 }
 
@@ -132,13 +132,13 @@ export function buildLayers(model: LlamaModel, build: LinearBuilder): LlamaLayer
 }
 
 /**
- * Angle per position of pair j: base^(-2j / ropeDim) / (linear factor * factor_j). The factors of `rope_freqs.weight`
+ * Angle per position of pair j: base^(-2j / headDim) / (linear factor * factor_j). The factors of `rope_freqs.weight`
  * carry Llama 3.1's scaling: 1 for short wavelengths, 8 for long ones, a ramp between (llama.cpp's converter).
  */
 function ropeFrequencies(shape: LlamaShape, factors: Float32Array | undefined): Float64Array {
   return Float64Array.from(
-    { length: shape.ropeDim / 2 },
-    (_, j) => shape.ropeBase ** ((-2 * j) / shape.ropeDim) / (shape.ropeLinearFactor * (factors?.[j] ?? 1)),
+    { length: shape.headDim / 2 },
+    (_, j) => shape.ropeBase ** ((-2 * j) / shape.headDim) / (shape.ropeLinearFactor * (factors?.[j] ?? 1)),
   );
 }
 

@@ -12,7 +12,7 @@ export interface LlamaShape {
   readonly layers: number;
   readonly heads: number;
   readonly kvHeads: number;
-  /** d: width of one head; heads * headDim need not equal dim. */
+  /** d: width of one head, an even number; heads * headDim need not equal dim. */
   readonly headDim: number;
   /** heads * headDim. */
   readonly queryDim: number;
@@ -22,8 +22,6 @@ export interface LlamaShape {
   /** Tokens the model was made for. */
   readonly contextTokens: number;
   readonly normEpsilon: number;
-  /** Leading values of each head that RoPE rotates, an even number. */
-  readonly ropeDim: number;
   readonly ropeBase: number;
   /** Positions are divided by this (linear scaling); 1 = none. */
   readonly ropeLinearFactor: number;
@@ -78,8 +76,13 @@ export function readShape(file: GgufFile): LlamaShape {
     );
   }
   const ropeDim = fields.count('rope.dimension_count', LIMITS.dim, headDim);
-  if (ropeDim > headDim || ropeDim % 2 !== 0) {
-    fail(file, 'MODEL_SHAPE', `rope.dimension_count ${ropeDim} is odd or exceeds the head's ${headDim}`);
+  if (ropeDim !== headDim || headDim % 2 !== 0) {
+    // llama.cpp refuses partial rotation as well.
+    fail(
+      file,
+      'MODEL_SHAPE',
+      `rope.dimension_count is ${ropeDim}; the head's ${headDim}, an even number, is needed`,
+    );
   }
   const embedding = requireTensor(file, 'token_embd.weight');
   const vocab = embedding.shape[0];
@@ -99,7 +102,6 @@ export function readShape(file: GgufFile): LlamaShape {
     vocab,
     contextTokens: fields.count('context_length', LIMITS.context),
     normEpsilon: fields.positive('attention.layer_norm_rms_epsilon'),
-    ropeDim,
     ropeBase: fields.positive('rope.freq_base', 10000), // llama.cpp's default
     ropeLinearFactor: linearFactor(file, fields),
     tied: !file.tensors.has('output.weight'),
@@ -147,7 +149,7 @@ function checkTensors(file: GgufFile, s: LlamaShape): void {
     for (const name of BLOCK_TENSORS) expected.set(`blk.${layer}.${name}.weight`, blockShapes[name]);
   }
   if (!s.tied) expected.set('output.weight', [s.vocab, s.dim]);
-  if (file.tensors.has('rope_freqs.weight')) expected.set('rope_freqs.weight', [s.ropeDim / 2]);
+  if (file.tensors.has('rope_freqs.weight')) expected.set('rope_freqs.weight', [s.headDim / 2]);
   for (const [name, shape] of expected) {
     const found = requireTensor(file, name).shape;
     if (found.length !== shape.length || found.some((extent, i) => extent !== shape[i])) {

@@ -1,0 +1,130 @@
+/** Small Llama models with drawn weights, written with this project's own writer. */
+import { join } from 'node:path';
+import { packageRoot } from '../files.ts';
+import { gaussian, nameCoordinate, streamKey } from '../random.ts';
+import type { Codec } from './codecs/codec.ts';
+import { F32 } from './codecs/f32.ts';
+import type { GgufValue } from './gguf.ts';
+import { openGguf } from './gguf.ts';
+import type { GgufField, GgufTensorSource } from './gguf-writer.ts';
+import { writeGguf } from './gguf-writer.ts';
+
+export const EMBEDDED_F16 = join(packageRoot, 'experiments/models/onefet-stories-f16.gguf');
+export const EMBEDDED_Q8_0 = join(packageRoot, 'experiments/models/onefet-stories-q8_0.gguf');
+export const EMBEDDED_GOLDEN = join(packageRoot, 'experiments/models/onefet-stories-golden.json');
+
+export interface FixtureOptions {
+  dim?: number;
+  ffnDim?: number;
+  layers?: number;
+  heads?: number;
+  kvHeads?: number;
+  headDim?: number;
+  codec?: Codec;
+  tied?: boolean;
+  /** [headDim / 2], written as rope_freqs.weight. */
+  ropeFactors?: number[];
+  /** More metadata, or changes to it; undefined leaves a key out. */
+  fields?: Record<string, GgufField | undefined>;
+  /** Last changes to the tensors. */
+  tensors?: (tensors: GgufTensorSource[]) => GgufTensorSource[];
+}
+
+/**
+ * Matrices are N(0, 1/K), embeddings N(0, 1) and the head N(0, 4/K), so that logits have a standard deviation near 2
+ * and the next-token distribution depends on every part of the network. The vocabulary is the embedded model's.
+ */
+export function writeFixture(path: string, options: FixtureOptions = {}): void {
+  const { dim = 64, ffnDim = 96, layers = 2, heads = 4, kvHeads = 2, codec = F32 } = options;
+  const headDim = options.headDim ?? dim / heads;
+  const vocab = 1024;
+  const u32 = (value: number): GgufField => ({ type: 'u32', value });
+  const fields = new Map<string, GgufField>([
+    ['general.architecture', { type: 'string', value: 'llama' }],
+    ['general.name', { type: 'string', value: 'fixture' }],
+    ['llama.context_length', u32(128)],
+    ['llama.embedding_length', u32(dim)],
+    ['llama.block_count', u32(layers)],
+    ['llama.feed_forward_length', u32(ffnDim)],
+    ['llama.attention.head_count', u32(heads)],
+    ['llama.attention.head_count_kv', u32(kvHeads)],
+    ['llama.attention.key_length', u32(headDim)],
+    ['llama.attention.value_length', u32(headDim)],
+    ['llama.rope.dimension_count', u32(headDim)],
+    ['llama.rope.freq_base', { type: 'f32', value: 10000 }],
+    ['llama.attention.layer_norm_rms_epsilon', { type: 'f32', value: 1e-5 }],
+    ...embeddedVocabulary(),
+  ]);
+  for (const [key, field] of Object.entries(options.fields ?? {})) {
+    if (field === undefined) fields.delete(key);
+    else fields.set(key, field);
+  }
+  const matrix = (name: string, rows: number, columns: number, sigma: number): GgufTensorSource => ({
+    name,
+    shape: [rows, columns],
+    codec,
+    row(n, out) {
+      const key = streamKey(1, nameCoordinate(name), n);
+      for (let k = 0; k < columns; k++) out[k] = sigma * gaussian(key, k);
+    },
+  });
+  const gains = (name: string): GgufTensorSource => ({
+    name,
+    shape: [dim],
+    codec: F32,
+    row(_, out) {
+      const key = streamKey(2, nameCoordinate(name));
+      for (let k = 0; k < dim; k++) out[k] = 1 + 0.2 * gaussian(key, k);
+    },
+  });
+  const tensors = [matrix('token_embd.weight', vocab, dim, options.tied ? 2 / Math.sqrt(dim) : 1)];
+  for (let layer = 0; layer < layers; layer++) {
+    const block = (name: string, rows: number, columns: number): GgufTensorSource =>
+      matrix(`blk.${layer}.${name}.weight`, rows, columns, 1 / Math.sqrt(columns));
+    tensors.push(
+      gains(`blk.${layer}.attn_norm.weight`),
+      block('attn_q', heads * headDim, dim),
+      block('attn_k', kvHeads * headDim, dim),
+      block('attn_v', kvHeads * headDim, dim),
+      block('attn_output', dim, heads * headDim),
+      gains(`blk.${layer}.ffn_norm.weight`),
+      block('ffn_gate', ffnDim, dim),
+      block('ffn_up', ffnDim, dim),
+      block('ffn_down', dim, ffnDim),
+    );
+  }
+  tensors.push(gains('output_norm.weight'));
+  if (!options.tied) tensors.push(matrix('output.weight', vocab, dim, 2 / Math.sqrt(dim)));
+  const factors = options.ropeFactors;
+  if (factors) {
+    tensors.push({
+      name: 'rope_freqs.weight',
+      shape: [factors.length],
+      codec: F32,
+      row: (_, out) => out.set(factors),
+    });
+  }
+  writeGguf(path, fields, options.tensors?.(tensors) ?? tensors);
+}
+
+let vocabularyFields: [string, GgufField][] | undefined;
+
+function embeddedVocabulary(): [string, GgufField][] {
+  if (vocabularyFields === undefined) {
+    const file = openGguf(EMBEDDED_F16);
+    vocabularyFields = [...file.metadata]
+      .filter(([key]) => key.startsWith('tokenizer.'))
+      .map(([key, value]) => [key, fieldOf(value)]);
+    file.close();
+  }
+  return vocabularyFields;
+}
+
+function fieldOf(value: GgufValue): GgufField {
+  if (typeof value === 'string') return { type: 'string', value };
+  if (typeof value === 'boolean') return { type: 'bool', value };
+  if (typeof value === 'number') return { type: 'u32', value };
+  if (Array.isArray(value) && typeof value[0] === 'string')
+    return { type: 'strings', value: value as string[] };
+  return { type: 'i32s', value: value as number[] };
+}

@@ -1,0 +1,77 @@
+/** Which predictions are scored: the rules of llama.cpp's perplexity tool, written out for small cases. */
+import { describe, expect, test } from 'vitest';
+import { EMBEDDED_F16 } from './fixture.test-helper.ts';
+import { openModel } from './model.ts';
+import { documentWindows, negativeLogLikelihood, scoringWindows, splitDocuments } from './scoring.ts';
+
+const model = openModel(EMBEDDED_F16);
+model.close();
+const { tokenizer } = model;
+
+describe('windows', () => {
+  const tokens = Int32Array.from({ length: 19 }, (_, i) => 100 + i);
+
+  test('n tokens each, BOS over the first, positions n/2 .. n-2, the rest dropped', () => {
+    // llama.cpp: first = n_ctx / 2; n_ctx - 1 - first predictions of tokens first + 1 .. n_ctx - 1 in each chunk.
+    expect(scoringWindows(tokens, { contextTokens: 8, bos: 1 })).toEqual([
+      { window: 0, ids: Int32Array.of(1, 101, 102, 103, 104, 105, 106, 107), scoreFrom: 4, scoreTo: 7 },
+      { window: 1, ids: Int32Array.of(1, 109, 110, 111, 112, 113, 114, 115), scoreFrom: 4, scoreTo: 7 },
+    ]);
+    expect(tokens[0]).toBe(100); // the input is not touched
+  });
+
+  test('without BOS the first token stays; odd windows round the half down', () => {
+    const [window] = scoringWindows(tokens, { contextTokens: 5, bos: undefined });
+    expect(window).toEqual({
+      window: 0,
+      ids: Int32Array.of(100, 101, 102, 103, 104),
+      scoreFrom: 2,
+      scoreTo: 4,
+    });
+  });
+
+  test('a text without a window is refused with the numbers', () => {
+    expect(() => scoringWindows(tokens, { contextTokens: 20, bos: 1 })).toThrowError(
+      expect.objectContaining({ kind: 'usage', message: 'the text has 19 tokens; a window needs 20' }),
+    );
+    expect(scoringWindows(tokens, { contextTokens: 19, bos: 1 }).length).toBe(1);
+    expect(() => scoringWindows(tokens, { contextTokens: 1, bos: 1 })).toThrowError(/context of 1/);
+  });
+});
+
+describe('documents', () => {
+  const text =
+    'One day.\n<|endoftext|>\n\n  Two <|endoftext|> days.\nLong.\r\n<|endoftext|>\r\n<|endoftext|>\n \n<|endoftext|>\nEnd';
+
+  test('separated by lines, ends trimmed, empty ones left out', () => {
+    expect(splitDocuments(text)).toEqual(['One day.', 'Two <|endoftext|> days.\nLong.', 'End']);
+  });
+
+  test('BOS first, every token scored, cut at the context', () => {
+    const windows = documentWindows(text, tokenizer, { contextTokens: 6 });
+    expect(windows.map(({ ids }) => ids[0])).toEqual([1022, 1022, 1022]);
+    expect(windows.map(({ window }) => window)).toEqual([0, 1, 2]);
+    expect(windows[1].ids).toEqual(tokenizer.encode('Two <|endoftext|> days.\nLong.').slice(0, 6));
+    expect(
+      windows.every(({ ids, scoreFrom, scoreTo }) => scoreFrom === 0 && scoreTo === ids.length - 1),
+    ).toBe(true);
+  });
+
+  test('nothing to score is refused', () => {
+    expect(() => documentWindows('\n<|endoftext|>\n', tokenizer, { contextTokens: 6 })).toThrowError(
+      expect.objectContaining({ kind: 'usage', code: 'SCORE_TEXT_SHORT' }),
+    );
+  });
+});
+
+test('negative log-likelihood: -ln softmax, also where exp would overflow', () => {
+  const probabilities = [0.5, 0.125, 0.375];
+  for (const offset of [0, 80, -90]) {
+    const logits = Float64Array.from(probabilities, (p) => Math.log(p) + offset);
+    for (const [id, p] of probabilities.entries()) {
+      // Float32 logits near 90 resolve 7.6e-6.
+      expect(Math.abs(negativeLogLikelihood(Float32Array.from(logits), id) + Math.log(p))).toBeLessThan(2e-5);
+    }
+  }
+  expect(negativeLogLikelihood(Float32Array.of(1000, 0), 1)).toBe(1000);
+});
