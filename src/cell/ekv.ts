@@ -1,15 +1,16 @@
 /**
  * The fitted cell: drain current of one transistor in weak and moderate inversion, with its leakage.
  *
- *   I(Vgs, Vds, T) = Is [F(vp/Ut) - F((vp - Vds)/Ut)] (1 + lambda Vds) / (1 + theta sqrt(F(vp/Ut)))    channel
- *                  + exp(floor)                                                                      junction
- *                  + exp(g0 + g1 x + g2 x^2) Vds^3 / (knee^3 + Vds^3),  x = Vds - Vgs - 0.5 V                GIDL
+ *   I(Vgs, Vds, T) = Is [F(vp/Ut) - F((vp - Vds)/Ut)] (1 + lambda Vds)                  channel
+ *                  + exp(floor) (1 - exp(-Vds/Ut))                                       drain junction
+ *                  + exp(e0 + e1 x + e2 x^2 + e3 x^3),  x = Vds - Vgs - 0.5 V            drain edge
  *   F(u) = ln^2(1 + e^(u/2)),  vp = (Vgs - VT + sigma Vds)/n,  Ut = kT/q
  *
  * F is the interpolation of Enz, Krummenacher and Vittoz (1995) with source and bulk grounded. sigma (drain-induced
- * barrier lowering), lambda (channel length modulation), theta (mobility and series resistance, as a droop), the
- * junction floor and gate-induced drain leakage are added. Each parameter is a polynomial in tau = (T - T0)/100 K,
- * the floor in the Arrhenius variable 1000 K (1/T0 - 1/T).
+ * barrier lowering), lambda (channel length modulation), the junction's reverse current and the leakage at the drain
+ * edge under the gate (tunnelling through the oxide and gate-induced drain leakage, both set by the drain-gate
+ * voltage) are added. Each parameter is a polynomial in tau = (T - T0)/100 K, the floor in the Arrhenius variable
+ * 1000 K (1/T0 - 1/T).
  */
 import { OnefetError } from '../error.ts';
 
@@ -27,12 +28,11 @@ export const EKV_PARAMETERS = [
   { name: 'thresholdV', degree: 2, start: [0.45, -0.05, 0], scale: [0.03, 0.02, 0.01] },
   { name: 'barrierLowering', degree: 1, start: [0.01, 0], scale: [0.01, 0.005] },
   { name: 'lengthModulationPerV', degree: 1, start: [0.05, 0], scale: [0.05, 0.02] },
-  { name: 'droop', degree: 1, start: [0.1, 0], scale: [0.1, 0.05] },
   { name: 'lnFloorA', degree: 1, start: [Math.log(1e-15), 8], scale: [1, 1] },
-  { name: 'lnGidlA', degree: 1, start: [Math.log(1e-12), 0], scale: [1, 0.1] },
-  { name: 'gidlSlopePerV', degree: 1, start: [7, 0], scale: [1, 0.2] },
-  { name: 'gidlCurvePerV2', degree: 0, start: [-3], scale: [1] },
-  { name: 'gidlKneeV', degree: 0, start: [0.1], scale: [0.05] },
+  { name: 'lnEdgeA', degree: 1, start: [Math.log(1e-12), 0], scale: [1, 0.1] },
+  { name: 'edgeSlopePerV', degree: 1, start: [7, 0], scale: [1, 0.2] },
+  { name: 'edgeCurvePerV2', degree: 0, start: [-3], scale: [1] },
+  { name: 'edgeCubicPerV3', degree: 0, start: [0], scale: [1] },
 ] as const;
 
 export const COEFFICIENT_COUNT = EKV_PARAMETERS.reduce((sum, { degree }) => sum + degree + 1, 0);
@@ -83,17 +83,13 @@ function inversionSlope(u: number): number {
 /** Drain current, A. */
 export function ekvCurrentA({ ut, p }: EkvAtTemperature, vgsV: number, vdsV: number): number {
   const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
-  const forward = inversion(pinchOff / ut);
   const channel =
-    (Math.exp(p[0]) * (forward - inversion((pinchOff - vdsV) / ut)) * (1 + p[4] * vdsV)) /
-    (1 + p[5] * Math.sqrt(forward));
-  return channel + Math.exp(p[6]) + gidlA(p, vgsV, vdsV);
+    Math.exp(p[0]) * (inversion(pinchOff / ut) - inversion((pinchOff - vdsV) / ut)) * (1 + p[4] * vdsV);
+  return channel + Math.exp(p[5]) * -Math.expm1(-vdsV / ut) + edgeA(p, vdsV - vgsV - 0.5);
 }
 
-function gidlA(p: Float64Array, vgsV: number, vdsV: number): number {
-  const x = vdsV - vgsV - 0.5;
-  const cube = vdsV ** 3;
-  return (Math.exp(p[7] + p[8] * x + p[9] * x * x) * cube) / (p[10] ** 3 + cube);
+function edgeA(p: Float64Array, x: number): number {
+  return Math.exp(p[6] + x * (p[7] + x * (p[8] + x * p[9])));
 }
 
 /** Current and its derivatives with respect to the gate and drain voltage, A/V. */
@@ -102,36 +98,25 @@ export function ekvDerivatives(
   vgsV: number,
   vdsV: number,
 ): { currentA: number; perGateV: number; perDrainV: number } {
-  const n = p[1];
-  const pinchOff = (vgsV - p[2] + p[3] * vdsV) / n;
+  const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
   const uf = pinchOff / ut;
   const ur = (pinchOff - vdsV) / ut;
-  const forward = inversion(uf);
-  const reverse = inversion(ur);
-  const dForward = inversionSlope(uf) / ut;
-  const dReverse = inversionSlope(ur) / ut;
-  const is = Math.exp(p[0]);
-  const root = Math.sqrt(forward);
-  const clm = 1 + p[4] * vdsV;
-  const droop = 1 + p[5] * root;
-  const difference = forward - reverse;
-  const channel = (is * difference * clm) / droop;
-  // d/d pinchOff of difference / droop; d root = dForward / (2 root).
-  const perPinchOff =
-    is * clm * ((dForward - dReverse) / droop - (difference * p[5] * dForward) / (2 * root * droop * droop));
+  const scale = Math.exp(p[0]) * (1 + p[4] * vdsV);
+  const channel = scale * (inversion(uf) - inversion(ur));
+  const perPinchOff = (scale * (inversionSlope(uf) - inversionSlope(ur))) / ut;
+  const floor = Math.exp(p[5]);
   const x = vdsV - vgsV - 0.5;
-  const gidl = gidlA(p, vgsV, vdsV);
-  const gidlPerX = gidl * (p[8] + 2 * p[9] * x);
-  const knee = p[10] ** 3;
+  const edge = edgeA(p, x);
+  const edgePerX = edge * (p[7] + x * (2 * p[8] + x * 3 * p[9]));
   return {
-    currentA: channel + Math.exp(p[6]) + gidl,
-    perGateV: perPinchOff / n - gidlPerX,
+    currentA: channel + floor * -Math.expm1(-vdsV / ut) + edge,
+    perGateV: perPinchOff / p[1] - edgePerX,
     perDrainV:
-      (perPinchOff * p[3]) / n +
-      (is * clm * dReverse) / droop +
-      (channel * p[4]) / clm +
-      gidlPerX +
-      (gidl * 3 * knee) / (vdsV * (knee + vdsV ** 3)),
+      (perPinchOff * p[3]) / p[1] +
+      (scale * inversionSlope(ur)) / ut +
+      (channel * p[4]) / (1 + p[4] * vdsV) +
+      (floor / ut) * Math.exp(-vdsV / ut) +
+      edgePerX,
   };
 }
 

@@ -1,0 +1,192 @@
+/**
+ * The result of a calibration, calibration/<process>/<cell>.json: what the behavioural model needs, how good it is,
+ * and the data behind the plots. It names the hash of every file that it was made from and is refused when one of
+ * them has changed. No date: the same sources give the same file.
+ */
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { z } from 'zod';
+import { nearestName, OnefetError } from '../error.ts';
+import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
+import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
+import { CORNERS, checkName, validate } from './technology.ts';
+
+const number = z.number();
+const numbers = z.array(number).max(100_000);
+const pair = z.tuple([number, number]);
+
+const residualSchema = z.strictObject({ points: z.int(), rms: number, max: number });
+
+const cornerSchema = z.strictObject({
+  /** In the order of `model.coefficientNames`. */
+  coefficients: z.array(number).length(COEFFICIENT_COUNT),
+  /** Upper triangle, row by row, of the covariance of the coefficients. */
+  covariance: z.array(number).length((COEFFICIENT_COUNT * (COEFFICIENT_COUNT + 1)) / 2),
+  /** Deviation of ln I of the points that were fitted, and of rows that the fit never saw. */
+  fit: residualSchema,
+  heldOutVds: residualSchema,
+  heldOutTemp: residualSchema,
+  /** Calibrated gate voltages: linear between the temperatures. */
+  gate: z.strictObject({ tempK: numbers, lowV: numbers, highV: numbers }),
+  /** ln of the off current in A: [tempK][vdsV][vgsV], flattened. */
+  off: z.strictObject({ tempK: numbers, vdsV: numbers, vgsV: numbers, lnCurrent: numbers }),
+});
+
+export const calibrationSchema = z.strictObject({
+  schema: z.literal('onefet.calibration/1'),
+  process: z.string(),
+  cell: z.string(),
+  topology: z.string(),
+  /** Gate levels come from ideal sources: the row driver's own error is not in the calibration. */
+  driver: z.literal('ideal'),
+  engine: z.string(),
+  /** Path below the working folder or the package -> SHA-256. */
+  sources: z.record(z.string(), z.string()),
+  device: z.strictObject({ widthM: number, lengthM: number, oxideM: number }),
+  nominal: z.strictObject({
+    tempK: number,
+    vdsV: number,
+    fullScaleA: number,
+    fullScaleVgsV: number,
+    /** n of the ladder: gate volts per e-fold of current over Ut, least squares over all codes and taps. */
+    ladderSlopeFactorN: number,
+  }),
+  validRange: z.strictObject({
+    tempK: pair,
+    vdsV: pair,
+    /** Gate voltages of ideal products from 1/lowestProduct to highestProduct times fullScaleA; see corners.gate. */
+    smallestProduct: number,
+    largestProduct: number,
+    offVgsV: pair,
+  }),
+  model: z.strictObject({
+    equation: z.string(),
+    referenceTempK: number,
+    coefficientNames: z.array(z.string()),
+  }),
+  corners: z.partialRecord(z.enum(CORNERS), cornerSchema),
+  mismatch: z.strictObject({
+    avtVm: number,
+    abetaM: number,
+    sigmaVtV: number,
+    /** Relative. */
+    sigmaBeta: number,
+    sources: z.strictObject({ avt: z.string(), abeta: z.string() }),
+    monteCarlo: z.strictObject({
+      devices: z.int(),
+      seed: z.int(),
+      /** By gate voltage: ideal product, gm/I, sigma of ln I drawn in SPICE, and sqrt((gm/I sigmaVt)^2 + sigmaBeta^2). */
+      product: numbers,
+      vgsV: numbers,
+      gmOverIPerV: numbers,
+      lnSigmaSpice: numbers,
+      lnSigmaTheory: numbers,
+      /** Distribution of ln(I / median) at full scale. */
+      histogram: z.strictObject({ lowerEdge: number, binWidth: number, counts: z.array(z.int()) }),
+    }),
+  }),
+  noise: z.strictObject({
+    /** S_I / I^2 at 1 Hz, 1/Hz, at full scale. */
+    flickerRelativePsdAt1Hz: number,
+    /** d ln S / d ln f of the flicker part, with its sign turned. */
+    flickerExponent: number,
+    /** White S_I of the simulator over 2 q I at full scale; the behavioural model uses coth(Vds / 2 Ut) instead. */
+    whiteRatioSpice: number,
+    whiteRatioTheory: number,
+    currentA: numbers,
+    whiteRatioByCurrent: numbers,
+    flickerByCurrent: numbers,
+  }),
+  capacitance: z.strictObject({ gateF: number, drainF: number }),
+  gateLeakageA: z.strictObject({ vgsV: numbers, currentA: numbers }),
+  /** d ln I / dT at the nominal full-scale gate voltage, 1/K. */
+  temperatureSensitivityPerK: number,
+  exponentialRange: z.array(
+    z.strictObject({ tolerance: number, decades: number, lowA: number, highA: number, slopeFactorN: number }),
+  ),
+  multiply: z.strictObject({
+    codes: z.int(),
+    levels: z.int(),
+    /** By temperature: [levels][codes] currents over full scale of SPICE; never used in the fit. */
+    tempK: numbers,
+    spice: z.array(numbers),
+    /** Fit against SPICE, ln I. */
+    heldOut: z.array(residualSchema),
+    /** SPICE against the ideal product, one gain removed: relative error. */
+    product: z.array(residualSchema),
+  }),
+  plots: z.strictObject({
+    transfer: z.array(
+      z.strictObject({ vdsV: number, vgsV: numbers, spiceA: numbers, fitVgsV: numbers, fitA: numbers }),
+    ),
+  }),
+});
+
+export type Calibration = z.infer<typeof calibrationSchema>;
+export type CornerCalibration = z.infer<typeof cornerSchema>;
+
+export function calibrationPath(process: string, cell: string): string {
+  return join('calibration', process, `${cell}.json`);
+}
+
+/**
+ * Finds, validates and re-hashes calibration/<process>/<cell>.json (working folder first).
+ * Errors: FILE_MISSING, CALIBRATION_INVALID, CALIBRATION_STALE.
+ */
+export function loadCalibration(process: string, cell: string): Calibration {
+  checkName(process, 'process');
+  checkName(cell, 'cell');
+  const hint = `run: onefet calibrate --process ${process} --cell ${cell}`;
+  const path = requireDataFile(calibrationPath(process, cell), `calibration of ${process}/${cell}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(readTextFile(path, 'calibration'));
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw new OnefetError('input', 'CALIBRATION_INVALID', `${path}: ${reasonOf(cause)}`, { hint, cause });
+  }
+  const calibration = validate(calibrationSchema, value, path, 'CALIBRATION_INVALID');
+  const stale = (what: string) => new OnefetError('input', 'CALIBRATION_STALE', `${path}: ${what}`, { hint });
+  for (const [source, hash] of Object.entries(calibration.sources)) {
+    const found = findDataFile(source);
+    if (found === undefined) throw stale(`${source}, which it was made from, is gone`);
+    if (sha256(readTextFile(found, 'calibration source')) !== hash)
+      throw stale(`${source} has changed since`);
+  }
+  if (calibration.model.coefficientNames.join() !== COEFFICIENT_NAMES.join()) {
+    throw stale('it was made with another cell equation');
+  }
+  return calibration;
+}
+
+/** Path of a source file as it is stored: below the working folder or the package, with forward slashes. */
+export function sourceKey(path: string): string {
+  for (const root of [globalThis.process.cwd(), packageRoot]) {
+    const below = relative(root, path);
+    if (!below.startsWith('..') && existsSync(join(root, below))) return below.split(/[\\/]/).join('/');
+  }
+  throw new OnefetError(
+    'input',
+    'SOURCE_OUTSIDE',
+    `${path} is neither below the working folder nor the package`,
+    {
+      hint: 'copy included files into netlists/ or spice/ so that the calibration can be checked later',
+    },
+  );
+}
+
+/** One corner, or an error that says which there are. */
+export function cornerOf(calibration: Calibration, corner: string): CornerCalibration {
+  const found = calibration.corners[corner as (typeof CORNERS)[number]];
+  if (found !== undefined) return found;
+  const known = Object.keys(calibration.corners);
+  const nearest = nearestName(corner, known);
+  throw new OnefetError(
+    'usage',
+    'CORNER_UNKNOWN',
+    `${calibration.process}/${calibration.cell}: no corner ${corner}`,
+    {
+      hint: nearest ? `did you mean ${nearest}?` : `calibrated corners are ${known.join(', ')}`,
+    },
+  );
+}

@@ -1,0 +1,130 @@
+/**
+ * A process: spice/<process>/technology.yaml beside its model files. Every value carries its source and how it is
+ * known. A folder of the same name in the working folder comes before the package's.
+ */
+import { dirname, join } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { nearestName, OnefetError } from '../error.ts';
+import { readTextFile, reasonOf, requireDataFile } from '../files.ts';
+
+export const CORNERS = ['TT', 'FF', 'SS', 'FS', 'SF'] as const;
+export type Corner = (typeof CORNERS)[number];
+
+const tag = z.enum(['measured', 'fitted', 'cited', 'assumed']);
+const sourced = z.strictObject({ value: z.number().positive(), source: z.string().min(1), tag });
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes');
+
+const cellSchema = z.strictObject({
+  /** Folder below netlists/. */
+  topology: name,
+  /** Name of the transistor model in the process's model file. */
+  model: z.string().regex(/^[A-Za-z_][\w.]{0,63}$/),
+  widthM: z.number().min(1e-9).max(1e-3),
+  lengthM: z.number().min(1e-9).max(1e-3),
+  /** Current at the largest code and the top tap at which the cell is calibrated. */
+  fullScaleA: z.number().min(1e-12).max(1e-3),
+  /** Nominal drain-source voltage. */
+  vdsV: z.number().positive().default(0.4),
+  source: z.string().min(1),
+  tag,
+});
+
+const technologySchema = z.strictObject({
+  schema: z.literal('onefet.technology/1'),
+  name,
+  description: z.string().default(''),
+  models: z.strictObject({
+    /** Library in the same folder, with one .lib section per corner. */
+    file: z.string().regex(/^[\w.-]+$/, 'a file name in the same folder'),
+    /** Corner -> section name. TT is required; a corner that is absent cannot be selected later. */
+    corners: z
+      .partialRecord(z.enum(CORNERS), z.string().min(1))
+      .refine((map) => map.TT !== undefined, 'TT is required'),
+  }),
+  supplyV: sourced,
+  minTempK: sourced,
+  maxTempK: sourced,
+  oxideM: sourced,
+  /** Length of the drain and source junctions along the channel direction. */
+  junctionLengthM: sourced,
+  mismatch: z.strictObject({
+    /** Pelgrom coefficient of the threshold, V m: sigma(Vt) = avtVm / sqrt(W L). */
+    avtVm: sourced,
+    /** Of the current factor, m: sigma(beta)/beta = abetaM / sqrt(W L). */
+    abetaM: sourced,
+  }),
+  cells: z.record(name, cellSchema),
+});
+
+export type Technology = z.infer<typeof technologySchema>;
+export type CellDescription = z.infer<typeof cellSchema>;
+
+export interface Process {
+  readonly technology: Technology;
+  /** Folder that holds technology.yaml and the models. */
+  readonly folder: string;
+  readonly path: string;
+}
+
+export function loadProcess(process: string): Process {
+  checkName(process, 'process');
+  const path = requireDataFile(join('spice', process, 'technology.yaml'), `process ${process}`);
+  let value: unknown;
+  try {
+    value = parse(readTextFile(path, 'technology file'), { maxAliasCount: 100 });
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw new OnefetError('input', 'TECHNOLOGY_INVALID', `${path}: ${reasonOf(cause)}`, { cause });
+  }
+  return {
+    technology: validate(technologySchema, value, path, 'TECHNOLOGY_INVALID'),
+    folder: dirname(path),
+    path,
+  };
+}
+
+export function cellOf(process: Process, cell: string): CellDescription {
+  const { cells } = process.technology;
+  if (Object.hasOwn(cells, cell)) return cells[cell];
+  const known = Object.keys(cells);
+  const nearest = nearestName(cell, known);
+  throw new OnefetError('usage', 'CELL_UNKNOWN', `${process.path}: no cell "${cell}"`, {
+    hint: nearest ? `did you mean ${nearest}?` : `cells are ${known.join(', ')}`,
+  });
+}
+
+/** Names come from the command line and become path segments. */
+export function checkName(text: string, what: string): void {
+  if (!name.safeParse(text).success) {
+    throw new OnefetError(
+      'usage',
+      'NAME_INVALID',
+      `${what} "${text}": lower-case letters, digits and dashes only`,
+    );
+  }
+}
+
+/** Parses with a schema; the first problem becomes a one-line error with the path of the key. */
+export function validate<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  path: string,
+  code: string,
+): z.infer<T> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const at = issue.path.join('.');
+  let hint: string | undefined;
+  if (issue.code === 'unrecognized_keys' && schema instanceof z.ZodObject && issue.path.length === 0) {
+    const nearest = nearestName(issue.keys[0], Object.keys(schema.shape));
+    if (nearest) hint = `did you mean ${nearest}?`;
+  }
+  throw new OnefetError(
+    'input',
+    code,
+    `${path}: ${at ? `${at}: ` : ''}${issue.message}`,
+    hint ? { hint } : {},
+  );
+}
