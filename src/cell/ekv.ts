@@ -1,7 +1,7 @@
 /**
  * The fitted cell: drain current of one transistor in weak and moderate inversion, with its leakage.
  *
- *   I(Vgs, Vds, T) = Is [F(vp/Ut) - F((vp - Vds)/Ut)] (1 + lambda Vds)                  channel
+ *   I(Vgs, Vds, T) = Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds)                channel
  *                  + exp(floor) (1 - exp(-Vds/Ut))                                       drain junction
  *                  + exp(e0 + e1 x + e2 x^2 + e3 x^3),  x = Vds - Vgs - 0.5 V            drain edge
  *   F(u) = ln^2(1 + e^(u/2)),  vp = (Vgs - VT + sigma Vds)/n,  Ut = kT/q
@@ -33,6 +33,7 @@ export const EKV_PARAMETERS = [
   { name: 'edgeSlopePerV', degree: 1, start: [7, 0], scale: [1, 0.2] },
   { name: 'edgeCurvePerV2', degree: 0, start: [-3], scale: [1] },
   { name: 'edgeCubicPerV3', degree: 0, start: [0], scale: [1] },
+  { name: 'saturation', degree: 1, start: [1, 0], scale: [0.05, 0.02] },
 ] as const;
 
 export const COEFFICIENT_COUNT = EKV_PARAMETERS.reduce((sum, { degree }) => sum + degree + 1, 0);
@@ -84,7 +85,9 @@ function inversionSlope(u: number): number {
 export function ekvCurrentA({ ut, p }: EkvAtTemperature, vgsV: number, vdsV: number): number {
   const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
   const channel =
-    Math.exp(p[0]) * (inversion(pinchOff / ut) - inversion((pinchOff - vdsV) / ut)) * (1 + p[4] * vdsV);
+    Math.exp(p[0]) *
+    (inversion(pinchOff / ut) - inversion((pinchOff - p[10] * vdsV) / ut)) *
+    (1 + p[4] * vdsV);
   return channel + Math.exp(p[5]) * -Math.expm1(-vdsV / ut) + edgeA(p, vdsV - vgsV - 0.5);
 }
 
@@ -100,7 +103,7 @@ export function ekvDerivatives(
 ): { currentA: number; perGateV: number; perDrainV: number } {
   const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
   const uf = pinchOff / ut;
-  const ur = (pinchOff - vdsV) / ut;
+  const ur = (pinchOff - p[10] * vdsV) / ut;
   const scale = Math.exp(p[0]) * (1 + p[4] * vdsV);
   const channel = scale * (inversion(uf) - inversion(ur));
   const perPinchOff = (scale * (inversionSlope(uf) - inversionSlope(ur))) / ut;
@@ -113,7 +116,7 @@ export function ekvDerivatives(
     perGateV: perPinchOff / p[1] - edgePerX,
     perDrainV:
       (perPinchOff * p[3]) / p[1] +
-      (scale * inversionSlope(ur)) / ut +
+      (scale * p[10] * inversionSlope(ur)) / ut +
       (channel * p[4]) / (1 + p[4] * vdsV) +
       (floor / ut) * Math.exp(-vdsV / ut) +
       edgePerX,
