@@ -35,6 +35,8 @@ export const GGUF_LIMITS = {
   nameBytes: 256,
   /** Dimensions: ggml's GGML_MAX_DIMS. */
   dimensions: 4,
+  /** Bytes of the whole header: a vocabulary of 262,144 tokens with its merges takes about 16 MB. */
+  headerBytes: 2 ** 28,
   /** Alignment of the data section; 32 is the default, pages of 64 KiB the largest seen. */
   alignment: 2 ** 20,
 } as const;
@@ -280,6 +282,9 @@ class Cursor {
         `header ends inside ${what}: ${length} bytes needed at byte ${this.position}, the file has ${this.sizeBytes}`,
         'the download or copy is incomplete: fetch the file again',
       );
+    }
+    if (this.position + length > GGUF_LIMITS.headerBytes) {
+      fail(this.path, 'GGUF_LIMIT', `the header exceeds ${GGUF_LIMITS.headerBytes} bytes, inside ${what}`);
     }
     if (this.position + length > this.windowStart + this.window.length) {
       const wanted = Math.min(Math.max(length, 2 ** 18), this.sizeBytes - this.position);

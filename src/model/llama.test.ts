@@ -215,6 +215,7 @@ describe('models that are refused', () => {
     ],
     ['experts', 'MODEL_ARCHITECTURE', { fields: { 'llama.expert_count': u32(8) } }],
     ['no width', 'MODEL_METADATA', { fields: { 'llama.embedding_length': undefined } }],
+    ['a part of a split model', 'MODEL_SPLIT', { fields: { 'split.count': u32(3) } }],
     ['no layers', 'MODEL_METADATA', { fields: { 'llama.block_count': u32(0) } }],
     ['absurd layers', 'MODEL_METADATA', { fields: { 'llama.block_count': u32(4e9) } }],
     [

@@ -108,20 +108,28 @@ function takeLock(): boolean {
   }
 }
 
-/** Runs a program to its end without blocking the test runner; rejects with the last lines of its output. */
+/** Runs a program to its end without blocking the test runner; rejects with the first lines of its output, on one line. */
 function run(command: string, args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk) => {
-        output = (output + chunk).slice(-2000);
+        output = (output + chunk).slice(0, 4000);
       });
     }
     child.on('error', reject);
     child.on('close', (code, signal) => {
       if (code === 0) resolve();
-      else reject(new Error(`${command} ended with ${signal ?? code}: ${output.trim()}`));
+      else reject(new Error(`${command} ended with ${signal ?? code}: ${summary(output)}`));
     });
   });
+}
+
+function summary(output: string): string {
+  const lines = output.split('\n').map((line) => line.replace(/^npm error\s*/, '').trim());
+  return lines
+    .filter((line) => line !== '' && !line.startsWith('npm warn'))
+    .slice(0, 4)
+    .join('; ');
 }

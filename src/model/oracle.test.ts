@@ -133,8 +133,9 @@ describe.skipIf(!oracle || !stories || !sample)('stories260K', () => {
 });
 
 describe.skipIf(!oracle)('files written here', () => {
-  // Drawn weights have no preferred continuation, so each prediction is compared, not the mean alone.
-  const f32Bound = 2e-4; // nats; measured below 2e-5
+  // Drawn weights have no preferred continuation, so each prediction is compared, not the mean alone. Measured: F16
+  // 0.002, Q8_0 and Q4_0 0.1 nats in the worst of 119 predictions (8-bit activations there).
+  const f32Bound = 5e-5; // nats; measured below 4e-6
   const variants: [string, number, FixtureOptions][] = [
     ['f32', f32Bound, {}],
     ['tied head', f32Bound, { tied: true }],
@@ -163,8 +164,8 @@ describe.skipIf(!oracle)('files written here', () => {
     ],
     ['Llama 3.1 RoPE factors', f32Bound, { ropeFactors: [1, 1, 1, 1.5, 2.6, 4.4, 8, 8] }],
     ['f16', 2e-2, { codec: codecByName('F16')! }],
-    ['q8_0', 1e-1, { codec: codecByName('Q8_0')! }],
-    ['q4_0', 1e-1, { codec: codecByName('Q4_0')! }],
+    ['q8_0', 3e-1, { codec: codecByName('Q8_0')! }],
+    ['q4_0', 3e-1, { codec: codecByName('Q4_0')! }],
   ];
   test.each(variants)('%s, each prediction within %f nats', async (name, bound, options) => {
     const path = join(folder, `${name.replaceAll(/[ /]/g, '-')}.gguf`);

@@ -74,4 +74,7 @@ test('negative log-likelihood: -ln softmax, also where exp would overflow', () =
     }
   }
   expect(negativeLogLikelihood(Float32Array.of(1000, 0), 1)).toBe(1000);
+  for (const bad of [Number.NaN, Infinity]) {
+    expect(() => negativeLogLikelihood(Float32Array.of(0, bad), 0)).toThrowError(/not finite/);
+  }
 });

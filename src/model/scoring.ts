@@ -99,12 +99,18 @@ function checkContext(contextTokens: number): void {
   }
 }
 
-/** -ln softmax(logits)[id], nats, without overflow. */
+/**
+ * -ln softmax(logits)[id], nats, without overflow. Throws OnefetError('internal', 'LOGITS_NOT_FINITE') where a NaN or
+ * an infinity would otherwise spread through every mean.
+ */
 export function negativeLogLikelihood(logits: Float32Array, id: number): number {
   let largest = -Infinity;
   for (let i = 0; i < logits.length; i++) if (logits[i] > largest) largest = logits[i];
   let total = 0;
   for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i] - largest);
+  if (!Number.isFinite(total)) {
+    throw new OnefetError('internal', 'LOGITS_NOT_FINITE', 'the logits of a prediction are not finite');
+  }
   return Math.log(total) + largest - logits[id];
 }
 

@@ -58,6 +58,15 @@ export function readShape(file: GgufFile): LlamaShape {
   if (fields.count('expert_count', LIMITS.layers, 0) > 0) {
     fail(file, 'MODEL_ARCHITECTURE', 'mixtures of experts are not supported');
   }
+  const parts = file.metadata.get('split.count') ?? 1;
+  if (parts !== 1) {
+    fail(
+      file,
+      'MODEL_SPLIT',
+      `is one of ${parts} parts of a split model`,
+      "join the parts with llama.cpp's gguf-split --merge",
+    );
+  }
   const dim = fields.count('embedding_length', LIMITS.dim);
   const ffnDim = fields.count('feed_forward_length', LIMITS.ffnDim);
   const layers = fields.count('block_count', LIMITS.layers);

@@ -81,8 +81,10 @@ export function createTokenizer(metadata: ReadonlyMap<string, GgufValue>): Token
       throw vocabularyError(`has tokenizer.ggml.${key} = ${value}, not a boolean`);
     return value;
   };
-  const bosId = idAt('bos_token_id') ?? (model === 'llama' ? 1 : undefined);
-  const eosId = idAt('eos_token_id') ?? (model === 'llama' ? 2 : undefined);
+  // llama.cpp's defaults.
+  const hasDefaults = model === 'llama' && vocabulary.size > 2;
+  const bosId = idAt('bos_token_id') ?? (hasDefaults ? 1 : undefined);
+  const eosId = idAt('eos_token_id') ?? (hasDefaults ? 2 : undefined);
   const encoder =
     model === 'llama'
       ? sentencePieceEncoder(vocabulary, numbersAt(metadata, 'tokenizer.ggml.scores', vocabulary.size), {
