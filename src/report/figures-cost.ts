@@ -1,0 +1,280 @@
+/**
+ * Figures of cost: energy, area and time by component, and energy per token beside other systems.
+ */
+import type { Comparators } from '../cost/comparators.ts';
+import type { CostLine, CostReport } from '../cost/cost.ts';
+import { formatSi, plain } from '../cost/format.ts';
+import { COLOURS, decadeTicks, type Figure } from './figure.ts';
+import { plotText, tagBadge, wrapPlotText } from './html.ts';
+
+const LABELS: Record<string, string> = {
+  array: 'Array, integrating',
+  'array-settling': 'Array, settling',
+  ladders: 'Row ladders',
+  'row-buffers': 'Row buffers',
+  'wake-up': 'Ladder wake-up',
+  gates: 'Gate charging',
+  dacs: 'Row DACs',
+  clamps: 'Bit-line clamps',
+  'bit-lines': 'Bit-line charging',
+  adcs: 'ADCs',
+  accumulation: 'Accumulation',
+  accumulators: 'Accumulators',
+  'vector-units': 'Vector units',
+  attention: 'Attention MACs',
+  'kv-sram': 'KV cache SRAM',
+  'kv-read': 'KV cache read',
+  head: 'Output head',
+  lora: 'LoRA adapters',
+  'lora-sram': 'LoRA SRAM',
+  wires: 'Wires, die links',
+  clock: 'Clock',
+  leakage: 'Leakage',
+  regulator: 'Regulator loss',
+  cells: 'Cells',
+  integrators: 'Integrators',
+  'embedding-rom': 'Embedding ROM',
+  'head-rom': 'Head ROM',
+  'head-macs': 'Head MACs',
+  overhead: 'Pads, grid, space',
+  settle: 'Settle',
+  integrate: 'Integrate',
+  convert: 'Convert',
+  'digital-depth': 'Digital depth',
+  'shot-noise-bound': 'Shot-noise bound',
+};
+
+export function label(name: string): string {
+  return LABELS[name] ?? name;
+}
+
+export const areaText = (mm2: number) => `${plain(mm2)} mm²`;
+
+/** Horizontal bars, largest on top, with formula and source in the hover box. */
+export function breakdownFigure(
+  id: string,
+  title: string,
+  lines: readonly CostLine[],
+  quantity: { axis: string; scale: number; format: (value: number) => string; what: string },
+): Figure {
+  const shown = lines.filter((line) => line.value > 0).sort((a, b) => a.value - b.value);
+  const total = shown.reduce((sum, line) => sum + line.value, 0);
+  const top = shown.slice(-3).reverse();
+  const share = (line: CostLine) => `${plain((line.value / total) * 100, 2)} %`;
+  const leaders = top.map((line) => `${label(line.name)} (${share(line)})`).join(', ');
+  const color: Record<CostLine['tag'], string> = {
+    measured: COLOURS.green,
+    fitted: COLOURS.blue,
+    cited: COLOURS.purple,
+    assumed: COLOURS.amber,
+  };
+  return {
+    id,
+    title,
+    caption: `${quantity.format(total)} ${quantity.what}; the largest parts are ${leaders}. Colour says how the weakest input is known: green measured, blue fitted, purple cited, amber assumed.`,
+    data: [
+      {
+        type: 'bar',
+        orientation: 'h',
+        y: shown.map((line) => plotText(label(line.name))),
+        x: shown.map((line) => line.value * quantity.scale),
+        marker: { color: shown.map((line) => color[line.tag]) },
+        text: shown.map((line) => `${quantity.format(line.value)}`),
+        textposition: 'outside',
+        cliponaxis: false,
+        customdata: shown.map((line) => [
+          quantity.format(line.value),
+          share(line),
+          wrapPlotText(line.formula, 58),
+          wrapPlotText(line.source, 58),
+          line.tag,
+        ]),
+        hovertemplate:
+          '<b>%{y}: %{customdata[0]}</b> (%{customdata[1]})<br>%{customdata[2]}<br><i>%{customdata[3]}</i><br>%{customdata[4]}<extra></extra>',
+      },
+    ],
+    layout: {
+      xaxis: {
+        title: { text: quantity.axis },
+        range: [0, (shown.at(-1)?.value ?? 1) * quantity.scale * 1.28],
+        nticks: 6,
+      },
+      yaxis: { ticksuffix: ' ', gridcolor: '#ffffff' },
+      bargap: 0.25,
+      phone: { xaxis: { range: [0, (shown.at(-1)?.value ?? 1) * quantity.scale * 1.5], nticks: 4 } },
+    },
+    height: 110 + 27 * shown.length,
+    phoneHeight: 100 + 24 * shown.length,
+    table: {
+      caption: `${title}: every line`,
+      headers: ['Component', 'Value', 'Share'],
+      rows: [...shown]
+        .reverse()
+        .map((line) => [label(line.name), quantity.format(line.value), share(line)] as (string | number)[]),
+    },
+  };
+}
+
+export function costFigures(prefix: string, name: string, report: CostReport): Figure[] {
+  const energyScale = scaleOf(Math.max(...report.energyJ.map((l) => l.value)), 'J');
+  const timeScale = scaleOf(Math.max(...report.latencyS.map((l) => l.value)), 's');
+  return [
+    breakdownFigure(`${prefix}-energy`, `Energy per token, ${name}`, report.energyJ, {
+      axis: `Energy per token (${energyScale.unit})`,
+      scale: energyScale.factor,
+      format: (v) => formatSi(v, 'J'),
+      what: `per token of one user at ${report.contextTokens.toLocaleString('en-US')} tokens of context`,
+    }),
+    breakdownFigure(`${prefix}-area`, `Silicon area, ${name}`, report.areaLinesMm2, {
+      axis: 'Area (mm²)',
+      scale: 1,
+      format: areaText,
+      what: `of silicon, ${report.dies} ${report.dies === 1 ? 'die' : 'dies'} of the reticle limit`,
+    }),
+    breakdownFigure(`${prefix}-latency`, `Time per token of one user, ${name}`, report.latencyS, {
+      axis: `Time (${timeScale.unit})`,
+      scale: timeScale.factor,
+      format: (v) => formatSi(v, 's'),
+      what: `per token, ${plain(report.tokensPerSecondPerUser)} tokens/s for one user`,
+    }),
+  ];
+}
+
+/** The unit with the prefix in which the largest value is read best. */
+function scaleOf(largest: number, unit: string): { factor: number; unit: string } {
+  const text = formatSi(largest > 0 ? largest : 1, unit).split(' ')[1];
+  const factors: Record<string, number> = {
+    p: 1e12,
+    n: 1e9,
+    µ: 1e6,
+    m: 1e3,
+    f: 1e15,
+  };
+  return { factor: text.length > unit.length ? (factors[text[0]] ?? 1) : 1, unit: text };
+}
+
+/** Energy per token of the projection beside systems that exist or are modelled. */
+export function comparatorFigure(projection: CostReport, comparators: Comparators): Figure {
+  interface Row {
+    name: string;
+    low: number;
+    high: number;
+    kind: string;
+    note: string;
+    color: string;
+    symbol: string;
+  }
+  const rows: Row[] = comparators.systems
+    .filter((s) => s.jPerToken !== null)
+    .map((s) => ({
+      name: s.name,
+      low: s.jPerToken![0],
+      high: s.jPerToken![1],
+      kind: s.kind === 'silicon' ? (s.bound ? 'silicon, upper bound' : 'silicon') : 'modelled by others',
+      note: `${s.model}, ${s.conditions}. ${s.source} (${s.tag})`,
+      color: s.kind === 'silicon' ? COLOURS.grey : COLOURS.purple,
+      symbol: s.kind !== 'silicon' ? 'diamond-open' : s.bound ? 'triangle-left' : 'circle',
+    }));
+  const own = (name: string, value: number, note: string): Row => ({
+    name,
+    low: value,
+    high: value,
+    kind: 'this project, projected',
+    note,
+    color: COLOURS.blue,
+    symbol: 'star',
+  });
+  rows.push(
+    own('This design, one user', projection.perTokenJ, 'Projection to Llama 3.1 8B; all leakage on one user'),
+    own(
+      'This design, full pipeline',
+      projection.perTokenAggregateJ,
+      `Projection to Llama 3.1 8B at ${plain(projection.tokensPerSecondAggregate)} tokens/s, bound by ${projection.binding}`,
+    ),
+  );
+  rows.sort((a, b) => b.high - a.high);
+  const hc1 = comparators.systems.find((s) => s.name === 'Taalas HC1' && s.jPerToken);
+  const against = hc1?.jPerToken
+    ? ` One user of the projected design takes ${ratio(projection.perTokenJ, (hc1.jPerToken[0] + hc1.jPerToken[1]) / 2)} HC1.`
+    : '';
+  const kinds = [...new Set(rows.map((r) => r.kind))];
+  const ticks = decadeTicks(Math.min(...rows.map((r) => r.low)), Math.max(...rows.map((r) => r.high)), (v) =>
+    formatSi(v, 'J', 1),
+  );
+  const order = rows.map((r) => wrapPlotText(r.name, 16));
+  return {
+    id: 'comparators',
+    title: 'Energy per token beside other systems (Llama 3.1 8B class)',
+    caption: `Left is better, each grid line ten times.${against} Triangles are upper bounds (rated power over rate); modelled systems do not exist as silicon, and neither does this design.`,
+    data: kinds.map((kind) => {
+      const mine = rows.filter((r) => r.kind === kind);
+      return {
+        type: 'scatter',
+        mode: 'markers',
+        name: kind,
+        x: mine.map((r) => Math.sqrt(r.low * r.high)),
+        y: mine.map((r) => wrapPlotText(r.name, 16)),
+        error_x: {
+          type: 'data',
+          symmetric: false,
+          array: mine.map((r) => r.high - Math.sqrt(r.low * r.high)),
+          arrayminus: mine.map((r) => Math.sqrt(r.low * r.high) - r.low),
+          thickness: 2,
+          width: 5,
+        },
+        marker: { color: mine[0].color, size: kind.startsWith('this') ? 14 : 10, symbol: mine[0].symbol },
+        customdata: mine.map((r) => [
+          r.low === r.high ? formatSi(r.high, 'J') : `${formatSi(r.low, 'J')} to ${formatSi(r.high, 'J')}`,
+          wrapPlotText(r.note, 58),
+        ]),
+        hovertemplate: '<b>%{y}</b><br>%{customdata[0]} per token<br>%{customdata[1]}<extra></extra>',
+      };
+    }),
+    layout: {
+      xaxis: { title: { text: 'Energy per token (J, logarithmic)' }, type: 'log', ...ticks },
+      yaxis: { categoryorder: 'array', categoryarray: order, ticksuffix: ' ' },
+      hovermode: 'closest',
+    },
+    height: 120 + 38 * rows.length,
+    phoneHeight: 140 + 36 * rows.length,
+    table: {
+      caption: 'Energy per token and rate, with sources',
+      headers: ['System', 'Energy per token', 'Rate', 'Kind', 'Conditions and source', 'Tag'],
+      rows: [
+        [
+          'This design, one user',
+          formatSi(projection.perTokenJ, 'J'),
+          `${plain(projection.tokensPerSecondPerUser)} tokens/s per user`,
+          'projected',
+          'this report',
+          tagBadge('assumed'),
+        ],
+        [
+          'This design, full pipeline',
+          formatSi(projection.perTokenAggregateJ, 'J'),
+          `${plain(projection.tokensPerSecondAggregate)} tokens/s aggregate`,
+          'projected',
+          'this report',
+          tagBadge('assumed'),
+        ],
+        ...comparators.systems.map((s) => [
+          s.name,
+          s.jPerToken === null
+            ? 'not published'
+            : `${s.bound ? 'at most ' : ''}${s.jPerToken[0] === s.jPerToken[1] ? formatSi(s.jPerToken[0], 'J') : `${formatSi(s.jPerToken[0], 'J')} to ${formatSi(s.jPerToken[1], 'J')}`}`,
+          s.tokensPerSecond === null
+            ? 'not stated'
+            : `${plain(s.tokensPerSecond, 5)} tokens/s ${s.rate === 'per-user' ? 'per user' : 'aggregate'}`,
+          s.kind,
+          `${s.model}; ${s.conditions}. ${s.source}`,
+          tagBadge(s.tag),
+        ]),
+      ],
+    },
+  };
+}
+
+/** "4.2 times the energy of" or "a third of". */
+function ratio(a: number, b: number): string {
+  return a >= b ? `${plain(a / b, 2)} times the energy of` : `${plain((a / b) * 100, 2)} % of the energy of`;
+}

@@ -1,0 +1,286 @@
+/**
+ * Figures of a run: accuracy of each chip, coding loss of each tensor, clipping.
+ */
+import { plain } from '../cost/format.ts';
+import type { Interval, RunResult } from '../experiment/result.ts';
+import { COLOURS, type Figure, SERIES } from './figure.ts';
+import { plotText } from './html.ts';
+
+export function runFigures(result: RunResult): Figure[] {
+  const figures: Figure[] = [];
+  if (result.chips.length > 0) {
+    figures.push(result.model.synthetic ? divergenceFigure(result) : perplexityFigure(result));
+  }
+  if (result.coding.length > 0) figures.push(codingFigure(result));
+  if (result.chips.length > 0) figures.push(clipFigure(result));
+  return figures;
+}
+
+/** "12.3 (11.9 to 12.7)", or the mean alone with one chip. */
+export function intervalText(interval: Interval, digits = 4): string {
+  const mean = plain(interval.mean, digits);
+  return interval.ci95 === null
+    ? mean
+    : `${mean} (${plain(interval.ci95[0], digits)} to ${plain(interval.ci95[1], digits)})`;
+}
+
+interface Level {
+  name: string;
+  value: number;
+  color: string;
+  dash: string;
+}
+
+/** One point per chip, the interval of their mean as a band, other models as lines across. */
+function chipsFigure(
+  result: RunResult,
+  values: number[],
+  interval: Interval,
+  levels: readonly Level[],
+  axis: string,
+  hover: string,
+): { data: Record<string, unknown>[]; layout: Record<string, unknown> } {
+  const x = result.chips.map((_, i) => i + 1);
+  const ends = [0.4, x.length + 0.6];
+  const shapes = interval.ci95
+    ? [
+        {
+          type: 'rect',
+          xref: 'paper',
+          x0: 0,
+          x1: 1,
+          y0: interval.ci95[0],
+          y1: interval.ci95[1],
+          fillcolor: 'rgba(0,114,178,0.12)',
+          line: { width: 0 },
+          layer: 'below',
+        },
+      ]
+    : [];
+  return {
+    data: [
+      {
+        type: 'scatter',
+        mode: 'markers',
+        name: interval.ci95 ? 'one chip each; band: 95 % interval of the mean' : 'one chip',
+        x,
+        y: values,
+        customdata: result.chips.map((c) => c.seed),
+        marker: { color: COLOURS.blue, size: 9 },
+        hovertemplate: `chip %{x} (seed %{customdata})<br>${hover} %{y:.4g}<extra></extra>`,
+      },
+      {
+        type: 'scatter',
+        mode: 'lines',
+        name: 'mean of the chips',
+        x: ends,
+        y: [interval.mean, interval.mean],
+        line: { color: COLOURS.blue, width: 2 },
+        hovertemplate: `mean ${hover} %{y:.4g}<extra></extra>`,
+      },
+      ...levels.map(({ name, value, color, dash }) => ({
+        type: 'scatter',
+        mode: 'lines',
+        name,
+        x: ends,
+        y: [value, value],
+        line: { color, width: 2, dash },
+        hovertemplate: `${name}: %{y:.4g}<extra></extra>`,
+      })),
+    ],
+    layout: {
+      shapes,
+      xaxis: {
+        title: { text: 'Chip instance (number)' },
+        range: ends,
+        ...(x.length <= 12 ? { dtick: 1 } : {}),
+        zeroline: false,
+      },
+      yaxis: { title: { text: axis } },
+      hovermode: 'closest',
+    },
+  };
+}
+
+function perplexityFigure(result: RunResult): Figure {
+  const { summary, digital, recoded, chips } = result;
+  const { data, layout } = chipsFigure(
+    result,
+    chips.map((c) => c.perplexity),
+    summary.perplexity,
+    [
+      {
+        name: 'recoded weights, ideal analog',
+        value: recoded.perplexity,
+        color: COLOURS.orange,
+        dash: 'dash',
+      },
+      { name: 'digital model', value: digital.perplexity, color: COLOURS.green, dash: 'dot' },
+    ],
+    'Perplexity (lower is better)',
+    'perplexity',
+  );
+  const spread =
+    chips.length > 1
+      ? ` over ${chips.length} chips`
+      : ' on the one chip that ran, so that no interval exists';
+  return {
+    id: 'accuracy',
+    title: 'Accuracy: every chip beside the digital model',
+    caption: `The digital model has perplexity ${plain(digital.perplexity, 4)}, recoded weights alone ${plain(recoded.perplexity, 4)}, the chip ${intervalText(summary.perplexity)}${spread}: the step from green to orange is coding, from orange to blue is analog.`,
+    data,
+    layout,
+    height: 380,
+    phoneHeight: 360,
+    table: accuracyTable(result),
+  };
+}
+
+function divergenceFigure(result: RunResult): Figure {
+  const { summary, recoded, chips } = result;
+  const { data, layout } = chipsFigure(
+    result,
+    chips.map((c) => c.kl),
+    summary.kl,
+    [{ name: 'recoded weights, ideal analog', value: recoded.kl, color: COLOURS.orange, dash: 'dash' }],
+    'KL divergence (nats per token)',
+    'KL',
+  );
+  return {
+    id: 'accuracy',
+    title: 'Divergence of every chip from the digital model (synthetic weights)',
+    caption: `The weights are synthetic, so there is no accuracy; the chip's predictions differ from the digital ones by ${intervalText(summary.kl)} nats per token, of which coding alone makes ${plain(recoded.kl)}.`,
+    data,
+    layout: { ...layout, yaxis: { ...(layout.yaxis as object), rangemode: 'tozero' } },
+    height: 380,
+    phoneHeight: 360,
+    table: accuracyTable(result),
+  };
+}
+
+export function accuracyTable(result: RunResult): Figure['table'] {
+  const percent = (share: number) => `${(share * 100).toFixed(2)} %`;
+  const synthetic = result.model.synthetic;
+  return {
+    caption: synthetic
+      ? 'Divergence by chip (synthetic weights: no perplexity)'
+      : 'Accuracy by chip; KL is KL(digital || chip)',
+    headers: synthetic
+      ? ['Model', 'Seed', 'KL (nats)', 'Top-1 agreement', 'ADC clip rate']
+      : ['Model', 'Seed', 'Perplexity', 'NLL (nats)', 'KL (nats)', 'Top-1 agreement', 'ADC clip rate'],
+    rows: [
+      ...(synthetic
+        ? []
+        : [
+            [
+              'digital',
+              '',
+              Number(plainNumber(result.digital.perplexity)),
+              plainNumber(result.digital.nll),
+              0,
+              '100.00 %',
+              '',
+            ],
+          ]),
+      row('recoded', '', result.recoded, ''),
+      ...result.chips.map((c, i) =>
+        row(`chip ${i + 1}`, String(c.seed), c, `${(c.clipRate * 100).toFixed(3)} %`),
+      ),
+    ],
+  };
+
+  function row(name: string, seed: string, a: RunResult['recoded'], clip: string): (string | number)[] {
+    return synthetic
+      ? [name, seed, plainNumber(a.kl), percent(a.top1), clip]
+      : [name, seed, plainNumber(a.perplexity), plainNumber(a.nll), plainNumber(a.kl), percent(a.top1), clip];
+  }
+}
+
+function plainNumber(value: number): number {
+  return Number(value.toPrecision(5));
+}
+
+function codingFigure(result: RunResult): Figure {
+  const tensors = [...new Set(result.coding.map((c) => c.tensor))];
+  const finite = result.coding.filter((c) => Number.isFinite(c.codingSnrDb));
+  const low = finite.reduce((a, b) => (b.codingSnrDb < a.codingSnrDb ? b : a), finite[0] ?? result.coding[0]);
+  const mean = finite.reduce((sum, c) => sum + c.codingSnrDb, 0) / Math.max(1, finite.length);
+  return {
+    id: 'coding',
+    title: 'Coding loss: how well the weights fit the taps',
+    caption: `Signal to coding error of each weight matrix, ${plain(mean)} dB on average; the lowest is ${low.tensor} of layer ${low.layer} with ${plain(low.codingSnrDb)} dB. Higher is better; 6 dB is one bit.`,
+    data: tensors.map((tensor, i) => {
+      const own = result.coding.filter((c) => c.tensor === tensor);
+      return {
+        type: 'scatter',
+        mode: own.length > 1 ? 'lines+markers' : 'markers',
+        name: plotText(tensor),
+        x: own.map((c) => c.layer),
+        y: own.map((c) => (Number.isFinite(c.codingSnrDb) ? c.codingSnrDb : null)),
+        customdata: own.map((c) => [c.bits, c.zeroShare * 100]),
+        line: { color: SERIES[i % SERIES.length], width: 1.2 },
+        marker: { color: SERIES[i % SERIES.length], size: 7, symbol: i },
+        hovertemplate: `${plotText(tensor)}, layer %{x}<br>%{y:.2f} dB, %{customdata[0]} bit<br>zero weights %{customdata[1]:.1f} %<extra></extra>`,
+      };
+    }),
+    layout: {
+      xaxis: {
+        title: { text: 'Layer (number)' },
+        zeroline: false,
+        ...(Math.max(...result.coding.map((c) => c.layer)) <= 12 ? { dtick: 1 } : {}),
+      },
+      yaxis: { title: { text: 'Coding SNR (dB)' } },
+      hovermode: 'closest',
+    },
+    height: 380,
+    phoneHeight: 400,
+    table: {
+      caption: 'Coding by tensor',
+      headers: ['Tensor', 'Layer', 'Outputs × inputs', 'Bits', 'SNR', 'Zero weights'],
+      rows: result.coding.map((c) => [
+        c.tensor,
+        c.layer,
+        `${c.outputs} × ${c.inputs}`,
+        c.bits,
+        Number.isFinite(c.codingSnrDb) ? `${c.codingSnrDb.toFixed(2)} dB` : 'exact',
+        `${(c.zeroShare * 100).toFixed(1)} %`,
+      ]),
+    },
+  };
+}
+
+function clipFigure(result: RunResult): Figure {
+  const percent = result.chips.map((c) => c.clipRate * 100);
+  const mean = percent.reduce((a, b) => a + b, 0) / percent.length;
+  return {
+    id: 'clip',
+    title: 'Converters that clipped',
+    caption: `${plain(mean)} % of the conversions clipped on average; the full scale was set from another text, so a rate far above the chosen quantile would mean that the range does not carry over.`,
+    data: [
+      {
+        type: 'bar',
+        x: result.chips.map((_, i) => i + 1),
+        y: percent,
+        marker: { color: COLOURS.sky },
+        customdata: result.chips.map((c) => c.seed),
+        hovertemplate: 'chip %{x} (seed %{customdata})<br>%{y:.3f} % clipped<extra></extra>',
+      },
+    ],
+    layout: {
+      xaxis: {
+        title: { text: 'Chip instance (number)' },
+        ...(result.chips.length <= 12 ? { dtick: 1 } : {}),
+        zeroline: false,
+      },
+      yaxis: { title: { text: 'Conversions that clipped (%)' }, rangemode: 'tozero' },
+      bargap: 0.4,
+    },
+    height: 300,
+    phoneHeight: 280,
+    table: {
+      caption: 'Clip rate by chip',
+      headers: ['Chip', 'Seed', 'Clip rate'],
+      rows: result.chips.map((c, i) => [i + 1, c.seed, `${(c.clipRate * 100).toFixed(4)} %`]),
+    },
+  };
+}

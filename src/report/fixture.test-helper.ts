@@ -1,0 +1,209 @@
+/** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
+import { EXAMPLE_DESIGN, exampleActivity } from '../cost/activity.test-helper.ts';
+import { type CostShape, LLAMA_3_1_8B } from '../cost/activity.ts';
+import { loadCostConstants } from '../cost/constants.ts';
+import { costOf } from '../cost/cost-of.ts';
+import { projectActivity } from '../cost/project.ts';
+import { blockTensors } from '../cost/shape.ts';
+import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
+import type { CalibrationFigures } from './figures-cell.ts';
+
+export const FIXTURE_SHAPE: CostShape = {
+  name: 'stories260K',
+  layers: 5,
+  embeddingLength: 64,
+  feedForwardLength: 172,
+  heads: 8,
+  kvHeads: 4,
+  headLength: 8,
+  vocabulary: 512,
+};
+
+/** Repeatable wobble in -1 .. 1, so that figures look like data. */
+function wobble(i: number): number {
+  return Math.sin(i * 12.9898 + 4.1) * Math.cos(i * 3.7);
+}
+
+export function fixtureResult(chips = 8): RunResult {
+  const constants = loadCostConstants('planar32lp');
+  const activity = exampleActivity(FIXTURE_SHAPE, { tileRows: 64, tokens: 1804, currentPerCellA: 0.23e-9 });
+  const cost = costOf(activity, FIXTURE_SHAPE, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
+  const projection = costOf(
+    projectActivity(activity, FIXTURE_SHAPE, LLAMA_3_1_8B),
+    LLAMA_3_1_8B,
+    EXAMPLE_DESIGN,
+    constants,
+    { contextTokens: 1024 },
+  );
+  const recoded = { nll: 1.3312, perplexity: Math.exp(1.3312), kl: 0.0521, top1: 0.871 };
+  const list = Array.from({ length: chips }, (_, i) => {
+    const nll = 1.612 + 0.03 * wobble(i);
+    return {
+      seed: 1000 + i,
+      nll,
+      perplexity: Math.exp(nll),
+      kl: 0.31 + 0.02 * wobble(i + 7),
+      top1: 0.702 + 0.01 * wobble(i + 3),
+      clipRate: 0.0007 + 0.0002 * wobble(i + 1),
+    };
+  });
+  const interval = (of: (c: (typeof list)[number]) => number) => {
+    const values = list.map(of);
+    const mean = values.reduce((a, b) => a + b, 0) / chips;
+    if (chips < 2) return { mean, ci95: null };
+    const sd = Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / (chips - 1));
+    const half = (2.36 * sd) / Math.sqrt(chips);
+    return { mean, ci95: [mean - half, mean + half] as [number, number] };
+  };
+  const coding = Array.from({ length: FIXTURE_SHAPE.layers }, (_, layer) =>
+    blockTensors(FIXTURE_SHAPE).map((t, i) => ({
+      layer,
+      ...t,
+      bits: 4,
+      codingSnrDb: 19.5 + 1.6 * wobble(layer * 7 + i) + (i === 6 ? -1.5 : 0),
+      zeroShare: 0.14 + 0.02 * wobble(layer + i),
+    })),
+  ).flat();
+  const record = (lines: { name: string; value: number }[]) =>
+    Object.fromEntries(lines.map(({ name, value }) => [name, value]));
+  return {
+    schema: RESULT_SCHEMA,
+    model: {
+      file: 'experiments/models/stories260K-f32.gguf',
+      sha256: 'a'.repeat(64),
+      name: 'stories260K',
+      architecture: 'llama',
+      parameters: 260032,
+      fileType: 'F32',
+      synthetic: false,
+    },
+    design: {
+      name: 'log-domain-4bit',
+      sha256: 'b'.repeat(64),
+      resolved: { name: 'log-domain-4bit', tile: { rows: 64, sign: 'integrate' }, adc: { bits: 8 } },
+    },
+    text: {
+      file: 'experiments/texts/tinystories.txt',
+      sha256: 'c'.repeat(64),
+      tokens: 1810,
+      scored: 1804,
+      scoring: 'all',
+      contextTokens: 512,
+      rangeFile: 'experiments/texts/range.txt',
+      rangeTokens: 2048,
+    },
+    seed: 1,
+    digital: { nll: 1.2664, perplexity: Math.exp(1.2664) },
+    recoded,
+    chips: list,
+    summary: {
+      nll: interval((c) => c.nll),
+      perplexity: interval((c) => c.perplexity),
+      kl: interval((c) => c.kl),
+      top1: interval((c) => c.top1),
+    },
+    coding,
+    calibration: {
+      process: 'planar32lp',
+      cell: 't1',
+      sha256: 'd'.repeat(64),
+      rank: 2,
+      separableResidual: 0.0013,
+      driver: 'ideal',
+    },
+    energy: { perTokenJ: cost.perTokenJ, breakdownJ: record(cost.energyJ) },
+    area: { mm2: cost.areaMm2, breakdownMm2: record(cost.areaLinesMm2) },
+    throughput: { tokensPerSecondPerUser: cost.tokensPerSecondPerUser },
+    cost,
+    emulation: {
+      tokensPerSecond: 812,
+      seconds: 17.9,
+      peakRssBytes: 3.1e8,
+      kernel: 'wasm-i16',
+      threads: 2,
+      command: ['onefet', 'run', '--design', 'log-domain-4bit', '--chips', String(chips), '--seed', '1'],
+    },
+    projection,
+    verdict: [
+      'The cell multiplies, but with this device size mismatch takes most of the accuracy: perplexity rises from 3.55 to 5.0.',
+      'Recoding to four bits costs 0.24 of that; the rest is the spread of threshold voltages.',
+      'An 8B chip of this design would need ten dies, most of it converters.',
+    ],
+    provenance: {
+      onefet: '0.1.0',
+      node: 'v24.0.0',
+      ngspice: '45.2',
+    },
+  };
+}
+
+export function fixtureCalibration(): CalibrationFigures {
+  const ut = 0.02586;
+  const n = 1.44;
+  const current = (vgs: number, vds: number) => {
+    const f = (u: number) => Math.log1p(Math.exp(u / 2)) ** 2;
+    const vp = (vgs - 0.42 + 0.03 * vds) / n;
+    return 4e-7 * (f(vp / ut) - f((vp - vds) / ut)) + 2e-12 * (1 - Math.exp(-vds / ut));
+  };
+  const vgsV = Array.from({ length: 41 }, (_, i) => i * 0.01);
+  const codes = 63;
+  const levels = 7;
+  const spice: number[] = [];
+  for (let m = 1; m <= levels; m++) {
+    for (let k = 1; k <= codes; k++) {
+      const product = (m * k) / (levels * codes);
+      spice.push(product * (1 + 0.012 * (0.5 - product) + 0.006 * Math.exp(-product * 20)));
+    }
+  }
+  const sigma = 0.475;
+  const counts = Array.from({ length: 40 }, (_, i) => {
+    const x = -1.9 + (i + 0.5) * 0.095;
+    return Math.round(
+      4000 * 0.095 * (Math.exp(-0.5 * (x / sigma) ** 2) / (sigma * 2.5066)) * (1 + 0.08 * wobble(i)),
+    );
+  });
+  return {
+    process: 'planar32lp',
+    cell: 't1',
+    topology: 'gate via to one tap of a shared row ladder, drain via to one of two bit lines',
+    device: { widthM: 0.2e-6, lengthM: 0.1e-6, oxideM: 1.6e-9 },
+    nominal: {
+      tempK: 300.15,
+      vdsV: 0.4,
+      fullScaleA: 3e-9,
+      fullScaleVgsV: 0.27,
+      ladderSlopeFactorN: n,
+    },
+    multiply: {
+      codes,
+      levels,
+      tempK: [273.15, 300.15, 358.15],
+      spice: [spice, spice, spice],
+      heldOut: [],
+      product: [],
+    },
+    mismatch: {
+      sigmaVtV: 0.0177,
+      sigmaBeta: 0.01,
+      monteCarlo: {
+        devices: 4000,
+        seed: 1,
+        product: [0.01, 0.1, 1],
+        vgsV: [0.1, 0.19, 0.27],
+        gmOverIPerV: [27, 26.9, 26.5],
+        lnSigmaSpice: [0.49, 0.485, 0.48],
+        lnSigmaTheory: [0.48, 0.477, sigma],
+        histogram: { lowerEdge: -1.9, binWidth: 0.095, counts },
+      },
+    },
+    plots: {
+      transfer: [0.1, 0.2, 0.4, 0.8].map((vdsV, c) => ({
+        vdsV,
+        vgsV,
+        spiceA: vgsV.map((v, i) => current(v, vdsV) * (1 + 0.006 * wobble(i + 50 * c))),
+        fitVgsV: vgsV.slice(4, 36),
+        fitA: vgsV.slice(4, 36).map((v) => current(v, vdsV)),
+      })),
+    },
+  };
+}

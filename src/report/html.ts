@@ -1,0 +1,88 @@
+/**
+ * Building HTML from strings that nobody has checked: every value passes through `escapeHtml`, every JSON block
+ * through `scriptJson`, every text inside a plot through `plotText`.
+ */
+
+export function escapeHtml(text: string): string {
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');
+}
+
+/** JSON that may stand inside a script element: no `<`, so no end tag and no comment. */
+export function scriptJson(value: unknown): string {
+  return JSON.stringify(value)
+    .replaceAll('<', '\\u003c')
+    .replaceAll('>', '\\u003e')
+    .replaceAll('\u2028', '\\u2028')
+    .replaceAll('\u2029', '\\u2029');
+}
+
+/** Plotly reads a few HTML tags in its labels, links among them: none may come from data. */
+export function plotText(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+/** Breaks a text for a plot's label or hover box into lines of about `width` characters; escapes it. */
+export function wrapPlotText(text: string, width: number): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(/\s+/)) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  if (line !== '') lines.push(line);
+  return lines.map(plotText).join('<br>');
+}
+
+/** A cell is text, or HTML that this code has built. */
+export type Cell = string | number | { html: string };
+
+export interface Table {
+  caption: string;
+  headers: string[];
+  rows: Cell[][];
+}
+
+function cellHtml(cell: Cell): string {
+  if (typeof cell === 'object') return cell.html;
+  return escapeHtml(String(cell));
+}
+
+/** A table that scrolls sideways inside its own box on a narrow screen; the first column heads its row. */
+export function tableHtml({ caption, headers, rows }: Table): string {
+  const head = headers.map((h) => `<th scope="col">${escapeHtml(h)}</th>`).join('');
+  const numeric = headers.map((_, i) =>
+    rows.every((row) => typeof row[i] === 'number' || isQuantity(row[i])),
+  );
+  const body = rows
+    .map((row) => {
+      const cells = row.map((cell, i) => {
+        const attribute = numeric[i] ? ' class="number"' : '';
+        return i === 0
+          ? `<th scope="row"${attribute}>${cellHtml(cell)}</th>`
+          : `<td${attribute}>${cellHtml(cell)}</td>`;
+      });
+      return `<tr>${cells.join('')}</tr>`;
+    })
+    .join('\n');
+  const label = escapeHtml(caption);
+  return `<div class="table" role="region" aria-label="${label}" tabindex="0"><table><caption>${label}</caption><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
+}
+
+/** "1.33 pJ", "-4.1 %", "0.034": text that reads as a number, for alignment. */
+function isQuantity(cell: Cell | undefined): boolean {
+  return typeof cell === 'string' && /^[-−]?[\d.,]+(e[-+]?\d+)?( ?[%\wµ/²]{1,8})?$/.test(cell);
+}
+
+export function tagBadge(tag: string): { html: string } {
+  const known = ['measured', 'fitted', 'cited', 'assumed'].includes(tag) ? tag : 'assumed';
+  return { html: `<span class="tag ${known}">${escapeHtml(tag)}</span>` };
+}

@@ -1,0 +1,124 @@
+/**
+ * report.html of a run: one self-contained page.
+ */
+import { type Comparators, loadComparators } from '../cost/comparators.ts';
+import { loadCostConstants } from '../cost/constants.ts';
+import { type EconomicsReport, economicsOf } from '../cost/economics.ts';
+import type { RunResult } from '../experiment/result.ts';
+import { writeFileAtomic } from '../files.ts';
+import { type Figure, figureHtml } from './figure.ts';
+import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
+import { comparatorFigure, costFigures } from './figures-cost.ts';
+import { runFigures } from './figures-run.ts';
+import { escapeHtml } from './html.ts';
+import { type PageSection, pageHtml } from './page.ts';
+import {
+  accuracyReferencesHtml,
+  costTablesHtml,
+  economicsHtml,
+  headlineHtml,
+  limitsHtml,
+  provenanceHtml,
+} from './sections.ts';
+
+export type { CalibrationFigures } from './figures-cell.ts';
+
+export interface ReportOptions {
+  /** Other systems; experiments/comparators.yaml unless given. */
+  comparators?: Comparators;
+  /** Cost of tokens; from the projection and the process's cost.yaml unless given; null leaves it out. */
+  economics?: EconomicsReport | null;
+}
+
+/** Writes the page, whole or not at all. `calibration` is a calibration, or what of it is drawn; null draws no cell. */
+export function writeReport(
+  path: string,
+  result: RunResult,
+  calibration: CalibrationFigures | null,
+  options: ReportOptions = {},
+): void {
+  writeFileAtomic(path, renderReport(result, calibration, options));
+}
+
+export function renderReport(
+  result: RunResult,
+  calibration: CalibrationFigures | null,
+  options: ReportOptions = {},
+): string {
+  const comparators = options.comparators ?? loadComparators();
+  const economics = options.economics === undefined ? economicsOfProjection(result) : options.economics;
+  const sections: PageSection[] = [
+    {
+      id: 'accuracy',
+      title: result.model.synthetic ? 'Divergence' : 'Accuracy',
+      html: `${figures(runFigures(result))}${
+        result.model.synthetic
+          ? ''
+          : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`
+      }`,
+    },
+  ];
+  if (calibration !== null) {
+    sections.push({
+      id: 'cell',
+      title: 'The cell',
+      html: `<p>${escapeHtml(`${topologyText(calibration)}`)}</p>${figures(cellFigures(calibration))}`,
+    });
+  }
+  sections.push(
+    {
+      id: 'energy',
+      title: 'Energy beside other systems',
+      html: `<p>${escapeHtml(comparators.statement)}</p>${figures([comparatorFigure(result.projection, comparators)])}`,
+    },
+    {
+      id: 'projection',
+      title: `Cost of ${result.projection.shape.name} (projected)`,
+      html: `<p>${escapeHtml(projectionText(result))}</p>${figures(costFigures('projection', `${result.projection.shape.name}, projected`, result.projection))}`,
+    },
+    {
+      id: 'cost',
+      title: 'Cost of the model that ran',
+      html: figures(costFigures('run', result.cost.shape.name, result.cost)),
+    },
+  );
+  if (economics)
+    sections.push({ id: 'economics', title: 'What a token costs', html: economicsHtml(economics) });
+  sections.push(
+    {
+      id: 'lines',
+      title: 'Every line of the cost',
+      html: `${costTablesHtml(`${result.projection.shape.name}, projected`, result.projection, true)}${costTablesHtml(result.cost.shape.name, result.cost, false)}`,
+    },
+    { id: 'limits', title: 'Limits', html: limitsHtml(result) },
+    { id: 'provenance', title: 'Provenance', html: provenanceHtml(result) },
+  );
+  const synthetic = result.model.synthetic ? ' (synthetic weights)' : '';
+  return pageHtml(
+    `onefet: ${result.model.name}${synthetic} on ${result.design.name}`,
+    `${result.calibration.process}/${result.calibration.cell}, ${result.chips.length} ${result.chips.length === 1 ? 'chip' : 'chips'}, seed ${result.seed}`,
+    headlineHtml(result),
+    sections,
+  );
+}
+
+function economicsOfProjection(result: RunResult): EconomicsReport | null {
+  if (!(result.projection.tokensPerSecondAggregate > 0)) return null;
+  return economicsOf(result.projection, loadCostConstants(result.calibration.process));
+}
+
+function topologyText({ process, cell, topology }: CalibrationFigures): string {
+  const known: Record<string, string> = {
+    t1: 'one transistor per weight; the gate via lands on one of the taps of a resistor ladder that its input row shares (the weight), the drain via on one of two bit lines (the sign), or nowhere (zero)',
+  };
+  return `Cell ${process}/${cell}: ${known[topology.toLowerCase()] ?? topology}.`;
+}
+
+function projectionText(result: RunResult): string {
+  const { projection, cost } = result;
+  return `Scaled from what the run of ${cost.shape.name} counted (mean current per cell, rows driven, cells connected, clip rate, tensor by tensor) to the shape of ${projection.shape.name}. A projection of cost, not of accuracy.`;
+}
+
+function figures(list: readonly Figure[]): string {
+  return `<div class="figures">${list.map(figureHtml).join('\n')}</div>`;
+}

@@ -1,0 +1,197 @@
+/**
+ * The text sections of the report: headline, cost tables, economics, limits, provenance.
+ */
+import { stringify } from 'yaml';
+import type { Comparators } from '../cost/comparators.ts';
+import type { CostLine, CostReport } from '../cost/cost.ts';
+import { type EconomicsReport, SCENARIOS } from '../cost/economics.ts';
+import { count, formatSi, plain } from '../cost/format.ts';
+import type { RunResult } from '../experiment/result.ts';
+import { areaText, label } from './figures-cost.ts';
+import { intervalText } from './figures-run.ts';
+import { escapeHtml, tableHtml, tagBadge } from './html.ts';
+
+/** Synthetic banner, verdict, and the headline numbers. */
+export function headlineHtml(result: RunResult): string {
+  const { model, digital, recoded, summary, chips, cost, projection } = result;
+  const n = chips.length;
+  const over = n === 1 ? 'one chip, no interval' : `${n} chips, mean and 95 % interval`;
+  const banner = model.synthetic
+    ? '<p class="banner"><strong>Synthetic weights.</strong> This model was never trained: perplexity and verdicts about accuracy do not exist for it. Energy, speed and divergence from the digital model do.</p>'
+    : '';
+  const verdict =
+    result.verdict.length > 0
+      ? `<div class="verdict">${result.verdict.map((s) => `<p>${escapeHtml(s)}</p>`).join('')}</div>`
+      : '';
+  const cards: [string, string, string][] = [];
+  if (!model.synthetic) {
+    cards.push(
+      ['Perplexity, digital', plain(digital.perplexity, 4), 'the model as shipped'],
+      ['Perplexity, recoded', plain(recoded.perplexity, 4), 'coding loss only'],
+      ['Perplexity, chip', plain(summary.perplexity.mean, 4), ciOf(summary.perplexity.ci95, n)],
+    );
+  }
+  cards.push(
+    ['KL(digital ‖ chip)', `${plain(summary.kl.mean)} nats`, ciOf(summary.kl.ci95, n)],
+    [
+      'Top-1 agreement',
+      `${(summary.top1.mean * 100).toFixed(1)} %`,
+      ciOf(summary.top1.ci95?.map((x) => x * 100) as [number, number] | undefined, n, ' %'),
+    ],
+    [
+      'Energy per token',
+      formatSi(cost.perTokenJ, 'J'),
+      `this model, ${cost.contextTokens} tokens of context`,
+    ],
+    [
+      'Energy per token, 8B',
+      formatSi(projection.perTokenJ, 'J'),
+      `projection; ${formatSi(projection.perTokenAggregateJ, 'J')} in a full pipeline`,
+    ],
+    [
+      'Silicon, 8B',
+      areaText(projection.areaMm2),
+      `${projection.dies} ${projection.dies === 1 ? 'die' : 'dies'} of the reticle limit`,
+    ],
+    [
+      'Speed, 8B',
+      `${plain(projection.tokensPerSecondPerUser)} tok/s`,
+      `one user; ${plain(projection.tokensPerSecondAggregate)} together, bound by ${projection.binding}`,
+    ],
+  );
+  const items = cards
+    .map(
+      ([name, value, detail]) =>
+        `<li><span class="name">${escapeHtml(name)}</span><span class="value">${escapeHtml(value)}</span><span class="detail">${escapeHtml(detail)}</span></li>`,
+    )
+    .join('');
+  return `${banner}${verdict}<ul class="cards" aria-label="Headline numbers">${items}</ul>
+<p>${escapeHtml(
+    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens}); the converters' ranges come from ${result.text.rangeTokens.toLocaleString('en-US')} tokens of ${result.text.rangeFile}. KL is ${intervalText(summary.kl)} nats per token.`,
+  )}</p>`;
+}
+
+function ciOf(ci: readonly [number, number] | null | undefined, n: number, unit = ''): string {
+  if (!ci) return n === 1 ? 'one chip: no interval' : 'no interval';
+  return `95 %: ${plain(ci[0], 4)} to ${plain(ci[1], 4)}${unit}, n = ${n}`;
+}
+
+/** Every line of one cost report. */
+export function costTablesHtml(name: string, report: CostReport, open: boolean): string {
+  const table = (caption: string, lines: readonly CostLine[], format: (v: number) => string) =>
+    tableHtml({
+      caption,
+      headers: ['Component', 'Value', 'Formula', 'Source', 'Known by'],
+      rows: lines.map((line) => [
+        label(line.name),
+        format(line.value),
+        { html: `<span class="formula">${escapeHtml(line.formula)}</span>` },
+        line.source,
+        tagBadge(line.tag),
+      ]),
+    });
+  const limits = tableHtml({
+    caption: `Rate of a full pipeline, ${name}: the lowest limit binds`,
+    headers: ['Limit', 'Tokens/s', 'Formula'],
+    rows: report.limits.map((l) => [l.name, plain(l.tokensPerSecond, 4), l.formula]),
+  });
+  const tables = [
+    table(`Energy per token, ${name}: ${formatSi(report.perTokenJ, 'J')}`, report.energyJ, (v) =>
+      formatSi(v, 'J'),
+    ),
+    table('Beside it, not part of the sum', report.references, (v) => formatSi(v, 'J')),
+    table(`Area, ${name}: ${areaText(report.areaMm2)}, ${report.dies} dies`, report.areaLinesMm2, areaText),
+    table(`Time per token, ${name}: ${formatSi(report.tokenTimeS, 's')}`, report.latencyS, (v) =>
+      formatSi(v, 's'),
+    ),
+    limits,
+  ];
+  return `<details${open ? ' open' : ''}><summary>Lines of ${escapeHtml(name)}</summary>${tables.join('\n')}</details>`;
+}
+
+export function economicsHtml(economics: EconomicsReport): string {
+  const row = (name: string, of: (e: EconomicsReport['mid']) => string) => [
+    name,
+    ...SCENARIOS.map((s) => of(economics[s])),
+  ];
+  const usd = (v: number) => `$${plain(v)}`;
+  const { low, mid, high } = economics;
+  return `<p>${escapeHtml(
+    `A million tokens cost ${usd(mid.usdPerMtoken)} in the middle case, from ${usd(low.usdPerMtoken)} with every input at its cheap end to ${usd(high.usdPerMtoken)} with every input at its dear end; an H100 is between ${usd(Math.min(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} and ${usd(Math.max(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} by the same kind of band. Most of these inputs are assumed.`,
+  )}</p>${tableHtml({
+    caption: 'Cost of the projected 8B chip, cheap, middle and dear end of all inputs together',
+    headers: ['Quantity', 'Low', 'Middle', 'High'],
+    rows: [
+      row('Yield of a die (Murphy)', (e) => `${(e.yield * 100).toFixed(0)} %`),
+      row('Good dies per wafer', (e) => plain(e.goodDiesPerWafer)),
+      row('Chip (all dies, packaged)', (e) => usd(e.chipUsd)),
+      row('Masks and design per chip', (e) => usd(e.nreUsdPerChip)),
+      row('Tokens in its life', (e) => count(e.tokensPerChipLifetime)),
+      row('Silicon per million tokens', (e) => usd(e.siliconUsdPerMtoken)),
+      row('Masks and design per million tokens', (e) => usd(e.nreUsdPerMtoken)),
+      row('Electricity per million tokens', (e) => usd(e.electricityUsdPerMtoken)),
+      row('Together per million tokens', (e) => usd(e.usdPerMtoken)),
+      row('H100 per million tokens', (e) => usd(e.gpuUsdPerMtoken)),
+      row('Chips to pay back masks and design', (e) =>
+        e.breakEvenChips === null ? 'never' : e.breakEvenChips.toLocaleString('en-US'),
+      ),
+      row('How', (e) => e.formula),
+    ],
+  })}`;
+}
+
+export function accuracyReferencesHtml(comparators: Comparators): string {
+  return tableHtml({
+    caption:
+      'Published accuracies of the same model family, for orientation (another text and another model size)',
+    headers: ['Format', 'Model', 'Metric', 'Value', 'Source', 'Known by'],
+    rows: comparators.accuracy.map((a) => [a.name, a.model, a.metric, a.value, a.source, tagBadge(a.tag)]),
+  });
+}
+
+export function limitsHtml(result: RunResult): string {
+  const items = [
+    `The cell's response is fitted to SPICE of a compact-model card (${result.calibration.process}, driver: ${result.calibration.driver}); no silicon of this cell was measured.`,
+    `The separable response leaves ${plain(result.calibration.separableResidual * 100)} % of full scale at rank ${result.calibration.rank}; what it leaves is not simulated.`,
+    'The projection to 8B keeps averages per cell of the model that ran. The activations of a larger model have stronger outliers, which changes how many rows are driven high and how large the columns get.',
+    'Energy is for one user, so that leakage of the whole chip is on one token; the figure for a full pipeline is given beside it.',
+    'Not costed: test and repair, redundancy, clock generation, input and output of the package, cooling, the host.',
+    'Constants tagged "assumed" are assumptions: change them in spice/<process>/cost.yaml of the working folder and run again.',
+  ];
+  if (result.chips.length < 2)
+    items.unshift('Only one chip ran: there is no interval, and chip-to-chip spread is unknown.');
+  if (result.chips.length >= 2 && result.chips.length < 10) {
+    items.unshift(
+      `The interval is over ${result.chips.length} chips (Student t): it covers the mean, not the spread, and not the choice of text.`,
+    );
+  }
+  if (result.model.synthetic) items.unshift('The weights are synthetic: nothing here is about accuracy.');
+  return `<ul>${items.map((i) => `<li>${escapeHtml(i)}</li>`).join('')}</ul>`;
+}
+
+export function provenanceHtml(result: RunResult): string {
+  const { model, text, calibration, emulation, provenance, design } = result;
+  const facts: [string, string][] = [
+    ['Command', emulation.command.join(' ')],
+    ['Versions', `onefet ${provenance.onefet}, Node ${provenance.node}, ngspice ${provenance.ngspice}`],
+    ['Seed', `${result.seed}; chips ${result.chips.map((c) => c.seed).join(', ')}`],
+    [
+      'Model',
+      `${model.file} (${model.name}, ${model.architecture}, ${count(model.parameters)} parameters, ${model.fileType})`,
+    ],
+    ['Model SHA-256', model.sha256],
+    ['Text', `${text.file}, ${count(text.tokens)} tokens, SHA-256 ${text.sha256}`],
+    ['Range text', `${text.rangeFile}, ${count(text.rangeTokens)} tokens`],
+    ['Calibration', `${calibration.process}/${calibration.cell}, SHA-256 ${calibration.sha256}`],
+    ['Design', `${design.name}, SHA-256 ${design.sha256}`],
+    [
+      'Emulation',
+      `${plain(emulation.tokensPerSecond)} tokens/s for ${plain(emulation.seconds)} s, kernel ${emulation.kernel}, ${emulation.threads} threads, ${formatSi(emulation.peakRssBytes, 'B')} peak memory`,
+    ],
+    ['Schema', result.schema],
+  ];
+  const list = facts
+    .map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`)
+    .join('');
+  return `<dl class="facts">${list}</dl><details><summary>The design in full</summary><pre>${escapeHtml(stringify(design.resolved))}</pre></details>`;
+}
