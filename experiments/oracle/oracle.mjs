@@ -28,14 +28,14 @@ const llama = await getLlama({
   gpu: false,
   build: 'never',
   skipDownload: true,
-  maxThreads: 2,
+  maxThreads: 1,
   logLevel: LlamaLogLevel.error,
 });
 const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
 const context = await model.createContext({
   contextSize: model.trainContextSize,
   batchSize: 64,
-  threads: 2,
+  threads: 1, // small models, and llama.cpp's threads spin while they wait
   flashAttention: false,
   experimentalKvCacheKeyType: 'F32',
   experimentalKvCacheValueType: 'F32',

@@ -63,7 +63,8 @@ export function splitDocuments(text: string): string[] {
 }
 
 /**
- * `--score all`: each document on its own, BOS first, every token predicted, cut at the context length. Throws
+ * `--score all`: each document on its own, BOS first (where the vocabulary adds one, else the first token is not
+ * predicted), every further token scored, cut at the context length. Throws
  * OnefetError('usage', 'SCORE_TEXT_SHORT') when nothing is left to predict.
  */
 export function documentWindows(
