@@ -3,8 +3,8 @@
  *
  *   I(Vgs, Vds, T) = Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds)                channel
  *                  + exp(floor) (1 - exp(-Vds/Ut))                                       drain junction
- *                  + exp(e0 + e1 x + e2 x^2 + e3 x^3),  x = Vds - Vgs - 0.5 V            drain edge
- *   F(u) = ln^2(1 + e^(u/2)),  vp = (Vgs - VT + sigma Vds)/n,  Ut = kT/q
+ *                  + (x + 0.5 V)/0.5 V exp(e0 + e1 x + e2 x^2 + e3 x^3)                  drain edge
+ *   x = Vds - Vgs - 0.5 V,  F(u) = ln^2(1 + e^(u/2)),  vp = (Vgs - VT + sigma Vds)/n,  Ut = kT/q
  *
  * F is the interpolation of Enz, Krummenacher and Vittoz (1995) with source and bulk grounded. sigma (drain-induced
  * barrier lowering), lambda (channel length modulation), the junction's reverse current and the leakage at the drain
@@ -28,7 +28,7 @@ export const EKV_PARAMETERS = [
   { name: 'thresholdV', degree: 2, start: [0.45, -0.05, 0], scale: [0.03, 0.02, 0.01] },
   { name: 'barrierLowering', degree: 1, start: [0.01, 0], scale: [0.01, 0.005] },
   { name: 'lengthModulationPerV', degree: 1, start: [0.05, 0], scale: [0.05, 0.02] },
-  { name: 'lnFloorA', degree: 1, start: [Math.log(1e-15), 8], scale: [1, 1] },
+  { name: 'lnFloorA', degree: 1, start: [Math.log(1e-17), 14], scale: [1, 0.5] },
   { name: 'lnEdgeA', degree: 1, start: [Math.log(1e-12), 0], scale: [1, 0.1] },
   { name: 'edgeSlopePerV', degree: 1, start: [7, 0], scale: [1, 0.2] },
   { name: 'edgeCurvePerV2', degree: 0, start: [-3], scale: [1] },
@@ -91,7 +91,12 @@ export function ekvCurrentA({ ut, p }: EkvAtTemperature, vgsV: number, vdsV: num
   return channel + Math.exp(p[5]) * -Math.expm1(-vdsV / ut) + edgeA(p, vdsV - vgsV - 0.5);
 }
 
+/** Tunnelling and band-to-band generation vanish without a drain-gate voltage, hence the factor x + 0.5 V. */
 function edgeA(p: Float64Array, x: number): number {
+  return (2 * x + 1) * edgeScaleA(p, x);
+}
+
+function edgeScaleA(p: Float64Array, x: number): number {
   return Math.exp(p[6] + x * (p[7] + x * (p[8] + x * p[9])));
 }
 
@@ -110,7 +115,7 @@ export function ekvDerivatives(
   const floor = Math.exp(p[5]);
   const x = vdsV - vgsV - 0.5;
   const edge = edgeA(p, x);
-  const edgePerX = edge * (p[7] + x * (2 * p[8] + x * 3 * p[9]));
+  const edgePerX = 2 * edgeScaleA(p, x) + edge * (p[7] + x * (2 * p[8] + x * 3 * p[9]));
   return {
     currentA: channel + floor * -Math.expm1(-vdsV / ut) + edge,
     perGateV: perPinchOff / p[1] - edgePerX,
