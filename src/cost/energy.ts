@@ -11,7 +11,7 @@ import type { Constant, CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
 import { type CostDesign, ladderTaps } from './design.ts';
 import { count, formatSi, plain } from './format.ts';
-import { COUNTED, costLine, DESIGN, lineValue, sumOf } from './lines.ts';
+import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
 
 const ELEMENTARY_CHARGE_C = 1.602176634e-19;
@@ -51,14 +51,14 @@ export function energyOf(
     'array',
     counts.currentA * v * design.integrationTimeS,
     `${formatSi(counts.currentA, 'A')} summed over column ends and phases x ${v} V x ${formatSi(design.integrationTimeS, 's')}`,
-    COUNTED,
-    DESIGN,
+    DRAWN,
+    CHOSEN,
   );
   add(
     'array-settling',
     counts.currentA * v * design.settleTimeS,
     `the same current while the lines settle: x ${v} V x ${formatSi(design.settleTimeS, 's')}`,
-    COUNTED,
+    DRAWN,
     DESIGN,
   );
   add(

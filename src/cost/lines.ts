@@ -35,7 +35,14 @@ export function lineValue(lines: readonly CostLine[], name: string): number {
   return lines.find((line) => line.name === name)?.value ?? 0;
 }
 
-/** What a run counted, as a source. */
+/** What a run counted, as a source: counts are exact, currents are those of the fitted cell. */
 export const COUNTED: Constant = { value: 0, source: 'counted during the run', tag: 'measured' };
-/** What the design says, as a source: a choice is an assumption until somebody builds it. */
+export const DRAWN: Constant = {
+  value: 0,
+  source: 'current drawn during the run by the fitted cell',
+  tag: 'fitted',
+};
+/** A value of the design that says what is built (supply, time, sharing): exact by definition. */
+export const CHOSEN: Constant = { value: 0, source: 'the design', tag: 'measured' };
+/** A value of the design that must suffice (settling time, ladder current): an assumption until somebody builds it. */
 export const DESIGN: Constant = { value: 0, source: 'the design', tag: 'assumed' };

@@ -39,7 +39,7 @@ function transferFigure(calibration: CalibrationFigures): Figure {
       {
         type: 'scatter',
         mode: 'markers',
-        name: `${name} SPICE`,
+        name,
         legendgroup: name,
         x: curve.vgsV,
         y: curve.spiceA,
@@ -49,7 +49,8 @@ function transferFigure(calibration: CalibrationFigures): Figure {
       {
         type: 'scatter',
         mode: 'lines',
-        name: `${name} fit`,
+        name: `${name}, fit`,
+        showlegend: false,
         legendgroup: name,
         x: curve.fitVgsV,
         y: curve.fitA,
@@ -88,7 +89,7 @@ function transferFigure(calibration: CalibrationFigures): Figure {
   return {
     id: 'transfer',
     title: 'Cell transfer: drain current against gate voltage',
-    caption: `On a logarithmic axis the exponential cell is a straight line; the fitted model (lines, ${plain(fitLow)} to ${plain(fitHigh)} V) follows the SPICE points within ${plain(worst, 2)} % (residuals below) and is refused outside.`,
+    caption: `On a logarithmic axis the exponential cell (circles: SPICE) is a straight line; the fitted model (lines, ${plain(fitLow)} to ${plain(fitHigh)} V) follows the SPICE points within ${plain(worst, 2)} % (residuals below) and is refused outside.`,
     data,
     layout: {
       xaxis: { title: { text: 'Gate-source voltage (V)' }, anchor: 'y2' },
@@ -182,7 +183,7 @@ function multiplyFigure(calibration: CalibrationFigures): Figure {
           [0.5, '#ffffff'],
           [1, '#d55e00'],
         ],
-        colorbar: { title: { text: 'Error (%)', side: 'right' }, thickness: 14, outlinewidth: 0 },
+        colorbar: { title: { text: 'Error (%)', side: 'top' }, thickness: 14, outlinewidth: 0 },
         hovertemplate: 'input code %{x}<br>weight tap %{y}<br>error %{z:.2f} %<extra></extra>',
       },
     ],

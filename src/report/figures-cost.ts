@@ -99,7 +99,7 @@ export function breakdownFigure(
         range: [0, (shown.at(-1)?.value ?? 1) * quantity.scale * 1.28],
         nticks: 6,
       },
-      yaxis: { ticksuffix: ' ', gridcolor: '#ffffff' },
+      yaxis: { ticksuffix: ' ', gridcolor: '#ffffff', showline: false },
       bargap: 0.25,
       phone: { xaxis: { range: [0, (shown.at(-1)?.value ?? 1) * quantity.scale * 1.5], nticks: 4 } },
     },
@@ -219,8 +219,9 @@ export function comparatorFigure(projection: CostReport, comparators: Comparator
           symmetric: false,
           array: mine.map((r) => r.high - Math.sqrt(r.low * r.high)),
           arrayminus: mine.map((r) => Math.sqrt(r.low * r.high) - r.low),
-          thickness: 2,
-          width: 5,
+          // No caps: most systems have one number, and a cap would cross its marker.
+          thickness: 4,
+          width: 0,
         },
         marker: { color: mine[0].color, size: kind.startsWith('this') ? 14 : 10, symbol: mine[0].symbol },
         customdata: mine.map((r) => [

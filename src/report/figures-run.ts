@@ -4,13 +4,14 @@
 import { plain } from '../cost/format.ts';
 import type { Interval, RunResult } from '../experiment/result.ts';
 import { COLOURS, type Figure, SERIES } from './figure.ts';
-import { plotText } from './html.ts';
+import { plotText, wrapPlotText } from './html.ts';
 
 export function runFigures(result: RunResult): Figure[] {
   const figures: Figure[] = [];
   if (result.chips.length > 0) {
     figures.push(result.model.synthetic ? divergenceFigure(result) : perplexityFigure(result));
   }
+  if (result.attribution.length > 0 && result.chips.length > 0) figures.push(attributionFigure(result));
   if (result.coding.length > 0) figures.push(codingFigure(result));
   if (result.chips.length > 0) figures.push(clipFigure(result));
   return figures;
@@ -194,6 +195,61 @@ export function accuracyTable(result: RunResult): Figure['table'] {
       ? [name, seed, plainNumber(a.kl), percent(a.top1), clip]
       : [name, seed, plainNumber(a.perplexity), plainNumber(a.nll), plainNumber(a.kl), percent(a.top1), clip];
   }
+}
+
+/** KL of each source of error alone, largest on top. */
+function attributionFigure(result: RunResult): Figure {
+  const all = { source: 'all together', description: 'the chip as it is', ...result.chips[0] };
+  const sources = [...result.attribution].sort((a, b) => a.kl - b.kl);
+  const shown = [...sources, all];
+  const worst = sources[sources.length - 1];
+  const color = (i: number) => (i === shown.length - 1 ? COLOURS.blue : COLOURS.orange);
+  const most = Math.max(...shown.map((s) => s.kl));
+  const synthetic = result.model.synthetic;
+  return {
+    id: 'attribution',
+    title: 'What limits the accuracy: each source of error alone',
+    caption: `With only one source switched on, ${worst.source} does the most harm (KL ${plain(worst.kl)} nats per token, the chip with all of them ${plain(all.kl)}); the parts need not add up to the whole.`,
+    data: [
+      {
+        type: 'bar',
+        orientation: 'h',
+        y: shown.map((s) => wrapPlotText(s.source, 20)),
+        x: shown.map((s) => s.kl),
+        marker: { color: shown.map((_, i) => color(i)) },
+        text: shown.map((s) => plain(s.kl)),
+        textposition: 'outside',
+        cliponaxis: false,
+        customdata: shown.map((s) => [
+          wrapPlotText(s.description, 58),
+          synthetic ? '' : `<br>perplexity ${plain(s.perplexity, 4)}`,
+        ]),
+        hovertemplate:
+          '<b>%{y}</b><br>KL %{x:.4g} nats per token%{customdata[1]}<br>%{customdata[0]}<extra></extra>',
+      },
+    ],
+    layout: {
+      xaxis: { title: { text: 'KL(digital || chip) (nats per token)' }, range: [0, most * 1.2], nticks: 6 },
+      yaxis: { ticksuffix: ' ', gridcolor: '#ffffff', showline: false },
+      bargap: 0.25,
+      phone: { xaxis: { range: [0, most * 1.35], nticks: 4 } },
+    },
+    height: 100 + 30 * shown.length,
+    phoneHeight: 100 + 28 * shown.length,
+    table: {
+      caption: `One source of error at a time, chip with seed ${result.chips[0].seed}`,
+      headers: ['Source', 'KL (nats)', ...(synthetic ? [] : ['Perplexity']), 'Top-1 agreement', 'What it is'],
+      rows: [...shown]
+        .reverse()
+        .map((s) => [
+          s.source,
+          plainNumber(s.kl),
+          ...(synthetic ? [] : [plainNumber(s.perplexity)]),
+          `${(s.top1 * 100).toFixed(2)} %`,
+          s.description,
+        ]),
+    },
+  };
 }
 
 function plainNumber(value: number): number {

@@ -102,6 +102,21 @@ export function fixtureResult(chips = 8): RunResult {
       kl: interval((c) => c.kl),
       top1: interval((c) => c.top1),
     },
+    yield: { perplexityRatio: 1.1, share: 0 },
+    attribution: [
+      ['mismatch', 0.27, 'threshold and gain of every cell, drawn once per chip'],
+      ['adc', 0.011, 'rounding, clipping, gain and offset of the converters'],
+      ['dac', 0.006, 'rounding of the inputs'],
+      ['white noise', 0.004, 'shot noise of the currents'],
+      ['row driver', 0.021, 'offset of the buffers and mismatch of the ladders'],
+    ].map(([source, kl, description]) => ({
+      source: String(source),
+      description: String(description),
+      kl: Number(kl),
+      nll: recoded.nll + Number(kl),
+      perplexity: Math.exp(recoded.nll + Number(kl)),
+      top1: 0.87 - Number(kl) / 2,
+    })),
     coding,
     calibration: {
       process: 'planar32lp',

@@ -58,10 +58,12 @@ function cellHtml(cell: Cell): string {
 
 /** A table that scrolls sideways inside its own box on a narrow screen; the first column heads its row. */
 export function tableHtml({ caption, headers, rows }: Table): string {
-  const head = headers.map((h) => `<th scope="col">${escapeHtml(h)}</th>`).join('');
   const numeric = headers.map((_, i) =>
     rows.every((row) => typeof row[i] === 'number' || isQuantity(row[i])),
   );
+  const head = headers
+    .map((h, i) => `<th scope="col"${numeric[i] ? ' class="number"' : ''}>${escapeHtml(h)}</th>`)
+    .join('');
   const body = rows
     .map((row) => {
       const cells = row.map((cell, i) => {

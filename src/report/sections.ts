@@ -31,6 +31,13 @@ export function headlineHtml(result: RunResult): string {
       ['Perplexity, chip', plain(summary.perplexity.mean, 4), ciOf(summary.perplexity.ci95, n)],
     );
   }
+  if (!model.synthetic) {
+    cards.push([
+      'Yield',
+      `${(result.yield.share * 100).toFixed(0)} %`,
+      `of ${n} ${n === 1 ? 'chip' : 'chips'} within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
+    ]);
+  }
   cards.push(
     ['KL(digital ‖ chip)', `${plain(summary.kl.mean)} nats`, ciOf(summary.kl.ci95, n)],
     [
@@ -93,7 +100,7 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
   const limits = tableHtml({
     caption: `Rate of a full pipeline, ${name}: the lowest limit binds`,
     headers: ['Limit', 'Tokens/s', 'Formula'],
-    rows: report.limits.map((l) => [l.name, plain(l.tokensPerSecond, 4), l.formula]),
+    rows: report.limits.map((l) => [l.name, count(l.tokensPerSecond), l.formula]),
   });
   const tables = [
     table(`Energy per token, ${name}: ${formatSi(report.perTokenJ, 'J')}`, report.energyJ, (v) =>
@@ -117,7 +124,7 @@ export function economicsHtml(economics: EconomicsReport): string {
   const usd = (v: number) => `$${plain(v)}`;
   const { low, mid, high } = economics;
   return `<p>${escapeHtml(
-    `A million tokens cost ${usd(mid.usdPerMtoken)} in the middle case, from ${usd(low.usdPerMtoken)} with every input at its cheap end to ${usd(high.usdPerMtoken)} with every input at its dear end; an H100 is between ${usd(Math.min(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} and ${usd(Math.max(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} by the same kind of band. Most of these inputs are assumed.`,
+    `A million tokens cost ${usd(mid.usdPerMtoken)} in the middle case, from ${usd(low.usdPerMtoken)} with every input at its cheap end to ${usd(high.usdPerMtoken)} with every input at its dear end; an H100 is between ${usd(Math.min(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} and ${usd(Math.max(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} by the same kind of band. The chip stands at its cost of manufacture, the GPU at market rent; most of these inputs are assumed.`,
   )}</p>${tableHtml({
     caption: 'Cost of the projected 8B chip, cheap, middle and dear end of all inputs together',
     headers: ['Quantity', 'Low', 'Middle', 'High'],
@@ -131,7 +138,7 @@ export function economicsHtml(economics: EconomicsReport): string {
       row('Masks and design per million tokens', (e) => usd(e.nreUsdPerMtoken)),
       row('Electricity per million tokens', (e) => usd(e.electricityUsdPerMtoken)),
       row('Together per million tokens', (e) => usd(e.usdPerMtoken)),
-      row('H100 per million tokens', (e) => usd(e.gpuUsdPerMtoken)),
+      row('H100 per million tokens (its opposite end)', (e) => usd(e.gpuUsdPerMtoken)),
       row('Chips to pay back masks and design', (e) =>
         e.breakEvenChips === null ? 'never' : e.breakEvenChips.toLocaleString('en-US'),
       ),

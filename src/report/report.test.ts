@@ -1,0 +1,178 @@
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fixtureCalibration, fixtureResult } from './fixture.test-helper.ts';
+import { escapeHtml, plotText, scriptJson, tableHtml, wrapPlotText } from './html.ts';
+import { renderReport, writeReport } from './report.ts';
+
+const HOSTILE = `</script><img src=x onerror="alert(1)"><a href='https://evil.example/'>&amp;`;
+
+/** The document without the packed plotting library: what this code has written. */
+function written(html: string): string {
+  return html.replace(/(<script type="text\/plain" id="plotly-gzip">)[^<]*/, '$1');
+}
+
+describe('escaping', () => {
+  it('no text gets out of an element, an attribute or a script block (property)', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
+        expect(escapeHtml(text)).not.toMatch(/[<>"']/);
+        expect(scriptJson({ text })).not.toMatch(/[<>\u2028\u2029]/);
+        expect(JSON.parse(scriptJson({ text }))).toEqual({ text });
+        expect(plotText(text)).not.toMatch(/[<>]/);
+        expect(wrapPlotText(text, 10).replaceAll('<br>', '')).not.toMatch(/[<>]/);
+      }),
+    );
+  });
+
+  it('table cells are escaped unless this code built them', () => {
+    const html = tableHtml({
+      caption: HOSTILE,
+      headers: [HOSTILE],
+      rows: [[HOSTILE], [{ html: '<b>x</b>' }]],
+    });
+    expect(html).not.toContain('<img');
+    expect(html).toContain('<b>x</b>');
+  });
+});
+
+describe('the page', () => {
+  const html = renderReport(fixtureResult(), fixtureCalibration());
+
+  it('loads nothing: no address in any src, href or url(), and a policy that forbids it', () => {
+    const own = written(html);
+    expect(own).not.toMatch(/(src|href|action|data|poster)\s*=\s*["']?\s*(https?:)?\/\//i);
+    expect(own).not.toMatch(/url\(\s*["']?(https?:)?\/\//i);
+    expect(own).not.toMatch(/@import/);
+    expect(own).toContain(`default-src 'none'`);
+  });
+
+  it('has one heading of level one, figures with a caption and a table each, and every cost line', () => {
+    const own = written(html);
+    expect(own.match(/<h1/g)).toHaveLength(1);
+    const figures = own.match(/<figure /g)!.length;
+    expect(figures).toBeGreaterThanOrEqual(13);
+    expect(own.match(/<figcaption>[^<]{20,}<\/figcaption>/g)).toHaveLength(figures);
+    expect(own.match(/Table of this figure/g)).toHaveLength(figures);
+    const result = fixtureResult();
+    for (const report of [result.cost, result.projection]) {
+      for (const line of [...report.energyJ, ...report.areaLinesMm2, ...report.latencyS]) {
+        expect(own, line.name).toContain(escapeHtml(line.formula));
+      }
+    }
+  });
+
+  it('keeps hostile names out of the markup', () => {
+    const result = fixtureResult();
+    result.model.name = HOSTILE;
+    result.model.file = HOSTILE;
+    result.design.name = HOSTILE;
+    result.design.resolved = { [HOSTILE]: HOSTILE };
+    result.verdict = [HOSTILE];
+    result.emulation.command = [HOSTILE];
+    result.coding[0].tensor = HOSTILE;
+    result.attribution[0].source = HOSTILE;
+    result.attribution[0].description = HOSTILE;
+    result.projection.energyJ[0].source = HOSTILE;
+    result.cost.shape.name = HOSTILE;
+    const own = written(renderReport(result, { ...fixtureCalibration(), topology: HOSTILE }));
+    expect(own).not.toContain('<img');
+    expect(own).not.toMatch(/<a href='https/);
+    // As many script ends as scripts: none came from data.
+    expect(own.match(/<\/script>/g)!.length).toBe(own.match(/<script/g)!.length);
+  });
+
+  it('a synthetic model has no perplexity anywhere', () => {
+    const result = fixtureResult();
+    result.model.synthetic = true;
+    const own = written(renderReport(result, fixtureCalibration()));
+    expect(own).toContain('Synthetic weights');
+    expect(own).not.toContain('Perplexity, chip');
+    expect(own).not.toContain('Published accuracies');
+    expect(own.match(/"title":\{"text":"Perplexity/g)).toBeNull();
+  });
+
+  it('one chip has no interval, and the page says so', () => {
+    const own = written(renderReport(fixtureResult(1), null));
+    expect(own).toContain('one chip: no interval');
+    expect(own).toContain('Only one chip ran');
+    // The page's own script says `undefined`; what it is given must not.
+    expect(own.split('id="plotly-gzip"')[0].match(/.{40}(NaN|undefined|\[object).{10}/)).toBeNull();
+  });
+
+  it('is written whole within two seconds', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'onefet-report-'));
+    try {
+      const start = performance.now();
+      writeReport(join(folder, 'report.html'), fixtureResult(), fixtureCalibration());
+      expect(performance.now() - start).toBeLessThan(2000);
+      expect(statSync(join(folder, 'report.html')).size).toBeLessThan(5e6);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+  existsSync,
+);
+if (CHROMIUM === undefined)
+  console.warn('skipped: the report in a browser, because no chromium is installed');
+
+describe.skipIf(CHROMIUM === undefined)('in chromium, from a file', () => {
+  let folder: string;
+  let browser: import('playwright-core').Browser;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'onefet-report-'));
+    const { chromium } = await import('playwright-core');
+    browser = await chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox', '--disable-gpu'] });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each([
+    { width: 1280, name: 'stories' },
+    { width: 390, name: HOSTILE },
+  ])(
+    'draws every figure at $width px without an error, a request or sideways scrolling',
+    async ({ width, name }) => {
+      const result = fixtureResult();
+      result.model.name = name;
+      const path = join(folder, `report-${width}.html`);
+      writeReport(path, result, fixtureCalibration());
+      const page = await browser.newPage({ viewport: { width, height: 900 } });
+      const errors: string[] = [];
+      const requests: string[] = [];
+      page.on('console', (message) => {
+        if (message.type() !== 'log') errors.push(message.text());
+      });
+      page.on('pageerror', (error) => errors.push(error.message));
+      page.on('dialog', (dialog) => errors.push(`dialog ${dialog.message()}`));
+      page.on('request', (request) => {
+        if (!/^(data|blob):/.test(request.url())) requests.push(request.url());
+      });
+      const url = pathToFileURL(path).href;
+      await page.goto(url);
+      await page.waitForSelector('body[data-figures]', { timeout: 50_000 });
+      const figures = await page.locator('.figure').count();
+      expect(await page.locator('body').getAttribute('data-figures')).toBe(String(figures));
+      expect(await page.locator('.figure .main-svg').count()).toBeGreaterThanOrEqual(figures);
+      const overflow = await page
+        .locator('html')
+        .evaluate(
+          (html: { scrollWidth: number; clientWidth: number }) => html.scrollWidth - html.clientWidth,
+        );
+      expect(overflow).toBeLessThanOrEqual(0);
+      expect(await page.locator('h1').textContent()).toContain(name);
+      expect(errors).toEqual([]);
+      expect(requests).toEqual([url]);
+      await page.close();
+    },
+  );
+});
