@@ -23,6 +23,8 @@ export interface SpicePoolOptions {
   readonly threads?: number;
   /** Folder of the result cache; without one nothing is cached. */
   readonly cacheFolder?: string;
+  /** An instance grows by 37-58 kB per run, so a thread is replaced before that matters. Default 2000. */
+  readonly runsPerThread?: number;
 }
 
 export interface SpicePool {
@@ -33,8 +35,7 @@ export interface SpicePool {
   close(): Promise<void>;
 }
 
-/** An instance grows by 37-58 kB per run, so a thread is replaced before that matters. */
-const RUNS_PER_THREAD = 2000;
+const DEFAULT_RUNS_PER_THREAD = 2000;
 const START_TIMEOUT_S = 60;
 const DEFAULT_TIMEOUT_S = 60;
 /** No voltage, current or spectral density of a cell comes near; ngspice's own clamp of exp() is 1e99. */
@@ -55,6 +56,7 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
   if (!Number.isInteger(size) || size < 1 || size > 64) {
     throw new OnefetError('usage', 'SPICE_THREADS', `threads is ${size}: it must be 1 to 64`);
   }
+  const runsPerThread = options.runsPerThread ?? DEFAULT_RUNS_PER_THREAD;
   const engine = engineId();
   const idle: Thread[] = [];
   const waiting: ((thread: Thread | undefined) => void)[] = [];
@@ -130,7 +132,7 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
   }
 
   function release(thread: Thread): void {
-    if (thread.runs >= RUNS_PER_THREAD) kill(thread);
+    if (thread.runs >= runsPerThread) kill(thread);
     const next = waiting.shift();
     if (next !== undefined) {
       next(thread.dead ? start() : thread);

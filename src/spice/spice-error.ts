@@ -32,6 +32,7 @@ const HARMLESS = [
   /can't find the initialization file spinit/,
   /^Using (SPARSE 1\.3|KLU) as Direct Linear Solver/,
   /^Note: No compatibility mode selected/,
+  /^Note: \S+: has no value, DC 0 assumed/,
   // Stepping that ends in a solution of the full circuit is a normal way to an operating point.
   /^Note: Starting (dynamic|true) gmin stepping/,
   /^Note: (Dynamic|True) gmin stepping completed/,
@@ -58,6 +59,11 @@ const KNOWN: readonly { code: string; pattern: RegExp; what: string; hint?: stri
     what: 'a command or dot-command is not understood',
   },
   {
+    code: 'SPICE_NO_CIRCUIT',
+    pattern: /there aren't any circuits|no circuit loaded|No job|not started/i,
+    what: 'there is nothing to simulate',
+  },
+  {
     code: 'SPICE_LINE_IGNORED',
     pattern: /ignored|unknown parameter|unknown subckt|error on line|not a valid|too few|too many|syntax/i,
     what: 'a netlist line is not understood',
@@ -68,11 +74,6 @@ const KNOWN: readonly { code: string; pattern: RegExp; what: string; hint?: stri
     pattern: /no convergence|not converge|iteration limit|timestep too small|stepping failed|transient op/i,
     what: 'the analysis did not converge',
     hint: 'start the sweep nearer to zero, or loosen reltol',
-  },
-  {
-    code: 'SPICE_NO_CIRCUIT',
-    pattern: /there aren't any circuits|no circuit loaded|No job|not started/i,
-    what: 'there is nothing to simulate',
   },
 ];
 
