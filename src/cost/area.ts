@@ -51,7 +51,8 @@ export function adcCount(counts: Census, design: CostDesign): number {
 
 export function adcOf(design: CostDesign, constants: CostConstants): { energyJ: number; areaUm2: number } {
   const { adc } = constants;
-  const one = adcCost(design.adcBits, adc.rateHz.value, adc.technologyNm.value);
+  // The regression starts at 4 bits; a coarser converter is priced as one of 4.
+  const one = adcCost(Math.max(4, design.adcBits), adc.rateHz.value, adc.technologyNm.value);
   return {
     energyJ: one.energyJ * adc.energyMultiplier.value,
     areaUm2: one.areaUm2 * adc.areaMultiplier.value,

@@ -15,6 +15,7 @@ import { energyOf, referenceLines } from './energy.ts';
 import { formatSi, plain } from './format.ts';
 import { latencyOf } from './latency.ts';
 import { sumOf } from './lines.ts';
+import { sensitivityOf } from './sensitivity.ts';
 import { macPerToken } from './shape.ts';
 
 export type { CostDesign } from './design.ts';
@@ -35,6 +36,18 @@ export function costOf(
     );
   }
   checkDesign(design);
+  const evaluate = (changed: CostConstants) => costWith(activity, shape, design, changed, contextTokens);
+  const report = evaluate(constants);
+  return { ...report, sensitivity: sensitivityOf(constants, report.perTokenJ, evaluate) };
+}
+
+function costWith(
+  activity: Activity,
+  shape: CostShape,
+  design: CostDesign,
+  constants: CostConstants,
+  contextTokens: number,
+): Omit<CostReport, 'sensitivity'> {
   const counts = census(activity, constants.analog.ladderColumns.value);
   if (counts.hasHead !== (design.headFabric === 'analog')) {
     throw new OnefetError(

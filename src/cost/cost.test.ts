@@ -10,6 +10,7 @@ import { trackAreaUm2 } from './area.ts';
 import { census } from './census.ts';
 import { loadCostConstants, parseCostConstants } from './constants.ts';
 import { costOf } from './cost-of.ts';
+import { economicsOf } from './economics.ts';
 import { ladderPowerW, shotNoiseBoundJ } from './energy.ts';
 import { formatSi } from './format.ts';
 import { lineValue, sumOf } from './lines.ts';
@@ -160,6 +161,70 @@ describe('costOf', () => {
       { contextTokens: 1024 },
     );
     expect(lineValue(two.latencyS, 'convert')).toBeCloseTo(2 * lineValue(report.latencyS, 'convert'), 12);
+  });
+
+  it('each counted line by hand', () => {
+    const value = (name: string) => lineValue(report.energyJ, name);
+    const cells = 6_979_321_856;
+    const columnEnds = cells / 256;
+    const rows = 32 * (6 * 4096 + 14336);
+    expect(value('dacs') / (rows * 0.5e-12)).toBeCloseTo(1, 9);
+    expect(value('adcs') / (columnEnds * 1.333e-12)).toBeCloseTo(1, 3);
+    expect(value('accumulation') / (columnEnds * 0.165e-12)).toBeCloseTo(1, 9);
+    // Two phases, two bit lines, 0.5 uA, 0.8 V, 50 + 100 ns.
+    expect(value('clamps') / (columnEnds * 2 * 2 * 0.5e-6 * 0.8 * 150e-9)).toBeCloseTo(1, 9);
+    // Three rows in four driven; gate 0.25 fF and seven wires over a cell of 0.08 um2 at 0.2 fF/um; 0.3 V from 0.8 V.
+    const gateF = 0.25e-15 + 7 * Math.sqrt(0.08) * 0.2e-15;
+    expect(value('gates') / (0.75 * cells * gateF * 0.3 * 0.8)).toBeCloseTo(1, 9);
+    // 262,144 attention MAC per token of context.
+    expect(value('attention') / (262_144 * 1024 * 0.59e-12)).toBeCloseTo(1, 9);
+    expect(value('head') / (128_256 * 4096 * (0.051e-12 + 0.08e-12))).toBeCloseTo(1, 9);
+    // Bias of ladders at its duty over the token time.
+    expect(value('ladders') / ((columnEnds * 1e-6 * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 9);
+  });
+
+  it('ladders that are never off are static power and need no wake-up', () => {
+    const on = costOf(
+      exampleActivity(LLAMA_3_1_8B),
+      LLAMA_3_1_8B,
+      { ...EXAMPLE_DESIGN, ladderDuty: 1 },
+      constants,
+      { contextTokens: 1024 },
+    );
+    expect(on.energyJ.some((l) => l.name === 'wake-up')).toBe(false);
+    // 27.26 million x (1 + 0.5) uA x 0.8 V through a regulator of 88 %.
+    expect(on.staticPowerW - report.staticPowerW).toBeCloseTo((27.262976 * 1.5 * 0.8) / 0.88, 3);
+  });
+
+  it('power binds when a die may take little, and nothing runs when leakage alone takes it all', () => {
+    const limited = (limitW: number) =>
+      costOf(
+        exampleActivity(LLAMA_3_1_8B),
+        LLAMA_3_1_8B,
+        EXAMPLE_DESIGN,
+        {
+          ...constants,
+          power: { ...constants.power, limitWPerDie: { ...constants.power.limitWPerDie, value: limitW } },
+        },
+        { contextTokens: 1024 },
+      );
+    const some = limited((report.staticPowerW + 10) / report.dies);
+    expect(some.binding).toBe('power');
+    expect(some.powerW).toBeCloseTo(report.staticPowerW + 10, 6);
+    const none = limited((report.staticPowerW * 0.9) / report.dies);
+    expect(none.tokensPerSecondAggregate).toBe(0);
+    expect(() => economicsOf(none, constants)).toThrow(/makes no tokens \(power binds\)/);
+  });
+
+  it('sensitivity: doubling the ADC multiplier adds its line once more, with the regulator behind it', () => {
+    const s = report.sensitivity.find((one) => one.constant === 'adc.energyMultiplier')!;
+    const adcs = lineValue(report.energyJ, 'adcs') / constants.power.regulatorEfficiency.value;
+    expect(s.highPerTokenJ - report.perTokenJ).toBeCloseTo(adcs, 12);
+    expect(report.perTokenJ - s.lowPerTokenJ).toBeCloseTo(adcs / 2, 12);
+    const effects = report.sensitivity.map((one) =>
+      Math.max(Math.abs(one.lowPerTokenJ - report.perTokenJ), Math.abs(one.highPerTokenJ - report.perTokenJ)),
+    );
+    expect(effects).toEqual([...effects].sort((a, b) => b - a));
   });
 
   it('energy grows with every quantity that was counted (property)', () => {

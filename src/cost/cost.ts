@@ -9,6 +9,19 @@ export interface CostLine {
   tag: 'measured' | 'fitted' | 'cited' | 'assumed';
 }
 
+export interface CostSensitivity {
+  /** Group and key in cost.yaml. */
+  constant: string;
+  tag: CostLine['tag'];
+  value: number;
+  /** The constant halved and doubled, clipped to its valid range. */
+  lowValue: number;
+  highValue: number;
+  /** Energy of one token, J, with these. */
+  lowPerTokenJ: number;
+  highPerTokenJ: number;
+}
+
 export interface CostReport {
   shape: { name: string; layers: number; macPerToken: number };
   contextTokens: number;
@@ -37,6 +50,8 @@ export interface CostReport {
   limits: { name: string; tokensPerSecond: number; formula: string }[];
   /** Users whose key-value cache of the stated context fits beside the rest of the chip. */
   usersHeld: number;
+  /** How far each constant moves the energy of a token: halved and doubled one at a time, largest effect first. */
+  sensitivity: CostSensitivity[];
   /** Values shown beside the breakdown, not part of any sum: the physical lower bound of the array's energy. */
   references: CostLine[];
 }

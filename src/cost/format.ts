@@ -39,6 +39,6 @@ export function plain(value: number, digits = 3): string {
 
 /** A count, with thousands separators below a million and a prefix above. */
 export function count(value: number): string {
-  if (Math.abs(value) >= 1e6) return formatSi(value, '').replace(/ (\S)$/, ' $1');
+  if (Math.abs(value) >= 1e6) return formatSi(value, '');
   return Number(value.toFixed(Math.abs(value) < 100 ? 2 : 0)).toLocaleString('en-US');
 }

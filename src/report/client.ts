@@ -41,7 +41,7 @@ export const CLIENT_SCRIPT = String.raw`
       margin: { l: small ? 8 : 16, r: small ? 12 : 24, t: 12, b: small ? 8 : 12, pad: 2 },
       height: small ? spec.phoneHeight : spec.height,
       legend: { orientation: 'h', yanchor: 'bottom', y: 1.02, xanchor: 'left', x: 0, font: { size: small ? 10 : 12 } },
-      hoverlabel: { align: 'left', font: { size: 12 } },
+      hoverlabel: { align: 'left', bgcolor: '#ffffff', bordercolor: '#8a939e', font: { size: small ? 10 : 12, color: '#1c2430' } },
       dragmode: false,
     };
     const layout = merge(base, spec.layout);
@@ -72,7 +72,7 @@ export const CLIENT_SCRIPT = String.raw`
     for (const [plot, spec] of drawn) window.Plotly.react(plot, spec.data, layoutOf(spec), config);
   });
   window.addEventListener('beforeprint', () => {
-    for (const [plot] of drawn) window.Plotly.relayout(plot, { width: 680, autosize: false });
+    for (const [plot] of drawn) window.Plotly.relayout(plot, { width: 600, autosize: false });
   });
   window.addEventListener('afterprint', () => {
     for (const [plot, spec] of drawn) {

@@ -2,7 +2,7 @@
  * Figures of cost: energy, area and time by component, and energy per token beside other systems.
  */
 import type { Comparators } from '../cost/comparators.ts';
-import type { CostLine, CostReport } from '../cost/cost.ts';
+import type { CostLine, CostReport, CostSensitivity } from '../cost/cost.ts';
 import { formatSi, plain } from '../cost/format.ts';
 import { COLOURS, decadeTicks, type Figure } from './figure.ts';
 import { plotText, tagBadge, wrapPlotText } from './html.ts';
@@ -88,9 +88,10 @@ export function breakdownFigure(
           wrapPlotText(line.formula, 58),
           wrapPlotText(line.source, 58),
           line.tag,
+          plotText(label(line.name)),
         ]),
         hovertemplate:
-          '<b>%{y}: %{customdata[0]}</b> (%{customdata[1]})<br>%{customdata[2]}<br><i>%{customdata[3]}</i><br>%{customdata[4]}<extra></extra>',
+          '<b>%{customdata[5]}: %{customdata[0]}</b> (%{customdata[1]})<br>%{customdata[2]}<br><i>%{customdata[3]}</i><br>%{customdata[4]}<extra></extra>',
       },
     ],
     layout: {
@@ -138,6 +139,81 @@ export function costFigures(prefix: string, name: string, report: CostReport): F
       what: `per token, ${plain(report.tokensPerSecondPerUser)} tokens/s for one user`,
     }),
   ];
+}
+
+/** Tornado: energy per token with each of the most influential constants halved and doubled. */
+export function sensitivityFigure(id: string, name: string, report: CostReport): Figure {
+  const shown = report.sensitivity.slice(0, 12).reverse();
+  const { factor, unit } = scaleOf(report.perTokenJ, 'J');
+  const base = report.perTokenJ;
+  const text = (s: CostSensitivity) => wrapPlotText(spaced(s.constant), 20);
+  const side = (which: 'low' | 'high') => {
+    const value = (s: CostSensitivity) => (which === 'low' ? s.lowPerTokenJ : s.highPerTokenJ);
+    const set = (s: CostSensitivity) => (which === 'low' ? s.lowValue : s.highValue);
+    return {
+      type: 'bar',
+      orientation: 'h',
+      name: which === 'low' ? 'constant halved' : 'constant doubled',
+      y: shown.map(text),
+      base: shown.map(() => base * factor),
+      x: shown.map((s) => (value(s) - base) * factor),
+      marker: { color: which === 'low' ? COLOURS.sky : COLOURS.orange },
+      customdata: shown.map((s) => [
+        plotText(s.constant),
+        plain(s.value),
+        plain(set(s)),
+        formatSi(value(s), 'J'),
+        s.tag,
+      ]),
+      hovertemplate:
+        '<b>%{customdata[0]}</b> (%{customdata[4]})<br>%{customdata[1]} → %{customdata[2]}: %{customdata[3]} per token<extra></extra>',
+    };
+  };
+  const first = report.sensitivity[0];
+  const assumed = report.sensitivity.slice(0, 5).filter((s) => s.tag === 'assumed').length;
+  return {
+    id,
+    title: `Which constants matter, ${name}`,
+    caption: `Each constant of cost.yaml halved and doubled, the others fixed: ${first ? `${first.constant} moves the energy per token most, from ${formatSi(first.lowPerTokenJ, 'J')} to ${formatSi(first.highPerTokenJ, 'J')}; ` : ''}${assumed} of the five most influential are assumed, not measured.`,
+    data: [side('low'), side('high')],
+    layout: {
+      barmode: 'overlay',
+      bargap: 0.3,
+      xaxis: { title: { text: `Energy per token (${unit})` }, nticks: 6, zeroline: false },
+      yaxis: { ticksuffix: ' ', gridcolor: '#ffffff', showline: false },
+      shapes: [
+        {
+          type: 'line',
+          yref: 'paper',
+          y0: 0,
+          y1: 1,
+          x0: base * factor,
+          x1: base * factor,
+          line: { color: COLOURS.grey, width: 1.5 },
+        },
+      ],
+      hovermode: 'closest',
+      phone: { xaxis: { nticks: 4 } },
+    },
+    height: 130 + 34 * shown.length,
+    phoneHeight: 140 + 34 * shown.length,
+    table: {
+      caption: `Energy per token with each constant halved and doubled (all of them), ${formatSi(base, 'J')} as it is`,
+      headers: ['Constant', 'Value', 'Halved', 'Doubled', 'Known by'],
+      rows: report.sensitivity.map((s) => [
+        s.constant,
+        plain(s.value),
+        formatSi(s.lowPerTokenJ, 'J'),
+        formatSi(s.highPerTokenJ, 'J'),
+        tagBadge(s.tag),
+      ]),
+    },
+  };
+}
+
+/** `power.logicLeakageWPerMm2` with places where a line may break. */
+function spaced(name: string): string {
+  return name.replace('.', '. ');
 }
 
 /** The unit with the prefix in which the largest value is read best. */
@@ -198,8 +274,10 @@ export function comparatorFigure(projection: CostReport, comparators: Comparator
     ? ` One user of the projected design takes ${ratio(projection.perTokenJ, (hc1.jPerToken[0] + hc1.jPerToken[1]) / 2)} HC1.`
     : '';
   const kinds = [...new Set(rows.map((r) => r.kind))];
-  const ticks = decadeTicks(Math.min(...rows.map((r) => r.low)), Math.max(...rows.map((r) => r.high)), (v) =>
-    formatSi(v, 'J', 1),
+  const ticks = decadeTicks(
+    Math.min(...rows.map((r) => r.low)) * 0.7,
+    Math.max(...rows.map((r) => r.high)),
+    (v) => formatSi(v, 'J', 1),
   );
   const order = rows.map((r) => wrapPlotText(r.name, 16));
   return {

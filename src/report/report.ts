@@ -8,7 +8,7 @@ import type { RunResult } from '../experiment/result.ts';
 import { writeFileAtomic } from '../files.ts';
 import { type Figure, figureHtml } from './figure.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
-import { comparatorFigure, costFigures } from './figures-cost.ts';
+import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
 import { runFigures } from './figures-run.ts';
 import { escapeHtml } from './html.ts';
 import { type PageSection, pageHtml } from './page.ts';
@@ -47,6 +47,7 @@ export function renderReport(
 ): string {
   const comparators = options.comparators ?? loadComparators();
   const economics = options.economics === undefined ? economicsOfProjection(result) : options.economics;
+  const projected = `${result.projection.shape.name}, projected`;
   const sections: PageSection[] = [
     {
       id: 'accuracy',
@@ -74,7 +75,7 @@ export function renderReport(
     {
       id: 'projection',
       title: `Cost of ${result.projection.shape.name} (projected)`,
-      html: `<p>${escapeHtml(projectionText(result))}</p>${figures(costFigures('projection', `${result.projection.shape.name}, projected`, result.projection))}`,
+      html: `<p>${escapeHtml(projectionText(result))}</p>${figures([...costFigures('projection', projected, result.projection), sensitivityFigure('sensitivity', projected, result.projection)])}`,
     },
     {
       id: 'cost',
@@ -88,7 +89,7 @@ export function renderReport(
     {
       id: 'lines',
       title: 'Every line of the cost',
-      html: `${costTablesHtml(`${result.projection.shape.name}, projected`, result.projection, true)}${costTablesHtml(result.cost.shape.name, result.cost, false)}`,
+      html: `${costTablesHtml(projected, result.projection, true)}${costTablesHtml(result.cost.shape.name, result.cost, false)}`,
     },
     { id: 'limits', title: 'Limits', html: limitsHtml(result) },
     { id: 'provenance', title: 'Provenance', html: provenanceHtml(result) },
