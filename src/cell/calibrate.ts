@@ -43,7 +43,7 @@ import {
   sweepTransfer,
   type TransferSweep,
 } from './sweeps.ts';
-import { CORNERS, type Corner, cellOf, loadProcess } from './technology.ts';
+import { CORNERS, type Corner, cellOf, loadProcess, SMALLEST_OFF_A } from './technology.ts';
 
 export interface CalibrateOptions {
   readonly process: string;
@@ -332,7 +332,7 @@ function fitCorner(
         vgsV: offIndex.map(({ v }) => v),
         lnCurrent: tempK.flatMap((_, k) =>
           gridValues(vds).flatMap((_v, j) =>
-            offIndex.map(({ i }) => Math.log(Math.max(sweep.drainA[k][j * vgs.count + i], 1e-21))),
+            offIndex.map(({ i }) => Math.log(Math.max(sweep.drainA[k][j * vgs.count + i], SMALLEST_OFF_A))),
           ),
         ),
       },

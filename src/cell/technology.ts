@@ -11,6 +11,9 @@ import { readTextFile, reasonOf, requireDataFile } from '../files.ts';
 export const CORNERS = ['TT', 'FF', 'SS', 'FS', 'SF'] as const;
 export type Corner = (typeof CORNERS)[number];
 
+/** Floor of tabulated off currents, so that a logarithm exists where rounding leaves zero. */
+export const SMALLEST_OFF_A = 1e-21;
+
 const tag = z.enum(['measured', 'fitted', 'cited', 'assumed']);
 const sourced = z.strictObject({ value: z.number().positive(), source: z.string().min(1), tag });
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes');
