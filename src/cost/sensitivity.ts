@@ -8,10 +8,10 @@ import type { CostReport, CostSensitivity } from './cost.ts';
 /** Groups of cost.yaml whose constants go into the energy. */
 const GROUPS = ['digital', 'memory', 'lora', 'analog', 'adc', 'layout', 'power', 'wire'] as const;
 
-/** Where doubling would leave the range in which the constant means something. */
+/** Where a factor of two would leave the range in which the constant means something. */
 const CLIP: Record<string, readonly [number, number]> = {
-  'memory.sramArrayEfficiency': [0, 1],
-  'power.regulatorEfficiency': [0, 1],
+  'memory.sramArrayEfficiency': [0.5, 0.8],
+  'power.regulatorEfficiency': [0.8, 0.92],
   'adc.technologyNm': [7, 180],
   'layout.deviceFactor': [1, Number.POSITIVE_INFINITY],
 };
@@ -41,7 +41,10 @@ export function sensitivityOf(
       const name = `${group}.${key}`;
       const { value, tag } = constant;
       if (value === 0) continue;
-      const [low, high] = CLIP[name] ?? [0, Number.POSITIVE_INFINITY];
+      const range = CLIP[name] ?? [0, Number.POSITIVE_INFINITY];
+      // A user's value outside the range is an end of it.
+      const low = Math.min(range[0], value);
+      const high = Math.max(range[1], value);
       const bounded = (v: number) => {
         const clipped = Math.min(high, Math.max(low, v));
         return WHOLE.has(name) ? Math.max(1, Math.round(clipped)) : clipped;

@@ -8,8 +8,9 @@ import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';
 /** What of a calibration the report draws; a whole calibration is one. */
 export type CalibrationFigures = Pick<
   Calibration,
-  'process' | 'cell' | 'topology' | 'device' | 'nominal' | 'multiply' | 'plots'
+  'process' | 'cell' | 'topology' | 'device' | 'nominal' | 'plots'
 > & {
+  multiply: Pick<Calibration['multiply'], 'codes' | 'levels' | 'tempK' | 'spice'>;
   mismatch: Pick<Calibration['mismatch'], 'sigmaVtV' | 'sigmaBeta' | 'monteCarlo'>;
 };
 
@@ -19,6 +20,7 @@ const TABLE_ROWS = 60;
 export function cellFigures(calibration: CalibrationFigures): Figure[] {
   const figures: Figure[] = [];
   if (calibration.plots.transfer.length > 0) figures.push(transferFigure(calibration));
+  if (calibration.plots.residuals.length > 0) figures.push(residualFigure(calibration));
   if (calibration.multiply.spice.length > 0) figures.push(multiplyFigure(calibration));
   figures.push(mismatchFigure(calibration));
   return figures;
@@ -125,6 +127,54 @@ function residualsOf(
     const fitA = curve.fitA[j];
     return spiceA === undefined ? [] : [{ vgsV, spiceA, fitA, percent: (fitA / spiceA - 1) * 100 }];
   });
+}
+
+/** Fit against SPICE at all temperatures and drain voltages, rows that the fit never saw apart. */
+function residualFigure(calibration: CalibrationFigures): Figure {
+  const { residuals } = calibration.plots;
+  const percentOf = (lnRatio: number) => Math.expm1(lnRatio) * 100;
+  const worstOf = (curves: typeof residuals) =>
+    curves.reduce((worst, c) => c.lnRatio.reduce((w, r) => Math.max(w, Math.abs(percentOf(r))), worst), 0);
+  const seen = residuals.filter((c) => !c.heldOut);
+  const heldOut = residuals.filter((c) => c.heldOut);
+  const trace = (name: string, curves: typeof residuals, color: string, symbol: string) => ({
+    type: 'scatter',
+    mode: 'markers',
+    name,
+    x: curves.flatMap((c) => c.vgsV),
+    y: curves.flatMap((c) => c.lnRatio.map(percentOf)),
+    customdata: curves.flatMap((c) => c.vgsV.map(() => [c.vdsV, Number((c.tempK - 273.15).toFixed(1))])),
+    marker: { color, size: 4, symbol },
+    hovertemplate:
+      'Vgs %{x:.3f} V, Vds %{customdata[0]} V, %{customdata[1]} °C<br>fit − SPICE %{y:.2f} %<extra></extra>',
+  });
+  const temperatures = [...new Set(residuals.map((c) => c.tempK))].sort((a, b) => a - b);
+  const cell = (curves: typeof residuals) => (curves.length > 0 ? `${worstOf(curves).toFixed(2)} %` : 'none');
+  return {
+    id: 'residuals',
+    title: 'Fit of the cell over temperature and drain voltage',
+    caption: `Rows that the fit never saw (orange) should lie as close to zero as those it was made from (blue): they are off by at most ${plain(worstOf(heldOut), 2)} %, the others by ${plain(worstOf(seen), 2)} %, from ${plain(temperatures[0] - 273.15)} to ${plain(temperatures[temperatures.length - 1] - 273.15)} °C.`,
+    data: [
+      trace('used in the fit', seen, COLOURS.blue, 'circle'),
+      trace('held out', heldOut, COLOURS.orange, 'circle-open'),
+    ],
+    layout: {
+      xaxis: { title: { text: 'Gate-source voltage (V)' }, zeroline: false },
+      yaxis: { title: { text: 'Fit − SPICE (%)' } },
+      hovermode: 'closest',
+    },
+    height: 320,
+    phoneHeight: 320,
+    table: {
+      caption: 'Largest deviation by temperature',
+      headers: ['Temperature', 'Used in the fit', 'Held out'],
+      rows: temperatures.map((t) => [
+        `${plain(t - 273.15)} °C`,
+        cell(seen.filter((c) => c.tempK === t)),
+        cell(heldOut.filter((c) => c.tempK === t)),
+      ]),
+    },
+  };
 }
 
 function multiplyFigure(calibration: CalibrationFigures): Figure {

@@ -146,7 +146,7 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
   const shown = report.sensitivity.slice(0, 12).reverse();
   const { factor, unit } = scaleOf(report.perTokenJ, 'J');
   const base = report.perTokenJ;
-  const text = (s: CostSensitivity) => wrapPlotText(spaced(s.constant), 20);
+  const text = (s: CostSensitivity) => tickName(s.constant);
   const side = (which: 'low' | 'high') => {
     const value = (s: CostSensitivity) => (which === 'low' ? s.lowPerTokenJ : s.highPerTokenJ);
     const set = (s: CostSensitivity) => (which === 'low' ? s.lowValue : s.highValue);
@@ -174,7 +174,7 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
   return {
     id,
     title: `Which constants matter, ${name}`,
-    caption: `Each constant of cost.yaml halved and doubled, the others fixed: ${first ? `${first.constant} moves the energy per token most, from ${formatSi(first.lowPerTokenJ, 'J')} to ${formatSi(first.highPerTokenJ, 'J')}; ` : ''}${assumed} of the five most influential are assumed, not measured.`,
+    caption: `Each constant of cost.yaml halved and doubled (efficiencies: over their usual range), the others fixed: ${first ? `${first.constant} moves the energy per token most, between ${formatSi(Math.min(first.lowPerTokenJ, first.highPerTokenJ), 'J')} and ${formatSi(Math.max(first.lowPerTokenJ, first.highPerTokenJ), 'J')}; ` : ''}${assumed} of the five most influential are assumed, not measured.`,
     data: [side('low'), side('high')],
     layout: {
       barmode: 'overlay',
@@ -211,9 +211,10 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
   };
 }
 
-/** `power.logicLeakageWPerMm2` with places where a line may break. */
-function spaced(name: string): string {
-  return name.replace('.', '. ');
+/** `power.logicLeakageWPerMm2` in two lines where it is long. */
+function tickName(name: string): string {
+  const [group, key] = name.split('.').map(plotText);
+  return name.length > 19 ? `${group}.<br>${key}` : `${group}.${key}`;
 }
 
 /** The unit with the prefix in which the largest value is read best. */

@@ -212,6 +212,15 @@ export function fixtureCalibration(): CalibrationFigures {
       },
     },
     plots: {
+      residuals: [233.15, 300.15, 398.15].flatMap((tempK, t) =>
+        [0.2, 0.4, 0.6].map((vdsV, d) => ({
+          tempK,
+          vdsV,
+          heldOut: t === 1 || d === 1,
+          vgsV: vgsV.slice(4, 36),
+          lnRatio: vgsV.slice(4, 36).map((_, i) => 0.004 * wobble(i + 40 * d + 9 * t)),
+        })),
+      ),
       transfer: [0.1, 0.2, 0.4, 0.8].map((vdsV, c) => ({
         vdsV,
         vgsV,
