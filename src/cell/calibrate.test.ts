@@ -272,6 +272,20 @@ describe('a process of the user', () => {
     });
   });
 
+  test('a technology that the sweep does not fit into is refused', async () => {
+    process.chdir(folder);
+    for (const [from, to] of [
+      ['vdsV: 0.4', 'vdsV: 0.7'],
+      ['minTempK: { value: 233.15', 'minTempK: { value: 310'],
+    ]) {
+      writeFileSync(join(own, 'technology.yaml'), technology.replace(from, to));
+      await expect(calibrate({ process: 'my-process', cell: 'my-cell', pool })).rejects.toMatchObject({
+        kind: 'input',
+        code: 'TECHNOLOGY_RANGE',
+      });
+    }
+  });
+
   test('an abort ends it as interrupted', async () => {
     const controller = new AbortController();
     controller.abort();

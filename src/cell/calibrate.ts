@@ -14,6 +14,15 @@ import {
   sourceKey,
 } from './calibration.ts';
 import {
+  checkLimits,
+  checkResidual,
+  fitCorner,
+  LARGEST_PRODUCT,
+  nearestIndex,
+  OFF_RANGE_V,
+  SMALLEST_PRODUCT,
+} from './corner-fit.ts';
+import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
   COEFFICIENT_NAMES,
@@ -22,7 +31,7 @@ import {
   ekvGateVoltageV,
   REFERENCE_TEMP_K,
 } from './ekv.ts';
-import { type CellFit, type CellPoint, fitCell, type Residual, residualOf } from './fit.ts';
+import { type CellFit, residualOf } from './fit.ts';
 import {
   exponentialRange,
   ladderSlopeFactor,
@@ -30,12 +39,12 @@ import {
   noiseSummary,
   productError,
 } from './measures.ts';
+import { multiplyPoints, residualPlots, transferPlots } from './plot-data.ts';
 import {
   type Bench,
   type Grid,
   gridValue,
   gridValues,
-  type MultiplySweep,
   measureCapacitance,
   sampleMismatch,
   sweepMultiply,
@@ -43,7 +52,14 @@ import {
   sweepTransfer,
   type TransferSweep,
 } from './sweeps.ts';
-import { CORNERS, type Corner, cellOf, loadProcess, SMALLEST_OFF_A } from './technology.ts';
+import {
+  type CellDescription,
+  CORNERS,
+  type Corner,
+  cellOf,
+  loadProcess,
+  type Process,
+} from './technology.ts';
 
 export interface CalibrateOptions {
   readonly process: string;
@@ -60,20 +76,11 @@ export interface CalibrateOptions {
 
 /** Temperatures that are simulated, C, closer where leakage doubles every 8 K; those outside the range are left out. */
 const TEMPS_C = [-40, -20, 0, 27, 50, 70, 85, 95, 105, 115, 125];
-/** Of these the fit never sees: the residual there is the error of the temperature law. */
-const HELD_OUT_TEMPS_C = [-20, 50, 95, 115];
 const STEP_VGS_V = 0.005;
 const LOWEST_VGS_V = -0.4;
 const STEP_VDS_V = 0.1;
 /** Drain voltages up to this share of the supply: the rest is headroom of the clamp. */
 const HIGHEST_VDS_OF_SUPPLY = 0.75;
-/** Ideal products that the gate range covers: a 10-bit code times the lowest of seven taps, to eight times full scale. */
-const SMALLEST_PRODUCT = 1 / (1023 * 7 * 1.05);
-const LARGEST_PRODUCT = 8;
-const OFF_RANGE_V = [-0.3, 0.1] as const;
-/** Accepted deviation of ln I inside the valid range. */
-const MAX_RMS = 0.01;
-const MAX_DEVIATION = 0.03;
 const CODES = 63;
 const LEVELS = 7;
 const MONTE_CARLO_DEVICES = 1000;
@@ -85,11 +92,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   const cell = cellOf(process, options.cell);
   const { technology } = process;
   const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
-  const temps = TEMPS_C.map((c) => c + 273.15).filter(
-    (t) => t >= technology.minTempK.value - 1e-6 && t <= technology.maxTempK.value + 1e-6,
-  );
-  const vgs: Grid = grid(LOWEST_VGS_V, technology.supplyV.value, STEP_VGS_V);
-  const vds: Grid = grid(STEP_VDS_V, technology.supplyV.value * HIGHEST_VDS_OF_SUPPLY, STEP_VDS_V);
+  const { temps, vgs, vds } = planSweep(process, cell);
   const multiplyTemps = [temps[0], REFERENCE_TEMP_K, temps[temps.length - 1]];
   const pool =
     options.pool ??
@@ -177,7 +180,9 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     };
     const warm = atTemperature(nominal.fit.coefficients, REFERENCE_TEMP_K + 1);
     const cool = atTemperature(nominal.fit.coefficients, REFERENCE_TEMP_K - 1);
-    const heldOut = multiply.map((sweep) => multiplyResidual(sweep, nominal.fit.coefficients, cell.vdsV));
+    const heldOut = multiply.map((sweep) =>
+      residualOf(multiplyPoints(sweep, cell.vdsV), nominal.fit.coefficients),
+    );
     heldOut.forEach((residual, i) => {
       checkLimits(`${options.process}/${options.cell} multiply at ${multiplyTemps[i]} K`, residual);
     });
@@ -247,10 +252,19 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
         levels: LEVELS,
         tempK: multiplyTemps,
         spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
+        fit: multiply.map((sweep) =>
+          multiplyPoints(sweep, cell.vdsV).map(
+            ({ vgsV, vdsV, tempK }) =>
+              ekvCurrentA(atTemperature(nominal.fit.coefficients, tempK), vgsV, vdsV) / cell.fullScaleA,
+          ),
+        ),
         heldOut,
         product: multiply.map(productError),
       },
-      plots: { transfer: transferPlots(nominal.sweep, nominal.fit.coefficients, nominal.entry, tempIndex) },
+      plots: {
+        transfer: transferPlots(nominal.sweep, nominal.fit.coefficients, nominal.entry, tempIndex),
+        residuals: residualPlots(nominal.sweep, nominal.fit.coefficients, nominal.entry, cell.vdsV),
+      },
     };
     return calibrationSchema.parse(rounded(calibration));
   } catch (error) {
@@ -272,169 +286,41 @@ export async function calibrateToFile(
   return { path, calibration };
 }
 
+/** Temperatures and grids of the transfer sweep, from the technology's limits. */
+function planSweep(process: Process, cell: CellDescription): { temps: number[]; vgs: Grid; vds: Grid } {
+  const { minTempK, maxTempK, supplyV } = process.technology;
+  const temps = TEMPS_C.map((c) => c + 273.15).filter(
+    (t) => t >= minTempK.value - 1e-6 && t <= maxTempK.value + 1e-6,
+  );
+  if (temps.length < 4 || !temps.includes(REFERENCE_TEMP_K)) {
+    throw new OnefetError(
+      'input',
+      'TECHNOLOGY_RANGE',
+      `${process.path}: ${minTempK.value} to ${maxTempK.value} K holds ${temps.length} of the calibration temperatures; 27 C and three more are needed`,
+    );
+  }
+  const vgs = grid(LOWEST_VGS_V, supplyV.value, STEP_VGS_V);
+  const vds = grid(STEP_VDS_V, supplyV.value * HIGHEST_VDS_OF_SUPPLY, STEP_VDS_V);
+  const highest = gridValue(vds, vds.count - 1);
+  if (vds.count < 4 || cell.vdsV < vds.start || cell.vdsV > highest + 1e-9) {
+    throw new OnefetError(
+      'input',
+      'TECHNOLOGY_RANGE',
+      `${process.path}: vdsV ${cell.vdsV} V does not lie between ${vds.start} and ${highest.toFixed(1)} V (${HIGHEST_VDS_OF_SUPPLY} of a supply of ${supplyV.value} V)`,
+    );
+  }
+  return { temps, vgs, vds };
+}
+
 function grid(start: number, stop: number, step: number): Grid {
   return { start, step, count: Math.floor((stop - start) / step + 1e-6) + 1 };
-}
-
-function nearestIndex(axis: Grid, value: number): number {
-  return Math.min(axis.count - 1, Math.max(0, Math.round((value - axis.start) / axis.step)));
-}
-
-/** Drain voltages that the fit never sees: every second of the grid, neither its ends nor the nominal one. */
-function isHeldOutVds(vds: Grid, j: number, nominalVdsV: number): boolean {
-  return j > 0 && j < vds.count - 1 && j % 2 === 0 && j !== nearestIndex(vds, nominalVdsV);
-}
-
-function fitCorner(
-  sweep: TransferSweep,
-  fullScaleA: number,
-  nominalVdsV: number,
-  start: readonly number[] | undefined,
-): { fit: CellFit; entry: CornerCalibration } {
-  const { tempK, vgs, vds } = sweep;
-  const gate = gateBounds(sweep, fullScaleA, nominalVdsV);
-  const fitPoints: CellPoint[] = [];
-  const vdsPoints: CellPoint[] = [];
-  const tempPoints: CellPoint[] = [];
-  tempK.forEach((t, k) => {
-    const heldOutTemp = HELD_OUT_TEMPS_C.some((c) => Math.abs(c + 273.15 - t) < 1e-6);
-    for (let j = 0; j < vds.count; j++) {
-      const points = heldOutTemp ? tempPoints : isHeldOutVds(vds, j, nominalVdsV) ? vdsPoints : fitPoints;
-      // Every second gate voltage: neighbours of 5 mV carry the same information.
-      for (let i = 0; i < vgs.count; i += 2) {
-        const vgsV = gridValue(vgs, i);
-        if (vgsV < gate.lowV[k] || vgsV > gate.highV[k]) continue;
-        points.push({
-          vgsV,
-          vdsV: gridValue(vds, j),
-          tempK: t,
-          currentA: sweep.drainA[k][j * vgs.count + i],
-        });
-      }
-    }
-  });
-  const fit = fitCell(fitPoints, start);
-  const offIndex = gridValues(vgs)
-    .map((v, i) => ({ v, i }))
-    .filter(({ v, i }) => i % 4 === 0 && v >= OFF_RANGE_V[0] - 1e-9 && v <= OFF_RANGE_V[1] + 1e-9);
-  return {
-    fit,
-    entry: {
-      coefficients: fit.coefficients,
-      covariance: fit.covariance.flatMap((row, i) => row.slice(i)),
-      fit: fit.residual,
-      heldOutVds: residualOf(vdsPoints, fit.coefficients),
-      heldOutTemp: residualOf(tempPoints, fit.coefficients),
-      gate,
-      off: {
-        tempK: [...tempK],
-        vdsV: gridValues(vds),
-        vgsV: offIndex.map(({ v }) => v),
-        lnCurrent: tempK.flatMap((_, k) =>
-          gridValues(vds).flatMap((_v, j) =>
-            offIndex.map(({ i }) => Math.log(Math.max(sweep.drainA[k][j * vgs.count + i], SMALLEST_OFF_A))),
-          ),
-        ),
-      },
-    },
-  };
-}
-
-/**
- * Gate voltages of the calibrated range at each temperature: from full scale down and up by n Ut ln(product), n from
- * the steepest part of the curve, inside what was swept.
- */
-function gateBounds(
-  sweep: TransferSweep,
-  fullScaleA: number,
-  nominalVdsV: number,
-): CornerCalibration['gate'] {
-  const { vgs, vds, tempK } = sweep;
-  const offset = nearestIndex(vds, nominalVdsV) * vgs.count;
-  const lowV: number[] = [];
-  const highV: number[] = [];
-  tempK.forEach((t, k) => {
-    const ln = (i: number) => Math.log(sweep.drainA[k][offset + i]);
-    let above = vgs.count - 1;
-    while (above > 0 && sweep.drainA[k][offset + above - 1] > fullScaleA) above--;
-    if (above === 0 || sweep.drainA[k][offset + above] < fullScaleA) {
-      throw new OnefetError(
-        'simulation',
-        'FULL_SCALE_UNREACHED',
-        `the cell does not carry ${fullScaleA} A between Vgs ${vgs.start} and ${gridValue(vgs, vgs.count - 1)} V at ${t} K`,
-        {
-          hint: 'change fullScaleA, widthM or lengthM of the cell in technology.yaml',
-        },
-      );
-    }
-    const fraction = (Math.log(fullScaleA) - ln(above - 1)) / (ln(above) - ln(above - 1));
-    const fullScaleVgsV = gridValue(vgs, above - 1) + fraction * vgs.step;
-    let steepest = 0;
-    for (let i = 1; i <= above; i++) steepest = Math.max(steepest, (ln(i) - ln(i - 1)) / vgs.step);
-    lowV.push(Math.max(vgs.start, fullScaleVgsV + Math.log(SMALLEST_PRODUCT) / steepest));
-    highV.push(Math.min(gridValue(vgs, vgs.count - 1), fullScaleVgsV + Math.log(LARGEST_PRODUCT) / steepest));
-  });
-  return { tempK: [...tempK], lowV, highV };
-}
-
-function checkResidual(name: string, entry: CornerCalibration): void {
-  checkLimits(`${name} fit`, entry.fit);
-  checkLimits(`${name} held-out Vds`, entry.heldOutVds);
-  checkLimits(`${name} held-out temperature`, entry.heldOutTemp);
-}
-
-function checkLimits(name: string, { rms, max }: Residual): void {
-  if (rms <= MAX_RMS && max <= MAX_DEVIATION) return;
-  throw new OnefetError(
-    'simulation',
-    'FIT_RESIDUAL',
-    `${name}: the cell equation deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
-    { hint: 'lower fullScaleA so that the cell stays in weak inversion, or reduce its leakage' },
-  );
-}
-
-/** Fit against the netlist that forms the product itself, in ln I. */
-function multiplyResidual(sweep: MultiplySweep, coefficients: readonly number[], vdsV: number): Residual {
-  const points: CellPoint[] = [];
-  for (let level = 1; level <= sweep.levels; level++) {
-    for (let code = 1; code <= sweep.codes; code++) {
-      points.push({
-        vgsV:
-          sweep.fullScaleVgsV + sweep.ladderSlopeV * Math.log((code * level) / (sweep.codes * sweep.levels)),
-        vdsV,
-        tempK: sweep.tempK,
-        currentA: sweep.drainA[(level - 1) * sweep.codes + code - 1],
-      });
-    }
-  }
-  return residualOf(points, coefficients);
-}
-
-function transferPlots(
-  sweep: TransferSweep,
-  coefficients: readonly number[],
-  entry: CornerCalibration,
-  tempIndex: number,
-): Calibration['plots']['transfer'] {
-  const { vgs, vds, tempK } = sweep;
-  const at = atTemperature(coefficients, tempK[tempIndex]);
-  const every = gridValues(vgs)
-    .map((v, i) => ({ v, i }))
-    .filter(({ i }) => i % 2 === 0);
-  const inside = every.filter(({ v }) => v >= entry.gate.lowV[tempIndex] && v <= entry.gate.highV[tempIndex]);
-  return gridValues(vds).map((vdsV, j) => ({
-    vdsV,
-    vgsV: every.map(({ v }) => v),
-    spiceA: every.map(({ i }) => sweep.drainA[tempIndex][j * vgs.count + i]),
-    fitVgsV: inside.map(({ v }) => v),
-    fitA: inside.map(({ v }) => ekvCurrentA(at, v, vdsV)),
-  }));
 }
 
 /** Coefficients keep 12 digits, everything else 6: a stable file and no invented precision. */
 function rounded(value: unknown, key = ''): unknown {
   if (typeof value === 'number') {
-    return Number.isInteger(value) ? value : Number(value.toPrecision(key === 'coefficients' ? 12 : 6));
+    if (Number.isInteger(value)) return value;
+    return Number(value.toPrecision(key === 'coefficients' ? 12 : key === 'lnRatio' ? 3 : 6));
   }
   if (Array.isArray(value)) return value.map((item) => rounded(item, key));
   if (value !== null && typeof value === 'object') {

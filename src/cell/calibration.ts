@@ -110,6 +110,8 @@ export const calibrationSchema = z.strictObject({
     /** By temperature: [levels][codes] currents over full scale of SPICE; never used in the fit. */
     tempK: numbers,
     spice: z.array(numbers),
+    /** The fitted cell at the same gate voltages. */
+    fit: z.array(numbers),
     /** Fit against SPICE, ln I. */
     heldOut: z.array(residualSchema),
     /** SPICE against the ideal product, one gain removed: relative error. */
@@ -118,6 +120,10 @@ export const calibrationSchema = z.strictObject({
   plots: z.strictObject({
     transfer: z.array(
       z.strictObject({ vdsV: number, vgsV: numbers, spiceA: numbers, fitVgsV: numbers, fitA: numbers }),
+    ),
+    /** TT: ln(fit / SPICE) against gate voltage, by temperature and drain voltage. */
+    residuals: z.array(
+      z.strictObject({ tempK: number, vdsV: number, heldOut: z.boolean(), vgsV: numbers, lnRatio: numbers }),
     ),
   }),
 });

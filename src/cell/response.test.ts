@@ -15,6 +15,7 @@ const calibrations: readonly (readonly [string, string])[] = [
   ['planar32lp', 't1'],
   ['planar32lp', 't1-large'],
   ['planar130', 't1'],
+  ['planar130', 't1-large'],
 ];
 const at = (cal: Calibration, more: Partial<OperatingPoint> = {}): OperatingPoint => ({
   corner: 'TT',
