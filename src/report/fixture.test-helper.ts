@@ -194,8 +194,6 @@ export function fixtureCalibration(): CalibrationFigures {
       levels,
       tempK: [273.15, 300.15, 358.15],
       spice: [spice, spice, spice],
-      heldOut: [],
-      product: [],
     },
     mismatch: {
       sigmaVtV: 0.0177,
