@@ -1,5 +1,5 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
-import type { CalibrationFile } from './cell/calibrate.ts';
+import type { calibrateToFile } from './cell/calibrate.ts';
 import type { Generated } from './experiment/generate.ts';
 import type { Accuracy, Interval } from './experiment/result.ts';
 import type { FinishedRun } from './experiment/start.ts';
@@ -138,7 +138,7 @@ export function printInspection(model: LlamaModel, json: boolean): void {
   }
 }
 
-export function printCalibration({ path, calibration }: CalibrationFile, json: boolean): void {
+export function printCalibration({ path, calibration }: Awaited<ReturnType<typeof calibrateToFile>>, json: boolean): void {
   if (json) {
     printJson({ path, ...calibration });
     return;

@@ -11,7 +11,8 @@ import { stringify } from 'yaml';
 import type { Activity, CostShape, LayerActivity } from '../cost/activity.ts';
 import { LLAMA_3_1_8B } from '../cost/activity.ts';
 import { loadCostConstants } from '../cost/constants.ts';
-import { type CostReport, costOf } from '../cost/cost.ts';
+import type { CostReport } from '../cost/cost.ts';
+import { costOf } from '../cost/cost-of.ts';
 import type { CostDesign } from '../cost/design.ts';
 import { projectActivity } from '../cost/project.ts';
 import { OnefetError } from '../error.ts';
@@ -192,7 +193,7 @@ function assemble(
       threads: options.threads,
     },
     projection: cost.projection,
-    provenance: { onefet: packageVersion(), node: process.version, ngspice: calibration.engine.ngspice },
+    provenance: { onefet: packageVersion(), node: process.version, ngspice: calibration.engine },
   };
   return { ...partial, verdict: verdictOf(partial) };
 }

@@ -21,12 +21,22 @@ export interface Crew {
 }
 
 export function createCrew(threads: number, options: ExecutorOptions, signal?: AbortSignal): Crew {
-  const workers = Array.from({ length: threads }, () => {
+  type Message = { result?: JobResult; error?: PlainError };
+  // What the run in progress does with a worker's message or death; between runs nobody listens.
+  let onMessage: (index: number, message: Message) => void = () => {};
+  let onFailure: (error: OnefetError) => void = () => {};
+  let dead: OnefetError | undefined;
+  const workers = Array.from({ length: threads }, (_, index) => {
     const worker = new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), {
       workerData: options,
     });
-    // Between runs nobody waits for a worker: an exit then is noticed when the next job is posted.
-    worker.setMaxListeners(0);
+    const fail = (cause: unknown) => {
+      dead ??= workerFailure(cause);
+      onFailure(dead);
+    };
+    worker.on('message', (message: Message) => onMessage(index, message));
+    worker.on('error', fail);
+    worker.on('exit', (code) => fail(new Error(`a worker thread ended with code ${code}`)));
     return worker;
   });
   const close = async () => {
@@ -35,19 +45,18 @@ export function createCrew(threads: number, options: ExecutorOptions, signal?: A
   const run: Crew['run'] = (jobs, ranges, onResult) => {
     const waiting = [...jobs];
     const lastVariant = new Array<string>(threads).fill('');
+    let busy = 0;
     return new Promise<void>((resolve, reject) => {
-      let busy = 0;
-      let settled = false;
-      const settle = (error?: unknown) => {
-        if (settled) return;
-        settled = true;
+      const settle = (error?: OnefetError) => {
+        onMessage = () => {};
+        onFailure = () => {};
         signal?.removeEventListener('abort', onAbort);
-        for (const worker of workers) worker.removeAllListeners();
         if (error === undefined) resolve();
         else close().then(() => reject(error), reject);
       };
       const onAbort = () => settle(interrupted());
       if (signal?.aborted) return settle(interrupted());
+      if (dead) return settle(dead);
       signal?.addEventListener('abort', onAbort);
       const next = (index: number) => {
         const position = pick(waiting, lastVariant, index);
@@ -60,24 +69,19 @@ export function createCrew(threads: number, options: ExecutorOptions, signal?: A
         busy++;
         workers[index].postMessage({ job, ranges });
       };
-      workers.forEach((worker, index) => {
-        worker.on('message', (message: { result?: JobResult; error?: PlainError }) => {
-          busy--;
-          if (settled) return;
-          if (message.error) return settle(fromPlainError(message.error));
-          try {
-            onResult(message.result!);
-          } catch (error) {
-            return settle(error);
-          }
-          next(index);
-        });
-        worker.on('error', (cause) => settle(workerFailure(cause)));
-        worker.on('exit', (code) =>
-          settle(workerFailure(new Error(`a worker thread ended with code ${code}`))),
-        );
-      });
-      for (let index = 0; index < workers.length; index++) next(index);
+      onFailure = settle;
+      onMessage = (index, { result, error }) => {
+        busy--;
+        if (error) return settle(fromPlainError(error));
+        try {
+          onResult(result!);
+        } catch (cause) {
+          return settle(cause instanceof OnefetError ? cause : workerFailure(cause));
+        }
+        next(index);
+      };
+      if (waiting.length === 0) return settle();
+      for (let index = 0; index < workers.length && waiting.length > 0; index++) next(index);
     });
   };
   return { run, close };
