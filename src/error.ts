@@ -63,7 +63,12 @@ export function toPlainError(error: unknown): PlainError {
 }
 
 export function fromPlainError(plain: PlainError): OnefetError {
-  const error = new OnefetError(plain.kind, plain.code, plain.message, plain.hint === undefined ? {} : { hint: plain.hint });
+  const error = new OnefetError(
+    plain.kind,
+    plain.code,
+    plain.message,
+    plain.hint === undefined ? {} : { hint: plain.hint },
+  );
   if (plain.stack) error.stack = plain.stack;
   return error;
 }
