@@ -114,80 +114,79 @@ export function bakedSums(
     }
     return { on, off, leak };
   });
-  const factors = new Float64Array(rank);
+  // The driven rows of a phase, and the factors u_r(k) rowFactor of each: [rows][rank].
+  const bases = new Int32Array(tile.rows);
+  const factors = new Float64Array(tile.rows * rank);
   return (out, input, rowFactors, phaseSign, bank) => {
     const { on, off, leak } = banks[bank];
-    const { d, s, q } = out;
-    d.set(leak.d);
-    s.set(leak.s);
-    q.set(leak.q);
+    out.d.set(leak.d);
+    out.s.set(leak.s);
+    out.q.set(leak.q);
+    let driven = 0;
     for (let j = 0; j < tile.rows; j++) {
       if (input.signs[j] !== phaseSign) continue;
       const level = input.levels[j];
-      if (physics.input.float) factors[0] = input.magnitudes[j] * rowFactors[j];
-      else for (let r = 0; r < rank; r++) factors[r] = u[r][level] * rowFactors[j];
-      const base = j * columns;
-      if (rank === 1) addRow1(d, s, q, on[0], off, base, factors[0]);
-      else if (rank === 2) addRow2(d, s, q, on[0], on[1], off, base, factors[0], factors[1]);
-      else addRow(d, s, q, on, off, base, factors);
+      bases[driven] = j * columns;
+      for (let r = 0; r < rank; r++) {
+        factors[driven * rank + r] =
+          (physics.input.float ? input.magnitudes[j] : u[r][level]) * rowFactors[j];
+      }
+      driven++;
     }
+    let i = 0;
+    if (rank === 1) {
+      for (; i + 4 <= driven; i += 4) addFourRows(out, on[0], off, bases, factors, i);
+    }
+    for (; i < driven; i++) addRow(out, on, off, bases[i], factors, i * rank);
   };
 }
 
 /** One driven row: its cells' currents replace their leakage. */
-function addRow1(
-  d: Float64Array,
-  s: Float64Array,
-  q: Float64Array,
-  on: Float32Array,
-  off: Float32Array,
-  base: number,
-  factor: number,
-): void {
-  for (let c = 0; c < d.length; c++) {
-    const current = factor * on[base + c];
-    const leak = off[base + c];
-    d[c] += current - leak;
-    s[c] += Math.abs(current) - Math.abs(leak);
-    q[c] += current * current;
-  }
-}
-
-function addRow2(
-  d: Float64Array,
-  s: Float64Array,
-  q: Float64Array,
-  on0: Float32Array,
-  on1: Float32Array,
-  off: Float32Array,
-  base: number,
-  factor0: number,
-  factor1: number,
-): void {
-  for (let c = 0; c < d.length; c++) {
-    const current = factor0 * on0[base + c] + factor1 * on1[base + c];
-    const leak = off[base + c];
-    d[c] += current - leak;
-    s[c] += Math.abs(current) - Math.abs(leak);
-    q[c] += current * current;
-  }
-}
-
 function addRow(
-  d: Float64Array,
-  s: Float64Array,
-  q: Float64Array,
+  { d, s, q }: ColumnSums,
   on: readonly Float32Array[],
   off: Float32Array,
   base: number,
   factors: Float64Array,
+  from: number,
 ): void {
   for (let c = 0; c < d.length; c++) {
     let current = 0;
-    for (let r = 0; r < factors.length; r++) current += factors[r] * on[r][base + c];
+    for (let r = 0; r < on.length; r++) current += factors[from + r] * on[r][base + c];
     const leak = off[base + c];
     d[c] += current - leak;
     s[c] += Math.abs(current) - Math.abs(leak);
     q[c] += current * current;
+  }
+}
+
+/** Four driven rows of a rank-1 response at a time: the column sums pass through registers once for all four. */
+function addFourRows(
+  { d, s, q }: ColumnSums,
+  on: Float32Array,
+  off: Float32Array,
+  bases: Int32Array,
+  factors: Float64Array,
+  i: number,
+): void {
+  const [b0, b1, b2, b3] = [bases[i], bases[i + 1], bases[i + 2], bases[i + 3]];
+  const [f0, f1, f2, f3] = [factors[i], factors[i + 1], factors[i + 2], factors[i + 3]];
+  for (let c = 0; c < d.length; c++) {
+    const c0 = f0 * on[b0 + c];
+    const c1 = f1 * on[b1 + c];
+    const c2 = f2 * on[b2 + c];
+    const c3 = f3 * on[b3 + c];
+    const o0 = off[b0 + c];
+    const o1 = off[b1 + c];
+    const o2 = off[b2 + c];
+    const o3 = off[b3 + c];
+    d[c] += c0 - o0 + (c1 - o1) + (c2 - o2) + (c3 - o3);
+    s[c] +=
+      Math.abs(c0) -
+      Math.abs(o0) +
+      (Math.abs(c1) - Math.abs(o1)) +
+      (Math.abs(c2) - Math.abs(o2)) +
+      (Math.abs(c3) - Math.abs(o3));
+    q[c] += c0 * c0 + c1 * c1 + c2 * c2 + c3 * c3;
   }
 }
