@@ -42,10 +42,14 @@ import {
 import { multiplyPoints, residualPlots, transferPlots } from './plot-data.ts';
 import {
   type Bench,
+  DEVICES_PER_NETLIST,
   type Grid,
   gridValue,
   gridValues,
+  type MismatchSample,
+  type MultiplySweep,
   measureCapacitance,
+  type NoiseSpectrum,
   sampleMismatch,
   sweepMultiply,
   sweepNoise,
@@ -81,28 +85,30 @@ const LOWEST_VGS_V = -0.4;
 const STEP_VDS_V = 0.1;
 /** Drain voltages up to this share of the supply: the rest is headroom of the clamp. */
 const HIGHEST_VDS_OF_SUPPLY = 0.75;
+/** Products at which the noise is simulated; the one at full scale (1) is what the behavioural model uses. */
+const NOISE_PRODUCTS = [0.01, 0.1, 1, 5];
 const CODES = 63;
 const LEVELS = 7;
 const MONTE_CARLO_DEVICES = 1000;
 const MONTE_CARLO_SEED = 1;
 
-/** Simulates and fits one cell. Errors: SPICE_*, FIT_RESIDUAL, CELL_UNKNOWN, INTERRUPTED. */
+/** Simulates and fits one cell. Errors: SPICE_*, FIT_RESIDUAL, CELL_UNKNOWN, TECHNOLOGY_*, INTERRUPTED. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
   const process = loadProcess(options.process);
   const cell = cellOf(process, options.cell);
-  const { technology } = process;
-  const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
-  const { temps, vgs, vds } = planSweep(process, cell);
-  const multiplyTemps = [temps[0], REFERENCE_TEMP_K, temps[temps.length - 1]];
+  const plan = planSweep(process, cell);
   const pool =
     options.pool ??
     createSpicePool({
       threads: options.threads ?? 2,
       ...(options.cacheFolder === null ? {} : { cacheFolder: options.cacheFolder ?? DEFAULT_CACHE_FOLDER }),
     });
-  const total = 2 * corners.length + multiplyTemps.length + Math.ceil(MONTE_CARLO_DEVICES / 250) + 2;
+  const total =
+    2 * plan.corners.length +
+    plan.multiplyTemps.length +
+    Math.ceil(MONTE_CARLO_DEVICES / DEVICES_PER_NETLIST) +
+    2;
   let done = 0;
-  const advance = (label: string) => options.onProgress?.({ done: ++done, total, label });
   const bench: Bench = {
     process,
     cellName: options.cell,
@@ -110,170 +116,242 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     pool,
     signal: options.signal,
     sources: new Set([process.path]),
-    onRun: advance,
+    onRun: (label) => options.onProgress?.({ done: ++done, total, label }),
   };
   try {
-    const sweeps = await Promise.all(corners.map((corner) => sweepTransfer(bench, corner, temps, vgs, vds)));
-    const fitted: { corner: Corner; sweep: TransferSweep; fit: CellFit; entry: CornerCalibration }[] = [];
-    for (const [i, corner] of corners.entries()) {
-      const entry = fitCorner(sweeps[i], cell.fullScaleA, cell.vdsV, fitted[0]?.fit.coefficients);
-      checkResidual(`${options.process}/${options.cell} ${corner}`, entry.entry);
-      fitted.push({ corner, sweep: sweeps[i], ...entry });
-      advance(`${options.process}/${options.cell} fit ${corner}`);
-      options.signal?.throwIfAborted();
-    }
-    const nominal = fitted[0];
-    const at = atTemperature(nominal.fit.coefficients, REFERENCE_TEMP_K);
-    const vgsAt = (tempK: number) =>
-      ekvGateVoltageV(
-        atTemperature(nominal.fit.coefficients, tempK),
-        cell.fullScaleA,
-        cell.vdsV,
-        LOWEST_VGS_V,
-        gridValue(vgs, vgs.count - 1),
-      );
-    const fullScaleVgsV = vgsAt(REFERENCE_TEMP_K);
-    const current = (v: number) => ekvCurrentA(at, v, cell.vdsV);
-    const n = ladderSlopeFactor(current, fullScaleVgsV, CODES, LEVELS);
-    const slopeV = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
-    const { avtVm, abetaM } = technology.mismatch;
-    const rootArea = Math.sqrt(cell.widthM * cell.lengthM);
-    const sigmaVtV = avtVm.value / rootArea;
-    const sigmaBeta = abetaM.value / rootArea;
-    const lowestV = fullScaleVgsV - slopeV(REFERENCE_TEMP_K) * Math.log(CODES * LEVELS);
-    const mcVgs: Grid = { start: lowestV, step: (fullScaleVgsV - lowestV) / 6, count: 7 };
-    const noiseVgs = [0.01, 0.1, 1, 5].map(
-      (share) => fullScaleVgsV + slopeV(REFERENCE_TEMP_K) * Math.log(share),
-    );
-    const operating = { tempK: REFERENCE_TEMP_K, vdsV: cell.vdsV };
-    const [multiply, mismatch, noise, capacitance] = await Promise.all([
-      Promise.all(
-        multiplyTemps.map((tempK) =>
-          sweepMultiply(bench, 'TT', {
-            tempK,
-            vdsV: cell.vdsV,
-            fullScaleVgsV: vgsAt(tempK),
-            ladderSlopeV: slopeV(tempK),
-            codes: CODES,
-            levels: LEVELS,
-          }),
-        ),
-      ),
-      sampleMismatch(bench, 'TT', {
-        ...operating,
-        vgs: mcVgs,
-        devices: MONTE_CARLO_DEVICES,
-        seed: MONTE_CARLO_SEED,
-        sigmaVtV,
-        sigmaBeta,
-      }),
-      sweepNoise(bench, 'TT', { ...operating, vgsV: noiseVgs }),
-      measureCapacitance(bench, 'TT', { ...operating, vgsV: fullScaleVgsV }),
-    ]);
-    const vdsIndex = nearestIndex(vds, cell.vdsV);
-    const tempIndex = temps.indexOf(REFERENCE_TEMP_K);
-    const row = (values: readonly Float64Array[]) =>
-      values[tempIndex].subarray(vdsIndex * vgs.count, (vdsIndex + 1) * vgs.count);
-    const gm = (v: number) => {
-      const { currentA, perGateV } = ekvDerivatives(at, v, cell.vdsV);
-      return perGateV / currentA;
-    };
-    const warm = atTemperature(nominal.fit.coefficients, REFERENCE_TEMP_K + 1);
-    const cool = atTemperature(nominal.fit.coefficients, REFERENCE_TEMP_K - 1);
-    const heldOut = multiply.map((sweep) =>
-      residualOf(multiplyPoints(sweep, cell.vdsV), nominal.fit.coefficients),
-    );
-    heldOut.forEach((residual, i) => {
-      checkLimits(`${options.process}/${options.cell} multiply at ${multiplyTemps[i]} K`, residual);
-    });
-    const sources = Object.fromEntries(
-      [...bench.sources]
-        .map((path) => [sourceKey(path), sha256(readTextFile(path, 'calibration source'))] as const)
-        .sort(([a], [b]) => (a < b ? -1 : 1)),
-    );
-    const everyFourth = gridValues(vgs)
-      .map((v, i) => ({ v, i }))
-      .filter(({ i }) => i % 4 === 0);
-    const calibration: Calibration = {
-      schema: 'onefet.calibration/1',
-      process: options.process,
-      cell: options.cell,
-      topology: cell.topology,
-      driver: 'ideal',
-      engine: engineId(),
-      sources,
-      device: { widthM: cell.widthM, lengthM: cell.lengthM, oxideM: technology.oxideM.value },
-      nominal: {
-        tempK: REFERENCE_TEMP_K,
-        vdsV: cell.vdsV,
-        fullScaleA: cell.fullScaleA,
-        fullScaleVgsV,
-        ladderSlopeFactorN: n,
-      },
-      validRange: {
-        tempK: [temps[0], temps[temps.length - 1]],
-        vdsV: [vds.start, gridValue(vds, vds.count - 1)],
-        smallestProduct: SMALLEST_PRODUCT,
-        largestProduct: LARGEST_PRODUCT,
-        offVgsV: [...OFF_RANGE_V],
-      },
-      model: {
-        equation: 'Is [F(vp/Ut) - F((vp-Vds)/Ut)] (1+lambda Vds) + junction + drain edge; src/cell/ekv.ts',
-        referenceTempK: REFERENCE_TEMP_K,
-        coefficientNames: [...COEFFICIENT_NAMES],
-      },
-      corners: Object.fromEntries(fitted.map(({ corner, entry }) => [corner, entry])),
-      mismatch: {
-        avtVm: avtVm.value,
-        abetaM: abetaM.value,
-        sigmaVtV,
-        sigmaBeta,
-        sources: { avt: `${avtVm.source} (${avtVm.tag})`, abeta: `${abetaM.source} (${abetaM.tag})` },
-        monteCarlo: {
-          devices: MONTE_CARLO_DEVICES,
-          seed: MONTE_CARLO_SEED,
-          ...mismatchStatistics(mismatch, gm, sigmaVtV, sigmaBeta, fullScaleVgsV, slopeV(REFERENCE_TEMP_K)),
-        },
-      },
-      noise: noiseSummary(noise, 2, cell.vdsV, REFERENCE_TEMP_K),
-      capacitance,
-      gateLeakageA: {
-        vgsV: everyFourth.map(({ v }) => v),
-        currentA: everyFourth.map(({ i }) => row(nominal.sweep.gateA)[i]),
-      },
-      temperatureSensitivityPerK:
-        Math.log(ekvCurrentA(warm, fullScaleVgsV, cell.vdsV) / ekvCurrentA(cool, fullScaleVgsV, cell.vdsV)) /
-        2,
-      exponentialRange: [0.01, 0.05, 0.1].map((tolerance) =>
-        exponentialRange(gridValues(vgs), row(nominal.sweep.drainA), tolerance, REFERENCE_TEMP_K),
-      ),
-      multiply: {
-        codes: CODES,
-        levels: LEVELS,
-        tempK: multiplyTemps,
-        spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
-        fit: multiply.map((sweep) =>
-          multiplyPoints(sweep, cell.vdsV).map(
-            ({ vgsV, vdsV, tempK }) =>
-              ekvCurrentA(atTemperature(nominal.fit.coefficients, tempK), vgsV, vdsV) / cell.fullScaleA,
-          ),
-        ),
-        heldOut,
-        product: multiply.map(productError),
-      },
-      plots: {
-        transfer: transferPlots(nominal.sweep, nominal.fit.coefficients, nominal.entry, tempIndex),
-        residuals: residualPlots(nominal.sweep, nominal.fit.coefficients, nominal.entry, cell.vdsV),
-      },
-    };
-    return calibrationSchema.parse(rounded(calibration));
+    const corners = await fitCorners(bench, plan);
+    const measured = await measureNominal(bench, plan, corners[0]);
+    return calibrationSchema.parse(rounded(assemble(bench, plan, corners, measured)));
   } catch (error) {
-    if (options.signal?.aborted)
-      throw new OnefetError('interrupted', 'INTERRUPTED', 'calibration interrupted');
+    if (options.signal?.aborted) {
+      throw new OnefetError('interrupted', 'INTERRUPTED', 'calibration interrupted', { cause: error });
+    }
     throw error;
   } finally {
     if (options.pool === undefined) await pool.close();
   }
+}
+
+interface Plan {
+  readonly corners: readonly Corner[];
+  readonly temps: readonly number[];
+  readonly multiplyTemps: readonly number[];
+  readonly vgs: Grid;
+  readonly vds: Grid;
+}
+
+interface FittedCorner {
+  readonly corner: Corner;
+  readonly sweep: TransferSweep;
+  readonly fit: CellFit;
+  readonly entry: CornerCalibration;
+}
+
+/** Transfer sweep and fit of every corner, TT first; the other fits start from it. */
+async function fitCorners(bench: Bench, plan: Plan): Promise<FittedCorner[]> {
+  const { cell } = bench;
+  const sweeps = await Promise.all(
+    plan.corners.map((corner) => sweepTransfer(bench, corner, plan.temps, plan.vgs, plan.vds)),
+  );
+  const fitted: FittedCorner[] = [];
+  for (const [i, corner] of plan.corners.entries()) {
+    bench.signal?.throwIfAborted();
+    const label = `${bench.process.technology.name}/${bench.cellName} fit ${corner}`;
+    const { fit, entry } = fitCorner(sweeps[i], cell.fullScaleA, cell.vdsV, fitted[0]?.fit.coefficients);
+    checkResidual(label, entry);
+    fitted.push({ corner, sweep: sweeps[i], fit, entry });
+    bench.onRun(label);
+    // The fit holds the thread for a second: let an abort and the progress through.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return fitted;
+}
+
+interface NominalMeasurements {
+  readonly fullScaleVgsV: number;
+  readonly ladderSlopeFactorN: number;
+  readonly sigmaVtV: number;
+  readonly sigmaBeta: number;
+  readonly multiply: readonly MultiplySweep[];
+  readonly mismatch: MismatchSample;
+  readonly noise: readonly NoiseSpectrum[];
+  readonly capacitance: { readonly gateF: number; readonly drainF: number };
+}
+
+/** Everything that is measured at the typical corner around the bias that its fit gives. */
+async function measureNominal(bench: Bench, plan: Plan, nominal: FittedCorner): Promise<NominalMeasurements> {
+  const { cell } = bench;
+  const { avtVm, abetaM } = bench.process.technology.mismatch;
+  const { coefficients } = nominal.fit;
+  const fullScaleAt = (tempK: number) => {
+    const k = plan.temps.indexOf(tempK);
+    const { lowV, highV } = nominal.entry.gate;
+    return ekvGateVoltageV(atTemperature(coefficients, tempK), cell.fullScaleA, cell.vdsV, lowV[k], highV[k]);
+  };
+  const fullScaleVgsV = fullScaleAt(REFERENCE_TEMP_K);
+  const at = atTemperature(coefficients, REFERENCE_TEMP_K);
+  const n = ladderSlopeFactor((v) => ekvCurrentA(at, v, cell.vdsV), fullScaleVgsV, CODES, LEVELS);
+  const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
+  const rootArea = Math.sqrt(cell.widthM * cell.lengthM);
+  const sigmaVtV = avtVm.value / rootArea;
+  const sigmaBeta = abetaM.value / rootArea;
+  const spanV = slopeAt(REFERENCE_TEMP_K) * Math.log(CODES * LEVELS);
+  const operating = { tempK: REFERENCE_TEMP_K, vdsV: cell.vdsV };
+  const [multiply, mismatch, noise, capacitance] = await Promise.all([
+    Promise.all(
+      plan.multiplyTemps.map((tempK) =>
+        sweepMultiply(bench, 'TT', {
+          tempK,
+          vdsV: cell.vdsV,
+          fullScaleVgsV: fullScaleAt(tempK),
+          ladderSlopeV: slopeAt(tempK),
+          codes: CODES,
+          levels: LEVELS,
+        }),
+      ),
+    ),
+    sampleMismatch(bench, 'TT', {
+      ...operating,
+      vgs: { start: fullScaleVgsV - spanV, step: spanV / 6, count: 7 },
+      devices: MONTE_CARLO_DEVICES,
+      seed: MONTE_CARLO_SEED,
+      sigmaVtV,
+      sigmaBeta,
+    }),
+    sweepNoise(bench, 'TT', {
+      ...operating,
+      vgsV: NOISE_PRODUCTS.map((product) => fullScaleVgsV + slopeAt(REFERENCE_TEMP_K) * Math.log(product)),
+    }),
+    measureCapacitance(bench, 'TT', { ...operating, vgsV: fullScaleVgsV }),
+  ]);
+  return {
+    fullScaleVgsV,
+    ladderSlopeFactorN: n,
+    sigmaVtV,
+    sigmaBeta,
+    multiply,
+    mismatch,
+    noise,
+    capacitance,
+  };
+}
+
+/** The calibration file's contents, before rounding. */
+function assemble(
+  bench: Bench,
+  plan: Plan,
+  corners: readonly FittedCorner[],
+  measured: NominalMeasurements,
+): Calibration {
+  const { process, cell, cellName } = bench;
+  const { technology } = process;
+  const { temps, vgs, vds } = plan;
+  const { fullScaleVgsV, ladderSlopeFactorN, sigmaVtV, sigmaBeta, multiply } = measured;
+  const [nominal] = corners;
+  const { coefficients } = nominal.fit;
+  const at = (tempK: number) => atTemperature(coefficients, tempK);
+  const currentA = (tempK: number, vgsV: number) => ekvCurrentA(at(tempK), vgsV, cell.vdsV);
+  const gmOverIPerV = (vgsV: number) => {
+    const derivatives = ekvDerivatives(at(REFERENCE_TEMP_K), vgsV, cell.vdsV);
+    return derivatives.perGateV / derivatives.currentA;
+  };
+  const tempIndex = temps.indexOf(REFERENCE_TEMP_K);
+  const rowStart = nearestIndex(vds, cell.vdsV) * vgs.count;
+  const nominalRow = (values: readonly Float64Array[]) =>
+    values[tempIndex].subarray(rowStart, rowStart + vgs.count);
+  const everyFourth = <T>(values: Iterable<T>) => [...values].filter((_, i) => i % 4 === 0);
+  const heldOut = multiply.map((sweep) => residualOf(multiplyPoints(sweep, cell.vdsV), coefficients));
+  heldOut.forEach((residual, i) => {
+    checkLimits(`${technology.name}/${cellName} multiply at ${multiply[i].tempK} K`, residual);
+  });
+  const { avtVm, abetaM } = technology.mismatch;
+  return {
+    schema: 'onefet.calibration/1',
+    process: technology.name,
+    cell: cellName,
+    topology: cell.topology,
+    driver: 'ideal',
+    engine: engineId(),
+    sources: hashSources(bench.sources),
+    device: { widthM: cell.widthM, lengthM: cell.lengthM, oxideM: technology.oxideM.value },
+    nominal: {
+      tempK: REFERENCE_TEMP_K,
+      vdsV: cell.vdsV,
+      fullScaleA: cell.fullScaleA,
+      fullScaleVgsV,
+      ladderSlopeFactorN,
+    },
+    validRange: {
+      tempK: [temps[0], temps[temps.length - 1]],
+      vdsV: [vds.start, gridValue(vds, vds.count - 1)],
+      smallestProduct: SMALLEST_PRODUCT,
+      largestProduct: LARGEST_PRODUCT,
+      offVgsV: [...OFF_RANGE_V],
+    },
+    model: {
+      equation:
+        'Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds) + junction + drain edge; src/cell/ekv.ts',
+      referenceTempK: REFERENCE_TEMP_K,
+      coefficientNames: [...COEFFICIENT_NAMES],
+    },
+    corners: Object.fromEntries(corners.map(({ corner, entry }) => [corner, entry])),
+    mismatch: {
+      avtVm: avtVm.value,
+      abetaM: abetaM.value,
+      sigmaVtV,
+      sigmaBeta,
+      sources: { avt: `${avtVm.source} (${avtVm.tag})`, abeta: `${abetaM.source} (${abetaM.tag})` },
+      monteCarlo: {
+        devices: MONTE_CARLO_DEVICES,
+        seed: MONTE_CARLO_SEED,
+        ...mismatchStatistics(
+          measured.mismatch,
+          gmOverIPerV,
+          sigmaVtV,
+          sigmaBeta,
+          fullScaleVgsV,
+          ladderSlopeFactorN * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K,
+        ),
+      },
+    },
+    noise: noiseSummary(measured.noise, NOISE_PRODUCTS.indexOf(1), cell.vdsV, REFERENCE_TEMP_K),
+    capacitance: measured.capacitance,
+    gateLeakageA: {
+      vgsV: everyFourth(gridValues(vgs)),
+      currentA: everyFourth(nominalRow(nominal.sweep.gateA)),
+    },
+    temperatureSensitivityPerK:
+      Math.log(
+        currentA(REFERENCE_TEMP_K + 1, fullScaleVgsV) / currentA(REFERENCE_TEMP_K - 1, fullScaleVgsV),
+      ) / 2,
+    exponentialRange: [0.01, 0.05, 0.1].map((tolerance) =>
+      exponentialRange(gridValues(vgs), nominalRow(nominal.sweep.drainA), tolerance, REFERENCE_TEMP_K),
+    ),
+    multiply: {
+      codes: CODES,
+      levels: LEVELS,
+      tempK: multiply.map(({ tempK }) => tempK),
+      spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
+      fit: multiply.map((sweep) =>
+        multiplyPoints(sweep, cell.vdsV).map(({ vgsV }) => currentA(sweep.tempK, vgsV) / cell.fullScaleA),
+      ),
+      heldOut,
+      product: multiply.map(productError),
+    },
+    plots: {
+      transfer: transferPlots(nominal.sweep, coefficients, nominal.entry, tempIndex),
+      residuals: residualPlots(nominal.sweep, coefficients, nominal.entry, cell.vdsV),
+    },
+  };
+}
+
+/** Path below the working folder or the package -> SHA-256, sorted. */
+function hashSources(paths: Iterable<string>): Record<string, string> {
+  return Object.fromEntries(
+    [...paths]
+      .map((path) => [sourceKey(path), sha256(readTextFile(path, 'calibration source'))] as const)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
 }
 
 /** Calibrates and writes calibration/<process>/<cell>.json below the working folder. Returns it and its path. */
@@ -287,8 +365,8 @@ export async function calibrateToFile(
 }
 
 /** Temperatures and grids of the transfer sweep, from the technology's limits. */
-function planSweep(process: Process, cell: CellDescription): { temps: number[]; vgs: Grid; vds: Grid } {
-  const { minTempK, maxTempK, supplyV } = process.technology;
+function planSweep(process: Process, cell: CellDescription): Plan {
+  const { models, minTempK, maxTempK, supplyV } = process.technology;
   const temps = TEMPS_C.map((c) => c + 273.15).filter(
     (t) => t >= minTempK.value - 1e-6 && t <= maxTempK.value + 1e-6,
   );
@@ -309,7 +387,13 @@ function planSweep(process: Process, cell: CellDescription): { temps: number[]; 
       `${process.path}: vdsV ${cell.vdsV} V does not lie between ${vds.start} and ${highest.toFixed(1)} V (${HIGHEST_VDS_OF_SUPPLY} of a supply of ${supplyV.value} V)`,
     );
   }
-  return { temps, vgs, vds };
+  return {
+    corners: CORNERS.filter((corner) => models.corners[corner] !== undefined),
+    temps,
+    multiplyTemps: [temps[0], REFERENCE_TEMP_K, temps[temps.length - 1]],
+    vgs,
+    vds,
+  };
 }
 
 function grid(start: number, stop: number, step: number): Grid {

@@ -176,7 +176,7 @@ export async function sweepMultiply(
 }
 
 /** Devices that share one netlist: 15,000 samples/s against 500 with a netlist each. */
-const DEVICES_PER_NETLIST = 250;
+export const DEVICES_PER_NETLIST = 250;
 
 export interface MismatchSample {
   readonly vgs: Grid;
@@ -310,4 +310,49 @@ export async function measureCapacitance(
   );
   const farad = (name: string) => Math.abs(plot.imaginary.get(name)![0]) / (2 * Math.PI * frequencyHz);
   return { gateF: farad('i(vgate)'), drainF: farad('i(vdrain)') };
+}
+
+export interface ColumnCell {
+  /** Bit line of the drain. */
+  readonly line: 'plus' | 'minus';
+  readonly thresholdShiftV: number;
+  /** [vectors] gate voltage for each input vector. */
+  readonly vgsV: readonly number[];
+}
+
+/** Currents of the two bit lines of a column for each input vector, A. */
+export async function sweepColumn(
+  bench: Bench,
+  corner: Corner,
+  at: { tempK: number; vdsV: number; clampOhm: number; sourceOhm: number; cells: readonly ColumnCell[] },
+): Promise<{ plusA: Float64Array; minusA: Float64Array }> {
+  const vectors = at.cells[0].vgsV.length;
+  const lines = at.cells.flatMap(({ line, thresholdShiftV, vgsV }, i) => [
+    `bgate${i} g${i} 0 v=pwl(v(vector),${vgsV.map((v, k) => `${k},${spiceNumber(v)}`).join(',')})`,
+    `xcell${i} ${line} g${i} s b cell dvt=${spiceNumber(thresholdShiftV)} gain=1`,
+  ]);
+  const [plot] = await runDeck(
+    bench,
+    'column.cir',
+    corner,
+    {
+      temp_c: celsius(at.tempK),
+      vds_v: spiceNumber(at.vdsV),
+      // ngspice takes no resistor of zero.
+      clamp_ohm: spiceNumber(Math.max(at.clampOhm, 1e-3)),
+      source_ohm: spiceNumber(Math.max(at.sourceOhm, 1e-3)),
+      last_vector: String(vectors - 1),
+      instances: lines.join('\n'),
+    },
+    [
+      {
+        file: 'column.raw',
+        plot: 'DC transfer characteristic',
+        variables: ['i(vplus)', 'i(vminus)'],
+        points: vectors,
+      },
+    ],
+  );
+  const current = (name: string) => plot.real.get(name)!.map((value) => -value);
+  return { plusA: current('i(vplus)'), minusA: current('i(vminus)') };
 }

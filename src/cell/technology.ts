@@ -80,11 +80,15 @@ export function loadProcess(process: string): Process {
     if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', 'TECHNOLOGY_INVALID', `${path}: ${reasonOf(cause)}`, { cause });
   }
-  return {
-    technology: validate(technologySchema, value, path, 'TECHNOLOGY_INVALID'),
-    folder: dirname(path),
-    path,
-  };
+  const technology = validate(technologySchema, value, path, 'TECHNOLOGY_INVALID');
+  if (technology.name !== process) {
+    throw new OnefetError(
+      'input',
+      'TECHNOLOGY_INVALID',
+      `${path}: name is ${technology.name} but the folder is ${process}`,
+    );
+  }
+  return { technology, folder: dirname(path), path };
 }
 
 export function cellOf(process: Process, cell: string): CellDescription {
