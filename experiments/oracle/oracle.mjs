@@ -6,6 +6,7 @@
  * request: {
  *   texts:  string[]      tokenised without BOS and without parsing special tokens
  *   score:  number[][]    sequences of ids, BOS included; ids[p + 1] is predicted from position p
+ *   logits: number[][]    sequences of ids; all logits behind every token are wanted
  *   greedy: number[][]    prompts as ids
  *   steps:  number        tokens to generate per prompt
  * }
@@ -13,6 +14,7 @@
  *   vocabulary: { bos, eos },
  *   tokens: number[][],
  *   score:  { nll: number[] }[]    nats, one per prediction
+ *   logits: number[][][]           [sequence][position][vocabulary]
  *   greedy: number[][]
  * }
  *
@@ -46,6 +48,7 @@ const answer = {
   vocabulary: { bos: model.tokens.bos, eos: model.tokens.eos },
   tokens: (request.texts ?? []).map((text) => model.tokenize(text)),
   score: [],
+  logits: [],
   greedy: [],
 };
 
@@ -61,6 +64,19 @@ for (const ids of request.score ?? []) {
     return largest + Math.log(weight) - next.logits.get(ids[position + 1]);
   });
   answer.score.push({ nll });
+}
+
+for (const ids of request.logits ?? []) {
+  await sequence.clearHistory();
+  const input = ids.map((id) => [id, { generateNext: { token: true, logits: true } }]);
+  const outputs = await sequence.controlledEvaluate(input);
+  answer.logits.push(
+    outputs.map(({ next }) => {
+      const logits = new Array(next.logits.size);
+      for (const [id, logit] of next.logits) logits[id] = logit;
+      return logits;
+    }),
+  );
 }
 
 for (const ids of request.greedy ?? []) {

@@ -14,6 +14,8 @@ export interface OracleRequest {
   texts?: string[];
   /** Sequences of ids, BOS included; every token but the first is scored. */
   score?: number[][];
+  /** Sequences of ids; all logits behind every token are wanted. */
+  logits?: number[][];
   /** Prompts as ids. */
   greedy?: number[][];
   /** Tokens per greedy continuation. */
@@ -25,6 +27,8 @@ export interface OracleAnswer {
   tokens: number[][];
   /** Nats per prediction. */
   score: { nll: number[] }[];
+  /** [sequence][position][vocabulary]. */
+  logits: number[][][];
   greedy: number[][];
 }
 

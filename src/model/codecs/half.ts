@@ -44,3 +44,16 @@ export function halfBits(x: number): number {
   // Drop 13 fraction bits with ties to even, and move the exponent bias from 127 to 15.
   return sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13);
 }
+
+/** The half stored little endian at bytes[at], bytes[at + 1]. */
+export function halfAt(bytes: Uint8Array, at: number): number {
+  return HALF_VALUES[bytes[at] | (bytes[at + 1] << 8)];
+}
+
+/** Stores the half nearest to `x` at bytes[at], bytes[at + 1] and returns its value. */
+export function putHalf(bytes: Uint8Array, at: number, x: number): number {
+  const bits = halfBits(x);
+  bytes[at] = bits;
+  bytes[at + 1] = bits >>> 8;
+  return HALF_VALUES[bits];
+}

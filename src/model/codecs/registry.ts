@@ -3,12 +3,23 @@ import { BF16 } from './bf16.ts';
 import type { Codec } from './codec.ts';
 import { F16 } from './f16.ts';
 import { F32 } from './f32.ts';
+import { IQ4_NL } from './iq4_nl.ts';
+import { IQ4_XS } from './iq4_xs.ts';
+import { Q2_K } from './q2_k.ts';
+import { Q3_K } from './q3_k.ts';
 import { Q4_0 } from './q4_0.ts';
 import { Q4_1 } from './q4_1.ts';
+import { Q4_K } from './q4_k.ts';
+import { Q5_0 } from './q5_0.ts';
+import { Q5_1 } from './q5_1.ts';
+import { Q5_K } from './q5_k.ts';
+import { Q6_K } from './q6_k.ts';
 import { Q8_0 } from './q8_0.ts';
 
 export const CODECS: ReadonlyMap<number, Codec> = new Map(
-  [F32, F16, BF16, Q8_0, Q4_0, Q4_1].map((codec) => [codec.typeId, codec]),
+  [F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS].map(
+    (codec) => [codec.typeId, codec],
+  ),
 );
 
 /** Names of ggml types, to say which one a file holds when there is no codec for it (ggml.h, `enum ggml_type`). */
