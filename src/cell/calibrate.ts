@@ -265,6 +265,16 @@ function assemble(
     checkLimits(`${technology.name}/${cellName} multiply at ${multiply[i].tempK} K`, residual);
   });
   const { avtVm, abetaM } = technology.mismatch;
+  const statistics = mismatchStatistics(
+    measured.mismatch,
+    gmOverIPerV,
+    sigmaVtV,
+    sigmaBeta,
+    fullScaleVgsV,
+    ladderSlopeFactorN * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K,
+  );
+  // Full scale is the last gate voltage of the sample.
+  const last = statistics.vgsV.length - 1;
   return {
     schema: 'onefet.calibration/1',
     process: technology.name,
@@ -300,18 +310,12 @@ function assemble(
       abetaM: abetaM.value,
       sigmaVtV,
       sigmaBeta,
+      thresholdGain: statistics.thresholdSlopePerV[last] / statistics.gmOverIPerV[last],
       sources: { avt: `${avtVm.source} (${avtVm.tag})`, abeta: `${abetaM.source} (${abetaM.tag})` },
       monteCarlo: {
         devices: MONTE_CARLO_DEVICES,
         seed: MONTE_CARLO_SEED,
-        ...mismatchStatistics(
-          measured.mismatch,
-          gmOverIPerV,
-          sigmaVtV,
-          sigmaBeta,
-          fullScaleVgsV,
-          ladderSlopeFactorN * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K,
-        ),
+        ...statistics,
       },
     },
     noise: noiseSummary(measured.noise, NOISE_PRODUCTS.indexOf(1), cell.vdsV, REFERENCE_TEMP_K),

@@ -71,6 +71,8 @@ export const calibrationSchema = z.strictObject({
     sigmaVtV: number,
     /** Relative. */
     sigmaBeta: number,
+    /** -d ln I / dVt over gm/I at full scale: how much more a threshold shift does than a gate step. */
+    thresholdGain: number,
     sources: z.strictObject({ avt: z.string(), abeta: z.string() }),
     monteCarlo: z.strictObject({
       devices: z.int(),
@@ -81,6 +83,8 @@ export const calibrationSchema = z.strictObject({
       gmOverIPerV: numbers,
       lnSigmaSpice: numbers,
       lnSigmaTheory: numbers,
+      /** -d ln I / dVt, regression over the sample. */
+      thresholdSlopePerV: numbers,
       /** Distribution of ln(I / median) at full scale. */
       histogram: z.strictObject({ lowerEdge: number, binWidth: number, counts: z.array(z.int()) }),
     }),

@@ -135,7 +135,11 @@ export function productError(sweep: MultiplySweep): Residual {
   };
 }
 
-/** Spread of ln I in the sample against sqrt((gm/I sigmaVt)^2 + sigmaBeta^2). */
+/**
+ * Spread of ln I in the sample against sqrt((gm/I sigmaVt)^2 + sigmaBeta^2), and what a threshold shift really does:
+ * the regression slope of ln I (its drawn gain removed) on the drawn shift. The slope exceeds gm/I because a
+ * higher threshold also raises the vertical field, (Vgsteff + 2 Vth)/toxe in BSIM4, and so lowers the mobility.
+ */
 export function mismatchStatistics(
   sample: MismatchSample,
   gmOverIPerV: (vgsV: number) => number,
@@ -166,8 +170,23 @@ export function mismatchStatistics(
       standardDeviation(sample.drainA.map((currents) => Math.log(currents[k]))),
     ),
     lnSigmaTheory,
+    thresholdSlopePerV: vgsV.map((_, k) => thresholdSlope(sample, k)),
     histogram: { lowerEdge, binWidth, counts },
   };
+}
+
+/** -d ln I / d Vt at one gate voltage, 1/V. */
+function thresholdSlope({ thresholdShiftV, lnGain, drainA }: MismatchSample, k: number): number {
+  const y = drainA.map((currents, i) => Math.log(currents[k]) - lnGain[i]);
+  const meanX = thresholdShiftV.reduce((sum, x) => sum + x, 0) / y.length;
+  const meanY = y.reduce((sum, value) => sum + value, 0) / y.length;
+  let xy = 0;
+  let xx = 0;
+  y.forEach((value, i) => {
+    xy += (thresholdShiftV[i] - meanX) * (value - meanY);
+    xx += (thresholdShiftV[i] - meanX) ** 2;
+  });
+  return -xy / xx;
 }
 
 export function standardDeviation(values: readonly number[]): number {

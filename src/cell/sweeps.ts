@@ -180,6 +180,9 @@ export const DEVICES_PER_NETLIST = 250;
 
 export interface MismatchSample {
   readonly vgs: Grid;
+  /** [devices] the draws. */
+  readonly thresholdShiftV: Float64Array;
+  readonly lnGain: Float64Array;
   /** [devices][vgs] drain current, A. */
   readonly drainA: readonly Float64Array[];
 }
@@ -202,16 +205,18 @@ export async function sampleMismatch(
   },
 ): Promise<MismatchSample> {
   const key = streamKey(at.seed, nameCoordinate('mismatch'));
+  const draw = (sigma: number, which: number) =>
+    Float64Array.from({ length: at.devices }, (_, i) => sigma * gaussian(key, 2 * i + which));
+  const thresholdShiftV = draw(at.sigmaVtV, 0);
+  const lnGain = draw(at.sigmaBeta, 1);
   const batches: Promise<Float64Array[]>[] = [];
   for (let first = 0; first < at.devices; first += DEVICES_PER_NETLIST) {
     const count = Math.min(DEVICES_PER_NETLIST, at.devices - first);
     const lines: string[] = [];
     for (let i = 0; i < count; i++) {
-      const dvt = at.sigmaVtV * gaussian(key, 2 * (first + i));
-      const gain = Math.exp(at.sigmaBeta * gaussian(key, 2 * (first + i) + 1));
       lines.push(
         `vd${i} d${i} 0 ${spiceNumber(at.vdsV)}`,
-        `xcell${i} d${i} g s b cell dvt=${spiceNumber(dvt)} gain=${spiceNumber(gain)}`,
+        `xcell${i} d${i} g s b cell dvt=${spiceNumber(thresholdShiftV[first + i])} gain=${spiceNumber(Math.exp(lnGain[first + i]))}`,
       );
     }
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
@@ -239,7 +244,7 @@ export async function sampleMismatch(
       ).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => -x))),
     );
   }
-  return { vgs: at.vgs, drainA: (await Promise.all(batches)).flat() };
+  return { vgs: at.vgs, thresholdShiftV, lnGain, drainA: (await Promise.all(batches)).flat() };
 }
 
 export interface NoiseSpectrum {
