@@ -206,6 +206,7 @@ export function fixtureCalibration(): CalibrationFigures {
         gmOverIPerV: [27, 26.9, 26.5],
         lnSigmaSpice: [0.49, 0.485, 0.48],
         lnSigmaTheory: [0.48, 0.477, sigma],
+        thresholdSlopePerV: [28.1, 28.1, 27.7],
         histogram: { lowerEdge: -1.9, binWidth: 0.095, counts },
       },
     },
