@@ -1,0 +1,62 @@
+/** The whole set of kernels, and an instance of it on a state memory and a weights memory. */
+import { compileKernels } from './compile.ts';
+import { accumulate, convert, type NoiseKind } from './kernels/adc.ts';
+import { cacheStore, multiply, products, softmax } from './kernels/attention.ts';
+import { bake, transpose } from './kernels/bake.ts';
+import { gate, norm, residual, rotate } from './kernels/between.ts';
+import type { DotKind } from './kernels/dot.ts';
+import { type Coding, encode, largest } from './kernels/encode.ts';
+import { gemm } from './kernels/gemm.ts';
+import { gemv } from './kernels/gemv.ts';
+import { type Epilogue, panel, shiftZero } from './kernels/panel.ts';
+import { absolute, prepare, type Source } from './kernels/prepare.ts';
+
+export const SOURCES: readonly Source[] = ['bytes', 'codes'];
+export const EPILOGUES: readonly Epilogue[] = [
+  'accumulate',
+  ...(['off', 'token', 'product'] as const).flatMap((noise) =>
+    [false, true].map((float) => ({ noise, float })),
+  ),
+];
+const CODINGS: readonly Coding[] = ['table', 'noisy', 'plain'];
+
+export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
+  const planes = [1, 2] as const;
+  const noises: readonly NoiseKind[] = ['off', 'token', 'product'];
+  return compileKernels([
+    gemm(kind),
+    absolute(),
+    shiftZero(),
+    accumulate(),
+    ...noises.flatMap((noise) => [convert(kind, noise, false), convert(kind, noise, true)]),
+    ...SOURCES.flatMap((source) => [
+      prepare(kind, source),
+      ...planes.flatMap((count) => [gemv(kind, source, count, false), gemv(kind, source, count, true)]),
+      ...EPILOGUES.flatMap((epilogue) => [panel(source, epilogue, true), panel(source, epilogue, false)]),
+    ]),
+    largest(),
+    ...CODINGS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
+    bake(),
+    transpose(),
+    norm(),
+    rotate(),
+    gate(),
+    residual(),
+    products('f16'),
+    products('i8'),
+    cacheStore('f16'),
+    cacheStore('i8'),
+    softmax(),
+    multiply(),
+  ]);
+}
+
+export type Kernels = Record<string, (...operands: number[]) => number>;
+
+export async function instantiate(
+  module: WebAssembly.Module,
+  state: WebAssembly.Memory,
+  weights: WebAssembly.Memory,
+): Promise<Kernels> {
+  return (await WebAssembly.instantiate(module, { engine: { state, weights } })).exports;
+}
