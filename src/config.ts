@@ -2,7 +2,7 @@
  * YAML configuration: parsed, overridden with `--set a.b=value`, validated against a zod schema. Every complaint is
  * one line that names the file, the key and, for a name that nearly fits, what was probably meant.
  */
-import { parseDocument, parse as parseYaml } from 'yaml';
+import { parse, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { nearestName, OnefetError } from './error.ts';
 import { readTextFile, reasonOf } from './files.ts';
@@ -10,62 +10,78 @@ import { readTextFile, reasonOf } from './files.ts';
 /** No configuration file of ours is near this; a larger one is a mistake or an attack. */
 const MAX_CONFIG_BYTES = 4 << 20;
 
-/** Reads a YAML file into plain data; anchors may expand to at most 100 aliases. */
-export function readYaml(path: string, what: string): unknown {
-  const text = readTextFile(path, what);
+/** How a complaint is classed: a design is the user's own wish, a data file is input. */
+export interface ConfigErrors {
+  readonly kind: 'usage' | 'input';
+  /** Code of all complaints; by default CONFIG_SIZE, CONFIG_YAML, CONFIG_KEY or CONFIG_VALUE. */
+  readonly code?: string;
+}
+
+const AS_USAGE: ConfigErrors = { kind: 'usage' };
+
+/** Reads a YAML file into plain data. */
+export function readYaml(path: string, what: string, as: ConfigErrors = AS_USAGE): unknown {
+  return parseYaml(readTextFile(path, what), path, as);
+}
+
+/** Parses YAML text into plain data; anchors may expand to at most 100 aliases. `where` names the file in errors. */
+export function parseYaml(text: string, where: string, as: ConfigErrors = AS_USAGE): unknown {
+  const fail = (code: string, message: string, cause?: unknown) =>
+    new OnefetError(as.kind, as.code ?? code, message, { cause });
   if (text.length > MAX_CONFIG_BYTES) {
-    throw new OnefetError(
-      'usage',
-      'CONFIG_SIZE',
-      `${what} ${path} has ${text.length} characters, the limit is ${MAX_CONFIG_BYTES}`,
-    );
+    throw fail('CONFIG_SIZE', `${where} has ${text.length} characters, the limit is ${MAX_CONFIG_BYTES}`);
   }
   const document = parseDocument(text, { uniqueKeys: true });
   const problem = document.errors[0];
   if (problem) {
     const [start] = problem.linePos ?? [];
-    const where = start ? `:${start.line}:${start.col}` : '';
-    throw new OnefetError(
-      'usage',
+    const place = start ? `:${start.line}:${start.col}` : '';
+    throw fail(
       'CONFIG_YAML',
-      `${path}${where}: ${reasonOf(problem).replace(/ at line \d+.*$/, '')}`,
-      {
-        cause: problem,
-      },
+      `${where}${place}: ${reasonOf(problem).replace(/ at line \d+.*$/, '')}`,
+      problem,
     );
   }
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch (cause) {
-    throw new OnefetError('usage', 'CONFIG_YAML', `${path}: ${reasonOf(cause)}`, { cause });
+    throw fail('CONFIG_YAML', `${where}: ${reasonOf(cause)}`, cause);
   }
 }
 
 /** Validates plain data; `where` names the file in errors. */
-export function validate<S extends z.ZodType>(schema: S, data: unknown, where: string): z.output<S> {
+export function validate<S extends z.ZodType>(
+  schema: S,
+  data: unknown,
+  where: string,
+  as: ConfigErrors = AS_USAGE,
+): z.output<S> {
   const result = schema.safeParse(data);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
+  const { issues } = result.error;
+  // A misspelt key is often also a missing one: the misspelling is the better message.
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   const path = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0];
     const known = keysAt(schema, path);
     const nearest = nearestName(key, known);
-    const full = [...path, key].join('.');
-    throw new OnefetError('usage', 'CONFIG_KEY', `${where}: unknown key ${full}`, {
-      hint: nearest
-        ? `did you mean ${[...path, nearest].join('.')}?`
-        : known.length > 0
-          ? `known keys: ${known.join(', ')}`
-          : 'remove it',
-    });
+    throw new OnefetError(
+      as.kind,
+      as.code ?? 'CONFIG_KEY',
+      `${where}: unknown key ${[...path, key].join('.')}`,
+      {
+        hint: nearest
+          ? `did you mean ${[...path, nearest].join('.')}?`
+          : known.length > 0
+            ? `known keys: ${known.join(', ')}`
+            : 'remove it',
+      },
+    );
   }
-  const more = result.error.issues.length > 1 ? ` (and ${result.error.issues.length - 1} more)` : '';
-  throw new OnefetError(
-    'usage',
-    'CONFIG_VALUE',
-    `${where}: ${path.join('.') || 'the file'}: ${issue.message}${more}`,
-  );
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
+  const key = path.join('.') || 'the file';
+  throw new OnefetError(as.kind, as.code ?? 'CONFIG_VALUE', `${where}: ${key}: ${issue.message}${more}`);
 }
 
 /** Sets `a.b=value` (value in YAML syntax) in plain data that came from a YAML mapping. */
@@ -97,7 +113,7 @@ export function applySettings(data: unknown, settings: readonly string[]): unkno
     const last = path[path.length - 1];
     rejectPrototypeKey(last, setting);
     try {
-      at[last] = parseYaml(setting.slice(equals + 1));
+      at[last] = parse(setting.slice(equals + 1));
     } catch (cause) {
       throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: ${reasonOf(cause)}`, { cause });
     }
@@ -113,13 +129,14 @@ function rejectPrototypeKey(key: string, setting: string): void {
 
 interface SchemaNode {
   shape?: Record<string, SchemaNode>;
-  def?: { innerType?: SchemaNode };
+  def?: { innerType?: SchemaNode; element?: SchemaNode; valueType?: SchemaNode };
 }
 
-/** Keys that an object schema knows at a path, seen through defaults and options. */
+/** Keys that an object schema knows at a path, seen through defaults, options, arrays and records. */
 function keysAt(schema: z.ZodType, path: readonly string[]): string[] {
   let node: SchemaNode | undefined = unwrap(schema as unknown as SchemaNode);
-  for (const key of path) node = unwrap(node?.shape?.[key]);
+  for (const key of path)
+    node = unwrap(node?.shape ? node.shape[key] : (node?.def?.element ?? node?.def?.valueType));
   return Object.keys(node?.shape ?? {});
 }
 

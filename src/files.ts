@@ -18,7 +18,7 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { nearestName, OnefetError } from './error.ts';
 
@@ -48,6 +48,15 @@ export function requireDataFile(relative: string, what: string): string {
       ? `did you mean ${join(dirname(relative), nearest)}?`
       : `looked in ${process.cwd()} and ${packageRoot}${known.length ? `; there is ${known.join(', ')}` : ''}`,
   });
+}
+
+/** A path as people know it: relative to the working folder or the package where it lies below one of them. */
+export function displayPath(path: string): string {
+  for (const root of [process.cwd(), packageRoot]) {
+    const below = relative(root, resolve(path));
+    if (below !== '' && !below.startsWith('..') && !isAbsolute(below)) return below.split(/[\\/]/).join('/');
+  }
+  return path;
 }
 
 /** Names in a data folder, working folder and package together, sorted. */

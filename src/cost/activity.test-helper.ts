@@ -1,6 +1,7 @@
 /** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
-import type { Activity, CostShape, LayerActivity } from './activity.ts';
+import type { Activity, LayerActivity } from '../fabric/activity.ts';
 import type { CostDesign } from './design.ts';
+import type { CostShape } from './shape.ts';
 import { blockTensors, headTensor } from './shape.ts';
 
 export const EXAMPLE_DESIGN: CostDesign = {

@@ -4,7 +4,7 @@
  * A cell is as large as the larger of its device and of the wires that cross it: the taps of a row's ladder run
  * horizontally, two bit lines and a source line vertically, each at the metal pitch.
  */
-import type { CostShape } from './activity.ts';
+
 import { adcCost } from './adc.ts';
 import type { Census } from './census.ts';
 import type { CostConstants } from './constants.ts';
@@ -12,6 +12,7 @@ import type { CostLine } from './cost.ts';
 import { type CostDesign, ladderTaps } from './design.ts';
 import { count, formatSi, plain } from './format.ts';
 import { COUNTED, costLine, DESIGN } from './lines.ts';
+import type { CostShape } from './shape.ts';
 import { blockTensors, kvElementsPerToken } from './shape.ts';
 
 const UM2_PER_MM2 = 1e6;

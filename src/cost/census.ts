@@ -2,7 +2,7 @@
  * A run's activity, per token and in total: the counts that the formulas of area, time and energy share.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity } from './activity.ts';
+import type { Activity } from '../fabric/activity.ts';
 
 export interface Census {
   /** Cell sites, and those with a drain via. */

@@ -5,10 +5,10 @@
  * A file of the same name in the working folder replaces the package's as a whole, so that a set of constants is
  * always one file that somebody stands behind.
  */
-import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { nearestName, OnefetError } from '../error.ts';
-import { readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
+import { parseYaml, validate } from '../config.ts';
+import { OnefetError } from '../error.ts';
+import { readTextFile, requireDataFile, sha256 } from '../files.ts';
 
 /** How a number is known, best first. */
 export const TAGS = ['measured', 'fitted', 'cited', 'assumed'] as const;
@@ -160,9 +160,6 @@ export interface CostConstants extends CostValues {
   sha256: string;
 }
 
-/** Largest cost.yaml that is read: the shipped ones have some 20 KB. */
-const MAX_BYTES = 1 << 20;
-
 /** Reads and checks spice/<process>/cost.yaml. */
 export function loadCostConstants(process: string): CostConstants {
   if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(process)) {
@@ -188,47 +185,8 @@ export function parseCostConstants(text: string, file: string): CostValues {
   return parseDataFile(text, file, costConstantsSchema, 'COST_CONSTANTS');
 }
 
-/** YAML text to a checked value: unknown keys are errors that name the nearest known key. */
+/** YAML text to a checked value; every complaint is an input error with this code. */
 export function parseDataFile<T>(text: string, file: string, schema: z.ZodType<T>, code: string): T {
-  if (text.length > MAX_BYTES) {
-    throw new OnefetError('input', code, `${file}: ${text.length} characters, more than ${MAX_BYTES}`);
-  }
-  let data: unknown;
-  try {
-    const document = parseDocument(text);
-    if (document.errors.length > 0) throw document.errors[0];
-    data = document.toJS({ maxAliasCount: 20 });
-  } catch (cause) {
-    throw new OnefetError('input', code, `${file}: ${reasonOf(cause)}`, { cause });
-  }
-  const result = schema.safeParse(data);
-  if (result.success) return result.data;
-  // A misspelt key is also a missing one: the misspelling is the better message.
-  const { issues } = result.error;
-  const issue = issues.find((i) => i.code === 'unrecognized_keys') ?? issues[0];
-  const where = issue.path.join('.');
-  if (issue.code === 'unrecognized_keys') {
-    const nearest = nearestName(issue.keys[0], knownKeys(schema, issue.path));
-    throw new OnefetError(
-      'input',
-      code,
-      `${file}: unknown key ${[where, issue.keys[0]].filter(Boolean).join('.')}`,
-      {
-        hint: nearest ? `did you mean ${nearest}?` : `known: ${knownKeys(schema, issue.path).join(', ')}`,
-      },
-    );
-  }
-  throw new OnefetError('input', code, `${file}: ${where || 'top level'}: ${issue.message}`);
-}
-
-/** Keys of the object schema at a path of the data. */
-function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  let at: unknown = schema;
-  for (const key of path) {
-    if (at instanceof z.ZodArray) at = at.element;
-    else if (at instanceof z.ZodObject) at = at.shape[String(key)];
-    else return [];
-    while (at instanceof z.ZodOptional || at instanceof z.ZodDefault) at = at.unwrap();
-  }
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+  const as = { kind: 'input', code } as const;
+  return validate(schema, parseYaml(text, file, as), file, as);
 }

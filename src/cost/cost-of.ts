@@ -5,7 +5,7 @@
  * Extra users' caches fill what is left of the last die.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity, CostShape } from './activity.ts';
+import type { Activity } from '../fabric/activity.ts';
 import { areaLines, diesOf, kvBytes, sramMm2 } from './area.ts';
 import { census } from './census.ts';
 import type { CostConstants } from './constants.ts';
@@ -16,6 +16,7 @@ import { formatSi, plain } from './format.ts';
 import { latencyOf } from './latency.ts';
 import { sumOf } from './lines.ts';
 import { sensitivityOf } from './sensitivity.ts';
+import type { CostShape } from './shape.ts';
 import { macPerToken } from './shape.ts';
 
 export type { CostDesign } from './design.ts';

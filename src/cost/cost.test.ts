@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
-import { type CostShape, LLAMA_3_1_8B } from './activity.ts';
 import { adcCost } from './adc.ts';
 import { trackAreaUm2 } from './area.ts';
 import { census } from './census.ts';
@@ -15,7 +14,14 @@ import { ladderPowerW, shotNoiseBoundJ } from './energy.ts';
 import { formatSi } from './format.ts';
 import { lineValue, sumOf } from './lines.ts';
 import { projectActivity } from './project.ts';
-import { blockMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
+import {
+  blockMacPerToken,
+  type CostShape,
+  dependentSteps,
+  kvElementsPerToken,
+  LLAMA_3_1_8B,
+  macPerToken,
+} from './shape.ts';
 
 const constants = loadCostConstants('planar32lp');
 const STORIES: CostShape = {
@@ -333,7 +339,7 @@ describe('cost.yaml', () => {
       expect(error).toMatchObject({
         kind: 'input',
         message: 'cost.yaml: unknown key lora.rnak',
-        hint: 'did you mean rank?',
+        hint: 'did you mean lora.rank?',
       });
     }
   });
@@ -345,7 +351,7 @@ describe('cost.yaml', () => {
     expect(() => parseCostConstants(text.replace('value: 0.88', 'value: 1.2'), 'c')).toThrow(
       /power.regulatorEfficiency.value/,
     );
-    expect(() => parseCostConstants('a: [', 'c')).toThrow(/^c: /);
+    expect(() => parseCostConstants('a: [', 'c')).toThrow(/^c:1:\d+: /);
   });
 
   it('a file of the same name in the working folder takes its place', () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
-import { LLAMA_3_1_8B } from './activity.ts';
 import { loadComparators } from './comparators.ts';
 import { loadCostConstants } from './constants.ts';
 import { costOf } from './cost-of.ts';
 import { economicsOf, grossDies, murphyYield } from './economics.ts';
+import { LLAMA_3_1_8B } from './shape.ts';
 
 const constants = loadCostConstants('planar32lp');
 const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {

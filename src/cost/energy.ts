@@ -4,7 +4,7 @@
  * The activity (currents, rows driven, conversions) is what the run counted. Static bias is charged for the token
  * time times its duty.
  */
-import type { CostShape } from './activity.ts';
+
 import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
 import type { Census } from './census.ts';
 import type { Constant, CostConstants } from './constants.ts';
@@ -12,6 +12,7 @@ import type { CostLine } from './cost.ts';
 import { type CostDesign, ladderTaps } from './design.ts';
 import { count, formatSi, plain } from './format.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
+import type { CostShape } from './shape.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
 
 const ELEMENTARY_CHARGE_C = 1.602176634e-19;

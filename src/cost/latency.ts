@@ -5,13 +5,14 @@
  * converts, `adcColumnsShared` columns one after the other. The cache is read by each layer before its output step:
  * all macros of that layer in parallel, each through its port.
  */
-import type { CostShape } from './activity.ts';
+
 import { kvBytes } from './area.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
 import { type CostDesign, phasesOf } from './design.ts';
 import { count, formatSi, plain } from './format.ts';
 import { costLine, DESIGN } from './lines.ts';
+import type { CostShape } from './shape.ts';
 import { dependentSteps } from './shape.ts';
 
 export interface Latency {

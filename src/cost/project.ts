@@ -7,7 +7,8 @@
  * model are distributed: its outliers, with per-tile scaling, make fewer rows large, so its current is likely lower.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity, CostShape, LayerActivity } from './activity.ts';
+import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import type { CostShape } from './shape.ts';
 import { blockTensors, headTensor, type TensorShape } from './shape.ts';
 
 export function projectActivity(activity: Activity, from: CostShape, to: CostShape): Activity {

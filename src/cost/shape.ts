@@ -1,7 +1,30 @@
 /**
  * Counts that follow from the shape of a Llama-architecture model.
  */
-import type { CostShape } from './activity.ts';
+/** Shape of a Llama-architecture model, as far as cost depends on it. */
+export interface CostShape {
+  name: string;
+  layers: number;
+  /** Model width. */
+  embeddingLength: number;
+  feedForwardLength: number;
+  heads: number;
+  kvHeads: number;
+  headLength: number;
+  vocabulary: number;
+}
+
+/** Llama 3.1 8B (Meta, model card; hardware facts section 5): 7,504,658,432 MAC per token without attention. */
+export const LLAMA_3_1_8B: CostShape = {
+  name: 'llama-3.1-8b',
+  layers: 32,
+  embeddingLength: 4096,
+  feedForwardLength: 14336,
+  heads: 32,
+  kvHeads: 8,
+  headLength: 128,
+  vocabulary: 128256,
+};
 
 export interface TensorShape {
   tensor: string;

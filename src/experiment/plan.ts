@@ -8,7 +8,7 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
-import { packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
@@ -129,9 +129,14 @@ export function planRun(options: RunOptions): RunPlan {
     const manifest = {
       schema: 'onefet.manifest/1',
       onefet: packageVersion(),
-      model: { file: options.model, sha256: modelSha256 },
-      text: { file: options.text, sha256: sha256(text), scoring: options.scoring, contextTokens },
-      rangeText: { file: options.rangeText, sha256: sha256(rangeText) },
+      model: { file: displayPath(options.model), sha256: modelSha256 },
+      text: {
+        file: displayPath(options.text),
+        sha256: sha256(text),
+        scoring: options.scoring,
+        contextTokens,
+      },
+      rangeText: { file: displayPath(options.rangeText), sha256: sha256(rangeText) },
       windows: windows.length,
       design: { name: design.design.name, sha256: design.sha256 },
       calibration: { process: calibration.process, cell: calibration.cell, sha256: calibrationSha256 },
@@ -163,13 +168,13 @@ export function planRun(options: RunOptions): RunPlan {
       },
       contextTokens,
       text: {
-        path: options.text,
+        path: displayPath(options.text),
         sha256: sha256(text),
         tokens: tokens.length,
         scored: windows.reduce((sum, window) => sum + window.scoreTo - window.scoreFrom, 0),
       },
       rangeText: {
-        path: options.rangeText,
+        path: displayPath(options.rangeText),
         sha256: sha256(rangeText),
         tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
       },

@@ -8,15 +8,15 @@
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { Activity, CostShape, LayerActivity } from '../cost/activity.ts';
-import { LLAMA_3_1_8B } from '../cost/activity.ts';
 import { loadCostConstants } from '../cost/constants.ts';
 import type { CostReport } from '../cost/cost.ts';
 import { costOf } from '../cost/cost-of.ts';
 import type { CostDesign } from '../cost/design.ts';
 import { projectActivity } from '../cost/project.ts';
+import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
-import { packageVersion, writeFileAtomic } from '../files.ts';
+import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
@@ -136,7 +136,7 @@ function assemble(
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,
     model: {
-      file: options.model,
+      file: displayPath(options.model),
       sha256: plan.modelInfo.sha256,
       name: plan.modelInfo.name,
       architecture: 'llama',
@@ -146,7 +146,7 @@ function assemble(
     },
     design: { name: design.name, sha256: plan.design.sha256, resolved: design },
     text: {
-      file: options.text,
+      file: plan.text.path,
       sha256: plan.text.sha256,
       tokens: plan.text.tokens,
       scored: plan.text.scored,

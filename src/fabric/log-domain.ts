@@ -7,7 +7,6 @@
  * magnitude * code / taps.
  */
 
-import type { LayerActivity } from '../cost/activity.ts';
 import { OnefetError } from '../error.ts';
 import { newRangeHistogram, type RangeHistogram, rangeQuantile } from '../tile/adc.ts';
 import { bakedSums, referenceSums } from '../tile/cell-sums.ts';
@@ -17,6 +16,7 @@ import type { ChipInstance, TilePhysics } from '../tile/physics.ts';
 import { drawStatics, type TilePlace } from '../tile/static-errors.ts';
 import { createTile, type TileCounts } from '../tile/tile.ts';
 import type { HardwareWeights } from '../tile/weight-code.ts';
+import type { LayerActivity } from './activity.ts';
 import type { Linear, LinearName } from './linear.ts';
 
 /** `reference` is the definition, cell by cell; `baked` is tested against it and some thirty times faster. */

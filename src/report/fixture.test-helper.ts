@@ -1,10 +1,9 @@
 /** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
 import { EXAMPLE_DESIGN, exampleActivity } from '../cost/activity.test-helper.ts';
-import { type CostShape, LLAMA_3_1_8B } from '../cost/activity.ts';
 import { loadCostConstants } from '../cost/constants.ts';
 import { costOf } from '../cost/cost-of.ts';
 import { projectActivity } from '../cost/project.ts';
-import { blockTensors } from '../cost/shape.ts';
+import { blockTensors, type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import type { CalibrationFigures } from './figures-cell.ts';
 
