@@ -138,10 +138,47 @@ export function printInspection(model: LlamaModel, json: boolean): void {
   }
 }
 
-export function printCalibration({ path, calibration }: Awaited<ReturnType<typeof calibrateToFile>>, json: boolean): void {
+export function printCalibration(
+  { path, calibration }: Awaited<ReturnType<typeof calibrateToFile>>,
+  json: boolean,
+): void {
   if (json) {
     printJson({ path, ...calibration });
     return;
   }
-  print(path);
+  const { nominal, device, mismatch, noise, multiply, validRange } = calibration;
+  const percent = (x: number, digits = 2) => `${(100 * x).toFixed(digits)} %`;
+  print(
+    `${calibration.process}/${calibration.cell}: W/L ${(device.widthM * 1e6).toPrecision(3)}/${(device.lengthM * 1e6).toPrecision(3)} um, ${formatSi(nominal.fullScaleA, 'A')} at full scale, ${calibration.driver} driver, ${calibration.engine}`,
+  );
+  print();
+  print('corner   fitted RMS / max    held-out Vds        held-out temperature   (of ln I)');
+  const residual = (r: { rms: number; max: number }) => `${percent(r.rms)} / ${percent(r.max)}`.padEnd(19);
+  for (const [corner, { fit, heldOutVds, heldOutTemp }] of Object.entries(calibration.corners)) {
+    print(`${corner.padEnd(8)} ${residual(fit)} ${residual(heldOutVds)} ${residual(heldOutTemp)}`);
+  }
+  print();
+  multiply.tempK.forEach((tempK, i) => {
+    print(
+      `product  ${(tempK - 273.15).toFixed(0).padStart(4)} C: against the exact product ${residual(multiply.product[i])} fit against SPICE, not fitted ${residual(multiply.heldOut[i])}`,
+    );
+  });
+  print(
+    `slope    n = ${nominal.ladderSlopeFactorN.toFixed(4)}, full scale at ${(nominal.fullScaleVgsV * 1e3).toFixed(1)} mV`,
+  );
+  print(
+    `mismatch sigma(Vt) ${(mismatch.sigmaVtV * 1e3).toFixed(2)} mV, sigma(beta) ${percent(mismatch.sigmaBeta)}; sigma(ln I) in SPICE ${percent(last(mismatch.monteCarlo.lnSigmaSpice), 1)}, theory ${percent(last(mismatch.monteCarlo.lnSigmaTheory), 1)} at full scale`,
+  );
+  print(
+    `noise    white ${noise.whiteRatioSpice.toFixed(2)} x 2qI in SPICE (${noise.whiteRatioTheory.toFixed(2)} by theory), flicker S/I2 ${noise.flickerRelativePsdAt1Hz.toExponential(2)} /Hz at 1 Hz`,
+  );
+  print(
+    `valid    ${(validRange.tempK[0] - 273.15).toFixed(0)} to ${(validRange.tempK[1] - 273.15).toFixed(0)} C, Vds ${validRange.vdsV[0]} to ${validRange.vdsV[1]} V, products ${validRange.smallestProduct.toExponential(1)} to ${validRange.largestProduct} of full scale`,
+  );
+  print();
+  print(`calibration  ${path}`);
+}
+
+function last(values: readonly number[]): number {
+  return values[values.length - 1];
 }

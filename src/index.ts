@@ -1,0 +1,31 @@
+/**
+ * onefet as a library, in the order in which data flows: SPICE, cell, tile and fabric, model, cost, experiment, report.
+ *
+ *     import { planRun, executeRun, writeReport } from 'onefet';
+ */
+
+export { type CalibrateOptions, calibrate, calibrateToFile } from './cell/calibrate.ts';
+export { type Calibration, loadCalibration } from './cell/calibration.ts';
+export * from './cell/response.ts';
+export { type CostConstants, loadCostConstants } from './cost/constants.ts';
+export type { CostLine, CostReport } from './cost/cost.ts';
+export { costOf } from './cost/cost-of.ts';
+export type { CostDesign } from './cost/design.ts';
+export { projectActivity } from './cost/project.ts';
+export { type CostShape, LLAMA_3_1_8B } from './cost/shape.ts';
+export { OnefetError } from './error.ts';
+export { type Generated, type GenerateOptions, generate } from './experiment/generate.ts';
+export { planRun, type RunOptions, type RunPlan } from './experiment/plan.ts';
+export type { RunResult } from './experiment/result.ts';
+export { executeRun, type RunHooks } from './experiment/run.ts';
+export type { Activity, LayerActivity } from './fabric/activity.ts';
+export { type LoadedDesign, loadDesign } from './fabric/design.ts';
+export type { Linear, LinearBuilder, LinearName, TokenPosition } from './fabric/linear.ts';
+export { logDomainLinear, rangesOf } from './fabric/log-domain.ts';
+export { forward, newSession, type Session } from './model/llama.ts';
+export { buildLayers, type LlamaModel, openModel } from './model/model.ts';
+export { writeReport } from './report/report.ts';
+export type { SpiceJob } from './spice/job.ts';
+export { createSpicePool, type SpicePool } from './spice/pool.ts';
+export { type Design, designSchema } from './tile/design.ts';
+export { type TilePhysics, tilePhysics } from './tile/physics.ts';
