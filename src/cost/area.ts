@@ -31,7 +31,10 @@ export interface CellArea {
 
 export function cellArea(design: CostDesign, constants: CostConstants): CellArea {
   const { layout } = constants;
-  const deviceUm2 = design.device.widthM * design.device.lengthM * 1e12 * layout.deviceFactor.value;
+  const deviceUm2 =
+    (design.device.widthM + layout.deviceSideM.value) *
+    (design.device.lengthM + layout.deviceEndM.value) *
+    1e12;
   const tracksUm2 = trackAreaUm2(
     ladderTaps(design.weightBits),
     layout.verticalTracks.value,
@@ -95,9 +98,9 @@ export function areaLines(
     costLine(
       'cells',
       (counts.cells * cell.um2) / UM2_PER_MM2,
-      `${count(counts.cells)} cells x max(device ${plain(cell.deviceUm2)} um2 = ${plain(design.device.widthM * 1e6)} x ${plain(design.device.lengthM * 1e6)} um x ${layout.deviceFactor.value}, tracks ${plain(cell.tracksUm2)} um2 = ${taps} taps x ${layout.verticalTracks.value} verticals x (${formatSi(layout.metalPitchM.value, 'm')})^2)`,
+      `${count(counts.cells)} cells x max(device ${plain(cell.deviceUm2)} um2 = (${plain(design.device.widthM * 1e6)} + ${plain(layout.deviceSideM.value * 1e6)}) x (${plain(design.device.lengthM * 1e6)} + ${plain(layout.deviceEndM.value * 1e6)}) um, tracks ${plain(cell.tracksUm2)} um2 = ${taps} taps x ${layout.verticalTracks.value} verticals x (${formatSi(layout.metalPitchM.value, 'm')})^2)`,
       cell.limitedBy === 'device'
-        ? [DESIGN, layout.deviceFactor]
+        ? [DESIGN, layout.deviceSideM, layout.deviceEndM]
         : [DESIGN, layout.metalPitchM, layout.verticalTracks],
     ),
     um2Line('ladders', counts.ladders, layout.ladderUm2.value, 'row ladders', [

@@ -89,7 +89,9 @@ export const costConstantsSchema = z.strictObject({
     /** Vertical tracks of a cell: two bit lines and a source line. */
     verticalTracks: whole,
     /** Area of a device in the array over its W x L: contacts, isolation, well. */
-    deviceFactor: constant(z.number().min(1)),
+    /** What a cell adds to its gate across the width (isolation), and along the length (two contacted junctions). */
+    deviceSideM: nonNegative,
+    deviceEndM: nonNegative,
     ladderUm2: nonNegative,
     rowBufferUm2: nonNegative,
     dacUm2: nonNegative,

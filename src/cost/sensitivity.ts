@@ -13,7 +13,6 @@ const CLIP: Record<string, readonly [number, number]> = {
   'memory.sramArrayEfficiency': [0.5, 0.8],
   'power.regulatorEfficiency': [0.8, 0.92],
   'adc.technologyNm': [7, 180],
-  'layout.deviceFactor': [1, Number.POSITIVE_INFINITY],
 };
 
 /** Counts stay whole numbers of at least one. */
