@@ -1,8 +1,8 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
 import type { calibrateToFile } from './cell/calibrate.ts';
+import type { FinishedRun } from './commands.ts';
 import type { Generated } from './experiment/generate.ts';
 import type { Accuracy, Interval } from './experiment/result.ts';
-import type { FinishedRun } from './experiment/start.ts';
 import type { LlamaModel } from './model/model.ts';
 
 function print(line = ''): void {

@@ -164,7 +164,7 @@ ${EXIT_CODE_HELP}`,
         'calibrate from SPICE, run the embedded model on chips, write the report: the whole chain',
       ),
   ).action(async (options: RunFlags) => {
-    const { startRun } = await import('./experiment/start.ts');
+    const { startRun } = await import('./commands.ts');
     const result = await startRun(runOptionsOf({ ...options, ...embedded(), attribution: true }), {
       progress: progress(),
       signal,
@@ -190,7 +190,7 @@ ${EXIT_CODE_HELP}`,
       .option('--attribution', 'also run every source of error alone: what limits the accuracy')
       .option('--dry-run', 'print jobs, memory and folder, and stop'),
   ).action(async (options: RunFlags) => {
-    const { runToFolder, describePlan } = await import('./experiment/start.ts');
+    const { runToFolder, describePlan } = await import('./commands.ts');
     const { planRun } = await import('./experiment/plan.ts');
     const defaults = embedded();
     const plan = planRun(
@@ -279,7 +279,7 @@ ${EXIT_CODE_HELP}`,
     .description('write report.html of a run folder again')
     .argument('<folder>', 'a folder below runs/')
     .action(async (folder: string) => {
-      const { reportOfFolder } = await import('./experiment/start.ts');
+      const { reportOfFolder } = await import('./commands.ts');
       process.stdout.write(`${await reportOfFolder(folder)}\n`);
     });
 
