@@ -405,7 +405,7 @@ function grid(start: number, stop: number, step: number): Grid {
 }
 
 /** Coefficients keep 12 digits, everything else 6: a stable file and no invented precision. */
-function rounded(value: unknown, key = ''): unknown {
+export function rounded(value: unknown, key = ''): unknown {
   if (typeof value === 'number') {
     if (Number.isInteger(value)) return value;
     return Number(value.toPrecision(key === 'coefficients' ? 12 : key === 'lnRatio' ? 3 : 6));
