@@ -1,6 +1,6 @@
 /** The command line as a user meets it: started through the launcher, in a folder of its own. */
-import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -114,10 +114,54 @@ test('the same seed gives the same object whatever the threads; a finished run i
   expect(JSON.parse(again.stdout).emulation.tokensPerSecond).toBe(0);
 });
 
-test('--require decides the exit code', async () => {
-  const met = await onefet(...small, '--chips', '1', '--require', 'top1>=0.01', '--json');
+test('Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped', {
+  timeout: 120_000,
+}, async () => {
+  const args = [...small, '--chips', '6', '--threads', '1', '--out', 'stopped', '--json'];
+  const child = spawn(process.execPath, [join(packageRoot, 'src/onefet.js'), ...args], {
+    cwd: folder,
+    stdio: 'ignore',
+  });
+  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+  const results = () => {
+    const out = join(folder, 'stopped');
+    const [run] = existsSync(out) ? readdirSync(out) : [];
+    const path = run ? join(out, run, 'results.jsonl') : '';
+    return path && existsSync(path) ? readFileSync(path, 'utf8').split('\n').length - 1 : 0;
+  };
+  // Two digital windows, the ranges and a first chip.
+  while (results() < 5) await new Promise((resolve) => setTimeout(resolve, 20));
+  child.kill('SIGINT');
+  expect(await ended).toBe(130);
+  const kept = results();
+  expect(kept).toBeGreaterThanOrEqual(5);
+  expect(kept).toBeLessThan(17);
+  // A line that was cut in half by a crash is done again.
+  const [run] = readdirSync(join(folder, 'stopped'));
+  const path = join(folder, 'stopped', run, 'results.jsonl');
+  const text = readFileSync(path, 'utf8');
+  writeFileSync(path, text.slice(0, -20));
+  const resumed = await onefet(...args);
+  expect(resumed.code).toBe(0);
+  const whole = await onefet(...small, '--chips', '6', '--out', 'whole', '--json');
+  expect(JSON.parse(resumed.stdout).chips).toEqual(JSON.parse(whole.stdout).chips);
+  // Seventeen jobs: 2 digital, 1 range, 2 recoded, 12 of chips.
+  expect(results()).toBe(17);
+});
+
+test('--require decides the exit code (of the run that the test above left)', async () => {
+  const met = await onefet(...small, '--chips', '2', '--out', 'one', '--require', 'top1>=0.01', '--json');
   expect(met.code).toBe(0);
-  const unmet = await onefet(...small, '--chips', '1', '--require', 'perplexity<=1.01', '--json');
+  const unmet = await onefet(
+    ...small,
+    '--chips',
+    '2',
+    '--out',
+    'one',
+    '--require',
+    'perplexity<=1.01',
+    '--json',
+  );
   expect(unmet.code).toBe(5);
   expect(unmet.stderr).toMatch(/required perplexity <= 1\.01, the result is/);
 });
