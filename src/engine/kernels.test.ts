@@ -1,14 +1,12 @@
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { type Arena, newArena } from './arena.ts';
-import { requestWideVectors } from './compile.ts';
 import { CONSTANTS_END, writeConstants } from './constants.ts';
 import type { DotKind } from './kernels/dot.ts';
 import { panelName } from './kernels/panel.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
 import { checkPanel } from './panel-check.ts';
 
-requestWideVectors();
 const kinds: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
 const engines = new Map<DotKind, { kernels: Kernels; state: Arena; weights: Arena }>();
 

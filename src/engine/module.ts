@@ -10,10 +10,12 @@ import { gemm } from './kernels/gemm.ts';
 import { gemv } from './kernels/gemv.ts';
 import { type Epilogue, panel, shiftZero } from './kernels/panel.ts';
 import { absolute, prepare, type Source } from './kernels/prepare.ts';
+import { record } from './kernels/record.ts';
 
 export const SOURCES: readonly Source[] = ['bytes', 'codes'];
 export const EPILOGUES: readonly Epilogue[] = [
   'accumulate',
+  'record',
   ...(['off', 'token', 'product'] as const).flatMap((noise) =>
     [false, true].map((float) => ({ noise, float })),
   ),
@@ -28,6 +30,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     absolute(),
     shiftZero(),
     accumulate(),
+    record(),
     ...noises.flatMap((noise) => [convert(kind, noise, false), convert(kind, noise, true)]),
     ...SOURCES.flatMap((source) => [
       prepare(kind, source),

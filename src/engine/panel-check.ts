@@ -16,7 +16,9 @@ import {
   tableBytes,
 } from './kernels/panel.ts';
 import { INPUT_ZERO, QUAD_BYTES, type Source } from './kernels/prepare.ts';
+import { RANGE_BINS } from './kernels/record.ts';
 import type { Kernels } from './module.ts';
+import { quadsOf } from './plan.ts';
 import { type PanelCase, planesOf, referencePanel } from './reference.ts';
 
 export interface CaseShape {
@@ -26,9 +28,6 @@ export interface CaseShape {
   readonly planes: 1 | 2;
   readonly count: number;
 }
-
-/** Quads of a tile: whole pairs, because gemm takes two at a time. */
-export const quadsOf = (rows: number): number => 2 * Math.ceil(rows / 8);
 
 /** A drawn case. With `codes`, weights are table values of 4-bit codes, the same codes for every rank. */
 export function drawCase(
@@ -211,6 +210,8 @@ function runCase(
     lookup,
     count: c.count,
     outStride,
+    bins: allocate(state, c.cells * c.tiles * RANGE_BINS * 4, 'bins'),
+    columns: 16,
     scratch: header,
   };
   for (const [name, value] of Object.entries(fields)) view.setInt32(job + JOB[name as JobField], value, true);

@@ -91,7 +91,7 @@ export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Ar
             continue;
           }
           let value = f(f(sum * f(columns[n] * at.gain)) + columns[16 + n]);
-          if (epilogue.noise !== 'off') {
+          if (epilogue !== 'record' && epilogue.noise !== 'off') {
             const index = c.column + cell * c.columnsPerCell + n;
             const slow = referenceNormal(referenceHash(index, table.slowKeyA, table.slowKeyB));
             const z = f(referenceNormal(referenceHash(index, at.keyA, at.keyB)) + f(slow * at.slow));
@@ -99,7 +99,7 @@ export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Ar
               epilogue.noise === 'product' ? f(f(f(current) * table.perCurrent) + at.floor) : at.floor;
             value = f(value + f(z * f(Math.sqrt(variance))));
           }
-          if (!epilogue.float) {
+          if (epilogue !== 'record' && !epilogue.float) {
             const rounded = roundHalfEven(value);
             value = Math.max(-table.top, Math.min(table.top, rounded));
             if (value !== rounded) clipped++;

@@ -1,7 +1,7 @@
 /** The part of the WebAssembly JavaScript API that the engine uses; the project's `lib` has no DOM. */
 declare namespace WebAssembly {
   class Module {
-    private constructor();
+    constructor(bytes: Uint8Array);
   }
   class Memory {
     constructor(descriptor: { initial: number; maximum: number; shared: true });
@@ -10,6 +10,5 @@ declare namespace WebAssembly {
   interface Instance {
     readonly exports: Record<string, (...operands: number[]) => number>;
   }
-  function compile(bytes: Uint8Array): Promise<Module>;
   function instantiate(module: Module, imports: Record<string, Record<string, Memory>>): Promise<Instance>;
 }

@@ -33,7 +33,7 @@ export function tensorKey(name: LinearName): string {
 }
 
 /** Number of a tensor in its block: a coordinate of its draws. */
-function tensorNumber(name: LinearName): number {
+export function tensorNumber(name: LinearName): number {
   return name.tensor === 'output' ? BLOCK_TENSORS.length : BLOCK_TENSORS.indexOf(name.tensor);
 }
 
@@ -193,7 +193,7 @@ export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable 
  * Tiles are laid on the die in the order of the data flow, along eight strips that run back and forth: enough to
  * give neighbours similar values of a gradient.
  */
-function diePosition(
+export function diePosition(
   name: LinearName,
   tile: number,
   tiles: number,

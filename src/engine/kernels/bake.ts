@@ -69,6 +69,7 @@ export function bake(): WatFunction {
     const minusTwo = heldF32(f, 'minusTwo', -2);
     const spread = heldI32(f, 'spread', 0x04040404);
     const bytes = heldI32(f, 'bytes', 0x03020100);
+    const lowest = heldI32(f, 'lowest', (-127 << 16) | (-127 & 0xffff));
     const signBit = heldI32(f, 'signBit', 0x80000000);
     const sixteen = heldI32(f, 'sixteen', 0x10101010);
     const [code, pattern, counter, exponent] = ['code', 'pattern', 'counter', 'exponent'].map((name) =>
@@ -161,10 +162,9 @@ export function bake(): WatFunction {
           const response = pick(load.v128(entries.get), load.v128(entries.get, 16), patterns[n].get);
           f.set(v, i32x4.ofF32(f32x4.nearest(f32x4.mul(gains[n].get, response))));
         });
-        const packed = i8x16.narrow(
-          i16x8.narrow(wide[0].get, wide[1].get),
-          i16x8.narrow(wide[2].get, wide[3].get),
-        );
+        // -127 .. 127: the magnitude of -128 is no signed byte.
+        const words = [0, 2].map((n) => i16x8.max(i16x8.narrow(wide[n].get, wide[n + 1].get), lowest));
+        const packed = i8x16.narrow(words[0], words[1]);
         f.emit(store.v128(to.get, packed));
         f.advance(to, rankBytes.get);
         f.advance(entries, 32);

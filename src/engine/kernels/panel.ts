@@ -16,6 +16,7 @@ import { convertName, type NoiseKind, TILE_BYTES } from './adc.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { gemvName } from './gemv.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
+import { RANGE_BINS } from './record.ts';
 
 const FIELDS = [
   'weights', // of this panel, in the weights memory
@@ -39,7 +40,9 @@ const FIELDS = [
   'lookup', // [rank][16] bytes of code values
   'count', // tokens
   'outStride', // bytes of a row of out
-  'scratch', // where `SCRATCH` lies
+  'bins', // record: histograms [cells tiles] of RANGE_BINS
+  'columns', // record: columns of the panel that exist
+  'scratch', // where the offsets of the scratch parts lie
 ] as const;
 export type JobField = (typeof FIELDS)[number];
 export const JOB = Object.fromEntries(FIELDS.map((field, i) => [field, 4 * i])) as Record<JobField, number>;
@@ -79,12 +82,12 @@ export function scratchOf(weightQuads: number, quads: number, tokens: number): S
 /** The offsets of the parts stand in memory at `scratch - SCRATCH_HEADER`. */
 export const SCRATCH_FIELDS = ['zero', 'weights', 'magnitude', 'raw', 'currents', 'y'] as const;
 
-export type Epilogue = 'accumulate' | { readonly noise: NoiseKind; readonly float: boolean };
+export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
 const epilogueName = (epilogue: Epilogue) =>
-  epilogue === 'accumulate' ? 'accumulate' : convertName(epilogue.noise, epilogue.float);
+  typeof epilogue === 'string' ? epilogue : convertName(epilogue.noise, epilogue.float);
 export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): string =>
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
-const drawsCurrent = (epilogue: Epilogue) => epilogue !== 'accumulate' && epilogue.noise === 'product';
+const drawsCurrent = (epilogue: Epilogue) => typeof epilogue !== 'string' && epilogue.noise === 'product';
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
   (epilogue === 'accumulate' ? 1 : 3) * PANEL_COLUMNS * 4;
@@ -106,6 +109,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
     const rank = held('rank');
     const planes = held('planes');
     const scratch = held('scratch');
+    const bins = held('bins');
     const part = Object.fromEntries(
       SCRATCH_FIELDS.map((name, i) => {
         const local = f.local('i32', `at_${name}`);
@@ -144,6 +148,20 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         if (epilogue === 'accumulate') {
           f.call('accumulate', part.raw, part.zero, weights.get, tokens.get, part.y, count.get);
           f.advance(weights, tableBytes('accumulate'));
+        } else if (epilogue === 'record') {
+          f.call(
+            'record',
+            part.raw,
+            part.zero,
+            weights.get,
+            tokens.get,
+            part.y,
+            count.get,
+            bins.get,
+            field('columns'),
+          );
+          f.advance(weights, tableBytes('convert'));
+          f.advance(bins, RANGE_BINS * 4);
         } else {
           f.call(
             convertName(epilogue.noise, epilogue.float),

@@ -1,0 +1,279 @@
+/**
+ * A linear layer in a worker: encode the inputs of all tokens, then multiply panel by panel.
+ *
+ * Encoding leaves, per tile and token, the scale and sums of kernels/encode.ts; from these and the tile's numbers follow
+ * the parameters of the epilogue (kernels/adc.ts): the output scale, and on a chip the keys of its draws, the common
+ * gain and the noise. Encoded inputs are shared by the operations that read the same activations.
+ */
+import { gaussian } from '../random.ts';
+import { type TileNoise, tileNoise, tokenKey } from '../tile/column.ts';
+import { BYTE_TOP, INPUT_TOP } from './chip.ts';
+import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from './kernels/adc.ts';
+import { type Coding, encodeName, STATS, STATS_BYTES } from './kernels/encode.ts';
+import { BLOCK_TOKENS, PANEL_COLUMNS } from './kernels/gemm.ts';
+import { JOB, type JobField, panelName } from './kernels/panel.ts';
+import { RANGE_BINS } from './kernels/record.ts';
+import { type Operation, padded, quadsOf } from './plan.ts';
+import { NUMBER, NUMBERS, type WorkerContext } from './setup.ts';
+import { rowsOf, tilePlace } from './statics.ts';
+
+/** The tokens that a command works on. */
+export interface Batch {
+  readonly count: number;
+  /** Position of the first, and the window: what draws are keyed by. */
+  readonly position: number;
+  readonly window: number;
+}
+
+/** A linear layer's place in its group: which input and table buffers are its own. */
+interface Slot {
+  readonly input: number;
+  readonly stats: number;
+  readonly table: number;
+}
+
+const slotOf = (context: WorkerContext, member: number): Slot => ({
+  input: context.data.ownInputs ? member : 0,
+  stats: context.data.ownInputs ? member : 0,
+  table: member,
+});
+
+/** Bytes of the inputs of one tile, all tokens. */
+function inputStride(operation: Operation, count: number): { x: number; magnitude: number } {
+  const quads = quadsOf(operation.rows);
+  const tokens = count === 1 ? 1 : BLOCK_TOKENS * Math.ceil(count / BLOCK_TOKENS);
+  return { x: quads * 4 * operation.rank * operation.planes * tokens, magnitude: quads * 4 * tokens };
+}
+
+/** Do two operations see the same encoded inputs? */
+export function sameInputs(a: Operation, b: Operation): boolean {
+  return a.kind === b.kind && a.rows === b.rows && a.taps === b.taps && a.planes === b.planes;
+}
+
+/**
+ * Encodes token `token` (row `a` of activations) for a group of operations that read it, and fills their tables.
+ */
+export function encodeToken(
+  context: WorkerContext,
+  group: readonly number[],
+  batch: Batch,
+  token: number,
+  a: number,
+): void {
+  group.forEach((index, member) => {
+    const slot = slotOf(context, member);
+    // Otherwise the first of the group has encoded for all.
+    if (member === 0 || context.data.ownInputs) encodeInputs(context, index, slot, batch, token, a);
+    fillTable(context, index, slot, batch, token);
+  });
+}
+
+function encodeInputs(
+  context: WorkerContext,
+  index: number,
+  slot: Slot,
+  batch: Batch,
+  token: number,
+  a: number,
+): void {
+  const { data, kernels, codings, physics, i32, f32 } = context;
+  const operation = data.operations[index];
+  const { tiles, rows, rank, planes, kind, taps } = operation;
+  const { layout } = data;
+  const wasm = kernels[0];
+  const single = batch.count === 1;
+  const perBlock = single ? 1 : BLOCK_TOKENS;
+  const stride = inputStride(operation, batch.count);
+  const analog = kind === 'tile';
+  const coding = analog ? codings.get(taps)! : undefined;
+  const table = analog ? layout.encodings[taps] : 0;
+  const tableBytes = coding ? coding.levels * 4 : 0;
+  const top = coding ? coding.levels - 1 : INPUT_TOP[planes];
+  const noise = analog && data.chip.errors ? physics!.design.driver.noiseV * physics!.gmOverIPerV : 0;
+  const noisy = noise > 0 && data.ownInputs;
+  const kernel: Coding = !analog ? 'plain' : noisy ? 'noisy' : 'table';
+  const encode = wasm[encodeName(kernel, planes)];
+  const whole = analog && physics!.design.input.scale === 'token';
+  const block = Math.floor(token / perBlock);
+  for (let tile = 0; tile < tiles; tile++) {
+    const quads = quadsOf(rowsOf(operation, tile));
+    const stats = layout.stats[slot.stats] + (tile * batch.count + token) * STATS_BYTES;
+    const from = a + tile * rows * 4;
+    if (!whole) wasm.largest(from, quads, stats);
+    else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, stats);
+    else f32[stats / 4] = f32[(layout.stats[slot.stats] + token * STATS_BYTES) / 4];
+    if (noisy) {
+      const key = tokenKey(noiseOf(context, index, tile).rowKey, {
+        window: batch.window,
+        position: batch.position + token,
+      });
+      i32[(stats + STATS.keyA) / 4] = key.a;
+      i32[(stats + STATS.keyB) / 4] = key.b;
+      f32[(stats + STATS.noise) / 4] = noise;
+    }
+    const rankBytes = quads * perBlock * 4;
+    const planeBytes = rankBytes * rank;
+    const inBlock = (token % perBlock) * 4;
+    encode(
+      from,
+      quads,
+      layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock,
+      layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock,
+      perBlock * 4,
+      planeBytes,
+      rankBytes,
+      rank,
+      top,
+      table,
+      tableBytes,
+      stats,
+    );
+  }
+}
+
+/** Keys of a tile's draws, kept from token to token. */
+function noiseOf(context: WorkerContext, index: number, tile: number): TileNoise {
+  const { data, noises, tileStarts } = context;
+  const at = tileStarts[index] + tile;
+  noises[at] ??= tileNoise(data.chip, tilePlace(data.operations[index], tile, data.shape.layers));
+  return noises[at];
+}
+
+/** Parameters of the epilogue for one token, on every virtual tile. */
+function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Batch, token: number): void {
+  const { data, f32, i32, physics, codings, virtualStarts, tileStarts } = context;
+  const operation = data.operations[index];
+  const { tiles, cells, kind, planes, epilogue, taps } = operation;
+  const { layout, numbers } = data;
+  const at = { window: batch.window, position: batch.position + token };
+  for (let tile = 0; tile < tiles; tile++) {
+    const stats = (layout.stats[slot.stats] + (tile * batch.count + token) * STATS_BYTES) / 4;
+    const scale = f32[stats + STATS.scale / 4];
+    const sum = f32[stats + STATS.sum / 4];
+    if (kind === 'tile') {
+      const row = (context.index * tileStarts[tileStarts.length - 1] + tileStarts[index] + tile) * 2;
+      data.rowSums[row] += sum;
+      data.rowSums[row + 1] += i32[stats + STATS.active / 4];
+    }
+    for (let cell = 0; cell < cells; cell++) {
+      const virtual = cell * tiles + tile;
+      const to = (layout.tokenTables[slot.table] + (virtual * batch.count + token) * TOKEN_BYTES) / 4;
+      if (kind !== 'tile' || !physics) {
+        f32[to + TOKEN.out / 4] = scale / INPUT_TOP[planes];
+        continue;
+      }
+      f32[to + TOKEN.out / 4] = scale;
+      const number = (virtualStarts[index] + virtual) * NUMBERS;
+      const coding = codings.get(taps)!;
+      // Mean of both phases' current over the tile's columns, in I_fs and in stored units.
+      const meanStored = sum * numbers[number + NUMBER.meanWeight];
+      const meanCurrent = meanStored * coding.currentUnit * numbers[number + NUMBER.gain];
+      let gain = 1 - ((physics.clampDroop + physics.sourceDroop) * meanCurrent) / 2;
+      if (data.chip.errors && epilogue !== 'record') {
+        const noise = noiseOf(context, index, tile);
+        if (physics.phaseGainSigma > 0) {
+          // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
+          const key = tokenKey(noise.phaseKey, at);
+          gain *= Math.exp(physics.phaseGainSigma * gaussian(key, 0));
+        }
+        const key = tokenKey(noise.conversionKey, at);
+        i32[to + TOKEN.keyA / 4] = key.a;
+        i32[to + TOKEN.keyB / 4] = key.b;
+        const lsb = numbers[number + NUMBER.lsb];
+        const clamp = (physics.clampVariance * meanCurrent * meanCurrent) / 4 / (lsb * lsb);
+        const floor = numbers[number + NUMBER.floor] + clamp;
+        const white = numbers[number + NUMBER.perCurrent] * meanStored;
+        const slow = slowVariance(context, index, virtual, sum, f32[stats + STATS.sumSquares / 4]);
+        const product = typeof epilogue !== 'string' && epilogue.noise === 'product';
+        if (floor + white > 0) {
+          f32[to + TOKEN.floor / 4] = product ? floor : floor + white;
+          f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
+        } else {
+          // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
+          const still = tokenKey(noise.lowFrequencyKey, { window: at.window, position: -1 });
+          i32[to + TOKEN.keyA / 4] = still.a;
+          i32[to + TOKEN.keyB / 4] = still.b;
+          f32[to + TOKEN.floor / 4] = slow;
+          f32[to + TOKEN.slow / 4] = 0;
+        }
+      }
+      f32[to + TOKEN.gain / 4] = gain;
+    }
+  }
+}
+
+/**
+ * Variance of the slow noise in LSB^2: lowFrequencyVariance times the sum of squared currents, taken as
+ * sum u^2 sum v^2 / rows of its tile.
+ */
+function slowVariance(
+  { data, physics, codings, virtualStarts }: WorkerContext,
+  index: number,
+  virtual: number,
+  sum: number,
+  sumSquares: number,
+): number {
+  if (physics!.lowFrequencyVariance === 0 || sum === 0) return 0;
+  const operation = data.operations[index];
+  const coding = codings.get(operation.taps)!;
+  const number = (virtualStarts[index] + virtual) * NUMBERS;
+  const { numbers } = data;
+  const unit = (coding.leadingTop / (BYTE_TOP * coding.weightUnit)) * numbers[number + NUMBER.gain];
+  const squares = sumSquares * numbers[number + NUMBER.meanWeight] * numbers[number + NUMBER.squareRatio];
+  return (physics!.lowFrequencyVariance * squares * unit * unit) / numbers[number + NUMBER.lsb] ** 2;
+}
+
+export interface LinearCall {
+  readonly operation: number;
+  /** Place in its group. */
+  readonly member: number;
+  /** Of the first token's row, and the row's width in elements. */
+  readonly out: number;
+  readonly width: number;
+}
+
+/** A worker's function that computes panel `panel` of a layer. Writes the job record once, then only what changes. */
+export function panelRunner(context: WorkerContext, call: LinearCall, batch: Batch): (panel: number) => void {
+  const { data, i32, kernels, virtualStarts, index } = context;
+  const operation = data.operations[call.operation];
+  const { layout } = data;
+  const slot = slotOf(context, call.member);
+  const stride = inputStride(operation, batch.count);
+  const bins =
+    operation.epilogue === 'record' ? layout.bins[index] + virtualStarts[call.operation] * RANGE_BINS * 4 : 0;
+  const job = layout.jobs[index];
+  const set = (field: JobField, value: number) => {
+    i32[(job + JOB[field]) / 4] = value;
+  };
+  const constant: Partial<Record<JobField, number>> = {
+    cells: operation.cells,
+    columnsPerCell: operation.outputs,
+    tiles: operation.tiles,
+    quads: quadsOf(operation.rows),
+    lastQuads: quadsOf(operation.lastRows),
+    rank: operation.rank,
+    planes: operation.planes,
+    x: layout.inputs[slot.input],
+    xStride: stride.x,
+    magnitude: layout.magnitudes[slot.input],
+    magnitudeStride: stride.magnitude,
+    tokens: layout.tokenTables[slot.table],
+    tokensStride: batch.count * TOKEN_BYTES,
+    tileTable: layout.tileTables[call.operation],
+    lookup: layout.lookups[call.operation],
+    count: batch.count,
+    outStride: call.width * 4,
+    bins,
+    scratch: layout.scratches[index],
+  };
+  const run = kernels[operation.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
+  return (panel) => {
+    for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
+    set('weights', operation.at + panel * operation.panelBytes);
+    set('column', panel * PANEL_COLUMNS);
+    set('out', call.out + panel * PANEL_COLUMNS * 4);
+    set('counts', layout.counts[call.operation] + panel * COUNTS_BYTES);
+    set('columns', Math.min(PANEL_COLUMNS, operation.outputs - panel * PANEL_COLUMNS));
+    run(job);
+  };
+}

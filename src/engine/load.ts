@@ -1,0 +1,343 @@
+/**
+ * Fills the weights memories, panel by panel: rows of the model, recoded and baked as the mode wants them, in the order
+ * of kernels/panel.ts. The work of every panel is independent, so any thread may take it.
+ */
+import { OnefetError } from '../error.ts';
+import { openGguf, readRow } from '../model/gguf.ts';
+import { requireTensor } from '../model/shape.ts';
+import { bits32, gaussian, type StreamKey, streamKey } from '../random.ts';
+import { DRAW, drawKey } from '../tile/physics.ts';
+import type { TileStatics } from '../tile/static-errors.ts';
+import { recodeWeights, weightFormat } from '../tile/weight-code.ts';
+import { BYTE_TOP } from './chip.ts';
+import { stage } from './control.ts';
+import { PANEL_COLUMNS } from './kernels/gemm.ts';
+import { QUAD_BYTES } from './kernels/prepare.ts';
+import { LOAD_PARTS } from './layout.ts';
+import { type Operation, quadsOf } from './plan.ts';
+import { TAP_COUNTS, type WorkerContext } from './setup.ts';
+import { converterErrors, rowsOf, tilePlace, tileStatics } from './statics.ts';
+
+/** Fills out[K] with row n of an operation's matrix. */
+type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
+
+export function loadWeights(context: WorkerContext): void {
+  const { data, crew } = context;
+  const { operations, modelPath } = data;
+  const file = modelPath === undefined ? undefined : openGguf(modelPath);
+  const read: RowReader = file
+    ? ({ name }, n, out) => {
+        const tied = name.layer < 0 && data.shape.tied;
+        const tensor = tied
+          ? 'token_embd.weight'
+          : name.layer < 0
+            ? 'output.weight'
+            : `blk.${name.layer}.${name.tensor}.weight`;
+        readRow(file, requireTensor(file, tensor), n, out);
+      }
+    : syntheticRow;
+  try {
+    // One queue over all panels of all operations.
+    const starts = [0];
+    for (const o of operations) starts.push(starts[starts.length - 1] + o.panels);
+    let at = 0;
+    let statics: TileStatics[] = [];
+    let staticsOf = -1;
+    stage(crew, starts[operations.length], (item) => {
+      while (item >= starts[at + 1]) at++;
+      const operation = operations[at];
+      if (operation.kind === 'tile' && staticsOf !== at) {
+        statics = Array.from({ length: operation.tiles }, (_, tile) =>
+          tileStatics(operation, tile, data.shape.layers, context.physics!, data.chip),
+        );
+        staticsOf = at;
+      }
+      const panel = item - starts[at];
+      if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
+      else loadCodes(context, operation, at, panel, read, statics);
+    });
+  } finally {
+    file?.close();
+  }
+}
+
+/** Weights for benchmarks: N(0, 1/K), by a hash of their place. */
+function syntheticRow({ name, inputs }: Operation, n: number, out: Float32Array): void {
+  const key = streamKey(0x73796e, name.layer + 1, name.tensor.length, n);
+  const scale = Math.sqrt(3 / inputs) / 2 ** 31;
+  for (let k = 0; k < out.length; k++) out[k] = scale * (bits32(key, k) | 0);
+}
+
+/** Rows of the panel's columns; columns beyond the matrix stay zero. */
+function readPanel(operation: Operation, panel: number, read: RowReader): Float32Array[] {
+  const first = panel * PANEL_COLUMNS;
+  return Array.from({ length: PANEL_COLUMNS }, (_, n) => {
+    const row = new Float32Array(operation.inputs);
+    if (first + n < operation.outputs) read(operation, first + n, row);
+    return row;
+  });
+}
+
+/**
+ * Digital weights: blocks of 32 rows with one scale per column, w = s q, q = round(w / s), s = max|w| / 127 (Q8_0's
+ * form); with two terms, the rounding error is coded again in a block of its own.
+ */
+function loadInt8(context: WorkerContext, operation: Operation, panel: number, read: RowReader): void {
+  const { data } = context;
+  const columns = readPanel(operation, panel, read);
+  const weights = data.weights[operation.memory].buffer;
+  let at = operation.at + panel * operation.panelBytes;
+  for (let term = 0; term < operation.cells; term++) {
+    for (let tile = 0; tile < operation.tiles; tile++) {
+      const rows = rowsOf(operation, tile);
+      const start = tile * operation.rows;
+      const bytes = quadsOf(rows) * QUAD_BYTES.bytes;
+      const out = new Int8Array(weights, at, bytes);
+      const scales = new Float32Array(weights, at + bytes, PANEL_COLUMNS);
+      out.fill(0);
+      columns.forEach((column, n) => {
+        let largest = 0;
+        for (let j = start; j < start + rows; j++) largest = Math.max(largest, Math.abs(column[j]));
+        const scale = Math.fround(largest / BYTE_TOP);
+        scales[n] = scale;
+        if (scale === 0) return;
+        for (let j = 0; j < rows; j++) {
+          const q = Math.max(-BYTE_TOP, Math.min(BYTE_TOP, Math.round(column[start + j] / scale)));
+          out[(j >> 2) * 64 + n * 4 + (j & 3)] = q;
+          column[start + j] -= scale * q;
+        }
+      });
+      at += bytes + PANEL_COLUMNS * 4;
+    }
+  }
+}
+
+/** Hardware weights: as 4-bit codes, or baked to effective weights of one chip. */
+function loadCodes(
+  context: WorkerContext,
+  operation: Operation,
+  index: number,
+  panel: number,
+  read: RowReader,
+  statics: readonly TileStatics[],
+): void {
+  const { data, physics } = context;
+  const { outputs, inputs, bits, cells, tiles, source, rank, taps } = operation;
+  const rowsOfPanel = readPanel(operation, panel, read);
+  const strip = recodeWeights(
+    PANEL_COLUMNS,
+    inputs,
+    (n, out) => out.set(rowsOfPanel[n]),
+    bits,
+    operation.rows,
+  );
+  const format = weightFormat(bits);
+  const memory = data.weights[operation.memory].buffer;
+  let at = operation.at + panel * operation.panelBytes;
+  const first = panel * PANEL_COLUMNS;
+  for (let cell = 0; cell < cells; cell++) {
+    for (let tile = 0; tile < tiles; tile++) {
+      const { codes, rows, scales } = strip.tiles[tile];
+      const quads = quadsOf(rows);
+      const part = quads * QUAD_BYTES[source];
+      const column = cell * outputs + first;
+      if (source === 'codes') {
+        packCodes(
+          new Uint8Array(memory, at, part),
+          codes,
+          cell * PANEL_COLUMNS,
+          PANEL_COLUMNS * cells,
+          rows,
+          quads,
+        );
+      } else {
+        bakeTile(context, operation, { codes, rows, cell, tile, column, at }, statics[tile]);
+      }
+      at += part * (source === 'bytes' ? rank : 1);
+      const columns = new Float32Array(
+        memory,
+        at,
+        (operation.epilogue === 'accumulate' ? 1 : 3) * PANEL_COLUMNS,
+      );
+      if (operation.epilogue === 'accumulate') {
+        for (let n = 0; n < PANEL_COLUMNS; n++) columns[n] = scales[n] * format.cellWeights[cell];
+      } else {
+        const coding = context.codings.get(taps)!;
+        const place = tilePlace(operation, tile, data.shape.layers);
+        const lsb = converterStep(context, operation, tile, cell);
+        for (let n = 0; n < PANEL_COLUMNS; n++) {
+          const { gain, offsetLsb } = converterErrors(place, column + n, physics!, data.chip);
+          columns[n] = (coding.differenceUnit * statics[tile].gain * gain) / lsb;
+          columns[PANEL_COLUMNS + n] = offsetLsb;
+          columns[2 * PANEL_COLUMNS + n] =
+            (lsb * taps * format.cellWeights[cell] * scales[n]) / physics!.meanGain;
+        }
+        countTaps(
+          context,
+          index,
+          tile + cell * tiles,
+          codes,
+          cell * PANEL_COLUMNS,
+          PANEL_COLUMNS * cells,
+          rows,
+        );
+      }
+      at += columns.byteLength;
+    }
+  }
+}
+
+/** One LSB in I_fs; with real-valued converters, I_fs itself. */
+export function converterStep(
+  context: Pick<WorkerContext, 'data' | 'physics'>,
+  operation: Operation,
+  tile: number,
+  cell: number,
+): number {
+  const { data, physics } = context;
+  if (data.mode === 'range' || physics!.adc.bits === 'float') return 1;
+  const { layer, tensor } = operation.name;
+  const key = layer < 0 ? tensor : `blk.${layer}.${tensor}`;
+  const fullScale = data.ranges?.[key]?.[tile]?.[cell];
+  if (fullScale === undefined || !(fullScale > 0)) {
+    throw new OnefetError('internal', 'RANGES', `no converter range for ${key} tile ${tile} cell ${cell}`);
+  }
+  return fullScale / physics!.adc.top;
+}
+
+function countTaps(
+  { data, virtualStarts }: WorkerContext,
+  index: number,
+  tile: number,
+  codes: Int8Array,
+  first: number,
+  stride: number,
+  rows: number,
+): void {
+  const counts = new Int32Array(TAP_COUNTS);
+  for (let j = 0; j < rows; j++) {
+    for (let n = 0; n < PANEL_COLUMNS; n++) counts[Math.abs(codes[j * stride + first + n])]++;
+  }
+  const at = (virtualStarts[index] + tile) * TAP_COUNTS;
+  // Whole numbers: the order in which threads add does not matter.
+  counts.forEach((count, tap) => {
+    Atomics.add(data.tapCounts, at + tap, count);
+  });
+}
+
+/** codes[rows][stride] from column `first` to the nibbles of kernels/prepare.ts. */
+function packCodes(
+  to: Uint8Array,
+  codes: Int8Array,
+  first: number,
+  stride: number,
+  rows: number,
+  quads: number,
+): void {
+  to.fill(0);
+  for (let j = 0; j < Math.min(rows, 4 * quads); j++) {
+    const base = (j >> 2) * QUAD_BYTES.codes + (j & 3);
+    const from = j * stride + first;
+    for (let n = 0; n < PANEL_COLUMNS; n++) {
+      to[base + (n >> 3) * 16 + (n & 3) * 4] |= (codes[from + n] & 15) << (n & 4);
+    }
+  }
+}
+
+interface TileStrip {
+  readonly codes: Int8Array;
+  readonly rows: number;
+  readonly cell: number;
+  readonly tile: number;
+  /** First physical column. */
+  readonly column: number;
+  /** Where it goes in the weights memory. */
+  readonly at: number;
+}
+
+/** The kernel `bake` where columns pair up as in Box-Muller's pairs of draws, else the same in scalar code. */
+function bakeTile(
+  context: WorkerContext,
+  operation: Operation,
+  strip: TileStrip,
+  statics: TileStatics,
+): void {
+  const { data, bytes, f32, i32, kernels, physics, index, codings } = context;
+  const { rank, taps, cells, outputs } = operation;
+  const { rows, at, tile } = strip;
+  const base = data.layout.loads[index];
+  const padded = 4 * quadsOf(rows);
+  const [codes, baked, tapTable, table, keys] = (['codes', 'baked', 'taps', 'table', 'keys'] as const).map(
+    (part) => base + LOAD_PARTS[part],
+  );
+  const coding = codings.get(taps)!;
+  const response = physics!.responses.get(taps)!;
+  bytes.fill(0, codes, codes + padded * PANEL_COLUMNS);
+  for (let j = 0; j < rows; j++) {
+    for (let n = 0; n < PANEL_COLUMNS; n++) {
+      bytes[codes + j * PANEL_COLUMNS + n] =
+        strip.codes[j * PANEL_COLUMNS * cells + strip.cell * PANEL_COLUMNS + n];
+    }
+  }
+  for (let m = 0; m < 8; m++) {
+    f32[table / 4 + m] = m <= taps ? response.gmOverIByTap[m] : 0;
+    for (let r = 0; r < rank; r++) f32[table / 4 + 8 * (r + 1) + m] = m <= taps ? coding.weights[r][m] : 0;
+  }
+  f32.fill(0, tapTable / 4, tapTable / 4 + padded * 8);
+  for (let j = 0; j < rows; j++) {
+    for (let m = 1; m <= taps; m++) {
+      f32[tapTable / 4 + j * 8 + m] = statics.tapErrorV[m][j] + statics.rowOffsetV[j];
+    }
+  }
+  const place = tilePlace(operation, tile, data.shape.layers);
+  const draw = (use: number): StreamKey =>
+    drawKey(use, data.chip.seed, place.layer, place.tensor, place.tile, 0);
+  const [vt, beta] = [draw(DRAW.vt), draw(DRAW.beta)];
+  const columns = outputs * cells;
+  const errors = data.chip.errors;
+  const sigmas = [errors ? physics!.sigmaVtV : 0, errors ? physics!.sigmaBeta : 0];
+  if (columns % 2 === 0) {
+    i32.set([vt.a | 0, vt.b | 0, beta.a | 0, beta.b | 0], keys / 4);
+    f32.set(sigmas, keys / 4 + 4);
+    kernels[operation.memory].bake(
+      codes,
+      PANEL_COLUMNS,
+      baked,
+      padded * PANEL_COLUMNS,
+      rank,
+      padded,
+      strip.column,
+      columns,
+      keys,
+      keys + 16,
+      table,
+      tapTable,
+    );
+  } else {
+    const out = new Int8Array(bytes.buffer);
+    for (let j = 0; j < padded; j++) {
+      for (let n = 0; n < PANEL_COLUMNS; n++) {
+        const code = (bytes[codes + j * PANEL_COLUMNS + n] << 24) >> 24;
+        const tap = Math.abs(code);
+        const cell = j * columns + strip.column + n;
+        const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmas[0] * gaussian(vt, cell);
+        const gain = Math.exp(response.gmOverIByTap[tap] * gateV + sigmas[1] * gaussian(beta, cell));
+        for (let r = 0; r < rank; r++) {
+          const value = Math.round(Math.sign(code) * coding.weights[r][tap] * gain);
+          out[baked + r * padded * PANEL_COLUMNS + j * PANEL_COLUMNS + n] = Math.max(
+            -128,
+            Math.min(127, value),
+          );
+        }
+      }
+    }
+  }
+  for (let r = 0; r < rank; r++) {
+    const quads = padded / 4;
+    kernels[operation.memory].transpose(
+      baked + r * padded * PANEL_COLUMNS,
+      at + r * quads * QUAD_BYTES.bytes,
+      quads,
+    );
+  }
+}
