@@ -179,8 +179,8 @@ describe('costOf', () => {
     expect(value('accumulation') / (columnEnds * 0.165e-12)).toBeCloseTo(1, 9);
     // Two phases, two bit lines, 0.5 uA, 0.8 V, 50 + 100 ns.
     expect(value('clamps') / (columnEnds * 2 * 2 * 0.5e-6 * 0.8 * 150e-9)).toBeCloseTo(1, 9);
-    // Three rows in four driven; gate 0.25 fF and seven wires over a cell of 0.08 um2 at 0.2 fF/um; 0.3 V from 0.8 V.
-    const gateF = 0.25e-15 + 7 * Math.sqrt(0.08) * 0.2e-15;
+    // Three rows in four driven; gate 0.25 fF and seven wires over a cell of (0.2 + 0.1) x (0.1 + 0.26) um at 0.2 fF/um; 0.3 V from 0.8 V.
+    const gateF = 0.25e-15 + 7 * Math.sqrt(0.3 * 0.36) * 0.2e-15;
     expect(value('gates') / (0.75 * cells * gateF * 0.3 * 0.8)).toBeCloseTo(1, 9);
     // 262,144 attention MAC per token of context.
     expect(value('attention') / (262_144 * 1024 * 0.59e-12)).toBeCloseTo(1, 9);
