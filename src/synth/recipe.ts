@@ -1,0 +1,189 @@
+/**
+ * What a synthetic model consists of: its metadata, and its tensors with a rule for every row that depends on the
+ * seed, the tensor and the row only. Plain data describes it, so that every thread can rebuild it.
+ */
+import { OnefetError } from '../error.ts';
+import type { Codec } from '../model/codecs/codec.ts';
+import { F32 } from '../model/codecs/f32.ts';
+import { codecByName } from '../model/codecs/registry.ts';
+import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
+import { bits32, nameCoordinate, streamKey } from '../random.ts';
+import type { QuantileTable } from './draws.ts';
+import { buildQuantileTable, fillDraws } from './draws.ts';
+import type { SynthShape } from './shapes.ts';
+import { ropeFactors } from './shapes.ts';
+import type { MatrixKind, WeightStatistics } from './statistics.ts';
+import { SMALLEST_VOCABULARY, vocabularyFields } from './vocabulary.ts';
+
+/** Types of the matrices, and llama.cpp's number for a file of that type. */
+export const SYNTH_TYPES = { F32: 0, F16: 1, Q8_0: 7, Q4_0: 2, Q4_K: 14, Q6_K: 18 } as const;
+export type SynthType = keyof typeof SYNTH_TYPES;
+
+export interface SynthRecipe {
+  readonly shape: SynthShape;
+  readonly type: SynthType;
+  readonly seed: number;
+  readonly statistics: WeightStatistics;
+}
+
+/** First coordinates of the streams. */
+const STREAM = { matrix: 0x73796e01, norm: 0x73796e02, outliers: 0x73796e03 } as const;
+
+/**
+ * The tensors in the order of the file. Matrices have the recipe's type; the head (in a tied model the embedding) is
+ * Q6_K in the 4-bit types, as llama.cpp's quantize makes it. Vectors are F32.
+ * Throws OnefetError('usage', 'SYNTH_SHAPE') for a shape that is not a Llama or does not fit the type's blocks.
+ */
+export function tensorsOf(recipe: SynthRecipe): GgufTensorSource[] {
+  const { shape, type, seed, statistics } = recipe;
+  checkShape(shape);
+  const { dim, ffnDim } = shape;
+  const queryDim = shape.heads * shape.headDim;
+  const kvDim = shape.kvHeads * shape.headDim;
+  const codec = codecByName(type)!;
+  const headCodec = type === 'Q4_0' || type === 'Q4_K' ? codecByName('Q6_K')! : codec;
+  const outliers = outlierChannels(recipe);
+  const tables = new Map<number, QuantileTable>();
+  const tableOf = (exponent: number): QuantileTable => {
+    const table = tables.get(exponent) ?? buildQuantileTable(exponent);
+    tables.set(exponent, table);
+    return table;
+  };
+
+  const matrix = (
+    kind: MatrixKind,
+    name: string,
+    rows: number,
+    columns: number,
+    as: Codec = codec,
+  ): GgufTensorSource => {
+    if (columns % as.blockSize !== 0) {
+      throw new OnefetError(
+        'usage',
+        'SYNTH_SHAPE',
+        `${name} of shape ${shape.name} has rows of ${columns} values, not a multiple of ${as.name}'s block of ${as.blockSize}`,
+        { hint: 'choose another type' },
+      );
+    }
+    const law = statistics.tensors[kind];
+    const sigma = law.sigma * Math.sqrt(law.fanIn / columns);
+    const writesResidual = kind === 'attn_output' || kind === 'ffn_down';
+    const tensor = nameCoordinate(name);
+    return {
+      name,
+      shape: [rows, columns],
+      codec: as,
+      row(n, out) {
+        const factor = writesResidual && outliers.has(n) ? statistics.outliers.factor : 1;
+        fillDraws(tableOf(law.shape), streamKey(STREAM.matrix, seed, tensor, n), factor * sigma, out);
+      },
+    };
+  };
+  const norm = (name: string): GgufTensorSource => ({
+    name,
+    shape: [dim],
+    codec: F32,
+    row(_, out) {
+      const { gain, sigma } = statistics.norms;
+      fillDraws(tableOf(2), streamKey(STREAM.norm, seed, nameCoordinate(name)), sigma, out);
+      for (let i = 0; i < dim; i++) out[i] += gain;
+    },
+  });
+
+  const tensors = [
+    matrix('token_embd', 'token_embd.weight', shape.vocab, dim, shape.tied ? headCodec : codec),
+  ];
+  for (let layer = 0; layer < shape.layers; layer++) {
+    const inBlock = (kind: MatrixKind, rows: number, columns: number): GgufTensorSource =>
+      matrix(kind, `blk.${layer}.${kind}.weight`, rows, columns);
+    tensors.push(
+      norm(`blk.${layer}.attn_norm.weight`),
+      inBlock('attn_q', queryDim, dim),
+      inBlock('attn_k', kvDim, dim),
+      inBlock('attn_v', kvDim, dim),
+      inBlock('attn_output', dim, queryDim),
+      norm(`blk.${layer}.ffn_norm.weight`),
+      inBlock('ffn_gate', ffnDim, dim),
+      inBlock('ffn_up', ffnDim, dim),
+      inBlock('ffn_down', dim, ffnDim),
+    );
+  }
+  tensors.push(norm('output_norm.weight'));
+  if (!shape.tied) tensors.push(matrix('output', 'output.weight', shape.vocab, dim, headCodec));
+  if (shape.ropeScaling) {
+    const factors = ropeFactors(shape, shape.ropeScaling);
+    tensors.push({
+      name: 'rope_freqs.weight',
+      shape: [factors.length],
+      codec: F32,
+      row: (_, out) => out.set(factors),
+    });
+  }
+  return tensors;
+}
+
+/** The metadata; `general.onefet.synthetic` marks the model wherever it is used. */
+export function metadataOf({ shape, type, seed, statistics }: SynthRecipe): Map<string, GgufField> {
+  const u32 = (value: number): GgufField => ({ type: 'u32', value });
+  const text = (value: string): GgufField => ({ type: 'string', value });
+  return new Map<string, GgufField>([
+    ['general.architecture', text('llama')],
+    ['general.name', text(`synthetic ${shape.name}`)],
+    ['general.description', text('Random weights with the statistics of a trained model: it says nothing.')],
+    ['general.file_type', u32(SYNTH_TYPES[type])],
+    ['general.quantization_version', u32(2)],
+    ['general.onefet.synthetic', { type: 'bool', value: true }],
+    ['general.onefet.shape', text(shape.name)],
+    ['general.onefet.seed', { type: 'u64', value: seed }],
+    ['general.onefet.statistics_sha256', text(statistics.sha256)],
+    ['llama.context_length', u32(shape.contextTokens)],
+    ['llama.embedding_length', u32(shape.dim)],
+    ['llama.block_count', u32(shape.layers)],
+    ['llama.feed_forward_length', u32(shape.ffnDim)],
+    ['llama.attention.head_count', u32(shape.heads)],
+    ['llama.attention.head_count_kv', u32(shape.kvHeads)],
+    ['llama.attention.key_length', u32(shape.headDim)],
+    ['llama.attention.value_length', u32(shape.headDim)],
+    ['llama.attention.layer_norm_rms_epsilon', { type: 'f32', value: shape.normEpsilon }],
+    ['llama.rope.dimension_count', u32(shape.headDim)],
+    ['llama.rope.freq_base', { type: 'f32', value: shape.ropeBase }],
+    ['llama.vocab_size', u32(shape.vocab)],
+    ...vocabularyFields(shape.vocab),
+  ]);
+}
+
+/** The outlier channels of the residual stream, the same in all layers. */
+export function outlierChannels({ shape, seed, statistics }: SynthRecipe): ReadonlySet<number> {
+  const wanted = statistics.outliers.channelsPer4096;
+  const count = wanted === 0 ? 0 : Math.min(shape.dim, Math.max(1, Math.round((wanted * shape.dim) / 4096)));
+  const key = streamKey(STREAM.outliers, seed);
+  const channels = new Set<number>();
+  for (let i = 0; channels.size < count; i++) channels.add(bits32(key, i) % shape.dim);
+  return channels;
+}
+
+function checkShape(shape: SynthShape): void {
+  const refuse = (what: string): never => {
+    throw new OnefetError('usage', 'SYNTH_SHAPE', `shape ${shape.name}: ${what}`);
+  };
+  const bounds: [keyof SynthShape, number, number][] = [
+    ['dim', 1, 2 ** 17],
+    ['ffnDim', 1, 2 ** 20],
+    ['layers', 1, 1024],
+    ['heads', 1, 4096],
+    ['kvHeads', 1, 4096],
+    ['headDim', 2, 4096],
+    ['vocab', SMALLEST_VOCABULARY, 2 ** 20],
+    ['contextTokens', 1, 2 ** 26],
+  ];
+  for (const [key, least, most] of bounds) {
+    const value = shape[key] as number;
+    if (!Number.isInteger(value) || value < least || value > most) {
+      refuse(`${key} is ${value}; a whole number from ${least} to ${most} is needed`);
+    }
+  }
+  if (shape.heads % shape.kvHeads !== 0) {
+    refuse(`${shape.heads} heads cannot share ${shape.kvHeads} key/value heads evenly`);
+  }
+  if (shape.headDim % 2 !== 0) refuse(`headDim is ${shape.headDim}; an even number is needed`);
+}
