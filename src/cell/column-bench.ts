@@ -3,8 +3,9 @@
  * below netlists/ around the topology's cell, and what their result files have in common.
  */
 import { dirname, join } from 'node:path';
+import type { z } from 'zod';
 import { OnefetError } from '../error.ts';
-import { findDataFile, readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { findDataFile, readTextFile, reasonOf, requireDataFile, sha256, writeFileAtomic } from '../files.ts';
 import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { assembleDeck } from '../spice/deck.ts';
 import type { ExpectedOutput } from '../spice/job.ts';
@@ -14,7 +15,7 @@ import { type Calibration, loadCalibration, sourceKey } from './calibration.ts';
 import { BOLTZMANN_OVER_CHARGE } from './ekv.ts';
 import { biasPoint, type OperatingPoint } from './response.ts';
 import { type Bench, spiceNumber } from './sweeps.ts';
-import { type CellDescription, type Corner, cellOf, loadProcess } from './technology.ts';
+import { type CellDescription, type Corner, cellOf, checkName, loadProcess, validate } from './technology.ts';
 
 export interface StudyOptions {
   readonly process: string;
@@ -93,10 +94,7 @@ export async function runStudyDeck(bench: Bench, request: DeckRequest): Promise<
   if (section === undefined) {
     throw new OnefetError('usage', 'CORNER_UNKNOWN', `${process.path}: no corner ${request.corner}`);
   }
-  const cellFile = requireDataFile(
-    join('netlists', cell.topology, 'cell.inc'),
-    `topology ${cell.topology}`,
-  );
+  const cellFile = requireDataFile(join('netlists', cell.topology, 'cell.inc'), `topology ${cell.topology}`);
   const deck = assembleDeck(
     requireDataFile(join('netlists', request.folder, request.file), 'netlist'),
     {
@@ -146,16 +144,62 @@ export function gateVoltage(cal: Calibration, op: OperatingPoint): (product: num
 
 export const thermalVoltageV = (tempK: number): number => BOLTZMANN_OVER_CHARGE * tempK;
 
-/** Path below the working folder or the package -> SHA-256, sorted; the calibration that it was held against too. */
-export function studySources(bench: StudyBench): Record<string, string> {
-  const calibration = join('calibration', bench.cal.process, `${bench.cal.cell}.json`);
-  const found = findDataFile(calibration);
-  const paths = found === undefined ? [...bench.sources] : [...bench.sources, found];
+/** Path below the working folder or the package -> SHA-256, sorted. */
+export function studySources(bench: Bench): Record<string, string> {
   return Object.fromEntries(
-    paths
+    [...bench.sources]
       .map((path) => [sourceKey(path), sha256(readTextFile(path, 'source'))] as const)
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
+}
+
+/** Hash of the parts of a calibration that a study is held against: its fit, not its plots. */
+export function calibrationFingerprint({ nominal, corners, mismatch }: Calibration): string {
+  const coefficients = Object.entries(corners).map(([corner, entry]) => [corner, entry.coefficients]);
+  const { sigmaVtV, sigmaBeta, thresholdGain } = mismatch;
+  return sha256(JSON.stringify([nominal, coefficients, sigmaVtV, sigmaBeta, thresholdGain]));
+}
+
+/**
+ * Finds and validates calibration/<process>/<cell>.<study>.json (working folder first); refuses one whose netlists, models
+ * or calibration have changed since. Errors: FILE_MISSING, STUDY_INVALID, STUDY_STALE.
+ */
+export function loadStudy<
+  T extends z.ZodType<{ sources: Record<string, string>; calibrationSha256: string }>,
+>(schema: T, process: string, cell: string, study: string): z.infer<T> {
+  const hint = `run: onefet calibrate --process ${process} --cell ${cell} with its studies`;
+  const path = requireDataFile(studyPath(process, cell, study), `${study} study of ${process}/${cell}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(readTextFile(path, `${study} study`));
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw new OnefetError('input', 'STUDY_INVALID', `${path}: ${reasonOf(cause)}`, { hint, cause });
+  }
+  const result = validate(schema, value, path, 'STUDY_INVALID');
+  const stale = (what: string) => new OnefetError('input', 'STUDY_STALE', `${path}: ${what}`, { hint });
+  for (const [source, hash] of Object.entries(result.sources)) {
+    const found = findDataFile(source);
+    if (found === undefined) throw stale(`${source}, which it was made from, is gone`);
+    if (sha256(readTextFile(found, 'source')) !== hash) throw stale(`${source} has changed since`);
+  }
+  if (calibrationFingerprint(loadCalibration(process, cell)) !== result.calibrationSha256) {
+    throw stale('the calibration has changed since');
+  }
+  return result;
+}
+
+export function studyPath(process: string, cell: string, study: string): string {
+  checkName(process, 'process');
+  checkName(cell, 'cell');
+  return join('calibration', process, `${cell}.${study}.json`);
+}
+
+/** Writes a study's result below the working folder; returns the path. */
+export function writeStudy(result: { process: string; cell: string }, study: string): string {
+  const path = studyPath(result.process, result.cell, study);
+  writeFileAtomic(path, `${JSON.stringify(result)}\n`);
+  return path;
 }
 
 /** Six significant digits: a stable file and no invented precision. */
