@@ -13,9 +13,13 @@
 import { OnefetError } from '../error.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import { decompose, type Separable } from '../tile/separable.ts';
+import { INPUT_LIMIT } from './kernels/encode.ts';
 
-/** Largest input of one plane (sign and 6 bits) and of two (sign and 13 bits). */
-export const INPUT_TOP = { 1: 63, 2: 8191 } as const;
+/**
+ * The largest input: all that one plane holds (sign and 6 bits, so that a 6-bit DAC's codes are exact); with two planes
+ * (sign and 13 bits) 2 % less, for the noise of rows at the top level.
+ */
+export const INPUT_TOP = { 1: INPUT_LIMIT[1], 2: 8000 } as const;
 /** Largest stored weight, and largest magnitude for the sum of currents. */
 export const BYTE_TOP = 127;
 /** Weights of the top tap saturate beyond this many sigma of ln I: 2e-4 of its cells. */

@@ -53,6 +53,9 @@ export function largest(): WatFunction {
   });
 }
 
+/** Largest magnitude that the planes hold. */
+export const INPUT_LIMIT = { 1: 63, 2: 8191 } as const;
+
 export type Coding = 'table' | 'noisy' | 'plain';
 export const encodeName = (coding: Coding, planes: 1 | 2): string => `encode_${coding}_${planes}`;
 
@@ -94,6 +97,8 @@ export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunctio
     const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO);
     const low = heldI32(f, 'lowBits', 127);
     const four = heldI32(f, 'four', 4);
+    const limit = heldF32(f, 'limit', INPUT_LIMIT[planes]);
+    const negated = heldF32(f, 'negated', -INPUT_LIMIT[planes]);
     const draw = coding === 'noisy' ? draws(f, kind) : undefined;
     f.set(scale, load.f32(stats.get, STATS.scale));
     f.when(
@@ -123,6 +128,8 @@ export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunctio
         f.countdown(r, () => {
           gather(entries.get);
           if (draw) f.set(out, f32x4.add(out.get, f32x4.mul(out.get, drawn.get)));
+          // A row at the top level may be drawn above it; a byte beyond 0..127 would be read as something else.
+          if (draw) f.set(out, f32x4.pmin(limit, f32x4.pmax(negated, out.get)));
           f.set(out, v128.xor(rounded(out.get, rounder), sign.get));
           putBytes(out, at.get);
           f.advance(at, rankBytes.get);
