@@ -1,0 +1,212 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Calibration } from '../cell/calibration.ts';
+import { idealDesign } from '../experiment/attribution.ts';
+import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { type RangeTable, rangesOf } from '../fabric/log-domain.ts';
+import { packageRoot } from '../files.ts';
+import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
+import { forward, newSession } from '../model/llama.ts';
+import { type LlamaModel, openModel } from '../model/model.ts';
+import { greedyToken } from '../model/sample.ts';
+import { negativeLogLikelihood } from '../model/scoring.ts';
+import type { Design } from '../tile/design.ts';
+import { tilePhysics } from '../tile/physics.ts';
+import { createEngine, type Engine, type EngineOptions } from './engine.ts';
+
+const { design } = loadDesign('log-domain', []);
+// Read without the staleness check: any calibration will do to compare two computations of one chip.
+const calibrationPath = join(packageRoot, 'calibration', design.process, `${design.cell}.json`);
+const calibrated = existsSync(calibrationPath);
+if (!calibrated) console.log(`skipped: no calibration at ${calibrationPath}`);
+const calibration = (calibrated ? JSON.parse(readFileSync(calibrationPath, 'utf8')) : {}) as Calibration;
+const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
+
+let model: LlamaModel;
+let ids: Int32Array;
+beforeAll(() => {
+  model = openModel(EMBEDDED_F16);
+  ids = model.tokenizer.encode(textOf('stories.txt')).slice(0, 220);
+});
+afterAll(() => model.close());
+
+async function withEngine<T>(
+  options: Partial<EngineOptions> & Pick<EngineOptions, 'mode'>,
+  work: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const engine = await createEngine({
+    model,
+    design,
+    calibration,
+    contextTokens: 256,
+    threads: 2,
+    ...options,
+  });
+  try {
+    return await work(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function logitsOf(engine: Engine, tokens: ArrayLike<number>, window = 0): Promise<Float32Array[]> {
+  const all: Float32Array[] = [];
+  await engine.prefill(tokens, window, (position, logits) => {
+    expect(position).toBe(all.length);
+    all.push(logits.slice());
+  });
+  return all;
+}
+
+function scalarLogits(
+  variant: Variant,
+  own: Design,
+  tokens: Int32Array,
+  ranges?: RangeTable,
+): { logits: Float32Array[]; ranges: RangeTable } {
+  const parts: VariantParts = {
+    model,
+    design: own,
+    calibration,
+    kernel: 'baked',
+    hardware: new Map(),
+    ranges,
+  };
+  const built = buildVariant(variant, parts);
+  const session = newSession(model, built.layers, tokens.length);
+  const logits = [...tokens].map((id, position) => forward(session, id, { window: 0, position }).slice());
+  return {
+    logits,
+    ranges: variant.kind === 'range' ? rangesOf(built.record, tilePhysics(calibration, own)) : {},
+  };
+}
+
+function compare(found: Float32Array[], expected: Float32Array[]) {
+  let same = 0;
+  let worst = 0;
+  const nll = [0, 0];
+  found.forEach((logits, p) => {
+    if (greedyToken(logits) === greedyToken(expected[p])) same++;
+    const most = expected[p].reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+    logits.forEach((x, i) => {
+      worst = Math.max(worst, Math.abs(x - expected[p][i]) / most);
+    });
+    if (p + 1 < found.length) {
+      nll[0] += negativeLogLikelihood(logits, ids[p + 1]) / (found.length - 1);
+      nll[1] += negativeLogLikelihood(expected[p], ids[p + 1]) / (found.length - 1);
+    }
+  });
+  return { top1: same / found.length, worst, nll: nll[0], nllError: Math.abs(nll[0] / nll[1] - 1) };
+}
+
+// Independent case: the scalar forward pass in float32 with double sums.
+test.each([{ int8Terms: 2 as const }, { int8Terms: 1 as const }])(
+  'digital agrees with the scalar model, $int8Terms byte(s) per weight',
+  async ({ int8Terms }) => {
+    const expected = scalarLogits({ kind: 'digital' }, design, ids).logits;
+    const found = await withEngine({ mode: 'digital', int8Terms }, (engine) => logitsOf(engine, ids));
+    const { top1, nllError, worst } = compare(found, expected);
+    // One byte is Q8_0's precision: top-1 flips are near-ties.
+    expect(nllError).toBeLessThan(int8Terms === 2 ? 5e-4 : 5e-3);
+    expect(top1).toBeGreaterThanOrEqual(int8Terms === 2 ? 0.995 : 0.98);
+    expect(worst).toBeLessThan(int8Terms === 2 ? 2e-3 : 3e-2);
+  },
+);
+
+test('recoded agrees with the scalar recoded model', async () => {
+  const expected = scalarLogits({ kind: 'recoded' }, design, ids).logits;
+  const found = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+  const { top1, nllError } = compare(found, expected);
+  expect(nllError).toBeLessThan(1e-3);
+  expect(top1).toBeGreaterThanOrEqual(0.99);
+});
+
+test('an ideal chip equals the recoded model: real-valued converters, no errors', async () => {
+  if (!calibrated) return;
+  const ideal: Design = { ...idealDesign(design), input: { ...design.input, bits: 'float' } };
+  const recoded = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+  const chip = await withEngine({ mode: 'chip', design: ideal, chipSeed: 1 }, (engine) =>
+    logitsOf(engine, ids),
+  );
+  const { top1, worst } = compare(chip, recoded);
+  // What is left are the 14-bit inputs, in different units of the last place.
+  expect(worst).toBeLessThan(5e-3);
+  expect(top1).toBeGreaterThanOrEqual(0.99);
+});
+
+test('ranges agree with the scalar range calibration', async () => {
+  if (!calibrated) return;
+  const text = model.tokenizer.encode(textOf('range.txt')).slice(0, 200);
+  const expected = scalarLogits({ kind: 'range' }, design, text).ranges;
+  const found = await withEngine({ mode: 'range' }, async (engine) => {
+    await engine.prefill(text, 0);
+    return engine.ranges();
+  });
+  expect(Object.keys(found)).toEqual(Object.keys(expected));
+  for (const key of Object.keys(expected)) {
+    expected[key].forEach((cells, tile) => {
+      // Bins of 0.8 % here and 0.6 % there, and DAC levels that round differently.
+      cells.forEach((fullScale, cell) => {
+        expect(Math.abs(found[key][tile][cell] / fullScale - 1)).toBeLessThan(0.03);
+      });
+    });
+  }
+});
+
+test.each(['exact', 'fast'] as const)('a chip is the same chip as the scalar one: %s', async (precision) => {
+  if (!calibrated) return;
+  // No dynamic noise and no row noise: what is left must agree draw by draw.
+  const still: Design = {
+    ...design,
+    noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerCell: 0 },
+    driver: { ...design.driver, noiseV: 0 },
+    bias: { ...design.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
+    column: { ...design.column, clampNoiseV: 0 },
+  };
+  const { ranges } = scalarLogits({ kind: 'range' }, still, ids);
+  const expected = scalarLogits({ kind: 'chip', seed: 5 }, still, ids, ranges).logits;
+  const other = scalarLogits({ kind: 'chip', seed: 6 }, still, ids, ranges).logits;
+  const found = await withEngine({ mode: 'chip', design: still, chipSeed: 5, ranges, precision }, (engine) =>
+    logitsOf(engine, ids),
+  );
+  const difference = meanKl(expected, found);
+  // Another chip is an order of magnitude further away.
+  expect(difference).toBeLessThan(meanKl(expected, other) / (precision === 'exact' ? 8 : 4));
+});
+
+test('the same bits for any number of threads and any batch, and token by token', async () => {
+  if (!calibrated) return;
+  const text = ids.slice(0, 40);
+  const { ranges } = scalarLogits({ kind: 'range' }, design, ids);
+  const chip = { mode: 'chip', chipSeed: 3, ranges } as const;
+  const first = await withEngine({ ...chip, threads: 1 }, (engine) => logitsOf(engine, text, 7));
+  const batches = await withEngine({ ...chip, threads: 3, batchTokens: 13 }, (engine) =>
+    logitsOf(engine, text, 7),
+  );
+  expect(batches).toEqual(first);
+  await withEngine({ ...chip, threads: 2 }, async (engine) => {
+    const start = await logitsOf(engine, text.slice(0, 20), 7);
+    expect(start).toEqual(first.slice(0, 20));
+    for (let p = 20; p < text.length; p++) expect(await engine.decode(text[p])).toEqual(first[p]);
+    const next = await logitsOf(engine, text.slice(0, 20), 8);
+    expect(next).not.toEqual(start);
+  });
+});
+
+function meanKl(p: Float32Array[], q: Float32Array[]): number {
+  const logSoftmax = (x: Float32Array) => {
+    const most = Math.max(...x);
+    const total = Math.log(x.reduce((sum, v) => sum + Math.exp(v - most), 0)) + most;
+    return Float64Array.from(x, (v) => v - total);
+  };
+  let sum = 0;
+  p.forEach((logits, i) => {
+    const [a, b] = [logSoftmax(logits), logSoftmax(q[i])];
+    a.forEach((la, j) => {
+      sum += Math.exp(la) * (la - b[j]);
+    });
+  });
+  return sum / p.length;
+}
