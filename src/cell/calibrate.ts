@@ -64,6 +64,8 @@ import {
   loadProcess,
   type Process,
 } from './technology.ts';
+import { loadMultiplier } from './topology.ts';
+import { calibrateTable, tableRuns } from './topology-calibrate.ts';
 
 export interface CalibrateOptions {
   readonly process: string;
@@ -95,7 +97,14 @@ const MONTE_CARLO_SEED = 1;
 /** Simulates and fits one cell. Errors: SPICE_*, FIT_RESIDUAL, CELL_UNKNOWN, TECHNOLOGY_*, INTERRUPTED. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
   const process = loadProcess(options.process);
-  const cell = cellOf(process, options.cell);
+  const described = cellOf(process, options.cell);
+  const { topology, path: topologyPath } = loadMultiplier(described.topology);
+  // The transistor is characterised with the decks of an exponentiator, at its share of the full-scale current.
+  const cell = {
+    ...described,
+    topology: topology.kind === 'multiplier' ? topology.transistor : described.topology,
+    fullScaleA: described.fullScaleA / topology.area.fingersOfTopTap,
+  };
   const plan = planSweep(process, cell);
   const pool =
     options.pool ??
@@ -107,7 +116,8 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     2 * plan.corners.length +
     plan.multiplyTemps.length +
     Math.ceil(MONTE_CARLO_DEVICES / DEVICES_PER_NETLIST) +
-    2;
+    2 +
+    (topology.kind === 'multiplier' ? tableRuns(plan.corners.length, 7) : 0);
   let done = 0;
   const bench: Bench = {
     process,
@@ -115,13 +125,24 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     cell,
     pool,
     signal: options.signal,
-    sources: new Set([process.path]),
+    sources: new Set([process.path, topologyPath]),
     onRun: (label) => options.onProgress?.({ done: ++done, total, label }),
   };
   try {
     const corners = await fitCorners(bench, plan);
     const measured = await measureNominal(bench, plan, corners[0]);
-    return calibrationSchema.parse(rounded(assemble(bench, plan, corners, measured)));
+    const calibration = rounded(assemble(bench, plan, corners, measured)) as Calibration;
+    if (topology.kind === 'exponentiator') return calibrationSchema.parse(calibration);
+    const { path: transistorPath } = loadMultiplier(topology.transistor);
+    bench.sources.add(transistorPath);
+    const product = await calibrateTable({ ...bench, cell: described }, topology, plan.corners);
+    return calibrationSchema.parse({
+      ...calibration,
+      topology: described.topology,
+      driver: topology.driver,
+      sources: hashSources(bench.sources),
+      product: rounded(product),
+    });
   } catch (error) {
     if (options.signal?.aborted) {
       throw new OnefetError('interrupted', 'INTERRUPTED', 'calibration interrupted', { cause: error });

@@ -10,6 +10,7 @@ import { nearestName, OnefetError } from '../error.ts';
 import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
 import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
 import { CORNERS, checkName, validate } from './technology.ts';
+import { productTableSchema } from './topology-table.ts';
 
 const number = z.number();
 const numbers = z.array(number).max(100_000);
@@ -37,8 +38,8 @@ export const calibrationSchema = z.strictObject({
   process: z.string(),
   cell: z.string(),
   topology: z.string(),
-  /** Gate levels come from ideal sources: the row driver's own error is not in the calibration. */
-  driver: z.literal('ideal'),
+  /** `ideal`: gate levels come from ideal sources, the row driver's own error is not in the calibration. */
+  driver: z.enum(['ideal', 'transistor']),
   engine: z.string(),
   /** Path below the working folder or the package -> SHA-256. */
   sources: z.record(z.string(), z.string()),
@@ -121,6 +122,11 @@ export const calibrationSchema = z.strictObject({
     /** SPICE against the ideal product, one gain removed: relative error. */
     product: z.array(residualSchema),
   }),
+  /**
+   * Products of a multiplier that is not one exponentiator at one gate node. Where it is present, everything else here
+   * describes one unit transistor of the cell; products come from `productTable` in topology-table.ts.
+   */
+  product: productTableSchema.optional(),
   plots: z.strictObject({
     transfer: z.array(
       z.strictObject({ vdsV: number, vgsV: numbers, spiceA: numbers, fitVgsV: numbers, fitA: numbers }),

@@ -34,19 +34,21 @@ export interface Grid {
 export const gridValue = ({ start, step }: Grid, i: number): number => start + i * step;
 export const gridValues = (grid: Grid): number[] =>
   Array.from({ length: grid.count }, (_, i) => gridValue(grid, i));
-const gridStop = (grid: Grid): number => gridValue(grid, grid.count - 1);
+export const gridStop = (grid: Grid): number => gridValue(grid, grid.count - 1);
 
 /** ngspice reads a number of 12 digits without loss that matters; more only bloats the netlist. */
 export const spiceNumber = (value: number): string => Number(value.toPrecision(12)).toString();
 
-const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);
+export const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);
 
-async function runDeck(
+/** Fills and runs one deck of the cell's topology (or of `topology`). */
+export async function runDeck(
   bench: Bench,
   file: string,
   corner: Corner,
   slots: Readonly<Record<string, string>>,
   outputs: readonly ExpectedOutput[],
+  topology = bench.cell.topology,
 ): Promise<readonly RawPlot[]> {
   const { process, cell, cellName } = bench;
   const { models, junctionLengthM } = process.technology;
@@ -54,7 +56,7 @@ async function runDeck(
   if (section === undefined) {
     throw new OnefetError('usage', 'CORNER_UNKNOWN', `${process.path}: no corner ${corner}`);
   }
-  const path = requireDataFile(join('netlists', cell.topology, file), `netlist of topology ${cell.topology}`);
+  const path = requireDataFile(join('netlists', topology, file), `netlist of topology ${topology}`);
   const deck = assembleDeck(
     path,
     {

@@ -18,17 +18,21 @@ const tag = z.enum(['measured', 'fitted', 'cited', 'assumed']);
 const sourced = z.strictObject({ value: z.number().positive(), source: z.string().min(1), tag });
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes');
 
+const modelName = z.string().regex(/^[A-Za-z_][\w.]{0,63}$/);
+
 const cellSchema = z.strictObject({
   /** Folder below netlists/. */
   topology: name,
   /** Name of the transistor model in the process's model file. */
-  model: z.string().regex(/^[A-Za-z_][\w.]{0,63}$/),
+  model: modelName,
   widthM: z.number().min(1e-9).max(1e-3),
   lengthM: z.number().min(1e-9).max(1e-3),
   /** Current at the largest code and the top tap at which the cell is calibrated. */
   fullScaleA: z.number().min(1e-12).max(1e-3),
   /** Nominal drain-source voltage. */
   vdsV: z.number().positive().default(0.4),
+  /** Overrides of the topology's parameters for this process, by slot name. */
+  parameters: z.record(z.string(), z.number()).optional(),
   source: z.string().min(1),
   tag,
 });
@@ -45,6 +49,9 @@ const technologySchema = z.strictObject({
       .partialRecord(z.enum(CORNERS), z.string().min(1))
       .refine((map) => map.TT !== undefined, 'TT is required'),
   }),
+  /** Names of the transistor models for circuits around the cell: drivers, converters, selectors. */
+  nmos: modelName.optional(),
+  pmos: modelName.optional(),
   supplyV: sourced,
   minTempK: sourced,
   maxTempK: sourced,
@@ -58,6 +65,10 @@ const technologySchema = z.strictObject({
     abetaM: sourced,
   }),
   cells: z.record(name, cellSchema),
+  /** Converter, selector and memory topologies to characterise, with overrides of their parameters. */
+  blocks: z
+    .record(name, z.strictObject({ parameters: z.record(z.string(), z.number()).optional() }))
+    .optional(),
 });
 
 export type Technology = z.infer<typeof technologySchema>;

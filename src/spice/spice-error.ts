@@ -36,7 +36,7 @@ const HARMLESS = [
   // Stepping that ends in a solution of the full circuit is a normal way to an operating point.
   /^Note: Starting (dynamic|true) gmin stepping/,
   /^Note: (Dynamic|True) gmin stepping completed/,
-  /^Warning: Dynamic gmin stepping failed/,
+  /^Warning: (Dynamic|True) gmin stepping failed/,
   /^Note: Starting source stepping/,
   /^Note: Source stepping completed/,
 ];
