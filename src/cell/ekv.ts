@@ -12,10 +12,12 @@
  * voltage) are added. Each parameter is a polynomial in tau = (T - T0)/100 K, the floor in the Arrhenius variable
  * 1000 K (1/T0 - 1/T).
  */
+
 import { OnefetError } from '../error.ts';
+import { BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 
 /** Boltzmann constant over elementary charge, V/K (SI 2019, exact). */
-export const BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19;
+export const BOLTZMANN_OVER_CHARGE = BOLTZMANN_J_PER_K / ELEMENTARY_CHARGE_C;
 export const REFERENCE_TEMP_K = 300.15;
 
 /**

@@ -1,11 +1,10 @@
 /**
  * Figures of merit from simulated curves: exponential range, ladder slope, product error, mismatch statistics, noise.
  */
+import { ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 import { BOLTZMANN_OVER_CHARGE } from './ekv.ts';
 import type { Residual } from './fit.ts';
 import { gridValue, type MismatchSample, type MultiplySweep, type NoiseSpectrum } from './sweeps.ts';
-
-const ELEMENTARY_CHARGE_C = 1.602176634e-19;
 
 export interface ExponentialRange {
   readonly tolerance: number;

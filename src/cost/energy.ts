@@ -5,6 +5,7 @@
  * time times its duty.
  */
 
+import { ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
 import type { Census } from './census.ts';
 import type { Constant, CostConstants } from './constants.ts';
@@ -14,8 +15,6 @@ import { count, formatSi, plain } from './format.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
-
-const ELEMENTARY_CHARGE_C = 1.602176634e-19;
 
 /** Power of all row ladders: 27.3 million of 1 uA at 0.8 V are 22 W always on, 0.7 W at a duty of 1/32. */
 export function ladderPowerW(ladders: number, currentA: number, supplyV: number, duty: number): number {

@@ -12,17 +12,19 @@ import {
   offCurrentA,
   outputConductancePerV,
 } from '../cell/response.ts';
+import {
+  BOLTZMANN_J_PER_K,
+  ELEMENTARY_CHARGE_C,
+  VACUUM_PERMITTIVITY_F_PER_M,
+} from '../physical-constants.ts';
 import { type StreamKey, streamKey } from '../random.ts';
 import { type AdcFormat, adcFormat } from './adc.ts';
 import type { Design } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
 import { decompose, type Separable } from './separable.ts';
 
-/** Elementary charge, C, and Boltzmann constant, J/K (SI 2019, exact). */
-export const ELEMENTARY_CHARGE_C = 1.602176634e-19;
-export const BOLTZMANN_J_PER_K = 1.380649e-23;
-/** Vacuum permittivity times the relative permittivity of SiO2 (3.9), F/m. */
-const OXIDE_PERMITTIVITY_F_PER_M = 3.9 * 8.8541878128e-12;
+/** Permittivity of SiO2: 3.9 times that of vacuum, F/m. */
+const OXIDE_PERMITTIVITY_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
 
 /** Response of a cell on a ladder with a given number of taps. */
 export interface Response {
