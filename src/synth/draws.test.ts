@@ -31,14 +31,14 @@ function laplaceCdf(x: number): number {
 /** Lanczos' approximation of ln Gamma (Press et al., Numerical Recipes, 6.1). */
 function logGamma(x: number): number {
   const c = [
-    76.18009172947146, -86.50532032941677, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2,
+    76.18009172947146, -86.5053203294168, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2,
     -0.5395239384953e-5,
   ];
   let sum = 1.000000000190015;
   c.forEach((value, i) => {
     sum += value / (x + 1 + i);
   });
-  return (x + 0.5) * Math.log(x + 5.5) - (x + 5.5) + Math.log((2.5066282746310005 * sum) / x);
+  return (x + 0.5) * Math.log(x + 5.5) - (x + 5.5) + Math.log((2.506628274631 * sum) / x);
 }
 
 describe('generalised normal draws', () => {
