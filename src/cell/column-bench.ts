@@ -83,6 +83,8 @@ export interface DeckRequest {
   readonly timeoutS?: number;
   /** Device other than the calibrated one, e.g. another area. */
   readonly cell?: CellDescription;
+  /** The deck brings its models itself, through a slot of its own. */
+  readonly withoutLibrary?: boolean;
 }
 
 /** Runs netlists/<folder>/<file>; `.include cell.inc` finds the topology's cell, `.lib` the process's models. */
@@ -98,8 +100,7 @@ export async function runStudyDeck(bench: Bench, request: DeckRequest): Promise<
   const deck = assembleDeck(
     requireDataFile(join('netlists', request.folder, request.file), 'netlist'),
     {
-      models: models.file,
-      corner: section,
+      ...(request.withoutLibrary ? {} : { models: models.file, corner: section }),
       model: cell.model,
       width_m: spiceNumber(cell.widthM),
       length_m: spiceNumber(cell.lengthM),
