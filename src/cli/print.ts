@@ -1,9 +1,9 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
-import type { calibrateToFile } from './cell/calibrate.ts';
-import type { FinishedRun } from './commands.ts';
-import type { Generated } from './experiment/generate.ts';
-import type { Accuracy, Interval } from './experiment/result.ts';
-import type { LlamaModel } from './model/model.ts';
+import type { calibrateToFile } from '../cell/calibrate.ts';
+import type { Generated } from '../experiment/generate.ts';
+import type { Accuracy, Interval } from '../experiment/result.ts';
+import type { LlamaModel } from '../model/model.ts';
+import type { FinishedRun } from './work.ts';
 
 function print(line = ''): void {
   process.stdout.write(`${line}\n`);
@@ -84,6 +84,15 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
 
 function interval({ ci95 }: Interval, digits: number): string {
   return ci95 ? `${ci95[0].toFixed(digits)}..${ci95[1].toFixed(digits)}` : '-';
+}
+
+/** Key and value lines. */
+export function printDescription(description: Record<string, unknown>, json: boolean): void {
+  if (json) {
+    printJson(description);
+    return;
+  }
+  for (const [key, value] of Object.entries(description)) print(`${key.padEnd(16)} ${value}`);
 }
 
 export function printGenerated(

@@ -3,17 +3,17 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { calibrate } from './cell/calibrate.ts';
-import type { Calibration } from './cell/calibration.ts';
-import { loadCalibration } from './cell/calibration.ts';
-import { OnefetError } from './error.ts';
-import { planRun, type RunOptions, type RunPlan } from './experiment/plan.ts';
-import { RESULT_SCHEMA, type RunResult } from './experiment/result.ts';
-import { executeRun } from './experiment/run.ts';
-import { loadDesign } from './fabric/design.ts';
-import { readTextFile } from './files.ts';
-import type { Progress } from './progress.ts';
-import { writeReport } from './report/report.ts';
+import { calibrate } from '../cell/calibrate.ts';
+import type { Calibration } from '../cell/calibration.ts';
+import { loadCalibration } from '../cell/calibration.ts';
+import { OnefetError } from '../error.ts';
+import { planRun, type RunOptions, type RunPlan } from '../experiment/plan.ts';
+import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
+import { executeRun } from '../experiment/run.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { readTextFile } from '../files.ts';
+import type { Progress } from '../progress.ts';
+import { writeReport } from '../report/report.ts';
 
 export interface StartHooks {
   readonly progress: Progress;

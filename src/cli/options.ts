@@ -1,0 +1,74 @@
+/** Option parsers and the options that several commands share. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseRequirement } from '../experiment/require.ts';
+import { requireDataFile } from '../files.ts';
+import { type Progress, stderrProgress } from '../progress.ts';
+
+/** What a command needs of the program around it. */
+export interface CliContext {
+  readonly signal: AbortSignal;
+  readonly argv: readonly string[];
+  readonly progress: () => Progress;
+}
+
+export function cliContext(root: Command, signal: AbortSignal, argv: readonly string[]): CliContext {
+  return { signal, argv, progress: () => stderrProgress(!root.opts<{ quiet?: boolean }>().quiet) };
+}
+
+/** What `onefet start` and the defaults of the other commands use. */
+export const RANGE_TEXT = 'experiments/texts/range.txt';
+
+export function embedded(): { model: string; text: string } {
+  return {
+    model: requireDataFile('experiments/models/onefet-stories-f16.gguf', 'embedded model'),
+    text: requireDataFile('experiments/texts/stories.txt', 'embedded text'),
+  };
+}
+
+export const collect = (value: string, previous: string[]): string[] => [...previous, value];
+
+/** Collects --require, and finds a typo before the run and not after it. */
+export function collectRequirement(value: string, previous: string[]): string[] {
+  parseRequirement(value);
+  return [...previous, value];
+}
+
+export function integer(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isInteger(value) || value < low || value > high) {
+      throw new InvalidArgumentError(`expected a whole number from ${low} to ${high}.`);
+    }
+    return value;
+  };
+}
+
+export function number(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !(value >= low && value <= high)) {
+      throw new InvalidArgumentError(`expected a number from ${low} to ${high}.`);
+    }
+    return value;
+  };
+}
+
+export const threadsOption = (): Option =>
+  new Option('--threads <n>', 'worker threads; results do not depend on it')
+    .argParser(integer(1, 256))
+    .default(2);
+
+export const seedOption = (): Option =>
+  new Option('--seed <n>', 'seed of all random draws').argParser(integer(0, 2 ** 48)).default(1);
+
+export const jsonOption = (): Option => new Option('--json', 'print one JSON object');
+
+export const designOptions = (command: Command): Command =>
+  command
+    .option('--design <name>', 'design: a name below experiments/designs, or a YAML file', 'log-domain')
+    .option(
+      '--set <key=value>',
+      'override a key of the design, as in --set adc.bits=6 (repeatable)',
+      collect,
+      [],
+    );

@@ -1,0 +1,182 @@
+/** `start`, `run`, `report` and `generate`: a model on chips. */
+import { type Command, Option } from 'commander';
+import type { RunOptions } from '../experiment/plan.ts';
+import { requireResult } from '../experiment/require.ts';
+import type { RunResult } from '../experiment/result.ts';
+import {
+  type CliContext,
+  collectRequirement,
+  designOptions,
+  embedded,
+  integer,
+  jsonOption,
+  number,
+  RANGE_TEXT,
+  seedOption,
+  threadsOption,
+} from './options.ts';
+import { printDescription, printGenerated, printRun } from './print.ts';
+
+interface RunFlags {
+  model?: string;
+  text?: string;
+  rangeText?: string;
+  design: string;
+  set: string[];
+  chips: number;
+  seed: number;
+  threads: number;
+  context?: number;
+  score?: 'window' | 'all';
+  maxWindows?: number;
+  kernel: RunOptions['kernel'];
+  attribution?: boolean;
+  yieldRatio: number;
+  out: string;
+  report: boolean;
+  require: string[];
+  json?: boolean;
+  dryRun?: boolean;
+}
+
+export function addRunCommands(root: Command, { signal, argv, progress }: CliContext): void {
+  runOptions(
+    root
+      .command('start')
+      .description(
+        'calibrate from SPICE, run the embedded model on chips, write the report: the whole chain',
+      ),
+  ).action(async (flags: RunFlags) => {
+    const { startRun } = await import('./work.ts');
+    const finished = await startRun(runOptionsOf({ ...flags, ...embedded(), attribution: true }), {
+      progress: progress(),
+      signal,
+      command: argv,
+      report: flags.report,
+    });
+    printRun(finished, flags.json === true);
+    checkRequirements(flags.require, finished.result);
+  });
+
+  runOptions(
+    root
+      .command('run')
+      .description('accuracy of chips against the digital model, and what a token costs')
+      .option('--model <file>', 'GGUF model (default: the embedded one)')
+      .option('--text <file>', 'text to score (default: the embedded one)')
+      .option('--range-text <file>', 'text that sets the converter ranges, disjoint from --text', RANGE_TEXT)
+      .addOption(
+        new Option('--score <mode>', "llama.cpp's windows, or every token of each document")
+          .choices(['window', 'all'])
+          .default('window'),
+      )
+      .option('--attribution', 'also run every source of error alone: what limits the accuracy')
+      .option('--dry-run', 'print jobs, memory and folder, and stop'),
+  ).action(async (flags: RunFlags) => {
+    const { describePlan, runToFolder } = await import('./work.ts');
+    const { planRun } = await import('../experiment/plan.ts');
+    const defaults = flags.model && flags.text ? { model: '', text: '' } : embedded();
+    const plan = planRun(
+      runOptionsOf({ ...flags, model: flags.model ?? defaults.model, text: flags.text ?? defaults.text }),
+    );
+    if (flags.dryRun) {
+      printDescription(describePlan(plan), flags.json === true);
+      return;
+    }
+    const finished = await runToFolder(plan, {
+      progress: progress(),
+      signal,
+      command: argv,
+      report: flags.report,
+    });
+    printRun(finished, flags.json === true);
+    checkRequirements(flags.require, finished.result);
+  });
+
+  root
+    .command('report')
+    .description('write report.html of a run folder again')
+    .argument('<folder>', 'a folder below runs/')
+    .action(async (folder: string) => {
+      const { reportOfFolder } = await import('./work.ts');
+      process.stdout.write(`${await reportOfFolder(folder)}\n`);
+    });
+
+  designOptions(
+    root
+      .command('generate')
+      .description('text from a prompt: the digital model beside chips, to read what noise does')
+      .option('--model <file>', 'GGUF model (default: the embedded one)')
+      .requiredOption('--prompt <text>', 'how the text begins'),
+  )
+    .option('--tokens <n>', 'tokens to generate', integer(1, 2 ** 20), 60)
+    .option('--chips <n>', 'chip instances', integer(1, 1000), 2)
+    .option('--temperature <t>', '0 = the most likely token', number(0, 100), 0)
+    .option('--top-p <p>', 'sample among the most likely tokens of this total probability', number(0, 1), 1)
+    .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
+    .addOption(seedOption())
+    .addOption(jsonOption())
+    .action(async (flags) => {
+      const { generate } = await import('../experiment/generate.ts');
+      const streaming = !flags.json && process.stdout.isTTY;
+      const onText = (label: string, piece: string) =>
+        process.stdout.write(piece === '' ? `\n\n[${label}] ${flags.prompt}` : piece);
+      const texts = await generate(
+        { ...flags, model: flags.model ?? embedded().model, settings: flags.set },
+        { signal, ...(streaming ? { onText } : {}) },
+      );
+      printGenerated(flags.prompt, texts, flags.json === true, streaming === true);
+    });
+}
+
+const runOptions = (command: Command): Command =>
+  designOptions(command)
+    .option('--chips <n>', 'chip instances', integer(1, 100_000), 10)
+    .addOption(seedOption())
+    .addOption(threadsOption())
+    .option(
+      '--context <tokens>',
+      'window length (default: 512 or the context of the model)',
+      integer(4, 2 ** 20),
+    )
+    .option('--max-windows <n>', 'score only the first windows', integer(1, 2 ** 30))
+    .option(
+      '--yield-ratio <x>',
+      'a chip passes with at most this many times the digital perplexity',
+      number(1, 1000),
+      1.1,
+    )
+    .addOption(new Option('--kernel <name>', 'tile kernel').choices(['baked', 'reference']).default('baked'))
+    .option('--out <folder>', 'where run folders are made', 'runs')
+    .option('--no-report', 'do not write report.html')
+    .option(
+      '--require <condition>',
+      'fail with exit code 5 unless it holds, as in "top1>=0.8" (repeatable)',
+      collectRequirement,
+      [],
+    )
+    .addOption(jsonOption());
+
+function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOptions {
+  return {
+    model: flags.model,
+    text: flags.text,
+    rangeText: flags.rangeText ?? RANGE_TEXT,
+    design: flags.design,
+    settings: flags.set,
+    chips: flags.chips,
+    seed: flags.seed,
+    threads: flags.threads,
+    contextTokens: flags.context,
+    scoring: flags.score ?? 'window',
+    maxWindows: flags.maxWindows,
+    kernel: flags.kernel,
+    attribution: flags.attribution === true,
+    yieldRatio: flags.yieldRatio,
+    out: flags.out,
+  };
+}
+
+function checkRequirements(conditions: readonly string[], result: RunResult): void {
+  for (const condition of conditions) requireResult(condition, result);
+}
