@@ -26,6 +26,7 @@ import { requireSupported } from './chip.ts';
 import { collectActivity, collectRanges } from './collect.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, finished, send } from './control.ts';
 import { fillNumbers, fillState, fillWindow } from './fill.ts';
+import { STAGES } from './forward.ts';
 import {
   allocateMemories,
   estimateMemory,
@@ -93,6 +94,8 @@ export interface Engine {
   resetActivity(): void;
   /** Range mode: full scales from what was seen so far. */
   ranges(): RangeTable;
+  /** With `profile`: seconds by stage since the start. */
+  profile(): Record<string, number>;
   close(): Promise<void>;
 }
 
@@ -275,7 +278,7 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
     tapCounts: new Int32Array(shared(virtualTiles * TAP_COUNTS, 4)),
     numbers: new Float64Array(shared(virtualTiles * NUMBERS, 8)),
     rowSums: new Float64Array(shared(threads * tileStarts(operations)[operations.length] * 2, 8)),
-    profile: undefined,
+    profile: options.profile ? new Float64Array(shared(8, 8)) : undefined,
   };
   fillState(data, source, choice);
   const workers = await startWorkers(data);
@@ -414,6 +417,7 @@ function session(parts: Parts): Engine {
       });
     },
     ranges: () => collectRanges(data),
+    profile: () => Object.fromEntries(STAGES.map((name, i) => [name, data.profile?.[i] ?? 0])),
     close: parts.stop,
   };
 }

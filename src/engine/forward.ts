@@ -10,6 +10,18 @@ import type { WorkerContext } from './setup.ts';
 
 /** Operations of a block, in the order of plan.ts. */
 const PER_BLOCK = 7;
+/** Stages of the profile. */
+export const STAGES = ['encode', 'linear', 'cache', 'attention', 'head'] as const;
+type Stage = (typeof STAGES)[number];
+
+/** Adds the time since the last mark to a stage: of the first worker, waiting for the others included. */
+function mark({ data, index, clock }: WorkerContext, stageName: Stage | undefined): void {
+  if (!data.profile || index !== 0) return;
+  const now = performance.now();
+  if (stageName) data.profile[STAGES.indexOf(stageName)] += (now - clock.last) / 1e3;
+  clock.last = now;
+}
+
 const floatBits = (x: number): number => new Int32Array(new Float32Array([x]).buffer)[0];
 
 interface LayerTarget {
@@ -39,6 +51,7 @@ export function runLayers(context: WorkerContext, batch: Batch): void {
     wasm.norm(row.normed(t), row.x(t), gain, widths.dim / 4, shape.dim, epsilon);
   };
   const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), widths.dim / 4);
+  mark(context, undefined);
   for (let layer = 0; layer < shape.layers; layer++) {
     const [q, k, v, o, gate, up, down] = Array.from({ length: PER_BLOCK }, (_, i) => layer * PER_BLOCK + i);
     tokens((t) => {
@@ -46,32 +59,42 @@ export function runLayers(context: WorkerContext, batch: Batch): void {
       norm(t, layout.attnNorm[layer]);
       encodeToken(context, [q, k, v], batch, t, row.normed(t));
     });
+    mark(context, 'encode');
     multiply(context, batch, [
       { operation: q, out: layout.q, width: padded(shape.queryDim) },
       { operation: k, out: layout.k, width: padded(shape.kvDim) },
       { operation: v, out: layout.v, width: padded(shape.kvDim) },
     ]);
+    mark(context, 'linear');
     tokens((t) => enterCache(context, batch, layer, t));
+    mark(context, 'cache');
     const jobs = batch.count * shape.kvHeads;
     stage(crew, jobs, (job) =>
       attend(context, batch, layer, Math.floor(job / shape.kvHeads), job % shape.kvHeads),
     );
+    mark(context, 'attention');
     tokens((t) => encodeToken(context, [o], batch, t, row.attended(t)));
+    mark(context, 'encode');
     multiply(context, batch, [{ operation: o, out: layout.delta, width: widths.dim }]);
+    mark(context, 'linear');
     tokens((t) => {
       addDelta(t);
       norm(t, layout.ffnNorm[layer]);
       encodeToken(context, [gate, up], batch, t, row.normed(t));
     });
+    mark(context, 'encode');
     multiply(context, batch, [
       { operation: gate, out: layout.gate, width: widths.ffn },
       { operation: up, out: layout.up, width: widths.ffn },
     ]);
+    mark(context, 'linear');
     tokens((t) => {
       wasm.gate(row.gate(t), row.up(t), widths.ffn / 4);
       encodeToken(context, [down], batch, t, row.gate(t));
     });
+    mark(context, 'encode');
     multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
+    mark(context, 'linear');
   }
   tokens((t) => {
     addDelta(t);
@@ -85,10 +108,12 @@ export function runHead(context: WorkerContext, batch: Batch, first: number): vo
   const { shape, layout } = data;
   const head = data.operations.length - 1;
   const width = padded(shape.dim);
+  mark(context, undefined);
   stage(crew, batch.count, (t) =>
     encodeToken(context, [head], batch, t, layout.normed + (first + t) * width * 4),
   );
   multiply(context, batch, [{ operation: head, out: layout.logits, width: padded(shape.vocab) }]);
+  mark(context, 'head');
 }
 
 /** The linear layers of a group over one queue of panels. */

@@ -12,6 +12,7 @@ import { recodeWeights, weightFormat } from '../tile/weight-code.ts';
 import { BYTE_TOP } from './chip.ts';
 import { stage } from './control.ts';
 import { PANEL_COLUMNS } from './kernels/gemm.ts';
+import { tableBytes } from './kernels/panel.ts';
 import { QUAD_BYTES } from './kernels/prepare.ts';
 import { LOAD_PARTS } from './layout.ts';
 import { type Operation, quadsOf } from './plan.ts';
@@ -25,7 +26,7 @@ export function loadWeights(context: WorkerContext): void {
   const { data, crew } = context;
   const { operations, modelPath } = data;
   const file = modelPath === undefined ? undefined : openGguf(modelPath);
-  const read: RowReader = file
+  const read: RowReader | undefined = file
     ? ({ name }, n, out) => {
         const tied = name.layer < 0 && data.shape.tied;
         const tensor = tied
@@ -35,7 +36,7 @@ export function loadWeights(context: WorkerContext): void {
             : `blk.${name.layer}.${name.tensor}.weight`;
         readRow(file, requireTensor(file, tensor), n, out);
       }
-    : syntheticRow;
+    : undefined;
   try {
     // One queue over all panels of all operations.
     const starts = [0];
@@ -46,14 +47,15 @@ export function loadWeights(context: WorkerContext): void {
     stage(crew, starts[operations.length], (item) => {
       while (item >= starts[at + 1]) at++;
       const operation = operations[at];
-      if (operation.kind === 'tile' && staticsOf !== at) {
+      if (read && operation.kind === 'tile' && staticsOf !== at) {
         statics = Array.from({ length: operation.tiles }, (_, tile) =>
           tileStatics(operation, tile, data.shape.layers, context.physics!, data.chip),
         );
         staticsOf = at;
       }
       const panel = item - starts[at];
-      if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
+      if (!read) loadSynthetic(context, operation, at, panel);
+      else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
       else loadCodes(context, operation, at, panel, read, statics);
     });
   } finally {
@@ -61,11 +63,36 @@ export function loadWeights(context: WorkerContext): void {
   }
 }
 
-/** Weights for benchmarks: N(0, 1/K), by a hash of their place. */
-function syntheticRow({ name, inputs }: Operation, n: number, out: Float32Array): void {
-  const key = streamKey(0x73796e, name.layer + 1, name.tensor.length, n);
-  const scale = Math.sqrt(3 / inputs) / 2 ** 31;
-  for (let k = 0; k < out.length; k++) out[k] = scale * (bits32(key, k) | 0);
+/**
+ * Weights for benchmarks, without recoding: bytes from a hash, the same in every panel but for their start, column tables
+ * of the right size, and tap counts of evenly spread codes. Nothing that is computed from them means anything.
+ */
+function loadSynthetic(context: WorkerContext, operation: Operation, index: number, panel: number): void {
+  const { data, virtualStarts } = context;
+  const { source, epilogue, cells, tiles, rank } = operation;
+  const memory = data.weights[operation.memory].buffer;
+  const at = operation.at + panel * operation.panelBytes;
+  const words = new Int32Array(memory, at, operation.panelBytes / 4);
+  const key = streamKey(0x73796e, index);
+  const pattern = Int32Array.from({ length: 1024 }, (_, i) => bits32(key, i + 17 * panel) & 0x7f7f7f7f);
+  for (let i = 0; i < words.length; i += pattern.length) {
+    words.set(pattern.subarray(0, Math.min(pattern.length, words.length - i)), i);
+  }
+  let table = at;
+  for (let virtual = 0; virtual < cells * tiles; virtual++) {
+    const rows = rowsOf(operation, virtual % tiles);
+    table += quadsOf(rows) * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
+    const columns = new Float32Array(
+      memory,
+      table,
+      tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert') / 4,
+    );
+    columns.fill(0.02 / Math.sqrt(operation.inputs));
+    table += columns.byteLength;
+    for (let tap = 0; tap < TAP_COUNTS; tap++) {
+      Atomics.add(data.tapCounts, (virtualStarts[index] + virtual) * TAP_COUNTS + tap, 2 * rows);
+    }
+  }
 }
 
 /** Rows of the panel's columns; columns beyond the matrix stay zero. */

@@ -42,7 +42,7 @@ export interface EngineData {
   readonly numbers: Float64Array;
   /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */
   readonly rowSums: Float64Array;
-  /** [threads][STAGES] seconds, when profiling. */
+  /** Seconds by stage (STAGES of forward.ts), when profiling. */
   readonly profile: Float64Array | undefined;
 }
 
@@ -91,6 +91,8 @@ export interface WorkerContext {
   readonly tileStarts: readonly number[];
   /** By tile of all operations: keys of its draws, filled when first used. */
   readonly noises: TileNoise[];
+  /** Of the profile: when the last stage ended, ms. */
+  readonly clock: { last: number };
 }
 
 export function isAnalogMode(mode: EngineMode): boolean {
@@ -124,5 +126,6 @@ export async function newContext(data: EngineData, index: number): Promise<Worke
     virtualStarts: virtualStarts(data.operations),
     tileStarts: tileStarts(data.operations),
     noises: [],
+    clock: { last: 0 },
   };
 }
