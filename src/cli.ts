@@ -74,11 +74,12 @@ Examples:
   onefet run --model llama-3.1-8b.gguf --text wiki.test.raw --set adc.bits=7
   onefet generate --prompt "Once upon a time"
   onefet calibrate --process planar32lp --cell t1
+  onefet synth llama-3.1-8b --type Q4_0
 ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
   addRunCommands(root, context);
   addCalibrateCommands(root, context);
-  addModelCommands(root);
+  addModelCommands(root, context);
   return root;
 }

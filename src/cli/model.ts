@@ -1,9 +1,20 @@
-/** `inspect`: model files. */
-import type { Command } from 'commander';
-import { embedded, jsonOption } from './options.ts';
-import { printInspection } from './print.ts';
+/** `inspect` and `synth`: model files. */
+import { type Command, Option } from 'commander';
+import type { SynthType } from '../synth/recipe.ts';
+import { type CliContext, embedded, jsonOption, seedOption, threadsOption } from './options.ts';
+import { printDescription, printInspection } from './print.ts';
 
-export function addModelCommands(root: Command): void {
+interface SynthFlags {
+  type: SynthType;
+  seed: number;
+  threads: number;
+  out?: string;
+  force?: boolean;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export function addModelCommands(root: Command, { signal, progress }: CliContext): void {
   root
     .command('inspect')
     .description('what a GGUF model holds: shape, tensor types, tokenizer')
@@ -16,6 +27,45 @@ export function addModelCommands(root: Command): void {
         printInspection(model, flags.json === true);
       } finally {
         model.close();
+      }
+    });
+
+  root
+    .command('synth')
+    .description('write a model of a named shape with seeded weights of realistic statistics (no accuracy)')
+    .argument('<shape>', 'tiny, small, llama-3.2-1b or llama-3.1-8b')
+    .addOption(
+      new Option('--type <type>', 'tensor type')
+        .choices(['F32', 'F16', 'Q8_0', 'Q4_0', 'Q4_K', 'Q6_K'])
+        .default('Q4_0'),
+    )
+    .addOption(seedOption())
+    .addOption(threadsOption())
+    .option('--out <file>', 'file to write (default: <shape>-<type>.gguf)')
+    .option('--force', 'overwrite an existing file')
+    .option('--dry-run', 'print size and parameters, and stop')
+    .addOption(jsonOption())
+    .action(async (shape: string, flags: SynthFlags) => {
+      const { planSynthesis, synthesise } = await import('../synth/synthesise.ts');
+      const path = flags.out ?? `${shape}-${flags.type.toLowerCase()}.gguf`;
+      const options = { shape, type: flags.type, seed: flags.seed, path };
+      if (flags.dryRun) {
+        printDescription({ ...planSynthesis(options) }, flags.json === true);
+        return;
+      }
+      const bar = progress();
+      try {
+        const made = await synthesise({
+          ...options,
+          threads: flags.threads,
+          signal,
+          force: flags.force === true,
+          onProgress: (done, total) => bar.update(done, total, `writing ${path}`),
+        });
+        bar.finish();
+        printDescription({ ...made }, flags.json === true);
+      } finally {
+        bar.finish();
       }
     });
 }

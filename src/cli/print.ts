@@ -2,6 +2,7 @@
 import type { calibrateToFile } from '../cell/calibrate.ts';
 import type { Generated } from '../experiment/generate.ts';
 import type { Accuracy, Interval } from '../experiment/result.ts';
+import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { FinishedRun } from './work.ts';
 
@@ -11,14 +12,6 @@ function print(line = ''): void {
 
 function printJson(value: unknown): void {
   print(JSON.stringify(value));
-}
-
-/** 3 significant digits with an SI prefix. */
-export function formatSi(value: number, unit: string): string {
-  if (value === 0) return `0 ${unit}`;
-  const prefixes = ['a', 'f', 'p', 'n', 'u', 'm', '', 'k', 'M', 'G', 'T'];
-  const step = Math.max(-6, Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3)));
-  return `${(value / 10 ** (3 * step)).toPrecision(3)} ${prefixes[step + 6]}${unit}`;
 }
 
 export function printRun({ result, folder, reportPath }: FinishedRun, json: boolean): void {

@@ -5,12 +5,12 @@
  * horizontally, two bit lines and a source line vertically, each at the metal pitch.
  */
 
+import { count, formatSi, plain } from '../format.ts';
 import { adcCost } from './adc.ts';
 import type { Census } from './census.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
 import { type CostDesign, ladderTaps } from './design.ts';
-import { count, formatSi, plain } from './format.ts';
 import { COUNTED, costLine, DESIGN } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, kvElementsPerToken } from './shape.ts';

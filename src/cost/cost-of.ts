@@ -6,13 +6,13 @@
  */
 import { OnefetError } from '../error.ts';
 import type { Activity } from '../fabric/activity.ts';
+import { formatSi, plain } from '../format.ts';
 import { areaLines, diesOf, kvBytes, sramMm2 } from './area.ts';
 import { census } from './census.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostReport } from './cost.ts';
 import { type CostDesign, checkDesign } from './design.ts';
 import { energyOf, referenceLines } from './energy.ts';
-import { formatSi, plain } from './format.ts';
 import { latencyOf } from './latency.ts';
 import { sumOf } from './lines.ts';
 import { sensitivityOf } from './sensitivity.ts';

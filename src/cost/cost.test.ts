@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { formatSi } from '../format.ts';
 import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
 import { adcCost } from './adc.ts';
 import { trackAreaUm2 } from './area.ts';
@@ -11,7 +12,6 @@ import { loadCostConstants, parseCostConstants } from './constants.ts';
 import { costOf } from './cost-of.ts';
 import { economicsOf } from './economics.ts';
 import { ladderPowerW, shotNoiseBoundJ } from './energy.ts';
-import { formatSi } from './format.ts';
 import { lineValue, sumOf } from './lines.ts';
 import { projectActivity } from './project.ts';
 import {

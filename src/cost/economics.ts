@@ -8,9 +8,9 @@
  * all the dies that the model needs. The whole die counts for yield, although an array could carry spare columns.
  */
 import { OnefetError } from '../error.ts';
+import { count, plain } from '../format.ts';
 import type { Band, CostConstants } from './constants.ts';
 import type { CostReport } from './cost.ts';
-import { count, plain } from './format.ts';
 
 export const SCENARIOS = ['low', 'mid', 'high'] as const;
 export type Scenario = (typeof SCENARIOS)[number];

@@ -5,13 +5,13 @@
  * time times its duty.
  */
 
+import { count, formatSi, plain } from '../format.ts';
 import { ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
 import type { Census } from './census.ts';
 import type { Constant, CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
 import { type CostDesign, ladderTaps } from './design.ts';
-import { count, formatSi, plain } from './format.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';

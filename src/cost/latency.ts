@@ -6,11 +6,11 @@
  * all macros of that layer in parallel, each through its port.
  */
 
+import { count, formatSi, plain } from '../format.ts';
 import { kvBytes } from './area.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
 import { type CostDesign, phasesOf } from './design.ts';
-import { count, formatSi, plain } from './format.ts';
 import { costLine, DESIGN } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { dependentSteps } from './shape.ts';

@@ -11,9 +11,9 @@ import {
   loadDatasheetSpec,
   printValue,
 } from '../cell/datasheet.ts';
-import { formatSi, plain } from '../cost/format.ts';
 import { OnefetError } from '../error.ts';
 import { sha256, writeFileAtomic } from '../files.ts';
+import { formatSi, plain } from '../format.ts';
 import { type Figure, figureHtml } from './figure.ts';
 import { cellFigures } from './figures-cell.ts';
 import { datasheetFigures, sourceName } from './figures-datasheet.ts';

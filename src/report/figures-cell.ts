@@ -2,7 +2,7 @@
  * Figures of the calibrated cell: transfer with residuals, error of the multiplication, mismatch.
  */
 import type { Calibration } from '../cell/calibration.ts';
-import { formatSi, plain } from '../cost/format.ts';
+import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';
 
 /** What of a calibration the report draws; a whole calibration is one. */

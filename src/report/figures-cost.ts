@@ -3,7 +3,7 @@
  */
 import type { Comparators } from '../cost/comparators.ts';
 import type { CostLine, CostReport, CostSensitivity } from '../cost/cost.ts';
-import { formatSi, plain } from '../cost/format.ts';
+import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure } from './figure.ts';
 import { plotText, tagBadge, wrapPlotText } from './html.ts';
 

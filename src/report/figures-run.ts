@@ -1,8 +1,9 @@
 /**
  * Figures of a run: accuracy of each chip, coding loss of each tensor, clipping.
  */
-import { plain } from '../cost/format.ts';
+
 import type { Interval, RunResult } from '../experiment/result.ts';
+import { plain } from '../format.ts';
 import { COLOURS, type Figure, SERIES } from './figure.ts';
 import { plotText, wrapPlotText } from './html.ts';
 
