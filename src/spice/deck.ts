@@ -4,18 +4,20 @@
  * `{{name}}` is a slot. `.include file` and `.lib file section` are resolved in the netlist's own folder, then in
  * the folders given; the simulator sees each file under a flat name. What ngspice would answer with a hang or with
  * another circuit's numbers (a missing include, `quit`, a deck without elements, an unbounded exponential) is refused here.
+ * `engine:name` is a card inside the simulator package, and random functions become nominal values: see pdk.ts.
  */
 import { existsSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { nearestName, OnefetError } from '../error.ts';
 import { readTextFile } from '../files.ts';
+import { ENGINE_PREFIX, engineCardText, nominalStatistics } from './pdk.ts';
 import { SpiceError } from './spice-error.ts';
 
 export interface Deck {
   readonly netlist: string;
   /** Flat name in the simulator's file system -> text. */
   readonly files: Readonly<Record<string, string>>;
-  /** Absolute paths of all source files, netlist first. */
+  /** Absolute paths of all source files, netlist first; cards of the simulator (engine:) are not among them. */
   readonly sources: readonly string[];
 }
 
@@ -63,11 +65,14 @@ export function assembleText(
   path: string,
   slots: Readonly<Record<string, string | number>> = {},
   includeFolders: readonly string[] = [],
+  /** What happens to the text of the netlist and of every file that it includes. */
+  rewrite: (text: string) => string = nominalStatistics,
 ): Deck {
   const files: Record<string, string> = {};
   const flatNames = new Map<string, string>();
   const sources = [path];
   const used = new Set<string>();
+  const sections: { flat: string; section: string; file: string; from: string }[] = [];
   const flatten = (template: string, from: string, depth: number): string => {
     if (depth > MAX_INCLUDE_DEPTH) {
       throw new SpiceError(
@@ -75,15 +80,23 @@ export function assembleText(
         `${from}: includes are nested deeper than ${MAX_INCLUDE_DEPTH}`,
       );
     }
-    return fillSlots(template, slots, from, used)
+    return rewrite(fillSlots(template, slots, from, used))
       .split('\n')
       .map((line) => {
-        const match = line.match(/^(\s*\.(?:include|inc|lib)\s+)(["']?)([^\s"']+)\2(\s+\S+)?\s*$/i);
+        // A comment may follow; a quoted name may hold spaces.
+        const match = line.match(
+          /^(\s*\.(?:include|inc|lib)\s+)(?:"([^"]+)"|'([^']+)'|([^\s"';$]+))(\s+[^\s;$]+)?\s*(?:[;$].*)?$/i,
+        );
         if (!match) return line;
-        const [, command, , file, section = ''] = match;
+        const [, command, doubleQuoted, singleQuoted, bare, section = ''] = match;
+        const file = doubleQuoted ?? singleQuoted ?? bare;
         // `.lib section` without a file opens a section inside a library: not an include.
-        if (/lib/i.test(command) && section === '') return line;
-        const found = findInclude(file, dirname(from), includeFolders);
+        // The comment goes: ngspice takes it for part of the name and then never returns.
+        if (/lib/i.test(command) && section === '') return `${command}${file}`;
+        const card = file.startsWith(ENGINE_PREFIX) ? file : undefined;
+        // Inside a card a plain name is the card itself or another one.
+        const inCard = from.startsWith(ENGINE_PREFIX) ? `${ENGINE_PREFIX}${file}` : undefined;
+        const found = card ?? inCard ?? findInclude(file, dirname(from), includeFolders);
         if (found === undefined) {
           throw new SpiceError('SPICE_INCLUDE_MISSING', `${from}: included file not found: ${file}`, {
             hint: `looked in ${[dirname(from), ...includeFolders].join(', ')}`,
@@ -96,9 +109,15 @@ export function assembleText(
           }
           flat = `f${flatNames.size}_${basename(found).replace(/[^A-Za-z0-9._-]/g, '_')}`.toLowerCase();
           flatNames.set(found, flat);
-          sources.push(found);
-          files[flat] = flatten(readTextFile(found, 'included file'), found, depth + 1);
+          let included: string;
+          if (found.startsWith(ENGINE_PREFIX)) included = engineCardText(found.slice(ENGINE_PREFIX.length));
+          else {
+            sources.push(found);
+            included = readTextFile(found, 'included file');
+          }
+          files[flat] = flatten(included, found, depth + 1);
         }
+        if (section !== '') sections.push({ flat, section: section.trim(), file, from });
         return `${command}${flat}${section}`;
       })
       .join('\n');
@@ -115,12 +134,23 @@ export function assembleText(
       },
     );
   }
+  for (const reference of sections) checkSection(files[reference.flat], reference);
   checkNetlist(netlist, path);
   return { netlist, files, sources };
 }
 
 function findInclude(file: string, folder: string, folders: readonly string[]): string | undefined {
   return [folder, ...folders].map((root) => resolve(root, file)).find((path) => existsSync(path));
+}
+
+/** ngspice does not return from a section that its library does not have. */
+function checkSection(library: string, at: { section: string; file: string; from: string }): void {
+  const names = [...library.matchAll(/^[ \t]*\.lib[ \t]+([^\s'"]+)[ \t]*\r?$/gim)].map(([, name]) => name);
+  if (names.some((name) => name.toLowerCase() === at.section.toLowerCase())) return;
+  const nearest = nearestName(at.section, names);
+  throw new SpiceError('SPICE_SECTION_MISSING', `${at.from}: no section ${at.section} in ${at.file}`, {
+    hint: nearest ? `did you mean ${nearest}?` : `sections are ${names.slice(0, 20).join(', ')}`,
+  });
 }
 
 /**

@@ -42,13 +42,14 @@ export const ENGINE_VERSION = '1.8.0';
 /** Changes when the wrapper treats a netlist differently, so that cached results are not mixed. */
 const WRAPPER_REVISION = 1;
 
-/** Name and version of the simulator, checked against the installed package. */
-export function engineId(): string {
+/** Folder of the installed simulator package, its version checked. */
+export function engineFolder(): string {
   for (let folder = packageRoot; ; folder = dirname(folder)) {
     try {
-      const path = join(folder, 'node_modules', ENGINE_PACKAGE, 'package.json');
+      const found = join(folder, 'node_modules', ENGINE_PACKAGE);
+      const path = join(found, 'package.json');
       const { version } = JSON.parse(readFileSync(path, 'utf8')) as { version: string };
-      if (version === ENGINE_VERSION) return `${ENGINE_PACKAGE} ${version} (ngspice 45.2)`;
+      if (version === ENGINE_VERSION) return found;
       throw new OnefetError(
         'simulation',
         'SPICE_ENGINE_VERSION',
@@ -67,6 +68,12 @@ export function engineId(): string {
       }
     }
   }
+}
+
+/** Name and version of the simulator, checked against the installed package. */
+export function engineId(): string {
+  engineFolder();
+  return `${ENGINE_PACKAGE} ${ENGINE_VERSION} (ngspice 45.2)`;
 }
 
 /** Content hash of everything that decides a job's result: the key of the cache and the name in messages. */

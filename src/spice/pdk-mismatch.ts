@@ -1,0 +1,123 @@
+/**
+ * Mismatch as the library itself states it: a netlist of many instances of a foundry subcircuit whose agauss terms are
+ * set to draws of a counter stream, so that a sample repeats on every version of the simulator.
+ */
+import { OnefetError } from '../error.ts';
+import { gaussian, nameCoordinate, streamKey } from '../random.ts';
+import { assembleText } from './deck.ts';
+import { drawnSubcircuit, nominalStatistics } from './pdk.ts';
+import type { SpicePool } from './pool.ts';
+
+export interface PdkMismatchOptions {
+  readonly pool: SpicePool;
+  /** Library with one section per corner; includes are looked up in its own folder. */
+  readonly libraryPath: string;
+  readonly section: string;
+  /** Subcircuit of a transistor with ports drain, gate, source, bulk and parameters w and l. */
+  readonly subcircuit: string;
+  readonly widthM: number;
+  readonly lengthM: number;
+  readonly tempK: number;
+  readonly vdsV: number;
+  readonly vgs: { readonly start: number; readonly step: number; readonly count: number };
+  readonly devices: number;
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface PdkMismatchSample {
+  /** [random functions][devices] the standard normal draws. */
+  readonly draws: readonly Float64Array[];
+  /** [devices][vgs] drain current, A. */
+  readonly drainA: readonly Float64Array[];
+}
+
+const DEVICES_PER_NETLIST = 250;
+const MAX_DEVICES = 1_000_000;
+
+/** Errors: PDK_SUBCIRCUIT, PDK_STATISTICS, SPICE_*. */
+export async function samplePdkMismatch(options: PdkMismatchOptions): Promise<PdkMismatchSample> {
+  const { devices, subcircuit, vgs } = options;
+  if (!Number.isInteger(devices) || devices < 1 || devices > MAX_DEVICES) {
+    throw new OnefetError('usage', 'PDK_DEVICES', `${devices} devices: it must be 1 to ${MAX_DEVICES}`);
+  }
+  const key = streamKey(options.seed, nameCoordinate(`pdk ${subcircuit}`));
+  let parameters: readonly string[] | undefined;
+  // The library is looked at once per file: the one with the subcircuit gets parameters, the others their nominal value.
+  const rewrite = (text: string): string => {
+    if (!new RegExp(`^[ \\t]*\\.subckt[ \\t]+${escapeRegExp(subcircuit)}(?=\\s)`, 'im').test(text)) {
+      return nominalStatistics(text);
+    }
+    const drawn = drawnSubcircuit(text, subcircuit);
+    parameters = drawn.parameters;
+    return drawn.text;
+  };
+  const assemble = (instances: string, currents: string) =>
+    assembleText(netlist(options, instances, currents), options.libraryPath, {}, [], rewrite);
+  // An empty netlist first: how many draws an instance takes is in the library.
+  assemble('r1 g 0 1', 'i(vg)');
+  if (parameters === undefined) {
+    throw new OnefetError(
+      'input',
+      'PDK_SUBCIRCUIT',
+      `${options.libraryPath}: no .subckt ${subcircuit} in it or what it includes`,
+    );
+  }
+  const names: readonly string[] = parameters;
+  const draws = names.map((_, p) =>
+    Float64Array.from({ length: devices }, (__, i) => gaussian(key, names.length * i + p)),
+  );
+  const batches: Promise<Float64Array[]>[] = [];
+  for (let first = 0; first < devices; first += DEVICES_PER_NETLIST) {
+    const count = Math.min(DEVICES_PER_NETLIST, devices - first);
+    const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
+    const lines = currents.flatMap((_, i) => [
+      `vd${i} d${i} 0 ${options.vdsV}`,
+      `x${i} d${i} g 0 0 ${subcircuit} w=${options.widthM} l=${options.lengthM} ${names.map((name, p) => `${name}=${draws[p][first + i].toPrecision(12)}`).join(' ')}`,
+    ]);
+    const deck = assemble(lines.join('\n'), currents.join(' '));
+    batches.push(
+      options.pool
+        .run(
+          {
+            label: `${subcircuit} mismatch ${first + 1} to ${first + count}`,
+            netlist: deck.netlist,
+            files: deck.files,
+            commands: [],
+            outputs: [
+              {
+                file: 'mismatch.raw',
+                plot: 'DC transfer characteristic',
+                variables: currents,
+                points: vgs.count,
+              },
+            ],
+          },
+          options.signal,
+        )
+        .then(({ plots: [plot] }) => currents.map((name) => plot.real.get(name)!.map((value) => -value))),
+    );
+  }
+  return { draws, drainA: (await Promise.all(batches)).flat() };
+}
+
+function netlist(options: PdkMismatchOptions, instances: string, currents: string): string {
+  const { vgs } = options;
+  const number = (value: number) => Number(value.toPrecision(12)).toString();
+  return `mismatch of ${options.subcircuit}
+.lib '${options.libraryPath.split(/[\\/]/).pop()}' ${options.section}
+.options gmin=1e-18 abstol=1e-18 reltol=1e-5 temp=${number(options.tempK - 273.15)}
+vg g 0 0
+${instances}
+.control
+save ${currents}
+dc vg ${number(vgs.start)} ${number(vgs.start + (vgs.count - 0.5) * vgs.step)} ${number(vgs.step)}
+write mismatch.raw
+.endc
+.end
+`;
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
