@@ -58,6 +58,7 @@ export function fillState(data: EngineData, source: EngineSource, choice: Layout
     most((o) => o.rank * quadsOf(o.rows)),
     most((o) => quadsOf(o.rows)),
     choice.tokens,
+    most((o) => o.tiles),
   );
   for (const at of layout.scratches) {
     SCRATCH_FIELDS.forEach((name, i) => {

@@ -121,6 +121,7 @@ export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     weightQuads,
     most((o) => quadsOf(o.rows)),
     tokens,
+    most((o) => o.tiles),
   );
   const virtualTiles = operations.reduce((sum, o) => sum + o.cells * o.tiles, 0);
   const recording = operations.some((o) => o.epilogue === 'record');

@@ -81,14 +81,10 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   let table = at;
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const rows = rowsOf(operation, virtual % tiles);
-    table += quadsOf(rows) * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
-    const columns = new Float32Array(
-      memory,
-      table,
-      tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert') / 4,
-    );
-    columns.fill(0.02 / Math.sqrt(operation.inputs));
-    table += columns.byteLength;
+    const size = TABLE[epilogue === 'accumulate' ? 'accumulate' : 'convert'];
+    new Float32Array(memory, table, size / 4).fill(0.02 / Math.sqrt(operation.inputs));
+    new Int32Array(memory, table, PANEL_COLUMNS).fill(0);
+    table += size + quadsOf(rows) * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
     for (let tap = 0; tap < TAP_COUNTS; tap++) {
       Atomics.add(data.tapCounts, (virtualStarts[index] + virtual) * TAP_COUNTS + tap, 2 * rows);
     }
@@ -119,8 +115,8 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
       const rows = rowsOf(operation, tile);
       const start = tile * operation.rows;
       const bytes = quadsOf(rows) * QUAD_BYTES.bytes;
-      const out = new Int8Array(weights, at, bytes);
-      const scales = new Float32Array(weights, at + bytes, PANEL_COLUMNS);
+      const scales = new Float32Array(weights, at + PANEL_COLUMNS * 4, PANEL_COLUMNS);
+      const out = new Int8Array(weights, at + TABLE.accumulate, bytes);
       out.fill(0);
       columns.forEach((column, n) => {
         let largest = 0;
@@ -134,7 +130,8 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
           column[start + j] -= scale * q;
         }
       });
-      at += bytes + PANEL_COLUMNS * 4;
+      fillZero(context, operation, at, TABLE.accumulate, 0, quadsOf(rows));
+      at += TABLE.accumulate + bytes;
     }
   }
 }
@@ -168,9 +165,11 @@ function loadCodes(
       const quads = quadsOf(rows);
       const part = quads * QUAD_BYTES[source];
       const column = cell * outputs + first;
+      const tableSize = TABLE[operation.epilogue === 'accumulate' ? 'accumulate' : 'convert'];
+      const weightsAt = at + tableSize;
       if (source === 'codes') {
         packCodes(
-          new Uint8Array(memory, at, part),
+          new Uint8Array(memory, weightsAt, part),
           codes,
           cell * PANEL_COLUMNS,
           PANEL_COLUMNS * cells,
@@ -178,14 +177,10 @@ function loadCodes(
           quads,
         );
       } else {
-        bakeTile(context, operation, { codes, rows, cell, tile, column, at }, statics[tile]);
+        bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, statics[tile]);
       }
-      at += part * (source === 'bytes' ? rank : 1);
-      const columns = new Float32Array(
-        memory,
-        at,
-        (operation.epilogue === 'accumulate' ? 1 : 3) * PANEL_COLUMNS,
-      );
+      fillZero(context, operation, at, tableSize, index, quads);
+      const columns = new Float32Array(memory, at + PANEL_COLUMNS * 4, tableSize / 4 - PANEL_COLUMNS);
       if (operation.epilogue === 'accumulate') {
         for (let n = 0; n < PANEL_COLUMNS; n++) columns[n] = scales[n] * format.cellWeights[cell];
       } else {
@@ -209,9 +204,31 @@ function loadCodes(
           rows,
         );
       }
-      at += columns.byteLength;
+      at += tableSize + part * (source === 'bytes' ? rank : 1);
     }
   }
+}
+
+const TABLE = { accumulate: tableBytes('accumulate'), convert: tableBytes('convert') } as const;
+
+/** The first row of a tile's column table: what the inputs' offset adds to its sums. */
+function fillZero(
+  { data, kernels }: WorkerContext,
+  operation: Operation,
+  at: number,
+  tableSize: number,
+  index: number,
+  quads: number,
+): void {
+  const { source, rank, planes, memory } = operation;
+  const zero = new Int32Array(data.weights[memory].buffer, at, PANEL_COLUMNS);
+  zero.fill(0);
+  for (let r = 0; r < rank; r++) {
+    const src = at + tableSize + (source === 'bytes' ? r * quads * QUAD_BYTES.bytes : 0);
+    kernels[memory][`zero_${source}`](src, data.layout.lookups[index] + 16 * r, at, quads);
+  }
+  // The offset stands in the upper of two planes.
+  if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
 }
 
 /** One LSB in I_fs; with real-valued converters, I_fs itself. */

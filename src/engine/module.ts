@@ -1,6 +1,6 @@
 /** The whole set of kernels, and an instance of it on a state memory and a weights memory. */
 import { compileKernels } from './compile.ts';
-import { accumulate, convert, type NoiseKind } from './kernels/adc.ts';
+import { accumulate, accumulateTiles, convert, convertTiles, type NoiseKind } from './kernels/adc.ts';
 import { cacheStore, multiply, products, softmax } from './kernels/attention.ts';
 import { bake, transpose } from './kernels/bake.ts';
 import { gate, norm, residual, rotate } from './kernels/between.ts';
@@ -8,8 +8,8 @@ import type { DotKind } from './kernels/dot.ts';
 import { type Coding, encode, largest } from './kernels/encode.ts';
 import { gemm } from './kernels/gemm.ts';
 import { gemv } from './kernels/gemv.ts';
-import { type Epilogue, panel, shiftZero } from './kernels/panel.ts';
-import { absolute, prepare, type Source } from './kernels/prepare.ts';
+import { type Epilogue, panel } from './kernels/panel.ts';
+import { absolute, prepare, type Source, zeroSums } from './kernels/prepare.ts';
 import { record } from './kernels/record.ts';
 
 export const SOURCES: readonly Source[] = ['bytes', 'codes'];
@@ -28,12 +28,15 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
   return compileKernels([
     gemm(kind),
     absolute(),
-    shiftZero(),
     accumulate(),
+    accumulateTiles(),
     record(),
-    ...noises.flatMap((noise) => [convert(kind, noise, false), convert(kind, noise, true)]),
+    ...noises.flatMap((noise) =>
+      [false, true].flatMap((float) => [convert(kind, noise, float), convertTiles(kind, noise, float)]),
+    ),
     ...SOURCES.flatMap((source) => [
       prepare(kind, source),
+      zeroSums(kind, source),
       ...planes.flatMap((count) => [gemv(kind, source, count, false), gemv(kind, source, count, true)]),
       ...EPILOGUES.flatMap((epilogue) => [panel(source, epilogue, true), panel(source, epilogue, false)]),
     ]),

@@ -42,7 +42,10 @@ export function drawCase(
   const { rows, cells, rank, planes, count } = shape;
   const most = planes === 1 ? 63 : 8191;
   const each = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
-  const lookup = each(rank, () => Int8Array.from({ length: 16 }, () => integer(-127, 127)));
+  // Code 0 is no cell: rows beyond a tile's last have it.
+  const lookup = each(rank, () =>
+    Int8Array.from({ length: 16 }, (_, code) => (code === 0 ? 0 : integer(-127, 127))),
+  );
   const codes = each(cells, () => rows.map((r) => Int8Array.from({ length: r * 16 }, () => integer(-8, 7))));
   return {
     ...shape,
@@ -177,7 +180,7 @@ function runCase(
   });
   const counts = allocate(state, COUNTS_BYTES, 'counts');
   bytes.fill(0, counts, counts + COUNTS_BYTES);
-  const scratch = scratchOf(c.rank * quads, quads, c.count);
+  const scratch = scratchOf(c.rank * quads, quads, c.count, c.tiles);
   const header = allocate(state, 64, 'header');
   const scratchAt = allocate(state, scratch.bytes, 'scratch');
   SCRATCH_FIELDS.forEach((name, i) => {
@@ -237,15 +240,24 @@ function writeWeights(
   for (let cell = 0; cell < c.cells; cell++) {
     for (let tile = 0; tile < c.tiles; tile++) {
       const quads = quadsOf(c.rows[tile]);
-      const parts = source === 'bytes' ? c.weights[cell][tile] : [c.codes[cell][tile]];
-      for (const values of parts) {
-        packRows(to, at, values, c.rows[tile], quads, source);
+      const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
+      const columns = new DataView(to.buffer, to.byteOffset + at, tableBytes(kind));
+      const values = c.weights[cell][tile];
+      for (let n = 0; n < 16; n++) {
+        let sum = 0;
+        for (const w of values) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
+        columns.setInt32(4 * n, sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
+      }
+      // Epilogues without gains only have the scales.
+      const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];
+      rows.forEach((value, i) => {
+        columns.setFloat32(64 + 4 * i, value, true);
+      });
+      at += tableBytes(kind);
+      for (const part of source === 'bytes' ? values : [c.codes[cell][tile]]) {
+        packRows(to, at, part, c.rows[tile], quads, source);
         at += quads * QUAD_BYTES[source];
       }
-      const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
-      const table = c.columns[cell][tile].subarray(0, tableBytes(kind) / 4);
-      to.set(new Uint8Array(table.buffer, 0, table.byteLength), at);
-      at += tableBytes(kind);
     }
   }
   return at;

@@ -12,16 +12,32 @@
  *
  * accumulate (exact arithmetic):   y += (raw - zero_c) scale_c out_t
  *
- *   raw, rawCurrent  [tokens][16] i32        zero  [16] i32, what the offset of the unsigned inputs adds
- *   columns          in the weights memory, [3][16] f32: gain, offset, scale   (accumulate: [1][16]: scale)
+ *   raw, current     [tokens][16] i32, raw products and sums of currents
+ *   columns          in the weights memory: [16] i32 zero, what the offset of the unsigned inputs adds to raw; then f32
+ *                    [3][16] gain, offset, scale (accumulate: [1][16] scale)
  *   tokens           [count] of TOKEN_BYTES, see TOKEN; tile  TILE_BYTES, see TILE
  *   y                [tokens][16] f32
+ *
+ * For a batch, a call does one tile and all tokens (`convert`); for a single token, one call does all tiles
+ * (`convert..._tiles`), so that constants are fetched once and the draws of one tile overlap with those of the next.
  */
 import { heldF32 } from '../constants.ts';
-import { define, f32x4, type I32, i32, i32x4, load, store, type V128, type WatFunction } from '../wat.ts';
+import {
+  type Body,
+  define,
+  f32x4,
+  type I32,
+  i32,
+  i32x4,
+  type Local,
+  load,
+  store,
+  type V128,
+  type WatFunction,
+} from '../wat.ts';
 import type { DotKind } from './dot.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
-import { draws } from './hash.ts';
+import { type Draws, draws } from './hash.ts';
 
 /** Offsets of what is known per tile and token. */
 export const TOKEN = { keyA: 0, keyB: 4, gain: 8, out: 12, floor: 16, slow: 20 } as const;
@@ -41,116 +57,184 @@ export const ROUNDER = 1.5 * 2 ** 23;
 
 export const convertName = (noise: NoiseKind, float: boolean): string =>
   `convert_${noise}${float ? '_float' : ''}`;
+export const convertTilesName = (noise: NoiseKind, float: boolean): string =>
+  `${convertName(noise, float)}_tiles`;
+
+type Pair = readonly Local<'v128'>[];
+
+/** What the conversion of 8 columns (two vectors) of one token works on. */
+interface Step {
+  readonly index: Pair;
+  readonly slow: Pair;
+  readonly value: Pair;
+  readonly bits: Pair;
+  readonly sigma: Pair;
+  readonly clipped: Pair;
+  readonly total: Pair;
+  readonly gainT: Local<'v128'>;
+  readonly outT: Local<'v128'>;
+  readonly floorT: Local<'v128'>;
+  readonly slowT: Local<'v128'>;
+  readonly keyA: Local<'v128'>;
+  readonly keyB: Local<'v128'>;
+  readonly top: Local<'v128'>;
+  readonly bottom: Local<'v128'>;
+  readonly perCurrent: Local<'v128'>;
+  readonly rounder: V128;
+  readonly draw: Draws | undefined;
+}
+
+const both = (step: (n: number) => void): void => {
+  step(0);
+  step(1);
+};
+
+function newStep(f: Body, dot: DotKind, noise: NoiseKind): Step {
+  const pair = (name: string) => f.locals('v128', name, 2);
+  const splat = (name: string) => f.local('v128', name);
+  return {
+    index: pair('index'),
+    slow: pair('slow'),
+    value: pair('value'),
+    bits: pair('bits'),
+    sigma: pair('sigma'),
+    clipped: pair('clipped'),
+    total: pair('total'),
+    gainT: splat('gainT'),
+    outT: splat('outT'),
+    floorT: splat('floorT'),
+    slowT: splat('slowT'),
+    keyA: splat('keyA'),
+    keyB: splat('keyB'),
+    top: splat('top'),
+    bottom: splat('bottom'),
+    perCurrent: splat('perCurrent'),
+    rounder: heldF32(f, 'rounder', ROUNDER),
+    draw: noise === 'off' ? undefined : draws(f, dot),
+  };
+}
+
+function loadTile(f: Body, step: Step, tile: I32): void {
+  f.set(step.top, load.splat32(tile, TILE.top));
+  f.set(step.bottom, f32x4.neg(step.top.get));
+  f.set(step.perCurrent, load.splat32(tile, TILE.perCurrent));
+}
+
+/** The counters of 8 columns. */
+function indexColumns(f: Body, step: Step, column: I32): void {
+  both((n) => {
+    const lanes = `(v128.const i32x4 ${[0, 1, 2, 3].map((i) => 4 * n + i).join(' ')})` as V128;
+    f.set(step.index[n], i32x4.add(i32x4.splatOf(column), lanes));
+  });
+}
+
+function drawSlow(f: Body, step: Step, tile: I32): void {
+  const { draw, keyA, keyB, bits, slow, index } = step;
+  if (!draw) return;
+  f.set(keyA, load.splat32(tile, TILE.slowKeyA));
+  f.set(keyB, load.splat32(tile, TILE.slowKeyB));
+  both((n) => {
+    draw.hash(bits[n], index[n].get, keyA.get, keyB.get);
+    draw.normal(slow[n], bits[n].get);
+  });
+}
+
+interface Columns {
+  zero(n: number): V128;
+  gain(n: number): V128;
+  offset(n: number): V128;
+  scale(n: number): V128;
+}
+
+/** Converts 8 columns of one token: 32 bytes at `raw`, `current` and `y`. */
+function convertStep(
+  f: Body,
+  noise: NoiseKind,
+  float: boolean,
+  step: Step,
+  columns: Columns,
+  at: { raw: I32; current: I32; token: I32; y: I32; offset: number },
+): void {
+  const { value, bits, sigma, total, clipped, gainT, outT, floorT, slowT, keyA, keyB, draw } = step;
+  f.set(gainT, load.splat32(at.token, TOKEN.gain));
+  f.set(outT, load.splat32(at.token, TOKEN.out));
+  both((n) => {
+    const sum = i32x4.sub(load.v128(at.raw, at.offset + n * 16), columns.zero(n));
+    const gain = f32x4.mul(columns.gain(n), gainT.get);
+    f.set(value[n], f32x4.add(f32x4.mul(f32x4.ofI32(sum), gain), columns.offset(n)));
+  });
+  if (draw) {
+    f.set(keyA, load.splat32(at.token, TOKEN.keyA));
+    f.set(keyB, load.splat32(at.token, TOKEN.keyB));
+    f.set(floorT, load.splat32(at.token, TOKEN.floor));
+    f.set(slowT, load.splat32(at.token, TOKEN.slow));
+    both((n) => {
+      draw.hash(bits[n], step.index[n].get, keyA.get, keyB.get);
+      draw.normal(bits[n], bits[n].get);
+      f.set(bits[n], f32x4.add(bits[n].get, f32x4.mul(step.slow[n].get, slowT.get)));
+      if (noise === 'product') {
+        f.set(sigma[n], f32x4.ofI32(load.v128(at.current, at.offset + n * 16)));
+        f.set(total[n], f32x4.add(total[n].get, sigma[n].get));
+        const white = f32x4.mul(sigma[n].get, step.perCurrent.get);
+        f.set(sigma[n], f32x4.sqrt(f32x4.add(white, floorT.get)));
+      } else {
+        f.set(sigma[n], f32x4.sqrt(floorT.get));
+      }
+      f.set(value[n], f32x4.add(value[n].get, f32x4.mul(bits[n].get, sigma[n].get)));
+    });
+  }
+  both((n) => {
+    if (!float) {
+      f.set(value[n], f32x4.sub(f32x4.add(value[n].get, step.rounder), step.rounder));
+      f.set(bits[n], f32x4.pmin(step.top.get, f32x4.pmax(step.bottom.get, value[n].get)));
+      // Where rounding and clipping differ all bits are set: minus one.
+      f.set(clipped[n], i32x4.sub(clipped[n].get, f32x4.notEqual(bits[n].get, value[n].get)));
+    }
+    const code = float ? value[n] : bits[n];
+    const unit = f32x4.mul(columns.scale(n), outT.get);
+    f.set(value[n], f32x4.add(load.v128(at.y, at.offset + n * 16), f32x4.mul(code.get, unit)));
+  });
+  // Neighbouring stores with no load between them: what the revectorizer pairs.
+  both((n) => {
+    f.emit(store.v128(at.y, value[n].get, at.offset + n * 16));
+  });
+}
+
+/** Adds what the steps counted to the panel's counts. */
+function keepCounts(f: Body, noise: NoiseKind, float: boolean, { clipped, total }: Step, counts: I32): void {
+  const add = (offset: number, sum: (a: V128, b: V128) => V128, value: V128) =>
+    f.emit(store.v128(counts, sum(load.v128(counts, offset), value), offset));
+  if (!float) add(COUNTS.clipped, i32x4.add, i32x4.add(clipped[0].get, clipped[1].get));
+  if (noise === 'product') add(COUNTS.current, f32x4.add, f32x4.add(total[0].get, total[1].get));
+}
 
 /**
- * `column` is the number of the panel's first column: the counter of its draws. `count` tokens, at least 1. Two passes
- * over the tokens, 8 columns each: more would not fit the registers.
+ * One tile, `count` tokens (at least 1). `column` is the number of the panel's first column: the counter of its draws.
+ * Two passes over the tokens, 8 columns each: more would not fit the registers.
  */
 export function convert(dot: DotKind, noise: NoiseKind, float: boolean): WatFunction {
-  const parameters = [
-    'raw',
-    'current',
-    'zero',
-    'columns',
-    'tokens',
-    'tile',
-    'y',
-    'counts',
-    'count',
-    'column',
-  ];
+  const parameters = ['raw', 'current', 'columns', 'tokens', 'tile', 'y', 'counts', 'count', 'column'];
   return define(convertName(noise, float), parameters, (f, ...p) => {
-    const [raw, current, zero, columns, tokens, tile, y, counts, count, column] = p;
-    const pair = (name: string) => f.locals('v128', name, 2);
-    const both = (step: (n: number) => void) => {
-      step(0);
-      step(1);
-    };
-    const [zeros, gains, offsets, scales, index] = ['zero', 'gain', 'offset', 'scale', 'index'].map(pair);
-    const [value, bits, slow, clipped, total, sigma] = [
-      'value',
-      'bits',
-      'slow',
-      'clipped',
-      'total',
-      'sigma',
-    ].map(pair);
-    const splat = (name: string) => f.local('v128', name);
-    const [top, bottom, perCurrent] = ['top', 'bottom', 'perCurrent'].map(splat);
-    const [gainT, outT, floorT, slowT, keyA, keyB] = ['gainT', 'outT', 'floorT', 'slowT', 'keyA', 'keyB'].map(
-      splat,
-    );
-    const left = f.local('i32', 'left');
-    const token = f.local('i32', 'token');
-    const half = f.local('i32', 'half');
-    f.set(top, load.splat32(tile.get, TILE.top));
-    f.set(bottom, f32x4.neg(top.get));
-    f.set(perCurrent, load.splat32(tile.get, TILE.perCurrent));
-    const rounder = heldF32(f, 'rounder', ROUNDER);
-    const draw = noise === 'off' ? undefined : draws(f, dot);
+    const [raw, current, columns, tokens, tile, y, counts, count, column] = p;
+    const step = newStep(f, dot, noise);
+    const table = ['zero', 'gain', 'offset', 'scale'].map((name) => f.locals('v128', name, 2));
+    const [left, token, half] = ['left', 'token', 'half'].map((name) => f.local('i32', name));
+    loadTile(f, step, tile.get);
     f.set(half, i32.of(2));
     f.countdown(half, () => {
-      both((n) => {
-        f.set(zeros[n], load.v128(zero.get, n * 16));
-        f.set(gains[n], load.v128(columns.get, n * 16, 'weights'));
-        f.set(offsets[n], load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'weights'));
-        f.set(scales[n], load.v128(columns.get, PANEL_COLUMNS * 8 + n * 16, 'weights'));
-      });
-      if (draw) {
-        f.set(keyA, load.splat32(tile.get, TILE.slowKeyA));
-        f.set(keyB, load.splat32(tile.get, TILE.slowKeyB));
+      table.forEach((pair, row) => {
         both((n) => {
-          const lanes = `(v128.const i32x4 ${[0, 1, 2, 3].map((i) => 4 * n + i).join(' ')})` as V128;
-          f.set(index[n], i32x4.add(i32x4.splatOf(column.get), lanes));
-          draw.hash(bits[n], index[n].get, keyA.get, keyB.get);
-          draw.normal(slow[n], bits[n].get);
+          f.set(pair[n], load.v128(columns.get, row * PANEL_COLUMNS * 4 + n * 16, 'weights'));
         });
-      }
+      });
+      indexColumns(f, step, column.get);
+      drawSlow(f, step, tile.get);
       f.set(left, count.get);
       f.set(token, tokens.get);
+      const [zero, gain, offset, scale] = table.map((pair) => (n: number) => pair[n].get);
       f.countdown(left, () => {
-        f.set(gainT, load.splat32(token.get, TOKEN.gain));
-        f.set(outT, load.splat32(token.get, TOKEN.out));
-        both((n) => {
-          const sum = i32x4.sub(load.v128(raw.get, n * 16), zeros[n].get);
-          const gain = f32x4.mul(gains[n].get, gainT.get);
-          f.set(value[n], f32x4.add(f32x4.mul(f32x4.ofI32(sum), gain), offsets[n].get));
-        });
-        if (draw) {
-          f.set(keyA, load.splat32(token.get, TOKEN.keyA));
-          f.set(keyB, load.splat32(token.get, TOKEN.keyB));
-          f.set(floorT, load.splat32(token.get, TOKEN.floor));
-          f.set(slowT, load.splat32(token.get, TOKEN.slow));
-          both((n) => {
-            draw.hash(bits[n], index[n].get, keyA.get, keyB.get);
-            draw.normal(bits[n], bits[n].get);
-            f.set(bits[n], f32x4.add(bits[n].get, f32x4.mul(slow[n].get, slowT.get)));
-            if (noise === 'product') {
-              f.set(sigma[n], f32x4.ofI32(load.v128(current.get, n * 16)));
-              f.set(total[n], f32x4.add(total[n].get, sigma[n].get));
-              const white = f32x4.mul(sigma[n].get, perCurrent.get);
-              f.set(sigma[n], f32x4.sqrt(f32x4.add(white, floorT.get)));
-            } else {
-              f.set(sigma[n], f32x4.sqrt(floorT.get));
-            }
-            f.set(value[n], f32x4.add(value[n].get, f32x4.mul(bits[n].get, sigma[n].get)));
-          });
-        }
-        both((n) => {
-          if (!float) {
-            f.set(value[n], f32x4.sub(f32x4.add(value[n].get, rounder), rounder));
-            f.set(bits[n], f32x4.pmin(top.get, f32x4.pmax(bottom.get, value[n].get)));
-            // Where rounding and clipping differ all bits are set: minus one.
-            f.set(clipped[n], i32x4.sub(clipped[n].get, f32x4.notEqual(bits[n].get, value[n].get)));
-          }
-          const code = float ? value[n] : bits[n];
-          const unit = f32x4.mul(scales[n].get, outT.get);
-          f.set(value[n], f32x4.add(load.v128(y.get, n * 16), f32x4.mul(code.get, unit)));
-        });
-        // Neighbouring stores with no load between them: what the revectorizer pairs.
-        both((n) => {
-          f.emit(store.v128(y.get, value[n].get, n * 16));
-        });
+        const at = { raw: raw.get, current: current.get, token: token.get, y: y.get, offset: 0 };
+        convertStep(f, noise, float, step, { zero, gain, offset, scale }, at);
         f.advance(raw, PANEL_COLUMNS * 4);
         if (noise === 'product') f.advance(current, PANEL_COLUMNS * 4);
         f.advance(y, PANEL_COLUMNS * 4);
@@ -161,49 +245,110 @@ export function convert(dot: DotKind, noise: NoiseKind, float: boolean): WatFunc
       f.advance(raw, rewind);
       f.advance(current, rewind);
       f.advance(y, rewind);
-      for (const table of [zero, columns]) f.advance(table, PANEL_COLUMNS * 2);
+      f.advance(columns, PANEL_COLUMNS * 2);
       f.advance(column, PANEL_COLUMNS / 2);
     });
-    if (!float) {
-      addInto(f.emit, counts.get, COUNTS.clipped, i32x4.add, i32x4.add(clipped[0].get, clipped[1].get));
-    }
-    if (noise === 'product') {
-      addInto(f.emit, counts.get, COUNTS.current, f32x4.add, f32x4.add(total[0].get, total[1].get));
-    }
+    keepCounts(f, noise, float, step, counts.get);
   });
 }
 
-function addInto(
-  emit: (statement: string) => void,
-  at: I32,
-  offset: number,
-  add: (a: V128, b: V128) => V128,
-  value: V128,
-): void {
-  emit(store.v128(at, add(load.v128(at, offset), value), offset));
+/**
+ * One token, `tiles` tiles: raw and current [tiles][16]; the columns of a tile stand `columnsStride` after those of the
+ * one before, a token's parameters `tokensStride`.
+ */
+export function convertTiles(dot: DotKind, noise: NoiseKind, float: boolean): WatFunction {
+  const parameters = [
+    'raw',
+    'current',
+    'columns',
+    'columnsStride',
+    'tokens',
+    'tokensStride',
+    'tile',
+    'y',
+    'counts',
+    'tiles',
+    'column',
+  ];
+  return define(convertTilesName(noise, float), parameters, (f, ...p) => {
+    const [raw, current, columns, columnsStride, tokens, tokensStride, tile, y, counts, tiles, column] = p;
+    const step = newStep(f, dot, noise);
+    const after = f.local('i32', 'after');
+    f.set(after, i32.add(column.get, PANEL_COLUMNS / 2));
+    f.countdown(tiles, () => {
+      loadTile(f, step, tile.get);
+      for (const half of [0, 1]) {
+        const from = (row: number) => (n: number) =>
+          load.v128(columns.get, row * PANEL_COLUMNS * 4 + half * 32 + n * 16, 'weights');
+        indexColumns(f, step, half === 0 ? column.get : after.get);
+        drawSlow(f, step, tile.get);
+        const at = { raw: raw.get, current: current.get, token: tokens.get, y: y.get, offset: half * 32 };
+        const table = { zero: from(0), gain: from(1), offset: from(2), scale: from(3) };
+        convertStep(f, noise, float, step, table, at);
+      }
+      f.advance(raw, PANEL_COLUMNS * 4);
+      f.advance(current, PANEL_COLUMNS * 4);
+      f.advance(columns, columnsStride.get);
+      f.advance(tokens, tokensStride.get);
+      f.advance(tile, TILE_BYTES);
+    });
+    keepCounts(f, noise, float, step, counts.get);
+  });
 }
 
 /** Exact accumulation, for digital arithmetic on recoded or int8 weights. */
 export function accumulate(): WatFunction {
-  return define('accumulate', ['raw', 'zero', 'columns', 'tokens', 'y', 'count'], (f, ...p) => {
-    const [raw, zero, columns, tokens, y, count] = p;
+  return define('accumulate', ['raw', 'columns', 'tokens', 'y', 'count'], (f, ...p) => {
+    const [raw, columns, tokens, y, count] = p;
     const zeros = f.locals('v128', 'zero', VECTORS);
     const scales = f.locals('v128', 'scale', VECTORS);
+    const sums = f.locals('v128', 'sum', VECTORS);
     for (let n = 0; n < VECTORS; n++) {
-      f.set(zeros[n], load.v128(zero.get, n * 16));
-      f.set(scales[n], load.v128(columns.get, n * 16, 'weights'));
+      f.set(zeros[n], load.v128(columns.get, n * 16, 'weights'));
+      f.set(scales[n], load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'weights'));
     }
     const outT = f.local('v128', 'outT');
     f.countdown(count, () => {
       f.set(outT, load.splat32(tokens.get, TOKEN.out));
-      for (let n = 0; n < VECTORS; n++) {
+      sums.forEach((v, n) => {
         const sum = f32x4.ofI32(i32x4.sub(load.v128(raw.get, n * 16), zeros[n].get));
         const product = f32x4.mul(sum, f32x4.mul(scales[n].get, outT.get));
-        f.emit(store.v128(y.get, f32x4.add(load.v128(y.get, n * 16), product), n * 16));
-      }
+        f.set(v, f32x4.add(load.v128(y.get, n * 16), product));
+      });
+      sums.forEach((v, n) => {
+        f.emit(store.v128(y.get, v.get, n * 16));
+      });
       f.advance(raw, PANEL_COLUMNS * 4);
       f.advance(y, PANEL_COLUMNS * 4);
       f.advance(tokens, TOKEN_BYTES);
+    });
+  });
+}
+
+/** The same for one token and `tiles` tiles: see `convertTiles`. */
+export function accumulateTiles(): WatFunction {
+  const parameters = ['raw', 'columns', 'columnsStride', 'tokens', 'tokensStride', 'y', 'tiles'];
+  return define('accumulate_tiles', parameters, (f, ...p) => {
+    const [raw, columns, columnsStride, tokens, tokensStride, y, tiles] = p;
+    const sums = f.locals('v128', 'sum', VECTORS);
+    const outT = f.local('v128', 'outT');
+    sums.forEach((v, n) => {
+      f.set(v, load.v128(y.get, n * 16));
+    });
+    f.countdown(tiles, () => {
+      f.set(outT, load.splat32(tokens.get, TOKEN.out));
+      sums.forEach((v, n) => {
+        const zero = load.v128(columns.get, n * 16, 'weights');
+        const scale = load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'weights');
+        const sum = f32x4.ofI32(i32x4.sub(load.v128(raw.get, n * 16), zero));
+        f.set(v, f32x4.add(v.get, f32x4.mul(sum, f32x4.mul(scale, outT.get))));
+      });
+      f.advance(raw, PANEL_COLUMNS * 4);
+      f.advance(columns, columnsStride.get);
+      f.advance(tokens, tokensStride.get);
+    });
+    sums.forEach((v, n) => {
+      f.emit(store.v128(y.get, v.get, n * 16));
     });
   });
 }

@@ -1,36 +1,34 @@
 /**
  * The integer product of one panel with a single token, straight from the weights memory: every weight is read once,
- * for all planes, for the offset of the inputs and for the sum of currents.
+ * for all planes and for the sum of currents.
  *
  *   for k/4: for column of 16: w = src[k..k+3][column]
- *     plane p: sum_p += w . x_p        zero += w . 64        current += |w| . magnitude
+ *     plane p: sum_p += w . x_p        current += |w| . magnitude
  *   raw[16] = sum_0 (1 plane) or sum_0 2^7 + sum_1
  *
  *   x [planes][quads][4] bytes 0..127, magnitude [quads][4] bytes 0..127, src as in prepare.ts
- *   raw, zero, current [16] i32: added to, so that a longer product may be formed in parts
+ *   raw, current [16] i32: added to, so that a longer product may be formed in parts
  */
 import { heldI32 } from '../constants.ts';
 import { define, i8x16, i32x4, type Local, load, store, type WatFunction } from '../wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
-import { INPUT_ZERO, QUAD_BYTES, readQuad, type Source } from './prepare.ts';
+import { QUAD_BYTES, readQuad, type Source } from './prepare.ts';
 
 export const gemvName = (source: Source, planes: 1 | 2, current: boolean): string =>
   `gemv_${source}_${planes}${current ? '_current' : ''}`;
 
 /** `quads` at least 1; `planeBytes` from one plane of x to the next. */
 export function gemv(kind: DotKind, source: Source, planes: 1 | 2, current: boolean): WatFunction {
-  const parameters = ['src', 'x', 'planeBytes', 'magnitude', 'table', 'raw', 'zero', 'currents', 'quads'];
+  const parameters = ['src', 'x', 'planeBytes', 'magnitude', 'table', 'raw', 'currents', 'quads'];
   return define(gemvName(source, planes, current), parameters, (f, ...p) => {
-    const [src, x, planeBytes, magnitude, table, raw, zero, currents, quads] = p;
+    const [src, x, planeBytes, magnitude, table, raw, currents, quads] = p;
     const dot = dotProduct(f, kind);
     const weight = f.locals('v128', 'weight', 4);
     const sums = Array.from({ length: planes }, (_, plane) => f.locals('v128', `plane${plane}sum`, 4));
-    const zeros = f.locals('v128', 'zeros', 4);
     const drawn = f.locals('v128', 'drawn', 4);
     const values = f.local('v128', 'values');
     const splat = f.local('v128', 'splat');
     const second = f.local('i32', 'second');
-    const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101);
     const nibbles = heldI32(f, 'nibbles', 0x0f0f0f0f);
     f.set(values, load.v128(table.get));
     if (planes === 2) f.set(second, `(i32.add ${x.get} ${planeBytes.get})`);
@@ -45,9 +43,6 @@ export function gemv(kind: DotKind, source: Source, planes: 1 | 2, current: bool
         add(sums[plane]);
         f.advance(at, 4);
       }
-      weight.forEach((v, n) => {
-        f.set(zeros[n], dot(v.get, zeroPoint, zeros[n].get));
-      });
       if (current) {
         f.set(splat, load.splat32(magnitude.get));
         for (const v of weight) f.set(v, i8x16.abs(v.get));
@@ -68,7 +63,6 @@ export function gemv(kind: DotKind, source: Source, planes: 1 | 2, current: bool
     keep(raw, (n) =>
       planes === 1 ? sums[0][n].get : i32x4.add(i32x4.shl(sums[0][n].get, 7), sums[1][n].get),
     );
-    keep(zero, (n) => (planes === 1 ? zeros[n].get : i32x4.shl(zeros[n].get, 7)));
     if (current) keep(currents, (n) => drawn[n].get);
   });
 }

@@ -3,16 +3,15 @@
  *
  *   y[tokens][16] = 0
  *   for cell: for tile:                       a weight may be several cells, each with its own columns and converters
- *     raw = sum_k w x, zero, currents = sum_k |w| magnitude      (gemm over a prepared tile, or gemv)
- *     y += epilogue(raw, zero, currents)                         (convert or accumulate)
+ *     raw = sum_k w x, currents = sum_k |w| magnitude      (gemm over a prepared tile, or gemv)
+ *     y += epilogue(raw, currents)                         (convert, accumulate or record)
  *   out[token][panel's columns] = y
  *
  * The parameters stand in a job record in the state memory, at the offsets JOB. In the weights memory a panel is, per
- * cell and tile: the weights (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`), then the column
- * table of the epilogue.
+ * cell and tile: the column table of the epilogue, then the weights (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`).
  */
 import { type Body, define, type I32, i32, type Local, load, store, type WatFunction } from '../wat.ts';
-import { convertName, type NoiseKind, TILE_BYTES } from './adc.ts';
+import { convertName, convertTilesName, type NoiseKind, TILE_BYTES } from './adc.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { gemvName } from './gemv.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
@@ -48,9 +47,8 @@ export type JobField = (typeof FIELDS)[number];
 export const JOB = Object.fromEntries(FIELDS.map((field, i) => [field, 4 * i])) as Record<JobField, number>;
 export const JOB_BYTES = 4 * FIELDS.length;
 
-/** Scratch of one worker, bytes: zero, then the tile's weights and magnitudes, sums, and y. */
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, and y. */
 export interface Scratch {
-  readonly zero: number;
   readonly weights: number;
   readonly magnitude: number;
   readonly raw: number;
@@ -58,29 +56,24 @@ export interface Scratch {
   readonly y: number;
   readonly bytes: number;
 }
-/** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch. */
-export function scratchOf(weightQuads: number, quads: number, tokens: number): Scratch {
-  const rows = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS * PANEL_COLUMNS * 4;
-  const sizes = [
-    PANEL_COLUMNS * 4,
-    weightQuads * QUAD_BYTES.bytes,
-    quads * QUAD_BYTES.bytes,
-    rows,
-    rows,
-    rows,
-  ];
+/** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
+export function scratchOf(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
+  const blocks = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS;
+  const y = blocks * PANEL_COLUMNS * 4;
+  // Sums of all tokens for one tile, or of one token for all tiles.
+  const sums = Math.max(blocks, tiles) * PANEL_COLUMNS * 4;
   const starts: number[] = [];
   // 192 bytes apart from multiples of the cache's way size, so that the parts do not evict each other.
   let at = 0;
-  for (const size of sizes) {
+  for (const size of [weightQuads * QUAD_BYTES.bytes, quads * QUAD_BYTES.bytes, sums, sums, y]) {
     starts.push(at);
     at += Math.ceil(size / 64) * 64 + 192;
   }
-  const [zero, weights, magnitude, raw, currents, y] = starts;
-  return { zero, weights, magnitude, raw, currents, y, bytes: at };
+  const [weights, magnitude, raw, currents, yStart] = starts;
+  return { weights, magnitude, raw, currents, y: yStart, bytes: at };
 }
-/** The offsets of the parts stand in memory at `scratch - SCRATCH_HEADER`. */
-export const SCRATCH_FIELDS = ['zero', 'weights', 'magnitude', 'raw', 'currents', 'y'] as const;
+/** The offsets of the parts stand at the job's `scratch`, relative to it. */
+export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y'] as const;
 
 export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
 const epilogueName = (epilogue: Epilogue) =>
@@ -90,168 +83,183 @@ export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): s
 const drawsCurrent = (epilogue: Epilogue) => typeof epilogue !== 'string' && epilogue.noise === 'product';
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
-  (epilogue === 'accumulate' ? 1 : 3) * PANEL_COLUMNS * 4;
+  (epilogue === 'accumulate' ? 2 : 4) * PANEL_COLUMNS * 4;
 
-export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
-  return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
-    const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
-    const held = (name: JobField): Local<'i32'> => {
-      const local = f.local('i32', name);
-      f.set(local, field(name));
-      return local;
-    };
-    const weights = held('weights');
-    const tokens = held('tokens');
-    const tileTable = held('tileTable');
-    const column = held('column');
-    const count = held('count');
-    const quads = held('quads');
-    const rank = held('rank');
-    const planes = held('planes');
-    const scratch = held('scratch');
-    const bins = held('bins');
-    const part = Object.fromEntries(
-      SCRATCH_FIELDS.map((name, i) => {
-        const local = f.local('i32', `at_${name}`);
-        f.set(local, i32.add(scratch.get, load.i32(scratch.get, 4 * i)));
-        return [name, local.get];
-      }),
-    ) as Record<(typeof SCRATCH_FIELDS)[number], I32>;
-    const [cell, tile, tileQuads, x, magnitude] = ['cell', 'tile', 'tileQuads', 'x', 'magnitude'].map(
-      (name) => f.local('i32', name),
-    );
-    fill(f, part.y, i32.mul(count.get, PANEL_COLUMNS * 4));
-    f.set(cell, field('cells'));
-    f.countdown(cell, () => {
-      f.set(tile, field('tiles'));
-      f.set(x, field('x'));
-      f.set(magnitude, field('magnitude'));
-      f.countdown(tile, () => {
-        f.set(tileQuads, quads.get);
-        f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
-        fill(f, part.zero, i32.of(PANEL_COLUMNS * 4));
-        const sums = {
-          source,
-          current: drawsCurrent(epilogue),
-          part,
-          weights,
-          x,
-          magnitude,
-          tileQuads,
-          rank,
-        };
-        if (batch) batchSums(f, { ...sums, planes, lookup: field('lookup'), count });
-        else singleSums(f, { ...sums, planes, lookup: field('lookup') });
-        // Codes serve every rank through its own table; baked weights stand there rank by rank.
-        const parts = source === 'bytes' ? i32.mul(rank.get, tileQuads.get) : tileQuads.get;
-        f.advance(weights, i32.mul(parts, QUAD_BYTES[source]));
-        if (epilogue === 'accumulate') {
-          f.call('accumulate', part.raw, part.zero, weights.get, tokens.get, part.y, count.get);
-          f.advance(weights, tableBytes('accumulate'));
-        } else if (epilogue === 'record') {
-          f.call(
-            'record',
-            part.raw,
-            part.zero,
-            weights.get,
-            tokens.get,
-            part.y,
-            count.get,
-            bins.get,
-            field('columns'),
-          );
-          f.advance(weights, tableBytes('convert'));
-          f.advance(bins, RANGE_BINS * 4);
-        } else {
-          f.call(
-            convertName(epilogue.noise, epilogue.float),
-            part.raw,
-            part.currents,
-            part.zero,
-            weights.get,
-            tokens.get,
-            tileTable.get,
-            part.y,
-            field('counts'),
-            count.get,
-            column.get,
-          );
-          f.advance(weights, tableBytes('convert'));
-        }
-        f.advance(x, field('xStride'));
-        f.advance(magnitude, field('magnitudeStride'));
-        f.advance(tokens, field('tokensStride'));
-        f.advance(tileTable, TILE_BYTES);
-      });
-      f.advance(column, field('columnsPerCell'));
-    });
-    copyOut(f, part.y, field('out'), field('outStride'), count);
-  });
-}
+type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
 
-interface Sums {
-  readonly source: Source;
-  readonly current: boolean;
-  readonly part: Record<(typeof SCRATCH_FIELDS)[number], I32>;
-  readonly weights: Local<'i32'>;
+/** What both forms of the panel have in locals. */
+interface Frame {
+  readonly field: (name: JobField) => I32;
+  readonly part: Parts;
+  /** The column table of the current tile; its weights follow. */
+  readonly at: Local<'i32'>;
+  readonly tokens: Local<'i32'>;
+  readonly tileTable: Local<'i32'>;
+  readonly bins: Local<'i32'>;
+  readonly column: Local<'i32'>;
   readonly x: Local<'i32'>;
   readonly magnitude: Local<'i32'>;
+  readonly tile: Local<'i32'>;
   readonly tileQuads: Local<'i32'>;
   readonly rank: Local<'i32'>;
   readonly planes: Local<'i32'>;
-  readonly lookup: I32;
+  readonly count: Local<'i32'>;
+}
+
+export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
+  const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
+    const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
+    const local = (name: string) => f.local('i32', name);
+    const held = (name: JobField): Local<'i32'> => {
+      const value = local(name);
+      f.set(value, field(name));
+      return value;
+    };
+    const scratch = held('scratch');
+    const part = Object.fromEntries(
+      SCRATCH_FIELDS.map((name, i) => {
+        const at = local(`at_${name}`);
+        f.set(at, i32.add(scratch.get, load.i32(scratch.get, 4 * i)));
+        return [name, at.get];
+      }),
+    ) as unknown as Parts;
+    const frame: Frame = {
+      field,
+      part,
+      at: held('weights'),
+      tokens: held('tokens'),
+      tileTable: held('tileTable'),
+      bins: held('bins'),
+      column: held('column'),
+      x: local('x'),
+      magnitude: local('magnitude'),
+      tile: local('tile'),
+      tileQuads: local('tileQuads'),
+      rank: held('rank'),
+      planes: held('planes'),
+      count: held('count'),
+    };
+    const { at, tile, tileQuads } = frame;
+    const cell = local('cell');
+    const tables = local('tables');
+    /** From a tile's table to the next one's; the same for all but the last. */
+    const tileBytes = () => {
+      // Codes serve every rank through its own table; baked weights stand there rank by rank.
+      const parts = source === 'bytes' ? i32.mul(frame.rank.get, tileQuads.get) : tileQuads.get;
+      return i32.add(i32.mul(parts, QUAD_BYTES[source]), table);
+    };
+    fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
+    f.set(cell, field('cells'));
+    f.countdown(cell, () => {
+      f.set(tile, field('tiles'));
+      f.set(frame.x, field('x'));
+      f.set(frame.magnitude, field('magnitude'));
+      if (!batch) {
+        f.set(tables, at.get);
+        fill(f, part.raw, i32.mul(tile.get, PANEL_COLUMNS * 4));
+        if (drawsCurrent(epilogue)) fill(f, part.currents, i32.mul(tile.get, PANEL_COLUMNS * 4));
+      }
+      f.countdown(tile, () => {
+        f.set(tileQuads, field('quads'));
+        f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
+        if (batch) {
+          batchSums(f, frame, source, epilogue, table);
+          batchEpilogue(f, frame, epilogue);
+          f.advance(frame.tokens, field('tokensStride'));
+          f.advance(frame.tileTable, TILE_BYTES);
+          f.advance(frame.bins, RANGE_BINS * 4);
+        } else {
+          singleSums(f, frame, source, epilogue, table);
+        }
+        f.advance(at, tileBytes());
+        f.advance(frame.x, field('xStride'));
+        f.advance(frame.magnitude, field('magnitudeStride'));
+      });
+      if (!batch) {
+        f.set(tileQuads, field('quads'));
+        singleEpilogue(f, frame, epilogue, tables, tileBytes());
+        f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
+        f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
+        f.advance(frame.bins, i32.mul(field('tiles'), RANGE_BINS * 4));
+      }
+      f.advance(frame.column, field('columnsPerCell'));
+    });
+    copyOut(f, part.y, field('out'), field('outStride'), frame.count);
+  });
 }
 
 /** Prepares the tile once for all tokens, then multiplies by blocks of 6. */
-function batchSums(f: Body, sums: Sums & { count: Local<'i32'> }): void {
-  const { source, part, tileQuads, rank, planes } = sums;
-  const quads = i32.mul(rank.get, tileQuads.get);
-  const blocks = f.local('i32', 'blocks');
-  const r = f.local('i32', 'r');
-  const [src, w, table] = ['src', 'w', 'table'].map((name) => f.local('i32', name));
-  f.set(src, sums.weights.get);
-  f.set(w, part.weights);
-  f.set(table, sums.lookup);
-  f.set(r, rank.get);
-  f.countdown(r, () => {
-    f.call(`prepare_${source}`, src.get, w.get, table.get, part.zero, tileQuads.get);
-    // Codes are the same for every rank, baked weights are not.
-    if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
-    f.advance(w, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
-    f.advance(table, 16);
-  });
-  f.when(i32.eq(planes.get, i32.of(2)), () => f.call('shift_zero', part.zero));
-  f.set(blocks, `(i32.div_u ${i32.add(sums.count.get, BLOCK_TOKENS - 1)} ${i32.of(BLOCK_TOKENS)})` as I32);
-  f.call('gemm', sums.x.get, part.weights, part.raw, blocks.get, quads, planes.get);
-  if (!sums.current) return;
-  f.call('absolute', part.weights, part.magnitude, tileQuads.get);
-  f.call('gemm', sums.magnitude.get, part.magnitude, part.currents, blocks.get, tileQuads.get, i32.of(1));
-}
-
-function singleSums(f: Body, sums: Sums): void {
-  const { source, part, tileQuads, rank, planes } = sums;
-  const r = f.local('i32', 'r');
-  const [src, x, table, planeBytes] = ['src', 'xr', 'table', 'planeBytes'].map((name) =>
+function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, table: number): void {
+  const { part, tileQuads, rank, planes, at, field } = frame;
+  const [src, w, lookup, r, blocks] = ['src', 'w', 'lookup', 'r', 'blocks'].map((name) =>
     f.local('i32', name),
   );
-  fill(f, part.raw, i32.of(64));
-  fill(f, part.currents, i32.of(64));
-  f.set(src, sums.weights.get);
-  f.set(x, sums.x.get);
-  f.set(table, sums.lookup);
+  f.set(src, i32.add(at.get, table));
+  f.set(w, part.weights);
+  f.set(lookup, field('lookup'));
+  f.set(r, rank.get);
+  f.countdown(r, () => {
+    f.call(`prepare_${source}`, src.get, w.get, lookup.get, tileQuads.get);
+    if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+    f.advance(w, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+    f.advance(lookup, 16);
+  });
+  f.set(blocks, `(i32.div_u ${i32.add(frame.count.get, BLOCK_TOKENS - 1)} ${i32.of(BLOCK_TOKENS)})` as I32);
+  const quads = i32.mul(rank.get, tileQuads.get);
+  f.call('gemm', frame.x.get, part.weights, part.raw, blocks.get, quads, planes.get);
+  if (!drawsCurrent(epilogue)) return;
+  // Only the leading part of the response counts for the current.
+  f.call('absolute', part.weights, part.magnitude, tileQuads.get);
+  f.call('gemm', frame.magnitude.get, part.magnitude, part.currents, blocks.get, tileQuads.get, i32.of(1));
+}
+
+function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
+  const { part, at, tokens, count, field } = frame;
+  if (epilogue === 'accumulate') {
+    f.call('accumulate', part.raw, at.get, tokens.get, part.y, count.get);
+  } else if (epilogue === 'record') {
+    const columns = field('columns');
+    f.call('record', part.raw, at.get, tokens.get, part.y, count.get, frame.bins.get, columns);
+  } else {
+    f.call(
+      convertName(epilogue.noise, epilogue.float),
+      part.raw,
+      part.currents,
+      at.get,
+      tokens.get,
+      frame.tileTable.get,
+      part.y,
+      field('counts'),
+      count.get,
+      frame.column.get,
+    );
+  }
+}
+
+/** Adds one tile's sums to its 16 entries of raw and currents. */
+function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, table: number): void {
+  const { part, tileQuads, rank, planes, at, field } = frame;
+  const [src, x, lookup, planeBytes, r, raw, currents] = [
+    'src',
+    'xr',
+    'lookup',
+    'planeBytes',
+    'r',
+    'raw',
+    'currents',
+  ].map((name) => f.local('i32', name));
+  const done = i32.mul(i32.sub(field('tiles'), frame.tile.get), PANEL_COLUMNS * 4);
+  f.set(raw, i32.add(part.raw, done));
+  f.set(currents, i32.add(part.currents, done));
+  f.set(src, i32.add(at.get, table));
+  f.set(x, frame.x.get);
+  f.set(lookup, field('lookup'));
   f.set(planeBytes, i32.mul(i32.mul(rank.get, tileQuads.get), 4));
   const multiply = (current: boolean) => {
-    const operands = [
-      src.get,
-      x.get,
-      planeBytes.get,
-      sums.magnitude.get,
-      table.get,
-      part.raw,
-      part.zero,
-      part.currents,
-      tileQuads.get,
-    ];
+    const operands = [src, x, planeBytes, frame.magnitude, lookup, raw, currents, tileQuads].map(
+      (v) => v.get,
+    );
     f.when(
       i32.eq(planes.get, i32.of(1)),
       () => f.call(gemvName(source, 1, current), ...operands),
@@ -259,21 +267,62 @@ function singleSums(f: Body, sums: Sums): void {
     );
     if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
     f.advance(x, i32.mul(tileQuads.get, 4));
-    f.advance(table, 16);
+    f.advance(lookup, 16);
   };
-  // Only the leading part of the response counts for the current.
-  multiply(sums.current);
+  multiply(drawsCurrent(epilogue));
   f.set(r, i32.sub(rank.get, 1));
   f.when(r.get, () => f.countdown(r, () => multiply(false)));
 }
 
-/** zero <<= 7: the offset stands in the upper of two planes. */
-export function shiftZero(): WatFunction {
-  return define('shift_zero', ['zero'], (f, zero) => {
-    for (let n = 0; n < 4; n++) {
-      f.emit(store.v128(zero.get, `(i32x4.shl ${load.v128(zero.get, 16 * n)} (i32.const 7))`, 16 * n));
-    }
-  });
+/** All tiles of a cell at once; `tables` is the first tile's column table. */
+function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local<'i32'>, stride: I32): void {
+  const { part, tokens, field } = frame;
+  if (epilogue === 'accumulate') {
+    const tiles = field('tiles');
+    f.call(
+      'accumulate_tiles',
+      part.raw,
+      tables.get,
+      stride,
+      tokens.get,
+      field('tokensStride'),
+      part.y,
+      tiles,
+    );
+    return;
+  }
+  if (epilogue === 'record') {
+    // Range calibration runs in batches; a single token goes tile by tile.
+    const [tile, raw, bins, token] = ['recordTile', 'recordRaw', 'recordBins', 'recordToken'].map((name) =>
+      f.local('i32', name),
+    );
+    f.set(tile, field('tiles'));
+    f.set(raw, part.raw);
+    f.set(bins, frame.bins.get);
+    f.set(token, tokens.get);
+    f.countdown(tile, () => {
+      f.call('record', raw.get, tables.get, token.get, part.y, i32.of(1), bins.get, field('columns'));
+      f.advance(raw, PANEL_COLUMNS * 4);
+      f.advance(tables, stride);
+      f.advance(token, field('tokensStride'));
+      f.advance(bins, RANGE_BINS * 4);
+    });
+    return;
+  }
+  f.call(
+    convertTilesName(epilogue.noise, epilogue.float),
+    part.raw,
+    part.currents,
+    tables.get,
+    stride,
+    tokens.get,
+    field('tokensStride'),
+    frame.tileTable.get,
+    part.y,
+    field('counts'),
+    field('tiles'),
+    frame.column.get,
+  );
 }
 
 function fill(f: Body, at: I32, bytes: I32): void {

@@ -4,7 +4,6 @@
  *   bytes  for quad: w[quad][16][4] = src[quad][16][4]                         effective weights, baked at load
  *   codes  for quad: w[quad][16][4] = table[src nibble]                        4-bit codes; byte i of the first 16
  *          holds column i/4 (low nibble) and column 4 + i/4 (high nibble), the next 16 columns 8..15
- *   zero[16] += 64 sum_k w[k][column]                                          what the inputs' offset of 64 adds
  *
  * `absolute` makes |w| of it for the sum of currents.
  */
@@ -62,36 +61,46 @@ export function readQuad(
 }
 
 export function prepare(kind: DotKind, source: Source): WatFunction {
-  return define(
-    `prepare_${source}`,
-    ['src', 'w', 'table', 'zero', 'quads'],
-    (f, src, w, table, zero, quads) => {
-      const dot = dotProduct(f, kind);
-      const weight = f.locals('v128', 'weight', 4);
-      const sum = f.locals('v128', 'sum', 4);
-      const values = f.local('v128', 'values');
-      const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101);
-      const nibbles = heldI32(f, 'nibbles', 0x0f0f0f0f);
-      f.set(values, load.v128(table.get));
-      sum.forEach((v, n) => {
-        f.set(v, load.v128(zero.get, 16 * n));
+  return define(`prepare_${source}`, ['src', 'w', 'table', 'quads'], (f, src, w, table, quads) => {
+    const weight = f.locals('v128', 'weight', 4);
+    const values = f.local('v128', 'values');
+    const nibbles = heldI32(f, 'nibbles', 0x0f0f0f0f);
+    f.set(values, load.v128(table.get));
+    f.countdown(quads, () => {
+      readQuad(f, kind, source, weight, src, 0, values.get, nibbles);
+      weight.forEach((v, n) => {
+        f.emit(store.v128(w.get, v.get, 16 * n));
       });
-      f.countdown(quads, () => {
-        readQuad(f, kind, source, weight, src, 0, values.get, nibbles);
-        weight.forEach((v, n) => {
-          f.emit(store.v128(w.get, v.get, 16 * n));
-        });
-        weight.forEach((v, n) => {
-          f.set(sum[n], dot(v.get, zeroPoint, sum[n].get));
-        });
-        f.advance(src, QUAD_BYTES[source]);
-        f.advance(w, QUAD_BYTES.bytes);
+      f.advance(src, QUAD_BYTES[source]);
+      f.advance(w, QUAD_BYTES.bytes);
+    });
+  });
+}
+
+/** zero[16] += 64 sum_k w[k][column], in the weights memory: what the inputs' offset of 64 adds; used while loading. */
+export function zeroSums(kind: DotKind, source: Source): WatFunction {
+  return define(`zero_${source}`, ['src', 'table', 'zero', 'quads'], (f, src, table, zero, quads) => {
+    const dot = dotProduct(f, kind);
+    const weight = f.locals('v128', 'weight', 4);
+    const sum = f.locals('v128', 'sum', 4);
+    const values = f.local('v128', 'values');
+    const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101);
+    const nibbles = heldI32(f, 'nibbles', 0x0f0f0f0f);
+    f.set(values, load.v128(table.get));
+    sum.forEach((v, n) => {
+      f.set(v, load.v128(zero.get, 16 * n, 'weights'));
+    });
+    f.countdown(quads, () => {
+      readQuad(f, kind, source, weight, src, 0, values.get, nibbles);
+      weight.forEach((v, n) => {
+        f.set(sum[n], dot(v.get, zeroPoint, sum[n].get));
       });
-      sum.forEach((v, n) => {
-        f.emit(store.v128(zero.get, v.get, 16 * n));
-      });
-    },
-  );
+      f.advance(src, QUAD_BYTES[source]);
+    });
+    sum.forEach((v, n) => {
+      f.emit(store.v128(zero.get, v.get, 16 * n, 'weights'));
+    });
+  });
 }
 
 /** |w| of `quads` quads. */
