@@ -83,6 +83,8 @@ export interface DeckRequest {
   readonly timeoutS?: number;
   /** Device other than the calibrated one, e.g. another area. */
   readonly cell?: CellDescription;
+  /** More folders in which includes are looked for. */
+  readonly folders?: readonly string[];
   /** The deck brings its models itself, through a slot of its own. */
   readonly withoutLibrary?: boolean;
 }
@@ -108,7 +110,7 @@ export async function runStudyDeck(bench: Bench, request: DeckRequest): Promise<
       drain_perimeter_m: spiceNumber(cell.widthM + 2 * junctionLengthM.value),
       ...request.slots,
     },
-    [process.folder, dirname(cellFile)],
+    [process.folder, dirname(cellFile), ...(request.folders ?? [])],
   );
   for (const source of deck.sources) bench.sources.add(source);
   const label = `${process.technology.name}/${bench.cellName} ${request.folder}/${request.file.replace(/\.cir$/, '')} ${request.corner}`;

@@ -34,6 +34,8 @@ export type Clamp =
       readonly lengthM: number;
       /** Open-loop gain. */
       readonly gain: number;
+      /** Time constant of its pole; of no effect at rest. Default 1 ns. */
+      readonly poleS?: number;
     };
 
 export interface Wiring {
@@ -132,8 +134,11 @@ export async function simulateColumns(bench: StudyBench, at: ColumnSimulation): 
   }));
 }
 
+/** The amplifier's pole is 100 kohm times a capacitance. */
+const POLE_OHM = 100e3;
+
 /** Slots of the clamp's include file. */
-function clampSlots(clamp: Clamp, vdsV: number): Record<string, string> {
+export function clampSlots(clamp: Clamp, vdsV: number): Record<string, string> {
   // At least one ohm: the rounding of 0.4 V over a milliohm would be 0.1 pA, a LSB of a short column.
   if (clamp.kind === 'resistor') return { clamp_ohm: spiceNumber(Math.max(clamp.ohm, 1)) };
   const transistor = {
@@ -143,7 +148,12 @@ function clampSlots(clamp: Clamp, vdsV: number): Record<string, string> {
   };
   return clamp.kind === 'cascode'
     ? transistor
-    : { ...transistor, vds_v: spiceNumber(vdsV), clamp_gain: spiceNumber(clamp.gain) };
+    : {
+        ...transistor,
+        vds_v: spiceNumber(vdsV),
+        clamp_gain: spiceNumber(clamp.gain),
+        clamp_pole_f: spiceNumber((clamp.poleS ?? 1e-9) / POLE_OHM),
+      };
 }
 
 export interface ClampBias {

@@ -3,6 +3,7 @@
  */
 import { afterAll, describe, expect, test } from 'vitest';
 import { createSpicePool } from '../spice/pool.ts';
+import { effectiveWireOhm } from './column-law.ts';
 import { idealCrossbar, solveCrossbar } from './crossbar.ts';
 
 const pool = createSpicePool({ threads: 1 });
@@ -46,6 +47,17 @@ describe('reference case A: exact IR drop of a crossbar', () => {
     expect(Math.abs(percent[0] - first)).toBeLessThan(6e-7);
     expect(Math.abs(percent[n - 1] - last)).toBeLessThan(6e-7);
     expect(Math.abs(percent.reduce((sum, p) => sum + p, 0) / n - mean)).toBeLessThan(6e-7);
+  });
+
+  test.each([
+    { n: 16, mean: -0.186622 },
+    { n: 64, mean: -2.712072 },
+  ])('the column law against it, $n x $n: mean drop of a word and a bit line', ({ n, mean }) => {
+    // Either wire drops effectiveWireOhm times the line's current n V / R in the mean; both act on the cell's current.
+    const drop = (2 * effectiveWireOhm(1, n) * n) / 100e3;
+    const law = 100 * (1 / (1 + drop) - 1);
+    // First order in the mean: what is left is the product of the two lines' profiles, of second order in the drop.
+    expect(Math.abs(law / mean - 1)).toBeLessThan(0.005);
   });
 
   test('refuses a cell of zero and rows of different lengths', async () => {

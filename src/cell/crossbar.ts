@@ -80,8 +80,7 @@ function checkCrossbar({ resistanceOhm, wireOhm, inputV }: Crossbar, rows: numbe
   if (!(wireOhm > 0)) throw invalid(`a wire segment of ${wireOhm} ohm is not positive`);
   if (resistanceOhm.length !== rows) throw invalid(`${resistanceOhm.length} rows for ${rows} inputs`);
   resistanceOhm.forEach((row, i) => {
-    if (row.length !== columns)
-      throw invalid(`row ${i} has ${row.length} cells where row 0 has ${columns}`);
+    if (row.length !== columns) throw invalid(`row ${i} has ${row.length} cells where row 0 has ${columns}`);
     row.forEach((ohm, j) => {
       if (!(ohm > 0)) throw invalid(`cell ${i},${j} of ${ohm} ohm is not positive`);
     });
