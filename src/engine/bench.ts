@@ -222,7 +222,8 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     const blockWeights = shape.dim * (2 * shape.queryDim + 2 * shape.kvDim + 3 * shape.ffnDim);
     const macs = shape.layers * blockWeights;
     const { weightBytes } = engine.memory;
-    const headBytes = shape.vocab * shape.dim * 1.125;
+    // The head's int8 blocks of 32 rows have tables of 8 bytes per column.
+    const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
     const bytes = ((weightBytes - headBytes) / layersBuilt) * shape.layers + headBytes;
     return {
       name,

@@ -70,7 +70,7 @@ export interface Layout {
   readonly lookups: readonly number[];
   /** Per number of taps: the encoding table. */
   readonly encodings: Readonly<Record<number, number>>;
-  /** Per worker. */
+  /** Per worker; job records for the three members of a group. */
   readonly jobs: readonly number[];
   readonly scratches: readonly number[];
   readonly scores: readonly number[];
@@ -156,7 +156,7 @@ export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     encodings: Object.fromEntries(
       [...choice.codings].map(([taps, coding]) => [taps, take(coding.table.byteLength, 'encoding')]),
     ),
-    jobs: each(threads, () => take(JOB_BYTES, 'jobs')),
+    jobs: each(threads, () => take(3 * JOB_BYTES, 'jobs')),
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
     scores: each(threads, () => take(QUERIES * contextPadded * 4 + QUERIES * 64, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),

@@ -11,7 +11,7 @@ import { BYTE_TOP, INPUT_TOP } from './chip.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from './kernels/adc.ts';
 import { type Coding, encodeName, STATS, STATS_BYTES } from './kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './kernels/gemm.ts';
-import { JOB, type JobField, panelName } from './kernels/panel.ts';
+import { JOB, JOB_BYTES, type JobField, panelName } from './kernels/panel.ts';
 import { RANGE_BINS } from './kernels/record.ts';
 import { type Operation, padded, quadsOf } from './plan.ts';
 import { NUMBER, NUMBERS, type WorkerContext } from './setup.ts';
@@ -241,7 +241,8 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
   const stride = inputStride(operation, batch.count);
   const bins =
     operation.epilogue === 'record' ? layout.bins[index] + virtualStarts[call.operation] * RANGE_BINS * 4 : 0;
-  const job = layout.jobs[index];
+  // A record for each member of the group: what is constant is written once.
+  const job = layout.jobs[index] + call.member * JOB_BYTES;
   const set = (field: JobField, value: number) => {
     i32[(job + JOB[field]) / 4] = value;
   };
@@ -267,13 +268,16 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     scratch: layout.scratches[index],
   };
   const run = kernels[operation.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
+  for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
+  const at = job / 4;
+  const counts = layout.counts[call.operation];
   return (panel) => {
-    for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
-    set('weights', operation.at + panel * operation.panelBytes);
-    set('column', panel * PANEL_COLUMNS);
-    set('out', call.out + panel * PANEL_COLUMNS * 4);
-    set('counts', layout.counts[call.operation] + panel * COUNTS_BYTES);
-    set('columns', Math.min(PANEL_COLUMNS, operation.outputs - panel * PANEL_COLUMNS));
+    const column = panel * PANEL_COLUMNS;
+    i32[at + JOB.weights / 4] = operation.at + panel * operation.panelBytes;
+    i32[at + JOB.column / 4] = column;
+    i32[at + JOB.out / 4] = call.out + column * 4;
+    i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;
+    i32[at + JOB.columns / 4] = Math.min(PANEL_COLUMNS, operation.outputs - column);
     run(job);
   };
 }
