@@ -79,13 +79,27 @@ const multiplierSchema = z.strictObject({
   /** Topology whose decks characterise the transistor: transfer, mismatch, noise, capacitance. */
   transistor: folderName,
 });
-const blockSchema = z.strictObject({
+const converterSchema = z.strictObject({
   ...common,
-  kind: z.enum(['converter', 'selector', 'rom']),
+  kind: z.literal('converter'),
+  /** Tap voltages in equal steps (logarithmic codes) or at ln k (linear codes). */
+  law: z.enum(['uniform', 'logarithmic']),
   parameters: parametersSchema,
 });
+const selectorSchema = z.strictObject({
+  ...common,
+  kind: z.literal('selector'),
+  parameters: parametersSchema,
+});
+const romSchema = z.strictObject({ ...common, kind: z.literal('rom'), parameters: parametersSchema });
 
-const topologySchema = z.discriminatedUnion('kind', [exponentiatorSchema, multiplierSchema, blockSchema]);
+const topologySchema = z.discriminatedUnion('kind', [
+  exponentiatorSchema,
+  multiplierSchema,
+  converterSchema,
+  selectorSchema,
+  romSchema,
+]);
 
 export type Topology = z.infer<typeof topologySchema>;
 /** A topology that makes products. */
