@@ -16,7 +16,6 @@ import {
 import {
   checkLimits,
   checkResidual,
-  fitCorner,
   LARGEST_PRODUCT,
   nearestIndex,
   OFF_RANGE_V,
@@ -32,6 +31,7 @@ import {
   REFERENCE_TEMP_K,
 } from './ekv.ts';
 import { type CellFit, residualOf } from './fit.ts';
+import { cachedFitCorner } from './fit-cache.ts';
 import {
   exponentialRange,
   ladderSlopeFactor,
@@ -178,7 +178,13 @@ async function fitCorners(bench: Bench, plan: Plan): Promise<FittedCorner[]> {
   for (const [i, corner] of plan.corners.entries()) {
     bench.signal?.throwIfAborted();
     const label = `${bench.process.technology.name}/${bench.cellName} fit ${corner}`;
-    const { fit, entry } = fitCorner(sweeps[i], cell.fullScaleA, cell.vdsV, fitted[0]?.fit.coefficients);
+    const { fit, entry } = cachedFitCorner(
+      bench.pool.cacheFolder,
+      sweeps[i],
+      cell.fullScaleA,
+      cell.vdsV,
+      fitted[0]?.fit.coefficients,
+    );
     checkResidual(label, entry);
     fitted.push({ corner, sweep: sweeps[i], fit, entry });
     bench.onRun(label);

@@ -18,7 +18,7 @@ const pair = z.tuple([number, number]);
 
 const residualSchema = z.strictObject({ points: z.int(), rms: number, max: number });
 
-const cornerSchema = z.strictObject({
+export const cornerSchema = z.strictObject({
   /** In the order of `model.coefficientNames`. */
   coefficients: z.array(number).length(COEFFICIENT_COUNT),
   /** Upper triangle, row by row, of the covariance of the coefficients. */

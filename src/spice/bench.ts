@@ -345,7 +345,7 @@ function benchCases(): Definition[] {
         return Array.from(a, (value, i): [number, number] => [value ** 2, b[i] ** 2]);
       }),
   };
-  const cells = 256;
+  const cells = 64;
   const transient: Definition = {
     name: 'transient',
     what: `step of a 36 kohm tap with ${cells} gates, drains on one clamp of 1 kohm`,

@@ -32,6 +32,8 @@ export interface SpicePool {
   run(job: SpiceJob, signal?: AbortSignal): Promise<SpiceResult>;
   /** Threads started so far, for tests and diagnostics. */
   readonly threadsStarted: number;
+  /** Where its results are cached, for those who cache what they derive from them. */
+  readonly cacheFolder?: string;
   close(): Promise<void>;
 }
 
@@ -245,6 +247,7 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
 
   return {
     run,
+    ...(options.cacheFolder === undefined ? {} : { cacheFolder: options.cacheFolder }),
     get threadsStarted() {
       return started;
     },

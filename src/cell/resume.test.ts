@@ -1,0 +1,124 @@
+/**
+ * A calibration that is interrupted or killed goes on where it was, and one that is repeated does nothing twice.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { expect, test } from 'vitest';
+import { packageRoot } from '../files.ts';
+import { createSpicePool, type SpicePool } from '../spice/pool.ts';
+import { calibrate } from './calibrate.ts';
+
+const cell = { process: 'planar32lp', cell: 't1' };
+
+/** A pool that counts what it had to simulate. */
+function countingPool(cacheFolder: string) {
+  const pool = createSpicePool({ threads: 2, cacheFolder });
+  const counts = { simulated: 0, cached: 0 };
+  const counted: SpicePool = {
+    ...pool,
+    async run(job, signal) {
+      const result = await pool.run(job, signal);
+      if (result.fromCache) counts.cached++;
+      else counts.simulated++;
+      return result;
+    },
+  };
+  return { pool: counted, counts };
+}
+
+test('aborted in the middle, killed in the middle, resumed: no finished simulation runs again', async () => {
+  const cacheFolder = mkdtempSync(join(tmpdir(), 'onefet-resume-'));
+  // 1. An abort after three steps, as Ctrl-C does it.
+  const first = countingPool(cacheFolder);
+  const controller = new AbortController();
+  await expect(
+    calibrate({
+      ...cell,
+      pool: first.pool,
+      signal: controller.signal,
+      onProgress: ({ done }) => {
+        if (done === 3) controller.abort();
+      },
+    }),
+  ).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 });
+  await first.pool.close();
+  expect(first.counts.simulated).toBeGreaterThanOrEqual(3);
+  const afterAbort = entries(cacheFolder);
+  expect(afterAbort).toBeGreaterThanOrEqual(3);
+
+  // 2. SIGKILL after some more: nothing is cleaned up, nothing is said.
+  const module = pathToFileURL(join(packageRoot, 'src', 'cell', 'calibrate.ts')).href;
+  const script = join(cacheFolder, 'run.mjs');
+  writeFileSync(
+    script,
+    `import { calibrate } from ${JSON.stringify(module)};
+await calibrate({ process: 'planar32lp', cell: 't1', cacheFolder: ${JSON.stringify(cacheFolder)}, onProgress: ({ done, total, label }) => process.stdout.write(done + ' ' + total + ' ' + label + '\\n') });`,
+  );
+  const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'ignore'], cwd: packageRoot });
+  const total = await new Promise<number>((resolve, reject) => {
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      // All five sweeps are there and the first fit has been made.
+      const line = text.match(/^\d+ (\d+) .*fit TT$/m);
+      if (line) {
+        child.kill('SIGKILL');
+        resolve(Number(line[1]));
+      }
+    });
+    child.on('exit', (status) => status !== null && reject(new Error(`ended by itself with ${status}`)));
+  });
+  expect(entries(cacheFolder)).toBeGreaterThan(afterAbort);
+
+  // 3. The third attempt finishes and simulates only what is missing.
+  const third = countingPool(cacheFolder);
+  const resumed = await calibrate({ ...cell, pool: third.pool });
+  await third.pool.close();
+  expect(third.counts.cached).toBeGreaterThanOrEqual(5);
+  expect(third.counts.simulated).toBeGreaterThan(0);
+  // Jobs and fits together are the steps that the progress announces.
+  expect(third.counts.cached + third.counts.simulated + 5).toBe(total);
+
+  // 4. Repeated: no simulation, no fit, the same file, in under a second.
+  const fourth = countingPool(cacheFolder);
+  const start = performance.now();
+  const repeated = await calibrate({ ...cell, pool: fourth.pool });
+  const seconds = (performance.now() - start) / 1000;
+  await fourth.pool.close();
+  expect(fourth.counts.simulated).toBe(0);
+  expect(repeated).toEqual(resumed);
+  console.info(`a repeated calibration took ${seconds.toFixed(2)} s`);
+  expect(seconds).toBeLessThan(1);
+}, 120_000);
+
+test('a damaged fit in the cache is made again', async () => {
+  const cacheFolder = mkdtempSync(join(tmpdir(), 'onefet-fitcache-'));
+  const run = async () => {
+    const { pool } = countingPool(cacheFolder);
+    const calibration = await calibrate({ ...cell, pool });
+    await pool.close();
+    return calibration;
+  };
+  const before = await run();
+  const fits = readdirSync(join(cacheFolder, 'fit'), { recursive: true, encoding: 'utf8' }).filter((f) =>
+    f.endsWith('.json'),
+  );
+  expect(fits).toHaveLength(5);
+  for (const file of fits) {
+    const path = join(cacheFolder, 'fit', file);
+    // One digit of one coefficient: valid JSON, wrong sum.
+    writeFileSync(
+      path,
+      readFileSync(path, 'utf8').replace(/\[-?\d\d\.\d/, (text) => `${text.slice(0, -1)}9`),
+    );
+  }
+  expect(await run()).toEqual(before);
+}, 60_000);
+
+function entries(folder: string): number {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.raw'))
+    .length;
+}
