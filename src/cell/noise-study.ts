@@ -9,6 +9,7 @@
  */
 import { z } from 'zod';
 import { engineId } from '../spice/job.ts';
+import { SpiceError } from '../spice/spice-error.ts';
 import { CODES, TAPS, thresholdResponse } from './column.ts';
 import {
   calibrationFingerprint,
@@ -61,7 +62,9 @@ export const noiseStudySchema = z.strictObject({
       law: number,
     }),
   ),
-  /** White of eight cells on one line over the sum of their own. */
+  /** Why BSIM4's options are not among them: what the simulator says of a card that has none, or whose model is binned. */
+  optionsRefused: z.string().optional(),
+  /** White of five cells on one line over the sum of their own. */
   additivity: number,
   flicker: z.strictObject({
     product: numbers,
@@ -153,7 +156,7 @@ async function simulateNoise(
 
 const whiteOf = ({ densityA2PerHz }: CellNoise): number => densityA2PerHz[densityA2PerHz.length - 1];
 
-/** Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. A card that is not BSIM4 has only the option 'card'. */
+/** Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. A card without BSIM4's options is shown as it is. */
 export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
   return withBench(options, async (bench) => {
     const { cal } = bench;
@@ -162,9 +165,10 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
     const vgsV = PRODUCTS.map(gateVoltage(cal, op));
     const nominal = { tempK, vdsV: op.vdsV, option: 'card' as const };
     const [lowK, highK] = cal.validRange.tempK;
+    const { options: thermal, refused } = await thermalOptions(bench, { ...nominal, vgsV: [vgsV[3]] });
     const conditions = [
-      ...OPTIONS.flatMap((option) => VDS_V.map((vdsV) => ({ option, tempK, vdsV }))),
-      ...[lowK, highK].flatMap((t) => OPTIONS.map((option) => ({ option, tempK: t, vdsV: op.vdsV }))),
+      ...thermal.flatMap((option) => VDS_V.map((vdsV) => ({ option, tempK, vdsV }))),
+      ...[lowK, highK].flatMap((t) => thermal.map((option) => ({ option, tempK: t, vdsV: op.vdsV }))),
     ];
     const white = await Promise.all(
       conditions.map(async (condition) => {
@@ -204,6 +208,7 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
         calibrationSha256: calibrationFingerprint(cal),
         resistorRatio: together.resistorRatio,
         white,
+        ...(refused === undefined ? {} : { optionsRefused: refused }),
         additivity: whiteOf(together) / singles.reduce((sum, cell) => sum + whiteOf(cell), 0),
         flicker: {
           product: PRODUCTS,
@@ -216,6 +221,22 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
       }),
     );
   });
+}
+
+/** The options that the card's model takes: all, or 'card' alone with the simulator's reason. */
+async function thermalOptions(
+  bench: StudyBench,
+  at: { tempK: number; vdsV: number; vgsV: readonly number[] },
+): Promise<{ options: readonly ThermalOption[]; refused?: string }> {
+  try {
+    await simulateNoise(bench, { ...at, option: '0' });
+    return { options: OPTIONS };
+  } catch (error) {
+    const reason = error instanceof SpiceError ? error.stderr : '';
+    const refused = reason.match(/no such (device or model name|parameter)[^\n]*/i)?.[0];
+    if (refused === undefined) throw error;
+    return { options: ['card'], refused };
+  }
 }
 
 export async function characteriseNoiseToFile(

@@ -2,8 +2,10 @@
  * Statistics of a cell from SPICE beside the behavioural model: calibration/<process>/<cell>.statistics.json.
  */
 import { z } from 'zod';
+import { OnefetError } from '../error.ts';
 import { gaussian } from '../random.ts';
 import { engineId } from '../spice/job.ts';
+import { cornerOf } from './calibration.ts';
 import { CODES, TAPS, thresholdResponse } from './column.ts';
 import {
   calibrationFingerprint,
@@ -19,7 +21,7 @@ import {
   writeStudy,
 } from './column-bench.ts';
 import { REFERENCE_TEMP_K } from './ekv.ts';
-import { biasPoint, gmOverIPerV } from './response.ts';
+import { biasPoint, gateRange, gmOverIPerV } from './response.ts';
 import {
   drawCells,
   drawKeyOf,
@@ -134,7 +136,8 @@ export const statisticsSchema = z.strictObject({
       lawSigmaV: number,
     }),
   ),
-  /** Absent when the library's corners are not plain parameters. */
+  /** Why `global` is absent: the library's corners are not plain parameters. */
+  globalRefused: z.string().optional(),
   global: z
     .strictObject({
       samples: z.int(),
@@ -173,11 +176,7 @@ export function characteriseStatistics(options: StatisticsOptions): Promise<Stat
     const correlated = await measureCorrelation(bench, options.devicesPerArea ?? 1000, seed);
     const ladder = await measureLadders(bench, seed);
     const replica = await measureReplicas(bench, seed);
-    const { models } = bench.process.technology;
-    const global =
-      models.corners.FF !== undefined && models.corners.SS !== undefined
-        ? await measureGlobal(bench, options.globalSamples ?? 300, seed)
-        : undefined;
+    const { global, refused } = await measureGlobal(bench, options.globalSamples ?? 300, seed);
     return statisticsSchema.parse(
       roundedNumbers({
         schema: 'onefet.statistics/1',
@@ -194,7 +193,7 @@ export function characteriseStatistics(options: StatisticsOptions): Promise<Stat
         correlation: correlated,
         ladder,
         replica,
-        ...(global === undefined ? {} : { global }),
+        ...(global === undefined ? { globalRefused: refused } : { global }),
       }),
     );
   });
@@ -213,6 +212,9 @@ export function loadStatisticsStudy(process: string, cell: string): StatisticsSt
 }
 
 const nominalPoint = (bench: StudyBench) => operatingPoint(bench.cal, 'TT', REFERENCE_TEMP_K);
+/** Top of the calibrated gate range at 27 C. */
+const highestGateV = (bench: StudyBench): number =>
+  gateRange(cornerOf(bench.cal, 'TT'), REFERENCE_TEMP_K).highV;
 const STEP_DVT_V = 5e-3;
 const SCORES = Array.from({ length: 25 }, (_, i) => -3 + i / 4);
 
@@ -225,10 +227,11 @@ async function measureLognormal(
   const op = nominalPoint(bench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
   const { sigmaVtV, sigmaBeta } = cal.mismatch;
-  // 1/441, 1/58, 1/7.6, 1, 7.6.
+  // 1/441, 1/58, 1/7.6, 1, and 7.6 where that is calibrated.
   const step = (ladderSlopeV * Math.log(CODES * TAPS)) / 3;
-  const vgs = { start: fullScaleVgsV - 3 * step, step, count: 5 };
-  const vgsV = Array.from({ length: 5 }, (_, k) => vgs.start + k * step);
+  const count = fullScaleVgsV + step <= highestGateV(bench) ? 5 : 4;
+  const vgs = { start: fullScaleVgsV - 3 * step, step, count };
+  const vgsV = Array.from({ length: count }, (_, k) => vgs.start + k * step);
   const draws = drawCells(drawKeyOf(seed, 'lognormal'), devices, sigmaVtV, sigmaBeta);
   const none = drawCells(drawKeyOf(seed, 'none'), 1, 0, 0);
   const at = { corner: 'TT' as const, tempK: op.tempK, vdsV: op.vdsV };
@@ -286,8 +289,11 @@ async function measureLognormal(
 
 async function measureSlopes(bench: StudyBench): Promise<StatisticsStudy['outsideWeakInversion']> {
   const op = nominalPoint(bench);
-  const product = [1 / 441, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 4, 7.5];
-  const vgsV = product.map(gateVoltage(bench.cal, op));
+  const gate = gateVoltage(bench.cal, op);
+  const product = [1 / 441, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 4, 7.5].filter(
+    (p) => gate(p) <= highestGateV(bench),
+  );
+  const vgsV = product.map(gate);
   const { slopePerV } = await thresholdResponse(bench, {
     corner: 'TT',
     tempK: op.tempK,
@@ -489,11 +495,26 @@ async function measureReplicas(bench: StudyBench, seed: number): Promise<Statist
   );
 }
 
+/** Global draws, or why there are none. */
 async function measureGlobal(
   bench: StudyBench,
   samples: number,
   seed: number,
-): Promise<StatisticsStudy['global']> {
+): Promise<{ global?: StatisticsStudy['global']; refused?: string }> {
+  try {
+    globalParameters(bench);
+  } catch (error) {
+    if (!(error instanceof OnefetError && error.code === 'GLOBAL_PARAMETERS')) throw error;
+    return { refused: error.hint ?? error.message };
+  }
+  return { global: await drawGlobal(bench, samples, seed) };
+}
+
+async function drawGlobal(
+  bench: StudyBench,
+  samples: number,
+  seed: number,
+): Promise<NonNullable<StatisticsStudy['global']>> {
   const { cal } = bench;
   const op = nominalPoint(bench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
