@@ -146,7 +146,11 @@ const runOptions = (command: Command): Command =>
       number(1, 1000),
       1.1,
     )
-    .addOption(new Option('--kernel <name>', 'tile kernel').choices(['baked', 'reference']).default('baked'))
+    .addOption(
+      new Option('--kernel <name>', 'what computes: fast is WebAssembly, baked and reference are scalar')
+        .choices(['auto', 'fast', 'baked', 'reference'])
+        .default('auto'),
+    )
     .option('--out <folder>', 'where run folders are made', 'runs')
     .option('--no-report', 'do not write report.html')
     .option(

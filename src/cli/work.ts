@@ -84,6 +84,7 @@ export function describePlan(plan: RunPlan): Record<string, string | number> {
       0,
     ),
     memoryBytes: Math.round(plan.memoryBytes),
+    kernel: plan.kernelReason ? `${plan.kernel} (${plan.kernelReason})` : plan.kernel,
     folder: plan.folder,
   };
 }

@@ -5,15 +5,20 @@ import { freemem } from 'node:os';
 import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
+import { estimateEngineMemory } from '../engine/engine.ts';
 import { OnefetError } from '../error.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
+import type { LlamaShape } from '../model/shape.ts';
 import { bits32, streamKey } from '../random.ts';
+import type { Design } from '../tile/design.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
+
+export type KernelChoice = TileKernel | 'fast' | 'auto';
 
 export interface RunOptions {
   readonly model: string;
@@ -30,7 +35,8 @@ export interface RunOptions {
   readonly scoring: 'window' | 'all';
   /** Score only the first windows. */
   readonly maxWindows: number | undefined;
-  readonly kernel: TileKernel;
+  /** `auto` is the fast engine where it can do the design, else the scalar baked kernel. */
+  readonly kernel: KernelChoice;
   /** Also run each source of error alone. */
   readonly attribution: boolean;
   readonly yieldRatio: number;
@@ -67,6 +73,9 @@ export interface RunPlan {
   /** Everything that needs the digital baseline and the ranges. */
   readonly dependentJobs: readonly Job[];
   readonly memoryBytes: number;
+  /** What will execute the jobs, and why it is not the fast engine where it is not. */
+  readonly kernel: TileKernel | 'fast';
+  readonly kernelReason: string | undefined;
   readonly folder: string;
   readonly manifest: Record<string, unknown>;
 }
@@ -124,6 +133,7 @@ export function planRun(options: RunOptions): RunPlan {
     }
     const rangeWindows = rangeWindowsOf(model.tokenizer.encode(rangeText), contextTokens, bos);
     const chipSeeds = Array.from({ length: options.chips }, (_, chip) => chipSeed(options.seed, chip));
+    const kernel = chooseKernel(options, model.shape, design.design, calibration, contextTokens);
     const jobs = planJobs(windows, rangeWindows, chipSeeds, options);
     const modelSha256 = model.sha256();
     const manifest = {
@@ -141,7 +151,7 @@ export function planRun(options: RunOptions): RunPlan {
       design: { name: design.design.name, sha256: design.sha256 },
       calibration: { process: calibration.process, cell: calibration.cell, sha256: calibrationSha256 },
       seed: options.seed,
-      kernel: options.kernel,
+      kernel: kernel.kernel,
     };
     const identity = sha256(
       JSON.stringify({
@@ -151,7 +161,8 @@ export function planRun(options: RunOptions): RunPlan {
         rangeText: manifest.rangeText.sha256,
       }),
     );
-    const memoryBytes = memoryNeed(model, options.threads, design.design.tile.sign === 'paired-rows' ? 2 : 1);
+    const banks = design.design.tile.sign === 'paired-rows' ? 2 : 1;
+    const memoryBytes = kernel.memoryBytes ?? memoryNeed(model, options.threads, banks);
     checkMemory(memoryBytes, options.threads);
     return {
       options,
@@ -181,6 +192,8 @@ export function planRun(options: RunOptions): RunPlan {
       chipSeeds,
       ...jobs,
       memoryBytes,
+      kernel: kernel.kernel,
+      kernelReason: kernel.reason,
       folder: join(options.out, `${design.design.name}-${identity.slice(0, 12)}`),
       manifest,
     };
@@ -264,6 +277,32 @@ function planJobs(
   };
 }
 
+/** The fast engine if it can do this model and design; its refusals have codes ENGINE_*. */
+function chooseKernel(
+  options: RunOptions,
+  shape: LlamaShape,
+  design: Design,
+  calibration: Calibration,
+  contextTokens: number,
+): { kernel: TileKernel | 'fast'; reason?: string; memoryBytes?: number } {
+  const { kernel, threads } = options;
+  if (kernel === 'baked' || kernel === 'reference') return { kernel };
+  try {
+    const [digital, chip] = (['digital', 'chip'] as const).map((mode) =>
+      estimateEngineMemory(shape, { design, calibration, mode, threads, contextTokens }),
+    );
+    return { kernel: 'fast', memoryBytes: PROCESS_BYTES + Math.max(digital.bytes, chip.bytes) };
+  } catch (error) {
+    if (kernel === 'auto' && error instanceof OnefetError && error.code.startsWith('ENGINE_')) {
+      return { kernel: 'baked', reason: error.message };
+    }
+    throw error;
+  }
+}
+
+/** Node, its compiled code and the worker threads, without weights. */
+const PROCESS_BYTES = 250e6;
+
 /**
  * Memory of the scalar engine. Per weight of the linear layers and thread: 1 byte of codes, 8 bytes baked (rank 1) and
  * 8 bytes of draws while they are baked, for every bank of cells, and once more for the variant before it until the
@@ -275,9 +314,8 @@ function memoryNeed(model: LlamaModel, threads: number, banks: number): number {
   const block = shape.dim * (shape.queryDim + 2 * shape.kvDim + shape.queryDim + 3 * shape.ffnDim);
   const weights = shape.layers * block;
   const head = shape.dim * shape.vocab;
-  const processBytes = 250e6;
   const threadBytes = 165e6;
-  return processBytes + threads * (threadBytes + weights * (1 + 32 * banks) + head * 4);
+  return PROCESS_BYTES + threads * (threadBytes + weights * (1 + 32 * banks) + head * 4);
 }
 
 function checkMemory(memoryBytes: number, threads: number): void {

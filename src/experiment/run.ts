@@ -20,6 +20,8 @@ import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import type { ExecutorOptions } from './execute.ts';
+import { createFastCrew } from './fast.ts';
 import { type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
@@ -40,18 +42,19 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
   const { options } = plan;
   const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.design.design));
   const baselinePath = join(plan.folder, 'baseline.f32');
-  const crew = createCrew(
-    Math.max(1, Math.min(options.threads, plan.digitalJobs.length + plan.dependentJobs.length)),
-    {
-      modelPath: options.model,
-      design: plan.design.design,
-      calibration: plan.calibration,
-      kernel: options.kernel,
-      contextTokens: Math.max(plan.contextTokens, 4),
-      baselinePath,
-    },
-    hooks.signal,
-  );
+  const executor: ExecutorOptions = {
+    modelPath: options.model,
+    design: plan.design.design,
+    calibration: plan.calibration,
+    kernel: plan.kernel === 'fast' ? 'baked' : plan.kernel,
+    contextTokens: plan.contextTokens,
+    baselinePath,
+  };
+  const jobs = plan.digitalJobs.length + plan.dependentJobs.length;
+  const crew =
+    plan.kernel === 'fast'
+      ? createFastCrew(options.threads, executor, hooks.signal)
+      : createCrew(Math.min(options.threads, jobs), executor, hooks.signal);
   const progress = progressOf(plan, folder, hooks);
   const started = performance.now();
   try {
@@ -189,7 +192,7 @@ function assemble(
     emulation: {
       ...timing,
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
-      kernel: options.kernel,
+      kernel: plan.kernel,
       threads: options.threads,
     },
     projection: cost.projection,

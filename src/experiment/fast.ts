@@ -1,0 +1,120 @@
+/**
+ * Executes jobs on the fast engine, one after the other: the engine spreads every token over its own threads, so a
+ * variant is built once and all its windows follow. Same jobs, same results format as schedule.ts; `range` takes its
+ * full scales and the coding loss from the engine's own pass.
+ */
+
+import { createEngine, type Engine } from '../engine/engine.ts';
+import { OnefetError } from '../error.ts';
+import type { LayerActivity } from '../fabric/activity.ts';
+import type { RangeTable } from '../fabric/log-domain.ts';
+import { buildLayers, type LlamaModel, openModel } from '../model/model.ts';
+import { recodeWeights } from '../tile/weight-code.ts';
+import { onlySource } from './attribution.ts';
+import type { ExecutorOptions } from './execute.ts';
+import type { Job, JobResult } from './job.ts';
+import type { TensorCoding } from './result.ts';
+import type { Crew } from './schedule.ts';
+import { openScorer } from './score.ts';
+import { isAnalog, type Variant, variantKey } from './variant.ts';
+
+export function createFastCrew(threads: number, options: ExecutorOptions, signal?: AbortSignal): Crew {
+  const model = openModel(options.modelPath);
+  let current: { key: string; engine: Engine } | undefined;
+  const engineOf = async (variant: Variant, ranges: RangeTable | undefined): Promise<Engine> => {
+    const key = variantKey(variant);
+    if (current?.key === key) return current.engine;
+    await current?.engine.close();
+    current = undefined;
+    const engine = await createEngine({
+      model,
+      design: variant.kind === 'source' ? onlySource(options.design, variant.source) : options.design,
+      calibration: options.calibration,
+      mode: variant.kind === 'source' ? 'chip' : variant.kind,
+      threads,
+      contextTokens: options.contextTokens,
+      ...('seed' in variant ? { chipSeed: variant.seed } : {}),
+      ...(ranges && 'seed' in variant ? { ranges } : {}),
+    });
+    current = { key, engine };
+    return engine;
+  };
+  const execute = async (job: Job, ranges: RangeTable | undefined): Promise<JobResult> => {
+    const started = performance.now();
+    const engine = await engineOf(job.variant, ranges);
+    engine.resetActivity();
+    const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
+    let tokens = 0;
+    try {
+      for (const { ids, window, scoreFrom, scoreTo } of job.windows) {
+        // The last token of a window predicts nothing that is known.
+        await engine.prefill(
+          ids.subarray(0, scoreTo),
+          window,
+          (position, logits) => scorer.add(logits, ids[position + 1]),
+          scoreFrom,
+        );
+        tokens += scoreTo;
+      }
+    } finally {
+      scorer.close();
+    }
+    const result: JobResult = { key: job.key, tokens, seconds: (performance.now() - started) / 1e3 };
+    if (job.variant.kind === 'range') {
+      return { ...result, ranges: engine.ranges(), coding: codingOf(model, options) };
+    }
+    const activity: LayerActivity[] = job.variant.kind === 'chip' ? engine.activity() : [];
+    return {
+      ...result,
+      metrics: scorer.sums,
+      ...(job.variant.kind === 'chip' ? { activity } : {}),
+    };
+  };
+  return {
+    async run(jobs, ranges, onResult) {
+      const ordered = [...jobs].sort((a, b) => order(jobs, a) - order(jobs, b));
+      for (const job of ordered) {
+        if (signal?.aborted) throw interrupted();
+        onResult(await execute(job, ranges));
+        // Lets Ctrl-C and the progress in between two windows.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+    async close() {
+      await current?.engine.close();
+      current = undefined;
+      model.close();
+    },
+  };
+}
+
+/** Jobs of one variant follow each other, variants in the order of their first job. */
+function order(jobs: readonly Job[], job: Job): number {
+  const key = variantKey(job.variant);
+  return jobs.findIndex((other) => variantKey(other.variant) === key);
+}
+
+function interrupted(): OnefetError {
+  return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted', {
+    hint: 'run the same command again to resume: finished jobs are kept',
+  });
+}
+
+/** Weights of a tensor whose coding is evaluated: rows spread evenly over larger ones; 1 % is known to 0.01 dB. */
+const CODING_SAMPLE = 2 ** 19;
+
+/** The coding loss of each tensor: a pass of its own over (a sample of) the weights. */
+function codingOf(model: LlamaModel, { design }: ExecutorOptions): TensorCoding[] {
+  const coding: TensorCoding[] = [];
+  buildLayers(model, (name, outputs, inputs, row) => {
+    if (isAnalog(name, design)) {
+      const bits = design.weights.overrides[name.tensor] ?? design.weights.bits;
+      const rows = Math.max(1, Math.min(outputs, Math.floor(CODING_SAMPLE / inputs)));
+      const sampled = (n: number, out: Float32Array) => row(Math.floor((n * outputs) / rows), out);
+      const { codingSnrDb, zeroShare } = recodeWeights(rows, inputs, sampled, bits, design.tile.rows);
+      coding.push({ layer: name.layer, tensor: name.tensor, outputs, inputs, bits, codingSnrDb, zeroShare });
+    }
+    return { outputs, inputs, apply: () => {} };
+  });
+  return coding;
+}

@@ -1,0 +1,80 @@
+/**
+ * Scores logits of one job as they come: writes the digital model's log-probabilities to the baseline file, or compares
+ * with what stands there.
+ */
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { OnefetError } from '../error.ts';
+import { reasonOf } from '../files.ts';
+import { greedyToken } from '../model/sample.ts';
+import type { Job } from './job.ts';
+import { klDivergence, logSoftmax, type MetricSums } from './metrics.ts';
+
+export interface Scorer {
+  readonly sums: MetricSums;
+  /** Logits of the next scored position, in the order of the job's windows, and the token that came. */
+  add(logits: Float32Array, target: number): void;
+  close(): void;
+}
+
+/** Positions of a job are rows job.baselineRow, job.baselineRow + 1, ... of the baseline file: [rows][vocab] f32. */
+export function openScorer(job: Job, baselinePath: string, vocabulary: number): Scorer {
+  const { kind } = job.variant;
+  const handle = openSync(baselinePath, kind === 'digital' ? 'r+' : 'r');
+  const sums: MetricSums = { scored: 0, nll: 0, kl: 0, top1: 0 };
+  const own = new Float32Array(vocabulary);
+  const baseline = new Float32Array(vocabulary);
+  let row = job.baselineRow;
+  return {
+    sums,
+    add(logits, target) {
+      const best = logSoftmax(own, logits);
+      if (!Number.isFinite(own[target])) {
+        throw new OnefetError('internal', 'NOT_FINITE', `${job.key}: the logits are not finite`);
+      }
+      sums.scored++;
+      sums.nll -= own[target];
+      if (kind === 'digital') {
+        sums.top1++;
+        writeRow(handle, row++, own);
+      } else if (kind !== 'range') {
+        readRow(handle, row++, baseline);
+        sums.kl += klDivergence(baseline, own);
+        if (greedyToken(baseline) === best) sums.top1++;
+      }
+    },
+    close: () => closeSync(handle),
+  };
+}
+
+function writeRow(handle: number, row: number, values: Float32Array): void {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  try {
+    for (let at = 0; at < bytes.length; ) {
+      at += writeSync(handle, bytes, at, bytes.length - at, row * bytes.length + at);
+    }
+  } catch (cause) {
+    throw new OnefetError(
+      'input',
+      'FILE_UNWRITABLE',
+      `cannot write the digital baseline: ${reasonOf(cause)}`,
+      {
+        cause,
+        hint: 'free disk space and run the same command again: finished jobs are kept',
+      },
+    );
+  }
+}
+
+function readRow(handle: number, row: number, values: Float32Array): void {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  let at = 0;
+  while (at < bytes.length) {
+    const count = readSync(handle, bytes, at, bytes.length - at, row * bytes.length + at);
+    if (count === 0) {
+      throw new OnefetError('input', 'BASELINE_SHORT', 'the digital baseline of this run is damaged', {
+        hint: 'remove the run folder and run again',
+      });
+    }
+    at += count;
+  }
+}
