@@ -100,6 +100,10 @@ describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
     const meanSquare = z.reduce((s, v) => s + v * v, 0) / z.length;
     expect(meanSquare).toBeGreaterThan(0.1);
     expect(meanSquare).toBeLessThan(3);
+    const percent = (value: number) => `${(100 * value).toFixed(2)} %`;
+    console.info(
+      `noise found ${percent(noisy.summary.noiseRms!)}; coefficients off by ${Math.sqrt(meanSquare).toFixed(2)} sigma RMS, ${Math.abs(z[worst]).toFixed(2)} at most (${COEFFICIENT_NAMES[worst]}); held out ${percent(found.heldOutVds.rms)} (Vds), ${percent(found.heldOutTemp.rms)} (temperature) RMS`,
+    );
     // The held-out rows show the noise and little else.
     for (const residual of [found.heldOutVds, found.heldOutTemp]) {
       expect(residual.points).toBeGreaterThan(100);

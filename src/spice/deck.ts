@@ -7,9 +7,9 @@
  * `engine:name` is a card inside the simulator package, and random functions become nominal values: see pdk.ts.
  */
 import { existsSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
 import { nearestName, OnefetError } from '../error.ts';
-import { readTextFile } from '../files.ts';
+import { packageRoot, readTextFile } from '../files.ts';
 import { ENGINE_PREFIX, engineCardText, nominalStatistics } from './pdk.ts';
 import { SpiceError } from './spice-error.ts';
 
@@ -140,7 +140,14 @@ export function assembleText(
 }
 
 function findInclude(file: string, folder: string, folders: readonly string[]): string | undefined {
-  return [folder, ...folders].map((root) => resolve(root, file)).find((path) => existsSync(path));
+  // A user's cell.inc stands in for the package's, whichever of the two folders the deck came from.
+  return [folder, ...folders]
+    .map((root) => resolve(root, file))
+    .flatMap((path) => {
+      const below = relative(packageRoot, path);
+      return below.startsWith('..') || isAbsolute(below) ? [path] : [resolve(process.cwd(), below), path];
+    })
+    .find((path) => existsSync(path));
 }
 
 /** ngspice does not return from a section that its library does not have. */

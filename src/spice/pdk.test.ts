@@ -116,6 +116,9 @@ describe('statistics of the library', () => {
     // threshold shift does a little more than a gate step (vertical field, calibration's thresholdGain).
     expect(spread / (gm * sigmaVt * drawn)).toBeGreaterThan(0.99);
     expect(spread / (gm * sigmaVt * drawn)).toBeLessThan(1.04);
+    console.info(
+      `spread over gm/I times the card's sigma(Vt): ${(spread / (gm * sigmaVt * drawn)).toFixed(3)}`,
+    );
     // Device by device: a higher threshold is a lower current.
     const rho = mean(ln(1).map((v, i) => (v - centre) * sample.draws[1][i])) / (spread * drawn);
     expect(rho).toBeLessThan(-0.999);
@@ -190,6 +193,36 @@ describe('a library tree of our own', () => {
       'lib/top.lib',
       'lib/nmos models/n.inc',
     ]);
+  });
+
+  test("a cell.inc in the working folder stands in for the package's, with the package's decks", () => {
+    const deck = join(packageRoot, 'netlists', 't1', 'capacitance.cir');
+    const slots = {
+      models: 'top.lib',
+      corner: 'tt',
+      model: 'nch',
+      temp_c: 27,
+      vds_v: 0.4,
+      vgs_v: 0.3,
+      freq_hz: 1e6,
+    };
+    const home = process.cwd();
+    mkdirSync(join(folder, 'netlists', 't1'), { recursive: true });
+    // A transistor that the library has as a subcircuit only.
+    writeFileSync(
+      join(folder, 'netlists', 't1', 'cell.inc'),
+      '.subckt cell d g s b dvt=0 gain=1\nbg gi s v=v(g,s)-dvt\nx1 d gi s b {{model}} w=1u l=1u m={gain}\n.ends\n',
+    );
+    try {
+      process.chdir(folder);
+      const { sources } = assembleDeck(deck, slots, [join(folder, 'lib')]);
+      expect(sources[0]).toBe(deck);
+      expect(sources.filter((path) => path.endsWith('cell.inc'))).toEqual([
+        join(process.cwd(), 'netlists', 't1', 'cell.inc'),
+      ]);
+    } finally {
+      process.chdir(home);
+    }
   });
 
   test('a missing include with a comment after it is refused, not left to hang the simulator', () => {
