@@ -194,7 +194,7 @@ test.each([
   expect(ratio).toBeLessThan(precision === 'exact' ? 0.15 : 0.3);
 });
 
-test('a nominal chip without noise: converter codes that differ from the scalar ones', async () => {
+test('a nominal chip with real-valued converters: what is left of the integers', async () => {
   if (!calibrated) return;
   // Cells without variation are coded, not baked: the integers are those of the response table.
   const base = stillOf(design);
@@ -203,16 +203,17 @@ test('a nominal chip without noise: converter codes that differ from the scalar 
     mismatch: { ...base.mismatch, scale: 0 },
     driver: { ...base.driver, offsetSigmaV: 0, resistorSigma: 0 },
     bias: { ...base.bias, tileTempSigmaK: 0, gradientSigmaV: 0 },
-    adc: { ...base.adc, gainSigma: 0, offsetSigmaLsb: 0 },
+    adc: { ...base.adc, bits: 'float', gainSigma: 0, offsetSigmaLsb: 0 },
   };
-  // One token: later ones would add what attention makes of the differences of the earlier.
+  // One token: on the way through the layers some inputs change their level, and later tokens would attend to that.
   const text = ids.slice(0, 1);
   const { ranges } = scalarLogits({ kind: 'range' }, nominal, ids.slice(0, 100));
   const expected = scalarLogits({ kind: 'chip', seed: 5 }, nominal, text, ranges).logits;
   const found = await withEngine({ mode: 'chip', design: nominal, chipSeed: 5, ranges }, (engine) =>
     logitsOf(engine, text),
   );
-  expect(compare(found, expected).worst).toBeLessThan(0.03);
+  // Converters of 8 bits would round 16 % of the columns to the next code: see chip.test.ts.
+  expect(compare(found, expected).worst).toBeLessThan(0.02);
 });
 
 test('the same bits for any number of threads and any batch, and token by token', async () => {

@@ -80,15 +80,25 @@ export interface Layout {
   readonly bytes: number;
 }
 
-/** Bytes for loading a panel: codes, baked bytes and tables of one tile. */
-export const LOAD_PARTS = {
-  codes: 0,
-  baked: 2 ** 16,
-  taps: 2 ** 18,
-  table: 2 ** 19,
-  keys: 2 ** 19 + 4096,
+/** Bytes for loading a tile of a panel: up to 1024 rows, rank 8. */
+const LOAD_SIZES = {
+  weights: 1024 * 16 * 4,
+  codes: 1024 * 16,
+  baked: 8 * 1024 * 16,
+  taps: 1024 * 32,
+  table: 9 * 32,
+  keys: 64,
+  factors: 64,
+  scales: 64,
 } as const;
-const LOAD_BYTES = 2 ** 19 + 8192;
+type LoadPart = keyof typeof LOAD_SIZES;
+export const LOAD_PARTS = {} as Record<LoadPart, number>;
+let loadBytes = 0;
+for (const part of Object.keys(LOAD_SIZES) as LoadPart[]) {
+  LOAD_PARTS[part] = loadBytes;
+  loadBytes += Math.ceil(LOAD_SIZES[part] / 64) * 64;
+}
+const LOAD_BYTES = loadBytes;
 
 /** Lays out the state memory; with an arena, allocates in it, else only adds up. */
 export function layOut(choice: LayoutChoice, arena?: Arena): Layout {

@@ -8,7 +8,7 @@ import { requireTensor } from '../model/shape.ts';
 import { bits32, gaussian, type StreamKey, streamKey } from '../random.ts';
 import { DRAW, drawKey } from '../tile/physics.ts';
 import type { TileStatics } from '../tile/static-errors.ts';
-import { recodeWeights, weightFormat } from '../tile/weight-code.ts';
+import { CLIP_FACTORS, weightFormat } from '../tile/weight-code.ts';
 import { BYTE_TOP } from './chip.ts';
 import { stage } from './control.ts';
 import { PANEL_COLUMNS } from './kernels/gemm.ts';
@@ -136,6 +136,44 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
   }
 }
 
+/** The panel's columns recoded tile by tile with kernels/recode.ts: cells' codes [rows][16 cells] and scales. */
+function recodePanel(
+  { data, f32, i32, kernels, index }: WorkerContext,
+  operation: Operation,
+  columns: readonly Float32Array[],
+): { codes: Int8Array; rows: number; scales: Float32Array }[] {
+  const { bits, cells, tiles } = operation;
+  const { magnitudeMax } = weightFormat(bits);
+  const base = data.layout.loads[index];
+  const [w, codesAt, factors, scalesAt] = (['weights', 'codes', 'factors', 'scales'] as const).map(
+    (part) => base + LOAD_PARTS[part],
+  );
+  f32.set(CLIP_FACTORS, factors / 4);
+  const bytes = new Int8Array(i32.buffer);
+  return Array.from({ length: tiles }, (_, tile) => {
+    const rows = rowsOf(operation, tile);
+    const start = tile * operation.rows;
+    columns.forEach((column, n) => {
+      for (let j = 0; j < rows; j++) f32[w / 4 + j * PANEL_COLUMNS + n] = column[start + j];
+    });
+    kernels[0].recode(w, rows, magnitudeMax, factors, CLIP_FACTORS.length, codesAt, scalesAt);
+    const scales = f32.slice(scalesAt / 4, scalesAt / 4 + PANEL_COLUMNS);
+    const whole = bytes.slice(codesAt, codesAt + rows * PANEL_COLUMNS);
+    if (cells === 1) return { codes: whole, rows, scales };
+    // Two cells: magnitude = 8 hi + lo.
+    const codes = new Int8Array(rows * PANEL_COLUMNS * 2);
+    for (let j = 0; j < rows; j++) {
+      for (let n = 0; n < PANEL_COLUMNS; n++) {
+        const code = whole[j * PANEL_COLUMNS + n];
+        const magnitude = Math.abs(code);
+        codes[j * 32 + n] = Math.sign(code) * (magnitude & 7);
+        codes[j * 32 + 16 + n] = Math.sign(code) * (magnitude >> 3);
+      }
+    }
+    return { codes, rows, scales };
+  });
+}
+
 /** Hardware weights: as 4-bit codes, or baked to effective weights of one chip. */
 function loadCodes(
   context: WorkerContext,
@@ -146,22 +184,15 @@ function loadCodes(
   statics: readonly TileStatics[],
 ): void {
   const { data, physics } = context;
-  const { outputs, inputs, bits, cells, tiles, source, rank, taps } = operation;
-  const rowsOfPanel = readPanel(operation, panel, read);
-  const strip = recodeWeights(
-    PANEL_COLUMNS,
-    inputs,
-    (n, out) => out.set(rowsOfPanel[n]),
-    bits,
-    operation.rows,
-  );
+  const { outputs, bits, cells, tiles, source, rank, taps } = operation;
+  const strip = recodePanel(context, operation, readPanel(operation, panel, read));
   const format = weightFormat(bits);
   const memory = data.weights[operation.memory].buffer;
   let at = operation.at + panel * operation.panelBytes;
   const first = panel * PANEL_COLUMNS;
   for (let cell = 0; cell < cells; cell++) {
     for (let tile = 0; tile < tiles; tile++) {
-      const { codes, rows, scales } = strip.tiles[tile];
+      const { codes, rows, scales } = strip[tile];
       const quads = quadsOf(rows);
       const part = quads * QUAD_BYTES[source];
       const column = cell * outputs + first;

@@ -10,6 +10,7 @@ import { gemm } from './kernels/gemm.ts';
 import { gemv } from './kernels/gemv.ts';
 import { type Epilogue, panel } from './kernels/panel.ts';
 import { absolute, prepare, type Source, zeroSums } from './kernels/prepare.ts';
+import { recode } from './kernels/recode.ts';
 import { record } from './kernels/record.ts';
 
 export const SOURCES: readonly Source[] = ['bytes', 'codes'];
@@ -42,6 +43,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     ]),
     largest(),
     ...CODINGS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
+    recode(),
     bake(),
     transpose(),
     norm(),

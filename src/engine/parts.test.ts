@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { gaussian, streamKey } from '../random.ts';
+import { CLIP_FACTORS, recodeWeights, weightFormat } from '../tile/weight-code.ts';
 import { type Arena, allocate, newArena } from './arena.ts';
 import { CONSTANTS_END, writeConstants } from './constants.ts';
 import { CACHE_BYTES, QUERIES } from './kernels/attention.ts';
@@ -310,4 +311,36 @@ test('bins of the range calibration are contiguous', () => {
     expect(ratio).toBeGreaterThan(1.003);
     expect(ratio).toBeLessThan(1.009);
   }
+});
+
+test.each([3, 4, 6] as const)('recoding gives the codes of src/tile/weight-code.ts, %i bits', (bits) => {
+  restart();
+  const rows = 96;
+  const factors = put(CLIP_FACTORS);
+  const codes = allocate(state, rows * 16, 'codes');
+  const scales = allocate(state, 64, 'scales');
+  const { magnitudeMax, cellWeights } = weightFormat(bits);
+  let differ = 0;
+  for (let seed = 0; seed < 10; seed++) {
+    const w = drawn(seed, rows * 16, 0.1);
+    for (let j = 0; j < rows; j++) w[j * 16 + 3] = 0; // a column without weights
+    const at = put(w);
+    kernels.recode(at, rows, magnitudeMax, factors, CLIP_FACTORS.length, codes, scales);
+    const column = (n: number, out: Float32Array) => out.set(out.map((_, j) => w[j * 16 + n]));
+    const [expected] = recodeWeights(16, rows, column, bits, rows).tiles;
+    for (let n = 0; n < 16; n++) {
+      expect(Math.abs(f32[scales / 4 + n] - expected.scales[n])).toBeLessThanOrEqual(
+        1e-3 * expected.scales[n],
+      );
+      for (let j = 0; j < rows; j++) {
+        const code = cellWeights.reduce(
+          (sum, weight, cell) => sum + weight * expected.codes[j * 16 * cellWeights.length + cell * 16 + n],
+          0,
+        );
+        if ((bytes[codes + j * 16 + n] << 24) >> 24 !== code) differ++;
+      }
+    }
+  }
+  // Sums in f32 against f64: a scale may change places with one of nearly equal error.
+  expect(differ / (10 * rows * 16)).toBeLessThan(2e-3);
 });

@@ -62,7 +62,7 @@ export interface HardwareWeights {
 }
 
 /** Clipping factors tried for the scale: 1 keeps the largest weight exact, less spends the codes on the bulk. */
-const CLIP_FACTORS = [1, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4];
+export const CLIP_FACTORS = [1, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4];
 
 /** Recodes a matrix given row by row (`row(n, out)` fills the K weights of output n) into tiles of `tileRows`. */
 export function recodeWeights(
