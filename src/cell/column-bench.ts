@@ -129,8 +129,6 @@ export async function runStudyDeck(bench: Bench, request: DeckRequest): Promise<
   return plots;
 }
 
-export const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);
-
 /** ngspice takes no resistor of zero; one milliohm under nanoamperes is a picovolt. */
 export const wireOhm = (ohm: number): string => spiceNumber(Math.max(ohm, 1e-3));
 

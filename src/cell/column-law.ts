@@ -7,9 +7,11 @@
  *
  * The wire's effective resistance is exact for cells of equal current: the mean over cells i of r sum_j min(i, j) / N.
  */
+import { OnefetError } from '../error.ts';
 import type { Calibration } from './calibration.ts';
 import { type Clamp, CODES, type Column, phaseCode, TAPS, type Wiring } from './column.ts';
 import { gateVoltage } from './column-bench.ts';
+import type { ColumnStudy } from './column-schema.ts';
 import { cellCurrentA, gmOverIPerV, type OperatingPoint, offCurrentA } from './response.ts';
 
 /** How a threshold shift acts on a cell. */
@@ -118,6 +120,45 @@ export function sumCells(
     else minusA += current;
   }
   return { plusA, minusA };
+}
+
+/** Product whose constants stand for a column: most of its current is carried near there. */
+const TYPICAL_PRODUCT = 0.3;
+
+export interface LawConstants {
+  /** -(d ln I / d dVt) over gm/I. */
+  readonly thresholdGain: number;
+  /** m: -1 / (d ln I / dVs) over Ut. */
+  readonly sourceSlopeFactor: number;
+  /** lambda, d ln I / dVds. */
+  readonly outputConductancePerV: number;
+}
+
+/** Constants of a column study at a temperature, linear between those measured. Error: OUT_OF_RANGE. */
+export function lawConstants(law: ColumnStudy['law'], tempK: number): LawConstants {
+  const last = law.tempK.length - 1;
+  if (!(tempK >= law.tempK[0] - 1e-6 && tempK <= law.tempK[last] + 1e-6)) {
+    throw new OnefetError(
+      'input',
+      'OUT_OF_RANGE',
+      `temperature of ${tempK} K is outside the column study's ${law.tempK[0]} to ${law.tempK[last]} K`,
+    );
+  }
+  let product = 0;
+  law.product.forEach((p, i) => {
+    const off = Math.abs(Math.log(p / TYPICAL_PRODUCT));
+    if (off < Math.abs(Math.log(law.product[product] / TYPICAL_PRODUCT))) product = i;
+  });
+  let i = 0;
+  while (i < last - 1 && tempK > law.tempK[i + 1]) i++;
+  const f = (tempK - law.tempK[i]) / (law.tempK[i + 1] - law.tempK[i]);
+  const at = (table: readonly (readonly number[])[]) =>
+    table[i][product] + f * (table[i + 1][product] - table[i][product]);
+  return {
+    thresholdGain: at(law.thresholdGain),
+    sourceSlopeFactor: at(law.sourceSlopeFactor),
+    outputConductancePerV: at(law.outputConductancePerV),
+  };
 }
 
 /** What the droop laws need to know. */

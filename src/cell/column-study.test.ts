@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../files.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { IDEAL_WIRING } from './column.ts';
-import { applyDroop, droopOf, effectiveWireOhm } from './column-law.ts';
+import { applyDroop, droopOf, effectiveWireOhm, lawConstants } from './column-law.ts';
 import { type ColumnStudy, columnStudySchema } from './column-schema.ts';
 import { characteriseColumn } from './column-study.ts';
 
@@ -91,6 +91,23 @@ describe('live: one size and six random columns', () => {
   });
 });
 
+test('constants of the law are refused outside their temperatures', () => {
+  const table = [
+    [1, 2],
+    [3, 4],
+  ];
+  const law = {
+    tempK: [250, 350],
+    product: [0.01, 0.3],
+    sourceSlopeFactor: table,
+    thresholdGain: table,
+    thresholdCurvaturePerV2: table,
+    outputConductancePerV: table,
+  };
+  expect(lawConstants(law, 275).thresholdGain).toBeCloseTo(2.5, 12);
+  expect(() => lawConstants(law, 400)).toThrow(/400 K is outside/);
+});
+
 test('effective wire resistance is the mean of r min(i, j)', () => {
   for (const rows of [1, 2, 64]) {
     let sum = 0;
@@ -110,6 +127,9 @@ test('source droop solves s = s0 exp(-D s)', () => {
 test.each([
   ['planar32lp', 't1'],
   ['planar32lp', 't1-large'],
+  ['planar130', 't1'],
+  ['planar130', 't1-large'],
+  ['gf180mcu', 't1'],
 ])('shipped %s/%s: every random column within a hundredth by the second-order law', (process, cell) => {
   const path = join(packageRoot, 'calibration', process, `${cell}.column.json`);
   const study = columnStudySchema.parse(JSON.parse(readFileSync(path, 'utf8')));

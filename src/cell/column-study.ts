@@ -40,6 +40,7 @@ import {
   cellTables,
   type Droop,
   droopOf,
+  lawConstants,
   type MismatchLaw,
   type Sums,
   sumCells,
@@ -156,21 +157,6 @@ async function measureLaw(bench: StudyBench): Promise<Law> {
   };
 }
 
-/** Index of the product 0.3 in LAW_PRODUCTS: what a column's current is made of. */
-const TYPICAL = 4;
-
-function lawAt(
-  law: Law,
-  tempK: number,
-  table: 'sourceSlopeFactor' | 'thresholdGain' | 'outputConductancePerV',
-) {
-  const values = law[table].map((row) => row[TYPICAL]);
-  let i = 0;
-  while (i < law.tempK.length - 2 && tempK > law.tempK[i + 1]) i++;
-  const f = (tempK - law.tempK[i]) / (law.tempK[i + 1] - law.tempK[i]);
-  return values[i] + f * (values[i + 1] - values[i]);
-}
-
 function lawDroop(
   law: Law,
   tempK: number,
@@ -181,8 +167,8 @@ function lawDroop(
   return droopOf(
     wiring,
     rows,
-    lawAt(law, tempK, 'outputConductancePerV'),
-    lawAt(law, tempK, 'sourceSlopeFactor') * thermalVoltageV(tempK),
+    lawConstants(law, tempK).outputConductancePerV,
+    lawConstants(law, tempK).sourceSlopeFactor * thermalVoltageV(tempK),
     clampAt,
   );
 }
@@ -467,7 +453,7 @@ async function measureRandom(
         return rms(d.map((x, k) => x - spice[k])) / rms(spice);
       };
       const droop = lawDroop(law, tempK, RANDOM_WIRING, rows);
-      const gain = lawAt(law, tempK, 'thresholdGain');
+      const gain = lawConstants(law, tempK).thresholdGain;
       const tileDroop = droopOf(
         { ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 },
         rows,

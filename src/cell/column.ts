@@ -7,8 +7,8 @@
  * Gate levels are ideal sources; a row without a drain via (tap 0) has no cell.
  */
 import { gaussian, nameCoordinate, streamKey, uniform } from '../random.ts';
-import { celsius, runStudyDeck, type StudyBench, wireOhm } from './column-bench.ts';
-import { spiceNumber } from './sweeps.ts';
+import { runStudyDeck, type StudyBench, wireOhm } from './column-bench.ts';
+import { celsius, spiceNumber } from './sweeps.ts';
 import type { Corner } from './technology.ts';
 
 /** The cells of one column; arrays are [rows]. */

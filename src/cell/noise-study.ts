@@ -13,7 +13,6 @@ import { SpiceError } from '../spice/spice-error.ts';
 import { CODES, TAPS, thresholdResponse } from './column.ts';
 import {
   calibrationFingerprint,
-  celsius,
   gateVoltage,
   loadStudy,
   operatingPoint,
@@ -28,7 +27,7 @@ import {
 } from './column-bench.ts';
 import { REFERENCE_TEMP_K } from './ekv.ts';
 import { gmOverIPerV } from './response.ts';
-import { spiceNumber } from './sweeps.ts';
+import { celsius, spiceNumber } from './sweeps.ts';
 import type { CellDescription } from './technology.ts';
 
 /** SI 2019, exact. */

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { readTextFile } from '../files.ts';
 import { gaussian, nameCoordinate, type StreamKey, streamKey } from '../random.ts';
-import { celsius, runStudyDeck, type StudyBench } from './column-bench.ts';
-import { DEVICES_PER_NETLIST, type Grid, gridValue, spiceNumber } from './sweeps.ts';
+import { runStudyDeck, type StudyBench } from './column-bench.ts';
+import { celsius, DEVICES_PER_NETLIST, type Grid, gridValue, spiceNumber } from './sweeps.ts';
 import type { CellDescription, Corner } from './technology.ts';
 
 export interface CellDraws {

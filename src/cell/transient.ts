@@ -11,8 +11,8 @@
 import { dirname } from 'node:path';
 import { requireDataFile } from '../files.ts';
 import { type Clamp, clampSlots } from './column.ts';
-import { celsius, runStudyDeck, type StudyBench } from './column-bench.ts';
-import { spiceNumber } from './sweeps.ts';
+import { runStudyDeck, type StudyBench } from './column-bench.ts';
+import { celsius, spiceNumber } from './sweeps.ts';
 
 export interface MacTransient {
   readonly tempK: number;
