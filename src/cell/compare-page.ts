@@ -2,7 +2,7 @@
  * The comparison as a Markdown table (for calibration/<process>/) and as one self-contained HTML page.
  */
 import { COLOURS, type Figure, figureHtml, SERIES } from '../report/figure.ts';
-import { escapeHtml, type Table, tableHtml } from '../report/html.ts';
+import { escapeHtml, plotText, type Table, tableHtml } from '../report/html.ts';
 import { type PageSection, pageHtml } from '../report/page.ts';
 import type { CellComparison, Comparison, ErrorAt, Mode } from './compare.ts';
 import type { BlockCalibration } from './topology-blocks.ts';
@@ -30,23 +30,10 @@ const MODE_NAMES: Readonly<Record<Mode, string>> = {
   'fixed+fixed': 'fixed bias, fixed ladder',
 };
 
-function overviewTable(comparison: Comparison): Table {
+function accuracyTable(comparison: Comparison): Table {
   return {
-    caption: `${comparison.codes} codes x ${comparison.taps} taps, relative error of the product in SPICE; ${comparison.process}`,
-    headers: [
-      'cell',
-      'driver',
-      'max, 27 °C',
-      'RMS, 27 °C',
-      'RMS, worst corner, 27 °C',
-      'RMS, worst up to 85 °C',
-      'RMS, worst of all',
-      'decades within 5 %',
-      'area per weight',
-      'sigma ln I',
-      'power per weight',
-      'power per row',
-    ],
+    caption: `RMS and largest relative error of ${comparison.codes} codes x ${comparison.taps} taps in SPICE, replica bias and PTAT ladder`,
+    headers: ['cell', 'driver', 'max 27 °C', 'RMS 27 °C', 'corners', 'up to 85 °C', 'all', 'decades in 5 %'],
     rows: comparison.cells.map((c) => [
       c.cell,
       c.driver,
@@ -56,6 +43,17 @@ function overviewTable(comparison: Comparison): Table {
       percent(c.worstBelow85C.rms),
       percent(c.worst.rms),
       c.exponentialDecades.toFixed(2),
+    ]),
+  };
+}
+
+function costTable(comparison: Comparison): Table {
+  return {
+    caption:
+      'Area and static power of one weight, spread of one cell from mismatch at full scale, power of one row with the PTAT reference that rows may share',
+    headers: ['cell', 'area', 'sigma ln I', 'power per weight', 'power per row'],
+    rows: comparison.cells.map((c) => [
+      c.cell,
       area(c),
       percent(c.lnSigma, 1),
       si(c.cellPowerW, 'W'),
@@ -67,17 +65,17 @@ function overviewTable(comparison: Comparison): Table {
 function driftTable(comparison: Comparison): Table {
   return {
     caption:
-      'Change of the common gain at TT: over all temperatures at the bias of 27 °C and with a replica, and for ±10 % supply at fixed bias',
+      'Change of the common gain at TT over all temperatures (bias of 27 °C, replica) and for ±10 % supply; RMS error with random ladder steps; sigma of a row from its offset; interpolation error RMS / max of ln I',
     headers: [
       'cell',
-      'fixed bias, over T',
-      'replica, over T',
-      'supply ±10 %',
-      'ladder steps 1 %: RMS',
-      'ladder steps 3 %: RMS',
-      'row offset sigma ln I',
+      'fixed bias',
+      'replica',
+      'supply',
+      'steps 1 %',
+      'steps 3 %',
+      'row offset',
       'auto-zeroed',
-      'interpolation RMS / max',
+      'interpolation',
     ],
     rows: comparison.cells.map((c) => [
       c.cell,
@@ -233,7 +231,8 @@ export function comparisonMarkdown(comparison: Comparison): string {
     `Written by \`onefet calibrate --all\`. ${readingText(comparison)}`,
     '',
     ...[
-      overviewTable(comparison),
+      accuracyTable(comparison),
+      costTable(comparison),
       driftTable(comparison),
       worstTable(comparison),
       modeTable(comparison),
@@ -267,7 +266,7 @@ export function comparisonHtml(comparison: Comparison): string {
     {
       id: 'overview',
       title: 'Accuracy, area, power',
-      html: `${tableHtml(overviewTable(comparison))}<div class="figures pair">${[errorFigure(comparison), tradeFigure(comparison)].map(figureHtml).join('')}</div>`,
+      html: `${tableHtml(accuracyTable(comparison))}${tableHtml(costTable(comparison))}<div class="figures pair">${[errorFigure(comparison), tradeFigure(comparison)].map(figureHtml).join('')}</div>`,
     },
     {
       id: 'drift',
@@ -319,9 +318,11 @@ function errorFigure({ cells }: Comparison): Figure {
     layout: {
       barmode: 'group',
       yaxis: { type: 'log', title: { text: 'RMS error, %' }, dtick: 1 },
+      xaxis: { tickangle: -45 },
+      margin: { b: 90 },
       legend: { orientation: 'h', y: 1.15 },
     },
-    height: 420,
+    height: 460,
     table: {
       caption: 'RMS error of the product',
       headers: ['cell', ...bars.map(([name]) => name)],
@@ -331,18 +332,30 @@ function errorFigure({ cells }: Comparison): Figure {
 }
 
 function tradeFigure({ cells }: Comparison): Figure {
+  // Cells at one place share a label.
+  const places = new Map<string, { x: number; y: number; names: string[] }>();
+  for (const c of cells) {
+    if (c.areaM2 === undefined) continue;
+    const place = { x: c.areaM2 * 1e12, y: 100 * c.lnSigma, names: [] as string[] };
+    const key = `${place.x.toPrecision(2)} ${place.y.toPrecision(2)}`;
+    const found = places.get(key) ?? place;
+    found.names.push(c.cell);
+    places.set(key, found);
+  }
+  const points = [...places.values()];
   return {
     id: 'trade',
     title: 'Area against spread of one cell',
-    caption: 'Mismatch falls with the square root of area, whatever the topology: lower left is better.',
+    caption:
+      'Mismatch falls with the square root of the gate area, whatever the topology: lower left is better.',
     data: [
       {
         type: 'scatter',
         mode: 'markers+text',
-        x: cells.map((c) => (c.areaM2 === undefined ? null : c.areaM2 * 1e12)),
-        y: cells.map((c) => 100 * c.lnSigma),
-        text: cells.map((c) => c.cell),
-        textposition: 'top center',
+        x: points.map(({ x }) => x),
+        y: points.map(({ y }) => y),
+        text: points.map(({ names }) => names.map(plotText).join('<br>')),
+        textposition: points.map(({ x }) => (x > 0.4 ? 'bottom center' : 'bottom right')),
         marker: { size: 11, color: COLOURS.blue },
         hovertemplate: '%{text}<br>%{x:.3f} µm²<br>sigma ln I %{y:.1f} %<extra></extra>',
         showlegend: false,
@@ -386,8 +399,8 @@ function lines(
     })),
     layout: {
       xaxis: { title: { text: 'temperature, °C' } },
-      yaxis: { type: axisType, title: { text: axisTitle } },
-      legend: { orientation: 'h', y: -0.25 },
+      yaxis: { type: axisType, dtick: 1, title: { text: axisTitle } },
+      legend: { orientation: 'h', y: 1.02, yanchor: 'bottom' },
     },
     height: 460,
     table: {
