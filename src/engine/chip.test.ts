@@ -6,7 +6,8 @@ import { loadDesign } from '../fabric/design.ts';
 import { packageRoot } from '../files.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { chipCoding, INPUT_TOP, requireSupported } from './chip.ts';
+import { chipCoding, requireSupported } from './chip.ts';
+import { INPUT_TOP } from './kernels/encode.ts';
 
 const { design } = loadDesign('log-domain', []);
 const path = join(packageRoot, 'calibration', design.process, `${design.cell}.json`);

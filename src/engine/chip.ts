@@ -13,15 +13,8 @@
 import { OnefetError } from '../error.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import { decompose, type Separable } from '../tile/separable.ts';
-import { INPUT_LIMIT } from './kernels/encode.ts';
+import { BYTE_TOP, INPUT_TOP } from './kernels/encode.ts';
 
-/**
- * The largest input: all that one plane holds (sign and 6 bits, so that a 6-bit DAC's codes are exact); with two planes
- * (sign and 13 bits) 2 % less, for the noise of rows at the top level.
- */
-export const INPUT_TOP = { 1: INPUT_LIMIT[1], 2: 8000 } as const;
-/** Largest stored weight, and largest magnitude for the sum of currents. */
-export const BYTE_TOP = 127;
 /** Weights of the top tap saturate beyond this many sigma of ln I: 2e-4 of its cells. */
 const SATURATION_SIGMAS = 3.5;
 
@@ -157,4 +150,15 @@ export function requireSupported(physics: TilePhysics): void {
   const droop = (physics.clampDroop + physics.sourceDroop) * design.tile.rows;
   if (droop > 0.05)
     refuse(`a column whose clamp and source line droop by up to ${(droop * 100).toFixed(0)} %`);
+}
+
+/** The encoding tables of the tap counts that occur. */
+export function codingsOf(
+  physics: TilePhysics,
+  taps: Iterable<number>,
+  precision: 'fast' | 'exact',
+  varied: boolean,
+): Map<number, ChipCoding> {
+  const planes = precision === 'fast' ? 1 : 2;
+  return new Map([...new Set(taps)].map((count) => [count, chipCoding(physics, count, planes, varied)]));
 }

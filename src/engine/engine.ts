@@ -22,7 +22,7 @@ import { buildLayers } from '../model/model.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import type { Design } from '../tile/design.ts';
 import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
-import { requireSupported } from './chip.ts';
+import { codingsOf, requireSupported } from './chip.ts';
 import { collectActivity, collectRanges } from './collect.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, finished, send } from './control.ts';
 import { fillNumbers, fillState, fillWindow } from './fill.ts';
@@ -37,15 +37,7 @@ import {
 import { sameInputs } from './linear.ts';
 import { type EngineMode, type Operation, type OperationChoice, padded, planOperations } from './plan.ts';
 import { chooseKernels } from './selftest.ts';
-import {
-  codingsOf,
-  type EngineData,
-  isAnalogMode,
-  NUMBERS,
-  TAP_COUNTS,
-  tileStarts,
-  virtualStarts,
-} from './setup.ts';
+import { type EngineData, isAnalogMode, NUMBERS, TAP_COUNTS, tileStarts, virtualStarts } from './setup.ts';
 
 export interface EngineOptions {
   readonly model: LlamaModel;
@@ -271,7 +263,8 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
     varied: plan.varied,
     ownInputs: choice.ownInputs,
     design: options.design,
-    calibration: options.calibration,
+    physics,
+    codings: choice.codings,
     chip:
       options.mode === 'chip' ? { errors: true, seed: options.chipSeed ?? 0 } : { errors: false, seed: 0 },
     ranges: options.ranges,

@@ -7,9 +7,8 @@
  */
 import { gaussian } from '../random.ts';
 import { type TileNoise, tileNoise, tokenKey } from '../tile/column.ts';
-import { BYTE_TOP, INPUT_TOP } from './chip.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from './kernels/adc.ts';
-import { type Coding, encodeName, STATS, STATS_BYTES } from './kernels/encode.ts';
+import { BYTE_TOP, type Coding, encodeName, INPUT_TOP, STATS, STATS_BYTES } from './kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from './kernels/panel.ts';
 import { RANGE_BINS } from './kernels/record.ts';

@@ -1,11 +1,11 @@
 /** What every worker is given, and what it derives from it once. */
-import type { Calibration } from '../cell/calibration.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import type { TileNoise } from '../tile/column.ts';
 import type { Design } from '../tile/design.ts';
-import { type ChipInstance, type TilePhysics, tilePhysics } from '../tile/physics.ts';
-import { type ChipCoding, chipCoding } from './chip.ts';
+import type { ChipInstance } from '../tile/draws.ts';
+import type { TilePhysics } from '../tile/physics.ts';
+import type { ChipCoding } from './chip.ts';
 import type { Crew } from './control.ts';
 import type { CacheKind } from './kernels/attention.ts';
 import type { Layout } from './layout.ts';
@@ -33,7 +33,9 @@ export interface EngineData {
   readonly ownInputs: boolean;
   /** Of analog modes. */
   readonly design: Design;
-  readonly calibration: Calibration;
+  readonly physics: TilePhysics | undefined;
+  /** By number of taps. */
+  readonly codings: ReadonlyMap<number, ChipCoding>;
   readonly chip: ChipInstance;
   readonly ranges: RangeTable | undefined;
   /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
@@ -99,20 +101,7 @@ export function isAnalogMode(mode: EngineMode): boolean {
   return mode === 'chip' || mode === 'range';
 }
 
-/** The encoding tables of the tap counts that occur. */
-export function codingsOf(
-  physics: TilePhysics,
-  taps: Iterable<number>,
-  precision: 'fast' | 'exact',
-  varied: boolean,
-): Map<number, ChipCoding> {
-  const planes = precision === 'fast' ? 1 : 2;
-  return new Map([...new Set(taps)].map((count) => [count, chipCoding(physics, count, planes, varied)]));
-}
-
 export async function newContext(data: EngineData, index: number): Promise<WorkerContext> {
-  const physics = isAnalogMode(data.mode) ? tilePhysics(data.calibration, data.design) : undefined;
-  const analog = data.operations.filter((o) => o.kind === 'tile').map((o) => o.taps);
   return {
     data,
     crew: { words: data.control, threads: data.threads },
@@ -121,8 +110,8 @@ export async function newContext(data: EngineData, index: number): Promise<Worke
     bytes: new Uint8Array(data.state.buffer),
     i32: new Int32Array(data.state.buffer),
     f32: new Float32Array(data.state.buffer),
-    physics,
-    codings: physics ? codingsOf(physics, analog, data.precision, data.varied) : new Map(),
+    physics: data.physics,
+    codings: data.codings,
     virtualStarts: virtualStarts(data.operations),
     tileStarts: tileStarts(data.operations),
     noises: [],

@@ -4,7 +4,8 @@
  */
 import { diePosition, tensorNumber } from '../fabric/log-domain.ts';
 import { gaussian } from '../random.ts';
-import { type ChipInstance, DRAW, drawKey, type TilePhysics } from '../tile/physics.ts';
+import { type ChipInstance, DRAW, drawKey } from '../tile/draws.ts';
+import type { TilePhysics } from '../tile/physics.ts';
 import { drawStatics, type TilePlace, type TileStatics } from '../tile/static-errors.ts';
 import type { Operation } from './plan.ts';
 

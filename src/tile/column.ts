@@ -11,7 +11,8 @@
 
 import { bits32, gaussian, mix32, type StreamKey } from '../random.ts';
 import type { ColumnSums } from './cell-sums.ts';
-import { type ChipInstance, DRAW, drawKey, type TilePhysics } from './physics.ts';
+import { type ChipInstance, DRAW, drawKey } from './draws.ts';
+import type { TilePhysics } from './physics.ts';
 import type { TilePlace } from './static-errors.ts';
 import type { TokenPosition } from './token-position.ts';
 

@@ -17,11 +17,12 @@ import {
   ELEMENTARY_CHARGE_C,
   VACUUM_PERMITTIVITY_F_PER_M,
 } from '../physical-constants.ts';
-import { type StreamKey, streamKey } from '../random.ts';
 import { type AdcFormat, adcFormat } from './adc.ts';
 import type { Design } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
 import { decompose, type Separable } from './separable.ts';
+
+export { type ChipInstance, DRAW, drawKey } from './draws.ts';
 
 /** Permittivity of SiO2: 3.9 times that of vacuum, F/m. */
 const OXIDE_PERMITTIVITY_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
@@ -248,33 +249,4 @@ function calibratedResponse(
     gmOverIByTap: Float64Array.from({ length: taps + 1 }, (_, m) => average((_k, tap) => tap === m)),
     gmOverIByLevel: Float64Array.from(table, (_, k) => average((level) => level === k)),
   };
-}
-
-/** One instance of the chip: `seed` 0 with no errors is the nominal chip. */
-export interface ChipInstance {
-  /** Draw static and dynamic errors; false is the nominal, noiseless chip of the range calibration. */
-  readonly errors: boolean;
-  readonly seed: number;
-}
-
-/** What a draw is for: the first coordinate of its key, so that no two uses share a stream. */
-export const DRAW = {
-  vt: 1,
-  beta: 2,
-  rowOffset: 3,
-  ladder: 4,
-  tileGain: 5,
-  gradient: 6,
-  adcGain: 7,
-  adcOffset: 8,
-  rowNoise: 9,
-  phaseGain: 10,
-  conversion: 11,
-  lowFrequency: 12,
-  sampling: 13,
-  trimVector: 14,
-} as const;
-
-export function drawKey(use: number, seed: number, ...coordinates: number[]): StreamKey {
-  return streamKey(use, seed, ...coordinates);
 }

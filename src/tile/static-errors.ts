@@ -7,7 +7,8 @@
  *   column  gain and offset of the converter
  */
 import { gaussian } from '../random.ts';
-import { type ChipInstance, DRAW, drawKey, type TilePhysics } from './physics.ts';
+import { type ChipInstance, DRAW, drawKey } from './draws.ts';
+import type { TilePhysics } from './physics.ts';
 import type { WeightTile } from './weight-code.ts';
 
 /** Where a tile is: the coordinates of its draws. */
