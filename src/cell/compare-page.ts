@@ -306,7 +306,7 @@ function errorFigure({ cells }: Comparison): Figure {
     id: 'error',
     title: 'RMS error of the product',
     caption:
-      'The arithmetic is good to a few tenths of a percent at 27 °C; hot leakage, not the topology, sets the worst case of most cells.',
+      'Each group: the typical device at 27 °C, then the worst of the corners, of all conditions up to 85 °C, and of all conditions.',
     data: bars.map(([name, color, value]) => ({
       type: 'bar',
       name,
@@ -347,7 +347,7 @@ function tradeFigure({ cells }: Comparison): Figure {
     id: 'trade',
     title: 'Area against spread of one cell',
     caption:
-      'Mismatch falls with the square root of the gate area, whatever the topology: lower left is better.',
+      'Lower left is better. Spread falls with the square root of the gate area; wires and spacings set the area of small cells.',
     data: [
       {
         type: 'scatter',
@@ -416,7 +416,7 @@ const temperatureFigure = (comparison: Comparison): Figure =>
     comparison,
     'temperature',
     'RMS error by temperature',
-    'Replica bias and a PTAT ladder hold the error until leakage reaches the smallest product.',
+    'Typical device, replica bias and PTAT ladder: a rise at the hot end is leakage in the smallest products.',
     'replica+ptat',
     ({ rms }) => 100 * rms,
     'RMS error, %',
@@ -428,7 +428,7 @@ const gainFigure = (comparison: Comparison): Figure =>
     comparison,
     'gain',
     'Common gain at the bias of 27 °C',
-    'Without a replica a gate voltage drifts by a factor; a replica or a current input does not.',
+    'Typical device: how far the common gain moves when the bias stays what it was at 27 °C.',
     'fixed+ptat',
     ({ lnGain }) => Math.exp(lnGain),
     'gain over 27 °C',
