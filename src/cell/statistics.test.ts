@@ -8,7 +8,8 @@ import { createSpicePool } from '../spice/pool.ts';
 import { withBench } from './column-bench.ts';
 import { monteCarloRate } from './statistics.ts';
 import { deviation, kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './statistics-math.ts';
-import { characteriseStatistics, type StatisticsStudy } from './statistics-study.ts';
+import type { StatisticsStudy } from './statistics-schema.ts';
+import { characteriseStatistics } from './statistics-study.ts';
 
 describe('distributions', () => {
   test('normal distribution function: tabulated values', () => {
