@@ -3,6 +3,7 @@
  * error.ts. No physics here.
  */
 import { Command, CommanderError } from 'commander';
+import { addBenchCommands } from './cli/bench.ts';
 import { addCalibrateCommands } from './cli/calibrate.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
@@ -81,5 +82,6 @@ ${EXIT_CODE_HELP}`,
   addRunCommands(root, context);
   addCalibrateCommands(root, context);
   addModelCommands(root, context);
+  addBenchCommands(root, context);
   return root;
 }

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { packageRoot, sha256 } from '../files.ts';
+import { comparisonHtml, comparisonMarkdown } from '../report/comparison.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { loadCalibration } from './calibration.ts';
 import { type Comparison, compareCell, processNames } from './compare.ts';
-import { comparisonHtml, comparisonMarkdown } from './compare-page.ts';
 import { loadProcess } from './technology.ts';
 import { integrate } from './topology-block-bench.ts';
 import {

@@ -11,7 +11,6 @@ import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { createSpicePool, type SpicePool } from '../spice/pool.ts';
 import { calibrateToFile } from './calibrate.ts';
 import type { Calibration } from './calibration.ts';
-import { comparisonHtml, comparisonMarkdown } from './compare-page.ts';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from './ekv.ts';
 import type { Bench } from './sweeps.ts';
 import { CORNERS, type Corner, cellOf, loadProcess, type Process } from './technology.ts';
@@ -321,19 +320,17 @@ export interface CalibrateAllOptions {
   readonly cacheFolder?: string | null;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { done: number; total: number; label: string }) => void;
-  /** Folder for comparison-<process>.html; none is written without it. */
-  readonly htmlFolder?: string;
 }
 
 export interface CalibrateAllResult {
   readonly comparisons: readonly Comparison[];
-  /** Every file written: calibrations, blocks, comparison.json and comparison.md, pages. */
+  /** Every file written: calibrations, blocks, comparison.json. */
   readonly paths: readonly string[];
 }
 
 /**
  * Calibrates every cell and block of one or all processes, compares them, and writes
- * calibration/<process>/{<cell>,<block>,comparison}.json and comparison.md below the working folder.
+ * calibration/<process>/{<cell>,<block>,comparison}.json below the working folder; report/comparison.ts makes the pages.
  * Errors: as `calibrate`; the first one ends it (finished simulations stay in the cache, so a second run continues).
  */
 export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<CalibrateAllResult> {
@@ -384,16 +381,9 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
         blocks,
       }) as Comparison;
       comparisons.push(comparison);
-      const folder = join('calibration', technology.name);
-      const write = (path: string, text: string) => {
-        writeFileAtomic(path, text);
-        paths.push(path);
-      };
-      write(join(folder, 'comparison.json'), `${JSON.stringify(comparison, null, 1)}\n`);
-      write(join(folder, 'comparison.md'), comparisonMarkdown(comparison));
-      if (options.htmlFolder !== undefined) {
-        write(join(options.htmlFolder, `comparison-${technology.name}.html`), comparisonHtml(comparison));
-      }
+      const path = join('calibration', technology.name, 'comparison.json');
+      writeFileAtomic(path, `${JSON.stringify(comparison, null, 1)}\n`);
+      paths.push(path);
     }
   } finally {
     await pool.close();

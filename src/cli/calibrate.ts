@@ -1,38 +1,165 @@
-/** `calibrate`: cells in SPICE. */
+/** `calibrate` and `datasheet`: cells in SPICE or from a lab. */
 import type { Command } from 'commander';
 import { type CliContext, jsonOption, threadsOption } from './options.ts';
-import { printCalibration } from './print.ts';
+import { printCalibration, printJson, printLines } from './print.ts';
 
 interface CalibrateFlags {
-  process: string;
+  process?: string;
   cell: string;
+  all?: boolean;
+  html?: string;
+  studies?: boolean;
+  csv?: string;
+  constants?: string;
+  supplement?: string;
   threads: number;
   json?: boolean;
 }
 
-export function addCalibrateCommands(root: Command, { signal, progress }: CliContext): void {
+const DEFAULT_PROCESS = 'planar32lp';
+const DEFAULT_CELL = 't1-large';
+
+export function addCalibrateCommands(root: Command, context: CliContext): void {
   root
     .command('calibrate')
     .description('simulate a cell in SPICE, fit it and write calibration/<process>/<cell>.json')
-    .option('--process <name>', 'folder below spice/', 'planar32lp')
-    .option('--cell <name>', 'cell of that process', 't1-large')
+    .option('--process <name>', `folder below spice/ (default: ${DEFAULT_PROCESS}; with --all: every one)`)
+    .option('--cell <name>', 'cell of that process', DEFAULT_CELL)
+    .option('--all', 'every cell, converter, selector and ROM of the process, and a comparison of the cells')
+    .option('--html <folder>', 'with --all: write comparison-<process>.html there', 'runs')
+    .option('--studies', 'also column, statistics, noise and transient studies of the cell')
+    .option(
+      '--csv <file>',
+      'measured data in place of SPICE: vgs_v,vds_v,temp_c,id_a[,ig_a][,corner][,device]',
+    )
+    .option('--constants <file>', 'with --csv: YAML with noise and capacitance')
+    .option('--supplement <cell>', 'with --csv: simulated cell of the same size for what was not measured')
     .addOption(threadsOption())
     .addOption(jsonOption())
     .action(async (flags: CalibrateFlags) => {
-      const { calibrateToFile } = await import('../cell/calibrate.ts');
-      const bar = progress();
-      try {
-        const made = await calibrateToFile({
+      if (flags.all) await calibrateEverything(flags, context);
+      else if (flags.csv !== undefined) await calibrateMeasured(flags, flags.csv);
+      else await calibrateCell(flags, context);
+    });
+
+  root
+    .command('datasheet')
+    .description('check a calibration against its specifications; Markdown and HTML with every sweep')
+    .option('--process <name>', 'folder below spice/', DEFAULT_PROCESS)
+    .option('--cell <name>', 'cell of that process', DEFAULT_CELL)
+    .option('--spec <file>', 'specifications (default: calibration/datasheets/<process>/<cell>.yaml)')
+    .option('--out <folder>', 'where the pages are written', 'runs/datasheets')
+    .option('--strict', 'fail with exit code 5 when a specification does not hold')
+    .addOption(jsonOption())
+    .action(
+      async (flags: {
+        process: string;
+        cell: string;
+        spec?: string;
+        out: string;
+        strict?: boolean;
+        json?: boolean;
+      }) => {
+        const { datasheetOf, requireDatasheet } = await import('../report/datasheet.ts');
+        const result = datasheetOf({
           process: flags.process,
           cell: flags.cell,
-          threads: flags.threads,
-          signal,
-          onProgress: ({ done, total, label }) => bar.update(done, total, label),
+          outFolder: flags.out,
+          ...(flags.spec === undefined ? {} : { specPath: flags.spec }),
         });
-        bar.finish();
-        printCalibration(made, flags.json === true);
-      } finally {
-        bar.finish();
-      }
+        const { sheet, markdownPath, htmlPath } = result;
+        if (flags.json) printJson({ ...result });
+        else {
+          printLines([
+            `${flags.process}/${flags.cell}: ${sheet.passed} specifications hold, ${sheet.failed} do not`,
+            ...sheet.rows
+              .filter(({ verdict }) => verdict === 'fail')
+              .map(({ title, condition, remark }) => `  fails: ${title}, ${condition}: ${remark}`),
+            `datasheet  ${markdownPath}`,
+            `page       ${htmlPath}`,
+          ]);
+        }
+        if (flags.strict) requireDatasheet(result);
+      },
+    );
+}
+
+async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {
+  const { calibrateToFile } = await import('../cell/calibrate.ts');
+  const bar = progress();
+  const process = flags.process ?? DEFAULT_PROCESS;
+  try {
+    const made = await calibrateToFile({
+      process,
+      cell: flags.cell,
+      threads: flags.threads,
+      signal,
+      onProgress: ({ done, total, label }) => bar.update(done, total, label),
     });
+    bar.finish();
+    printCalibration(made, flags.json === true);
+    if (!flags.studies) return;
+    const { characteriseStudies } = await import('../cell/column-all.ts');
+    let runs = 0;
+    const paths = await characteriseStudies({
+      process,
+      cell: flags.cell,
+      threads: flags.threads,
+      signal,
+      // The number of simulations is not known before: the label counts them.
+      onRun: (label) => bar.update(0, 1, `${label} (simulation ${++runs})`),
+    });
+    bar.finish();
+    printLines(paths.map((path) => `study        ${path}`));
+  } finally {
+    bar.finish();
+  }
+}
+
+async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promise<void> {
+  const { calibrateFromCsvToFile } = await import('../cell/measured.ts');
+  const made = calibrateFromCsvToFile({
+    process: flags.process ?? DEFAULT_PROCESS,
+    cell: flags.cell,
+    csvPath,
+    ...(flags.constants === undefined ? {} : { constantsPath: flags.constants }),
+    ...(flags.supplement === undefined ? {} : { supplementCell: flags.supplement }),
+  });
+  printCalibration(made, flags.json === true);
+}
+
+async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {
+  const { calibrateAll } = await import('../cell/compare.ts');
+  const bar = progress();
+  try {
+    const { comparisons, paths } = await calibrateAll({
+      threads: flags.threads,
+      signal,
+      onProgress: ({ done, total, label }) => bar.update(done, total, label),
+      ...(flags.process === undefined ? {} : { process: flags.process }),
+    });
+    bar.finish();
+    const { writeComparison } = await import('../report/comparison.ts');
+    const pages = comparisons.flatMap((comparison) => writeComparison(comparison, flags.html));
+    if (flags.json) {
+      printJson({ comparisons, paths: [...paths, ...pages] });
+      return;
+    }
+    for (const { process, cells } of comparisons) {
+      printLines([
+        '',
+        `${process}: error of the product (RMS / max), sigma of ln I from mismatch, area per weight`,
+      ]);
+      for (const cell of cells) {
+        const percent = (x: number) => `${(100 * x).toFixed(2)} %`;
+        const area = cell.areaM2 === undefined ? '-' : `${(cell.areaM2 * 1e12).toPrecision(3)} um2`;
+        printLines([
+          `  ${cell.cell.padEnd(12)} 27 C ${percent(cell.nominal.rms)} / ${percent(cell.nominal.max)}   worst to 85 C ${percent(cell.worstBelow85C.rms)}   sigma ${percent(cell.lnSigma)}   ${area}`,
+        ]);
+      }
+    }
+    printLines(['', ...[...paths, ...pages].map((path) => `wrote  ${path}`)]);
+  } finally {
+    bar.finish();
+  }
 }

@@ -9,7 +9,8 @@
  *   d = sum sign I      s = sum I      q = sum I^2
  */
 import type { TileInput } from './input-code.ts';
-import type { Response, TilePhysics } from './physics.ts';
+import type { TilePhysics } from './physics.ts';
+import type { Response } from './response.ts';
 import type { TileStatics } from './static-errors.ts';
 import type { WeightTile } from './weight-code.ts';
 

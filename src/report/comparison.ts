@@ -1,24 +1,20 @@
 /**
  * The comparison as a Markdown table (for calibration/<process>/) and as one self-contained HTML page.
  */
-import { COLOURS, type Figure, figureHtml, SERIES } from '../report/figure.ts';
-import { escapeHtml, plotText, type Table, tableHtml } from '../report/html.ts';
-import { type PageSection, pageHtml } from '../report/page.ts';
-import type { CellComparison, Comparison, ErrorAt, Mode } from './compare.ts';
-import type { BlockCalibration } from './topology-blocks.ts';
+
+import { join } from 'node:path';
+import type { CellComparison, Comparison, ErrorAt, Mode } from '../cell/compare.ts';
+import type { BlockCalibration } from '../cell/topology-blocks.ts';
+import { writeFileAtomic } from '../files.ts';
+import { formatSi } from '../format.ts';
+import { COLOURS, type Figure, figureHtml, SERIES } from './figure.ts';
+import { escapeHtml, plotText, type Table, tableHtml } from './html.ts';
+import { type PageSection, pageHtml } from './page.ts';
 
 const percent = (value: number, digits = 2): string => `${(100 * value).toFixed(digits)} %`;
 const celsius = (tempK: number): string => `${Math.round(tempK - 273.15)} °C`;
 const where = (e: ErrorAt): string =>
   `${percent(e.rms)} at ${e.corner}, ${celsius(e.tempK)}, ${e.supplyV.toFixed(2)} V`;
-
-/** A value with an SI prefix and three digits: 1.77e-7 A is 177 nA. */
-function si(value: number, unit: string): string {
-  if (value === 0) return `0 ${unit}`;
-  const prefixes = ['a', 'f', 'p', 'n', 'µ', 'm', '', 'k', 'M'];
-  const index = Math.min(8, Math.max(0, Math.floor(Math.log10(Math.abs(value)) / 3) + 6));
-  return `${Number((value / 10 ** (3 * (index - 6))).toPrecision(3))} ${prefixes[index]}${unit}`;
-}
 
 const area = ({ areaM2 }: CellComparison): string =>
   areaM2 === undefined ? 'no cost.yaml' : `${(areaM2 * 1e12).toPrecision(3)} µm²`;
@@ -56,8 +52,8 @@ function costTable(comparison: Comparison): Table {
       c.cell,
       area(c),
       percent(c.lnSigma, 1),
-      si(c.cellPowerW, 'W'),
-      c.rowPowerW === undefined ? 'ideal source' : si(c.rowPowerW, 'W'),
+      formatSi(c.cellPowerW, 'W'),
+      c.rowPowerW === undefined ? 'ideal source' : formatSi(c.rowPowerW, 'W'),
     ]),
   };
 }
@@ -148,10 +144,10 @@ function blockTables(blocks: readonly BlockCalibration[]): Table[] {
           percent(Math.max(...c.levels.map((l) => l.rms)), 3),
           percent(c.mismatch.sigma, 1),
           percent(c.mismatch.rms),
-          si(times[time], 's'),
-          si(Math.max(...times), 's'),
-          si(c.switchEnergyJ, 'J'),
-          si(c.stringPowerW, 'W'),
+          formatSi(times[time], 's'),
+          formatSi(Math.max(...times), 's'),
+          formatSi(c.switchEnergyJ, 'J'),
+          formatSi(c.stringPowerW, 'W'),
         ];
       }),
     });
@@ -174,11 +170,11 @@ function blockTables(blocks: readonly BlockCalibration[]): Table[] {
         selector!.conditions.map((c) => [
           block,
           `${c.corner}, ${celsius(c.tempK)}, ${c.supplyV.toFixed(2)} V`,
-          si(c.riseS, 's'),
-          si(c.fallS, 's'),
+          formatSi(c.riseS, 's'),
+          formatSi(c.fallS, 's'),
           percent(c.oneLevel, 0),
-          si(c.energyPerToggleJ, 'J'),
-          si(c.leakageW, 'W'),
+          formatSi(c.energyPerToggleJ, 'J'),
+          formatSi(c.leakageW, 'W'),
         ]),
       ),
     });
@@ -193,17 +189,17 @@ function blockTables(blocks: readonly BlockCalibration[]): Table[] {
         headers: ['level', 'current', 'shift down', 'shift up', 'bit line falls in'],
         rows: typical.currentA.map((current, k) => [
           String(k),
-          si(current, 'A'),
-          typical.marginDownV[k] === null ? '-' : si(typical.marginDownV[k], 'V'),
-          typical.marginUpV[k] === null ? '-' : si(typical.marginUpV[k], 'V'),
-          read.fallS[k] === null ? 'not in 5 ns' : si(read.fallS[k], 's'),
+          formatSi(current, 'A'),
+          typical.marginDownV[k] === null ? '-' : formatSi(typical.marginDownV[k], 'V'),
+          typical.marginUpV[k] === null ? '-' : formatSi(typical.marginUpV[k], 'V'),
+          read.fallS[k] === null ? 'not in 5 ns' : formatSi(read.fallS[k], 's'),
         ]),
       },
       {
-        caption: `${block}: misread probability of a random word by sigma(Vt); the cell's own ${si(rom!.cellSigmaVtV, 'V')} gives ${rom!.cellProbability.toPrecision(3)}, in SPICE ${rom!.monteCarlo.misreads} of ${rom!.monteCarlo.cells} cells (${rom!.monteCarlo.expected.toFixed(1)} expected). Read: ${si(read.bitEnergyJ, 'J')} on the bit line, ${si(read.wordEnergyJ, 'J')} on the word line per cell`,
+        caption: `${block}: misread probability of a random word by sigma(Vt); the cell's own ${formatSi(rom!.cellSigmaVtV, 'V')} gives ${rom!.cellProbability.toPrecision(3)}, in SPICE ${rom!.monteCarlo.misreads} of ${rom!.monteCarlo.cells} cells (${rom!.monteCarlo.expected.toFixed(1)} expected). Read: ${formatSi(read.bitEnergyJ, 'J')} on the bit line, ${formatSi(read.wordEnergyJ, 'J')} on the word line per cell`,
         headers: ['sigma(Vt)', 'probability'],
         rows: rom!.misread.map(({ sigmaVtV, probability }) => [
-          si(sigmaVtV, 'V'),
+          formatSi(sigmaVtV, 'V'),
           probability.toExponential(2),
         ]),
       },
@@ -434,3 +430,13 @@ const gainFigure = (comparison: Comparison): Figure =>
     'gain over 27 °C',
     'log',
   );
+
+/** Writes calibration/<process>/comparison.md and, given a folder, comparison-<process>.html; returns the paths. */
+export function writeComparison(comparison: Comparison, htmlFolder?: string): string[] {
+  const markdownPath = join('calibration', comparison.process, 'comparison.md');
+  writeFileAtomic(markdownPath, comparisonMarkdown(comparison));
+  if (htmlFolder === undefined) return [markdownPath];
+  const htmlPath = join(htmlFolder, `comparison-${comparison.process}.html`);
+  writeFileAtomic(htmlPath, comparisonHtml(comparison));
+  return [markdownPath, htmlPath];
+}
