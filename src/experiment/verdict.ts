@@ -42,8 +42,12 @@ export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
       `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
       `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
   );
+  const driver =
+    result.calibration.driver === 'ideal'
+      ? 'the row driver is ideal in this calibration'
+      : 'the row driver is simulated at transistor level';
   lines.push(
-    'The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; the row driver is ideal in this calibration.',
+    `The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; ${driver}.`,
   );
   return lines;
 }
