@@ -14,6 +14,7 @@ import { OnefetError } from '../error.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import { decompose, type Separable } from '../tile/separable.ts';
 import { BYTE_TOP, INPUT_TOP } from './kernels/encode.ts';
+import { SMALL_WEIGHT } from './kernels/gemm.ts';
 
 /** Weights of the top tap saturate beyond this many sigma of ln I: 2e-4 of its cells. */
 const SATURATION_SIGMAS = 3.5;
@@ -53,11 +54,12 @@ export function chipCoding(physics: TilePhysics, taps: number, planes: 1 | 2, va
     const leading = input.float ? level : Math.max(0, u[0][level]);
     table[rank * grid.length + i] = Math.round((leading / leadingTop) * BYTE_TOP);
   });
+  const most = weightTop(planes);
   const largest = Math.max(...v.flatMap((vr) => [...vr].map(Math.abs)));
   const sigma = Math.hypot(physics.gmOverIPerV * physics.sigmaVtV, physics.sigmaBeta);
   const weightUnit = varied
-    ? BYTE_TOP / (largest * Math.exp(SATURATION_SIGMAS * sigma))
-    : roundestScale(v, BYTE_TOP / largest);
+    ? most / (largest * Math.exp(SATURATION_SIGMAS * sigma))
+    : roundestScale(v, most / largest);
   return {
     rank,
     levels: grid.length,
@@ -70,6 +72,9 @@ export function chipCoding(physics: TilePhysics, taps: number, planes: 1 | 2, va
     residual: separable.residual,
   };
 }
+
+/** Largest stored weight: with inputs of one plane also weights have 7 bits, for `gemm_small`. */
+export const weightTop = (planes: 1 | 2): number => (planes === 1 ? SMALL_WEIGHT : BYTE_TOP);
 
 /** The separable response of a driven cell over an off one. */
 function drivenResponse(physics: TilePhysics, taps: number): Separable {
@@ -129,7 +134,7 @@ function roundestScale(v: readonly Float64Array[], most: number): number {
         squares += x * x;
       }
     }
-    best = cross / squares;
+    best = Math.min(most, cross / squares);
   }
   return best;
 }

@@ -37,15 +37,16 @@ test.each(
         rank: fc.integer({ min: 1, max: 3 }),
         planes: fc.constantFrom<1 | 2>(1, 2),
         count: fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 20 })),
+        small: fc.boolean(),
         seed: fc.integer(),
       }),
-      ({ full, tiles, last, cells, rank, planes, count, seed }) => {
+      ({ full, tiles, last, cells, rank, planes, count, small, seed }) => {
         const rows = Array.from({ length: tiles }, (_, i) => (i === tiles - 1 ? Math.min(full, last) : full));
-        const shape = { rows, cells, rank, planes, count };
+        const shape = { rows, cells, rank, planes, count, small };
         expect(checkPanel(kernels, memories, shape, source, epilogue, seed)).toBeUndefined();
       },
     ),
-    { numRuns: 12 },
+    { numRuns: 20 },
   );
   expect(kernels[panelName(source, epilogue, true)]).toBeTypeOf('function');
 });

@@ -253,6 +253,7 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     lastQuads: quadsOf(operation.lastRows),
     rank: operation.rank,
     planes: operation.planes,
+    small: operation.small ? 1 : 0,
     x: layout.inputs[slot.input],
     xStride: stride.x,
     magnitude: layout.magnitudes[slot.input],

@@ -11,7 +11,7 @@ import type { TileStatics } from '../tile/static-errors.ts';
 import { CLIP_FACTORS, weightFormat } from '../tile/weight-code.ts';
 import { stage } from './control.ts';
 import { BYTE_TOP } from './kernels/encode.ts';
-import { PANEL_COLUMNS } from './kernels/gemm.ts';
+import { PANEL_COLUMNS, SMALL_WEIGHT } from './kernels/gemm.ts';
 import { tableBytes } from './kernels/panel.ts';
 import { QUAD_BYTES } from './kernels/prepare.ts';
 import { LOAD_PARTS } from './layout.ts';
@@ -74,7 +74,7 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   const at = operation.at + panel * operation.panelBytes;
   const words = new Int32Array(memory, at, operation.panelBytes / 4);
   const key = streamKey(0x73796e, index);
-  const pattern = Int32Array.from({ length: 1024 }, (_, i) => bits32(key, i + 17 * panel) & 0x7f7f7f7f);
+  const pattern = Int32Array.from({ length: 1024 }, (_, i) => bits32(key, i + 17 * panel) & 0x3f3f3f3f);
   for (let i = 0; i < words.length; i += pattern.length) {
     words.set(pattern.subarray(0, Math.min(pattern.length, words.length - i)), i);
   }
@@ -370,10 +370,11 @@ function bakeTile(
   const [vt, beta] = [draw(DRAW.vt), draw(DRAW.beta)];
   const columns = outputs * cells;
   const errors = data.chip.errors;
+  const most = operation.small ? SMALL_WEIGHT : BYTE_TOP;
   const sigmas = [errors ? physics!.sigmaVtV : 0, errors ? physics!.sigmaBeta : 0];
   if (columns % 2 === 0) {
     i32.set([vt.a | 0, vt.b | 0, beta.a | 0, beta.b | 0], keys / 4);
-    f32.set(sigmas, keys / 4 + 4);
+    f32.set([...sigmas, most], keys / 4 + 4);
     kernels[operation.memory].bake(
       codes,
       PANEL_COLUMNS,

@@ -27,7 +27,8 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
   const planes = [1, 2] as const;
   const noises: readonly NoiseKind[] = ['off', 'token', 'product'];
   return compileKernels([
-    gemm(kind),
+    gemm(kind, false),
+    gemm(kind, true),
     absolute(),
     accumulate(),
     accumulateTiles(),

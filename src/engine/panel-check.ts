@@ -4,7 +4,8 @@ import { bits32, streamKey, uniform } from '../random.ts';
 import { type Arena, allocate } from './arena.ts';
 import { CONSTANTS_END } from './constants.ts';
 import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './kernels/adc.ts';
-import { BLOCK_TOKENS } from './kernels/gemm.ts';
+import { BYTE_TOP } from './kernels/encode.ts';
+import { BLOCK_TOKENS, SMALL_WEIGHT } from './kernels/gemm.ts';
 import {
   type Epilogue,
   JOB,
@@ -27,6 +28,8 @@ export interface CaseShape {
   readonly rank: number;
   readonly planes: 1 | 2;
   readonly count: number;
+  /** Weights for `gemm_small`. */
+  readonly small: boolean;
 }
 
 /** A drawn case. With `codes`, weights are table values of 4-bit codes, the same codes for every rank. */
@@ -34,17 +37,18 @@ export function drawCase(
   shape: CaseShape,
   source: Source,
   seed: number,
-): PanelCase & { codes: Int8Array[][]; lookup: Int8Array[] } {
+): PanelCase & CaseShape & { codes: Int8Array[][]; lookup: Int8Array[] } {
   const key = streamKey(seed, 0x70616e65);
   let next = 0;
   const integer = (low: number, high: number) => low + (bits32(key, next++) % (high - low + 1));
   const real = (low: number, high: number) => Math.fround(low + (high - low) * uniform(key, next++));
   const { rows, cells, rank, planes, count } = shape;
   const most = planes === 1 ? 63 : 8191;
+  const top = shape.small ? SMALL_WEIGHT : BYTE_TOP;
   const each = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
   // Code 0 is no cell: rows beyond a tile's last have it.
   const lookup = each(rank, () =>
-    Int8Array.from({ length: 16 }, (_, code) => (code === 0 ? 0 : integer(-127, 127))),
+    Int8Array.from({ length: 16 }, (_, code) => (code === 0 ? 0 : integer(-top, top))),
   );
   const codes = each(cells, () => rows.map((r) => Int8Array.from({ length: r * 16 }, () => integer(-8, 7))));
   return {
@@ -58,7 +62,7 @@ export function drawCase(
       rows.map((r, tile) =>
         each(rank, (part) =>
           Int8Array.from({ length: r * 16 }, (_, i) =>
-            source === 'bytes' ? integer(-127, 127) : lookup[part][codes[cell][tile][i] & 15],
+            source === 'bytes' ? integer(-top, top) : lookup[part][codes[cell][tile][i] & 15],
           ),
         ),
       ),
@@ -203,6 +207,7 @@ function runCase(
     lastQuads: quadsOf(c.rows[c.tiles - 1]),
     rank: c.rank,
     planes: c.planes,
+    small: c.small ? 1 : 0,
     x,
     xStride,
     magnitude,

@@ -233,7 +233,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
   const index = 5 * columns + 16;
   const codes = Int8Array.from({ length: rows * stride }, (_, i) => ((i * 7) % 15) - 7);
   const [vt, beta] = [streamKey(1, 2, 3), streamKey(4, 5)];
-  const [sigmaVt, sigmaBeta, rank] = [0.006, 0.02, 2];
+  const [sigmaVt, sigmaBeta, limit, rank] = [0.006, 0.02, 63, 2];
   const slopes = [0, 27, 26.9, 26.8, 26.7, 26.6, 26.5, 26.4];
   const responses = [
     [0, 10, 20, 30, 40, 50, 60, 70],
@@ -259,7 +259,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
     index,
     columns,
     keys,
-    put([sigmaVt, sigmaBeta]),
+    put([sigmaVt, sigmaBeta, limit]),
     table,
     put(taps),
   );
@@ -272,7 +272,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
       const gate = taps[j * 8 + tap] - sigmaVt * gaussian(vt, cell);
       const gain = Math.exp(slopes[tap] * gate + sigmaBeta * gaussian(beta, cell));
       for (let r = 0; r < rank; r++) {
-        const exact = Math.max(-127, Math.min(127, Math.sign(code) * responses[r][tap] * gain));
+        const exact = Math.max(-limit, Math.min(limit, Math.sign(code) * responses[r][tap] * gain));
         expect(Math.abs(found[r * rows * 16 + j * 16 + n] - exact)).toBeLessThan(0.5 + 1e-3);
       }
     }

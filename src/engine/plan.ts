@@ -31,6 +31,8 @@ export interface Operation {
   readonly cells: number;
   readonly rank: number;
   readonly planes: 1 | 2;
+  /** Weights are at most SMALL_WEIGHT: `gemm_small` does. */
+  readonly small: boolean;
   readonly source: Source;
   readonly epilogue: Epilogue;
   /** Index of the weights memory, and where panel 0 lies in it. */
@@ -139,6 +141,7 @@ function operationShape(
     cells,
     rank,
     planes,
+    small: kind === 'codes' || (kind === 'tile' && planes === 1),
     source,
     epilogue,
     panelBytes: cells * (quads * parts * QUAD_BYTES[source] + tiles * table),

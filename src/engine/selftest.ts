@@ -12,10 +12,10 @@ import { type CaseShape, checkPanel } from './panel-check.ts';
 
 const KINDS: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
 const SHAPES: readonly CaseShape[] = [
-  { rows: [64, 19], cells: 2, rank: 2, planes: 2, count: 13 },
-  { rows: [32, 32], cells: 1, rank: 1, planes: 1, count: 7 },
-  { rows: [64, 24], cells: 1, rank: 2, planes: 1, count: 1 },
-  { rows: [48], cells: 2, rank: 1, planes: 2, count: 1 },
+  { rows: [64, 19], cells: 2, rank: 2, planes: 2, count: 13, small: false },
+  { rows: [32, 32], cells: 1, rank: 1, planes: 1, count: 7, small: true },
+  { rows: [64, 24], cells: 1, rank: 2, planes: 1, count: 1, small: true },
+  { rows: [48], cells: 2, rank: 1, planes: 2, count: 1, small: false },
 ];
 
 export interface ChosenKernels {
@@ -23,7 +23,7 @@ export interface ChosenKernels {
   readonly kernel: DotKind;
   /** Why other variants were passed over: `wrong`, `slower`, or that they do not compile. */
   readonly rejected: Readonly<Partial<Record<DotKind, string>>>;
-  /** 10^9 multiply-adds a second of each right one, one thread. */
+  /** 10^9 multiply-adds a second of each right one, one thread: `gemm_small` for inputs and weights of 7 bits. */
   readonly gmacPerSecond: Readonly<Partial<Record<DotKind, number>>>;
 }
 
@@ -95,14 +95,14 @@ export function selfTest(
   return undefined;
 }
 
-/** GMAC/s of the plain product over a few milliseconds: a block of 126 tokens, 256 rows. */
+/** GMAC/s of the product for small weights over a few milliseconds: a block of 126 tokens, 256 rows. */
 function speedOf(kernels: Kernels): number {
   const [tokens, rows] = [126, 256];
   const [x, w, y] = [2 ** 16, 2 ** 17, 2 ** 18];
   let best = 0;
   for (let repeat = 0; repeat < 8; repeat++) {
     const started = performance.now();
-    for (let i = 0; i < 10; i++) kernels.gemm(x, w, y, tokens / 6, rows / 4, 1);
+    for (let i = 0; i < 10; i++) kernels.gemm_small(x, w, y, tokens / 6, rows / 4, 1);
     best = Math.max(best, (10 * tokens * rows * 16) / (performance.now() - started) / 1e6);
   }
   return best;

@@ -91,7 +91,6 @@ export const i16x8 = {
   /** round(a b / 2^15), saturating. */
   q15Mul: binary<'v128'>('i16x8.q15mulr_sat_s'),
   narrow: binary<'v128'>('i16x8.narrow_i32x4_s'),
-  max: binary<'v128'>('i16x8.max_s'),
   addPairsOfBytesU: unary<'v128'>('i16x8.extadd_pairwise_i8x16_u'),
   dot: binary<'v128'>('i32x4.dot_i16x8_s'),
 };

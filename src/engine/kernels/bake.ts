@@ -3,13 +3,13 @@
  *
  *   w_r = sign v_r[m] exp(gm[m] (tapError[row][m] + rowOffset[row] - sigmaVt z1) + sigmaBeta z2)     m = |code|
  *
- * rounded to signed bytes, saturating. z1 and z2 are the draws of src/tile/static-errors.ts: the same hash, key and
+ * rounded to signed bytes, clipped to the largest weight. z1 and z2 are the draws of src/tile/static-errors.ts: the same hash, key and
  * counter (row * columns + column), Box-Muller in f32 in place of f64.
  *
  *   codes  [rows][stride] signed bytes, 16 are read          out [rank][rows][16] signed bytes
  *   table  [1 + rank][8] f32: gm by tap, then v_r by tap, in units of the stored weights
  *   taps   [rows][8] f32: tapError + rowOffset
- *   keys   4 u32: vt a b, beta a b;  sigmas 2 f32
+ *   keys   4 u32: vt a b, beta a b;  sigmas 3 f32: vt, beta, and the largest weight
  *
  * `transpose` brings [4 quads][16] bytes into the order of a panel, in the weights memory.
  */
@@ -61,6 +61,7 @@ export function bake(): WatFunction {
     );
     const sigmaVt = held('sigmaVt', load.splat32(sigmas.get, 0));
     const sigmaBeta = held('sigmaBeta', load.splat32(sigmas.get, 4));
+    const limit = held('limit', load.splat32(sigmas.get, 8));
     const [slopeLow, slopeHigh] = [0, 16].map((at) => held(`slope${at}`, load.v128(table.get, at)));
     const first = heldI32(f, 'first', 0x7feb352d);
     const second = heldI32(f, 'second', 0x846ca68b);
@@ -69,7 +70,6 @@ export function bake(): WatFunction {
     const minusTwo = heldF32(f, 'minusTwo', -2);
     const spread = heldI32(f, 'spread', 0x04040404);
     const bytes = heldI32(f, 'bytes', 0x03020100);
-    const lowest = heldI32(f, 'lowest', (-127 << 16) | (-127 & 0xffff));
     const signBit = heldI32(f, 'signBit', 0x80000000);
     const sixteen = heldI32(f, 'sixteen', 0x10101010);
     const [code, pattern, counter, exponent] = ['code', 'pattern', 'counter', 'exponent'].map((name) =>
@@ -160,10 +160,11 @@ export function bake(): WatFunction {
       f.countdown(r, () => {
         wide.forEach((v, n) => {
           const response = pick(load.v128(entries.get), load.v128(entries.get, 16), patterns[n].get);
-          f.set(v, i32x4.ofF32(f32x4.nearest(f32x4.mul(gains[n].get, response))));
+          f.set(v, f32x4.mul(gains[n].get, response));
+          f.set(v, f32x4.pmin(limit, f32x4.pmax(f32x4.neg(limit), v.get)));
+          f.set(v, i32x4.ofF32(f32x4.nearest(v.get)));
         });
-        // -127 .. 127: the magnitude of -128 is no signed byte.
-        const words = [0, 2].map((n) => i16x8.max(i16x8.narrow(wide[n].get, wide[n + 1].get), lowest));
+        const words = [0, 2].map((n) => i16x8.narrow(wide[n].get, wide[n + 1].get));
         const packed = i8x16.narrow(words[0], words[1]);
         f.emit(store.v128(to.get, packed));
         f.advance(to, rankBytes.get);

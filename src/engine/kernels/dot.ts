@@ -21,9 +21,8 @@ export function dotProduct(f: Body, kind: DotKind): Dot {
     return (a, b, acc) => `(i32x4.relaxed_dot_i8x16_i7x16_add_s ${a} ${b} ${acc})` as V128;
   }
   if (kind === 'pairs') {
-    const ones = heldI32(f, 'ones', 0x00010001);
-    return (a, b, acc) =>
-      i32x4.add(acc, i16x8.dot(`(i16x8.relaxed_dot_i8x16_i7x16_s ${a} ${b})` as V128, ones));
+    const { pairs, sums } = pairProducts(f);
+    return (a, b, acc) => i32x4.add(acc, sums(pairs(a, b)));
   }
   // dot gives the sums of neighbours [0+1, 2+3] of lanes 0, 1 (low half) and 2, 3 (high half).
   const lanes = (first: number) => [0, 8, 16, 24].flatMap((at) => [0, 1, 2, 3].map((i) => at + first + i));
@@ -31,5 +30,14 @@ export function dotProduct(f: Body, kind: DotKind): Dot {
     const low = i16x8.dot(i8x16.extendLow(a), i8x16.extendLow(b));
     const high = i16x8.dot(i8x16.extendHigh(a), i8x16.extendHigh(b));
     return i32x4.add(acc, i32x4.add(i8x16.shuffle(low, high, lanes(0)), i8x16.shuffle(low, high, lanes(4))));
+  };
+}
+
+/** The two steps of `pairs`: eight sums of two products in 16 bits, and their four sums in 32. */
+export function pairProducts(f: Body): { pairs(a: V128, b: V128): V128; sums(pairs: V128): V128 } {
+  const ones = heldI32(f, 'ones', 0x00010001);
+  return {
+    pairs: (a, b) => `(i16x8.relaxed_dot_i8x16_i7x16_s ${a} ${b})` as V128,
+    sums: (pairs) => i16x8.dot(pairs, ones),
   };
 }

@@ -29,6 +29,7 @@ const FIELDS = [
   'lastQuads',
   'rank',
   'planes',
+  'small', // 1: weights are at most SMALL_WEIGHT
   'x', // [tiles][blocks][planes][rank quads][6][4], or one token [tiles][planes][rank quads][4]
   'xStride', // of a tile
   'magnitude', // [tiles][blocks][quads][6][4], or one token [tiles][quads][4]
@@ -207,11 +208,15 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, ta
   });
   f.set(blocks, `(i32.div_u ${i32.add(frame.count.get, BLOCK_TOKENS - 1)} ${i32.of(BLOCK_TOKENS)})` as I32);
   const quads = i32.mul(rank.get, tileQuads.get);
-  f.call('gemm', frame.x.get, part.weights, part.raw, blocks.get, quads, planes.get);
+  const multiply = (x: I32, weights: I32, sums: I32, length: I32, count: I32) => {
+    const call = (name: string) => () => f.call(name, x, weights, sums, blocks.get, length, count);
+    f.when(field('small'), call('gemm_small'), call('gemm'));
+  };
+  multiply(frame.x.get, part.weights, part.raw, quads, planes.get);
   if (!drawsCurrent(epilogue)) return;
   // Only the leading part of the response counts for the current.
   f.call('absolute', part.weights, part.magnitude, tileQuads.get);
-  f.call('gemm', frame.magnitude.get, part.magnitude, part.currents, blocks.get, tileQuads.get, i32.of(1));
+  multiply(frame.magnitude.get, part.magnitude, part.currents, tileQuads.get, i32.of(1));
 }
 
 function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
