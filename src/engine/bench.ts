@@ -67,9 +67,11 @@ export const BENCH_VARIANTS: readonly BenchVariant[] = [
 export interface BenchLimits {
   readonly kernel: string;
   readonly rejected: Readonly<Record<string, string>>;
-  /** 10^9 multiply-adds a second, one thread: `gemm` of each right dot product, and registers alone of the chosen one. */
+  /** 10^9 multiply-adds a second, one thread: `gemm_small` of each right dot product. */
   readonly gemmGmacPerSecond: Readonly<Record<string, number>>;
+  /** The chosen dot product on registers alone, without the shortcut of `gemm_small` (kernels/gemm.ts). */
   readonly peakGmacPerSecond: number;
+  /** May exceed 1 by that shortcut. */
   readonly gemmShareOfPeak: number;
   /** Reading memory that is in no cache, one thread. */
   readonly streamGbytePerSecond: number;

@@ -10,13 +10,11 @@
  * Results do not depend on the number of threads or on how a text is cut into batches.
  */
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import type { Calibration } from '../cell/calibration.ts';
-import { fromPlainError, OnefetError, type PlainError } from '../error.ts';
+import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { requireMemory } from '../fabric/memory.ts';
-import { sourceExtension } from '../files.ts';
 import type { LlamaModel } from '../model/model.ts';
 import { buildLayers } from '../model/model.ts';
 import type { LlamaShape } from '../model/shape.ts';
@@ -38,6 +36,7 @@ import { sameInputs } from './linear.ts';
 import { type EngineMode, type Operation, type OperationChoice, padded, planOperations } from './plan.ts';
 import { chooseKernels } from './selftest.ts';
 import { type EngineData, isAnalogMode, NUMBERS, TAP_COUNTS, tileStarts, virtualStarts } from './setup.ts';
+import { startWorkers } from './threads.ts';
 
 export interface EngineOptions {
   readonly model: LlamaModel;
@@ -53,7 +52,10 @@ export interface EngineOptions {
   readonly contextTokens: number;
   /** Tokens of a batch; default 252, whole blocks of 6. */
   readonly batchTokens?: number;
-  /** Inputs of one 7-bit plane (a 6-bit DAC and its sign) or of two. Default: exact. */
+  /**
+   * fast: inputs of 7 bits (a 6-bit DAC and its sign exactly) and weights of 7; row noise is below that and left out.
+   * exact: inputs of 14 bits, weights of 8, row noise. Default: exact.
+   */
   readonly precision?: 'fast' | 'exact';
   /** Noise from the current that each column draws, or from the tile's mean (3 % of sigma). Default: product. */
   readonly noise?: 'product' | 'token';
@@ -278,7 +280,7 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
   const crew: Crew = { words: data.control, threads };
   const stop = async () => {
     send(crew, COMMAND.stop, []);
-    await Promise.all(workers.map((w) => w.terminate()));
+    await workers.stop();
   };
   const run = async (command: number, operands: readonly number[]) => {
     send(crew, command, operands);
@@ -413,42 +415,4 @@ function session(parts: Parts): Engine {
     profile: () => Object.fromEntries(STAGES.map((name, i) => [name, data.profile?.[i] ?? 0])),
     close: parts.stop,
   };
-}
-
-interface Workers {
-  map<T>(visit: (worker: Worker) => T): T[];
-  /** What a worker reported, if one failed. */
-  failure(): Error | undefined;
-}
-
-async function startWorkers(data: EngineData): Promise<Workers> {
-  let failure: Error | undefined;
-  const workers = Array.from(
-    { length: data.threads },
-    (_, index) =>
-      new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), { workerData: { data, index } }),
-  );
-  try {
-    await Promise.all(
-      workers.map(
-        (worker) =>
-          new Promise<void>((resolve, reject) => {
-            worker.on('message', (message: { ready?: true; error?: PlainError }) => {
-              if (message.error) {
-                failure ??= fromPlainError(message.error);
-                reject(failure);
-              } else resolve();
-            });
-            worker.on('error', (error: Error) => {
-              failure ??= error;
-              reject(error);
-            });
-          }),
-      ),
-    );
-  } catch (error) {
-    await Promise.all(workers.map((worker) => worker.terminate()));
-    throw error;
-  }
-  return { map: (visit) => workers.map(visit), failure: () => failure };
 }

@@ -16,6 +16,7 @@ export function exponential(f: Body): (x: Local<'v128'>) => void {
   const rounder = c('rounder', ROUNDER);
   const ln2High = c('ln2High', 0.693359375);
   const ln2Low = c('ln2Low', -2.1219444e-4);
+  const bias = heldI32(f, 'expBias', 127);
   const one = c('one', 1);
   const terms = [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5].map(
     (x, i) => c(`exp${i}`, x),
@@ -29,7 +30,7 @@ export function exponential(f: Body): (x: Local<'v128'>) => void {
     f.set(p, terms[0]);
     for (const term of terms.slice(1)) f.set(p, f32x4.add(f32x4.mul(p.get, r.get), term));
     f.set(p, f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(r.get, r.get), p.get), r.get), one));
-    f.set(x, f32x4.mul(p.get, i32x4.shl(i32x4.add(n.get, i32x4.splat(127)), 23)));
+    f.set(x, f32x4.mul(p.get, i32x4.shl(i32x4.add(n.get, bias), 23)));
   };
 }
 

@@ -1,0 +1,110 @@
+/** One tile and panel of a chip: codes to the effective weights of its cells, in the weights memory. */
+import { gaussian, type StreamKey } from '../random.ts';
+import { DRAW, drawKey } from '../tile/draws.ts';
+import type { TileStatics } from '../tile/static-errors.ts';
+import { BYTE_TOP } from './kernels/encode.ts';
+import { PANEL_COLUMNS, SMALL_WEIGHT } from './kernels/gemm.ts';
+import { QUAD_BYTES } from './kernels/prepare.ts';
+import { LOAD_PARTS } from './layout.ts';
+import { type Operation, quadsOf } from './plan.ts';
+import type { WorkerContext } from './setup.ts';
+import { tilePlace } from './statics.ts';
+
+export interface TileStrip {
+  readonly codes: Int8Array;
+  readonly rows: number;
+  readonly cell: number;
+  readonly tile: number;
+  /** First physical column. */
+  readonly column: number;
+  /** Where it goes in the weights memory. */
+  readonly at: number;
+}
+
+/** The kernel `bake` where columns pair up as in Box-Muller's pairs of draws, else the same in scalar code. */
+export function bakeTile(
+  context: WorkerContext,
+  operation: Operation,
+  strip: TileStrip,
+  statics: TileStatics,
+): void {
+  const { data, bytes, f32, i32, kernels, physics, index, codings } = context;
+  const { rank, taps, cells, outputs } = operation;
+  const { rows, at, tile } = strip;
+  const base = data.layout.loads[index];
+  const padded = 4 * quadsOf(rows);
+  const [codes, baked, tapTable, table, keys] = (['codes', 'baked', 'taps', 'table', 'keys'] as const).map(
+    (part) => base + LOAD_PARTS[part],
+  );
+  const coding = codings.get(taps)!;
+  const response = physics!.responses.get(taps)!;
+  bytes.fill(0, codes, codes + padded * PANEL_COLUMNS);
+  for (let j = 0; j < rows; j++) {
+    for (let n = 0; n < PANEL_COLUMNS; n++) {
+      bytes[codes + j * PANEL_COLUMNS + n] =
+        strip.codes[j * PANEL_COLUMNS * cells + strip.cell * PANEL_COLUMNS + n];
+    }
+  }
+  for (let m = 0; m < 8; m++) {
+    f32[table / 4 + m] = m <= taps ? response.gmOverIByTap[m] : 0;
+    for (let r = 0; r < rank; r++) f32[table / 4 + 8 * (r + 1) + m] = m <= taps ? coding.weights[r][m] : 0;
+  }
+  f32.fill(0, tapTable / 4, tapTable / 4 + padded * 8);
+  for (let j = 0; j < rows; j++) {
+    for (let m = 1; m <= taps; m++) {
+      f32[tapTable / 4 + j * 8 + m] = statics.tapErrorV[m][j] + statics.rowOffsetV[j];
+    }
+  }
+  const place = tilePlace(operation, tile, data.shape.layers);
+  const draw = (use: number): StreamKey =>
+    drawKey(use, data.chip.seed, place.layer, place.tensor, place.tile, 0);
+  const [vt, beta] = [draw(DRAW.vt), draw(DRAW.beta)];
+  const columns = outputs * cells;
+  const errors = data.chip.errors;
+  const most = operation.small ? SMALL_WEIGHT : BYTE_TOP;
+  const sigmas = [errors ? physics!.sigmaVtV : 0, errors ? physics!.sigmaBeta : 0];
+  if (columns % 2 === 0) {
+    i32.set([vt.a | 0, vt.b | 0, beta.a | 0, beta.b | 0], keys / 4);
+    f32.set([...sigmas, most], keys / 4 + 4);
+    kernels[operation.memory].bake(
+      codes,
+      PANEL_COLUMNS,
+      baked,
+      padded * PANEL_COLUMNS,
+      rank,
+      padded,
+      strip.column,
+      columns,
+      keys,
+      keys + 16,
+      table,
+      tapTable,
+    );
+  } else {
+    const out = new Int8Array(bytes.buffer);
+    for (let j = 0; j < padded; j++) {
+      for (let n = 0; n < PANEL_COLUMNS; n++) {
+        const code = (bytes[codes + j * PANEL_COLUMNS + n] << 24) >> 24;
+        const tap = Math.abs(code);
+        const cell = j * columns + strip.column + n;
+        const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmas[0] * gaussian(vt, cell);
+        const gain = Math.exp(response.gmOverIByTap[tap] * gateV + sigmas[1] * gaussian(beta, cell));
+        for (let r = 0; r < rank; r++) {
+          const value = Math.round(Math.sign(code) * coding.weights[r][tap] * gain);
+          out[baked + r * padded * PANEL_COLUMNS + j * PANEL_COLUMNS + n] = Math.max(
+            -128,
+            Math.min(127, value),
+          );
+        }
+      }
+    }
+  }
+  for (let r = 0; r < rank; r++) {
+    const quads = padded / 4;
+    kernels[operation.memory].transpose(
+      baked + r * padded * PANEL_COLUMNS,
+      at + r * quads * QUAD_BYTES.bytes,
+      quads,
+    );
+  }
+}
