@@ -1,0 +1,229 @@
+/**
+ * What a design asks of a calibrated cell: its response as a table of products and as separable products, its slopes,
+ * its leakage. Three ways to know it:
+ *   ideal       g = k m, for looking at one error at a time
+ *   equation    the fitted transistor at the gate voltages of the design (T1 with ideal levels)
+ *   table       products simulated as a whole, where there is no single gate voltage (row drivers, other topologies)
+ */
+import type { Calibration } from '../cell/calibration.ts';
+import {
+  biasPoint,
+  cellCurrentA,
+  gmOverIPerV,
+  type OperatingPoint,
+  offCurrentA,
+  outputConductancePerV,
+} from '../cell/response.ts';
+import { productTable } from '../cell/topology-table.ts';
+import { OnefetError } from '../error.ts';
+import type { Design } from './design.ts';
+import type { InputFormat } from './input-code.ts';
+import { decompose, type Separable } from './separable.ts';
+
+/** Response of a cell on a ladder with a given number of taps. */
+export interface Response {
+  readonly taps: number;
+  /** [levels][taps + 1] I / I_fs at input level k and tap m; row 0 and column 0 are 0 (off rows are in `off`). */
+  readonly table: readonly Float64Array[];
+  /** [levels][taps + 1] gm/I at the same points, 1/V. */
+  readonly gmOverI: readonly Float64Array[];
+  /** table ~ sum_r u_r[k] v_r[m]. */
+  readonly separable: Separable;
+  /** [taps + 1] gm/I averaged over the levels with weight table^2: what the baked kernel uses. */
+  readonly gmOverIByTap: Float64Array;
+  /** [levels] gm/I averaged over the taps with weight table^2: what a row's own error is multiplied by. */
+  readonly gmOverIByLevel: Float64Array;
+}
+
+/** The cell at the design's operating point; currents in units of I_fs. */
+export interface DesignCell {
+  readonly responses: ReadonlyMap<number, Response>;
+  readonly offCurrent: number;
+  readonly offGmOverIPerV: number;
+  /** At full scale. */
+  readonly gmOverIPerV: number;
+  readonly outputConductancePerV: number;
+  /** d ln I / dT at fixed bias. */
+  readonly temperatureSensitivityPerK: number;
+  /** Current moved by a threshold shift over that of the same shift at the gate. */
+  readonly thresholdGain: number;
+  readonly fullScaleVgsV: number;
+  readonly ladderSlopeV: number;
+}
+
+/** Ladders that weights are made for. */
+const TAPS = [3, 7];
+
+export function cellOfDesign(
+  cal: Calibration,
+  design: Design,
+  op: OperatingPoint,
+  input: InputFormat,
+): DesignCell {
+  if (design.response.model === 'ideal') return idealCell(cal, op, input);
+  return cal.product === undefined ? equationCell(cal, design, op, input) : tableCell(cal, design, op, input);
+}
+
+function idealCell(cal: Calibration, op: OperatingPoint, input: InputFormat): DesignCell {
+  const { ladderSlopeV } = biasPoint(cal, { ...op, fullScaleA: cal.nominal.fullScaleA });
+  return {
+    responses: new Map(TAPS.map((taps) => [taps, idealResponse(input, taps, ladderSlopeV)])),
+    offCurrent: 0,
+    offGmOverIPerV: 0,
+    gmOverIPerV: 1 / ladderSlopeV,
+    outputConductancePerV: 0,
+    temperatureSensitivityPerK: cal.temperatureSensitivityPerK,
+    thresholdGain: cal.mismatch.thresholdGain,
+    fullScaleVgsV: cal.nominal.fullScaleVgsV,
+    ladderSlopeV,
+  };
+}
+
+function equationCell(cal: Calibration, design: Design, op: OperatingPoint, input: InputFormat): DesignCell {
+  const nominalOp: OperatingPoint = { ...op, tempK: cal.nominal.tempK };
+  const { fullScaleVgsV } = biasPoint(cal, design.bias.mode === 'replica' ? op : nominalOp);
+  const { ladderSlopeV } = biasPoint(cal, design.driver.ladder === 'ptat' ? op : nominalOp);
+  const { residualBound } = design.response;
+  const respond = (taps: number) =>
+    equationResponse(cal, op, input, taps, fullScaleVgsV, ladderSlopeV, residualBound);
+  return {
+    responses: new Map(TAPS.map((taps) => [taps, respond(taps)])),
+    offCurrent: offCurrentA(cal, op, design.driver.offVgsV) / op.fullScaleA,
+    offGmOverIPerV: offSlope(cal, op, design.driver.offVgsV),
+    gmOverIPerV: gmOverIPerV(cal, op, fullScaleVgsV),
+    outputConductancePerV: outputConductancePerV(cal, op, fullScaleVgsV),
+    temperatureSensitivityPerK: temperatureSensitivity(cal, op, fullScaleVgsV),
+    // A threshold shift also moves the mobility: 1.045 for the 32 nm-class card, by Monte Carlo in SPICE.
+    thresholdGain: cal.mismatch.thresholdGain,
+    fullScaleVgsV,
+    ladderSlopeV,
+  };
+}
+
+/**
+ * A cell that is calibrated as a table: with replica bias and a PTAT ladder only, the conditions of its table. Its
+ * slopes against the threshold hold the threshold gain already. The leakage is the mean over the taps; the drain
+ * conductance and the temperature drift are those of its unit transistor.
+ */
+function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: InputFormat): DesignCell {
+  if (design.bias.mode !== 'replica' || design.driver.ladder !== 'ptat') {
+    throw new OnefetError(
+      'usage',
+      'TABLE_CELL',
+      `${cal.process}/${cal.cell} is calibrated with replica bias and a PTAT ladder, not ${design.bias.mode} and ${design.driver.ladder}`,
+      { hint: 'set bias.mode to replica and driver.ladder to ptat, or use cell t1' },
+    );
+  }
+  const { offVgsV } = design.driver;
+  const tables = new Map(TAPS.map((taps) => [taps, productTable(cal, op, input.magnitudes, taps, offVgsV)]));
+  const { residualBound } = design.response;
+  const respond = (taps: number) => {
+    const { table, thresholdSlopePerV, rowSlopePerV } = tables.get(taps)!;
+    return finishResponse(taps, table, thresholdSlopePerV, rowSlopePerV, residualBound);
+  };
+  const top = tables.get(7)!;
+  const levels = input.magnitudes.length;
+  const unit: OperatingPoint = { ...op, fullScaleA: cal.nominal.fullScaleA };
+  return {
+    responses: new Map(TAPS.map((taps) => [taps, respond(taps)])),
+    offCurrent: top.off.reduce((sum, x) => sum + x, 0) / (top.off.length - 1),
+    // The lowest product stands for the leakage's slope: the same transistor far below full scale.
+    offGmOverIPerV: top.thresholdSlopePerV[1][1],
+    gmOverIPerV: top.thresholdSlopePerV[levels - 1][7],
+    outputConductancePerV: outputConductancePerV(cal, unit, cal.nominal.fullScaleVgsV),
+    temperatureSensitivityPerK: cal.temperatureSensitivityPerK,
+    thresholdGain: 1,
+    fullScaleVgsV: cal.nominal.fullScaleVgsV,
+    ladderSlopeV: biasPoint(cal, unit).ladderSlopeV,
+  };
+}
+
+/** d ln I / dT at a fixed gate voltage, 1/K, over +-1 K inside the calibrated range. */
+function temperatureSensitivity(cal: Calibration, op: OperatingPoint, vgsV: number): number {
+  const low = Math.max(op.tempK - 1, cal.validRange.tempK[0]);
+  const high = Math.min(op.tempK + 1, cal.validRange.tempK[1]);
+  const at = (tempK: number) => Math.log(cellCurrentA(cal, { ...op, tempK }, vgsV));
+  return (at(high) - at(low)) / (high - low);
+}
+
+/** d ln I_off / dVgs over 10 mV: how far the mismatch of a cell moves its leakage. */
+function offSlope(cal: Calibration, op: OperatingPoint, offVgsV: number): number {
+  const stepV = 5e-3;
+  const low = offCurrentA(cal, op, offVgsV);
+  const high = offCurrentA(cal, op, offVgsV + 2 * stepV);
+  return Math.log(high / low) / (2 * stepV);
+}
+
+/** g = k m, the product that the log domain promises. */
+function idealResponse(input: InputFormat, taps: number, ladderSlopeV: number): Response {
+  const slope = 1 / ladderSlopeV;
+  const row = (f: (m: number) => number) => Float64Array.from({ length: taps + 1 }, (_, m) => f(m));
+  const levels = [...input.magnitudes];
+  return {
+    taps,
+    table: levels.map((x) => row((m) => (x * m) / taps)),
+    gmOverI: levels.map(() => row(() => slope)),
+    separable: { rank: 1, u: [Float64Array.from(levels)], v: [row((m) => m / taps)], residual: 0 },
+    gmOverIByTap: row(() => slope),
+    gmOverIByLevel: Float64Array.from(levels, () => slope),
+  };
+}
+
+function equationResponse(
+  cal: Calibration,
+  op: OperatingPoint,
+  input: InputFormat,
+  taps: number,
+  fullScaleVgsV: number,
+  ladderSlopeV: number,
+  residualBound: number,
+): Response {
+  const table: Float64Array[] = [];
+  const gmOverI: Float64Array[] = [];
+  for (const magnitude of input.magnitudes) {
+    const currents = new Float64Array(taps + 1);
+    const slopes = new Float64Array(taps + 1);
+    if (magnitude > 0) {
+      for (let m = 1; m <= taps; m++) {
+        const vgsV = fullScaleVgsV + ladderSlopeV * (Math.log(magnitude) + Math.log(m / taps));
+        currents[m] = cellCurrentA(cal, op, vgsV) / op.fullScaleA;
+        slopes[m] = gmOverIPerV(cal, op, vgsV);
+      }
+    }
+    table.push(currents);
+    gmOverI.push(slopes);
+  }
+  return finishResponse(taps, table, gmOverI, gmOverI, residualBound);
+}
+
+/** Averages and separable products of a table; `rowSlope` is what a row's own error is multiplied by. */
+function finishResponse(
+  taps: number,
+  table: readonly Float64Array[],
+  cellSlope: readonly Float64Array[],
+  rowSlope: readonly Float64Array[],
+  residualBound: number,
+): Response {
+  const average = (slopes: readonly Float64Array[], included: (k: number, m: number) => boolean) => {
+    let sum = 0;
+    let norm = 0;
+    table.forEach((currents, k) => {
+      for (let m = 1; m <= taps; m++) {
+        if (!included(k, m)) continue;
+        sum += currents[m] ** 2 * slopes[k][m];
+        norm += currents[m] ** 2;
+      }
+    });
+    return norm > 0 ? sum / norm : 0;
+  };
+  return {
+    taps,
+    table,
+    gmOverI: cellSlope,
+    separable: decompose(table, residualBound),
+    gmOverIByTap: Float64Array.from({ length: taps + 1 }, (_, m) =>
+      average(cellSlope, (_k, tap) => tap === m),
+    ),
+    gmOverIByLevel: Float64Array.from(table, (_, k) => average(rowSlope, (level) => level === k)),
+  };
+}
