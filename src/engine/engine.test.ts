@@ -2,13 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Calibration } from '../cell/calibration.ts';
-import { idealDesign } from '../experiment/attribution.ts';
+import { idealDesign, onlySource } from '../experiment/attribution.ts';
 import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { type RangeTable, rangesOf } from '../fabric/log-domain.ts';
 import { packageRoot } from '../files.ts';
 import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
-import { forward, newSession } from '../model/llama.ts';
+import { forward, newSession, resetSession } from '../model/llama.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { greedyToken } from '../model/sample.ts';
 import { negativeLogLikelihood } from '../model/scoring.ts';
@@ -214,6 +214,57 @@ test('a nominal chip with real-valued converters: what is left of the integers',
   );
   // Converters of 8 bits would round 16 % of the columns to the next code: see chip.test.ts.
   expect(compare(found, expected).worst).toBeLessThan(0.02);
+});
+
+test.each([
+  { name: 'white, sampling, level noise', traps: 0, noise: 'product' as const },
+  { name: 'white, from the mean current', traps: 0, noise: 'token' as const },
+  { name: 'slow noise of many traps', traps: 3000, noise: 'product' as const },
+])('noise has the variance of the scalar chip: $name', async ({ traps, noise }) => {
+  if (!calibrated) return;
+  const only = onlySource(design, 'noise');
+  const own: Design = {
+    ...only,
+    noise: { ...only.noise, white: traps === 0, sampling: traps === 0, trapsPerCell: traps },
+  };
+  const parts: VariantParts = {
+    model,
+    design: own,
+    calibration,
+    kernel: 'baked',
+    hardware: new Map(),
+    ranges: scalarLogits({ kind: 'range' }, own, ids.slice(0, 50)).ranges,
+  };
+  // One token at position 0 in many windows: every draw anew, and nothing else changes.
+  const windows = 300;
+  const built = buildVariant({ kind: 'chip', seed: 2 }, parts);
+  const session = newSession(model, built.layers, 4);
+  const spread = (logits: readonly Float32Array[]) => {
+    let total = 0;
+    for (let i = 0; i < logits[0].length; i++) {
+      const mean = logits.reduce((sum, l) => sum + l[i], 0) / windows;
+      total += logits.reduce((sum, l) => sum + (l[i] - mean) ** 2, 0) / (windows - 1);
+    }
+    return total / logits[0].length;
+  };
+  const scalar = Array.from({ length: windows }, (_, window) => {
+    resetSession(session);
+    return forward(session, ids[5], { window, position: 0 }).slice();
+  });
+  const found: Float32Array[] = [];
+  await withEngine(
+    { mode: 'chip', design: own, chipSeed: 2, ranges: parts.ranges!, noise },
+    async (engine) => {
+      for (let window = 0; window < windows; window++) {
+        await engine.prefill([ids[5]], window, (_p, logits) => found.push(logits.slice()));
+      }
+    },
+  );
+  const ratio = spread(found) / spread(scalar);
+  console.log(`variance of the logits, engine over scalar: ${ratio.toFixed(3)}`);
+  // 300 draws, few independent directions among the logits: a standard error of about 4 % each.
+  expect(ratio).toBeGreaterThan(0.8);
+  expect(ratio).toBeLessThan(1.25);
 });
 
 test('the same bits for any number of threads and any batch, and token by token', async () => {

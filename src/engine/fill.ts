@@ -7,7 +7,7 @@ import type { EngineSource } from './engine.ts';
 import { TILE, TILE_BYTES } from './kernels/adc.ts';
 import { SCRATCH_FIELDS, scratchOf } from './kernels/panel.ts';
 import type { LayoutChoice } from './layout.ts';
-import { converterStep } from './load.ts';
+import { converterStep, fullScaleOf } from './load.ts';
 import { quadsOf } from './plan.ts';
 import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS, virtualStarts } from './setup.ts';
 import { rowsOf, tilePlace, tileStatics } from './statics.ts';
@@ -97,7 +97,8 @@ export function fillNumbers(
         }
         const perColumn = connected / outputs;
         const lsb = converterStep({ data, physics }, operation, tile, cell);
-        const fullScale = lsb * physics.adc.top;
+        // kT/C of a capacitor sized for the full scale, also before real-valued converters.
+        const fullScale = fullScaleOf(data, operation, tile, cell) ?? 0;
         const white = (physics.whiteVariance * gain) / lsb ** 2;
         const row = virtual * NUMBERS;
         numbers[row + NUMBER.meanWeight] = sum / (rowsOf(operation, tile) * outputs);

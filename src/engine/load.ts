@@ -3,6 +3,7 @@
  * of kernels/panel.ts. The work of every panel is independent, so any thread may take it.
  */
 import { OnefetError } from '../error.ts';
+import { tensorKey } from '../fabric/log-domain.ts';
 import { openGguf, readRow } from '../model/gguf.ts';
 import { requireTensor } from '../model/shape.ts';
 import { bits32, streamKey } from '../random.ts';
@@ -262,6 +263,15 @@ function fillZero(
   if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
 }
 
+export function fullScaleOf(
+  { ranges }: Pick<WorkerContext['data'], 'ranges'>,
+  { name }: Operation,
+  tile: number,
+  cell: number,
+): number | undefined {
+  return ranges?.[tensorKey(name)]?.[tile]?.[cell];
+}
+
 /** One LSB in I_fs; with real-valued converters, I_fs itself. */
 export function converterStep(
   context: Pick<WorkerContext, 'data' | 'physics'>,
@@ -271,11 +281,13 @@ export function converterStep(
 ): number {
   const { data, physics } = context;
   if (data.mode === 'range' || physics!.adc.bits === 'float') return 1;
-  const { layer, tensor } = operation.name;
-  const key = layer < 0 ? tensor : `blk.${layer}.${tensor}`;
-  const fullScale = data.ranges?.[key]?.[tile]?.[cell];
+  const fullScale = fullScaleOf(data, operation, tile, cell);
   if (fullScale === undefined || !(fullScale > 0)) {
-    throw new OnefetError('internal', 'RANGES', `no converter range for ${key} tile ${tile} cell ${cell}`);
+    throw new OnefetError(
+      'internal',
+      'RANGES',
+      `no converter range for ${tensorKey(operation.name)} tile ${tile} cell ${cell}`,
+    );
   }
   return fullScale / physics!.adc.top;
 }
