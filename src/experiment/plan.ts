@@ -287,6 +287,13 @@ function chooseKernel(
 ): { kernel: TileKernel | 'fast'; reason?: string; memoryBytes?: number } {
   const { kernel, threads } = options;
   if (kernel === 'baked' || kernel === 'reference') return { kernel };
+  // The fast engine does not watch the common mode: it is taken only where no column can overload its clamps.
+  const mostA = design.tile.rows * design.fullScaleA;
+  if (mostA > design.column.clampMaxA) {
+    const reason = `a tile of ${design.tile.rows} rows could draw ${mostA} A, more than column.clampMaxA: the fast engine does not check that`;
+    if (kernel === 'auto') return { kernel: 'baked', reason };
+    throw new OnefetError('usage', 'ENGINE_DESIGN', reason, { hint: 'use --kernel baked' });
+  }
   try {
     const [digital, chip] = (['digital', 'chip'] as const).map((mode) =>
       estimateEngineMemory(shape, { design, calibration, mode, threads, contextTokens }),

