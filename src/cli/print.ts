@@ -32,7 +32,22 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
   print(
     `${text.scored} predictions, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
   );
-  if (!result.model.synthetic) {
+  if (result.model.synthetic) {
+    print();
+    print(
+      'SYNTHETIC weights: no accuracy; how far the logits of the chip are from those of the digital model:',
+    );
+    const row = (label: string, kl: number, top1: number) =>
+      print(`${label.padEnd(14)} KL ${kl.toFixed(4)} nats, top-1 ${(100 * top1).toFixed(1)} %`);
+    row('recoded', recoded.kl, recoded.top1);
+    row('chip, mean', summary.kl.mean, summary.top1.mean);
+    if (summary.kl.ci95)
+      print(`  95 % interval  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`);
+    const snr = result.coding.map((tensor) => tensor.codingSnrDb);
+    print(
+      `coding SNR     ${Math.min(...snr).toFixed(1)} to ${Math.max(...snr).toFixed(1)} dB over ${snr.length} tensors`,
+    );
+  } else {
     print();
     print('                 NLL      perplexity   KL (nats)  top-1');
     const row = (label: string, a: Accuracy) =>

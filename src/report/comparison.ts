@@ -164,7 +164,6 @@ function blockTables(blocks: readonly BlockCalibration[]): Table[] {
         'delay fall',
         'level of a one',
         'energy per rise and fall',
-        'standing power of a wire',
       ],
       rows: selectors.flatMap(({ block, selector }) =>
         selector!.conditions.map((c) => [
@@ -174,7 +173,6 @@ function blockTables(blocks: readonly BlockCalibration[]): Table[] {
           formatSi(c.fallS, 's'),
           percent(c.oneLevel, 0),
           formatSi(c.energyPerToggleJ, 'J'),
-          formatSi(c.leakageW, 'W'),
         ]),
       ),
     });
