@@ -5,6 +5,7 @@
 import { dirname, join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { validate as validateConfig } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
 import { readTextFile, reasonOf, requireDataFile } from '../files.ts';
 
@@ -123,26 +124,12 @@ export function checkName(text: string, what: string): void {
   }
 }
 
-/** Parses with a schema; the first problem becomes a one-line error with the path of the key. */
+/** Parses with a schema; the first problem becomes a one-line input error with the path of the key. */
 export function validate<T extends z.ZodType>(
   schema: T,
   value: unknown,
   path: string,
   code: string,
-): z.infer<T> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const at = issue.path.join('.');
-  let hint: string | undefined;
-  if (issue.code === 'unrecognized_keys' && schema instanceof z.ZodObject && issue.path.length === 0) {
-    const nearest = nearestName(issue.keys[0], Object.keys(schema.shape));
-    if (nearest) hint = `did you mean ${nearest}?`;
-  }
-  throw new OnefetError(
-    'input',
-    code,
-    `${path}: ${at ? `${at}: ` : ''}${issue.message}`,
-    hint ? { hint } : {},
-  );
+): z.output<T> {
+  return validateConfig(schema, value, path, { kind: 'input', code });
 }
