@@ -104,6 +104,7 @@ export function planRun(options: RunOptions): RunPlan {
       },
     );
   }
+  requireConverters(design.design);
   const calibration = options.calibration ?? loadCalibration(design.design.process, design.design.cell);
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);
@@ -275,6 +276,24 @@ function planJobs(
       ...over({ kind: 'recoded' }),
     ],
   };
+}
+
+/** A run ends in a cost, and a real-valued converter has none: refused before the work and not after it. */
+function requireConverters({ input, adc }: Design): void {
+  for (const [key, bits] of [
+    ['input.bits', input.bits],
+    ['adc.bits', adc.bits],
+  ] as const) {
+    if (bits !== 'float') continue;
+    throw new OnefetError(
+      'usage',
+      'FLOAT_CONVERTER',
+      `${key} is float: a run needs a converter that can be built`,
+      {
+        hint: `set ${key} to a number of bits`,
+      },
+    );
+  }
 }
 
 /** The fast engine if it can do this model and design; its refusals have codes ENGINE_*. */
