@@ -68,12 +68,17 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
       );
     }
     print(
-      `  yield          ${(100 * result.yield.share).toFixed(0)} % of the chips within ${result.yield.perplexityRatio} x the digital perplexity`,
+      `  yield          ${(100 * result.yield.share).toFixed(0)} % of the chips (95 % ${(100 * result.yield.ci95[0]).toFixed(0)} to ${(100 * result.yield.ci95[1]).toFixed(0)}) within ${result.yield.perplexityRatio} x the digital perplexity`,
     );
     if (result.attribution.length > 0) {
       print();
-      print('each source of error alone, one chip:');
-      for (const source of result.attribution) row(`  ${source.source}`, source);
+      print(
+        'each source of error alone, one chip: KL that it adds to the coding loss (and perplexity with it)',
+      );
+      print(`  ${'coding'.padEnd(12)} ${recoded.kl.toFixed(4)}   ${recoded.perplexity.toFixed(3)}`);
+      for (const { source, excessKl, perplexity } of result.attribution) {
+        print(`  ${source.padEnd(12)} ${excessKl.toFixed(4)}   ${perplexity.toFixed(3)}`);
+      }
     }
   }
   print();

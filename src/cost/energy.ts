@@ -11,7 +11,7 @@ import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
 import type { Census } from './census.ts';
 import type { Constant, CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
-import { type CostDesign, ladderTaps } from './design.ts';
+import { type CostDesign, ladderTaps, phasesOf } from './design.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
@@ -39,8 +39,11 @@ export function energyOf(
 ): Energy {
   const { digital, memory, analog, power, wire, lora } = constants;
   const v = design.supplyV;
-  const alwaysOn = design.ladderDuty === 1;
-  const duty = `${formatSi(tokenTimeS, 's')} x duty ${plain(design.ladderDuty)}`;
+  // A ladder is on at least while its own layer settles and integrates, whatever duty is asked for.
+  const stepS = phasesOf(design.sign).phases * (design.settleTimeS + design.integrationTimeS);
+  const ladderDuty = Math.min(1, Math.max(design.ladderDuty, stepS / tokenTimeS));
+  const alwaysOn = ladderDuty === 1;
+  const duty = `${formatSi(tokenTimeS, 's')} x duty ${plain(ladderDuty)}`;
   const lines: CostLine[] = [];
   const add = (name: string, value: number, formula: string, ...used: readonly Constant[]) => {
     lines.push(costLine(name, value, formula, used));
@@ -63,14 +66,14 @@ export function energyOf(
   );
   add(
     'ladders',
-    ladderPowerW(counts.ladders, design.ladderCurrentA, v, design.ladderDuty) * tokenTimeS,
+    ladderPowerW(counts.ladders, design.ladderCurrentA, v, ladderDuty) * tokenTimeS,
     `${count(counts.ladders)} ladders x ${formatSi(design.ladderCurrentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, design.ladderCurrentA, v, 1), 'W')})`,
     DESIGN,
     analog.ladderColumns,
   );
   add(
     'row-buffers',
-    ladderPowerW(counts.ladders, analog.rowBufferA.value, v, design.ladderDuty) * tokenTimeS,
+    ladderPowerW(counts.ladders, analog.rowBufferA.value, v, ladderDuty) * tokenTimeS,
     `${count(counts.ladders)} buffers x ${formatSi(analog.rowBufferA.value, 'A')} x ${v} V x ${duty}`,
     DESIGN,
     analog.rowBufferA,

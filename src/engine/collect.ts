@@ -81,8 +81,8 @@ export function collectActivity(
   return activities;
 }
 
-/** Full scales: the upper edge of the bin that holds the design's quantile of |D|. */
-export function collectRanges(data: EngineData): RangeTable {
+/** Full scales: the upper edge of the bin that holds the design's quantile of |D|, times the mean gain of a chip. */
+export function collectRanges(data: EngineData, meanGain: number): RangeTable {
   const { operations, layout, threads, design } = data;
   const starts = virtualStarts(operations);
   const i32 = new Int32Array(data.state.buffer);
@@ -96,7 +96,7 @@ export function collectRanges(data: EngineData): RangeTable {
           const at = layout.bins[thread] / 4 + (starts[index] + cell * o.tiles + tile) * RANGE_BINS;
           for (let bin = 0; bin < RANGE_BINS; bin++) bins[bin] += i32[at + bin];
         }
-        return quantile(bins, design.adc.rangeQuantile);
+        return meanGain * quantile(bins, design.adc.rangeQuantile);
       }),
     );
   });

@@ -158,7 +158,7 @@ test('ranges agree with the scalar range calibration', async () => {
 /** No dynamic noise and no row noise: what is left must agree draw by draw. */
 const stillOf = (own: Design): Design => ({
   ...own,
-  noise: { ...own.noise, white: false, sampling: false, flicker: false, trapsPerCell: 0 },
+  noise: { ...own.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
   driver: { ...own.driver, noiseV: 0 },
   bias: { ...own.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
   column: { ...own.column, clampNoiseV: 0 },
@@ -225,7 +225,12 @@ test.each([
   const only = onlySource(design, 'noise');
   const own: Design = {
     ...only,
-    noise: { ...only.noise, white: traps === 0, sampling: traps === 0, trapsPerCell: traps },
+    noise: {
+      ...only.noise,
+      white: traps === 0,
+      sampling: traps === 0,
+      trapsPerM2: traps / (calibration.device.widthM * calibration.device.lengthM),
+    },
   };
   const parts: VariantParts = {
     model,

@@ -412,7 +412,7 @@ function session(parts: Parts): Engine {
         bytes.fill(0, layout.counts[i], layout.counts[i] + o.panels * 32);
       });
     },
-    ranges: () => collectRanges(data),
+    ranges: () => collectRanges(data, physics?.meanGain ?? 1),
     profile: () => Object.fromEntries(STAGES.map((name, i) => [name, data.profile?.[i] ?? 0])),
     close: parts.stop,
   };

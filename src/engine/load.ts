@@ -219,12 +219,12 @@ function loadCodes(
         const coding = context.codings.get(taps)!;
         const place = tilePlace(operation, tile, data.shape.layers);
         const lsb = converterStep(context, operation, tile, cell);
+        const meanGain = data.chip.errors ? physics!.meanGain : 1;
         for (let n = 0; n < PANEL_COLUMNS; n++) {
           const { gain, offsetLsb } = converterErrors(place, column + n, physics!, data.chip);
           columns[n] = (coding.differenceUnit * statics[tile].gain * gain) / lsb;
           columns[PANEL_COLUMNS + n] = offsetLsb;
-          columns[2 * PANEL_COLUMNS + n] =
-            (lsb * taps * format.cellWeights[cell] * scales[n]) / physics!.meanGain;
+          columns[2 * PANEL_COLUMNS + n] = (lsb * taps * format.cellWeights[cell] * scales[n]) / meanGain;
         }
         countTaps(
           context,

@@ -24,7 +24,7 @@ const calibration = (calibrated ? JSON.parse(readFileSync(path, 'utf8')) : {}) a
 const design: typeof standard = {
   ...standard,
   tile: { ...standard.tile, rows: 64 },
-  noise: { ...standard.noise, white: false, sampling: false, flicker: false, trapsPerCell: 0 },
+  noise: { ...standard.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
   driver: { ...standard.driver, noiseV: 0 },
   bias: { ...standard.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
   column: { ...standard.column, clampNoiseV: 0 },

@@ -1,18 +1,19 @@
 /**
  * What limits the accuracy: designs in which one group of errors acts and all others are off.
  *
- * The groups do not add up to the whole chip (errors interact, and the model is not linear); each says what the chip
- * would lose if this were its only fault.
+ * They run on the recoded weights, so their KL to the digital model holds the coding loss as well: what is reported of a
+ * source is its excess over the recoded weights alone. One chip, so no interval. The groups do not add up to the whole
+ * chip (errors interact, and the model is not linear).
  */
 import type { Design } from '../tile/design.ts';
 
 export const ERROR_SOURCES = {
   input: 'row DAC: input levels of the design, everything else ideal',
   response: 'cell response: calibrated current instead of the ideal product, with the input levels',
-  mismatch: 'per-cell mismatch of threshold and gain',
+  mismatch: 'mismatch of threshold and gain, of every cell and of the replica of each tile',
   driver: 'row drivers, ladders, bias, source line and clamp',
   noise: 'dynamic noise: shot, kT/C, flicker, telegraph, level noise',
-  adc: 'column ADC: resolution, range, gain and offset',
+  adc: 'column ADC: clipping at its range, resolution, gain and offset',
 } as const;
 
 export type ErrorSource = keyof typeof ERROR_SOURCES;
@@ -27,7 +28,7 @@ export function idealDesign(design: Design): Design {
     driver: { ...design.driver, offsetSigmaV: 0, resistorSigma: 0, noiseV: 0 },
     bias: { ...design.bias, tileTempSigmaK: 0, gradientSigmaV: 0, sourceNoiseV: 0, referenceNoiseV: 0 },
     column: { ...design.column, clampOhm: 0, sourceOhm: 0, clampNoiseV: 0 },
-    noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerCell: 0 },
+    noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
     adc: { ...design.adc, bits: 'float', gainSigma: 0, offsetSigmaLsb: 0, trimVectors: 0 },
   };
 }

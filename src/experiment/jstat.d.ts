@@ -1,6 +1,7 @@
-/** The one function of jstat that is used here. */
+/** The two functions of jstat that are used here. */
 declare module 'jstat' {
   interface JStat {
+    beta: { inv(probability: number, alpha: number, beta: number): number };
     studentt: { inv(probability: number, degreesOfFreedom: number): number };
   }
   const jstat: { jStat: JStat };

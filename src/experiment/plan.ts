@@ -305,12 +305,22 @@ function chooseKernel(
   contextTokens: number,
 ): { kernel: TileKernel | 'fast'; reason?: string; memoryBytes?: number } {
   const { kernel, threads } = options;
-  if (kernel === 'baked' || kernel === 'reference') return { kernel };
+  const scalar = (chosen: TileKernel, reason?: string) => {
+    if (design.kvBits === 8) {
+      throw new OnefetError('usage', 'KV_BITS', 'kvBits 8 is emulated by the fast engine only', {
+        hint: reason
+          ? `set kvBits=16; the fast engine cannot run this: ${reason}`
+          : 'use --kernel fast, or kvBits=16',
+      });
+    }
+    return { kernel: chosen, ...(reason === undefined ? {} : { reason }) };
+  };
+  if (kernel === 'baked' || kernel === 'reference') return scalar(kernel);
   // The fast engine does not watch the common mode: it is taken only where no column can overload its clamps.
   const mostA = design.tile.rows * design.fullScaleA;
   if (mostA > design.column.clampMaxA) {
     const reason = `a tile of ${design.tile.rows} rows could draw ${mostA} A, more than column.clampMaxA: the fast engine does not check that`;
-    if (kernel === 'auto') return { kernel: 'baked', reason };
+    if (kernel === 'auto') return scalar('baked', reason);
     throw new OnefetError('usage', 'ENGINE_DESIGN', reason, { hint: 'use --kernel baked' });
   }
   try {
@@ -320,7 +330,7 @@ function chooseKernel(
     return { kernel: 'fast', memoryBytes: PROCESS_BYTES + Math.max(digital.bytes, chip.bytes) };
   } catch (error) {
     if (kernel === 'auto' && error instanceof OnefetError && error.code.startsWith('ENGINE_')) {
-      return { kernel: 'baked', reason: error.message };
+      return scalar('baked', error.message);
     }
     throw error;
   }

@@ -28,6 +28,8 @@ export interface ChipResult extends Accuracy {
 }
 
 export interface AttributionResult extends Accuracy {
+  /** kl less that of the recoded weights alone: what this source adds to the coding loss. */
+  excessKl: number;
   source: string;
   description: string;
 }
@@ -74,7 +76,12 @@ export interface RunResult {
   chips: ChipResult[];
   summary: { nll: Interval; perplexity: Interval; kl: Interval; top1: Interval };
   /** Share of chips whose perplexity is at most `perplexityRatio` times the digital model's. */
-  yield: { perplexityRatio: number; share: number };
+  yield: {
+    perplexityRatio: number;
+    share: number;
+    /** 95 % interval of the share, Clopper and Pearson (1934). */
+    ci95: [number, number];
+  };
   /** Each source of error alone on one chip (seed of the first), all others off: what limits the accuracy. */
   attribution: AttributionResult[];
   coding: TensorCoding[];

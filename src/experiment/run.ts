@@ -27,7 +27,7 @@ import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
 import { type Accuracy, RESULT_SCHEMA, type RunResult } from './result.ts';
 import { createCrew } from './schedule.ts';
-import { meanInterval } from './statistics.ts';
+import { meanInterval, shareInterval } from './statistics.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
 import type { Variant } from './variant.ts';
 import { verdictOf } from './verdict.ts';
@@ -121,6 +121,7 @@ function assemble(
     return sums;
   };
   const digital = accuracyOf(sumsOf({ kind: 'digital' }));
+  const recoded = accuracyOf(sumsOf({ kind: 'recoded' }));
   const activities: LayerActivity[][] = [];
   const chips = plan.chipSeeds.map((seed) => {
     const variant: Variant = { kind: 'chip', seed };
@@ -160,7 +161,7 @@ function assemble(
     },
     seed: options.seed,
     digital: { nll: digital.nll, perplexity: digital.perplexity },
-    recoded: accuracyOf(sumsOf({ kind: 'recoded' })),
+    recoded,
     chips,
     summary: {
       nll: meanInterval(chips.map((chip) => chip.nll)),
@@ -168,13 +169,21 @@ function assemble(
       kl: meanInterval(chips.map((chip) => chip.kl)),
       top1: meanInterval(chips.map((chip) => chip.top1)),
     },
-    yield: { perplexityRatio: options.yieldRatio, share: within / chips.length },
+    yield: {
+      perplexityRatio: options.yieldRatio,
+      share: within / chips.length,
+      ci95: shareInterval(within, chips.length),
+    },
     attribution: options.attribution
-      ? (Object.keys(ERROR_SOURCES) as ErrorSource[]).map((source) => ({
-          source,
-          description: ERROR_SOURCES[source],
-          ...accuracyOf(sumsOf({ kind: 'source', source, seed: plan.chipSeeds[0] })),
-        }))
+      ? (Object.keys(ERROR_SOURCES) as ErrorSource[]).map((source) => {
+          const accuracy = accuracyOf(sumsOf({ kind: 'source', source, seed: plan.chipSeeds[0] }));
+          return {
+            source,
+            description: ERROR_SOURCES[source],
+            ...accuracy,
+            excessKl: accuracy.kl - recoded.kl,
+          };
+        })
       : [],
     coding: range.coding!,
     calibration: {
@@ -283,7 +292,7 @@ function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projecti
 /** Context of the 8B projection: the middle of the vendors' 1k in / 1k out benchmarks. */
 const PROJECTION_CONTEXT_TOKENS = 1024;
 
-/** A float converter has no energy: it is priced as the finest one that the schema allows. */
+/** planRun has refused real-valued converters: they have no energy. */
 function designBits(bits: number | 'float', key: string): number {
   if (bits !== 'float') return bits;
   throw new OnefetError(

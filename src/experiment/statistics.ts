@@ -14,3 +14,12 @@ export function meanInterval(values: readonly number[]): Interval {
   const half = jstat.jStat.studentt.inv(0.975, n - 1) * Math.sqrt(variance / n);
   return { mean, ci95: [mean - half, mean + half] };
 }
+
+/** Clopper-Pearson 95 % interval of a share of `n`, from the quantiles of the beta distribution. */
+export function shareInterval(count: number, n: number): [number, number] {
+  const { inv } = jstat.jStat.beta;
+  return [
+    count === 0 ? 0 : inv(0.025, count, n - count + 1),
+    count === n ? 1 : inv(0.975, count + 1, n - count),
+  ];
+}

@@ -28,17 +28,19 @@ export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
       } against ${digital.perplexity.toFixed(2)}. ` +
         `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); the analog part is the other x ${(ratio / coding).toFixed(2)}.`,
     );
-    const worst = [...result.attribution].sort((a, b) => b.kl - a.kl);
+    const worst = [...result.attribution].sort((a, b) => b.excessKl - a.excessKl);
     if (worst.length > 1) {
+      const nats = (x: number) => x.toFixed(3);
       lines.push(
-        `What limits it: ${worst[0].source} alone gives a KL divergence of ${worst[0].kl.toFixed(3)} nats, ` +
-          `then ${worst[1].source} with ${worst[1].kl.toFixed(3)}.`,
+        `What limits it, each alone on one chip: recoding costs a KL divergence of ${nats(recoded.kl)} nats, ` +
+          `${worst[0].source} adds ${nats(worst[0].excessKl)}, ${worst[1].source} ${nats(worst[1].excessKl)}, ` +
+          `${worst[2].source} ${nats(worst[2].excessKl)}.`,
       );
     }
   }
   const energy = [...projection.energyJ].sort((a, b) => b.value - a.value)[0];
   lines.push(
-    `Llama 3.1 8B on this fabric: ${(projection.perTokenJ * 1e3).toPrecision(3)} mJ per token (most of it ${energy.name}), ` +
+    `Llama 3.1 8B on this fabric: ${(projection.perTokenJ * 1e3).toPrecision(3)} mJ per token of one user (largest part ${energy.name}, ${Math.round((100 * energy.value) / projection.perTokenJ)} %), ` +
       `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
       `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
   );

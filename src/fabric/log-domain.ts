@@ -166,7 +166,10 @@ export function logDomainLinear(
   };
 }
 
-/** Full scales from what range calibration recorded; refuses a design whose clamps cannot carry the common mode. */
+/**
+ * Full scales from what range calibration recorded of the nominal chip, times the mean gain that a chip's columns are
+ * known to have; refuses a design whose clamps cannot carry the common mode.
+ */
 export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable {
   const { design } = physics;
   const table: RangeTable = {};
@@ -182,7 +185,7 @@ export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable 
             { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
           );
         }
-        return rangeQuantile(histogram, design.adc.rangeQuantile);
+        return physics.meanGain * rangeQuantile(histogram, design.adc.rangeQuantile);
       }),
     );
   }

@@ -201,7 +201,10 @@ export function accuracyTable(result: RunResult): Figure['table'] {
 /** KL of each source of error alone, largest on top. */
 function attributionFigure(result: RunResult): Figure {
   const all = { source: 'all together', description: 'the chip as it is', ...result.chips[0] };
-  const sources = [...result.attribution].sort((a, b) => a.kl - b.kl);
+  const coding = { source: 'coding', description: 'recoded weights, nothing analog', ...result.recoded };
+  const sources = [...result.attribution.map((s) => ({ ...s, kl: s.excessKl })), coding].sort(
+    (a, b) => a.kl - b.kl,
+  );
   const shown = [...sources, all];
   const worst = sources[sources.length - 1];
   const color = (i: number) => (i === shown.length - 1 ? COLOURS.blue : COLOURS.orange);
@@ -210,7 +213,7 @@ function attributionFigure(result: RunResult): Figure {
   return {
     id: 'attribution',
     title: 'What limits the accuracy: each source of error alone',
-    caption: `With only one source switched on, ${worst.source} does the most harm (KL ${plain(worst.kl)} nats per token, the chip with all of them ${plain(all.kl)}); the parts need not add up to the whole.`,
+    caption: `One chip with one source switched on, less the coding loss that they all share: ${worst.source} does the most harm (KL ${plain(worst.kl)} nats per token, the chip with all of them ${plain(all.kl)}); the parts need not add up to the whole.`,
     data: [
       {
         type: 'bar',
@@ -230,7 +233,11 @@ function attributionFigure(result: RunResult): Figure {
       },
     ],
     layout: {
-      xaxis: { title: { text: 'KL(digital || chip) (nats per token)' }, range: [0, most * 1.2], nticks: 6 },
+      xaxis: {
+        title: { text: 'KL(digital || chip) that it adds (nats per token)' },
+        range: [0, most * 1.2],
+        nticks: 6,
+      },
       yaxis: { ticksuffix: ' ', gridcolor: '#ffffff', showline: false },
       bargap: 0.25,
       phone: { xaxis: { range: [0, most * 1.35], nticks: 4 } },

@@ -101,7 +101,7 @@ export function fixtureResult(chips = 8): RunResult {
       kl: interval((c) => c.kl),
       top1: interval((c) => c.top1),
     },
-    yield: { perplexityRatio: 1.1, share: 0 },
+    yield: { perplexityRatio: 1.1, share: 0, ci95: [0, 0.31] },
     attribution: [
       ['mismatch', 0.27, 'threshold and gain of every cell, drawn once per chip'],
       ['adc', 0.011, 'rounding, clipping, gain and offset of the converters'],
@@ -111,7 +111,8 @@ export function fixtureResult(chips = 8): RunResult {
     ].map(([source, kl, description]) => ({
       source: String(source),
       description: String(description),
-      kl: Number(kl),
+      kl: recoded.kl + Number(kl),
+      excessKl: Number(kl),
       nll: recoded.nll + Number(kl),
       perplexity: Math.exp(recoded.nll + Number(kl)),
       top1: 0.87 - Number(kl) / 2,

@@ -35,7 +35,7 @@ export function headlineHtml(result: RunResult): string {
     cards.push([
       'Yield',
       `${(result.yield.share * 100).toFixed(0)} %`,
-      `of ${n} ${n === 1 ? 'chip' : 'chips'} within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
+      `of ${n} ${n === 1 ? 'chip' : 'chips'} (95 %: ${(result.yield.ci95[0] * 100).toFixed(0)} to ${(result.yield.ci95[1] * 100).toFixed(0)} %) within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
     ]);
   }
   cards.push(

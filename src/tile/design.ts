@@ -126,8 +126,8 @@ export const designSchema = z.strictObject({
       /** kT/C of the integration capacitor. */
       sampling: z.boolean().default(true),
       flicker: z.boolean().default(true),
-      /** Mean number of active single-charge traps per cell (random telegraph noise). */
-      trapsPerCell: nonNegative.default(0.5),
+      /** Active single-charge traps per gate area (random telegraph noise). */
+      trapsPerM2: nonNegative.default(1e15),
       /** Lowest frequency of the flicker band: one over the time between two trims. */
       lowestFrequencyHz: positive.default(1e-3),
     })

@@ -119,7 +119,7 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
 /**
  * Relative variance of one cell's current from slow noise, persistent over a window:
  *   flicker   (S_I / I^2)(1 Hz) ln(f_high / f_low), f_high the integrator's bandwidth
- *   telegraph trapsPerCell * (gm/I * q / (Cox W L))^2 / 4, each trap occupied half the time
+ *   telegraph trapsPerM2 W L (gm/I * q / (Cox W L))^2 / 4, each trap occupied half the time
  */
 function lowFrequencyVariance(cal: Calibration, design: Design, gmOverI: number): number {
   const highHz = 1 / (2 * design.timing.integrationTimeS);
@@ -128,5 +128,6 @@ function lowFrequencyVariance(cal: Calibration, design: Design, gmOverI: number)
     : 0;
   const oxideF = (OXIDE_PERMITTIVITY_F_PER_M / cal.device.oxideM) * cal.device.widthM * cal.device.lengthM;
   const trapStep = (gmOverI * ELEMENTARY_CHARGE_C) / oxideF;
-  return flicker + (design.noise.trapsPerCell * trapStep ** 2) / 4;
+  const traps = design.noise.trapsPerM2 * cal.device.widthM * cal.device.lengthM;
+  return flicker + (traps * trapStep ** 2) / 4;
 }

@@ -68,6 +68,11 @@ export function cellOfDesign(
   input: InputFormat,
 ): DesignCell {
   if (design.response.model === 'ideal') return idealCell(cal, op, input);
+  if (input.float) {
+    throw new OnefetError('usage', 'FLOAT_INPUT', 'input.bits: float has no calibrated response', {
+      hint: 'give input.bits a number, or set response.model to ideal',
+    });
+  }
   return cal.product === undefined ? equationCell(cal, design, op, input) : tableCell(cal, design, op, input);
 }
 
@@ -122,7 +127,12 @@ function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: 
     );
   }
   const { offVgsV } = design.driver;
-  const tables = new Map(TAPS.map((taps) => [taps, productTable(cal, op, input.magnitudes, taps, offVgsV)]));
+  const tables = new Map(
+    TAPS.map((taps) => [
+      taps,
+      productTable(cal, { ...op, supplyV: design.supplyV }, input.magnitudes, taps, offVgsV),
+    ]),
+  );
   const { residualBound } = design.response;
   const respond = (taps: number) => {
     const { table, thresholdSlopePerV, rowSlopePerV } = tables.get(taps)!;

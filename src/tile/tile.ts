@@ -71,6 +71,8 @@ export function createTile(parts: TileParts): Tile {
       value[c] = convert(withErrors, scaleOf[c], adc) * lsb;
     }
   };
+  // The mean of the drawn gains: nominal cells have none.
+  const meanGain = parts.chip.errors ? physics.meanGain : 1;
   const untrimmed = (value: Float64Array, input: TileInput, at: TokenPosition, counts: TileCounts) => {
     const conversions = raw(values, input, at, counts);
     if (parts.recorders) {
@@ -84,7 +86,7 @@ export function createTile(parts: TileParts): Tile {
       for (let i = 0; i < conversions; i++) convertAll(values[i], counts);
     }
     for (let c = 0; c < columns; c++) {
-      value[c] = (conversions === 2 ? values[0][c] - values[1][c] : values[0][c]) / physics.meanGain;
+      value[c] = (conversions === 2 ? values[0][c] - values[1][c] : values[0][c]) / meanGain;
     }
   };
   const trimmed = parts.chip.errors && fullScales && physics.design.adc.trimVectors > 0;
