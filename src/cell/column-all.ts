@@ -1,23 +1,24 @@
 /**
  * All studies of a calibrated cell: column, statistics, noise and transient, each to its file.
  */
+import { type StudyOptions, writeStudy } from './column-bench.ts';
+import { characteriseColumn } from './column-study.ts';
+import { characteriseNoise } from './noise-study.ts';
+import { characteriseStatistics } from './statistics-study.ts';
+import { characteriseTransient } from './transient-study.ts';
 
-import type { StudyOptions } from './column-bench.ts';
-import { characteriseColumnToFile } from './column-study.ts';
-import { characteriseNoiseToFile } from './noise-study.ts';
-import { characteriseStatisticsToFile } from './statistics-study.ts';
-import { characteriseTransientToFile } from './transient-study.ts';
+const STUDIES = {
+  noise: characteriseNoise,
+  transient: characteriseTransient,
+  statistics: characteriseStatistics,
+  column: characteriseColumn,
+} as const;
 
 /** Runs the studies one after the other and returns the paths of calibration/<process>/<cell>.<study>.json. */
 export async function characteriseStudies(options: StudyOptions): Promise<string[]> {
   const paths: string[] = [];
-  for (const study of [
-    characteriseNoiseToFile,
-    characteriseTransientToFile,
-    characteriseStatisticsToFile,
-    characteriseColumnToFile,
-  ]) {
-    paths.push((await study(options)).path);
+  for (const [name, characterise] of Object.entries(STUDIES)) {
+    paths.push(writeStudy(await characterise(options), name));
   }
   return paths;
 }

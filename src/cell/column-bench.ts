@@ -168,7 +168,7 @@ export function calibrationFingerprint({ nominal, corners, mismatch }: Calibrati
 export function loadStudy<
   T extends z.ZodType<{ sources: Record<string, string>; calibrationSha256: string }>,
 >(schema: T, process: string, cell: string, study: string): z.infer<T> {
-  const hint = `run: onefet calibrate --process ${process} --cell ${cell} with its studies`;
+  const hint = `run: onefet calibrate --process ${process} --cell ${cell} --studies`;
   const path = requireDataFile(studyPath(process, cell, study), `${study} study of ${process}/${cell}`);
   let value: unknown;
   try {

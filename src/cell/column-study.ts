@@ -30,7 +30,6 @@ import {
   studySources,
   thermalVoltageV,
   withBench,
-  writeStudy,
 } from './column-bench.ts';
 import { applyDroop } from './column-law.ts';
 import {
@@ -96,14 +95,6 @@ export function characteriseColumn(options: ColumnStudyOptions): Promise<ColumnS
       }),
     );
   });
-}
-
-/** Characterises and writes calibration/<process>/<cell>.column.json below the working folder. */
-export async function characteriseColumnToFile(
-  options: ColumnStudyOptions,
-): Promise<{ path: string; study: ColumnStudy }> {
-  const study = await characteriseColumn(options);
-  return { path: writeStudy(study, 'column'), study };
 }
 
 /** The shipped or own column study. Errors: FILE_MISSING, STUDY_INVALID, STUDY_STALE. */

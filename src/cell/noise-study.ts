@@ -23,7 +23,6 @@ import {
   studySources,
   thermalVoltageV,
   withBench,
-  writeStudy,
 } from './column-bench.ts';
 import { REFERENCE_TEMP_K } from './ekv.ts';
 import { gmOverIPerV } from './response.ts';
@@ -236,13 +235,6 @@ async function thermalOptions(
     if (refused === undefined) throw error;
     return { options: ['card'], refused };
   }
-}
-
-export async function characteriseNoiseToFile(
-  options: StudyOptions,
-): Promise<{ path: string; study: NoiseStudy }> {
-  const study = await characteriseNoise(options);
-  return { path: writeStudy(study, 'noise'), study };
 }
 
 /** Errors: FILE_MISSING, STUDY_INVALID, STUDY_STALE. */

@@ -17,7 +17,6 @@ import {
   type StudyOptions,
   studySources,
   withBench,
-  writeStudy,
 } from './column-bench.ts';
 import { REFERENCE_TEMP_K } from './ekv.ts';
 import { biasPoint, gateRange, gmOverIPerV } from './response.ts';
@@ -84,13 +83,6 @@ export function characteriseStatistics(options: StatisticsOptions): Promise<Stat
       }),
     );
   });
-}
-
-export async function characteriseStatisticsToFile(
-  options: StatisticsOptions,
-): Promise<{ path: string; study: StatisticsStudy }> {
-  const study = await characteriseStatistics(options);
-  return { path: writeStudy(study, 'statistics'), study };
 }
 
 /** Errors: FILE_MISSING, STUDY_INVALID, STUDY_STALE. */

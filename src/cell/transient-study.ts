@@ -15,7 +15,6 @@ import {
   studySources,
   thermalVoltageV,
   withBench,
-  writeStudy,
 } from './column-bench.ts';
 import { REFERENCE_TEMP_K } from './ekv.ts';
 import { type MacTransient, simulateMac } from './transient.ts';
@@ -136,13 +135,6 @@ export function characteriseTransient(options: StudyOptions): Promise<TransientS
       }),
     );
   });
-}
-
-export async function characteriseTransientToFile(
-  options: StudyOptions,
-): Promise<{ path: string; study: TransientStudy }> {
-  const study = await characteriseTransient(options);
-  return { path: writeStudy(study, 'transient'), study };
 }
 
 /** Errors: FILE_MISSING, STUDY_INVALID, STUDY_STALE. */

@@ -1,18 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Calibration } from '../cell/calibration.ts';
+import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
-import { packageRoot } from '../files.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { chipCoding, requireSupported } from './chip.ts';
 import { INPUT_TOP } from './kernels/encode.ts';
 
 const { design } = loadDesign('log-domain', []);
-const path = join(packageRoot, 'calibration', design.process, `${design.cell}.json`);
-const calibrated = existsSync(path);
-const calibration = (calibrated ? JSON.parse(readFileSync(path, 'utf8')) : {}) as Calibration;
+const calibration = loadCalibration(design.process, design.cell);
 
 /**
  * Converter codes of a tile's columns from the integers of the kernels against those from the response table: Gaussian
@@ -55,10 +50,6 @@ function codesThatDiffer(precision: 'fast' | 'exact'): number {
 }
 
 test('converter codes from integers differ from those of the table by one, in a stated share', () => {
-  if (!calibrated) {
-    console.log(`skipped: no calibration at ${path}`);
-    return;
-  }
   const exact = codesThatDiffer('exact');
   const fast = codesThatDiffer('fast');
   console.log(`converter codes that differ by one: exact ${exact}, fast ${fast}`);
@@ -67,7 +58,6 @@ test('converter codes from integers differ from those of the table by one, in a 
 });
 
 test('an ideal response is exact in integers, six-bit inputs in one plane', () => {
-  if (!calibrated) return;
   const ideal = { ...design, response: { ...design.response, model: 'ideal' as const } };
   const coding = chipCoding(tilePhysics(calibration, ideal), 7, 1, false);
   expect(coding.rank).toBe(1);
@@ -84,7 +74,6 @@ test('an ideal response is exact in integers, six-bit inputs in one plane', () =
 });
 
 test('designs that the kernels do not do are refused by name', () => {
-  if (!calibrated) return;
   const refuse = (own: Partial<typeof design>) => () =>
     requireSupported(tilePhysics(calibration, { ...design, ...own }));
   expect(refuse({})).not.toThrow();

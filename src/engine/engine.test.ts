@@ -1,7 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Calibration } from '../cell/calibration.ts';
+import { loadCalibration } from '../cell/calibration.ts';
 import { idealDesign, onlySource } from '../experiment/attribution.ts';
 import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
 import { loadDesign } from '../fabric/design.ts';
@@ -17,11 +17,7 @@ import { tilePhysics } from '../tile/physics.ts';
 import { createEngine, type Engine, type EngineOptions } from './engine.ts';
 
 const { design } = loadDesign('log-domain', []);
-// Read without the staleness check: any calibration will do to compare two computations of one chip.
-const calibrationPath = join(packageRoot, 'calibration', design.process, `${design.cell}.json`);
-const calibrated = existsSync(calibrationPath);
-if (!calibrated) console.log(`skipped: no calibration at ${calibrationPath}`);
-const calibration = (calibrated ? JSON.parse(readFileSync(calibrationPath, 'utf8')) : {}) as Calibration;
+const calibration = loadCalibration(design.process, design.cell);
 const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
 
 let model: LlamaModel;
@@ -124,7 +120,6 @@ test('recoded agrees with the scalar recoded model', async () => {
 });
 
 test('an ideal chip equals the recoded model: real-valued converters, no errors', async () => {
-  if (!calibrated) return;
   const ideal: Design = { ...idealDesign(design), input: { ...design.input, bits: 'float' } };
   const recoded = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
   const chip = await withEngine({ mode: 'chip', design: ideal, chipSeed: 1 }, (engine) =>
@@ -137,7 +132,6 @@ test('an ideal chip equals the recoded model: real-valued converters, no errors'
 });
 
 test('ranges agree with the scalar range calibration', async () => {
-  if (!calibrated) return;
   const text = model.tokenizer.encode(textOf('range.txt')).slice(0, 200);
   const expected = scalarLogits({ kind: 'range' }, design, text).ranges;
   const found = await withEngine({ mode: 'range' }, async (engine) => {
@@ -177,7 +171,6 @@ test.each([
     precision: 'fast' as const,
   },
 ])('a chip is the same chip as the scalar one: $settings $precision', async ({ settings, precision }) => {
-  if (!calibrated) return;
   const still = stillOf(loadDesign('log-domain', settings).design);
   const text = ids.slice(0, 80);
   const { ranges } = scalarLogits({ kind: 'range' }, still, text);
@@ -195,7 +188,6 @@ test.each([
 });
 
 test('a nominal chip with real-valued converters: what is left of the integers', async () => {
-  if (!calibrated) return;
   // Cells without variation are coded, not baked: the integers are those of the response table.
   const base = stillOf(design);
   const nominal: Design = {
@@ -221,7 +213,6 @@ test.each([
   { name: 'white, from the mean current', traps: 0, noise: 'token' as const },
   { name: 'slow noise of many traps', traps: 3000, noise: 'product' as const },
 ])('noise has the variance of the scalar chip: $name', async ({ traps, noise }) => {
-  if (!calibrated) return;
   const only = onlySource(design, 'noise');
   const own: Design = {
     ...only,
@@ -273,7 +264,6 @@ test.each([
 });
 
 test('the same bits for any number of threads and any batch, and token by token', async () => {
-  if (!calibrated) return;
   const text = ids.slice(0, 40);
   const { ranges } = scalarLogits({ kind: 'range' }, design, ids);
   const chip = { mode: 'chip', chipSeed: 3, ranges } as const;

@@ -1,8 +1,8 @@
 /** What the engine refuses, how it fails, and what it would take. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Calibration } from '../cell/calibration.ts';
+import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { packageRoot } from '../files.ts';
 import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
@@ -17,10 +17,7 @@ import { memoriesOf, planOperations } from './plan.ts';
 import { chooseKernels, selfTest } from './selftest.ts';
 
 const { design } = loadDesign('log-domain', []);
-const path = join(packageRoot, 'calibration', design.process, `${design.cell}.json`);
-const calibrated = existsSync(path);
-if (!calibrated) console.log(`skipped: no calibration at ${path}`);
-const calibration = (calibrated ? JSON.parse(readFileSync(path, 'utf8')) : {}) as Calibration;
+const calibration = loadCalibration(design.process, design.cell);
 
 test('the self-test names a kernel that is wrong', async () => {
   const { module, kernel } = await chooseKernels();
@@ -38,7 +35,6 @@ test('the self-test names a kernel that is wrong', async () => {
 });
 
 test('8B: no memory is overrun, and a context of 8192 tokens fits beside the weights', () => {
-  if (!calibrated) return;
   const options = { design, calibration, contextTokens: 8192, threads: 2, chipSeed: 1 } as const;
   const chip = estimateEngineMemory(LLAMA_8B, { ...options, mode: 'chip', precision: 'fast' });
   // 6.98e9 cells of a byte and their tables, the digital head of 0.53e9 weights.
@@ -79,7 +75,6 @@ test('an arena refuses what does not fit', () => {
 });
 
 test('a thread that fails ends the engine with its own error', async () => {
-  if (!calibrated) return;
   const model = openModel(EMBEDDED_F16);
   try {
     const options = { model, design, calibration, mode: 'chip', contextTokens: 16, threads: 2 } as const;
@@ -127,7 +122,6 @@ test('a cache of bytes costs little; the context is a bound', async () => {
 });
 
 test('the bench runs on a small shape and its shares add up', async () => {
-  if (!calibrated) return;
   const shape = {
     ...LLAMA_8B,
     dim: 256,

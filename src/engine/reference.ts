@@ -1,10 +1,3 @@
-/**
- * What the kernels compute, in scalar TypeScript: the definition that they are tested against, at start-up too.
- *
- * Integers are exact. Floats follow the kernels' order of operations with a rounding to f32 after each, so that results
- * are equal bit for bit; that holds because the kernels use no fused multiply-add.
- */
-import { mix32 } from '../random.ts';
 import { normalCoefficients } from './kernels/hash.ts';
 import type { Epilogue } from './kernels/panel.ts';
 import { INPUT_ZERO } from './kernels/prepare.ts';
@@ -151,7 +144,3 @@ export function referenceEncode(
 export function planesOf(x: number, planes: 1 | 2): number[] {
   return planes === 1 ? [x + INPUT_ZERO] : [(x >> 7) + INPUT_ZERO, x & 127];
 }
-
-/** The draws of src/random.ts that `bake` reproduces, for tests. */
-export const referenceBits = (index: number, a: number, b: number): number =>
-  mix32(mix32((index + a) | 0) ^ b);

@@ -7,7 +7,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createEngine, type Engine } from '../engine/engine.ts';
-import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { buildLayers, type LlamaModel, openModel } from '../model/model.ts';
@@ -16,7 +15,7 @@ import { onlySource } from './attribution.ts';
 import type { ExecutorOptions } from './execute.ts';
 import type { Job, JobResult } from './job.ts';
 import type { TensorCoding } from './result.ts';
-import type { Crew } from './schedule.ts';
+import { type Crew, interrupted } from './schedule.ts';
 import { openScorer } from './score.ts';
 import { isAnalog, type Variant, variantKey } from './variant.ts';
 
@@ -107,12 +106,6 @@ function collectGarbage(): void {
 function order(jobs: readonly Job[], job: Job): number {
   const key = variantKey(job.variant);
   return jobs.findIndex((other) => variantKey(other.variant) === key);
-}
-
-function interrupted(): OnefetError {
-  return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted', {
-    hint: 'run the same command again to resume: finished jobs are kept',
-  });
 }
 
 /** Weights of a tensor whose coding is evaluated: rows spread evenly over larger ones; 1 % is known to 0.01 dB. */

@@ -60,6 +60,7 @@ export interface RunPlan {
     readonly shape: LlamaModel['shape'];
   };
   readonly contextTokens: number;
+  readonly converters: { readonly dacBits: number; readonly adcBits: number };
   readonly text: {
     readonly path: string;
     readonly sha256: string;
@@ -104,7 +105,10 @@ export function planRun(options: RunOptions): RunPlan {
       },
     );
   }
-  requireConverters(design.design);
+  const converters = {
+    dacBits: converterBits(design.design.input.bits, 'input.bits'),
+    adcBits: converterBits(design.design.adc.bits, 'adc.bits'),
+  };
   const calibration = options.calibration ?? loadCalibration(design.design.process, design.design.cell);
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);
@@ -179,6 +183,7 @@ export function planRun(options: RunOptions): RunPlan {
         shape: model.shape,
       },
       contextTokens,
+      converters,
       text: {
         path: displayPath(options.text),
         sha256: sha256(text),
@@ -279,21 +284,16 @@ function planJobs(
 }
 
 /** A run ends in a cost, and a real-valued converter has none: refused before the work and not after it. */
-function requireConverters({ input, adc }: Design): void {
-  for (const [key, bits] of [
-    ['input.bits', input.bits],
-    ['adc.bits', adc.bits],
-  ] as const) {
-    if (bits !== 'float') continue;
-    throw new OnefetError(
-      'usage',
-      'FLOAT_CONVERTER',
-      `${key} is float: a run needs a converter that can be built`,
-      {
-        hint: `set ${key} to a number of bits`,
-      },
-    );
-  }
+function converterBits(bits: number | 'float', key: string): number {
+  if (bits !== 'float') return bits;
+  throw new OnefetError(
+    'usage',
+    'FLOAT_CONVERTER',
+    `${key} is float: a run needs a converter that can be built`,
+    {
+      hint: `set ${key} to a number of bits`,
+    },
+  );
 }
 
 /** The fast engine if it can do this model and design; its refusals have codes ENGINE_*. */

@@ -250,8 +250,7 @@ function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projecti
   const costDesign: CostDesign = {
     tileRows: design.tile.rows,
     weightBits: design.weights.bits,
-    dacBits: designBits(design.input.bits, 'input.bits'),
-    adcBits: designBits(design.adc.bits, 'adc.bits'),
+    ...plan.converters,
     adcColumnsShared: design.adc.columnsShared,
     integrationTimeS: design.timing.integrationTimeS,
     settleTimeS: design.timing.settleTimeS,
@@ -291,16 +290,3 @@ function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projecti
 
 /** Context of the 8B projection: the middle of the vendors' 1k in / 1k out benchmarks. */
 const PROJECTION_CONTEXT_TOKENS = 1024;
-
-/** planRun has refused real-valued converters: they have no energy. */
-function designBits(bits: number | 'float', key: string): number {
-  if (bits !== 'float') return bits;
-  throw new OnefetError(
-    'usage',
-    'FLOAT_CONVERTER',
-    `${key} is float: a run needs a converter that can be built`,
-    {
-      hint: `set ${key} to a number of bits`,
-    },
-  );
-}

@@ -104,7 +104,8 @@ function pick(waiting: readonly Job[], lastVariant: readonly string[], index: nu
   return best;
 }
 
-function interrupted(): OnefetError {
+/** Ctrl-C in a run. */
+export function interrupted(): OnefetError {
   return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted', {
     hint: 'run the same command again to resume: finished jobs are kept',
   });

@@ -51,10 +51,7 @@ export function scoringWindows(
   return windows;
 }
 
-/** What separates documents: a line of its own. */
-export const DOCUMENT_SEPARATOR = '<|endoftext|>';
-
-/** The documents of a text, without the white space at their ends; empty ones are left out. */
+/** The documents of a text: a line `<|endoftext|>` stands between two. Without the white space at their ends; empty ones are left out. */
 export function splitDocuments(text: string): string[] {
   return text
     .split(/^<\|endoftext\|>\r?$/m)
