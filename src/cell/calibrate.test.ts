@@ -11,7 +11,7 @@ import { createSpicePool } from '../spice/pool.ts';
 import { calibrate, calibrateToFile } from './calibrate.ts';
 import { type Calibration, loadCalibration } from './calibration.ts';
 import { BOLTZMANN_OVER_CHARGE, COEFFICIENT_NAMES } from './ekv.ts';
-import { productError } from './measures.ts';
+import { productError } from './fit/measures.ts';
 import { biasPoint, cellCurrentA, offCurrentA } from './response.ts';
 import { type Bench, sweepMultiply, sweepTransfer } from './sweeps.ts';
 import { cellOf, loadProcess } from './technology.ts';

@@ -14,14 +14,6 @@ import {
   sourceKey,
 } from './calibration.ts';
 import {
-  checkLimits,
-  checkResidual,
-  LARGEST_PRODUCT,
-  nearestIndex,
-  OFF_RANGE_V,
-  SMALLEST_PRODUCT,
-} from './corner-fit.ts';
-import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
   COEFFICIENT_NAMES,
@@ -30,16 +22,24 @@ import {
   ekvGateVoltageV,
   REFERENCE_TEMP_K,
 } from './ekv.ts';
-import { type CellFit, residualOf } from './fit.ts';
-import { cachedFitCorner } from './fit-cache.ts';
+import { cachedFitCorner } from './fit/cache.ts';
+import {
+  checkLimits,
+  checkResidual,
+  LARGEST_PRODUCT,
+  nearestIndex,
+  OFF_RANGE_V,
+  SMALLEST_PRODUCT,
+} from './fit/corner-fit.ts';
+import { type CellFit, residualOf } from './fit/fit.ts';
 import {
   exponentialRange,
   ladderSlopeFactor,
   mismatchStatistics,
   noiseSummary,
   productError,
-} from './measures.ts';
-import { multiplyPoints, residualPlots, transferPlots } from './plot-data.ts';
+} from './fit/measures.ts';
+import { multiplyPoints, residualPlots, transferPlots } from './fit/plot-data.ts';
 import {
   type Bench,
   DEVICES_PER_NETLIST,
@@ -64,8 +64,8 @@ import {
   loadProcess,
   type Process,
 } from './technology.ts';
-import { loadMultiplier } from './topology.ts';
-import { calibrateTable, tableRuns } from './topology-calibrate.ts';
+import { calibrateTable, tableRuns } from './topology/calibrate.ts';
+import { loadMultiplier } from './topology/topology.ts';
 
 export interface CalibrateOptions {
   readonly process: string;

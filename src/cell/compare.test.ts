@@ -11,14 +11,14 @@ import { createSpicePool } from '../spice/pool.ts';
 import { loadCalibration } from './calibration.ts';
 import { type Comparison, compareCell, processNames } from './compare.ts';
 import { loadProcess } from './technology.ts';
-import { integrate } from './topology-block-bench.ts';
+import { integrate } from './topology/block-bench.ts';
 import {
   type BlockCalibration,
   blockSchema,
   calibrateBlock,
   calibrateBlockToFile,
-} from './topology-blocks.ts';
-import { misreadProbability, normalTail } from './topology-rom.ts';
+} from './topology/blocks.ts';
+import { misreadProbability, normalTail } from './topology/rom.ts';
 
 const pool = createSpicePool({ threads: 2 });
 const home = process.cwd();

@@ -14,9 +14,8 @@ import type { Calibration } from './calibration.ts';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from './ekv.ts';
 import type { Bench } from './sweeps.ts';
 import { CORNERS, type Corner, cellOf, loadProcess, type Process } from './technology.ts';
-import { loadMultiplier, type MultiplierTopology, parameterValues } from './topology.ts';
-import { type BlockCalibration, blockPath, calibrateBlockToFile } from './topology-blocks.ts';
-import { ladderMismatchError } from './topology-calibrate.ts';
+import { type BlockCalibration, blockPath, calibrateBlockToFile } from './topology/blocks.ts';
+import { ladderMismatchError } from './topology/calibrate.ts';
 import {
   codeMagnitudes,
   findBias,
@@ -24,7 +23,8 @@ import {
   type RowCondition,
   sweepRow,
   tuneDrive,
-} from './topology-sweep.ts';
+} from './topology/sweep.ts';
+import { loadMultiplier, type MultiplierTopology, parameterValues } from './topology/topology.ts';
 
 const CODES = 63;
 const TAPS = 7;

@@ -99,7 +99,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
     bar.finish();
     printCalibration(made, flags.json === true);
     if (!flags.studies) return;
-    const { characteriseStudies } = await import('../cell/column-all.ts');
+    const { characteriseStudies } = await import('../cell/studies.ts');
     let runs = 0;
     const paths = await characteriseStudies({
       process,
@@ -117,7 +117,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
 }
 
 async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promise<void> {
-  const { calibrateFromCsvToFile } = await import('../cell/measured.ts');
+  const { calibrateFromCsvToFile } = await import('../cell/measured/measured.ts');
   const made = calibrateFromCsvToFile({
     process: flags.process ?? DEFAULT_PROCESS,
     cell: flags.cell,

@@ -4,7 +4,7 @@
 
 import { join } from 'node:path';
 import type { CellComparison, Comparison, ErrorAt, Mode } from '../cell/compare.ts';
-import type { BlockCalibration } from '../cell/topology-blocks.ts';
+import type { BlockCalibration } from '../cell/topology/blocks.ts';
 import { writeFileAtomic } from '../files.ts';
 import { formatSi } from '../format.ts';
 import { COLOURS, type Figure, figureHtml, SERIES } from './figure.ts';

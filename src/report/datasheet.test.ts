@@ -12,8 +12,8 @@ import {
   type DatasheetSpec,
   datasheetMarkdown,
   loadDatasheetSpec,
-} from '../cell/datasheet.ts';
-import { QUANTITIES } from '../cell/datasheet-quantities.ts';
+} from '../cell/datasheet/datasheet.ts';
+import { QUANTITIES } from '../cell/datasheet/quantities.ts';
 import { offCurrentA } from '../cell/response.ts';
 import { packageRoot } from '../files.ts';
 import { datasheetHtml, datasheetOf, requireDatasheet } from './datasheet.ts';

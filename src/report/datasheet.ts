@@ -10,7 +10,7 @@ import {
   datasheetMarkdown,
   loadDatasheetSpec,
   printValue,
-} from '../cell/datasheet.ts';
+} from '../cell/datasheet/datasheet.ts';
 import { OnefetError } from '../error.ts';
 import { sha256, writeFileAtomic } from '../files.ts';
 import { formatSi, plain } from '../format.ts';

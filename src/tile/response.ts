@@ -14,7 +14,7 @@ import {
   offCurrentA,
   outputConductancePerV,
 } from '../cell/response.ts';
-import { productTable } from '../cell/topology-table.ts';
+import { productTable } from '../cell/topology/table.ts';
 import { OnefetError } from '../error.ts';
 import type { Design } from './design.ts';
 import type { InputFormat } from './input-code.ts';

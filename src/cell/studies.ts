@@ -1,0 +1,24 @@
+/**
+ * All studies of a calibrated cell: column, statistics, noise and transient, each to its file.
+ */
+import { type StudyOptions, writeStudy } from './column/bench.ts';
+import { characteriseColumn } from './column/study.ts';
+import { characteriseTransient } from './column/transient-study.ts';
+import { characteriseNoise } from './noise/study.ts';
+import { characteriseStatistics } from './statistics/study.ts';
+
+const STUDIES = {
+  noise: characteriseNoise,
+  transient: characteriseTransient,
+  statistics: characteriseStatistics,
+  column: characteriseColumn,
+} as const;
+
+/** Runs the studies one after the other and returns the paths of calibration/<process>/<cell>.<study>.json. */
+export async function characteriseStudies(options: StudyOptions): Promise<string[]> {
+  const paths: string[] = [];
+  for (const [name, characterise] of Object.entries(STUDIES)) {
+    paths.push(writeStudy(await characterise(options), name));
+  }
+  return paths;
+}
