@@ -47,7 +47,8 @@ export function bakeTile(
   }
   for (let m = 0; m < 8; m++) {
     f32[table / 4 + m] = m <= taps ? response.gmOverIByTap[m] : 0;
-    for (let r = 0; r < rank; r++) f32[table / 4 + 8 * (r + 1) + m] = m <= taps ? coding.weights[r][m] : 0;
+    f32[table / 4 + 8 + m] = m <= taps ? response.curvatureByTap[m] : 0;
+    for (let r = 0; r < rank; r++) f32[table / 4 + 8 * (r + 2) + m] = m <= taps ? coding.weights[r][m] : 0;
   }
   f32.fill(0, tapTable / 4, tapTable / 4 + padded * 8);
   for (let j = 0; j < rows; j++) {
@@ -88,7 +89,8 @@ export function bakeTile(
         const tap = Math.abs(code);
         const cell = j * columns + strip.column + n;
         const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmas[0] * gaussian(vt, cell);
-        const gain = Math.exp(response.gmOverIByTap[tap] * gateV + sigmas[1] * gaussian(beta, cell));
+        const slope = response.gmOverIByTap[tap] + response.curvatureByTap[tap] * gateV;
+        const gain = Math.exp(slope * gateV + sigmas[1] * gaussian(beta, cell));
         for (let r = 0; r < rank; r++) {
           const value = Math.round(Math.sign(code) * coding.weights[r][tap] * gain);
           out[baked + r * padded * PANEL_COLUMNS + j * PANEL_COLUMNS + n] = Math.max(

@@ -7,7 +7,6 @@
  *   range    the nominal chip with its converters left open; `ranges()` gives their full scales
  *   chip     one chip: baked cells, converters, noise
  *
- * Mismatch is of first order in the threshold (the scalar kernels carry the curvature of the exponential as well).
  * Results do not depend on the number of threads or on how a text is cut into batches.
  */
 import { availableParallelism } from 'node:os';

@@ -235,6 +235,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
   const [vt, beta] = [streamKey(1, 2, 3), streamKey(4, 5)];
   const [sigmaVt, sigmaBeta, limit, rank] = [0.006, 0.02, 63, 2];
   const slopes = [0, 27, 26.9, 26.8, 26.7, 26.6, 26.5, 26.4];
+  const curves = [0, -60, -58, -56, -54, -52, -50, -48];
   const responses = [
     [0, 10, 20, 30, 40, 50, 60, 70],
     [0, 3, -2, 1, 0, -1, 2, -3],
@@ -248,7 +249,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
     keys / 4,
   );
   const out = allocate(state, rank * rows * 16, 'out');
-  const table = put([...slopes, ...responses.flat()]);
+  const table = put([...slopes, ...curves, ...responses.flat()]);
   kernels.bake(
     codesAt,
     stride,
@@ -270,7 +271,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
       const tap = Math.abs(code);
       const cell = index + j * columns + n;
       const gate = taps[j * 8 + tap] - sigmaVt * gaussian(vt, cell);
-      const gain = Math.exp(slopes[tap] * gate + sigmaBeta * gaussian(beta, cell));
+      const gain = Math.exp((slopes[tap] + curves[tap] * gate) * gate + sigmaBeta * gaussian(beta, cell));
       for (let r = 0; r < rank; r++) {
         const exact = Math.max(-limit, Math.min(limit, Math.sign(code) * responses[r][tap] * gain));
         expect(Math.abs(found[r * rows * 16 + j * 16 + n] - exact)).toBeLessThan(0.5 + 1e-3);

@@ -1,13 +1,14 @@
 /**
  * The cells of one chip: codes of a tile and panel to effective weights with every static error of a cell in them.
  *
- *   w_r = sign v_r[m] exp(gm[m] (tapError[row][m] + rowOffset[row] - sigmaVt z1) + sigmaBeta z2)     m = |code|
+ *   w_r = sign v_r[m] exp((gm[m] + c[m] g) g + sigmaBeta z2)     m = |code|, c: curvature, half of d(gm/I)/dVgs
+ *   g   = tapError[row][m] + rowOffset[row] - sigmaVt z1
  *
  * rounded to signed bytes, clipped to the largest weight. z1 and z2 are the draws of src/tile/static-errors.ts: the same hash, key and
  * counter (row * columns + column), Box-Muller in f32 in place of f64.
  *
  *   codes  [rows][stride] signed bytes, 16 are read          out [rank][rows][16] signed bytes
- *   table  [1 + rank][8] f32: gm by tap, then v_r by tap, in units of the stored weights
+ *   table  [2 + rank][8] f32: gm and c by tap, then v_r by tap, in units of the stored weights
  *   taps   [rows][8] f32: tapError + rowOffset
  *   keys   4 u32: vt a b, beta a b;  sigmas 3 f32: vt, beta, and the largest weight
  *
@@ -63,6 +64,7 @@ export function bake(): WatFunction {
     const sigmaBeta = held('sigmaBeta', load.splat32(sigmas.get, 4));
     const limit = held('limit', load.splat32(sigmas.get, 8));
     const [slopeLow, slopeHigh] = [0, 16].map((at) => held(`slope${at}`, load.v128(table.get, at)));
+    const [curveLow, curveHigh] = [32, 48].map((at) => held(`curve${at}`, load.v128(table.get, at)));
     const first = heldI32(f, 'first', 0x7feb352d);
     const second = heldI32(f, 'second', 0x846ca68b);
     const toUnit = heldF32(f, 'toUnit', 2 ** -32);
@@ -72,8 +74,8 @@ export function bake(): WatFunction {
     const bytes = heldI32(f, 'bytes', 0x03020100);
     const signBit = heldI32(f, 'signBit', 0x80000000);
     const sixteen = heldI32(f, 'sixteen', 0x10101010);
-    const [code, pattern, counter, exponent] = ['code', 'pattern', 'counter', 'exponent'].map((name) =>
-      f.local('v128', name),
+    const [code, pattern, counter, exponent, gate] = ['code', 'pattern', 'counter', 'exponent', 'gate'].map(
+      (name) => f.local('v128', name),
     );
     const bits = f.locals('v128', 'bits', 2);
     const [radius, sine, cosine] = ['radius', 'sine', 'cosine'].map((name) => f.local('v128', name));
@@ -142,11 +144,11 @@ export function bake(): WatFunction {
       f.set(counter, i32x4.splatOf(index.get));
       drawNormals(splats[0], splats[1]);
       normals.forEach((z, n) => {
-        const gate = f32x4.sub(
-          pick(load.v128(taps.get), load.v128(taps.get, 16), patterns[n].get),
-          f32x4.mul(z.get, sigmaVt),
-        );
-        f.set(gains[n], f32x4.mul(gate, pick(slopeLow, slopeHigh, patterns[n].get)));
+        const tapError = pick(load.v128(taps.get), load.v128(taps.get, 16), patterns[n].get);
+        f.set(gate, f32x4.sub(tapError, f32x4.mul(z.get, sigmaVt)));
+        const bend = f32x4.mul(gate.get, pick(curveLow, curveHigh, patterns[n].get));
+        const slope = f32x4.add(pick(slopeLow, slopeHigh, patterns[n].get), bend);
+        f.set(gains[n], f32x4.mul(gate.get, slope));
       });
       drawNormals(splats[2], splats[3]);
       normals.forEach((z, n) => {
@@ -156,7 +158,7 @@ export function bake(): WatFunction {
       });
       f.set(r, rank.get);
       f.set(to, out.get);
-      f.set(entries, i32.add(table.get, 32));
+      f.set(entries, i32.add(table.get, 64));
       f.countdown(r, () => {
         wide.forEach((v, n) => {
           const response = pick(load.v128(entries.get), load.v128(entries.get, 16), patterns[n].get);
