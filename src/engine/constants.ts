@@ -18,15 +18,19 @@ function address(word: number): number {
   if (at < 0) {
     at = words.length;
     words.push(word);
-    if (START + 4 * words.length > CONSTANTS_END) {
-      throw new OnefetError(
-        'internal',
-        'ENGINE_CONSTANTS',
-        'the kernels use more constants than the table holds',
-      );
-    }
+    checkSpace();
   }
   return START + 4 * at;
+}
+
+function checkSpace(): void {
+  if (START + 4 * words.length > CONSTANTS_END) {
+    throw new OnefetError(
+      'internal',
+      'ENGINE_CONSTANTS',
+      'the kernels use more constants than the table holds',
+    );
+  }
 }
 
 const bitsOf = (x: number): number => new Int32Array(new Float32Array([x]).buffer)[0];
@@ -39,6 +43,20 @@ function held(f: Body, name: string, word: number): Expr<'v128'> {
 }
 export const heldF32 = (f: Body, name: string, x: number): Expr<'v128'> => held(f, name, bitsOf(x));
 export const heldI32 = (f: Body, name: string, x: number): Expr<'v128'> => held(f, name, x | 0);
+
+/**
+ * Address of integers that stand one after another: what neighbouring loads can read. The revectorizer does not pair
+ * 128-bit immediates, and gives up on all that is computed from them.
+ */
+export function addressOfRun(run: readonly number[]): number {
+  let at = words.findIndex((_, start) => run.every((word, i) => words[start + i] === word));
+  if (at < 0) {
+    at = words.length;
+    words.push(...run);
+    checkSpace();
+  }
+  return START + 4 * at;
+}
 
 /** Call after the kernels were emitted, before any of them runs. */
 export function writeConstants(state: WebAssembly.Memory): void {

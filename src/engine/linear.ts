@@ -7,6 +7,8 @@
  */
 import { gaussian } from '../random.ts';
 import { type TileNoise, tileNoise, tokenKey } from '../tile/column.ts';
+import type { TilePhysics } from '../tile/physics.ts';
+import type { TokenPosition } from '../tile/token-position.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from './kernels/adc.ts';
 import { BYTE_TOP, type Coding, encodeName, INPUT_TOP, STATS, STATS_BYTES } from './kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './kernels/gemm.ts';
@@ -140,86 +142,114 @@ function noiseOf(context: WorkerContext, index: number, tile: number): TileNoise
 
 /** Parameters of the epilogue for one token, on every virtual tile. */
 function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Batch, token: number): void {
-  const { data, f32, i32, physics, codings, virtualStarts, tileStarts } = context;
+  const { data, f32, physics } = context;
   const operation = data.operations[index];
-  const { tiles, cells, kind, planes, epilogue, taps } = operation;
-  const { layout, numbers } = data;
-  const at = { window: batch.window, position: batch.position + token };
-  for (let tile = 0; tile < tiles; tile++) {
-    const stats = (layout.stats[slot.stats] + (tile * batch.count + token) * STATS_BYTES) / 4;
-    const scale = f32[stats + STATS.scale / 4];
-    const sum = f32[stats + STATS.sum / 4];
-    if (kind === 'tile') {
-      const row = (context.index * tileStarts[tileStarts.length - 1] + tileStarts[index] + tile) * 2;
-      data.rowSums[row] += sum;
-      data.rowSums[row + 1] += i32[stats + STATS.active / 4];
-    }
-    for (let cell = 0; cell < cells; cell++) {
-      const virtual = cell * tiles + tile;
-      const to = (layout.tokenTables[slot.table] + (virtual * batch.count + token) * TOKEN_BYTES) / 4;
-      if (kind !== 'tile' || !physics) {
-        f32[to + TOKEN.out / 4] = scale / INPUT_TOP[planes];
-        continue;
-      }
-      f32[to + TOKEN.out / 4] = scale;
-      const number = (virtualStarts[index] + virtual) * NUMBERS;
-      const coding = codings.get(taps)!;
-      // Mean of both phases' current over the tile's columns, in I_fs and in stored units.
-      const meanStored = sum * numbers[number + NUMBER.meanWeight];
-      const meanCurrent = meanStored * coding.currentUnit * numbers[number + NUMBER.gain];
-      let gain = 1 - ((physics.clampDroop + physics.sourceDroop) * meanCurrent) / 2;
-      if (data.chip.errors && epilogue !== 'record') {
-        const noise = noiseOf(context, index, tile);
-        if (physics.phaseGainSigma > 0) {
-          // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
-          const key = tokenKey(noise.phaseKey, at);
-          gain *= Math.exp(physics.phaseGainSigma * gaussian(key, 0));
-        }
-        const key = tokenKey(noise.conversionKey, at);
-        i32[to + TOKEN.keyA / 4] = key.a;
-        i32[to + TOKEN.keyB / 4] = key.b;
-        const lsb = numbers[number + NUMBER.lsb];
-        const clamp = (physics.clampVariance * meanCurrent * meanCurrent) / 4 / (lsb * lsb);
-        const floor = numbers[number + NUMBER.floor] + clamp;
-        const white = numbers[number + NUMBER.perCurrent] * meanStored;
-        const slow = slowVariance(context, index, virtual, sum, f32[stats + STATS.sumSquares / 4]);
-        const product = typeof epilogue !== 'string' && epilogue.noise === 'product';
-        if (floor + white > 0) {
-          f32[to + TOKEN.floor / 4] = product ? floor : floor + white;
-          f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
-        } else {
-          // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
-          const still = tokenKey(noise.lowFrequencyKey, { window: at.window, position: -1 });
-          i32[to + TOKEN.keyA / 4] = still.a;
-          i32[to + TOKEN.keyB / 4] = still.b;
-          f32[to + TOKEN.floor / 4] = slow;
-          f32[to + TOKEN.slow / 4] = 0;
-        }
-      }
-      f32[to + TOKEN.gain / 4] = gain;
-    }
+  const { tiles, cells, kind, planes } = operation;
+  const stats = layoutWords(data.layout.stats[slot.stats], token, batch.count, STATS_BYTES);
+  const table = layoutWords(data.layout.tokenTables[slot.table], token, batch.count, TOKEN_BYTES);
+  if (kind === 'tile' && physics) {
+    addRowSums(context, index, stats);
+    fillTileTable(context, physics, index, stats, table, {
+      window: batch.window,
+      position: batch.position + token,
+    });
+    return;
+  }
+  for (let virtual = 0; virtual < cells * tiles; virtual++) {
+    const scale = f32[stats.first + (virtual % tiles) * stats.step + STATS.scale / 4];
+    f32[table.first + virtual * table.step + TOKEN.out / 4] = scale / INPUT_TOP[planes];
   }
 }
 
-/**
- * Variance of the slow noise in LSB^2: lowFrequencyVariance times the sum of squared currents, taken as
- * sum u^2 sum v^2 / rows of its tile.
- */
-function slowVariance(
-  { data, physics, codings, virtualStarts }: WorkerContext,
+/** A token's records in a table [tiles][tokens]: word of its first, and words from tile to tile. */
+interface Words {
+  readonly first: number;
+  readonly step: number;
+}
+const layoutWords = (base: number, token: number, count: number, bytes: number): Words => ({
+  first: (base + token * bytes) / 4,
+  step: (count * bytes) / 4,
+});
+
+/** What the rows of an operation's tiles carried, for its activity. */
+function addRowSums(
+  { data, f32, i32, index: worker, tileStarts }: WorkerContext,
   index: number,
-  virtual: number,
-  sum: number,
-  sumSquares: number,
-): number {
-  if (physics!.lowFrequencyVariance === 0 || sum === 0) return 0;
-  const operation = data.operations[index];
-  const coding = codings.get(operation.taps)!;
-  const number = (virtualStarts[index] + virtual) * NUMBERS;
+  stats: Words,
+) {
+  let row = (worker * tileStarts[tileStarts.length - 1] + tileStarts[index]) * 2;
+  for (let tile = 0; tile < data.operations[index].tiles; tile++) {
+    const at = stats.first + tile * stats.step;
+    data.rowSums[row++] += f32[at + STATS.sum / 4];
+    data.rowSums[row++] += i32[at + STATS.active / 4];
+  }
+}
+
+function fillTileTable(
+  context: WorkerContext,
+  physics: TilePhysics,
+  index: number,
+  stats: Words,
+  table: Words,
+  at: TokenPosition,
+): void {
+  const { data, f32, i32, codings, virtualStarts } = context;
   const { numbers } = data;
-  const unit = (coding.leadingTop / (BYTE_TOP * coding.weightUnit)) * numbers[number + NUMBER.gain];
-  const squares = sumSquares * numbers[number + NUMBER.meanWeight] * numbers[number + NUMBER.squareRatio];
-  return (physics!.lowFrequencyVariance * squares * unit * unit) / numbers[number + NUMBER.lsb] ** 2;
+  const { tiles, cells, epilogue, taps } = data.operations[index];
+  const coding = codings.get(taps)!;
+  const halfDroop = (physics.clampDroop + physics.sourceDroop) / 2;
+  const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
+  const { phaseGainSigma, clampVariance, lowFrequencyVariance } = physics;
+  const gained = data.chip.errors && epilogue !== 'record' && phaseGainSigma > 0;
+  // Of the slow noise, lowFrequencyVariance sum(I^2): the sum is taken as sum u^2 sum v^2 / rows of its tile.
+  const squareUnit = coding.leadingTop / (BYTE_TOP * coding.weightUnit);
+  for (let tile = 0; tile < tiles; tile++) {
+    const from = stats.first + tile * stats.step;
+    const scale = f32[from + STATS.scale / 4];
+    const sum = f32[from + STATS.sum / 4];
+    const noise = drawn || gained ? noiseOf(context, index, tile) : undefined;
+    // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
+    const common = gained ? Math.exp(phaseGainSigma * gaussian(tokenKey(noise!.phaseKey, at), 0)) : 1;
+    const key = drawn ? tokenKey(noise!.conversionKey, at) : undefined;
+    for (let cell = 0; cell < cells; cell++) {
+      const virtual = cell * tiles + tile;
+      const to = table.first + virtual * table.step;
+      const number = (virtualStarts[index] + virtual) * NUMBERS;
+      // Mean of both phases' current over the tile's columns, in I_fs and in stored units.
+      const meanStored = sum * numbers[number + NUMBER.meanWeight];
+      const tileGain = numbers[number + NUMBER.gain];
+      const meanCurrent = meanStored * coding.currentUnit * tileGain;
+      f32[to + TOKEN.out / 4] = scale;
+      f32[to + TOKEN.gain / 4] = common * (1 - halfDroop * meanCurrent);
+      if (key === undefined) continue;
+      const perLsb2 = 1 / numbers[number + NUMBER.lsb] ** 2;
+      const floor =
+        numbers[number + NUMBER.floor] + (clampVariance * meanCurrent * meanCurrent * perLsb2) / 4;
+      const white = numbers[number + NUMBER.perCurrent] * meanStored;
+      const squares = numbers[number + NUMBER.meanWeight] * numbers[number + NUMBER.squareRatio];
+      const slow =
+        lowFrequencyVariance *
+        f32[from + STATS.sumSquares / 4] *
+        squares *
+        (squareUnit * tileGain) ** 2 *
+        perLsb2;
+      let [keyA, keyB] = [key.a, key.b];
+      if (floor + white > 0) {
+        f32[to + TOKEN.floor / 4] = floor;
+        f32[to + TOKEN.sigma / 4] = Math.sqrt(floor + white);
+        f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
+      } else {
+        // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
+        const still = tokenKey(noise!.lowFrequencyKey, { window: at.window, position: -1 });
+        [keyA, keyB] = [still.a, still.b];
+        f32[to + TOKEN.floor / 4] = slow;
+        f32[to + TOKEN.sigma / 4] = Math.sqrt(slow);
+        f32[to + TOKEN.slow / 4] = 0;
+      }
+      i32[to + TOKEN.keyA / 4] = keyA;
+      i32[to + TOKEN.keyB / 4] = keyB;
+    }
+  }
 }
 
 export interface LinearCall {

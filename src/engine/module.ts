@@ -5,6 +5,7 @@ import { cacheStore, multiply, products, softmax } from './kernels/attention.ts'
 import { bake, transpose } from './kernels/bake.ts';
 import { gate, norm, residual, rotate } from './kernels/between.ts';
 import type { DotKind } from './kernels/dot.ts';
+import { hashColumns, normals } from './kernels/draw.ts';
 import { type Coding, encode, largest } from './kernels/encode.ts';
 import { gemm } from './kernels/gemm.ts';
 import { gemv } from './kernels/gemv.ts';
@@ -33,8 +34,10 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     accumulate(),
     accumulateTiles(),
     record(),
+    hashColumns(kind),
+    normals(kind),
     ...noises.flatMap((noise) =>
-      [false, true].flatMap((float) => [convert(kind, noise, float), convertTiles(kind, noise, float)]),
+      [false, true].flatMap((float) => [convert(noise, float), convertTiles(noise, float)]),
     ),
     ...SOURCES.flatMap((source) => [
       prepare(kind, source),

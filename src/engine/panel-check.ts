@@ -83,6 +83,7 @@ export function drawCase(
           out: real(0, 2),
           floor: real(0, 1),
           slow: real(0, 0.5),
+          sigma: real(0, 1),
         })),
       ),
     ),
@@ -170,7 +171,7 @@ function runCase(
     c.tokens[cell][tile].forEach((token, t) => {
       const at = tokens + v * tokensStride + t * TOKEN_BYTES;
       for (const name of ['keyA', 'keyB'] as const) view.setInt32(at + TOKEN[name], token[name], true);
-      for (const name of ['gain', 'out', 'floor', 'slow'] as const)
+      for (const name of ['gain', 'out', 'floor', 'slow', 'sigma'] as const)
         view.setFloat32(at + TOKEN[name], token[name], true);
     });
     const entry = c.tileTable[cell][tile];

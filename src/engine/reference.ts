@@ -50,6 +50,7 @@ export interface TokenCase {
   readonly out: number;
   readonly floor: number;
   readonly slow: number;
+  readonly sigma: number;
 }
 export interface TileCase {
   readonly slowKeyA: number;
@@ -88,9 +89,11 @@ export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Ar
             const index = c.column + cell * c.columnsPerCell + n;
             const slow = referenceNormal(referenceHash(index, table.slowKeyA, table.slowKeyB));
             const z = f(referenceNormal(referenceHash(index, at.keyA, at.keyB)) + f(slow * at.slow));
-            const variance =
-              epilogue.noise === 'product' ? f(f(f(current) * table.perCurrent) + at.floor) : at.floor;
-            value = f(value + f(z * f(Math.sqrt(variance))));
+            const sigma =
+              epilogue.noise === 'product'
+                ? f(Math.sqrt(f(f(f(current) * table.perCurrent) + at.floor)))
+                : at.sigma;
+            value = f(value + f(z * sigma));
           }
           if (epilogue !== 'record' && !epilogue.float) {
             const rounded = roundHalfEven(value);

@@ -42,6 +42,7 @@ export const i32 = {
   add: integer('i32.add'),
   sub: integer('i32.sub'),
   mul: integer('i32.mul'),
+  divU: integer('i32.div_u'),
   and: integer('i32.and'),
   or: integer('i32.or'),
   xor: integer('i32.xor'),

@@ -6,20 +6,21 @@
  *     f  = (raw - zero_c) gain_c gain_t + offset_c                   in LSB; gain_t: what a tile's columns share
  *     f += sigma (z + slow_t slowDraw_c)                             z drawn per token, tile and column
  *          sigma = sqrt(floor_t + perCurrent sumCurrent)  `product`: from the drawn current sum |x||w|
- *                  sqrt(floor_t)                          `token`: one per tile and token
+ *                  sigma_t                                `token`: one per tile and token
  *     y += clip(round(f), +-top) scale_c out_t
  *   `float` leaves out round and clip
  *
  * accumulate (exact arithmetic):   y += (raw - zero_c) scale_c out_t
  *
  *   raw, current     [tokens][16] i32, raw products and sums of currents
+ *   normals, slow    [tokens][16] and [16] f32, the draws (see draw.ts); not read where there is no noise
  *   columns          in the weights memory: [16] i32 zero, what the offset of the unsigned inputs adds to raw; then f32
  *                    [3][16] gain, offset, scale (accumulate: [1][16] scale)
  *   tokens           [count] of TOKEN_BYTES, see TOKEN; tile  TILE_BYTES, see TILE
  *   y                [tokens][16] f32
  *
  * For a batch, a call does one tile and all tokens (`convert`); for a single token, one call does all tiles
- * (`convert..._tiles`), so that constants are fetched once and the draws of one tile overlap with those of the next.
+ * (`convert..._tiles`), so that constants are fetched once; slow is then [tiles][16].
  */
 import { heldF32 } from '../constants.ts';
 import {
@@ -35,12 +36,10 @@ import {
   type V128,
   type WatFunction,
 } from '../wat.ts';
-import type { DotKind } from './dot.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
-import { type Draws, draws } from './hash.ts';
 
-/** Offsets of what is known per tile and token. */
-export const TOKEN = { keyA: 0, keyB: 4, gain: 8, out: 12, floor: 16, slow: 20 } as const;
+/** Offsets of what is known per tile and token; `floor` is read with noise `product`, `sigma` with `token`. */
+export const TOKEN = { keyA: 0, keyB: 4, gain: 8, out: 12, floor: 16, slow: 20, sigma: 24 } as const;
 export const TOKEN_BYTES = 32;
 /** Offsets of what is known per tile. */
 export const TILE = { slowKeyA: 0, slowKeyB: 4, perCurrent: 8, top: 12 } as const;
@@ -64,10 +63,9 @@ type Pair = readonly Local<'v128'>[];
 
 /** What the conversion of 8 columns (two vectors) of one token works on. */
 interface Step {
-  readonly index: Pair;
   readonly slow: Pair;
   readonly value: Pair;
-  readonly bits: Pair;
+  readonly code: Pair;
   readonly sigma: Pair;
   readonly clipped: Pair;
   readonly total: Pair;
@@ -75,13 +73,10 @@ interface Step {
   readonly outT: Local<'v128'>;
   readonly floorT: Local<'v128'>;
   readonly slowT: Local<'v128'>;
-  readonly keyA: Local<'v128'>;
-  readonly keyB: Local<'v128'>;
   readonly top: Local<'v128'>;
   readonly bottom: Local<'v128'>;
   readonly perCurrent: Local<'v128'>;
   readonly rounder: V128;
-  readonly draw: Draws | undefined;
 }
 
 const both = (step: (n: number) => void): void => {
@@ -89,14 +84,13 @@ const both = (step: (n: number) => void): void => {
   step(1);
 };
 
-function newStep(f: Body, dot: DotKind, noise: NoiseKind): Step {
+function newStep(f: Body): Step {
   const pair = (name: string) => f.locals('v128', name, 2);
   const splat = (name: string) => f.local('v128', name);
   return {
-    index: pair('index'),
     slow: pair('slow'),
     value: pair('value'),
-    bits: pair('bits'),
+    code: pair('code'),
     sigma: pair('sigma'),
     clipped: pair('clipped'),
     total: pair('total'),
@@ -104,13 +98,10 @@ function newStep(f: Body, dot: DotKind, noise: NoiseKind): Step {
     outT: splat('outT'),
     floorT: splat('floorT'),
     slowT: splat('slowT'),
-    keyA: splat('keyA'),
-    keyB: splat('keyB'),
     top: splat('top'),
     bottom: splat('bottom'),
     perCurrent: splat('perCurrent'),
     rounder: heldF32(f, 'rounder', ROUNDER),
-    draw: noise === 'off' ? undefined : draws(f, dot),
   };
 }
 
@@ -118,25 +109,6 @@ function loadTile(f: Body, step: Step, tile: I32): void {
   f.set(step.top, load.splat32(tile, TILE.top));
   f.set(step.bottom, f32x4.neg(step.top.get));
   f.set(step.perCurrent, load.splat32(tile, TILE.perCurrent));
-}
-
-/** The counters of 8 columns. */
-function indexColumns(f: Body, step: Step, column: I32): void {
-  both((n) => {
-    const lanes = `(v128.const i32x4 ${[0, 1, 2, 3].map((i) => 4 * n + i).join(' ')})` as V128;
-    f.set(step.index[n], i32x4.add(i32x4.splatOf(column), lanes));
-  });
-}
-
-function drawSlow(f: Body, step: Step, tile: I32): void {
-  const { draw, keyA, keyB, bits, slow, index } = step;
-  if (!draw) return;
-  f.set(keyA, load.splat32(tile, TILE.slowKeyA));
-  f.set(keyB, load.splat32(tile, TILE.slowKeyB));
-  both((n) => {
-    draw.hash(bits[n], index[n].get, keyA.get, keyB.get);
-    draw.normal(slow[n], bits[n].get);
-  });
 }
 
 interface Columns {
@@ -153,9 +125,9 @@ function convertStep(
   float: boolean,
   step: Step,
   columns: Columns,
-  at: { raw: I32; current: I32; token: I32; y: I32; offset: number },
+  at: { raw: I32; current: I32; normals: I32; token: I32; y: I32; offset: number },
 ): void {
-  const { value, bits, sigma, total, clipped, gainT, outT, floorT, slowT, keyA, keyB, draw } = step;
+  const { value, code, slow, sigma, total, clipped, gainT, outT, floorT, slowT } = step;
   f.set(gainT, load.splat32(at.token, TOKEN.gain));
   f.set(outT, load.splat32(at.token, TOKEN.out));
   both((n) => {
@@ -163,36 +135,32 @@ function convertStep(
     const gain = f32x4.mul(columns.gain(n), gainT.get);
     f.set(value[n], f32x4.add(f32x4.mul(f32x4.ofI32(sum), gain), columns.offset(n)));
   });
-  if (draw) {
-    f.set(keyA, load.splat32(at.token, TOKEN.keyA));
-    f.set(keyB, load.splat32(at.token, TOKEN.keyB));
-    f.set(floorT, load.splat32(at.token, TOKEN.floor));
+  if (noise !== 'off') {
+    f.set(floorT, load.splat32(at.token, noise === 'product' ? TOKEN.floor : TOKEN.sigma));
     f.set(slowT, load.splat32(at.token, TOKEN.slow));
     both((n) => {
-      draw.hash(bits[n], step.index[n].get, keyA.get, keyB.get);
-      draw.normal(bits[n], bits[n].get);
-      f.set(bits[n], f32x4.add(bits[n].get, f32x4.mul(step.slow[n].get, slowT.get)));
       if (noise === 'product') {
         f.set(sigma[n], f32x4.ofI32(load.v128(at.current, at.offset + n * 16)));
         f.set(total[n], f32x4.add(total[n].get, sigma[n].get));
         const white = f32x4.mul(sigma[n].get, step.perCurrent.get);
         f.set(sigma[n], f32x4.sqrt(f32x4.add(white, floorT.get)));
-      } else {
-        f.set(sigma[n], f32x4.sqrt(floorT.get));
       }
-      f.set(value[n], f32x4.add(value[n].get, f32x4.mul(bits[n].get, sigma[n].get)));
+      const deviation = noise === 'product' ? sigma[n].get : floorT.get;
+      const still = f32x4.mul(slow[n].get, slowT.get);
+      const draw = f32x4.add(load.v128(at.normals, at.offset + n * 16), still);
+      f.set(value[n], f32x4.add(value[n].get, f32x4.mul(draw, deviation)));
     });
   }
   both((n) => {
     if (!float) {
       f.set(value[n], f32x4.sub(f32x4.add(value[n].get, step.rounder), step.rounder));
-      f.set(bits[n], f32x4.pmin(step.top.get, f32x4.pmax(step.bottom.get, value[n].get)));
+      f.set(code[n], f32x4.pmin(step.top.get, f32x4.pmax(step.bottom.get, value[n].get)));
       // Where rounding and clipping differ all bits are set: minus one.
-      f.set(clipped[n], i32x4.sub(clipped[n].get, f32x4.notEqual(bits[n].get, value[n].get)));
+      f.set(clipped[n], i32x4.sub(clipped[n].get, f32x4.notEqual(code[n].get, value[n].get)));
     }
-    const code = float ? value[n] : bits[n];
+    const result = float ? value[n] : code[n];
     const unit = f32x4.mul(columns.scale(n), outT.get);
-    f.set(value[n], f32x4.add(load.v128(at.y, at.offset + n * 16), f32x4.mul(code.get, unit)));
+    f.set(value[n], f32x4.add(load.v128(at.y, at.offset + n * 16), f32x4.mul(result.get, unit)));
   });
   // Neighbouring stores with no load between them: what the revectorizer pairs.
   both((n) => {
@@ -208,15 +176,33 @@ function keepCounts(f: Body, noise: NoiseKind, float: boolean, { clipped, total 
   if (noise === 'product') add(COUNTS.current, f32x4.add, f32x4.add(total[0].get, total[1].get));
 }
 
+/** Slow draws of 8 columns. */
+function loadSlow(f: Body, noise: NoiseKind, { slow }: Step, at: I32, offset: number): void {
+  if (noise === 'off') return;
+  both((n) => {
+    f.set(slow[n], load.v128(at, offset + n * 16));
+  });
+}
+
 /**
- * One tile, `count` tokens (at least 1). `column` is the number of the panel's first column: the counter of its draws.
- * Two passes over the tokens, 8 columns each: more would not fit the registers.
+ * One tile, `count` tokens (at least 1). Two passes over the tokens, 8 columns each: more would not fit the registers.
  */
-export function convert(dot: DotKind, noise: NoiseKind, float: boolean): WatFunction {
-  const parameters = ['raw', 'current', 'columns', 'tokens', 'tile', 'y', 'counts', 'count', 'column'];
+export function convert(noise: NoiseKind, float: boolean): WatFunction {
+  const parameters = [
+    'raw',
+    'current',
+    'normals',
+    'slow',
+    'columns',
+    'tokens',
+    'tile',
+    'y',
+    'counts',
+    'count',
+  ];
   return define(convertName(noise, float), parameters, (f, ...p) => {
-    const [raw, current, columns, tokens, tile, y, counts, count, column] = p;
-    const step = newStep(f, dot, noise);
+    const [raw, current, normals, slow, columns, tokens, tile, y, counts, count] = p;
+    const step = newStep(f);
     const table = ['zero', 'gain', 'offset', 'scale'].map((name) => f.locals('v128', name, 2));
     const [left, token, half] = ['left', 'token', 'half'].map((name) => f.local('i32', name));
     loadTile(f, step, tile.get);
@@ -227,26 +213,34 @@ export function convert(dot: DotKind, noise: NoiseKind, float: boolean): WatFunc
           f.set(pair[n], load.v128(columns.get, row * PANEL_COLUMNS * 4 + n * 16, 'weights'));
         });
       });
-      indexColumns(f, step, column.get);
-      drawSlow(f, step, tile.get);
+      loadSlow(f, noise, step, slow.get, 0);
       f.set(left, count.get);
       f.set(token, tokens.get);
       const [zero, gain, offset, scale] = table.map((pair) => (n: number) => pair[n].get);
+      const streams = [
+        raw,
+        y,
+        ...(noise === 'off' ? [] : [normals]),
+        ...(noise === 'product' ? [current] : []),
+      ];
       f.countdown(left, () => {
-        const at = { raw: raw.get, current: current.get, token: token.get, y: y.get, offset: 0 };
+        const at = {
+          raw: raw.get,
+          current: current.get,
+          normals: normals.get,
+          token: token.get,
+          y: y.get,
+          offset: 0,
+        };
         convertStep(f, noise, float, step, { zero, gain, offset, scale }, at);
-        f.advance(raw, PANEL_COLUMNS * 4);
-        if (noise === 'product') f.advance(current, PANEL_COLUMNS * 4);
-        f.advance(y, PANEL_COLUMNS * 4);
+        for (const stream of streams) f.advance(stream, PANEL_COLUMNS * 4);
         f.advance(token, TOKEN_BYTES);
       });
       // Back to the first token, on to the next 8 columns.
       const rewind = i32.sub(i32.of(PANEL_COLUMNS * 2), i32.mul(count.get, PANEL_COLUMNS * 4));
-      f.advance(raw, rewind);
-      f.advance(current, rewind);
-      f.advance(y, rewind);
+      for (const stream of streams) f.advance(stream, rewind);
       f.advance(columns, PANEL_COLUMNS * 2);
-      f.advance(column, PANEL_COLUMNS / 2);
+      f.advance(slow, PANEL_COLUMNS * 2);
     });
     keepCounts(f, noise, float, step, counts.get);
   });
@@ -256,10 +250,12 @@ export function convert(dot: DotKind, noise: NoiseKind, float: boolean): WatFunc
  * One token, `tiles` tiles: raw and current [tiles][16]; the columns of a tile stand `columnsStride` after those of the
  * one before, a token's parameters `tokensStride`.
  */
-export function convertTiles(dot: DotKind, noise: NoiseKind, float: boolean): WatFunction {
+export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
   const parameters = [
     'raw',
     'current',
+    'normals',
+    'slow',
     'columns',
     'columnsStride',
     'tokens',
@@ -268,26 +264,41 @@ export function convertTiles(dot: DotKind, noise: NoiseKind, float: boolean): Wa
     'y',
     'counts',
     'tiles',
-    'column',
   ];
   return define(convertTilesName(noise, float), parameters, (f, ...p) => {
-    const [raw, current, columns, columnsStride, tokens, tokensStride, tile, y, counts, tiles, column] = p;
-    const step = newStep(f, dot, noise);
-    const after = f.local('i32', 'after');
-    f.set(after, i32.add(column.get, PANEL_COLUMNS / 2));
+    const [
+      raw,
+      current,
+      normals,
+      slow,
+      columns,
+      columnsStride,
+      tokens,
+      tokensStride,
+      tile,
+      y,
+      counts,
+      tiles,
+    ] = p;
+    const step = newStep(f);
     f.countdown(tiles, () => {
       loadTile(f, step, tile.get);
       for (const half of [0, 1]) {
         const from = (row: number) => (n: number) =>
           load.v128(columns.get, row * PANEL_COLUMNS * 4 + half * 32 + n * 16, 'weights');
-        indexColumns(f, step, half === 0 ? column.get : after.get);
-        drawSlow(f, step, tile.get);
-        const at = { raw: raw.get, current: current.get, token: tokens.get, y: y.get, offset: half * 32 };
+        loadSlow(f, noise, step, slow.get, half * 32);
+        const at = {
+          raw: raw.get,
+          current: current.get,
+          normals: normals.get,
+          token: tokens.get,
+          y: y.get,
+          offset: half * 32,
+        };
         const table = { zero: from(0), gain: from(1), offset: from(2), scale: from(3) };
         convertStep(f, noise, float, step, table, at);
       }
-      f.advance(raw, PANEL_COLUMNS * 4);
-      f.advance(current, PANEL_COLUMNS * 4);
+      for (const stream of [raw, current, normals, slow]) f.advance(stream, PANEL_COLUMNS * 4);
       f.advance(columns, columnsStride.get);
       f.advance(tokens, tokensStride.get);
       f.advance(tile, TILE_BYTES);

@@ -11,7 +11,16 @@
  * cell and tile: the column table of the epilogue, then the weights (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`).
  */
 import { type Body, define, type I32, i32, type Local, load, store, type WatFunction } from '../wat.ts';
-import { convertName, convertTilesName, type NoiseKind, TILE_BYTES } from './adc.ts';
+import {
+  convertName,
+  convertTilesName,
+  type NoiseKind,
+  TILE,
+  TILE_BYTES,
+  TOKEN,
+  TOKEN_BYTES,
+} from './adc.ts';
+import { DRAW_BYTES, DRAW_ITEMS } from './draw.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { gemvName } from './gemv.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
@@ -48,15 +57,10 @@ export type JobField = (typeof FIELDS)[number];
 export const JOB = Object.fromEntries(FIELDS.map((field, i) => [field, 4 * i])) as Record<JobField, number>;
 export const JOB_BYTES = 4 * FIELDS.length;
 
-/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, and y. */
-export interface Scratch {
-  readonly weights: number;
-  readonly magnitude: number;
-  readonly raw: number;
-  readonly currents: number;
-  readonly y: number;
-  readonly bytes: number;
-}
+/** The offsets of the scratch parts stand at the job's `scratch`, relative to it. */
+export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y', 'normals', 'slow'] as const;
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, and draws. */
+export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
 /** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
 export function scratchOf(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
   const blocks = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS;
@@ -66,15 +70,22 @@ export function scratchOf(weightQuads: number, quads: number, tokens: number, ti
   const starts: number[] = [];
   // 192 bytes apart from multiples of the cache's way size, so that the parts do not evict each other.
   let at = 0;
-  for (const size of [weightQuads * QUAD_BYTES.bytes, quads * QUAD_BYTES.bytes, sums, sums, y]) {
+  const sizes: Record<(typeof SCRATCH_FIELDS)[number], number> = {
+    weights: weightQuads * QUAD_BYTES.bytes,
+    magnitude: quads * QUAD_BYTES.bytes,
+    raw: sums,
+    currents: sums,
+    y,
+    normals: DRAW_BYTES,
+    slow: DRAW_BYTES,
+  };
+  for (const name of SCRATCH_FIELDS) {
     starts.push(at);
-    at += Math.ceil(size / 64) * 64 + 192;
+    at += Math.ceil(sizes[name] / 64) * 64 + 192;
   }
-  const [weights, magnitude, raw, currents, yStart] = starts;
-  return { weights, magnitude, raw, currents, y: yStart, bytes: at };
+  const parts = SCRATCH_FIELDS.map((name, i) => [name, starts[i]]);
+  return { ...Object.fromEntries(parts), bytes: at };
 }
-/** The offsets of the parts stand at the job's `scratch`, relative to it. */
-export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y'] as const;
 
 export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
 const epilogueName = (epilogue: Epilogue) =>
@@ -82,6 +93,7 @@ const epilogueName = (epilogue: Epilogue) =>
 export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): string =>
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 const drawsCurrent = (epilogue: Epilogue) => typeof epilogue !== 'string' && epilogue.noise === 'product';
+const isNoisy = (epilogue: Epilogue) => typeof epilogue !== 'string' && epilogue.noise !== 'off';
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
   (epilogue === 'accumulate' ? 2 : 4) * PANEL_COLUMNS * 4;
@@ -206,7 +218,7 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, ta
     f.advance(w, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
     f.advance(lookup, 16);
   });
-  f.set(blocks, `(i32.div_u ${i32.add(frame.count.get, BLOCK_TOKENS - 1)} ${i32.of(BLOCK_TOKENS)})` as I32);
+  f.set(blocks, i32.divU(i32.add(frame.count.get, BLOCK_TOKENS - 1), BLOCK_TOKENS));
   const quads = i32.mul(rank.get, tileQuads.get);
   const multiply = (x: I32, weights: I32, sums: I32, length: I32, count: I32) => {
     const call = (name: string) => () => f.call(name, x, weights, sums, blocks.get, length, count);
@@ -227,19 +239,67 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
     const columns = field('columns');
     f.call('record', part.raw, at.get, tokens.get, part.y, count.get, frame.bins.get, columns);
   } else {
+    batchConvert(f, frame, epilogue);
+  }
+}
+
+/** Converts a tile, as many tokens at a time as draws are made. */
+function batchConvert(f: Body, frame: Frame, epilogue: Exclude<Epilogue, string>): void {
+  const { part, field } = frame;
+  const names = ['convertRaw', 'convertCurrents', 'convertY', 'convertTokens', 'convertLeft', 'convertCount'];
+  const [raw, currents, y, token, left, some] = names.map((name) => f.local('i32', name));
+  f.set(raw, part.raw);
+  f.set(currents, part.currents);
+  f.set(y, part.y);
+  f.set(token, frame.tokens.get);
+  f.set(left, frame.count.get);
+  if (isNoisy(epilogue))
+    drawColumns(f, frame, frame.tileTable.get, TILE.slowKeyA, i32.of(0), i32.of(1), part.slow);
+  inChunks(f, left, some, () => {
+    const stride = i32.of(TOKEN_BYTES);
+    if (isNoisy(epilogue)) drawColumns(f, frame, token.get, TOKEN.keyA, stride, some.get, part.normals);
     f.call(
       convertName(epilogue.noise, epilogue.float),
-      part.raw,
-      part.currents,
-      at.get,
-      tokens.get,
+      raw.get,
+      currents.get,
+      part.normals,
+      part.slow,
+      frame.at.get,
+      token.get,
       frame.tileTable.get,
-      part.y,
+      y.get,
       field('counts'),
-      count.get,
-      frame.column.get,
+      some.get,
     );
-  }
+    for (const stream of [raw, currents, y]) f.advance(stream, DRAW_BYTES);
+    f.advance(token, DRAW_ITEMS * TOKEN_BYTES);
+  });
+}
+
+/** Visits `left` items in chunks of at most DRAW_ITEMS; `some` is how many the chunk has. */
+function inChunks(f: Body, left: Local<'i32'>, some: Local<'i32'>, visit: () => void): void {
+  const chunks = f.local('i32', 'chunks');
+  f.set(chunks, i32.divU(i32.add(left.get, DRAW_ITEMS - 1), DRAW_ITEMS));
+  f.countdown(chunks, () => {
+    f.set(some, i32.of(DRAW_ITEMS));
+    f.when(i32.eq(chunks.get, i32.of(1)), () => f.set(some, left.get));
+    visit();
+    f.advance(left, -DRAW_ITEMS);
+  });
+}
+
+/** Standard normals of the panel's columns for `count` keys, the first at `keys` + `offset`. */
+function drawColumns(
+  f: Body,
+  { column }: Frame,
+  keys: I32,
+  offset: number,
+  stride: I32,
+  count: I32,
+  out: I32,
+): void {
+  f.call('hash_columns', i32.add(keys, offset), stride, count, column.get, out);
+  f.call('normals', out, count);
 }
 
 /** Adds one tile's sums to its 16 entries of raw and currents. */
@@ -314,20 +374,57 @@ function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local
     });
     return;
   }
-  f.call(
-    convertTilesName(epilogue.noise, epilogue.float),
-    part.raw,
-    part.currents,
-    tables.get,
-    stride,
-    tokens.get,
-    field('tokensStride'),
-    frame.tileTable.get,
-    part.y,
-    field('counts'),
-    field('tiles'),
-    frame.column.get,
-  );
+  tilesConvert(f, frame, epilogue, tables, stride);
+}
+
+/** Converts one token, as many tiles at a time as draws are made. */
+function tilesConvert(
+  f: Body,
+  frame: Frame,
+  epilogue: Exclude<Epilogue, string>,
+  tables: Local<'i32'>,
+  stride: I32,
+): void {
+  const { part, field } = frame;
+  const names = [
+    'convertRaw',
+    'convertCurrents',
+    'convertTokens',
+    'convertTile',
+    'convertLeft',
+    'convertCount',
+  ];
+  const [raw, currents, token, tile, left, some] = names.map((name) => f.local('i32', name));
+  f.set(raw, part.raw);
+  f.set(currents, part.currents);
+  f.set(token, frame.tokens.get);
+  f.set(tile, frame.tileTable.get);
+  f.set(left, field('tiles'));
+  inChunks(f, left, some, () => {
+    if (isNoisy(epilogue)) {
+      drawColumns(f, frame, token.get, TOKEN.keyA, field('tokensStride'), some.get, part.normals);
+      drawColumns(f, frame, tile.get, TILE.slowKeyA, i32.of(TILE_BYTES), some.get, part.slow);
+    }
+    f.call(
+      convertTilesName(epilogue.noise, epilogue.float),
+      raw.get,
+      currents.get,
+      part.normals,
+      part.slow,
+      tables.get,
+      stride,
+      token.get,
+      field('tokensStride'),
+      tile.get,
+      part.y,
+      field('counts'),
+      some.get,
+    );
+    for (const stream of [raw, currents]) f.advance(stream, DRAW_BYTES);
+    f.advance(tables, i32.mul(stride, DRAW_ITEMS));
+    f.advance(token, i32.mul(field('tokensStride'), DRAW_ITEMS));
+    f.advance(tile, DRAW_ITEMS * TILE_BYTES);
+  });
 }
 
 function fill(f: Body, at: I32, bytes: I32): void {
