@@ -5,10 +5,12 @@ import type { ChipCoding } from './chip.ts';
 import { writeConstants } from './constants.ts';
 import type { EngineSource } from './engine.ts';
 import { TILE, TILE_BYTES } from './kernels/adc.ts';
+import { BYTE_LEVELS } from './kernels/encode.ts';
 import { SCRATCH_FIELDS, scratchOf } from './kernels/panel.ts';
 import type { LayoutChoice } from './layout.ts';
 import { converterStep, fullScaleOf } from './load.ts';
 import { quadsOf } from './plan.ts';
+import { roundHalfEven } from './reference.ts';
 import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS, virtualStarts } from './setup.ts';
 import { rowsOf, tilePlace, tileStatics } from './statics.ts';
 
@@ -38,7 +40,16 @@ export function fillState(data: EngineData, source: EngineSource, choice: Layout
       f32[at + headDim + 2 * j + 1] = sine;
     });
   }
-  for (const [taps, coding] of choice.codings) f32.set(coding.table, layout.encodings[taps] / 4);
+  for (const [taps, { table, levels, rank }] of choice.codings) {
+    f32.set(table, layout.encodings[taps] / 4);
+    if (levels > BYTE_LEVELS) continue;
+    for (let row = 0; row <= rank; row++) {
+      for (let level = 0; level < levels; level++) {
+        const value = roundHalfEven(table[row * levels + level]);
+        bytes[layout.byteEncodings[taps] + row * BYTE_LEVELS + level] = value;
+      }
+    }
+  }
   operations.forEach((operation, i) => {
     const coding = operation.kind === 'tile' ? choice.codings.get(operation.taps) : undefined;
     for (let r = 0; r < operation.rank; r++) {

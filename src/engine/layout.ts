@@ -11,7 +11,7 @@ import type { ChipCoding } from './chip.ts';
 import { CONSTANTS_END } from './constants.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from './kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from './kernels/attention.ts';
-import { STATS_BYTES } from './kernels/encode.ts';
+import { BYTE_LEVELS, STATS_BYTES } from './kernels/encode.ts';
 import { BLOCK_TOKENS } from './kernels/gemm.ts';
 import { JOB_BYTES, scratchOf } from './kernels/panel.ts';
 import { RANGE_BINS } from './kernels/record.ts';
@@ -70,6 +70,8 @@ export interface Layout {
   readonly lookups: readonly number[];
   /** Per number of taps: the encoding table. */
   readonly encodings: Readonly<Record<number, number>>;
+  /** Per number of taps: the same in bytes for `encode_bytes`. */
+  readonly byteEncodings: Readonly<Record<number, number>>;
   /** Per worker; job records for the three members of a group. */
   readonly jobs: readonly number[];
   readonly scratches: readonly number[];
@@ -165,6 +167,9 @@ export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     lookups: operations.map((o) => take(o.rank * 16, 'code tables')),
     encodings: Object.fromEntries(
       [...choice.codings].map(([taps, coding]) => [taps, take(coding.table.byteLength, 'encoding')]),
+    ),
+    byteEncodings: Object.fromEntries(
+      [...choice.codings].map(([taps, { rank }]) => [taps, take((rank + 1) * BYTE_LEVELS, 'encoding')]),
     ),
     jobs: each(threads, () => take(3 * JOB_BYTES, 'jobs')),
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),

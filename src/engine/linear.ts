@@ -10,7 +10,15 @@ import { type TileNoise, tileNoise, tokenKey } from '../tile/column.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import type { TokenPosition } from '../tile/token-position.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from './kernels/adc.ts';
-import { BYTE_TOP, type Coding, encodeName, INPUT_TOP, STATS, STATS_BYTES } from './kernels/encode.ts';
+import {
+  BYTE_LEVELS,
+  BYTE_TOP,
+  type Coding,
+  encodeName,
+  INPUT_TOP,
+  STATS,
+  STATS_BYTES,
+} from './kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from './kernels/panel.ts';
 import { RANGE_BINS } from './kernels/record.ts';
@@ -94,6 +102,7 @@ function encodeInputs(
   const noisy = noise > 0 && data.ownInputs;
   const kernel: Coding = !analog ? 'plain' : noisy ? 'noisy' : 'table';
   const encode = wasm[encodeName(kernel, planes)];
+  const inBytes = kernel === 'table' && planes === 1 && top < BYTE_LEVELS;
   const whole = analog && physics!.design.input.scale === 'token';
   const block = Math.floor(token / perBlock);
   for (let tile = 0; tile < tiles; tile++) {
@@ -115,11 +124,18 @@ function encodeInputs(
     const rankBytes = quads * perBlock * 4;
     const planeBytes = rankBytes * rank;
     const inBlock = (token % perBlock) * 4;
+    const x = layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock;
+    const magnitude = layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock;
+    if (inBytes && quads % 4 === 0) {
+      const bytes = layout.byteEncodings[taps];
+      wasm.encode_bytes(from, quads, x, magnitude, perBlock * 4, rankBytes, rank, top, bytes, stats);
+      continue;
+    }
     encode(
       from,
       quads,
-      layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock,
-      layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock,
+      x,
+      magnitude,
       perBlock * 4,
       planeBytes,
       rankBytes,

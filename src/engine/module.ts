@@ -6,7 +6,7 @@ import { bake, transpose } from './kernels/bake.ts';
 import { gate, norm, residual, rotate } from './kernels/between.ts';
 import type { DotKind } from './kernels/dot.ts';
 import { hashColumns, normals } from './kernels/draw.ts';
-import { type Coding, encode, largest } from './kernels/encode.ts';
+import { type Coding, encode, encodeBytes, largest } from './kernels/encode.ts';
 import { gemm } from './kernels/gemm.ts';
 import { gemv } from './kernels/gemv.ts';
 import { type Epilogue, panel } from './kernels/panel.ts';
@@ -47,6 +47,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     ]),
     largest(),
     ...CODINGS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
+    encodeBytes(),
     recode(),
     bake(),
     transpose(),

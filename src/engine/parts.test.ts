@@ -6,11 +6,11 @@ import { CLIP_FACTORS, recodeWeights, weightFormat } from '../tile/weight-code.t
 import { type Arena, allocate, newArena } from './arena.ts';
 import { CONSTANTS_END, writeConstants } from './constants.ts';
 import { CACHE_BYTES, QUERIES } from './kernels/attention.ts';
-import { encodeName, STATS, STATS_BYTES } from './kernels/encode.ts';
+import { BYTE_LEVELS, encodeName, STATS, STATS_BYTES } from './kernels/encode.ts';
 import { normalCoefficients } from './kernels/hash.ts';
 import { RANGE_BINS, rangeEdge } from './kernels/record.ts';
 import { instantiate, type Kernels } from './module.ts';
-import { planesOf, referenceEncode, referenceHash, referenceNormal } from './reference.ts';
+import { planesOf, referenceEncode, referenceHash, referenceNormal, roundHalfEven } from './reference.ts';
 import { chooseKernels } from './selftest.ts';
 
 let kernels: Kernels;
@@ -91,6 +91,24 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
           stats,
         );
         const expected = referenceEncode(a, scale, top, table);
+        if (!plain && planes === 1 && quads % 4 === 0 && top < BYTE_LEVELS) {
+          // The same by tables of bytes, to the same places: what follows checks it too.
+          for (const [at, size] of [
+            [x, ranks * rankBytes],
+            [magnitude, rankBytes],
+          ]) {
+            bytes.fill(255, at, at + size);
+          }
+          const row = Uint8Array.from({ length: (rank + 1) * BYTE_LEVELS }, (_, i) => {
+            const value = table![Math.floor(i / BYTE_LEVELS)][i % BYTE_LEVELS] ?? 0;
+            return roundHalfEven(value);
+          });
+          const byteTable = allocate(state, row.length, 'bytes');
+          bytes.set(row, byteTable);
+          const squares = f32[(stats + STATS.sumSquares) / 4];
+          kernels.encode_bytes(from, quads, x, magnitude, 4 * block, rankBytes, ranks, top, byteTable, stats);
+          expect(f32[(stats + STATS.sumSquares) / 4]).toBe(squares);
+        }
         for (let r = 0; r < ranks; r++) {
           expected.x[r].forEach((value, j) => {
             planesOf(value, planes).forEach((byte, plane) => {

@@ -48,6 +48,7 @@ export const i32 = {
   xor: integer('i32.xor'),
   shl: integer('i32.shl'),
   shrU: integer('i32.shr_u'),
+  countOnes: unary<'i32'>('i32.popcnt'),
   eq: integer('i32.eq'),
   lessThan: integer('i32.lt_s'),
   greaterOrEqual: integer('i32.ge_s'),
@@ -82,6 +83,9 @@ export const i8x16 = {
   extendHigh: unary<'v128'>('i16x8.extend_high_i8x16_s'),
   /** Two vectors of i16 to one of i8, saturating. */
   narrow: binary<'v128'>('i8x16.narrow_i16x8_s'),
+  greater: binary<'v128'>('i8x16.gt_s'),
+  /** The top bits of the 16 bytes. */
+  bitmask: unary<'v128', 'i32'>('i8x16.bitmask'),
   /** Byte i of the result is byte pattern[i] of a (0..15) or b (16..31). */
   shuffle: (a: V128, b: V128, pattern: readonly number[]): V128 => op('i8x16.shuffle', ...pattern, a, b),
 };
@@ -93,6 +97,8 @@ export const i16x8 = {
   q15Mul: binary<'v128'>('i16x8.q15mulr_sat_s'),
   narrow: binary<'v128'>('i16x8.narrow_i32x4_s'),
   addPairsOfBytesU: unary<'v128'>('i16x8.extadd_pairwise_i8x16_u'),
+  extendLowU8: unary<'v128'>('i16x8.extend_low_i8x16_u'),
+  extendHighU8: unary<'v128'>('i16x8.extend_high_i8x16_u'),
   dot: binary<'v128'>('i32x4.dot_i16x8_s'),
 };
 export const i32x4 = {
@@ -104,6 +110,7 @@ export const i32x4 = {
   extract: (a: V128, lane: number): I32 => op('i32x4.extract_lane', lane, a),
   ofF32: unary<'v128'>('i32x4.trunc_sat_f32x4_s'),
   extendLowU16: unary<'v128'>('i32x4.extend_low_i16x8_u'),
+  addPairsU: unary<'v128'>('i32x4.extadd_pairwise_i16x8_u'),
   greater: binary<'v128'>('i32x4.gt_s'),
 };
 export const f32x4 = {
@@ -170,6 +177,7 @@ export const store = {
     op(`v128.store64_lane${place('state', offset)} 0`, at, value),
   low32: (at: I32, value: V128, offset = 0): string =>
     op(`v128.store32_lane${place('state', offset)} 0`, at, value),
+  lane32: (at: I32, value: V128, lane: number): string => op(`v128.store32_lane ${lane}`, at, value),
 };
 
 /** A function under construction. */
