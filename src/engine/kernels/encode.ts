@@ -44,7 +44,7 @@ export function largest(): WatFunction {
   return define('largest', ['a', 'quads', 'stats'], (f, a, quads, stats) => {
     const most = f.local('v128', 'most');
     f.countdown(quads, () => {
-      f.set(most, f32x4.max(most.get, f32x4.abs(load.v128(a.get))));
+      f.set(most, f32x4.pmax(most.get, f32x4.abs(load.v128(a.get))));
       f.advance(a, 16);
     });
     const lane = (i: number) => f32x4.extract(most.get, i);
