@@ -1,7 +1,18 @@
 /** `bench`: this engine and this simulator against the machine and their native peers. */
 import type { Command } from 'commander';
-import { type CliContext, designOptions, jsonOption, threadsOption } from './options.ts';
-import { printEngineBench, printJson, printLines } from './print.ts';
+import type { SpeedPeer } from '../engine/bench.ts';
+import { readTextFile, requireDataFile } from '../files.ts';
+import type { Progress } from '../progress.ts';
+import {
+  type CliContext,
+  designOptions,
+  embedded,
+  integer,
+  jsonOption,
+  RANGE_TEXT,
+  threadsOption,
+} from './options.ts';
+import { printJson, printLines } from './print.ts';
 
 export function addBenchCommands(root: Command, { signal, progress }: CliContext): void {
   const bench = root.command('bench').description('how fast: the SPICE path, the engine');
@@ -31,28 +42,72 @@ export function addBenchCommands(root: Command, { signal, progress }: CliContext
   designOptions(
     bench
       .command('engine')
-      .description('kernels against the limits of the machine; prefill and decode of the 8B layers')
-      .addOption(threadsOption()),
+      .description('prefill and decode of the 8B shape against the limits of the machine and llama.cpp')
+      .addOption(threadsOption())
+      .option('--rounds <n>', 'rounds; figures are medians', integer(1, 100), 3)
+      .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)'),
   )
     .addOption(jsonOption())
-    .action(async (flags: { design: string; set: string[]; threads: number; json?: boolean }) => {
-      const { bench: benchEngine, BENCH_VARIANTS } = await import('../engine/bench.ts');
-      const { loadDesign } = await import('../fabric/design.ts');
-      const { loadCalibration } = await import('../cell/calibration.ts');
-      const { design } = loadDesign(flags.design, flags.set);
-      const bar = progress();
-      let done = 0;
-      bar.update(0, BENCH_VARIANTS.length, 'engine');
-      try {
-        const result = await benchEngine(
-          { design, calibration: loadCalibration(design.process, design.cell), threads: flags.threads },
-          ({ name }) => bar.update(++done, BENCH_VARIANTS.length, name),
-        );
-        bar.finish();
-        if (flags.json) printJson(result);
-        else printEngineBench(result);
-      } finally {
-        bar.finish();
-      }
+    .addHelpText(
+      'after',
+      `
+llama.cpp is installed with: npm ci --prefix experiments/oracle
+It runs on two models of this shape that are written to the temporary folder for it (2.4 GB).`,
+    )
+    .action(async (flags: EngineFlags) => {
+      await benchEngine(flags, signal, progress());
     });
+}
+
+interface EngineFlags {
+  readonly design: string;
+  readonly set: string[];
+  readonly threads: number;
+  readonly rounds: number;
+  readonly llamaCpp: boolean;
+  readonly json?: boolean;
+}
+
+async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progress): Promise<void> {
+  const { bench: measure, BENCH_VARIANTS } = await import('../engine/bench.ts');
+  const { loadDesign } = await import('../fabric/design.ts');
+  const { loadCalibration } = await import('../cell/calibration.ts');
+  const { accuracyDifferences } = await import('../bench/accuracy.ts');
+  const { llamaCppMissing, startLlamaCpp } = await import('../bench/llama-cpp.ts');
+  const { benchEngineText } = await import('../bench/text.ts');
+  const { openModel } = await import('../model/model.ts');
+  const { threads, rounds } = flags;
+  const { design } = loadDesign(flags.design, flags.set);
+  const calibration = loadCalibration(design.process, design.cell);
+  const [batchTokens, decodeTokens] = [252, 6];
+  const missing = flags.llamaCpp ? llamaCppMissing() : 'left out';
+  const onProgress = (done: number, total: number, label: string) => bar.update(done, total, label);
+  const model = openModel(embedded().model);
+  let peer: SpeedPeer | undefined;
+  try {
+    const text = readTextFile(requireDataFile(RANGE_TEXT, 'range text'), 'range text');
+    const ids = model.tokenizer.encode(text).slice(0, 96);
+    onProgress(0, 1, 'accuracy of the kernels');
+    const differences = await accuracyDifferences(model, ids, design, calibration, BENCH_VARIANTS);
+    if (missing === undefined) {
+      peer = await startLlamaCpp({ threads, batchTokens, decodeTokens, onProgress, signal });
+    }
+    let done = 0;
+    onProgress(0, BENCH_VARIANTS.length, 'engine');
+    const result = await measure(
+      { design, calibration, threads, rounds, batchTokens, decodeTokens, peer, signal },
+      ({ name }) => onProgress(++done, BENCH_VARIANTS.length, name),
+    );
+    bar.finish();
+    if (flags.json) {
+      printJson({ ...result, differences, peerMissing: missing ?? null });
+    } else {
+      printLines([benchEngineText(result, differences)]);
+      if (missing !== undefined) printLines([`llama.cpp: ${missing}`]);
+    }
+  } finally {
+    bar.finish();
+    await peer?.close();
+    model.close();
+  }
 }

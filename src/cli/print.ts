@@ -1,6 +1,5 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
 import type { calibrateToFile } from '../cell/calibrate.ts';
-import type { Bench } from '../engine/bench.ts';
 import type { Generated } from '../experiment/generate.ts';
 import type { Accuracy, Interval } from '../experiment/result.ts';
 import { formatSi } from '../format.ts';
@@ -209,23 +208,4 @@ export function printCalibration(
 
 function last(values: readonly number[]): number {
   return values[values.length - 1];
-}
-
-export function printEngineBench(bench: Bench): void {
-  const { limits } = bench;
-  print(
-    `${bench.shape.layers} layers of width ${bench.shape.dim} (${bench.layersBuilt} built), ${bench.threads} threads, batch ${bench.batchTokens}, kernel ${limits.kernel}, ${bench.node}`,
-  );
-  print(
-    `one thread: gemm ${limits.gemmGmacPerSecond[limits.kernel]?.toFixed(0)} GMAC/s of ${limits.peakGmacPerSecond.toFixed(0)} in registers, memory ${limits.streamGbytePerSecond.toFixed(1)} GB/s`,
-  );
-  print();
-  print(
-    '                                           prefill tok/s   of peak    decode tok/s   of memory   memory',
-  );
-  for (const r of bench.results) {
-    print(
-      `${r.name.padEnd(42)} ${r.prefillTokensPerSecond.toFixed(2).padStart(13)} ${(100 * r.prefillShareOfPeak).toFixed(0).padStart(7)} % ${r.decodeTokensPerSecond.toFixed(2).padStart(14)} ${(100 * r.decodeShareOfStream).toFixed(0).padStart(9)} % ${formatSi(r.memoryBytes, 'B').padStart(10)}`,
-    );
-  }
 }

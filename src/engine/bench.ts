@@ -4,8 +4,10 @@
  *
  * Few layers are built (their weights must not fit the caches) and the time per layer is scaled to the whole model; the
  * head is measured by itself. Figures of one run compare with each other; from run to run they drift with the machine.
+ * With a peer, both take turns within a round, and the ratio is the median over rounds of the two times of a round.
  */
 import type { Calibration } from '../cell/calibration.ts';
+import { OnefetError } from '../error.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import { BLOCK_TENSORS, type Design } from '../tile/design.ts';
@@ -37,6 +39,21 @@ export const LLAMA_8B: LlamaShape = {
   tied: false,
 };
 
+/** Seconds of the whole model. */
+export interface PeerTimes {
+  readonly wholeS: number;
+}
+
+/** Another engine on the same shape: a prefill of `batchTokens`, and one decoded token behind it. */
+export interface SpeedPeer {
+  readonly name: string;
+  /** What it says of itself and the machine. */
+  readonly system: string;
+  prefill(): Promise<PeerTimes>;
+  decode(): Promise<PeerTimes>;
+  close(): Promise<void>;
+}
+
 export interface BenchOptions {
   readonly design: Design;
   readonly calibration: Calibration;
@@ -47,6 +64,9 @@ export interface BenchOptions {
   readonly batchTokens?: number;
   readonly decodeTokens?: number;
   readonly variants?: readonly BenchVariant[];
+  readonly rounds?: number;
+  readonly peer?: SpeedPeer | undefined;
+  readonly signal?: AbortSignal;
 }
 
 export interface BenchVariant {
@@ -93,6 +113,11 @@ export interface BenchResult {
   readonly decodeProfile: Readonly<Record<string, number>>;
   /** Of the whole model. */
   readonly memoryBytes: number;
+  /** Separable products of the cell's response; 1 without analog tiles. */
+  readonly rank: number;
+  readonly prefillGmacPerSecond: number;
+  /** The peer's time over ours: above 1, this engine is faster. */
+  readonly ratios: { readonly prefill: number; readonly decode: number } | null;
 }
 
 export interface Bench {
@@ -102,8 +127,19 @@ export interface Bench {
   readonly shape: LlamaShape;
   readonly layersBuilt: number;
   readonly batchTokens: number;
+  readonly rounds: number;
   readonly limits: BenchLimits;
+  readonly peer: PeerResult | null;
   readonly results: readonly BenchResult[];
+  /** Of all variants by name: the peer's time over ours. */
+  readonly ratios: Readonly<Record<'prefill' | 'decode', Readonly<Record<string, number>>>> | null;
+}
+
+export interface PeerResult {
+  readonly name: string;
+  readonly system: string;
+  readonly prefillTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
 }
 
 export async function bench(options: BenchOptions, onResult?: (result: BenchResult) => void): Promise<Bench> {
@@ -111,8 +147,11 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
   const layersBuilt = options.layers ?? 2;
   const threads = options.threads ?? 2;
   const batchTokens = options.batchTokens ?? 252;
+  const rounds = options.rounds ?? 3;
+  const { peer } = options;
   const limits = await measureLimits();
   const results: BenchResult[] = [];
+  const peerTimes: Times = { prefill: [], decode: [] };
   for (const variant of options.variants ?? BENCH_VARIANTS) {
     const result = await benchVariant(variant, {
       shape,
@@ -123,6 +162,10 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
       limits,
       design: options.design,
       calibration: options.calibration,
+      rounds,
+      peer,
+      peerTimes,
+      signal: options.signal,
     });
     results.push(result);
     onResult?.(result);
@@ -134,9 +177,36 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
     shape,
     layersBuilt,
     batchTokens,
+    rounds,
     limits,
+    peer: peer
+      ? {
+          name: peer.name,
+          system: peer.system,
+          prefillTokensPerSecond: batchTokens / median(peerTimes.prefill),
+          decodeTokensPerSecond: 1 / median(peerTimes.decode),
+        }
+      : null,
     results,
+    ratios: peer
+      ? {
+          prefill: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.prefill])),
+          decode: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.decode])),
+        }
+      : null,
   };
+}
+
+/** Seconds of the whole model, round by round. */
+interface Times {
+  readonly prefill: number[];
+  readonly decode: number[];
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 export async function measureLimits(): Promise<BenchLimits> {
@@ -180,6 +250,10 @@ interface VariantBench {
   readonly limits: BenchLimits;
   readonly design: Design;
   readonly calibration: Calibration;
+  readonly rounds: number;
+  readonly peer: SpeedPeer | undefined;
+  readonly peerTimes: Times;
+  readonly signal: AbortSignal | undefined;
 }
 
 async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<BenchResult> {
@@ -201,28 +275,49 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
   const engine = await createEngineFrom(syntheticSource(built), options);
   try {
     const ids = Int32Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
+    const own: Times = { prefill: [], decode: [] };
+    const cpu: Times = { prefill: [], decode: [] };
+    const ratios: Times = { prefill: [], decode: [] };
+    const prefillProfile: Record<string, number> = {};
+    const decodeProfile: Record<string, number> = {};
     await engine.prefill(ids.subarray(0, 12), 0);
-    const before = engine.profile();
-    const started = performance.now();
-    const cpuStart = process.cpuUsage();
-    await engine.prefill(ids, 0);
-    const prefillCpuS = cpuSeconds(cpuStart);
-    const prefillS = ((performance.now() - started) / 1e3 / layersBuilt) * shape.layers;
-    const between = engine.profile();
-    await engine.decode(1);
-    const warm = engine.profile();
-    const decodeStart = process.cpuUsage();
-    for (let i = 0; i < decodeTokens; i++) await engine.decode(i);
-    const decodeCpuS = cpuSeconds(decodeStart);
-    const after = engine.profile();
-    const head = (after.head - warm.head) / decodeTokens;
-    const layers = ['encode', 'linear', 'cache', 'attention'].reduce(
-      (sum, key) => sum + after[key] - warm[key],
-      0,
-    );
-    const decodeS = (layers / decodeTokens / layersBuilt) * shape.layers + head;
+    for (let round = 0; round < of.rounds; round++) {
+      if (of.signal?.aborted) throw new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
+      const before = engine.profile();
+      const started = performance.now();
+      const prefillCpu = process.cpuUsage();
+      await engine.prefill(ids, 0);
+      const perLayer = shape.layers / layersBuilt;
+      own.prefill.push(((performance.now() - started) / 1e3) * perLayer);
+      cpu.prefill.push(cpuSeconds(prefillCpu) * perLayer);
+      addTimes(prefillProfile, before, engine.profile());
+      await comparePeer('prefill');
+      await engine.decode(1);
+      const warm = engine.profile();
+      const decodeCpu = process.cpuUsage();
+      const decodeStarted = performance.now();
+      for (let i = 0; i < decodeTokens; i++) await engine.decode(i);
+      const decodeCpuS = cpuSeconds(decodeCpu);
+      const decodeBuiltS = (performance.now() - decodeStarted) / 1e3;
+      const after = engine.profile();
+      const head = after.head - warm.head;
+      const whole = (decodeBuiltS - head) * perLayer + head;
+      own.decode.push(whole / decodeTokens);
+      // The same share of waiting in the layers that were not built.
+      cpu.decode.push((decodeCpuS / decodeTokens) * (whole / decodeBuiltS));
+      addTimes(decodeProfile, warm, after);
+      await comparePeer('decode');
+    }
+    async function comparePeer(stage: keyof Times): Promise<void> {
+      if (!of.peer) return;
+      const { wholeS } = await of.peer[stage]();
+      of.peerTimes[stage].push(wholeS);
+      ratios[stage].push(wholeS / own[stage][own[stage].length - 1]);
+    }
+    const prefillS = median(own.prefill);
+    const decodeS = median(own.decode);
     const blockWeights = shape.dim * (2 * shape.queryDim + 2 * shape.kvDim + 3 * shape.ffnDim);
-    const macs = shape.layers * blockWeights;
+    const gmacPerSecond = (shape.layers * blockWeights * batchTokens) / prefillS / 1e9;
     const { weightBytes } = engine.memory;
     // The head's int8 blocks of 32 rows have tables of 8 bytes per column.
     const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
@@ -231,14 +326,16 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
       name,
       prefillTokensPerSecond: batchTokens / prefillS,
       decodeTokensPerSecond: 1 / decodeS,
-      prefillTokensPerCpuSecond: (threads * batchTokens * layersBuilt) / (prefillCpuS * shape.layers),
-      decodeTokensPerCpuSecond:
-        threads / ((decodeCpuS / decodeTokens) * (decodeS / (layers / decodeTokens + head))),
-      prefillShareOfPeak: (macs * batchTokens) / prefillS / 1e9 / (threads * limits.peakGmacPerSecond),
+      prefillTokensPerCpuSecond: (threads * batchTokens) / median(cpu.prefill),
+      decodeTokensPerCpuSecond: threads / median(cpu.decode),
+      prefillShareOfPeak: gmacPerSecond / (threads * limits.peakGmacPerSecond),
       decodeShareOfStream: bytes / decodeS / 1e9 / (threads * limits.streamGbytePerSecond),
-      prefillProfile: shares(before, between),
-      decodeProfile: shares(warm, after, { layersBuilt, layers: shape.layers }),
+      prefillProfile: shares(prefillProfile),
+      decodeProfile: shares(decodeProfile, { layersBuilt, layers: shape.layers }),
       memoryBytes: bytes + engine.memory.bytes - weightBytes,
+      rank: engine.rank,
+      prefillGmacPerSecond: gmacPerSecond,
+      ratios: of.peer ? { prefill: median(ratios.prefill), decode: median(ratios.decode) } : null,
     };
   } finally {
     await engine.close();
@@ -250,15 +347,15 @@ const cpuSeconds = (since: NodeJS.CpuUsage): number => {
   return (user + system) / 1e6;
 };
 
+function addTimes(sums: Record<string, number>, from: Record<string, number>, to: Record<string, number>) {
+  for (const key of Object.keys(to)) sums[key] = (sums[key] ?? 0) + to[key] - from[key];
+}
+
 /** Shares of the stages; the head is not repeated per layer. */
-function shares(
-  from: Record<string, number>,
-  to: Record<string, number>,
-  scale = { layersBuilt: 1, layers: 1 },
-): Record<string, number> {
-  const times = Object.keys(to).map((key): [string, number] => [
+function shares(sums: Record<string, number>, scale = { layersBuilt: 1, layers: 1 }): Record<string, number> {
+  const times = Object.entries(sums).map(([key, time]): [string, number] => [
     key,
-    (to[key] - from[key]) * (key === 'head' ? 1 : scale.layers / scale.layersBuilt),
+    time * (key === 'head' ? 1 : scale.layers / scale.layersBuilt),
   ]);
   const total = times.reduce((sum, [, time]) => sum + time, 0);
   return Object.fromEntries(times.map(([key, time]) => [key, Number((time / total).toFixed(4))]));

@@ -70,6 +70,8 @@ export interface Engine {
   /** The dot product that the self-test accepted, such as `relaxed`. */
   readonly kernel: string;
   readonly memory: MemoryEstimate;
+  /** Largest number of separable products of a layer. */
+  readonly rank: number;
   readonly contextTokens: number;
   /**
    * A new text: its tokens from position 0 on, in batches. `onLogits` sees the logits [vocab] of every position from
@@ -376,6 +378,7 @@ function session(parts: Parts): Engine {
     mode: data.mode,
     kernel: parts.kernel,
     memory: parts.memory,
+    rank: Math.max(...data.operations.map((o) => o.rank)),
     contextTokens: choice.contextTokens,
     prefill: (ids, newWindow, onLogits, from = 0) =>
       exclusive(async () => {

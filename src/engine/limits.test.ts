@@ -142,7 +142,16 @@ test('the bench runs on a small shape and its shares add up', async () => {
     threads: 2,
     batchTokens: 24,
     decodeTokens: 2,
+    rounds: 2,
     variants: [BENCH_VARIANTS[1]],
+    // A peer that needs ten seconds for everything.
+    peer: {
+      name: 'slow',
+      system: '',
+      prefill: async () => ({ wholeS: 10 }),
+      decode: async () => ({ wholeS: 10 }),
+      close: async () => {},
+    },
   });
   expect(result.schema).toBe('onefet.bench/1');
   expect(result.limits.gemmShareOfPeak).toBeGreaterThan(0);
@@ -152,4 +161,8 @@ test('the bench runs on a small shape and its shares add up', async () => {
   }
   expect(chip.prefillTokensPerSecond).toBeGreaterThan(0);
   expect(chip.decodeTokensPerSecond).toBeGreaterThan(0);
+  expect(result.peer).toMatchObject({ prefillTokensPerSecond: 2.4, decodeTokensPerSecond: 0.1 });
+  // Of two rounds the median of the ratios lies between the rounds, as that of the times does.
+  expect(result.ratios?.prefill[chip.name]).toBeGreaterThan(chip.prefillTokensPerSecond / 2.4 / 2);
+  expect(result.ratios?.decode[chip.name]).toBeGreaterThan(chip.decodeTokensPerSecond / 0.1 / 2);
 });

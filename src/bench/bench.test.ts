@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { loadCalibration } from '../cell/calibration.ts';
+import { BENCH_VARIANTS } from '../engine/bench.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { packageRoot } from '../files.ts';
+import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
+import { openModel } from '../model/model.ts';
+import { openOracle } from '../model/oracle.test-helper.ts';
+import { SYNTH_SHAPES } from '../synth/shapes.ts';
+import { accuracyDifferences } from './accuracy.ts';
+import { startLlamaCpp } from './llama-cpp.ts';
+
+test('the engine differs from the scalar chip by far less than the chip from the digital model', async () => {
+  const { design } = loadDesign('log-domain', []);
+  const calibration = loadCalibration(design.process, design.cell);
+  const model = openModel(EMBEDDED_F16);
+  try {
+    const text = readFileSync(join(packageRoot, 'experiments/texts/range.txt'), 'utf8');
+    const ids = model.tokenizer.encode(text).slice(0, 48);
+    const found = await accuracyDifferences(model, ids, design, calibration, BENCH_VARIANTS);
+    const [fast, , exact, recoded, digital] = BENCH_VARIANTS.map(({ name }) => found[name].klNats);
+    // The whole chip's KL to the digital model is 0.09.
+    expect(fast).toBeLessThan(0.02);
+    expect(exact).toBeLessThan(0.02);
+    expect(exact).toBeGreaterThan(0);
+    expect(recoded).toBeLessThan(1e-3);
+    expect(digital).toBeLessThan(1e-3);
+  } finally {
+    model.close();
+  }
+});
+
+test('llama.cpp takes turns on two models of a small shape', async () => {
+  if (!(await openOracle())) return;
+  const peer = await startLlamaCpp({
+    shape: SYNTH_SHAPES.tiny,
+    threads: 1,
+    batchTokens: 24,
+    decodeTokens: 3,
+  });
+  try {
+    expect(peer.name).toContain('llama.cpp');
+    for (const measure of [peer.prefill, peer.decode, peer.prefill, peer.decode]) {
+      const { wholeS } = await measure();
+      expect(Number.isFinite(wholeS)).toBe(true);
+    }
+  } finally {
+    await peer.close();
+  }
+});
