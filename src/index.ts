@@ -14,7 +14,7 @@ export type { CostDesign } from './cost/design.ts';
 export { projectActivity } from './cost/project.ts';
 export { type CostShape, LLAMA_3_1_8B } from './cost/shape.ts';
 export { OnefetError } from './error.ts';
-export { type Generated, type GenerateOptions, generate } from './experiment/generate.ts';
+export { type Generated, type GenerateOptions, type Generation, generate } from './experiment/generate.ts';
 export { planRun, type RunOptions, type RunPlan } from './experiment/plan.ts';
 export type { RunResult } from './experiment/result.ts';
 export { executeRun, type RunHooks } from './experiment/run.ts';

@@ -1,6 +1,6 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
 import type { calibrateToFile } from '../cell/calibrate.ts';
-import type { Generated } from '../experiment/generate.ts';
+import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval } from '../experiment/result.ts';
 import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
@@ -115,22 +115,25 @@ export function printDescription(description: Record<string, unknown>, json: boo
 
 export function printGenerated(
   prompt: string,
-  texts: readonly Generated[],
+  { kernel, kernelReason, texts }: Generation,
   json: boolean,
   streamed: boolean,
 ): void {
   if (json) {
-    printJson({ schema: 'onefet.generate/1', prompt, texts });
+    printJson({ schema: 'onefet.generate/2', prompt, kernel, kernelReason: kernelReason ?? null, texts });
     return;
   }
   if (streamed) print();
-  for (const { name, seed, text, sameTokens, tokens } of texts) {
+  for (const { name, seed, text, sameTokens, tokens, tokensPerSecond } of texts) {
     const label = seed === null ? name : `${name} ${seed}`;
     if (!streamed) print(`[${label}] ${prompt}${text}`);
-    if (name !== 'digital')
-      print(`  (${label}: the first ${sameTokens} of ${tokens.length} tokens are the digital model's)`);
+    const speed = tokensPerSecond === null ? '' : `${tokensPerSecond.toPrecision(3)} tokens/s`;
+    const same = `the first ${sameTokens} of ${tokens.length} tokens are the digital model's`;
+    const notes = [...(name === 'digital' ? [] : [same]), ...(speed === '' ? [] : [speed])];
+    if (notes.length > 0) print(`  (${label}: ${notes.join('; ')})`);
     if (!streamed) print();
   }
+  if (kernelReason !== undefined) print(`scalar kernel: ${kernelReason}`);
 }
 
 export function printInspection(model: LlamaModel, json: boolean): void {

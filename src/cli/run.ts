@@ -115,19 +115,35 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     .option('--top-p <p>', 'sample among the most likely tokens of this total probability', number(0, 1), 1)
     .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
     .addOption(seedOption())
+    .addOption(threadsOption())
+    .addOption(kernelOption())
     .addOption(jsonOption())
     .action(async (flags) => {
       const { generate } = await import('../experiment/generate.ts');
       const streaming = !flags.json && process.stdout.isTTY;
       const onText = (label: string, piece: string) =>
         process.stdout.write(piece === '' ? `\n\n[${label}] ${flags.prompt}` : piece);
-      const texts = await generate(
-        { ...flags, model: flags.model ?? embedded().model, settings: flags.set },
-        { signal, ...(streaming ? { onText } : {}) },
-      );
-      printGenerated(flags.prompt, texts, flags.json === true, streaming === true);
+      const bar = progress();
+      const onPrepare = (what: string, done: number, total: number) => {
+        if (!streaming) bar.update(done, total, what);
+      };
+      try {
+        const generation = await generate(
+          { ...flags, model: flags.model ?? embedded().model, settings: flags.set },
+          { signal, onPrepare, ...(streaming ? { onText } : {}) },
+        );
+        bar.finish();
+        printGenerated(flags.prompt, generation, flags.json === true, streaming === true);
+      } finally {
+        bar.finish();
+      }
     });
 }
+
+const kernelOption = (): Option =>
+  new Option('--kernel <name>', 'what computes: fast is WebAssembly, baked and reference are scalar')
+    .choices(['auto', 'fast', 'baked', 'reference'])
+    .default('auto');
 
 const runOptions = (command: Command): Command =>
   designOptions(command)
@@ -146,11 +162,7 @@ const runOptions = (command: Command): Command =>
       number(1, 1000),
       1.1,
     )
-    .addOption(
-      new Option('--kernel <name>', 'what computes: fast is WebAssembly, baked and reference are scalar')
-        .choices(['auto', 'fast', 'baked', 'reference'])
-        .default('auto'),
-    )
+    .addOption(kernelOption())
     .option('--out <folder>', 'where run folders are made', 'runs')
     .option('--no-report', 'do not write report.html')
     .option(

@@ -11,13 +11,12 @@ import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { buildLayers, type LlamaModel, openModel } from '../model/model.ts';
 import { recodeWeights } from '../tile/weight-code.ts';
-import { onlySource } from './attribution.ts';
 import type { ExecutorOptions } from './execute.ts';
 import type { Job, JobResult } from './job.ts';
 import type { TensorCoding } from './result.ts';
 import { type Crew, interrupted } from './schedule.ts';
 import { openScorer } from './score.ts';
-import { isAnalog, type Variant, variantKey } from './variant.ts';
+import { isAnalog, type Variant, variantDesign, variantKey } from './variant.ts';
 
 export function createFastCrew(threads: number, options: ExecutorOptions, signal?: AbortSignal): Crew {
   const model = openModel(options.modelPath);
@@ -32,7 +31,7 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
     }
     const engine = await createEngine({
       model,
-      design: variant.kind === 'source' ? onlySource(options.design, variant.source) : options.design,
+      design: variantDesign(variant, options.design),
       calibration: options.calibration,
       mode: variant.kind === 'source' ? 'chip' : variant.kind,
       threads,
@@ -96,7 +95,7 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
  * An 8B engine holds some 9 GB outside the heap, which the collector does not feel: without a push the next one is
  * allocated beside it.
  */
-function collectGarbage(): void {
+export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
   gc();

@@ -6,21 +6,16 @@ import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
-import { rangesOf } from '../fabric/log-domain.ts';
+import type { RangeTable, TileKernel } from '../fabric/log-domain.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
-import { forward, newSession } from '../model/llama.ts';
-import { type LlamaModel, openModel } from '../model/model.ts';
+import { openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
-import { tilePhysics } from '../tile/physics.ts';
+import { chooseKernel, type KernelChoice } from './kernel.ts';
 import { chipSeed } from './plan.ts';
-import {
-  buildVariant,
-  type HardwareCache,
-  type Variant,
-  type VariantLayers,
-  type VariantParts,
-} from './variant.ts';
+import { interrupted } from './schedule.ts';
+import { fastSpeakers, type Speaker, type SpeakerParts, scalarSpeakers } from './speaker.ts';
+import type { Variant } from './variant.ts';
 
 export interface GenerateOptions {
   readonly model: string;
@@ -33,6 +28,8 @@ export interface GenerateOptions {
   readonly seed: number;
   readonly temperature: number;
   readonly topP: number;
+  readonly kernel: KernelChoice;
+  readonly threads: number;
   readonly calibration?: Calibration;
 }
 
@@ -43,6 +40,15 @@ export interface Generated {
   readonly tokens: number[];
   /** Tokens from the start on which this agrees with the digital text. */
   readonly sameTokens: number;
+  /** Of the tokens behind the prompt; the first comes with the prompt. */
+  readonly tokensPerSecond: number | null;
+}
+
+export interface Generation {
+  readonly kernel: TileKernel | 'fast';
+  /** Why the fast engine was not taken, where `auto` looked. */
+  readonly kernelReason: string | undefined;
+  readonly texts: readonly Generated[];
 }
 
 /** Length of the range text that is run before the first chip speaks. */
@@ -51,10 +57,12 @@ const RANGE_TOKENS = 256;
 export interface GenerateHooks {
   /** Called before each text begins and for each piece of it. */
   readonly onText?: (name: string, piece: string) => void;
+  /** What is being prepared, before each text. */
+  readonly onPrepare?: (what: string, done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
 
-export async function generate(options: GenerateOptions, hooks: GenerateHooks = {}): Promise<Generated[]> {
+export async function generate(options: GenerateOptions, hooks: GenerateHooks = {}): Promise<Generation> {
   const { design } = loadDesign(options.design, options.settings);
   const calibration = options.calibration ?? loadCalibration(design.process, design.cell);
   const model = openModel(options.model);
@@ -70,68 +78,100 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
       );
     }
     if (prompt.length === 0) throw new OnefetError('usage', 'PROMPT_EMPTY', 'the prompt has no tokens');
-    const hardware: HardwareCache = new Map();
-    const parts: VariantParts = { model, design, calibration, kernel: 'baked', hardware, ranges: undefined };
+    const rangeText = readTextFile(requireDataFile(options.rangeText, 'range text'), 'range text');
+    const rangeIds = model.tokenizer
+      .encode(rangeText)
+      .slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
+    const { kernel, reason } = chooseKernel({
+      kernel: options.kernel,
+      shape: model.shape,
+      design,
+      calibration,
+      threads: options.threads,
+      contextTokens: Math.max(contextTokens, rangeIds.length),
+    });
+    const parts: SpeakerParts = {
+      model,
+      design,
+      calibration,
+      contextTokens: Math.max(contextTokens, rangeIds.length),
+      threads: options.threads,
+    };
+    const speakers = kernel === 'fast' ? fastSpeakers(parts) : scalarSpeakers(parts, kernel);
     const texts: Generated[] = [];
-    const speak = async (variant: Variant, built: VariantLayers, seed: number | null) => {
+    const total = 3 + options.chips;
+    let done = 0;
+    const withSpeaker = async <T>(
+      variant: Variant,
+      what: string,
+      ranges: RangeTable | undefined,
+      work: (speaker: Speaker) => Promise<T>,
+    ): Promise<T> => {
+      if (hooks.signal?.aborted) throw interrupted();
+      hooks.onPrepare?.(what, done++, total);
+      const speaker = await speakers(variant, ranges);
+      try {
+        return await work(speaker);
+      } finally {
+        await speaker.close();
+      }
+    };
+    const speak = async (variant: Variant, seed: number | null, ranges?: RangeTable) => {
       const name = variant.kind as Generated['name'];
       const label = seed === null ? name : `chip ${seed}`;
-      hooks.onText?.(label, '');
-      const tokens = await continueText(
-        model,
-        built,
-        prompt,
-        options,
-        (piece) => hooks.onText?.(label, piece),
-        hooks.signal,
-      );
-      const reference = texts[0]?.tokens ?? tokens;
-      let same = 0;
-      while (same < tokens.length && tokens[same] === reference[same]) same++;
-      texts.push({ name, seed, text: model.tokenizer.decode(tokens), tokens, sameTokens: same });
+      await withSpeaker(variant, label, ranges, async (speaker) => {
+        hooks.onText?.(label, '');
+        const onPiece = (piece: string) => hooks.onText?.(label, piece);
+        const { tokens, seconds } = await continueText(
+          model,
+          speaker,
+          prompt,
+          options,
+          onPiece,
+          hooks.signal,
+        );
+        const reference = texts[0]?.tokens ?? tokens;
+        let same = 0;
+        while (same < tokens.length && tokens[same] === reference[same]) same++;
+        texts.push({
+          name,
+          seed,
+          text: model.tokenizer.decode(tokens),
+          tokens,
+          sameTokens: same,
+          tokensPerSecond: tokens.length > 1 && seconds > 0 ? (tokens.length - 1) / seconds : null,
+        });
+      });
     };
-    await speak({ kind: 'digital' }, buildVariant({ kind: 'digital' }, parts), null);
-    await speak({ kind: 'recoded' }, buildVariant({ kind: 'recoded' }, parts), null);
-    const ranges = measureRanges(parts, options);
+    await speak({ kind: 'digital' }, null);
+    await speak({ kind: 'recoded' }, null);
+    const ranges = await withSpeaker({ kind: 'range' }, 'converter ranges', undefined, async (speaker) => {
+      await speaker.prefill(rangeIds);
+      return speaker.ranges();
+    });
     for (let chip = 0; chip < options.chips; chip++) {
       const seed = chipSeed(options.seed, chip);
-      const variant: Variant = { kind: 'chip', seed };
-      await speak(variant, buildVariant(variant, { ...parts, ranges }), seed);
+      await speak({ kind: 'chip', seed }, seed, ranges);
     }
-    return texts;
+    return { kernel, kernelReason: reason, texts };
   } finally {
     model.close();
   }
 }
 
-function measureRanges(parts: VariantParts, options: GenerateOptions) {
-  const { model, design, calibration } = parts;
-  const built = buildVariant({ kind: 'range' }, parts);
-  const text = readTextFile(requireDataFile(options.rangeText, 'range text'), 'range text');
-  const ids = model.tokenizer.encode(text).slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
-  const session = newSession(model, built.layers, ids.length);
-  ids.forEach((id, position) => {
-    forward(session, id, { window: 0, position });
-  });
-  return rangesOf(built.record, tilePhysics(calibration, design));
-}
-
 async function continueText(
-  model: LlamaModel,
-  built: VariantLayers,
+  model: SpeakerParts['model'],
+  speaker: Speaker,
   prompt: Int32Array,
   options: GenerateOptions,
   onPiece: (piece: string) => void,
   signal: AbortSignal | undefined,
-): Promise<number[]> {
-  const session = newSession(model, built.layers, prompt.length + options.tokens);
+): Promise<{ tokens: number[]; seconds: number }> {
   const decoder = model.tokenizer.newStream();
   const key = streamKey(options.seed, 0x73616d70);
   const tokens: number[] = [];
-  let logits: Float32Array = new Float32Array(0);
-  prompt.forEach((id, position) => {
-    logits = forward(session, id, { window: 0, position });
-  });
+  let logits = await speaker.prefill(prompt);
+  const started = performance.now();
   while (tokens.length < options.tokens) {
     const next = sampleToken(logits, options, key, tokens.length);
     tokens.push(next);
@@ -139,10 +179,9 @@ async function continueText(
     onPiece(decoder.push(next));
     // Lets Ctrl-C in between two tokens.
     await new Promise((resolve) => setImmediate(resolve));
-    if (signal?.aborted) throw new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
-    if (tokens.length < options.tokens)
-      logits = forward(session, next, { window: 0, position: session.position });
+    if (signal?.aborted) throw interrupted();
+    if (tokens.length < options.tokens) logits = await speaker.next(next);
   }
   onPiece(decoder.end());
-  return tokens;
+  return { tokens, seconds: (performance.now() - started) / 1e3 };
 }

@@ -1,24 +1,19 @@
 /**
  * What a run will do, before it does it: model, texts, windows, jobs, memory and the folder. `--dry-run` stops here.
  */
-import { freemem } from 'node:os';
 import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
-import { estimateEngineMemory } from '../engine/engine.ts';
 import { OnefetError } from '../error.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
-import type { LlamaShape } from '../model/shape.ts';
 import { bits32, streamKey } from '../random.ts';
-import type { Design } from '../tile/design.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
-
-export type KernelChoice = TileKernel | 'fast' | 'auto';
+import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from './kernel.ts';
 
 export interface RunOptions {
   readonly model: string;
@@ -35,7 +30,6 @@ export interface RunOptions {
   readonly scoring: 'window' | 'all';
   /** Score only the first windows. */
   readonly maxWindows: number | undefined;
-  /** `auto` is the fast engine where it can do the design, else the scalar baked kernel. */
   readonly kernel: KernelChoice;
   /** Also run each source of error alone. */
   readonly attribution: boolean;
@@ -138,7 +132,14 @@ export function planRun(options: RunOptions): RunPlan {
     }
     const rangeWindows = rangeWindowsOf(model.tokenizer.encode(rangeText), contextTokens, bos);
     const chipSeeds = Array.from({ length: options.chips }, (_, chip) => chipSeed(options.seed, chip));
-    const kernel = chooseKernel(options, model.shape, design.design, calibration, contextTokens);
+    const kernel = chooseKernel({
+      kernel: options.kernel,
+      shape: model.shape,
+      design: design.design,
+      calibration,
+      threads: options.threads,
+      contextTokens,
+    });
     const jobs = planJobs(windows, rangeWindows, chipSeeds, options);
     const modelSha256 = model.sha256();
     const manifest = {
@@ -167,7 +168,7 @@ export function planRun(options: RunOptions): RunPlan {
       }),
     );
     const banks = design.design.tile.sign === 'paired-rows' ? 2 : 1;
-    const memoryBytes = kernel.memoryBytes ?? memoryNeed(model, options.threads, banks);
+    const memoryBytes = kernel.memoryBytes ?? scalarMemoryBytes(model, options.threads, banks);
     checkMemory(memoryBytes, options.threads);
     return {
       options,
@@ -292,81 +293,6 @@ function converterBits(bits: number | 'float', key: string): number {
     `${key} is float: a run needs a converter that can be built`,
     {
       hint: `set ${key} to a number of bits`,
-    },
-  );
-}
-
-/** The fast engine if it can do this model and design; its refusals have codes ENGINE_*. */
-function chooseKernel(
-  options: RunOptions,
-  shape: LlamaShape,
-  design: Design,
-  calibration: Calibration,
-  contextTokens: number,
-): { kernel: TileKernel | 'fast'; reason?: string; memoryBytes?: number } {
-  const { kernel, threads } = options;
-  const scalar = (chosen: TileKernel, reason?: string) => {
-    if (design.kvBits === 8) {
-      throw new OnefetError('usage', 'KV_BITS', 'kvBits 8 is emulated by the fast engine only', {
-        hint: reason
-          ? `set kvBits=16; the fast engine cannot run this: ${reason}`
-          : 'use --kernel fast, or kvBits=16',
-      });
-    }
-    return { kernel: chosen, ...(reason === undefined ? {} : { reason }) };
-  };
-  if (kernel === 'baked' || kernel === 'reference') return scalar(kernel);
-  // The fast engine does not watch the common mode: it is taken only where no column can overload its clamps.
-  const mostA = design.tile.rows * design.fullScaleA;
-  if (mostA > design.column.clampMaxA) {
-    const reason = `a tile of ${design.tile.rows} rows could draw ${mostA} A, more than column.clampMaxA: the fast engine does not check that`;
-    if (kernel === 'auto') return scalar('baked', reason);
-    throw new OnefetError('usage', 'ENGINE_DESIGN', reason, { hint: 'use --kernel baked' });
-  }
-  try {
-    const [digital, chip] = (['digital', 'chip'] as const).map((mode) =>
-      estimateEngineMemory(shape, { design, calibration, mode, threads, contextTokens }),
-    );
-    return { kernel: 'fast', memoryBytes: PROCESS_BYTES + Math.max(digital.bytes, chip.bytes) };
-  } catch (error) {
-    if (kernel === 'auto' && error instanceof OnefetError && error.code.startsWith('ENGINE_')) {
-      return scalar('baked', error.message);
-    }
-    throw error;
-  }
-}
-
-/** Node, its compiled code and the worker threads, without weights. */
-const PROCESS_BYTES = 250e6;
-
-/**
- * Memory of the scalar engine. Per weight of the linear layers and thread: 1 byte of codes, 8 bytes baked (rank 1) and
- * 8 bytes of draws while they are baked, for every bank of cells, and once more for the variant before it until the
- * collector has taken it. The constants are measured on the embedded model: 493 MB against 503 MB with one thread,
- * 736 against 755 with two.
- */
-function memoryNeed(model: LlamaModel, threads: number, banks: number): number {
-  const { shape } = model;
-  const block = shape.dim * (shape.queryDim + 2 * shape.kvDim + shape.queryDim + 3 * shape.ffnDim);
-  const weights = shape.layers * block;
-  const head = shape.dim * shape.vocab;
-  const threadBytes = 165e6;
-  return PROCESS_BYTES + threads * (threadBytes + weights * (1 + 32 * banks) + head * 4);
-}
-
-function checkMemory(memoryBytes: number, threads: number): void {
-  const free = freemem();
-  if (memoryBytes <= free) return;
-  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
-  throw new OnefetError(
-    'usage',
-    'MEMORY',
-    `this run needs about ${gib(memoryBytes)} GiB with ${threads} threads; ${gib(free)} GiB are free`,
-    {
-      hint:
-        threads > 1
-          ? 'use --threads 1, or a smaller model'
-          : 'use a smaller model: the scalar engine keeps up to 33 bytes per weight and thread',
     },
   );
 }

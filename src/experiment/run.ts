@@ -250,6 +250,7 @@ function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projecti
   const costDesign: CostDesign = {
     tileRows: design.tile.rows,
     weightBits: design.weights.bits,
+    weightOverrides: design.weights.overrides,
     ...plan.converters,
     adcColumnsShared: design.adc.columnsShared,
     integrationTimeS: design.timing.integrationTimeS,

@@ -43,6 +43,11 @@ export function variantKey(variant: Variant): string {
   }
 }
 
+/** The design of a variant: with a single group of errors for `source`. */
+export function variantDesign(variant: Variant, design: Design): Design {
+  return variant.kind === 'source' ? onlySource(design, variant.source) : design;
+}
+
 export interface VariantLayers {
   readonly layers: LlamaLayers;
   /** The analog layers, in the order of the data flow. */
@@ -93,10 +98,7 @@ function variantBuilder(
       return buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
     };
   }
-  const physics = tilePhysics(
-    calibration,
-    variant.kind === 'source' ? onlySource(design, variant.source) : design,
-  );
+  const physics = tilePhysics(calibration, variantDesign(variant, design));
   return (name, outputs, inputs, row): Linear => {
     const layer = logDomainLinear(name, hardwareOf(parts, name, outputs, inputs, row), {
       physics,
