@@ -1,12 +1,13 @@
 /** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
-import type { CostDesign } from './design.ts';
+import { type CostDesign, formatOf } from './design.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, headTensor } from './shape.ts';
 
 export const EXAMPLE_DESIGN: CostDesign = {
   tileRows: 256,
   weightBits: 4,
+  weightOverrides: {},
   dacBits: 6,
   adcBits: 8,
   adcColumnsShared: 16,
@@ -25,19 +26,32 @@ export const EXAMPLE_DESIGN: CostDesign = {
 
 export function exampleActivity(
   shape: CostShape,
-  options: { tileRows?: number; tokens?: number; head?: boolean; currentPerCellA?: number } = {},
+  options: {
+    tileRows?: number;
+    tokens?: number;
+    head?: boolean;
+    currentPerCellA?: number;
+    design?: Pick<CostDesign, 'weightBits' | 'weightOverrides'>;
+  } = {},
 ): Activity {
-  const { tileRows = 256, tokens = 1, head = false, currentPerCellA = 0.2e-9 } = options;
+  const {
+    tileRows = 256,
+    tokens = 1,
+    head = false,
+    currentPerCellA = 0.2e-9,
+    design = EXAMPLE_DESIGN,
+  } = options;
   const layers: LayerActivity[] = [];
   const add = (layer: number, t: { tensor: string; outputs: number; inputs: number }) => {
     const tiles = Math.ceil(t.inputs / tileRows);
-    const cells = t.outputs * t.inputs;
+    const columns = t.outputs * formatOf(design, t.tensor).cellWeights.length;
+    const cells = columns * t.inputs;
     layers.push({
       layer,
       ...t,
       tiles,
       tileRows,
-      columns: t.outputs,
+      columns,
       cells,
       connectedCells: cells * 0.85,
       phases: 2,
@@ -45,8 +59,8 @@ export function exampleActivity(
       sumCurrentA: tokens * cells * currentPerCellA,
       sumActiveRows: tokens * t.inputs * 0.75,
       dacConversions: tokens * t.inputs,
-      adcConversions: tokens * tiles * t.outputs,
-      adcClipped: tokens * tiles * t.outputs * 0.001,
+      adcConversions: tokens * tiles * columns,
+      adcClipped: tokens * tiles * columns * 0.001,
     });
   };
   for (let layer = 0; layer < shape.layers; layer++) for (const t of blockTensors(shape)) add(layer, t);

@@ -7,10 +7,10 @@
 
 import { count, formatSi, plain } from '../format.ts';
 import { adcCost } from './adc.ts';
-import type { Census } from './census.ts';
+import type { Census, FormatCensus } from './census.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
-import { type CostDesign, ladderTaps } from './design.ts';
+import type { CostDesign } from './design.ts';
 import { COUNTED, costLine, DESIGN } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, kvElementsPerToken } from './shape.ts';
@@ -29,17 +29,14 @@ export interface CellArea {
   limitedBy: 'device' | 'wires';
 }
 
-export function cellArea(design: CostDesign, constants: CostConstants): CellArea {
+/** A cell on a ladder of `taps`. */
+export function cellArea(design: CostDesign, constants: CostConstants, taps: number): CellArea {
   const { layout } = constants;
   const deviceUm2 =
     (design.device.widthM + layout.deviceSideM.value) *
     (design.device.lengthM + layout.deviceEndM.value) *
     1e12;
-  const tracksUm2 = trackAreaUm2(
-    ladderTaps(design.weightBits),
-    layout.verticalTracks.value,
-    layout.metalPitchM.value,
-  );
+  const tracksUm2 = trackAreaUm2(taps, layout.verticalTracks.value, layout.metalPitchM.value);
   return {
     deviceUm2,
     tracksUm2,
@@ -87,26 +84,14 @@ export function areaLines(
   contextTokens: number,
 ): CostLine[] {
   const { layout, memory, analog, adc, digital, lora } = constants;
-  const cell = cellArea(design, constants);
-  const taps = ladderTaps(design.weightBits);
   const adcs = adcCount(counts, design);
   const converter = adcOf(design, constants);
   const integratorUm2 = analog.integratorF.value / layout.capacitorFPerUm2.value;
   const bytes = kvBytes(shape, design.kvBits, contextTokens);
   const adapters = (loraWeights(shape, lora.rank.value) * lora.weightBits.value) / 8;
   const lines = [
-    costLine(
-      'cells',
-      (counts.cells * cell.um2) / UM2_PER_MM2,
-      `${count(counts.cells)} cells x max(device ${plain(cell.deviceUm2)} um2 = (${plain(design.device.widthM * 1e6)} + ${plain(layout.deviceSideM.value * 1e6)}) x (${plain(design.device.lengthM * 1e6)} + ${plain(layout.deviceEndM.value * 1e6)}) um, tracks ${plain(cell.tracksUm2)} um2 = ${taps} taps x ${layout.verticalTracks.value} verticals x (${formatSi(layout.metalPitchM.value, 'm')})^2)`,
-      cell.limitedBy === 'device'
-        ? [DESIGN, layout.deviceSideM, layout.deviceEndM]
-        : [DESIGN, layout.metalPitchM, layout.verticalTracks],
-    ),
-    um2Line('ladders', counts.ladders, layout.ladderUm2.value, 'row ladders', [
-      layout.ladderUm2,
-      analog.ladderColumns,
-    ]),
+    cellLine(counts.formats, design, constants),
+    ladderLine(counts.formats, constants),
     um2Line('row-buffers', counts.ladders, layout.rowBufferUm2.value, 'row buffers', [layout.rowBufferUm2]),
     um2Line('dacs', counts.rows, layout.dacUm2.value, 'row DACs', [layout.dacUm2]),
     costLine(
@@ -178,6 +163,40 @@ export function areaLines(
     ),
   );
   return lines;
+}
+
+/** Tensors of different weight bits have different cells; each format is a term of the sum. */
+function cellLine(formats: readonly FormatCensus[], design: CostDesign, constants: CostConstants): CostLine {
+  const { layout } = constants;
+  const { widthM, lengthM } = design.device;
+  const used = new Set<Parameters<typeof costLine>[3][number]>([DESIGN]);
+  let um2 = 0;
+  const terms = formats.map(({ bits, taps, cells }) => {
+    const cell = cellArea(design, constants, taps);
+    um2 += cells * cell.um2;
+    for (const constant of cell.limitedBy === 'device'
+      ? [layout.deviceSideM, layout.deviceEndM]
+      : [layout.metalPitchM, layout.verticalTracks]) {
+      used.add(constant);
+    }
+    return `${count(cells)} cells of ${bits}-bit weights x max(device ${plain(cell.deviceUm2)} um2 = (${plain(widthM * 1e6)} + ${plain(layout.deviceSideM.value * 1e6)}) x (${plain(lengthM * 1e6)} + ${plain(layout.deviceEndM.value * 1e6)}) um, tracks ${plain(cell.tracksUm2)} um2 = ${taps} taps x ${layout.verticalTracks.value} verticals x (${formatSi(layout.metalPitchM.value, 'm')})^2)`;
+  });
+  return costLine('cells', um2 / UM2_PER_MM2, terms.join(' + '), [...used]);
+}
+
+/** Taps and bias device of the ladder that `layout.ladderUm2` is stated for. */
+const STATED_LADDER_TAPS = 7;
+
+/** A ladder of m taps is m resistors and a bias device. */
+function ladderLine(formats: readonly FormatCensus[], constants: CostConstants): CostLine {
+  const { layout, analog } = constants;
+  let um2 = 0;
+  const terms = formats.map(({ taps, ladders }) => {
+    const one = (layout.ladderUm2.value * (taps + 1)) / (STATED_LADDER_TAPS + 1);
+    um2 += ladders * one;
+    return `${count(ladders)} row ladders of ${taps} taps x ${plain(one)} um2`;
+  });
+  return costLine('ladders', um2 / UM2_PER_MM2, terms.join(' + '), [layout.ladderUm2, analog.ladderColumns]);
 }
 
 function um2Line(

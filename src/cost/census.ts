@@ -3,8 +3,23 @@
  */
 import { OnefetError } from '../error.ts';
 import type { Activity } from '../fabric/activity.ts';
+import { type CostDesign, formatOf } from './design.ts';
+
+/** What the tensors of one weight format count together: their cells differ in taps, and so in area and wires. */
+export interface FormatCensus {
+  bits: number;
+  taps: number;
+  tensors: string[];
+  cells: number;
+  ladders: number;
+  columnEnds: number;
+  gateCharges: number;
+  adcConversions: number;
+}
 
 export interface Census {
+  /** By bits of the weights, ascending. */
+  formats: FormatCensus[];
   /** Cell sites, and those with a drain via. */
   cells: number;
   connectedCells: number;
@@ -30,8 +45,14 @@ export interface Census {
   hasHead: boolean;
 }
 
-export function census(activity: Activity, ladderColumns: number): Census {
+/** Errors: NO_ACTIVITY; COST_ACTIVITY where the columns are not those of the design's weight bits. */
+export function census(
+  activity: Activity,
+  design: Pick<CostDesign, 'weightBits' | 'weightOverrides'>,
+  ladderColumns: number,
+): Census {
   const sum: Census = {
+    formats: [],
     cells: 0,
     connectedCells: 0,
     rows: 0,
@@ -65,22 +86,49 @@ export function census(activity: Activity, ladderColumns: number): Census {
         `cost: layer ${layer.layer} ${layer.tensor} processed ${layer.tokens} tokens, so its averages do not exist`,
       );
     }
+    const { bits, taps, cellWeights } = formatOf(design, layer.tensor);
+    if (layer.columns !== layer.outputs * cellWeights.length) {
+      throw new OnefetError(
+        'input',
+        'COST_ACTIVITY',
+        `cost: layer ${layer.layer} ${layer.tensor} has ${layer.columns} columns for ${layer.outputs} outputs, but ${bits}-bit weights take ${cellWeights.length} each`,
+        { hint: 'weights.bits and weights.overrides must be those of the run' },
+      );
+    }
+    let format = sum.formats.find((one) => one.bits === bits);
+    if (!format) {
+      format = {
+        bits,
+        taps,
+        tensors: [],
+        cells: 0,
+        ladders: 0,
+        columnEnds: 0,
+        gateCharges: 0,
+        adcConversions: 0,
+      };
+      sum.formats.push(format);
+    }
+    if (!format.tensors.includes(layer.tensor)) format.tensors.push(layer.tensor);
     // A row of a weight that takes two cells on one column is two rows (paired-rows): cells over columns counts both.
     const rows = layer.cells / layer.columns;
-    sum.cells += layer.cells;
+    for (const both of [sum, format]) {
+      both.cells += layer.cells;
+      both.ladders += rows * Math.ceil(layer.columns / ladderColumns);
+      both.columnEnds += layer.tiles * layer.columns;
+      both.gateCharges += (layer.sumActiveRows / layer.tokens) * layer.columns;
+      both.adcConversions += layer.adcConversions / layer.tokens;
+    }
     sum.connectedCells += layer.connectedCells;
     sum.rows += rows;
-    sum.ladders += rows * Math.ceil(layer.columns / ladderColumns);
-    sum.columnEnds += layer.tiles * layer.columns;
     sum.currentA += layer.sumCurrentA / layer.tokens;
-    sum.gateCharges += (layer.sumActiveRows / layer.tokens) * layer.columns;
     sum.activeRows += layer.sumActiveRows / layer.tokens;
     sum.dacConversions += layer.dacConversions / layer.tokens;
-    sum.adcConversions += layer.adcConversions / layer.tokens;
     sum.adcClipped += layer.adcClipped / layer.tokens;
     sum.clampPhases += layer.tiles * layer.columns * layer.phases;
     sum.macs += layer.outputs * layer.inputs;
     if (layer.tensor === 'output') sum.hasHead = true;
   }
+  sum.formats.sort((a, b) => a.bits - b.bits);
   return sum;
 }

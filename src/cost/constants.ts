@@ -88,10 +88,10 @@ export const costConstantsSchema = z.strictObject({
     metalPitchM: positive,
     /** Vertical tracks of a cell: two bit lines and a source line. */
     verticalTracks: whole,
-    /** Area of a device in the array over its W x L: contacts, isolation, well. */
     /** What a cell adds to its gate across the width (isolation), and along the length (two contacted junctions). */
     deviceSideM: nonNegative,
     deviceEndM: nonNegative,
+    /** A ladder of seven taps; one of m taps takes (m + 1) / 8 of it. */
     ladderUm2: nonNegative,
     rowBufferUm2: nonNegative,
     dacUm2: nonNegative,

@@ -7,7 +7,7 @@
 import { OnefetError } from '../error.ts';
 import type { Activity } from '../fabric/activity.ts';
 import { formatSi, plain } from '../format.ts';
-import { areaLines, diesOf, kvBytes, sramMm2 } from './area.ts';
+import { areaLines, cellArea, diesOf, kvBytes, sramMm2 } from './area.ts';
 import { census } from './census.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostReport } from './cost.ts';
@@ -49,7 +49,7 @@ function costWith(
   constants: CostConstants,
   contextTokens: number,
 ): Omit<CostReport, 'sensitivity'> {
-  const counts = census(activity, constants.analog.ladderColumns.value);
+  const counts = census(activity, design, constants.analog.ladderColumns.value);
   if (counts.hasHead !== (design.headFabric === 'analog')) {
     throw new OnefetError(
       'input',
@@ -116,6 +116,19 @@ function costWith(
     staticPowerW: energy.staticPowerW,
     limits,
     usersHeld,
+    weights: counts.formats.map(({ bits, taps, tensors, cells, columnEnds, adcConversions }) => {
+      const { um2 } = cellArea(design, constants, taps);
+      return {
+        bits,
+        taps,
+        tensors,
+        cells,
+        columnEnds,
+        adcConversions,
+        cellUm2: um2,
+        cellsMm2: (cells * um2) / 1e6,
+      };
+    }),
     references: referenceLines(counts, shape, design, constants),
   };
 }

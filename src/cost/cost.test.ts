@@ -75,15 +75,15 @@ describe('counts of Llama 3.1 8B', () => {
   });
 
   it('29.3 million conversions with 256-row tiles, 1.50 million with full columns; 44 uJ at 1.5 pJ', () => {
-    const tiled = census(exampleActivity(LLAMA_3_1_8B, { head: true }), 256);
+    const tiled = census(exampleActivity(LLAMA_3_1_8B, { head: true }), EXAMPLE_DESIGN, 256);
     expect(tiled.adcConversions).toBe(29_315_072);
     expect(tiled.adcConversions * 1.5e-12).toBeCloseTo(44e-6, 6);
-    const full = census(exampleActivity(LLAMA_3_1_8B, { tileRows: 14336, head: true }), 256);
+    const full = census(exampleActivity(LLAMA_3_1_8B, { tileRows: 14336, head: true }), EXAMPLE_DESIGN, 256);
     expect(full.adcConversions / 1e6).toBeCloseTo(1.5, 1);
   });
 
   it('27.3 million ladders: 22 W always on, 0.7 W at a duty of 1/32', () => {
-    const { ladders } = census(exampleActivity(LLAMA_3_1_8B), 256);
+    const { ladders } = census(exampleActivity(LLAMA_3_1_8B), EXAMPLE_DESIGN, 256);
     expect(ladders / 1e6).toBeCloseTo(27.26, 2);
     expect(ladderPowerW(ladders, 1e-6, 0.8, 1)).toBeCloseTo(21.8, 1);
     expect(ladderPowerW(ladders, 1e-6, 0.8, 1 / 32)).toBeCloseTo(0.68, 2);
@@ -271,15 +271,99 @@ describe('costOf', () => {
   });
 });
 
+describe('weights.overrides: each tensor with its own cells, columns, conversions and area', () => {
+  // ffn_down in 6 bits (two cells on two columns), attn_v in 3 bits (three taps): counted by hand for one layer of 8B.
+  const design = { ...EXAMPLE_DESIGN, weightOverrides: { ffn_down: 6, attn_v: 3 } };
+  const activity = exampleActivity(LLAMA_3_1_8B, { design });
+  const down = 32 * 4096 * 14336;
+  const value = 32 * 1024 * 4096;
+  const all = 6_979_321_856;
+
+  it('counts twice the cells, column ends and conversions of the 6-bit tensor', () => {
+    const { formats, cells, columnEnds, adcConversions } = census(activity, design, 256);
+    expect(formats.map(({ bits, taps, tensors }) => ({ bits, taps, tensors }))).toEqual([
+      { bits: 3, taps: 3, tensors: ['attn_v'] },
+      {
+        bits: 4,
+        taps: 7,
+        tensors: ['attn_q', 'attn_k', 'attn_output', 'ffn_gate', 'ffn_up'],
+      },
+      { bits: 6, taps: 7, tensors: ['ffn_down'] },
+    ]);
+    expect(formats.map((format) => format.cells)).toEqual([value, all - value - down, 2 * down]);
+    expect(cells).toBe(all + down);
+    expect(columnEnds).toBe((all + down) / 256);
+    expect(adcConversions).toBe((all + down) / 256);
+    // 14336 rows x (2 x 4096 columns / 256) ladders.
+    expect(formats[2].ladders).toBe(32 * 14336 * 32);
+  });
+
+  it('prices area, gates and conversions of each with its own taps', () => {
+    // A device of 20 nm side, so that wires decide: 7 x 3 and 3 x 3 tracks of 40 nm.
+    const tiny = { ...design, device: { ...design.device, widthM: 20e-9, lengthM: 20e-9 } };
+    const bare = {
+      ...constants,
+      layout: {
+        ...constants.layout,
+        deviceSideM: { ...constants.layout.deviceSideM, value: 0 },
+        deviceEndM: { ...constants.layout.deviceEndM, value: 0 },
+      },
+    };
+    const report = costOf(activity, LLAMA_3_1_8B, tiny, bare, { contextTokens: 1024 });
+    const area = (name: string) => lineValue(report.areaLinesMm2, name);
+    expect(area('cells') / (((all - value + down) * 0.0336 + value * 0.0144) * 1e-6)).toBeCloseTo(1, 9);
+    expect(report.weights.map(({ cellUm2 }) => Number(cellUm2.toFixed(4)))).toEqual([0.0144, 0.0336, 0.0336]);
+    expect(report.weights.reduce((sum, one) => sum + one.cellsMm2, 0)).toBeCloseTo(area('cells'), 9);
+    // Seven resistors and a bias device are 2 um2, three and one are 1 um2.
+    expect(area('ladders') / (((all - value + down) * 2 + value * 1) / 256e6)).toBeCloseTo(1, 9);
+    const gates = (bits: number, taps: number) =>
+      0.75 * bits * (0.25e-15 + taps * Math.sqrt(taps * 3 * 0.04 ** 2) * 0.2e-15) * 0.3 * 0.8;
+    expect(lineValue(report.energyJ, 'gates') / (gates(all - value + down, 7) + gates(value, 3))).toBeCloseTo(
+      1,
+      9,
+    );
+    const plainReport = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
+      contextTokens: 1024,
+    });
+    expect(lineValue(report.energyJ, 'adcs') / lineValue(plainReport.energyJ, 'adcs')).toBeCloseTo(
+      (all + down) / all,
+      9,
+    );
+    expect(lineValue(report.areaLinesMm2, 'adcs') / lineValue(plainReport.areaLinesMm2, 'adcs')).toBeCloseTo(
+      (all + down) / all,
+      6,
+    );
+  });
+
+  it('is carried over to the projection tensor by tensor', () => {
+    const small = exampleActivity(STORIES, { design, tokens: 5 });
+    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), design, 256);
+    expect(after.formats.map((format) => Math.round(format.cells))).toEqual([
+      value,
+      all - value - down,
+      2 * down,
+    ]);
+    expect(after.adcConversions).toBeCloseTo((all + down) / 256, 3);
+  });
+
+  it('refuses an activity that was counted with other weights', () => {
+    expect(() => census(activity, EXAMPLE_DESIGN, 256)).toThrow(
+      /ffn_down has 8192 columns for 4096 outputs, but 4-bit weights take 1 each/,
+    );
+  });
+});
+
 describe('projectActivity', () => {
   it('to its own shape, it is the average of the layers: per-token sums do not change', () => {
     const activity = exampleActivity(STORIES, { tileRows: 32, tokens: 7 });
     const projected = projectActivity(activity, STORIES, STORIES);
-    const before = census(activity, 256);
-    const after = census(projected, 256);
-    for (const key of Object.keys(before) as (keyof typeof before)[]) {
+    const before = census(activity, EXAMPLE_DESIGN, 256);
+    const after = census(projected, EXAMPLE_DESIGN, 256);
+    const { formats, ...sums } = before;
+    for (const key of Object.keys(sums) as (keyof typeof sums)[]) {
       expect(Number(after[key]), key).toBeCloseTo(Number(before[key]), 6);
     }
+    expect(after.formats[0].cells).toBeCloseTo(formats[0].cells, 6);
   });
 
   it('to the 8B, it keeps the mean current per cell and counts conversions of the new tiles', () => {
@@ -289,7 +373,7 @@ describe('projectActivity', () => {
       currentPerCellA: 0.31e-9,
       head: true,
     });
-    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), 256);
+    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN, 256);
     expect(after.macs).toBe(7_504_658_432);
     expect(after.currentA / after.cells).toBeCloseTo(0.31e-9, 15);
     expect(after.adcConversions).toBeCloseTo(29_315_072, 3);
@@ -302,8 +386,8 @@ describe('projectActivity', () => {
       layers: small.layers.map((l) => (l.layer === 0 ? { ...l, sumCurrentA: 2 * l.sumCurrentA } : l)),
     };
     const ratio =
-      census(projectActivity(doubled, STORIES, LLAMA_3_1_8B), 256).currentA /
-      census(projectActivity(small, STORIES, LLAMA_3_1_8B), 256).currentA;
+      census(projectActivity(doubled, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN, 256).currentA /
+      census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN, 256).currentA;
     // One of five equal layers doubled: 6/5.
     expect(ratio).toBeCloseTo(1.2, 9);
   });

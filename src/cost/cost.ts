@@ -22,6 +22,19 @@ export interface CostSensitivity {
   highPerTokenJ: number;
 }
 
+/** What the tensors of one weight format take. */
+export interface WeightCost {
+  bits: number;
+  taps: number;
+  tensors: string[];
+  cells: number;
+  columnEnds: number;
+  /** Per token. */
+  adcConversions: number;
+  cellUm2: number;
+  cellsMm2: number;
+}
+
 export interface CostReport {
   shape: { name: string; layers: number; macPerToken: number };
   contextTokens: number;
@@ -52,6 +65,8 @@ export interface CostReport {
   usersHeld: number;
   /** How far each constant moves the energy of a token: halved and doubled one at a time, largest effect first. */
   sensitivity: CostSensitivity[];
+  /** By bits of the weights, ascending: more than one with weights.overrides. */
+  weights: WeightCost[];
   /** Values shown beside the breakdown, not part of any sum: the physical lower bound of the array's energy. */
   references: CostLine[];
 }

@@ -2,10 +2,13 @@
  * What the cost model needs to know of a design.
  */
 import { OnefetError } from '../error.ts';
+import { type WeightFormat, weightFormat } from '../tile/weight-code.ts';
 
 export interface CostDesign {
   tileRows: number;
   weightBits: number;
+  /** Bits of single tensors, by GGUF name. */
+  weightOverrides: Readonly<Record<string, number>>;
   dacBits: number;
   adcBits: number;
   /** Columns that share one converter. */
@@ -25,12 +28,12 @@ export interface CostDesign {
   device: { widthM: number; lengthM: number; gateF: number; drainF: number };
 }
 
-/** Taps of the row ladder: the magnitudes of one cell. Six-bit weights are two cells on the seven-tap ladder. */
-export function ladderTaps(weightBits: number): number {
-  if (!Number.isInteger(weightBits) || weightBits < 2 || weightBits > 6) {
-    throw new OnefetError('usage', 'WEIGHT_BITS', `weight bits ${weightBits} are not supported: 2 to 6`);
-  }
-  return weightBits > 4 ? 7 : 2 ** (weightBits - 1) - 1;
+/** How the weights of a tensor are coded: its taps, and the cells that a weight takes. */
+export function formatOf(
+  design: Pick<CostDesign, 'weightBits' | 'weightOverrides'>,
+  tensor: string,
+): WeightFormat {
+  return weightFormat(design.weightOverrides[tensor] ?? design.weightBits);
 }
 
 /** Integration phases and conversions of one step: how the sign of an input is handled. */
@@ -71,7 +74,7 @@ export function checkDesign(design: CostDesign): void {
   for (const key of ['widthM', 'lengthM', 'gateF'] as const) {
     need(design.device[key] > 0, `device.${key}`, design.device[key], '> 0');
   }
-  ladderTaps(design.weightBits);
+  for (const bits of [design.weightBits, ...Object.values(design.weightOverrides)]) weightFormat(bits);
 }
 
 function need(ok: boolean, key: string, value: number, range: string): void {

@@ -11,7 +11,7 @@ import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
 import type { Census } from './census.ts';
 import type { Constant, CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
-import { type CostDesign, ladderTaps, phasesOf } from './design.ts';
+import { type CostDesign, phasesOf } from './design.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
@@ -87,12 +87,17 @@ export function energyOf(
       analog.ladderWakeUpS,
     );
   }
-  const cellSideM = Math.sqrt(cellArea(design, constants).um2) * 1e-6;
-  const rowWireF = cellSideM * analog.wireFPerM.value * ladderTaps(design.weightBits);
+  const formats = counts.formats.map((format) => {
+    const sideM = Math.sqrt(cellArea(design, constants, format.taps).um2) * 1e-6;
+    return { ...format, sideM, wireF: sideM * analog.wireFPerM.value };
+  });
+  const total = (of: (format: (typeof formats)[number]) => number) =>
+    formats.reduce((sum, format) => sum + of(format), 0);
+  const gateF = (format: (typeof formats)[number]) => design.device.gateF + format.taps * format.wireF;
   add(
     'gates',
-    counts.gateCharges * (design.device.gateF + rowWireF) * analog.gateSwingV.value * v,
-    `${count(counts.gateCharges)} gates switched x (${formatSi(design.device.gateF, 'F')} gate + ${formatSi(rowWireF, 'F')} tap wires) x ${analog.gateSwingV.value} V swing x ${v} V`,
+    total((format) => format.gateCharges * gateF(format)) * analog.gateSwingV.value * v,
+    `${formats.map((format) => `${count(format.gateCharges)} gates switched x (${formatSi(design.device.gateF, 'F')} gate + ${formatSi(format.taps * format.wireF, 'F')} tap wires)`).join(' + ')} x ${analog.gateSwingV.value} V swing x ${v} V`,
     COUNTED,
     DESIGN,
     analog.gateSwingV,
@@ -113,11 +118,12 @@ export function energyOf(
     analog.clampA,
     DESIGN,
   );
-  const wireF = 2 * cellSideM * analog.wireFPerM.value;
   add(
     'bit-lines',
-    (counts.connectedCells * design.device.drainF + counts.cells * wireF) * design.vdsV * v,
-    `(${count(counts.connectedCells)} drains x ${formatSi(design.device.drainF, 'F')} + ${count(counts.cells)} cells x ${formatSi(wireF, 'F')} of two bit lines) charged once per token to ${design.vdsV} V from ${v} V`,
+    (counts.connectedCells * design.device.drainF + total(({ cells, wireF }) => cells * 2 * wireF)) *
+      design.vdsV *
+      v,
+    `(${count(counts.connectedCells)} drains x ${formatSi(design.device.drainF, 'F')} + ${formats.map(({ cells, wireF }) => `${count(cells)} cells x ${formatSi(2 * wireF, 'F')}`).join(' + ')} of two bit lines) charged once per token to ${design.vdsV} V from ${v} V`,
     DESIGN,
     analog.wireFPerM,
   );
@@ -190,15 +196,17 @@ export function energyOf(
   }
   const areaMm2 = sumOf(area);
   const sideMm = Math.sqrt(areaMm2 / shape.layers);
-  const tileMm = design.tileRows * cellSideM * 1e3;
   const inputBits = counts.dacConversions * (design.dacBits + 1);
   const resultBits = counts.adcConversions * design.adcBits;
+  const resultBitMm = total(
+    ({ adcConversions, sideM }) => adcConversions * design.adcBits * design.tileRows * sideM * 1e3,
+  );
   const crossingBits = (dies - 1) * shape.embeddingLength * 16;
   add(
     'wires',
-    (inputBits * sideMm + resultBits * tileMm) * wire.energyJPerBitMm.value +
+    (inputBits * sideMm + resultBitMm) * wire.energyJPerBitMm.value +
       crossingBits * wire.dieLinkJPerBit.value,
-    `(${count(inputBits)} input bits x ${plain(sideMm)} mm + ${count(resultBits)} result bits x ${plain(tileMm)} mm) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(shape.embeddingLength * 16 * wire.dieLinkJPerBit.value, 'J')}`,
+    `(${count(inputBits)} input bits x ${plain(sideMm)} mm + ${count(resultBits)} result bits x ${plain(resultBitMm / resultBits)} mm) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(shape.embeddingLength * 16 * wire.dieLinkJPerBit.value, 'J')}`,
     wire.energyJPerBitMm,
     wire.dieLinkJPerBit,
   );

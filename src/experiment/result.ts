@@ -89,6 +89,7 @@ export interface RunResult {
     process: string;
     cell: string;
     sha256: string;
+    /** Of the separable response; with several weight formats the largest of theirs. */
     rank: number;
     /** Largest |residual| of the separable response, as a share of full scale. */
     separableResidual: number;

@@ -18,7 +18,6 @@ import { OnefetError } from '../error.ts';
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { weightFormat } from '../tile/weight-code.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { createFastCrew } from './fast.ts';
@@ -135,7 +134,8 @@ function assemble(
   });
   const range = finishedJob(folder, plan.rangeJob.key);
   const cost = costsOf(plan, { layers: sumActivity(activities) });
-  const response = tilePhysics(calibration, design).responses.get(weightFormat(design.weights.bits).taps)!;
+  const { responses } = tilePhysics(calibration, design);
+  const separable = cost.run.weights.map(({ taps }) => responses.get(taps)!.separable);
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,
@@ -190,8 +190,8 @@ function assemble(
       process: calibration.process,
       cell: calibration.cell,
       sha256: plan.calibrationSha256,
-      rank: response.separable.rank,
-      separableResidual: response.separable.residual,
+      rank: Math.max(...separable.map(({ rank }) => rank)),
+      separableResidual: Math.max(...separable.map(({ residual }) => residual)),
       driver: calibration.driver,
     },
     energy: { perTokenJ: cost.run.perTokenJ, breakdownJ: breakdown(cost.run.energyJ) },

@@ -102,6 +102,29 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
     headers: ['Limit', 'Tokens/s', 'Formula'],
     rows: report.limits.map((l) => [l.name, count(l.tokensPerSecond), l.formula]),
   });
+  const weights = tableHtml({
+    caption: `Cells by weight format, ${name}`,
+    headers: [
+      'Bits',
+      'Taps',
+      'Tensors',
+      'Cells',
+      'Column ends',
+      'Conversions per token',
+      'Cell (um²)',
+      'Cells (mm²)',
+    ],
+    rows: report.weights.map((w) => [
+      w.bits,
+      w.taps,
+      w.tensors.join(', '),
+      count(w.cells),
+      count(w.columnEnds),
+      count(w.adcConversions),
+      plain(w.cellUm2),
+      plain(w.cellsMm2),
+    ]),
+  });
   const tables = [
     table(`Energy per token, ${name}: ${formatSi(report.perTokenJ, 'J')}`, report.energyJ, (v) =>
       formatSi(v, 'J'),
@@ -111,6 +134,7 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
     table(`Time per token, ${name}: ${formatSi(report.tokenTimeS, 's')}`, report.latencyS, (v) =>
       formatSi(v, 's'),
     ),
+    weights,
     limits,
   ];
   return `<details${open ? ' open' : ''}><summary>Lines of ${escapeHtml(name)}</summary>${tables.join('\n')}</details>`;
