@@ -95,6 +95,7 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
   }
   print();
   for (const line of result.verdict) print(line);
+  for (const line of result.warnings) print(`WARNING: ${line}`);
   print();
   print(`result  ${folder}/result.json`);
   if (reportPath) print(`report  ${reportPath}`);

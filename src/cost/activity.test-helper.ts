@@ -18,6 +18,7 @@ export const EXAMPLE_DESIGN: CostDesign = {
   fullScaleA: 3e-9,
   ladderCurrentA: 1e-6,
   ladderDuty: 1 / 32,
+  rowDriver: null,
   kvBits: 16,
   headFabric: 'digital',
   sign: 'integrate',

@@ -129,6 +129,19 @@ function costWith(
         cellsMm2: (cells * um2) / 1e6,
       };
     }),
-    references: referenceLines(counts, shape, design, constants),
+    warnings: warningsOf(design),
+    references: referenceLines(counts, shape, design, constants, energy.lines),
   };
+}
+
+function warningsOf(design: CostDesign): string[] {
+  const warnings: string[] = [];
+  const { rowDriver, ladderCurrentA, settleTimeS } = design;
+  if (rowDriver && rowDriver.currentA < ladderCurrentA) {
+    // The time constant of a tap goes as one over the current that its resistors are drawn for.
+    warnings.push(
+      `The simulated row driver draws ${formatSi(rowDriver.currentA, 'A')}, less than the ${formatSi(ladderCurrentA, 'A')} of ladder.currentA that timing.settleTimeS (${formatSi(settleTimeS, 's')}) was chosen for: its rows settle at least ${plain(ladderCurrentA / rowDriver.currentA, 2)} times slower, which is in neither the latency nor the accuracy.`,
+    );
+  }
+  return warnings;
 }

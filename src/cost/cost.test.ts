@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { loadCalibration } from '../cell/calibration.ts';
+import { loadDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
 import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
 import { adcCost } from './adc.ts';
@@ -12,6 +14,7 @@ import { loadCostConstants, parseCostConstants } from './constants.ts';
 import { costOf } from './cost-of.ts';
 import { economicsOf } from './economics.ts';
 import { ladderPowerW, shotNoiseBoundJ } from './energy.ts';
+import { costDesignOf, rowDriverOf } from './from-design.ts';
 import { lineValue, sumOf } from './lines.ts';
 import { projectActivity } from './project.ts';
 import {
@@ -350,6 +353,41 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
     expect(() => census(activity, EXAMPLE_DESIGN, 256)).toThrow(
       /ffn_down has 8192 columns for 4096 outputs, but 4-bit weights take 1 each/,
     );
+  });
+});
+
+describe('row drivers that SPICE has simulated', () => {
+  const calibration = loadCalibration('planar32lp', 't1-driver');
+  const { rowSupplyA, tempK } = calibration.product!;
+
+  it('are priced at their measured supply current, the assumed figures stand beside', () => {
+    const { design } = loadDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
+    const costDesign = costDesignOf(design, calibration, { dacBits: 6, adcBits: 8 });
+    const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
+      contextTokens: 1024,
+    });
+    const line = report.energyJ.find((one) => one.name === 'row-drivers')!;
+    // 142 nW per row at 0.8 V (calibration/README.md), 27.26 million rows, on 1/32 of the token time.
+    expect(costDesign.rowDriver!.currentA * 0.8 * 1e9).toBeCloseTo(142, 0);
+    const ladders = 6_979_321_856 / 256;
+    expect(line.value / ((ladders * 177.099e-9 * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 5);
+    expect(line.tag).toBe('measured');
+    expect(line.source).toMatch(/SPICE supply current of one row of planar32lp\/t1-driver/);
+    expect(report.energyJ.some(({ name }) => name === 'ladders' || name === 'row-buffers')).toBe(false);
+    const assumed = report.references.find((one) => one.name === 'row-drivers-assumed')!;
+    expect(assumed.value / line.value).toBeCloseTo(1.5e-6 / 177.099e-9, 5);
+    expect(report.warnings.join()).toMatch(/draws 177 nA, less than the 1 µA of ladder.currentA/);
+  });
+
+  it('linear between the temperatures, refused outside; an ideal driver has measured nothing', () => {
+    expect(rowDriverOf(calibration, tempK[0])!.currentA).toBe(rowSupplyA[0]);
+    const last = tempK.length - 1;
+    expect(rowDriverOf(calibration, tempK[last])!.currentA).toBeCloseTo(rowSupplyA[last], 15);
+    const middle = rowDriverOf(calibration, (tempK[1] + tempK[2]) / 2)!.currentA;
+    expect(middle).toBeCloseTo((rowSupplyA[1] + rowSupplyA[2]) / 2, 15);
+    expect(() => rowDriverOf(calibration, 200)).toThrow(/not at 200 K/);
+    expect(rowDriverOf(loadCalibration('planar32lp', 't1'), 300)).toBeNull();
+    expect(rowDriverOf(loadCalibration('planar32lp', 't2'), 300)).toBeNull();
   });
 });
 

@@ -67,6 +67,8 @@ export interface CostReport {
   sensitivity: CostSensitivity[];
   /** By bits of the weights, ascending: more than one with weights.overrides. */
   weights: WeightCost[];
+  /** What these figures take for granted although the run or the calibration speaks against it. */
+  warnings: string[];
   /** Values shown beside the breakdown, not part of any sum: the physical lower bound of the array's energy. */
   references: CostLine[];
 }

@@ -19,9 +19,12 @@ export interface CostDesign {
   vdsV: number;
   /** Current of a cell at the largest input and the top tap. */
   fullScaleA: number;
+  /** Assumed current of a row ladder; replaced by `rowDriver` where that was simulated. */
   ladderCurrentA: number;
   /** Share of a token's time that a row ladder is powered; 1 = never switched off. */
   ladderDuty: number;
+  /** Supply current of one row's driver, ladder included, as measured in SPICE; null: only assumed figures exist. */
+  rowDriver: { currentA: number; source: string } | null;
   kvBits: number;
   headFabric: 'digital' | 'analog';
   sign: 'integrate' | 'two-conversion' | 'paired-rows';
@@ -71,6 +74,8 @@ export function checkDesign(design: CostDesign): void {
     design.vdsV,
     `0 to supplyV = ${design.supplyV}`,
   );
+  if (design.rowDriver)
+    need(design.rowDriver.currentA > 0, 'rowDriver.currentA', design.rowDriver.currentA, '> 0');
   for (const key of ['widthM', 'lengthM', 'gateF'] as const) {
     need(design.device[key] > 0, `device.${key}`, design.device[key], '> 0');
   }

@@ -21,6 +21,11 @@ export function ladderPowerW(ladders: number, currentA: number, supplyV: number,
   return ladders * currentA * supplyV * duty;
 }
 
+/** Static bias of one row ladder with its driver: measured where the calibration has it, else the assumed figures. */
+function rowBiasA(design: CostDesign, { analog }: CostConstants): number {
+  return design.rowDriver?.currentA ?? design.ladderCurrentA + analog.rowBufferA.value;
+}
+
 export interface Energy {
   lines: CostLine[];
   /** Power of what never stops, regulator loss included, W. */
@@ -64,26 +69,37 @@ export function energyOf(
     DRAWN,
     DESIGN,
   );
-  add(
-    'ladders',
-    ladderPowerW(counts.ladders, design.ladderCurrentA, v, ladderDuty) * tokenTimeS,
-    `${count(counts.ladders)} ladders x ${formatSi(design.ladderCurrentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, design.ladderCurrentA, v, 1), 'W')})`,
-    DESIGN,
-    analog.ladderColumns,
-  );
-  add(
-    'row-buffers',
-    ladderPowerW(counts.ladders, analog.rowBufferA.value, v, ladderDuty) * tokenTimeS,
-    `${count(counts.ladders)} buffers x ${formatSi(analog.rowBufferA.value, 'A')} x ${v} V x ${duty}`,
-    DESIGN,
-    analog.rowBufferA,
-  );
+  const { rowDriver } = design;
+  if (rowDriver) {
+    add(
+      'row-drivers',
+      ladderPowerW(counts.ladders, rowDriver.currentA, v, ladderDuty) * tokenTimeS,
+      `${count(counts.ladders)} ladders with their drivers (one per row and ${analog.ladderColumns.value} columns) x ${formatSi(rowDriver.currentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, rowDriver.currentA, v, 1), 'W')})`,
+      { ...rowDriver, value: rowDriver.currentA, tag: 'measured' },
+      CHOSEN,
+    );
+  } else {
+    add(
+      'ladders',
+      ladderPowerW(counts.ladders, design.ladderCurrentA, v, ladderDuty) * tokenTimeS,
+      `${count(counts.ladders)} ladders x ${formatSi(design.ladderCurrentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, design.ladderCurrentA, v, 1), 'W')})`,
+      DESIGN,
+      analog.ladderColumns,
+    );
+    add(
+      'row-buffers',
+      ladderPowerW(counts.ladders, analog.rowBufferA.value, v, ladderDuty) * tokenTimeS,
+      `${count(counts.ladders)} buffers x ${formatSi(analog.rowBufferA.value, 'A')} x ${v} V x ${duty}`,
+      DESIGN,
+      analog.rowBufferA,
+    );
+  }
+  const rowA = rowBiasA(design, constants);
   if (!alwaysOn) {
-    const wakeA = design.ladderCurrentA + analog.rowBufferA.value;
     add(
       'wake-up',
-      counts.ladders * wakeA * v * analog.ladderWakeUpS.value,
-      `${count(counts.ladders)} ladders x ${formatSi(wakeA, 'A')} x ${v} V x ${formatSi(analog.ladderWakeUpS.value, 's')}, once per token`,
+      counts.ladders * rowA * v * analog.ladderWakeUpS.value,
+      `${count(counts.ladders)} ladders x ${formatSi(rowA, 'A')} x ${v} V x ${formatSi(analog.ladderWakeUpS.value, 's')}, once per token`,
       analog.ladderWakeUpS,
     );
   }
@@ -246,9 +262,7 @@ export function energyOf(
     `${formatSi(load, 'J')} x (1 / ${power.regulatorEfficiency.value} - 1)`,
     power.regulatorEfficiency,
   );
-  const biasW = alwaysOn
-    ? ladderPowerW(counts.ladders, design.ladderCurrentA + analog.rowBufferA.value, v, 1)
-    : 0;
+  const biasW = alwaysOn ? ladderPowerW(counts.ladders, rowA, v, 1) : 0;
   return { lines, staticPowerW: (leakageW + biasW) * (1 + lossShare) };
 }
 
@@ -277,12 +291,27 @@ export function referenceLines(
   shape: CostShape,
   design: CostDesign,
   constants: CostConstants,
+  energy: readonly CostLine[],
 ): CostLine[] {
-  const { bound } = constants;
+  const { bound, analog } = constants;
   const perMacJ = shotNoiseBoundJ(design.supplyV, bound.snrDb.value, bound.productVariance.value);
   const drawnJ = (counts.currentA * design.supplyV * design.integrationTimeS) / counts.macs;
   const drawnDb = 10 * Math.log10(drawnJ / shotNoiseBoundJ(design.supplyV, 0, bound.productVariance.value));
+  const lines: CostLine[] = [];
+  if (design.rowDriver) {
+    const assumedA = design.ladderCurrentA + analog.rowBufferA.value;
+    const ratio = design.rowDriver.currentA / assumedA;
+    lines.push(
+      costLine(
+        'row-drivers-assumed',
+        lineValue(energy, 'row-drivers') / ratio,
+        `the row drivers at the assumed ${formatSi(design.ladderCurrentA, 'A')} per ladder and ${formatSi(analog.rowBufferA.value, 'A')} per buffer instead of the simulated ${formatSi(design.rowDriver.currentA, 'A')}`,
+        [DESIGN, analog.rowBufferA],
+      ),
+    );
+  }
   return [
+    ...lines,
     costLine(
       'shot-noise-bound',
       counts.macs * perMacJ,

@@ -75,13 +75,15 @@ export interface Engine {
   readonly contextTokens: number;
   /**
    * A new text: its tokens from position 0 on, in batches. `onLogits` sees the logits [vocab] of every position from
-   * `from` on, in order, in a buffer that the next call overwrites. `window` keys the draws.
+   * `from` on, in order, in a buffer that the next call overwrites. `window` keys the draws. `states` sees the residual
+   * stream behind the blocks, in the same way.
    */
   prefill(
     ids: ArrayLike<number>,
     window: number,
     onLogits?: (position: number, logits: Float32Array) => void,
     from?: number,
+    states?: StateVisitor,
   ): Promise<void>;
   /** The next token of the text; resolves to the logits of its successor, overwritten by the next call. */
   decode(id: number): Promise<Float32Array>;
@@ -93,6 +95,12 @@ export interface Engine {
   /** With `profile`: seconds by stage since the start. */
   profile(): Record<string, number>;
   close(): Promise<void>;
+}
+
+/** Looks at the residual stream x[D] behind each block, at the positions that it wants. */
+export interface StateVisitor {
+  wants(position: number): boolean;
+  visit(position: number, block: number, x: Float32Array): void;
 }
 
 /** Shape and weights; `bench` has no file. */
@@ -328,7 +336,7 @@ function session(parts: Parts): Engine {
   let tokens = 0;
   let busy = false;
 
-  const layers = async (ids: ArrayLike<number>, from: number, count: number) => {
+  const layers = async (ids: ArrayLike<number>, from: number, count: number, states?: StateVisitor) => {
     for (let t = 0; t < count; t++) {
       const id = ids[from + t];
       if (!Number.isInteger(id) || id < 0 || id >= shape.vocab) {
@@ -344,9 +352,28 @@ function session(parts: Parts): Engine {
       f32.set(row, at);
       f32.fill(0, at + shape.dim, at + width);
     }
-    await run(COMMAND.layers, [count, position, window]);
+    const wanted = states
+      ? Array.from({ length: count }, (_, t) => t).filter((t) => states.wants(position + t))
+      : [];
+    if (wanted.length === 0) {
+      await run(COMMAND.layers, [count, position, window, 0, shape.layers]);
+    } else {
+      for (let block = 0; block < shape.layers; block++) {
+        await run(COMMAND.layers, [count, position, window, block, block + 1]);
+        for (const t of wanted) states!.visit(position + t, block, stateOf(t, block));
+      }
+    }
     position += count;
     tokens += count;
+  };
+  /** Behind the last block the stream is whole; behind the others the feed-forward's part still waits in `delta`. */
+  const state = new Float32Array(shape.dim);
+  const stateOf = (token: number, block: number): Float32Array => {
+    const x = layout.x / 4 + token * width;
+    const delta = layout.delta / 4 + token * width;
+    const last = block === shape.layers - 1;
+    for (let i = 0; i < state.length; i++) state[i] = f32[x + i] + (last ? 0 : f32[delta + i]);
+    return state;
   };
   const checkSpace = (count: number) => {
     if (position + count > choice.contextTokens) {
@@ -380,7 +407,7 @@ function session(parts: Parts): Engine {
     memory: parts.memory,
     rank: Math.max(...data.operations.map((o) => o.rank)),
     contextTokens: choice.contextTokens,
-    prefill: (ids, newWindow, onLogits, from = 0) =>
+    prefill: (ids, newWindow, onLogits, from = 0, states = undefined) =>
       exclusive(async () => {
         position = 0;
         window = newWindow;
@@ -388,7 +415,7 @@ function session(parts: Parts): Engine {
         if (physics) fillWindow(data, window);
         for (let start = 0; start < ids.length; start += choice.tokens) {
           const count = Math.min(choice.tokens, ids.length - start);
-          await layers(ids, start, count);
+          await layers(ids, start, count, states);
           if (!onLogits) continue;
           for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
             const rows = Math.min(choice.headTokens, count - first);

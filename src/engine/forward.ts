@@ -30,8 +30,11 @@ interface LayerTarget {
   readonly width: number;
 }
 
-/** One layer after another over a batch; leaves the normed activations of the last in `normed`. */
-export function runLayers(context: WorkerContext, batch: Batch): void {
+/**
+ * Blocks `from` to `to` - 1, one after the other, over a batch. What the feed-forward adds to the stream is added at the
+ * start of the next block; behind the last block of the model, which also leaves its normed activations in `normed`.
+ */
+export function runLayers(context: WorkerContext, batch: Batch, from: number, to: number): void {
   const { data, crew, kernels } = context;
   const { shape, layout } = data;
   const wasm = kernels[0];
@@ -52,7 +55,7 @@ export function runLayers(context: WorkerContext, batch: Batch): void {
   };
   const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), widths.dim / 4);
   mark(context, undefined);
-  for (let layer = 0; layer < shape.layers; layer++) {
+  for (let layer = from; layer < to; layer++) {
     const [q, k, v, o, gate, up, down] = Array.from({ length: PER_BLOCK }, (_, i) => layer * PER_BLOCK + i);
     tokens((t) => {
       if (layer > 0) addDelta(t);
@@ -96,6 +99,7 @@ export function runLayers(context: WorkerContext, batch: Batch): void {
     multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
     mark(context, 'linear');
   }
+  if (to < shape.layers) return;
   tokens((t) => {
     addDelta(t);
     norm(t, layout.outputNorm);

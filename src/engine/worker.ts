@@ -15,9 +15,9 @@ try {
   for (let seen = 0; ; seen++) {
     const next = nextCommand(crew, seen);
     if (!next) break;
-    const [count, position, window, first] = next.operands;
+    const [count, position, window, first, to] = next.operands;
     if (next.command === COMMAND.load) loadWeights(context);
-    else if (next.command === COMMAND.layers) runLayers(context, { count, position, window });
+    else if (next.command === COMMAND.layers) runLayers(context, { count, position, window }, first, to);
     else runHead(context, { count, position, window }, first);
     finish(crew);
   }

@@ -9,6 +9,7 @@ import { openModel } from '../model/model.ts';
 import { runWindow } from '../model/scoring.ts';
 import type { Design } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
+import { openBlockErrors } from './block-error.ts';
 import type { Job, JobResult } from './job.ts';
 import { openScorer } from './score.ts';
 import { buildVariant, codingOf, type HardwareCache, type VariantLayers, variantKey } from './variant.ts';
@@ -21,6 +22,9 @@ export interface ExecutorOptions {
   readonly kernel: TileKernel;
   readonly contextTokens: number;
   readonly baselinePath: string;
+  readonly statesPath: string;
+  /** See block-error.ts. */
+  readonly stateStride: number;
 }
 
 export interface Executor {
@@ -51,14 +55,27 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const { built, session } = prepare(job, ranges);
       for (const layer of built.analog) resetActivity(layer.activity);
       const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
+      const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
       let tokens = 0;
+      let scored = 0;
       try {
         for (const window of job.windows) {
-          runWindow(session, window, (_position, logits, target) => scorer.add(logits, target));
+          const first = scored - window.scoreFrom;
+          runWindow(
+            session,
+            window,
+            (_position, logits, target) => scorer.add(logits, target),
+            (position) =>
+              states?.wants(first + position)
+                ? (block, x) => states.add(first + position, block, x)
+                : undefined,
+          );
           tokens += window.scoreTo;
+          scored += window.scoreTo - window.scoreFrom;
         }
       } finally {
         scorer.close();
+        states?.close();
       }
       const result: JobResult = { key: job.key, tokens, seconds: (performance.now() - started) / 1e3 };
       if (job.variant.kind === 'range') {
@@ -71,6 +88,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       return {
         ...result,
         metrics: scorer.sums,
+        blocks: states!.sums(),
         ...(job.variant.kind === 'chip'
           ? { activity: built.analog.map(({ activity }) => ({ ...activity })) }
           : {}),

@@ -11,6 +11,7 @@ import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { buildLayers, type LlamaModel, openModel } from '../model/model.ts';
 import { recodeWeights } from '../tile/weight-code.ts';
+import { openBlockErrors } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import type { Job, JobResult } from './job.ts';
 import type { TensorCoding } from './result.ts';
@@ -47,20 +48,29 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
     const engine = await engineOf(job.variant, ranges);
     engine.resetActivity();
     const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
+    const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
     let tokens = 0;
+    let scored = 0;
     try {
       for (const { ids, window, scoreFrom, scoreTo } of job.windows) {
         // The last token of a window predicts nothing that is known.
+        const first = scored - scoreFrom;
         await engine.prefill(
           ids.subarray(0, scoreTo),
           window,
           (position, logits) => scorer.add(logits, ids[position + 1]),
           scoreFrom,
+          states && {
+            wants: (position) => position >= scoreFrom && states.wants(first + position),
+            visit: (position, block, x) => states.add(first + position, block, x),
+          },
         );
         tokens += scoreTo;
+        scored += scoreTo - scoreFrom;
       }
     } finally {
       scorer.close();
+      states?.close();
     }
     const result: JobResult = { key: job.key, tokens, seconds: (performance.now() - started) / 1e3 };
     if (job.variant.kind === 'range') {
@@ -70,6 +80,7 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
     return {
       ...result,
       metrics: scorer.sums,
+      blocks: states!.sums(),
       ...(job.variant.kind === 'chip' ? { activity } : {}),
     };
   };

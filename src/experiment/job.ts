@@ -2,6 +2,7 @@
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
+import type { BlockErrorSums } from './block-error.ts';
 import type { MetricSums } from './metrics.ts';
 import type { TensorCoding } from './result.ts';
 import { type Variant, variantKey } from './variant.ts';
@@ -27,6 +28,8 @@ export interface JobResult {
   /** Of `range`. */
   readonly ranges?: RangeTable;
   readonly coding?: TensorCoding[];
+  /** Of all but `range`: the residual stream behind each block against the digital model's. */
+  readonly blocks?: BlockErrorSums;
 }
 
 export function jobKey(variant: Variant, window: number | 'all'): string {

@@ -46,6 +46,15 @@ export interface TensorCoding {
   zeroShare: number;
 }
 
+/** Signal-to-noise ratio of the residual stream behind each block against the digital model's, dB. */
+export interface BlockSnr {
+  /** Positions over which the squares were summed. */
+  positions: number;
+  /** null where nothing differs. */
+  recodedDb: (number | null)[];
+  chipDb: (Interval | null)[];
+}
+
 export interface RunResult {
   schema: typeof RESULT_SCHEMA;
   model: {
@@ -85,6 +94,8 @@ export interface RunResult {
   /** Each source of error alone on one chip (seed of the first), all others off: what limits the accuracy. */
   attribution: AttributionResult[];
   coding: TensorCoding[];
+  /** null: jobs of this folder were done before it was measured. */
+  blocks: BlockSnr | null;
   calibration: {
     process: string;
     cell: string;
@@ -111,5 +122,7 @@ export interface RunResult {
   /** The same cost, scaled from the activity of this run to the Llama 3.1 8B shape. */
   projection: CostReport;
   verdict: string[];
+  /** What a reader must know before trusting a number above; empty if nothing. */
+  warnings: string[];
   provenance: { onefet: string; node: string; ngspice: string };
 }

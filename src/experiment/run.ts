@@ -11,7 +11,7 @@ import { stringify } from 'yaml';
 import { loadCostConstants } from '../cost/constants.ts';
 import type { CostReport } from '../cost/cost.ts';
 import { costOf } from '../cost/cost-of.ts';
-import type { CostDesign } from '../cost/design.ts';
+import { costDesignOf } from '../cost/from-design.ts';
 import { projectActivity } from '../cost/project.ts';
 import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
@@ -19,12 +19,13 @@ import type { Activity, LayerActivity } from '../fabric/activity.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { addBlockErrors, type BlockErrorSums, blockSnrDb, stateStride } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { createFastCrew } from './fast.ts';
 import { type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
-import { type Accuracy, RESULT_SCHEMA, type RunResult } from './result.ts';
+import { type Accuracy, type BlockSnr, RESULT_SCHEMA, type RunResult } from './result.ts';
 import { createCrew } from './schedule.ts';
 import { meanInterval, shareInterval } from './statistics.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
@@ -41,6 +42,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
   const { options } = plan;
   const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.design.design));
   const baselinePath = join(plan.folder, 'baseline.f32');
+  const statesPath = join(plan.folder, 'states.f32');
   const executor: ExecutorOptions = {
     modelPath: options.model,
     design: plan.design.design,
@@ -48,6 +50,8 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     kernel: plan.kernel === 'fast' ? 'baked' : plan.kernel,
     contextTokens: plan.contextTokens,
     baselinePath,
+    statesPath,
+    stateStride: stateStride(plan.modelInfo.shape, plan.text.scored),
   };
   const jobs = plan.digitalJobs.length + plan.dependentJobs.length;
   const crew =
@@ -57,7 +61,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
   const progress = progressOf(plan, folder, hooks);
   const started = performance.now();
   try {
-    closeSync(openSync(baselinePath, 'a'));
+    for (const path of [baselinePath, statesPath]) closeSync(openSync(path, 'a'));
     const unfinished = (jobs: readonly Job[]) => jobs.filter((job) => !folder.finished.has(job.key));
     const finish = (result: JobResult) => {
       folder.append(result);
@@ -186,6 +190,7 @@ function assemble(
         })
       : [],
     coding: range.coding!,
+    blocks: blockSnrOf(plan, folder, windows),
     calibration: {
       process: calibration.process,
       cell: calibration.cell,
@@ -205,9 +210,31 @@ function assemble(
       threads: options.threads,
     },
     projection: cost.projection,
+    warnings: cost.projection.warnings,
     provenance: { onefet: packageVersion(), node: process.version, ngspice: calibration.engine },
   };
   return { ...partial, verdict: verdictOf(partial) };
+}
+
+/** null when a job has no sums: done by an older version, in a folder that is continued. */
+function blockSnrOf(plan: RunPlan, folder: RunFolder, windows: readonly number[]): BlockSnr | null {
+  const sumsOf = (variant: Variant): BlockErrorSums | null => {
+    const parts = windows.map((window) => finishedJob(folder, jobKey(variant, window)).blocks);
+    return parts.every((part) => part !== undefined) ? addBlockErrors(parts) : null;
+  };
+  const recoded = sumsOf({ kind: 'recoded' });
+  const chips = plan.chipSeeds.map((seed) => sumsOf({ kind: 'chip', seed }));
+  if (recoded === null || !chips.every((chip) => chip !== null)) return null;
+  const chipDb = chips.map(blockSnrDb);
+  return {
+    positions: recoded.positions,
+    recodedDb: blockSnrDb(recoded),
+    // A chip without any error in a block has an infinite ratio: left out of the mean.
+    chipDb: recoded.signal.map((_, block) => {
+      const finite = chipDb.map((snr) => snr[block]).filter((snr) => snr !== null);
+      return finite.length > 0 ? meanInterval(finite) : null;
+    }),
+  };
 }
 
 function finishedJob(folder: RunFolder, key: string): JobResult {
@@ -247,29 +274,7 @@ function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projecti
   const { calibration } = plan;
   const { shape, name } = plan.modelInfo;
   const constants = loadCostConstants(design.process);
-  const costDesign: CostDesign = {
-    tileRows: design.tile.rows,
-    weightBits: design.weights.bits,
-    weightOverrides: design.weights.overrides,
-    ...plan.converters,
-    adcColumnsShared: design.adc.columnsShared,
-    integrationTimeS: design.timing.integrationTimeS,
-    settleTimeS: design.timing.settleTimeS,
-    supplyV: design.supplyV,
-    vdsV: design.vdsV,
-    fullScaleA: design.fullScaleA,
-    ladderCurrentA: design.ladder.currentA,
-    ladderDuty: design.ladder.duty,
-    kvBits: design.kvBits,
-    headFabric: design.head,
-    sign: design.tile.sign,
-    device: {
-      widthM: calibration.device.widthM,
-      lengthM: calibration.device.lengthM,
-      gateF: calibration.capacitance.gateF,
-      drainF: calibration.capacitance.drainF,
-    },
-  };
+  const costDesign = costDesignOf(design, calibration, plan.converters);
   const from: CostShape = {
     name,
     layers: shape.layers,

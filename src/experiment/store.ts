@@ -4,6 +4,7 @@
  *   config.resolved.yaml  the design with every default filled in
  *   results.jsonl         one line per finished job, appended; a resumed run skips what stands there
  *   baseline.f32          log-probabilities of the digital model at the scored positions
+ *   states.f32            its residual stream behind each block, at some of them (block-error.ts)
  *   result.json           the result; report.html the page
  *
  * The hash covers everything that decides a job's outcome but not how many chips there are or how many threads work,

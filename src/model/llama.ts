@@ -89,9 +89,15 @@ export function resetSession(session: Session): void {
 
 /**
  * Takes one token and returns the logits [vocab] of its successor, in a buffer that the next call overwrites. The
- * session counts the position; `at` only tells the linear layers what to draw.
+ * session counts the position; `at` only tells the linear layers what to draw. `onBlock` sees the residual stream x[D]
+ * behind each block.
  */
-export function forward(session: Session, tokenId: number, at: TokenPosition): Float32Array {
+export function forward(
+  session: Session,
+  tokenId: number,
+  at: TokenPosition,
+  onBlock?: (block: number, x: Float32Array) => void,
+): Float32Array {
   const { shape, layers, buffers, position } = session;
   if (position >= session.contextTokens) {
     throw new OnefetError('usage', 'CONTEXT_FULL', `the context of ${session.contextTokens} tokens is full`, {
@@ -121,6 +127,7 @@ export function forward(session: Session, tokenId: number, at: TokenPosition): F
     for (let i = 0; i < gate.length; i++) gate[i] = (gate[i] / (1 + Math.exp(-gate[i]))) * up[i];
     block.ffnDown.apply(delta, gate, at);
     for (let i = 0; i < x.length; i++) x[i] += delta[i];
+    onBlock?.(layer, x);
   }
   rmsNorm(normed, x, layers.outputNorm, shape.normEpsilon);
   layers.output.apply(logits, normed, at);

@@ -112,15 +112,20 @@ export function negativeLogLikelihood(logits: Float32Array, id: number): number 
   return Math.log(total) + largest - logits[id];
 }
 
-/** Runs a window from an empty cache; `visit` sees the logits of each scored position and the token that came. */
+/**
+ * Runs a window from an empty cache; `visit` sees the logits of each scored position and the token that came. `stateOf`
+ * gives, for a position, what wants to see the residual stream behind each block.
+ */
 export function runWindow(
   session: Session,
   { window, ids, scoreFrom, scoreTo }: ScoringWindow,
   visit: (position: number, logits: Float32Array, targetId: number) => void,
+  stateOf?: (position: number) => ((block: number, x: Float32Array) => void) | undefined,
 ): void {
   resetSession(session);
   for (let position = 0; position < scoreTo; position++) {
-    const logits = forward(session, ids[position], { window, position });
+    const onBlock = position >= scoreFrom ? stateOf?.(position) : undefined;
+    const logits = forward(session, ids[position], { window, position }, onBlock);
     if (position >= scoreFrom) visit(position, logits, ids[position + 1]);
   }
 }

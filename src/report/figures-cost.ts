@@ -12,6 +12,8 @@ const LABELS: Record<string, string> = {
   'array-settling': 'Array, settling',
   ladders: 'Row ladders',
   'row-buffers': 'Row buffers',
+  'row-drivers': 'Row drivers, ladders',
+  'row-drivers-assumed': 'Row drivers, assumed bias',
   'wake-up': 'Ladder wake-up',
   gates: 'Gate charging',
   dacs: 'Row DACs',

@@ -118,6 +118,11 @@ export function fixtureResult(chips = 8): RunResult {
       top1: 0.87 - Number(kl) / 2,
     })),
     coding,
+    blocks: {
+      positions: 220,
+      recodedDb: Array.from({ length: FIXTURE_SHAPE.layers }, (_, i) => 17 - 2 * i),
+      chipDb: Array.from({ length: FIXTURE_SHAPE.layers }, (_, i) => interval(() => 14 - 2 * i)),
+    },
     calibration: {
       process: 'planar32lp',
       cell: 't1',
@@ -144,6 +149,7 @@ export function fixtureResult(chips = 8): RunResult {
       'Recoding to four bits costs 0.24 of that; the rest is the spread of threshold voltages.',
       'An 8B chip of this design would need ten dies, most of it converters.',
     ],
+    warnings: ['The simulated row driver draws 177 nA.'],
     provenance: {
       onefet: '0.1.0',
       node: 'v24.0.0',

@@ -72,6 +72,7 @@ describe('the page', () => {
     result.design.name = HOSTILE;
     result.design.resolved = { [HOSTILE]: HOSTILE };
     result.verdict = [HOSTILE];
+    result.warnings = [HOSTILE];
     result.emulation.command = [HOSTILE];
     result.coding[0].tensor = HOSTILE;
     result.attribution[0].source = HOSTILE;

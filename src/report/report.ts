@@ -7,6 +7,7 @@ import { type EconomicsReport, economicsOf } from '../cost/economics.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { writeFileAtomic } from '../files.ts';
 import { type Figure, figureHtml } from './figure.ts';
+import { blockFigure } from './figure-blocks.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
 import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
 import { runFigures } from './figures-run.ts';
@@ -40,6 +41,12 @@ export function writeReport(
   writeFileAtomic(path, renderReport(result, calibration, options));
 }
 
+/** A folder that an older version made has no states of the blocks. */
+function blockFigures(result: RunResult): Figure[] {
+  const figure = blockFigure(result);
+  return figure ? [figure] : [];
+}
+
 export function renderReport(
   result: RunResult,
   calibration: CalibrationFigures | null,
@@ -52,7 +59,7 @@ export function renderReport(
     {
       id: 'accuracy',
       title: result.model.synthetic ? 'Divergence' : 'Accuracy',
-      html: `${figures(runFigures(result))}${
+      html: `${figures([...runFigures(result), ...blockFigures(result)])}${
         result.model.synthetic
           ? ''
           : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`

@@ -23,6 +23,9 @@ export function headlineHtml(result: RunResult): string {
     result.verdict.length > 0
       ? `<div class="verdict">${result.verdict.map((s) => `<p>${escapeHtml(s)}</p>`).join('')}</div>`
       : '';
+  const warnings = result.warnings
+    .map((text) => `<p class="banner"><strong>Warning.</strong> ${escapeHtml(text)}</p>`)
+    .join('');
   const cards: [string, string, string][] = [];
   if (!model.synthetic) {
     cards.push(
@@ -72,7 +75,7 @@ export function headlineHtml(result: RunResult): string {
         `<li><span class="name">${escapeHtml(name)}</span><span class="value">${escapeHtml(value)}</span><span class="detail">${escapeHtml(detail)}</span></li>`,
     )
     .join('');
-  return `${banner}${verdict}<ul class="cards" aria-label="Headline numbers">${items}</ul>
+  return `${banner}${warnings}${verdict}<ul class="cards" aria-label="Headline numbers">${items}</ul>
 <p>${escapeHtml(
     `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens}); the converters' ranges come from ${result.text.rangeTokens.toLocaleString('en-US')} tokens of ${result.text.rangeFile}. KL is ${intervalText(summary.kl)} nats per token.`,
   )}</p>`;

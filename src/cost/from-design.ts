@@ -1,0 +1,67 @@
+/**
+ * The cost model's view of a design and its calibration.
+ */
+import type { Calibration } from '../cell/calibration.ts';
+import { OnefetError } from '../error.ts';
+import type { Design } from '../tile/design.ts';
+import { type CostDesign, checkDesign } from './design.ts';
+
+/** `converters` are those of the design, known to be of a number of bits. Errors: COST_DESIGN. */
+export function costDesignOf(
+  design: Design,
+  calibration: Calibration,
+  converters: { readonly dacBits: number; readonly adcBits: number },
+): CostDesign {
+  const costDesign: CostDesign = {
+    tileRows: design.tile.rows,
+    weightBits: design.weights.bits,
+    weightOverrides: design.weights.overrides,
+    ...converters,
+    adcColumnsShared: design.adc.columnsShared,
+    integrationTimeS: design.timing.integrationTimeS,
+    settleTimeS: design.timing.settleTimeS,
+    supplyV: design.supplyV,
+    vdsV: design.vdsV,
+    fullScaleA: design.fullScaleA,
+    ladderCurrentA: design.ladder.currentA,
+    ladderDuty: design.ladder.duty,
+    rowDriver: rowDriverOf(calibration, design.tempK),
+    kvBits: design.kvBits,
+    headFabric: design.head,
+    sign: design.tile.sign,
+    device: {
+      widthM: calibration.device.widthM,
+      lengthM: calibration.device.lengthM,
+      gateF: calibration.capacitance.gateF,
+      drainF: calibration.capacitance.drainF,
+    },
+  };
+  checkDesign(costDesign);
+  return costDesign;
+}
+
+/**
+ * The supply current of a row as SPICE measured it with the calibration's transistor-level driver: follower, ladder and
+ * reference together, linear between the temperatures; null where the driver is ideal, so that nothing was measured.
+ */
+export function rowDriverOf(calibration: Calibration, tempK: number): CostDesign['rowDriver'] {
+  const { process, cell, product } = calibration;
+  if (product === undefined || product.driver !== 'transistor') return null;
+  const { tempK: nodes, rowSupplyA } = product;
+  const last = nodes.length - 1;
+  if (rowSupplyA.length !== nodes.length || !(tempK >= nodes[0] && tempK <= nodes[last])) {
+    throw new OnefetError(
+      'usage',
+      'OUT_OF_RANGE',
+      `cost: the supply current of the row driver of ${process}/${cell} is known at ${rowSupplyA.length} of ${nodes.length} temperatures from ${nodes[0]} to ${nodes[last]} K, not at ${tempK} K`,
+      { hint: `set tempK within that range, or run: onefet calibrate --process ${process} --cell ${cell}` },
+    );
+  }
+  let below = 0;
+  while (below < last - 1 && nodes[below + 1] <= tempK) below++;
+  const share = (tempK - nodes[below]) / (nodes[below + 1] - nodes[below]);
+  return {
+    currentA: rowSupplyA[below] + share * (rowSupplyA[below + 1] - rowSupplyA[below]),
+    source: `SPICE supply current of one row of ${process}/${cell} at full input, typical corner, ${tempK} K: follower, ladder, sink and reference`,
+  };
+}
