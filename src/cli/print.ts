@@ -46,6 +46,14 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
     print(
       `coding SNR     ${Math.min(...snr).toFixed(1)} to ${Math.max(...snr).toFixed(1)} dB over ${snr.length} tensors`,
     );
+    if (result.blocks) {
+      const { chipDb, recodedDb } = result.blocks;
+      const ends = (of: readonly (number | undefined | null)[]) =>
+        [of[0], of[of.length - 1]].map((x) => x?.toFixed(1) ?? 'none').join(' to ');
+      print(
+        `stream SNR     chips ${ends(chipDb.map((x) => x?.mean))} dB, recoded ${ends(recodedDb)} dB, behind the first and the last of ${chipDb.length} blocks`,
+      );
+    }
   } else {
     print();
     print('                 NLL      perplexity   KL (nats)  top-1');
