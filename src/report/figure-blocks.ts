@@ -6,7 +6,7 @@ import { intervalText } from './figures-run.ts';
 export function blockFigure({ blocks, chips, model }: RunResult): Figure | undefined {
   if (!blocks || blocks.chipDb.length === 0) return undefined;
   const { recodedDb, chipDb, positions } = blocks;
-  const x = recodedDb.map((_, block) => block + 1);
+  const x = recodedDb.map((_, block) => block);
   const means = chipDb.map((interval) => interval?.mean ?? null);
   const ends = (side: 0 | 1) => chipDb.map((interval) => interval?.ci95?.[side] ?? interval?.mean ?? null);
   const last = x.length - 1;
@@ -14,7 +14,7 @@ export function blockFigure({ blocks, chips, model }: RunResult): Figure | undef
   return {
     id: 'blocks',
     title: 'How errors grow through the model',
-    caption: `Signal-to-noise ratio of the residual stream behind each block, against the digital model on the same text (${positions} positions, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}${chips.length > 1 ? ', band: 95 % interval of the mean' : ''}). Behind the last block: recoded weights ${db(recodedDb[last])}, chips ${db(chipDb[last]?.mean)}.${model.synthetic ? ' The weights are made up.' : ''}`,
+    caption: `Signal-to-noise ratio of the residual stream behind each layer, against the digital model on the same text (${positions} positions, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}${chips.length > 1 ? ', band: 95 % interval of the mean' : ''}). Behind the last layer: recoded weights ${db(recodedDb[last])}, chips ${db(chipDb[last]?.mean)}.${model.synthetic ? ' The weights are made up.' : ''}`,
     data: [
       {
         type: 'scatter',
@@ -34,7 +34,7 @@ export function blockFigure({ blocks, chips, model }: RunResult): Figure | undef
         x,
         y: recodedDb,
         line: { color: COLOURS.orange, dash: 'dash' },
-        hovertemplate: 'block %{x}: %{y:.1f} dB<extra>recoded</extra>',
+        hovertemplate: 'layer %{x}: %{y:.1f} dB<extra>recoded</extra>',
       },
       {
         type: 'scatter',
@@ -43,12 +43,12 @@ export function blockFigure({ blocks, chips, model }: RunResult): Figure | undef
         x,
         y: means,
         line: { color: COLOURS.blue },
-        hovertemplate: 'block %{x}: %{y:.1f} dB<extra>chips</extra>',
+        hovertemplate: 'layer %{x}: %{y:.1f} dB<extra>chips</extra>',
       },
     ],
     layout: {
       xaxis: {
-        title: { text: 'Block (number)' },
+        title: { text: 'Layer (number)' },
         zeroline: false,
         ...(x.length <= 12 ? { dtick: 1 } : {}),
       },
@@ -59,7 +59,7 @@ export function blockFigure({ blocks, chips, model }: RunResult): Figure | undef
     phoneHeight: 320,
     table: {
       caption: 'Signal-to-noise ratio of the residual stream, dB',
-      headers: ['Behind block', 'Recoded weights', 'Chips, mean and 95 % interval'],
+      headers: ['Behind layer', 'Recoded weights', 'Chips, mean and 95 % interval'],
       rows: x.map((block, i) => [
         block,
         db(recodedDb[i]),
