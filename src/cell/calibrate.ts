@@ -13,6 +13,8 @@ import {
   calibrationSchema,
   sourceKey,
 } from './calibration.ts';
+import type { CellLaw } from './cell-law.ts';
+import { lawRuns, measureCellLaw } from './column/measure-law.ts';
 import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
@@ -117,6 +119,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     plan.multiplyTemps.length +
     Math.ceil(MONTE_CARLO_DEVICES / DEVICES_PER_NETLIST) +
     2 +
+    lawRuns([plan.temps[0], plan.temps[plan.temps.length - 1]]) +
     (topology.kind === 'multiplier' ? tableRuns(plan.corners.length, 7) : 0);
   let done = 0;
   const bench: Bench = {
@@ -131,7 +134,9 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   try {
     const corners = await fitCorners(bench, plan);
     const measured = await measureNominal(bench, plan, corners[0]);
-    const calibration = rounded(assemble(bench, plan, corners, measured)) as Calibration;
+    const fitted = rounded(assemble(bench, plan, corners, measured)) as Calibration;
+    const law = rounded(await measureCellLaw({ ...bench, cal: fitted })) as CellLaw;
+    const calibration: Calibration = { ...fitted, sources: hashSources(bench.sources), law };
     if (topology.kind === 'exponentiator') return calibrationSchema.parse(calibration);
     const { path: transistorPath } = loadMultiplier(topology.transistor);
     bench.sources.add(transistorPath);

@@ -8,6 +8,7 @@ import { join, relative } from 'node:path';
 import { z } from 'zod';
 import { nearestName, OnefetError } from '../error.ts';
 import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
+import { type CellLaw, cellLawSchema } from './cell-law.ts';
 import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
 import { CORNERS, checkName, validate } from './technology.ts';
 import { productTableSchema } from './topology/table.ts';
@@ -90,6 +91,8 @@ export const calibrationSchema = z.strictObject({
       histogram: z.strictObject({ lowerEdge: number, binWidth: number, counts: z.array(z.int()) }),
     }),
   }),
+  /** Absent where it was not measured: data from a laboratory without a simulated supplement. */
+  law: cellLawSchema.optional(),
   noise: z.strictObject({
     /** S_I / I^2 at 1 Hz, 1/Hz, at full scale. */
     flickerRelativePsdAt1Hz: number,
@@ -203,6 +206,19 @@ export function cornerOf(calibration: Calibration, corner: string): CornerCalibr
     `${calibration.process}/${calibration.cell}: no corner ${corner}`,
     {
       hint: nearest ? `did you mean ${nearest}?` : `calibrated corners are ${known.join(', ')}`,
+    },
+  );
+}
+
+/** The law of single cells, or an error that says how to get it. Error: NO_CELL_LAW. */
+export function requireLaw(cal: Calibration): CellLaw {
+  if (cal.law !== undefined) return cal.law;
+  throw new OnefetError(
+    'input',
+    'NO_CELL_LAW',
+    `${cal.process}/${cal.cell}: the calibration does not say how the cell answers to its source line`,
+    {
+      hint: `a simulated cell is calibrated again by: onefet calibrate --process ${cal.process} --cell ${cal.cell}; a measured one takes it from its simulated supplement, or the design gives bias.sourceSlopeFactor as a number (1 to 1.2)`,
     },
   );
 }

@@ -3,8 +3,8 @@
  */
 import { afterAll, describe, expect, test } from 'vitest';
 import { createSpicePool } from '../../spice/pool.ts';
+import { effectiveWireOhm } from '../droop.ts';
 import { idealCrossbar, solveCrossbar } from './crossbar.ts';
-import { effectiveWireOhm } from './law.ts';
 
 const pool = createSpicePool({ threads: 1 });
 afterAll(() => pool.close());

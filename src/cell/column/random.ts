@@ -2,6 +2,8 @@
  * Random columns solved wholly in SPICE against the law, and the stimuli that all column studies share.
  */
 import { nameCoordinate, streamKey, uniform } from '../../random.ts';
+import { type CellLaw, lawConstants } from '../cell-law.ts';
+import { applyDroop, type Droop, type Sums } from '../droop.ts';
 import { outputConductancePerV } from '../response.ts';
 import type { Corner } from '../technology.ts';
 import { gateVoltage, operatingPoint, rms, type StudyBench, thermalVoltageV } from './bench.ts';
@@ -16,19 +18,8 @@ import {
   TAPS,
   type Wiring,
 } from './column.ts';
-import {
-  applyDroop,
-  cellTables,
-  type Droop,
-  droopOf,
-  lawConstants,
-  type MismatchLaw,
-  type Sums,
-  sumCells,
-} from './law.ts';
+import { cellTables, droopOf, type MismatchLaw, sumCells } from './law.ts';
 import type { ColumnStudy } from './schema.ts';
-
-export type Law = ColumnStudy['law'];
 
 /** Signed inputs per column; each is two vectors, one per phase. */
 export const INPUTS = 10;
@@ -44,19 +35,15 @@ export const RANDOM_WIRING: Wiring = {
 
 /** The law's droop at a temperature. */
 export function lawDroop(
-  law: Law,
+  law: CellLaw,
   tempK: number,
   wiring: Wiring,
   rows: number,
   clampAt?: { slopeV: number; middleA: number },
 ): Droop {
-  return droopOf(
-    wiring,
-    rows,
-    lawConstants(law, tempK).outputConductancePerV,
-    lawConstants(law, tempK).sourceSlopeFactor * thermalVoltageV(tempK),
-    clampAt,
-  );
+  const { outputConductancePerV: lambdaPerV, sourceSlopeFactor } = lawConstants(law, tempK);
+  const sourceSlopeV = sourceSlopeFactor * thermalVoltageV(tempK);
+  return droopOf(wiring, rows, { lambdaPerV, sourceSlopeV }, clampAt);
 }
 
 /** Vectors of one column: two phases of each input, then even rows alone, odd rows alone, all and none at the top code. */
@@ -110,7 +97,7 @@ const MISMATCH_LAWS: readonly MismatchLaw[] = [
  */
 export async function measureRandom(
   bench: StudyBench,
-  law: Law,
+  law: CellLaw,
   rows: number,
   count: number,
   seed: number,
@@ -150,12 +137,10 @@ export async function measureRandom(
       };
       const droop = lawDroop(law, tempK, RANDOM_WIRING, rows);
       const gain = lawConstants(law, tempK).thresholdGain;
-      const tileDroop = droopOf(
-        { ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 },
-        rows,
-        outputConductancePerV(cal, op, gateVoltage(cal, op)(1)),
-        1.15 * thermalVoltageV(tempK),
-      );
+      const tileDroop = droopOf({ ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 }, rows, {
+        lambdaPerV: outputConductancePerV(cal, op, gateVoltage(cal, op)(1)),
+        sourceSlopeV: 1.15 * thermalVoltageV(tempK),
+      });
       return {
         tempK,
         corner,

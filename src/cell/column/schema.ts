@@ -2,10 +2,9 @@
  * calibration/<process>/<cell>.column.json. Relative changes and errors are fractions.
  */
 import { z } from 'zod';
+import { cellLawSchema } from '../cell-law.ts';
 
 const number = z.number();
-const numbers = z.array(number).max(10_000);
-const table = z.array(numbers).max(1000);
 
 export const columnStudySchema = z.strictObject({
   schema: z.literal('onefet.column/1'),
@@ -17,18 +16,8 @@ export const columnStudySchema = z.strictObject({
   /** calibrationFingerprint of the calibration that the law was taken from. */
   calibrationSha256: z.string(),
   seed: z.int(),
-  /** Constants of the law from single cells, TT: [tempK][product]. */
-  law: z.strictObject({
-    tempK: numbers,
-    product: numbers,
-    /** -1 / (d ln I / dVs) over Ut. */
-    sourceSlopeFactor: table,
-    /** -(d ln I / d dVt) over the calibrated gm/I. */
-    thresholdGain: table,
-    /** ln I = ln I0 - slope x - curvature x^2. */
-    thresholdCurvaturePerV2: table,
-    outputConductancePerV: table,
-  }),
+  /** The calibration's. */
+  law: cellLawSchema,
   /** By number of rows, nominal cells at 27 C. */
   sizes: z.array(
     z.strictObject({

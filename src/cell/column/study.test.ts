@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../../files.ts';
 import { createSpicePool } from '../../spice/pool.ts';
+import { lawConstants } from '../cell-law.ts';
+import { applyDroop, effectiveWireOhm } from '../droop.ts';
 import { IDEAL_WIRING } from './column.ts';
-import { applyDroop, droopOf, effectiveWireOhm, lawConstants } from './law.ts';
+import { droopOf } from './law.ts';
 import { type ColumnStudy, columnStudySchema } from './schema.ts';
 import { characteriseColumn } from './study.ts';
 
@@ -117,7 +119,7 @@ test('effective wire resistance is the mean of r min(i, j)', () => {
 });
 
 test('source droop solves s = s0 exp(-D s)', () => {
-  const droop = droopOf({ ...IDEAL_WIRING, sourceOhm: 1e4 }, 64, 0, 0.03);
+  const droop = droopOf({ ...IDEAL_WIRING, sourceOhm: 1e4 }, 64, { lambdaPerV: 0, sourceSlopeV: 0.03 });
   const { plusA, minusA } = applyDroop({ plusA: 1e-6, minusA: 0.5e-6 }, droop);
   const s = plusA + minusA;
   expect(s / (1.5e-6 * Math.exp((-1e4 * s) / 0.03))).toBeCloseTo(1, 12);

@@ -3,8 +3,11 @@
  * calibration/<process>/<cell>.column.json.
  */
 import { engineId } from '../../spice/job.ts';
+import { requireLaw } from '../calibration.ts';
+import type { CellLaw } from '../cell-law.ts';
+import { applyDroop } from '../droop.ts';
 import { REFERENCE_TEMP_K } from '../ekv.ts';
-import { gmOverIPerV, offCurrentA, outputConductancePerV } from '../response.ts';
+import { offCurrentA } from '../response.ts';
 import {
   calibrationFingerprint,
   gateVoltage,
@@ -16,7 +19,6 @@ import {
   type StudyBench,
   type StudyOptions,
   studySources,
-  thermalVoltageV,
   withBench,
 } from './bench.ts';
 import {
@@ -28,17 +30,14 @@ import {
   drawInputs,
   IDEAL_WIRING,
   simulateColumns,
-  sourceSlopeFactors,
   TAPS,
-  thresholdResponse,
   type Wiring,
 } from './column.ts';
-import { applyDroop } from './law.ts';
+import { lawTempsK } from './measure-law.ts';
 import {
   differential,
   drive,
   INPUTS,
-  type Law,
   lawDroop,
   measureRandom,
   OFF_V,
@@ -57,9 +56,6 @@ export interface ColumnStudyOptions extends StudyOptions {
   readonly seed?: number;
 }
 
-/** Temperatures of the law's own constants; random columns are drawn between them. */
-const LAW_TEMPS_C = [-40, 0, 27, 60, 85, 125];
-const LAW_PRODUCTS = [1 / (CODES * TAPS), 0.01, 0.03, 0.1, 0.3, 1];
 const OFF_LEVELS_V = [-0.1, 0];
 /** Transistor of the cascode and op-amp clamps: wide enough that its gate stays below the supply. */
 const CLAMP_WIDTHS = 20;
@@ -69,7 +65,7 @@ const CLAMP_GAIN = 100;
 export function characteriseColumn(options: ColumnStudyOptions): Promise<ColumnStudy> {
   return withBench(options, async (bench) => {
     const seed = options.seed ?? 1;
-    const law = await measureLaw(bench);
+    const law = requireLaw(bench.cal);
     const sizes = await Promise.all(
       (options.rows ?? [64, 256, 1024]).map((rows) => measureSize(bench, law, rows, seed)),
     );
@@ -102,38 +98,6 @@ export function loadColumnStudy(process: string, cell: string): ColumnStudy {
   return loadStudy(columnStudySchema, process, cell, 'column');
 }
 
-/** Constants of the law from single cells: no column is used. */
-async function measureLaw(bench: StudyBench): Promise<Law> {
-  const { cal } = bench;
-  const [lowK, highK] = cal.validRange.tempK;
-  const tempK = LAW_TEMPS_C.map((c) => c + 273.15).filter((t) => t >= lowK - 1e-6 && t <= highK + 1e-6);
-  const byTemp = await Promise.all(
-    tempK.map(async (t) => {
-      const op = operatingPoint(cal, 'TT', t);
-      const vgsV = LAW_PRODUCTS.map(gateVoltage(cal, op));
-      const at = { corner: 'TT' as const, tempK: t, vdsV: op.vdsV, vgsV };
-      const [slope, threshold] = await Promise.all([
-        sourceSlopeFactors(bench, { ...at, thermalVoltageV: thermalVoltageV(t) }),
-        thresholdResponse(bench, { ...at, stepV: 5e-3 }),
-      ]);
-      return {
-        slope,
-        gain: threshold.slopePerV.map((s, i) => s / gmOverIPerV(cal, op, vgsV[i])),
-        curvature: [...threshold.curvaturePerV2],
-        lambda: vgsV.map((v) => outputConductancePerV(cal, op, v)),
-      };
-    }),
-  );
-  return {
-    tempK,
-    product: [...LAW_PRODUCTS],
-    sourceSlopeFactor: byTemp.map(({ slope }) => slope),
-    thresholdGain: byTemp.map(({ gain }) => gain),
-    thresholdCurvaturePerV2: byTemp.map(({ curvature }) => curvature),
-    outputConductancePerV: byTemp.map(({ lambda }) => lambda),
-  };
-}
-
 /** Error after the least-squares gain is removed, relative to the RMS of the reference. */
 function gainFree(values: readonly number[], reference: readonly number[]): number {
   const xy = values.reduce((sum, v, i) => sum + v * reference[i], 0);
@@ -144,7 +108,7 @@ function gainFree(values: readonly number[], reference: readonly number[]): numb
 
 async function measureSize(
   bench: StudyBench,
-  law: Law,
+  law: CellLaw,
   rows: number,
   seed: number,
 ): Promise<ColumnStudy['sizes'][number]> {
@@ -236,10 +200,8 @@ async function measureOff(bench: StudyBench, seed: number): Promise<ColumnStudy[
   const rows = 256;
   const column = drawColumn(seed, 1, rows, 0, 0);
   const plusCells = column.weights.reduce((sum, w) => sum + (w > 0 ? 1 : 0), 0);
-  const [lowK, highK] = cal.validRange.tempK;
-  const temps = LAW_TEMPS_C.map((c) => c + 273.15).filter((t) => t >= lowK - 1e-6 && t <= highK + 1e-6);
   return Promise.all(
-    temps.flatMap((tempK) =>
+    lawTempsK(cal.validRange.tempK).flatMap((tempK) =>
       OFF_LEVELS_V.map(async (offVgsV) => {
         const op = operatingPoint(cal, 'TT', tempK);
         const [line] = await simulateColumns(bench, {
@@ -268,7 +230,7 @@ async function measureOff(bench: StudyBench, seed: number): Promise<ColumnStudy[
 /** A victim column at fixed inputs while a neighbour on the same source line, or its own minus line, goes from off to full. */
 async function measureCrossTalk(
   bench: StudyBench,
-  law: Law,
+  law: CellLaw,
   rows: number,
   seed: number,
 ): Promise<ColumnStudy['crossTalk']> {
@@ -309,7 +271,7 @@ async function measureCrossTalk(
       ]);
       const droop = lawDroop(law, tempK, wiring, rows);
       // Line currents carry the clamp already, so only the source line's share of the law is used.
-      const expected = (changeA: number) => Math.expm1((-droop.sourceOhm * changeA) / droop.sourceSlopeV);
+      const expected = (changeA: number) => Math.expm1(-droop.source * changeA);
       return {
         bitWireOhm: wiring.bitWireOhm,
         sourceWireOhm: wiring.sourceWireOhm,

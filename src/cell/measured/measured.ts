@@ -375,6 +375,8 @@ function assemble(parts: Parts): Calibration {
     },
     corners: Object.fromEntries(fitted.map((corner) => [corner.corner, corner.entry])),
     mismatch,
+    // As the noise: what a sweep at a grounded source does not show is the simulated cell's of the same size.
+    ...(supplement?.law === undefined ? {} : { law: supplement.law }),
     ...completeNoise(constants, supplement, { fullScaleA: cell.fullScaleA, whiteRatioTheory }),
     gateLeakageA: {
       vgsV: gateIndex.map((i) => nominalRow.vgsV[i]),
