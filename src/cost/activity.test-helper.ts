@@ -19,6 +19,7 @@ export const EXAMPLE_DESIGN: CostDesign = {
   ladderCurrentA: 1e-6,
   ladderDuty: 1 / 32,
   rowDriver: null,
+  clampMaxA: 1e-6,
   kvBits: 16,
   headFabric: 'digital',
   sign: 'integrate',

@@ -74,8 +74,8 @@ export const costConstantsSchema = z.strictObject({
     /** Largest swing of a row's gates. */
     gateSwingV: positive,
     wireFPerM: positive,
-    /** Bias of the clamp on each of a column's two bit lines. */
-    clampA: nonNegative,
+    /** Bias of the clamp on each of a column's two bit lines over the most that it carries (column.clampMaxA). */
+    clampBiasRatio: constant(z.number().min(1)),
     integratorF: positive,
   }),
   adc: z.strictObject({

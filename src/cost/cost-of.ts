@@ -39,6 +39,7 @@ export function costOf(
   checkDesign(design);
   const evaluate = (changed: CostConstants) => costWith(activity, shape, design, changed, contextTokens);
   const report = evaluate(constants);
+  checkClamps(activity, design);
   return { ...report, sensitivity: sensitivityOf(constants, report.perTokenJ, evaluate) };
 }
 
@@ -132,6 +133,21 @@ function costWith(
     warnings: warningsOf(design),
     references: referenceLines(counts, shape, design, constants, energy.lines),
   };
+}
+
+/** The clamps are priced for design.clampMaxA: columns that carried more on average cannot have been held by them. */
+function checkClamps(activity: Activity, design: CostDesign): void {
+  for (const one of activity.layers) {
+    const meanA = one.sumCurrentA / (one.tokens * one.tiles * one.columns * one.phases);
+    if (meanA > design.clampMaxA) {
+      throw new OnefetError(
+        'usage',
+        'COST_CLAMP',
+        `cost: the columns of layer ${one.layer} ${one.tensor} carried ${formatSi(meanA, 'A')} on average, their clamps are priced for at most ${formatSi(design.clampMaxA, 'A')}`,
+        { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
+      );
+    }
+  }
 }
 
 function warningsOf(design: CostDesign): string[] {

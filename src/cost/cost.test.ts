@@ -172,6 +172,26 @@ describe('costOf', () => {
     expect(lineValue(two.latencyS, 'convert')).toBeCloseTo(2 * lineValue(report.latencyS, 'convert'), 12);
   });
 
+  it('the bias of the clamps follows from what they may carry, and a run that carried more has no cost', () => {
+    const activity = exampleActivity(STORIES, { tileRows: 32 });
+    const cost = (clampMaxA: number) =>
+      costOf(activity, STORIES, { ...EXAMPLE_DESIGN, tileRows: 32, clampMaxA }, constants, {
+        contextTokens: 128,
+      });
+    const clamps = (clampMaxA: number) => lineValue(cost(clampMaxA).energyJ, 'clamps');
+    expect(clamps(2e-6) / clamps(1e-6)).toBeCloseTo(2, 9);
+    // 32 rows x 0.2 nA in two phases: 3.2 nA on average in each; the last tile of 172 rows is partly empty, so less there.
+    expect(() => cost(3.1e-9)).toThrow(
+      /attn_q carried 3.2 nA on average, their clamps are priced for at most 3.1 nA/,
+    );
+    expect(cost(3.3e-9).perTokenJ).toBeLessThan(cost(1e-6).perTokenJ);
+    // A bias below the signal is no class-A stage.
+    const text = readFileSync(new URL('../../spice/planar32lp/cost.yaml', import.meta.url), 'utf8');
+    expect(() =>
+      parseCostConstants(text.replace('clampBiasRatio: { value: 1,', 'clampBiasRatio: { value: 0.5,'), 'c'),
+    ).toThrow(/analog.clampBiasRatio.value/);
+  });
+
   it('each counted line by hand', () => {
     const value = (name: string) => lineValue(report.energyJ, name);
     const cells = 6_979_321_856;
@@ -180,8 +200,8 @@ describe('costOf', () => {
     expect(value('dacs') / (rows * 0.5e-12)).toBeCloseTo(1, 9);
     expect(value('adcs') / (columnEnds * 1.333e-12)).toBeCloseTo(1, 3);
     expect(value('accumulation') / (columnEnds * 0.165e-12)).toBeCloseTo(1, 9);
-    // Two phases, two bit lines, 0.5 uA, 0.8 V, 50 + 100 ns.
-    expect(value('clamps') / (columnEnds * 2 * 2 * 0.5e-6 * 0.8 * 150e-9)).toBeCloseTo(1, 9);
+    // Class A: two phases, two bit lines of 1 uA bias (what the clamps may carry), 0.8 V, 50 + 100 ns.
+    expect(value('clamps') / (columnEnds * 2 * 2 * 1e-6 * 0.8 * 150e-9)).toBeCloseTo(1, 9);
     // Three rows in four driven; gate 0.25 fF and seven wires over a cell of (0.2 + 0.1) x (0.1 + 0.26) um at 0.2 fF/um; 0.3 V from 0.8 V.
     const gateF = 0.25e-15 + 7 * Math.sqrt(0.3 * 0.36) * 0.2e-15;
     expect(value('gates') / (0.75 * cells * gateF * 0.3 * 0.8)).toBeCloseTo(1, 9);
@@ -451,8 +471,8 @@ describe('cost.yaml', () => {
   });
 
   it('an unknown key is an error that names the nearest', () => {
-    const wrong = text.replace('clampA:', 'clampsA:');
-    expect(() => parseCostConstants(wrong, 'cost.yaml')).toThrow(/unknown key analog.clampsA$/);
+    const wrong = text.replace('rowBufferA:', 'rowBuffersA:');
+    expect(() => parseCostConstants(wrong, 'cost.yaml')).toThrow(/unknown key analog.rowBuffersA$/);
     const extra = text.replace('  rank: ', '  rnak: { value: 1, source: x, tag: cited }\n  rank: ');
     try {
       parseCostConstants(extra, 'cost.yaml');

@@ -25,6 +25,8 @@ export interface CostDesign {
   ladderDuty: number;
   /** Supply current of one row's driver, ladder included, as measured in SPICE; null: only assumed figures exist. */
   rowDriver: { currentA: number; source: string } | null;
+  /** Most current of both bit lines that a column's clamps carry: the overload limit that the run was held to. */
+  clampMaxA: number;
   kvBits: number;
   headFabric: 'digital' | 'analog';
   sign: 'integrate' | 'two-conversion' | 'paired-rows';
@@ -61,6 +63,7 @@ export function checkDesign(design: CostDesign): void {
     'integrationTimeS',
     'supplyV',
     'fullScaleA',
+    'clampMaxA',
     'kvBits',
   ] as const;
   for (const key of positive) need(design[key] > 0 && Number.isFinite(design[key]), key, design[key], '> 0');

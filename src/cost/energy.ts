@@ -126,12 +126,14 @@ export function energyOf(
     COUNTED,
     analog.dacJ,
   );
+  // Class A: a clamp that takes up to I from its bit line is biased with at least I, whatever flows.
+  const clampA = analog.clampBiasRatio.value * design.clampMaxA;
   const clampS = design.settleTimeS + design.integrationTimeS;
   add(
     'clamps',
-    counts.clampPhases * 2 * analog.clampA.value * v * clampS,
-    `${count(counts.clampPhases)} column ends and phases x 2 bit lines x ${formatSi(analog.clampA.value, 'A')} x ${v} V x ${formatSi(clampS, 's')}`,
-    analog.clampA,
+    counts.clampPhases * 2 * clampA * v * clampS,
+    `${count(counts.clampPhases)} column ends and phases x 2 bit lines x ${analog.clampBiasRatio.value} x ${formatSi(design.clampMaxA, 'A')} (the most that a column may carry; on average it carried ${formatSi(counts.currentA / counts.clampPhases, 'A')}) x ${v} V x ${formatSi(clampS, 's')}`,
+    analog.clampBiasRatio,
     DESIGN,
   );
   add(

@@ -26,6 +26,7 @@ export function costDesignOf(
     ladderCurrentA: design.ladder.currentA,
     ladderDuty: design.ladder.duty,
     rowDriver: rowDriverOf(calibration, design.tempK),
+    clampMaxA: design.column.clampMaxA,
     kvBits: design.kvBits,
     headFabric: design.head,
     sign: design.tile.sign,

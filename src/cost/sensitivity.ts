@@ -10,6 +10,7 @@ const GROUPS = ['digital', 'memory', 'lora', 'analog', 'adc', 'layout', 'power',
 
 /** Where a factor of two would leave the range in which the constant means something. */
 const CLIP: Record<string, readonly [number, number]> = {
+  'analog.clampBiasRatio': [1, Number.POSITIVE_INFINITY],
   'memory.sramArrayEfficiency': [0.5, 0.8],
   'power.regulatorEfficiency': [0.8, 0.92],
   'adc.technologyNm': [7, 180],

@@ -11,7 +11,6 @@ import type { TileStatics } from '../tile/static-errors.ts';
 import { CLIP_FACTORS, weightFormat } from '../tile/weight-code.ts';
 import { bakeTile } from './bake-tile.ts';
 import { stage } from './control.ts';
-import { BYTE_TOP } from './kernels/encode.ts';
 import { PANEL_COLUMNS } from './kernels/gemm.ts';
 import { tableBytes } from './kernels/panel.ts';
 import { QUAD_BYTES } from './kernels/prepare.ts';
@@ -102,61 +101,67 @@ function readPanel(operation: Operation, panel: number, read: RowReader): Float3
   });
 }
 
-/**
- * Digital weights: blocks of 32 rows with one scale per column, w = s q, q = round(w / s), s = max|w| / 127 (Q8_0's
- * form); with two terms, the rounding error is coded again in a block of its own.
- */
+/** Rows start .. start + rows - 1 of the panel's columns to [rows][16] in the loading buffer. */
+function layRows(
+  { data, f32, index }: WorkerContext,
+  columns: readonly Float32Array[],
+  start: number,
+  rows: number,
+): number {
+  const at = data.layout.loads[index] + LOAD_PARTS.weights;
+  for (let n = 0; n < PANEL_COLUMNS; n++) {
+    const column = columns[n];
+    for (let j = 0, to = at / 4 + n; j < rows; j++, to += PANEL_COLUMNS) f32[to] = column[start + j];
+  }
+  return at;
+}
+
+/** Digital weights: blocks of 32 rows by kernels/quantise.ts; a second term codes what the first left. */
 function loadInt8(context: WorkerContext, operation: Operation, panel: number, read: RowReader): void {
-  const { data } = context;
+  const { data, f32, bytes, kernels, index } = context;
+  const { memory, cells, tiles } = operation;
   const columns = readPanel(operation, panel, read);
-  const weights = data.weights[operation.memory].buffer;
-  let at = operation.at + panel * operation.panelBytes;
-  for (let term = 0; term < operation.cells; term++) {
-    for (let tile = 0; tile < operation.tiles; tile++) {
-      const rows = rowsOf(operation, tile);
-      const start = tile * operation.rows;
-      const bytes = quadsOf(rows) * QUAD_BYTES.bytes;
-      const scales = new Float32Array(weights, at + PANEL_COLUMNS * 4, PANEL_COLUMNS);
-      const out = new Int8Array(weights, at + TABLE.accumulate, bytes);
-      out.fill(0);
-      columns.forEach((column, n) => {
-        let largest = 0;
-        for (let j = start; j < start + rows; j++) largest = Math.max(largest, Math.abs(column[j]));
-        const scale = Math.fround(largest / BYTE_TOP);
-        scales[n] = scale;
-        if (scale === 0) return;
-        for (let j = 0; j < rows; j++) {
-          const q = Math.max(-BYTE_TOP, Math.min(BYTE_TOP, Math.round(column[start + j] / scale)));
-          out[(j >> 2) * 64 + n * 4 + (j & 3)] = q;
-          column[start + j] -= scale * q;
-        }
-      });
-      fillZero(context, operation, at, TABLE.accumulate, 0, quadsOf(rows));
-      at += TABLE.accumulate + bytes;
+  const weights = data.weights[memory].buffer;
+  const base = data.layout.loads[index];
+  const [codes, scales] = [base + LOAD_PARTS.codes, base + LOAD_PARTS.scales];
+  const start = operation.at + panel * operation.panelBytes;
+  const whole = TABLE.accumulate + quadsOf(operation.rows) * QUAD_BYTES.bytes;
+  const last = TABLE.accumulate + quadsOf(operation.lastRows) * QUAD_BYTES.bytes;
+  for (let tile = 0; tile < tiles; tile++) {
+    const rows = rowsOf(operation, tile);
+    const quads = quadsOf(rows);
+    const w = layRows(context, columns, tile * operation.rows, rows);
+    for (let term = 0; term < cells; term++) {
+      const at = start + term * ((tiles - 1) * whole + last) + tile * whole;
+      bytes.fill(0, codes + rows * PANEL_COLUMNS, codes + 4 * quads * PANEL_COLUMNS);
+      kernels[memory].quantise(w, rows, codes, scales);
+      kernels[memory].transpose(codes, at + TABLE.accumulate, quads);
+      new Float32Array(weights, at + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(
+        f32.subarray(scales / 4, scales / 4 + PANEL_COLUMNS),
+      );
+      fillZero(context, operation, at, TABLE.accumulate, 0, quads);
     }
   }
 }
 
 /** The panel's columns recoded tile by tile with kernels/recode.ts: cells' codes [rows][16 cells] and scales. */
 function recodePanel(
-  { data, f32, i32, kernels, index }: WorkerContext,
+  context: WorkerContext,
   operation: Operation,
   columns: readonly Float32Array[],
 ): { codes: Int8Array; rows: number; scales: Float32Array }[] {
+  const { data, f32, i32, kernels, index } = context;
   const { bits, cells, tiles } = operation;
   const { magnitudeMax } = weightFormat(bits);
   const base = data.layout.loads[index];
-  const [w, codesAt, factors, scalesAt] = (['weights', 'codes', 'factors', 'scales'] as const).map(
+  const [codesAt, factors, scalesAt] = (['codes', 'factors', 'scales'] as const).map(
     (part) => base + LOAD_PARTS[part],
   );
   f32.set(CLIP_FACTORS, factors / 4);
   const bytes = new Int8Array(i32.buffer);
   return Array.from({ length: tiles }, (_, tile) => {
     const rows = rowsOf(operation, tile);
-    const start = tile * operation.rows;
-    columns.forEach((column, n) => {
-      for (let j = 0; j < rows; j++) f32[w / 4 + j * PANEL_COLUMNS + n] = column[start + j];
-    });
+    const w = layRows(context, columns, tile * operation.rows, rows);
     kernels[0].recode(w, rows, magnitudeMax, factors, CLIP_FACTORS.length, codesAt, scalesAt);
     const scales = f32.slice(scalesAt / 4, scalesAt / 4 + PANEL_COLUMNS);
     const whole = bytes.slice(codesAt, codesAt + rows * PANEL_COLUMNS);

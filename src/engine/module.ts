@@ -11,6 +11,7 @@ import { gemm } from './kernels/gemm.ts';
 import { gemv } from './kernels/gemv.ts';
 import { type Epilogue, panel } from './kernels/panel.ts';
 import { absolute, prepare, type Source, zeroSums } from './kernels/prepare.ts';
+import { quantise } from './kernels/quantise.ts';
 import { recode } from './kernels/recode.ts';
 import { record } from './kernels/record.ts';
 
@@ -49,6 +50,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     ...CODINGS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
     encodeBytes(),
     recode(),
+    quantise(),
     bake(),
     transpose(),
     norm(),

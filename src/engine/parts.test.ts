@@ -298,6 +298,32 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
   }
 });
 
+test('digital weights: codes within half a step, the residual is left for a second byte', () => {
+  restart();
+  const rows = 32;
+  const w = drawn(11, rows * 16, 0.1);
+  for (let j = 0; j < rows; j++) w[j * 16 + 5] = 0; // a column without weights
+  const at = put(w);
+  const [codes, scales] = [allocate(state, rows * 16, 'codes'), allocate(state, 64, 'scales')];
+  kernels.quantise(at, rows, codes, scales);
+  const found = new Int8Array(state.memory.buffer, codes, rows * 16);
+  const left = take(at, rows * 16);
+  for (let n = 0; n < 16; n++) {
+    const largest = Math.max(...Array.from({ length: rows }, (_, j) => Math.abs(w[j * 16 + n])));
+    const scale = take(scales, 16)[n];
+    expect(scale).toBe(Math.fround(largest / 127));
+    for (let j = 0; j < rows; j++) {
+      const q = found[j * 16 + n];
+      if (scale === 0) {
+        expect(q).toBe(0);
+        continue;
+      }
+      expect(Math.abs(q - w[j * 16 + n] / scale)).toBeLessThanOrEqual(0.5 + 1e-4);
+      expect(left[j * 16 + n]).toBeCloseTo(w[j * 16 + n] - scale * q, 7);
+    }
+  }
+});
+
 test('the normal draws: mean, variance, kurtosis, independence of neighbours and of keys', () => {
   const n = 200_000;
   const z = (a: number, b: number) =>

@@ -4,9 +4,11 @@ import type { Calibration } from '../cell/calibration.ts';
 import { estimateEngineMemory } from '../engine/engine.ts';
 import { OnefetError } from '../error.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
+import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import type { Design } from '../tile/design.ts';
+import { tilePhysics } from '../tile/physics.ts';
 
 /** `auto` is the fast engine where it can do the design, else the scalar baked kernel. */
 export type KernelChoice = 'auto' | 'fast' | TileKernel;
@@ -45,9 +47,9 @@ export function chooseKernel({
   };
   if (kernel === 'baked' || kernel === 'reference') return scalar(kernel);
   // The fast engine does not watch the common mode: it is taken only where no column can overload its clamps.
-  const mostA = design.tile.rows * design.fullScaleA;
+  const mostA = tilePhysics(calibration, design).meanGain * design.tile.rows * design.fullScaleA;
   if (mostA > design.column.clampMaxA) {
-    const reason = `a tile of ${design.tile.rows} rows could draw ${mostA} A, more than column.clampMaxA: the fast engine does not check that`;
+    const reason = `a tile of ${design.tile.rows} rows could draw ${formatSi(mostA, 'A')}, more than column.clampMaxA: the fast engine does not check that`;
     if (kernel === 'auto') return scalar('baked', reason);
     throw new OnefetError('usage', 'ENGINE_DESIGN', reason, { hint: 'use --kernel baked' });
   }

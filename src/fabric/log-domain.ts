@@ -168,7 +168,7 @@ export function logDomainLinear(
 
 /**
  * Full scales from what range calibration recorded of the nominal chip, times the mean gain that a chip's columns are
- * known to have; refuses a design whose clamps cannot carry the common mode.
+ * known to have; refuses a design whose clamps cannot carry the common mode (with that gain).
  */
 export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable {
   const { design } = physics;
@@ -176,7 +176,7 @@ export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable 
   for (const [key, tiles] of record) {
     table[key] = tiles.map((cells, tile) =>
       cells.map((histogram) => {
-        const commonA = histogram.largestCommonMode * design.fullScaleA;
+        const commonA = physics.meanGain * histogram.largestCommonMode * design.fullScaleA;
         if (commonA > design.column.clampMaxA) {
           throw new OnefetError(
             'usage',

@@ -116,7 +116,10 @@ export const designSchema = z.strictObject({
       sourceOhm: nonNegative.default(100),
       /** Noise of the bit-line level held by the clamp. */
       clampNoiseV: nonNegative.default(100e-6),
-      /** Most current of both bit lines that the clamps carry; more is an error of the design. */
+      /**
+       * Most current of both bit lines that the clamps carry; more is an error of the design. Their bias, and so their
+       * energy, follows from it (class A, analog.clampBiasRatio in cost.yaml).
+       */
       clampMaxA: positive.default(1e-6),
     })
     .prefault({}),
