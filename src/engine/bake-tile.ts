@@ -1,7 +1,7 @@
 /** One tile and panel of a chip: codes to the effective weights of its cells, in the weights memory. */
 import { gaussian, type StreamKey } from '../random.ts';
 import { DRAW, drawKey } from '../tile/draws.ts';
-import type { TileStatics } from '../tile/static-errors.ts';
+import type { RowErrors } from '../tile/ladder.ts';
 import { BYTE_TOP } from './kernels/encode.ts';
 import { PANEL_COLUMNS, SMALL_WEIGHT } from './kernels/gemm.ts';
 import { QUAD_BYTES } from './kernels/prepare.ts';
@@ -21,12 +21,15 @@ export interface TileStrip {
   readonly at: number;
 }
 
-/** The kernel `bake` where columns pair up as in Box-Muller's pairs of draws, else the same in scalar code. */
+/**
+ * The kernel `bake` where columns pair up as in Box-Muller's pairs of draws, else the same in scalar code. `errors` are
+ * those of the ladder that feeds the panel.
+ */
 export function bakeTile(
   context: WorkerContext,
   operation: Operation,
   strip: TileStrip,
-  statics: TileStatics,
+  errors: RowErrors,
 ): void {
   const { data, bytes, f32, i32, kernels, physics, index, codings } = context;
   const { rank, taps, cells, outputs } = operation;
@@ -45,15 +48,24 @@ export function bakeTile(
         strip.codes[j * PANEL_COLUMNS * cells + strip.cell * PANEL_COLUMNS + n];
     }
   }
-  for (let m = 0; m < 8; m++) {
-    f32[table / 4 + m] = m <= taps ? response.gmOverIByTap[m] : 0;
-    f32[table / 4 + 8 + m] = m <= taps ? response.curvatureByTap[m] : 0;
-    for (let r = 0; r < rank; r++) f32[table / 4 + 8 * (r + 2) + m] = m <= taps ? coding.weights[r][m] : 0;
-  }
+  // src/tile/cell-sums.ts has ln I = (a + c e) e + share dBeta + logMean, e = rowShare error - share dVt; here in
+  // g = e / share + logMean / (a share). The last is exact as a tap of several transistors has no curvature c.
+  const varied = data.chip.errors;
+  const { share, logMean } = physics!.spreads.get(taps)!;
+  const sigmaVtV = varied ? physics!.sigmaVtV : 0;
+  const slopes = response.gmOverIByTap.map((slope, m) => slope * share[m]);
+  const curves = response.curvatureByTap.map((curve, m) => curve * share[m] ** 2);
+  const betas = share.map((s) => (varied ? s * physics!.sigmaBeta : 0));
+  const shifts = logMean.map((log, m) => (varied && m > 0 ? log / slopes[m] : 0));
+  f32.fill(0, table / 4, table / 4 + 8 * (3 + rank));
+  [slopes, curves, betas, ...coding.weights].forEach((values, i) => {
+    f32.set(values, table / 4 + 8 * i);
+  });
   f32.fill(0, tapTable / 4, tapTable / 4 + padded * 8);
   for (let j = 0; j < rows; j++) {
     for (let m = 1; m <= taps; m++) {
-      f32[tapTable / 4 + j * 8 + m] = statics.tapErrorV[m][j] + statics.rowOffsetV[j];
+      const errorV = response.rowShareByTap[m] * (errors.tapErrorV[m][j] + errors.rowOffsetV[j]);
+      f32[tapTable / 4 + j * 8 + m] = errorV / share[m] + shifts[m];
     }
   }
   const place = tilePlace(operation, tile, data.shape.layers);
@@ -61,12 +73,10 @@ export function bakeTile(
     drawKey(use, data.chip.seed, place.layer, place.tensor, place.tile, 0);
   const [vt, beta] = [draw(DRAW.vt), draw(DRAW.beta)];
   const columns = outputs * cells;
-  const errors = data.chip.errors;
   const most = operation.small ? SMALL_WEIGHT : BYTE_TOP;
-  const sigmas = [errors ? physics!.sigmaVtV : 0, errors ? physics!.sigmaBeta : 0];
   if (columns % 2 === 0) {
     i32.set([vt.a | 0, vt.b | 0, beta.a | 0, beta.b | 0], keys / 4);
-    f32.set([...sigmas, most], keys / 4 + 4);
+    f32.set([sigmaVtV, most], keys / 4 + 4);
     kernels[operation.memory].bake(
       codes,
       PANEL_COLUMNS,
@@ -88,9 +98,9 @@ export function bakeTile(
         const code = (bytes[codes + j * PANEL_COLUMNS + n] << 24) >> 24;
         const tap = Math.abs(code);
         const cell = j * columns + strip.column + n;
-        const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmas[0] * gaussian(vt, cell);
-        const slope = response.gmOverIByTap[tap] + response.curvatureByTap[tap] * gateV;
-        const gain = Math.exp(slope * gateV + sigmas[1] * gaussian(beta, cell));
+        const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmaVtV * gaussian(vt, cell);
+        const slope = slopes[tap] + curves[tap] * gateV;
+        const gain = Math.exp(slope * gateV + betas[tap] * gaussian(beta, cell));
         for (let r = 0; r < rank; r++) {
           const value = Math.round(Math.sign(code) * coding.weights[r][tap] * gain);
           out[baked + r * padded * PANEL_COLUMNS + j * PANEL_COLUMNS + n] = Math.max(

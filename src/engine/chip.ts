@@ -151,8 +151,9 @@ export function requireSupported(physics: TilePhysics): void {
   if (design.tile.rows % 8 !== 0) refuse(`tiles of ${design.tile.rows} rows (multiples of 8 only)`);
   if (design.tile.rows > 1024) refuse(`tiles of ${design.tile.rows} rows (at most 1024)`);
   if (design.adc.trimVectors > 0) refuse('a trim of the converters (adc.trimVectors)');
+  if (physics.droop.cascode) refuse('a cascode clamp (column.clamp)');
   // The droop of clamp and source line is taken from the tile's mean current.
-  const droop = (physics.clampDroop + physics.sourceDroop) * design.tile.rows;
+  const droop = (physics.droop.clamp + physics.droop.source) * design.tile.rows;
   if (droop > 0.05)
     refuse(`a column whose clamp and source line droop by up to ${(droop * 100).toFixed(0)} %`);
 }

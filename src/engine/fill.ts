@@ -1,6 +1,7 @@
 /** What the main thread writes into the state memory before the workers use it. */
 import { tileNoise, windowKey } from '../tile/column.ts';
 import type { TilePhysics } from '../tile/physics.ts';
+import { drawTileGain } from '../tile/static-errors.ts';
 import type { ChipCoding } from './chip.ts';
 import { writeConstants } from './constants.ts';
 import type { EngineSource } from './engine.ts';
@@ -12,7 +13,7 @@ import { converterStep, fullScaleOf } from './load.ts';
 import { quadsOf } from './plan.ts';
 import { roundHalfEven } from './reference.ts';
 import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS, virtualStarts } from './setup.ts';
-import { rowsOf, tilePlace, tileStatics } from './statics.ts';
+import { rowsOf, tilePlace } from './statics.ts';
 
 /** Constants, norms, rotations, encoding and code tables, scratch headers. */
 export function fillState(data: EngineData, source: EngineSource, choice: LayoutChoice): void {
@@ -92,8 +93,9 @@ export function fillNumbers(
     if (operation.kind !== 'tile') return;
     const coding = codings.get(operation.taps)!;
     const { tiles, cells, outputs, taps } = operation;
+    const { share } = physics.spreads.get(taps)!;
     for (let tile = 0; tile < tiles; tile++) {
-      const { gain } = tileStatics(operation, tile, data.shape.layers, physics, data.chip);
+      const gain = drawTileGain(physics, data.chip, tilePlace(operation, tile, data.shape.layers));
       for (let cell = 0; cell < cells; cell++) {
         const virtual = starts[index] + cell * tiles + tile;
         const counts = tapCounts.subarray(virtual * TAP_COUNTS, (virtual + 1) * TAP_COUNTS);
@@ -103,7 +105,8 @@ export function fillNumbers(
         for (let tap = 1; tap <= taps; tap++) {
           const w = Math.abs(coding.weights[0][tap]);
           sum += counts[tap] * w * Math.exp(sigma ** 2 / 2);
-          squares += counts[tap] * w * w * Math.exp(2 * sigma ** 2);
+          // Every tap has the mean of a single transistor; its variance is its own.
+          squares += counts[tap] * w * w * Math.exp(sigma ** 2 + (share[tap] * sigma) ** 2);
           connected += counts[tap];
         }
         const perColumn = connected / outputs;

@@ -98,7 +98,7 @@ function encodeInputs(
   const table = analog ? layout.encodings[taps] : 0;
   const tableBytes = coding ? coding.levels * 4 : 0;
   const top = coding ? coding.levels - 1 : INPUT_TOP[planes];
-  const noise = analog && data.chip.errors ? physics!.design.driver.noiseV * physics!.gmOverIPerV : 0;
+  const noise = analog && data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
   const noisy = noise > 0 && data.ownInputs;
   const kernel: Coding = !analog ? 'plain' : noisy ? 'noisy' : 'table';
   const encode = wasm[encodeName(kernel, planes)];
@@ -213,7 +213,7 @@ function fillTileTable(
   const { numbers } = data;
   const { tiles, cells, epilogue, taps } = data.operations[index];
   const coding = codings.get(taps)!;
-  const halfDroop = (physics.clampDroop + physics.sourceDroop) / 2;
+  const halfDroop = (physics.droop.clamp + physics.droop.source) / 2;
   const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
   const { phaseGainSigma, clampVariance, lowFrequencyVariance } = physics;
   const gained = data.chip.errors && epilogue !== 'record' && phaseGainSigma > 0;

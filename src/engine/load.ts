@@ -7,7 +7,8 @@ import { tensorKey } from '../fabric/log-domain.ts';
 import { openGguf, readRow } from '../model/gguf.ts';
 import { requireTensor } from '../model/shape.ts';
 import { bits32, streamKey } from '../random.ts';
-import type { TileStatics } from '../tile/static-errors.ts';
+import { ladderOf, type RowErrors } from '../tile/ladder.ts';
+import { drawTileGain } from '../tile/static-errors.ts';
 import { CLIP_FACTORS, weightFormat } from '../tile/weight-code.ts';
 import { bakeTile } from './bake-tile.ts';
 import { stage } from './control.ts';
@@ -17,7 +18,7 @@ import { QUAD_BYTES } from './kernels/prepare.ts';
 import { LOAD_PARTS } from './layout.ts';
 import { type Operation, quadsOf } from './plan.ts';
 import { TAP_COUNTS, type WorkerContext } from './setup.ts';
-import { converterErrors, rowsOf, tilePlace, tileStatics } from './statics.ts';
+import { converterErrors, rowsOf, tilePlace, tileRowErrors } from './statics.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
 type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
@@ -42,25 +43,49 @@ export function loadWeights(context: WorkerContext): void {
     const starts = [0];
     for (const o of operations) starts.push(starts[starts.length - 1] + o.panels);
     let at = 0;
-    let statics: TileStatics[] = [];
+    let statics: PanelStatics | undefined;
     let staticsOf = -1;
     stage(crew, starts[operations.length], (item) => {
       while (item >= starts[at + 1]) at++;
       const operation = operations[at];
       if (read && operation.kind === 'tile' && staticsOf !== at) {
-        statics = Array.from({ length: operation.tiles }, (_, tile) =>
-          tileStatics(operation, tile, data.shape.layers, context.physics!, data.chip),
-        );
+        statics = panelStatics(context, operation);
         staticsOf = at;
       }
       const panel = item - starts[at];
       if (!read) loadSynthetic(context, operation, at, panel);
       else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
-      else loadCodes(context, operation, at, panel, read, statics);
+      else loadCodes(context, operation, at, panel, read, statics!);
     });
   } finally {
     file?.close();
   }
+}
+
+/** What a panel shares with its neighbours of an operation. */
+interface PanelStatics {
+  /** [tiles] */
+  readonly gains: readonly number[];
+  /** [tiles] of a ladder; those of the last panel's are kept. */
+  readonly rows: (ladder: number) => readonly RowErrors[];
+}
+
+function panelStatics({ data, physics }: WorkerContext, operation: Operation): PanelStatics {
+  const { chip, shape } = data;
+  const each = <T>(f: (tile: number) => T) => Array.from({ length: operation.tiles }, (_, tile) => f(tile));
+  const kept = new Map<number, RowErrors[]>();
+  return {
+    gains: each((tile) => drawTileGain(physics!, chip, tilePlace(operation, tile, shape.layers))),
+    rows: (ladder) => {
+      const found = kept.get(ladder);
+      if (found) return found;
+      // One ladder for each cell of a weight.
+      if (kept.size === operation.cells) kept.clear();
+      const drawn = each((tile) => tileRowErrors(operation, tile, ladder, shape.layers, physics!, chip));
+      kept.set(ladder, drawn);
+      return drawn;
+    },
+  };
 }
 
 /**
@@ -187,7 +212,7 @@ function loadCodes(
   index: number,
   panel: number,
   read: RowReader,
-  statics: readonly TileStatics[],
+  statics: PanelStatics,
 ): void {
   const { data, physics } = context;
   const { outputs, bits, cells, tiles, source, rank, taps } = operation;
@@ -214,7 +239,8 @@ function loadCodes(
           quads,
         );
       } else {
-        bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, statics[tile]);
+        const errors = statics.rows(ladderOf(column, outputs, physics!.design.ladder.columns))[tile];
+        bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, errors);
       }
       fillZero(context, operation, at, tableSize, index, quads);
       const columns = new Float32Array(memory, at + PANEL_COLUMNS * 4, tableSize / 4 - PANEL_COLUMNS);
@@ -227,7 +253,7 @@ function loadCodes(
         const meanGain = data.chip.errors ? physics!.meanGain : 1;
         for (let n = 0; n < PANEL_COLUMNS; n++) {
           const { gain, offsetLsb } = converterErrors(place, column + n, physics!, data.chip);
-          columns[n] = (coding.differenceUnit * statics[tile].gain * gain) / lsb;
+          columns[n] = (coding.differenceUnit * statics.gains[tile] * gain) / lsb;
           columns[PANEL_COLUMNS + n] = offsetLsb;
           columns[2 * PANEL_COLUMNS + n] = (lsb * taps * format.cellWeights[cell] * scales[n]) / meanGain;
         }

@@ -5,8 +5,9 @@
 import { diePosition, tensorNumber } from '../fabric/log-domain.ts';
 import { gaussian } from '../random.ts';
 import { type ChipInstance, DRAW, drawKey } from '../tile/draws.ts';
+import { drawRows, type RowErrors } from '../tile/ladder.ts';
 import type { TilePhysics } from '../tile/physics.ts';
-import { drawStatics, type TilePlace, type TileStatics } from '../tile/static-errors.ts';
+import type { TilePlace } from '../tile/static-errors.ts';
 import type { Operation } from './plan.ts';
 
 export function tilePlace(operation: Operation, tile: number, blocks: number): TilePlace {
@@ -22,17 +23,17 @@ export function tilePlace(operation: Operation, tile: number, blocks: number): T
 export const rowsOf = (operation: Operation, tile: number): number =>
   tile === operation.tiles - 1 ? operation.lastRows : operation.rows;
 
-/** Rows, taps and common gain of a tile. */
-export function tileStatics(
+/** The rows of a tile as one of their ladders drives them. */
+export function tileRowErrors(
   operation: Operation,
   tile: number,
+  ladder: number,
   blocks: number,
   physics: TilePhysics,
   chip: ChipInstance,
-): TileStatics {
-  const rows = rowsOf(operation, tile);
-  const empty = { rowStart: 0, rows, codes: new Int8Array(0), scales: new Float32Array(0) };
-  return drawStatics(physics, chip, tilePlace(operation, tile, blocks), empty, 0, operation.taps, 1);
+): RowErrors {
+  const place = tilePlace(operation, tile, blocks);
+  return drawRows(physics, chip, place, rowsOf(operation, tile), operation.taps, ladder);
 }
 
 /** Gain and offset (LSB) of the converter of one physical column. */

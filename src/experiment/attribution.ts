@@ -27,7 +27,15 @@ export function idealDesign(design: Design): Design {
     mismatch: { ...design.mismatch, scale: 0 },
     driver: { ...design.driver, offsetSigmaV: 0, resistorSigma: 0, noiseV: 0 },
     bias: { ...design.bias, tileTempSigmaK: 0, gradientSigmaV: 0, sourceNoiseV: 0, referenceNoiseV: 0 },
-    column: { ...design.column, clampOhm: 0, sourceOhm: 0, clampNoiseV: 0 },
+    column: {
+      ...design.column,
+      clamp: 'resistance',
+      clampOhm: 0,
+      bitWireOhm: 0,
+      sourceWireOhm: 0,
+      sourceOhm: 0,
+      clampNoiseV: 0,
+    },
     noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
     adc: { ...design.adc, bits: 'float', gainSigma: 0, offsetSigmaLsb: 0, trimVectors: 0 },
   };

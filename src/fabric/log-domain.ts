@@ -92,7 +92,7 @@ export function logDomainLinear(
       tile: index,
       ...diePosition(name, index, hardware.tiles.length, options.blocks),
     };
-    const statics = drawStatics(physics, chip, place, tile, columns, format.taps, banks);
+    const statics = drawStatics(physics, chip, place, tile, hardware, banks);
     const sums = makeSums(physics, response, tile, columns, statics);
     return createTile({
       physics,

@@ -3,13 +3,16 @@
  * tested against it.
  *
  * A cell at row j, column c with code sign * m carries, in units of I_fs,
- *   on   g(k_j, m) rowFactor_j exp((gm/I + c e) e + dBeta),   e = tapError - dVt,   g = sum_r u_r(k) v_r(m)
- *        with gm/I and its curvature c at (k_j, m)
- *   off  offCurrent exp(-(gm/I)_off dVt + dBeta)
- * and a phase yields, per column, over all its connected cells
+ *   on   g(k_j, m) rowFactor_j exp((a + c e) e + share_m dBeta + logMean_m),   g = sum_r u_r(k) v_r(m)
+ *        with the slope a against the threshold and its curvature c at (k_j, m), and e = rowShare_m tapError - share_m dVt
+ *   off  offCurrent exp(share_m (dBeta - a_off dVt) + logMean_m)
+ * share and logMean are 1 and 0 unless a tap is several transistors (tap-spread.ts), rowShare is 1 where the tap is the
+ * gate of the cell. tapError and rowFactor are those of the ladder that feeds column c (ladder.ts);
+ * a phase yields, per column, over all its connected cells
  *   d = sum sign I      s = sum I      q = sum I^2
  */
 import type { TileInput } from './input-code.ts';
+import type { Segment } from './ladder.ts';
 import type { TilePhysics } from './physics.ts';
 import type { Response } from './response.ts';
 import type { TileStatics } from './static-errors.ts';
@@ -28,11 +31,14 @@ export function newColumnSums(columns: number): ColumnSums {
   return { d: new Float64Array(columns), s: new Float64Array(columns), q: new Float64Array(columns) };
 }
 
-/** How a tile's sums are formed; `phaseSign` is the sign of the inputs that are driven, `bank` the set of cells. */
+/**
+ * How a tile's sums are formed; `phaseSign` is the sign of the inputs that are driven, `bank` the set of cells,
+ * `rowFactors` are [ladders of a row][rows].
+ */
 export type CellSums = (
   out: ColumnSums,
   input: TileInput,
-  rowFactors: Float64Array,
+  rowFactors: readonly Float64Array[],
   phaseSign: 1 | -1,
   bank: number,
 ) => void;
@@ -46,6 +52,8 @@ export function referenceSums(
   statics: TileStatics,
 ): CellSums {
   const { u, v, rank } = response.separable;
+  const { share } = physics.spreads.get(response.taps)!;
+  const { segments, tapLogMean } = statics;
   return (out, input, rowFactors, phaseSign, bank) => {
     const vt = statics.vtV[bank];
     const beta = statics.beta[bank];
@@ -55,28 +63,35 @@ export function referenceSums(
     for (let j = 0; j < tile.rows; j++) {
       const on = input.signs[j] === phaseSign;
       const level = input.levels[j];
-      for (let c = 0; c < columns; c++) {
-        const at = j * columns + c;
-        const code = tile.codes[at];
-        if (code === 0) continue;
-        const tap = code < 0 ? -code : code;
-        let current: number;
-        if (on) {
-          let g = 0;
-          if (physics.input.float) g = input.magnitudes[j] * v[0][tap];
-          else for (let r = 0; r < rank; r++) g += u[r][level] * v[r][tap];
-          const gateV = statics.tapErrorV[tap][j] - vt[at];
-          const slope = response.gmOverI[level][tap] + response.curvature[level][tap] * gateV;
-          current = g * rowFactors[j] * Math.exp(slope * gateV + beta[at]);
-        } else {
-          current = physics.offCurrent * Math.exp(-physics.offGmOverIPerV * vt[at] + beta[at]);
+      segments.forEach(({ from, to, tapErrorV }, ladder) => {
+        for (let c = from; c < to; c++) {
+          const at = j * columns + c;
+          const code = tile.codes[at];
+          if (code === 0) continue;
+          const tap = code < 0 ? -code : code;
+          let current: number;
+          if (on) {
+            let g = 0;
+            if (physics.input.float) g = input.magnitudes[j] * v[0][tap];
+            else for (let r = 0; r < rank; r++) g += u[r][level] * v[r][tap];
+            const gateV = response.rowShareByTap[tap] * tapErrorV[tap][j] - share[tap] * vt[at];
+            const slope = response.gmOverI[level][tap] + response.curvature[level][tap] * gateV;
+            current =
+              g * rowFactors[ladder][j] * Math.exp(slope * gateV + share[tap] * beta[at] + tapLogMean[tap]);
+          } else {
+            current = offCurrent(physics, share[tap], vt[at], beta[at], tapLogMean[tap]);
+          }
+          out.d[c] += code < 0 ? -current : current;
+          out.s[c] += current;
+          out.q[c] += current * current;
         }
-        out.d[c] += code < 0 ? -current : current;
-        out.s[c] += current;
-        out.q[c] += current * current;
-      }
+      });
     }
   };
+}
+
+function offCurrent(physics: TilePhysics, share: number, vtV: number, beta: number, logMean: number): number {
+  return physics.offCurrent * Math.exp(share * (beta - physics.offGmOverIPerV * vtV) + logMean);
 }
 
 /**
@@ -94,31 +109,36 @@ export function bakedSums(
   statics: TileStatics,
 ): CellSums {
   const { u, v, rank } = response.separable;
+  const { share } = physics.spreads.get(response.taps)!;
+  const { segments, tapLogMean } = statics;
   const banks = statics.vtV.map((vt, bank) => {
     const beta = statics.beta[bank];
     const on = Array.from({ length: rank }, () => new Float32Array(tile.rows * columns));
     const off = new Float32Array(tile.rows * columns);
     const leak = newColumnSums(columns);
     for (let j = 0; j < tile.rows; j++) {
-      for (let c = 0; c < columns; c++) {
-        const at = j * columns + c;
-        const code = tile.codes[at];
-        if (code === 0) continue;
-        const tap = Math.abs(code);
-        const sign = Math.sign(code);
-        const gateV = statics.tapErrorV[tap][j] - vt[at];
-        const slope = response.gmOverIByTap[tap] + response.curvatureByTap[tap] * gateV;
-        const gain = sign * Math.exp(slope * gateV + beta[at]);
-        for (let r = 0; r < rank; r++) on[r][at] = v[r][tap] * gain;
-        off[at] = sign * physics.offCurrent * Math.exp(-physics.offGmOverIPerV * vt[at] + beta[at]);
-        leak.d[c] += off[at];
-        leak.s[c] += Math.abs(off[at]);
-        leak.q[c] += off[at] * off[at];
+      for (const { from, to, tapErrorV } of segments) {
+        for (let c = from; c < to; c++) {
+          const at = j * columns + c;
+          const code = tile.codes[at];
+          if (code === 0) continue;
+          const tap = Math.abs(code);
+          const sign = Math.sign(code);
+          const gateV = response.rowShareByTap[tap] * tapErrorV[tap][j] - share[tap] * vt[at];
+          const slope = response.gmOverIByTap[tap] + response.curvatureByTap[tap] * gateV;
+          const gain = sign * Math.exp(slope * gateV + share[tap] * beta[at] + tapLogMean[tap]);
+          for (let r = 0; r < rank; r++) on[r][at] = v[r][tap] * gain;
+          off[at] = sign * offCurrent(physics, share[tap], vt[at], beta[at], tapLogMean[tap]);
+          leak.d[c] += off[at];
+          leak.s[c] += Math.abs(off[at]);
+          leak.q[c] += off[at] * off[at];
+        }
       }
     }
     return { on, off, leak };
   });
   // The driven rows of a phase, and the factors u_r(k) rowFactor of each: [rows][rank].
+  const rows = new Int32Array(tile.rows);
   const bases = new Int32Array(tile.rows);
   const factors = new Float64Array(tile.rows * rank);
   return (out, input, rowFactors, phaseSign, bank) => {
@@ -129,32 +149,37 @@ export function bakedSums(
     let driven = 0;
     for (let j = 0; j < tile.rows; j++) {
       if (input.signs[j] !== phaseSign) continue;
-      const level = input.levels[j];
-      bases[driven] = j * columns;
-      for (let r = 0; r < rank; r++) {
-        factors[driven * rank + r] =
-          (physics.input.float ? input.magnitudes[j] : u[r][level]) * rowFactors[j];
+      rows[driven] = j;
+      bases[driven++] = j * columns;
+    }
+    segments.forEach((segment, ladder) => {
+      for (let i = 0; i < driven; i++) {
+        const j = rows[i];
+        for (let r = 0; r < rank; r++) {
+          const drive = physics.input.float ? input.magnitudes[j] : u[r][input.levels[j]];
+          factors[i * rank + r] = drive * rowFactors[ladder][j];
+        }
       }
-      driven++;
-    }
-    let i = 0;
-    if (rank === 1) {
-      for (; i + 4 <= driven; i += 4) addFourRows(out, on[0], off, bases, factors, i);
-    }
-    for (; i < driven; i++) addRow(out, on, off, bases[i], factors, i * rank);
+      let i = 0;
+      if (rank === 1) {
+        for (; i + 4 <= driven; i += 4) addFourRows(out, segment, on[0], off, bases, factors, i);
+      }
+      for (; i < driven; i++) addRow(out, segment, on, off, bases[i], factors, i * rank);
+    });
   };
 }
 
 /** One driven row: its cells' currents replace their leakage. */
 function addRow(
   { d, s, q }: ColumnSums,
+  { from: first, to }: Segment,
   on: readonly Float32Array[],
   off: Float32Array,
   base: number,
   factors: Float64Array,
   from: number,
 ): void {
-  for (let c = 0; c < d.length; c++) {
+  for (let c = first; c < to; c++) {
     let current = 0;
     for (let r = 0; r < on.length; r++) current += factors[from + r] * on[r][base + c];
     const leak = off[base + c];
@@ -167,6 +192,7 @@ function addRow(
 /** Four driven rows of a rank-1 response at a time: the column sums pass through registers once for all four. */
 function addFourRows(
   { d, s, q }: ColumnSums,
+  { from: first, to }: Segment,
   on: Float32Array,
   off: Float32Array,
   bases: Int32Array,
@@ -175,7 +201,7 @@ function addFourRows(
 ): void {
   const [b0, b1, b2, b3] = [bases[i], bases[i + 1], bases[i + 2], bases[i + 3]];
   const [f0, f1, f2, f3] = [factors[i], factors[i + 1], factors[i + 2], factors[i + 3]];
-  for (let c = 0; c < d.length; c++) {
+  for (let c = first; c < to; c++) {
     const c0 = f0 * on[b0 + c];
     const c1 = f1 * on[b1 + c];
     const c2 = f2 * on[b2 + c];

@@ -3,12 +3,11 @@
  * line, and dynamic noise. Everything in units of I_fs; a phase's value is averaged over its integration time.
  *
  *   I+- = gain (s +- d) / 2          gain: tile (static) times source-line and reference noise (per phase, token)
- *   I+- <- I+- exp(-sourceDroop s)   the source line rises by R_s times the common current
- *   I+- <- I+- / (1 + clampDroop I+-)  the bit line falls by R_clamp times its current, into the cells' gds
+ *   I+- <- droop(I+, I-)             source line, wires and clamp: src/cell/droop.ts
  *   variance = white (I+ + I-) + clamp (I+^2 + I-^2)              drawn per phase and token
  *            + lowFrequency gain^2 q                              drawn per phase, constant over a window
  */
-
+import { applyDroop } from '../cell/droop.ts';
 import { bits32, gaussian, mix32, type StreamKey } from '../random.ts';
 import type { ColumnSums } from './cell-sums.ts';
 import { type ChipInstance, DRAW, drawKey } from './draws.ts';
@@ -71,12 +70,8 @@ export function phaseValue(
   const dynamic = tokenKey(noise.conversionKey, at);
   let total = 0;
   for (let c = 0; c < columns; c++) {
-    const common = gain * s[c] * Math.exp(-physics.sourceDroop * gain * s[c]);
-    const ratio = s[c] > 0 ? d[c] / s[c] : 0;
-    let plus = (common * (1 + ratio)) / 2;
-    let minus = (common * (1 - ratio)) / 2;
-    plus /= 1 + physics.clampDroop * plus;
-    minus /= 1 + physics.clampDroop * minus;
+    const ideal = { plusA: (gain * (s[c] + d[c])) / 2, minusA: (gain * (s[c] - d[c])) / 2 };
+    const { plusA: plus, minusA: minus } = applyDroop(ideal, physics.droop);
     total += plus + minus;
     let result = plus - minus;
     if (chip.errors) {

@@ -66,11 +66,11 @@ export const designSchema = z.strictObject({
     .strictObject({
       /** Gate level of an off row, relative to the source line. */
       offVgsV: z.number().default(-0.1),
-      /** Static offset of a row's buffer. */
+      /** Static offset of a row's buffer; there is one per row and `ladder.columns` columns. */
       offsetSigmaV: nonNegative.default(0.5e-3),
       /** Relative mismatch of a ladder segment. */
       resistorSigma: nonNegative.default(0.005),
-      /** Noise of a row's level, drawn per row and token. */
+      /** Noise of a row's level, drawn per row and token: of the level that all its buffers get. */
       noiseV: nonNegative.default(20e-6),
       /** Ladder drop n Ut ln(m): follows temperature (PTAT) or stays at its 27 C value. */
       ladder: z.enum(['ptat', 'fixed']).default('ptat'),
@@ -104,15 +104,28 @@ export const designSchema = z.strictObject({
       /** Noise of the source line and of the reference, per tile and phase. */
       sourceNoiseV: nonNegative.default(50e-6),
       referenceNoiseV: nonNegative.default(50e-6),
-      /** d ln I / dVs = 1 / (sourceSlopeFactor Ut): the body effect of a source moving against a fixed bulk. */
-      sourceSlopeFactor: positive.default(1.15),
+      /**
+       * m, 0.8 to 2: d ln I / dVs = 1 / (m Ut), the body effect of a source moving against a fixed bulk; `measured` takes
+       * it from the calibration's cell law at the design's temperature.
+       */
+      sourceSlopeFactor: z.union([z.literal('measured'), z.number().min(0.8).max(2)]).default('measured'),
     })
     .prefault({}),
   column: z
     .strictObject({
-      /** Input resistance of the clamp that holds a bit line. */
+      /** What holds a bit line: a resistance, or a transistor whose source is the line. */
+      clamp: z.enum(['resistance', 'cascode']).default('resistance'),
+      /** Of `resistance`: what the clamp puts in series with the line. */
       clampOhm: nonNegative.default(10e3),
-      /** Resistance of the source line seen by a column's common current. */
+      /** Of `cascode`: gain in front of its gate (an op-amp clamp), 0 to 10^4; 0 is a fixed gate. */
+      cascodeGain: z.number().min(0).max(1e4).default(0),
+      /** Of `cascode`: current at which the line rests at vdsV, 1 pA to 1 mA. */
+      cascodeMiddleA: z.number().min(1e-12).max(1e-3).default(15e-9),
+      /** Of a bit-line segment between two rows, 0 to 1000 ohm. */
+      bitWireOhm: z.number().min(0).max(1000).default(2),
+      /** Of a source-line segment between two rows, 0 to 1000 ohm. */
+      sourceWireOhm: z.number().min(0).max(1000).default(2),
+      /** Between a column's source line and ground. */
       sourceOhm: nonNegative.default(100),
       /** Noise of the bit-line level held by the clamp. */
       clampNoiseV: nonNegative.default(100e-6),
@@ -159,6 +172,8 @@ export const designSchema = z.strictObject({
   ladder: z
     .strictObject({
       currentA: positive.default(1e-6),
+      /** Columns that a row's ladder and the buffer before it feed: they are drawn and costed by this number. */
+      columns: z.int().min(16).max(65_536).multipleOf(16).default(256),
       /** Share of the time that a row ladder is powered. */
       duty: share.default(1 / 32),
     })

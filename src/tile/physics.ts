@@ -3,8 +3,11 @@
  * full-scale current I_fs from here on, so that the ideal product of a cell is a number between 0 and 1.
  */
 
-import type { Calibration } from '../cell/calibration.ts';
+import { type Calibration, requireLaw } from '../cell/calibration.ts';
+import { lawConstants } from '../cell/cell-law.ts';
+import { type ColumnLines, columnDroop, type Droop } from '../cell/droop.ts';
 import type { OperatingPoint } from '../cell/response.ts';
+import { OnefetError } from '../error.ts';
 import {
   BOLTZMANN_J_PER_K,
   ELEMENTARY_CHARGE_C,
@@ -14,6 +17,7 @@ import { type AdcFormat, adcFormat } from './adc.ts';
 import type { Design } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
 import { cellOfDesign, type Response } from './response.ts';
+import { type TapSpread, tapSpread } from './tap-spread.ts';
 
 export { type ChipInstance, DRAW, drawKey } from './draws.ts';
 
@@ -29,16 +33,22 @@ export interface TilePhysics {
   /** Current of a connected cell whose row is off, and its gm/I there. */
   readonly offCurrent: number;
   readonly offGmOverIPerV: number;
-  /** gm/I at full scale, 1/V: gain of everything that is common to a tile. */
+  /** Slope against a threshold at full scale, 1/V: gain of everything that is common to a tile. */
   readonly gmOverIPerV: number;
-  /** Volts per e-fold of the ladder, n Ut. */
+  /** Slope against the voltage of the row (its level, its reference) at full scale, 1/V. */
+  readonly rowSlopePerV: number;
+  /** Volts per e-fold of the ladder, n Ut; 0 without a ladder. */
   readonly ladderSlopeV: number;
   readonly fullScaleVgsV: number;
   readonly thermalVoltageV: number;
   /** Static per cell: threshold shift as the gate voltage that moves the current as much. */
   readonly sigmaVtV: number;
   readonly sigmaBeta: number;
-  /** exp(sigma_lnI^2 / 2), or 1. */
+  /** Threshold shift that acts like a gate step over that step: what sigmaVtV holds besides sigma(Vt). */
+  readonly thresholdGain: number;
+  /** By number of taps: the spread of a tap that is several transistors. */
+  readonly spreads: ReadonlyMap<number, TapSpread>;
+  /** exp(sigma_lnI^2 / 2) of one transistor, which is every tap's; or 1. */
   readonly meanGain: number;
   /** Static per tile: sigma of ln gain from the replica's offset and the tile's temperature. */
   readonly tileGainSigma: number;
@@ -46,10 +56,8 @@ export interface TilePhysics {
   readonly gradientGainSigma: number;
   /** Per tile, phase and token: sigma of ln gain. */
   readonly phaseGainSigma: number;
-  /** d I / I per unit of bit-line current through the clamp. */
-  readonly clampDroop: number;
-  /** d ln I per unit of common current through the source line. */
-  readonly sourceDroop: number;
+  /** Wires, clamp and source line, per I_fs. */
+  readonly droop: Droop;
   /** White noise: variance = whiteVariance * sum(I). */
   readonly whiteVariance: number;
   /** Bit-line noise: variance = clampVariance * (I+^2 + I-^2). */
@@ -74,12 +82,19 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
   const { fullScaleVgsV, ladderSlopeV, responses } = cell;
   const gmOverI = cell.gmOverIPerV;
   const lambdaPerV = cell.outputConductancePerV;
+  const sourceSlopeV = sourceSlopeFactor(cal, design) * thermalVoltageV;
   const fs = design.fullScaleA;
   const sigmaVtV = cal.mismatch.sigmaVtV * cell.thresholdGain * design.mismatch.scale;
   const sigmaBeta = cal.mismatch.sigmaBeta * design.mismatch.scale;
   const logVariance = (gmOverI * sigmaVtV) ** 2 + sigmaBeta ** 2;
   const replica = design.bias.mode === 'replica';
-  const replicaOffsetV = replica ? sigmaVtV / Math.sqrt(design.bias.replicaCells) : 0;
+  const spreads = new Map(
+    [...responses.keys()].map((taps) => [taps, tapSpread(taps, cell.fingersByTap, Math.sqrt(logVariance))]),
+  );
+  // A replica's cells are of the top tap.
+  const replicaOffsetV = replica
+    ? (sigmaVtV * spreads.get(TOP_TAP)!.share[TOP_TAP]) / Math.sqrt(design.bias.replicaCells)
+    : 0;
   const bandwidthHz = 1 / (2 * design.timing.integrationTimeS);
   const coth = 1 / Math.tanh(design.vdsV / (2 * thermalVoltageV));
   return {
@@ -90,11 +105,14 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
     offCurrent: cell.offCurrent,
     offGmOverIPerV: cell.offGmOverIPerV,
     gmOverIPerV: gmOverI,
+    rowSlopePerV: cell.rowSlopePerV,
     ladderSlopeV,
     fullScaleVgsV,
     thermalVoltageV,
     sigmaVtV,
     sigmaBeta,
+    thresholdGain: cell.thresholdGain,
+    spreads,
     meanGain: design.mismatch.meanGain ? Math.exp(logVariance / 2) : 1,
     tileGainSigma: Math.hypot(
       gmOverI * replicaOffsetV,
@@ -102,11 +120,10 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
     ),
     gradientGainSigma: replica ? 0 : gmOverI * design.bias.gradientSigmaV,
     phaseGainSigma: Math.hypot(
-      design.bias.sourceNoiseV / (design.bias.sourceSlopeFactor * thermalVoltageV),
-      design.bias.referenceNoiseV * gmOverI,
+      design.bias.sourceNoiseV / sourceSlopeV,
+      design.bias.referenceNoiseV * cell.rowSlopePerV,
     ),
-    clampDroop: lambdaPerV * design.column.clampOhm * fs,
-    sourceDroop: (design.column.sourceOhm * fs) / (design.bias.sourceSlopeFactor * thermalVoltageV),
+    droop: columnDroop(columnLines(cal, design, sourceSlopeV), { lambdaPerV, sourceSlopeV }, fs),
     whiteVariance: design.noise.white ? (2 * ELEMENTARY_CHARGE_C * bandwidthHz * coth) / fs : 0,
     clampVariance: (lambdaPerV * design.column.clampNoiseV) ** 2,
     samplingVariance: design.noise.sampling
@@ -114,6 +131,41 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
       : 0,
     lowFrequencyVariance: lowFrequencyVariance(cal, design, gmOverI * cell.thresholdGain),
   };
+}
+
+const TOP_TAP = 7;
+
+/** m: volts of source per e-fold over Ut. Error: NO_CELL_LAW where it was not measured and the design does not say. */
+function sourceSlopeFactor(cal: Calibration, design: Design): number {
+  const { sourceSlopeFactor: chosen } = design.bias;
+  return chosen === 'measured' ? lawConstants(requireLaw(cal), design.tempK).sourceSlopeFactor : chosen;
+}
+
+/**
+ * The design's column. A ragged last tile has the wires of a whole one. A cascode is refused where its line would fall
+ * below the calibrated drain voltages at the current that the clamps are built for.
+ */
+function columnLines(cal: Calibration, design: Design, sourceSlopeV: number): ColumnLines {
+  const { clamp, clampOhm, cascodeGain, cascodeMiddleA, clampMaxA, ...wires } = design.column;
+  const lines = {
+    rows: design.tile.rows,
+    bitWireOhm: wires.bitWireOhm,
+    sourceWireOhm: wires.sourceWireOhm,
+    sourceOhm: wires.sourceOhm,
+  };
+  if (clamp === 'resistance') return { ...lines, clampOhm };
+  // The source of the clamp's transistor is the bit line: an e-fold costs m Ut, divided by a gain in front of its gate.
+  const slopeV = sourceSlopeV / (1 + cascodeGain);
+  const lowestV = design.vdsV - slopeV * Math.log(clampMaxA / cascodeMiddleA);
+  if (lowestV < cal.validRange.vdsV[0]) {
+    throw new OnefetError(
+      'usage',
+      'CLAMP_RANGE',
+      `a cascode at rest at ${cascodeMiddleA} A lets the bit line fall to ${lowestV.toFixed(3)} V at column.clampMaxA of ${clampMaxA} A, below the calibrated ${cal.validRange.vdsV[0]} V`,
+      { hint: 'lower column.clampMaxA, raise column.cascodeMiddleA, or give the clamp a column.cascodeGain' },
+    );
+  }
+  return { ...lines, clampOhm: 0, cascode: { slopeV, middleA: cascodeMiddleA } };
 }
 
 /**

@@ -6,6 +6,7 @@
  *   table       products simulated as a whole, where there is no single gate voltage (row drivers, other topologies)
  */
 import type { Calibration } from '../cell/calibration.ts';
+import { lawConstants } from '../cell/cell-law.ts';
 import {
   biasPoint,
   cellCurrentA,
@@ -25,7 +26,7 @@ export interface Response {
   readonly taps: number;
   /** [levels][taps + 1] I / I_fs at input level k and tap m; row 0 and column 0 are 0 (off rows are in `off`). */
   readonly table: readonly Float64Array[];
-  /** [levels][taps + 1] gm/I at the same points, 1/V. */
+  /** [levels][taps + 1] -d ln I / dVt at the same points, 1/V: gm/I, of a table its threshold slope. */
   readonly gmOverI: readonly Float64Array[];
   /**
    * [levels][taps + 1] half of d(gm/I)/dVgs, 1/V^2: a gate error g moves ln I by (gmOverI + curvature g) g. Without it a
@@ -38,7 +39,9 @@ export interface Response {
   readonly gmOverIByTap: Float64Array;
   /** [taps + 1] curvature, averaged likewise. */
   readonly curvatureByTap: Float64Array;
-  /** [levels] gm/I averaged over the taps with weight table^2: what a row's own error is multiplied by. */
+  /** [taps + 1] slope against an error of the tap's voltage over gmOverIByTap; 1 where the tap is the cell's gate. */
+  readonly rowShareByTap: Float64Array;
+  /** [levels] row slope averaged over the taps with weight table^2: what a row's own error is multiplied by. */
   readonly gmOverIByLevel: Float64Array;
 }
 
@@ -47,14 +50,18 @@ export interface DesignCell {
   readonly responses: ReadonlyMap<number, Response>;
   readonly offCurrent: number;
   readonly offGmOverIPerV: number;
-  /** At full scale. */
+  /** At full scale: against the threshold of one transistor, and against the row's voltage. */
   readonly gmOverIPerV: number;
+  readonly rowSlopePerV: number;
   readonly outputConductancePerV: number;
   /** d ln I / dT at fixed bias. */
   readonly temperatureSensitivityPerK: number;
   /** Current moved by a threshold shift over that of the same shift at the gate. */
   readonly thresholdGain: number;
+  /** Tap m is m transistors. */
+  readonly fingersByTap: boolean;
   readonly fullScaleVgsV: number;
+  /** Row volts per e-fold of the ladder; 0 without one. */
   readonly ladderSlopeV: number;
 }
 
@@ -83,11 +90,13 @@ function idealCell(cal: Calibration, op: OperatingPoint, input: InputFormat): De
     offCurrent: 0,
     offGmOverIPerV: 0,
     gmOverIPerV: 1 / ladderSlopeV,
+    rowSlopePerV: 1 / ladderSlopeV,
     outputConductancePerV: 0,
     temperatureSensitivityPerK: cal.temperatureSensitivityPerK,
-    thresholdGain: cal.mismatch.thresholdGain,
+    thresholdGain: thresholdGain(cal, op.tempK),
+    fingersByTap: cal.product?.fingersByTap ?? false,
     fullScaleVgsV: cal.nominal.fullScaleVgsV,
-    ladderSlopeV,
+    ladderSlopeV: hasLadder(cal) ? ladderSlopeV : 0,
   };
 }
 
@@ -103,10 +112,11 @@ function equationCell(cal: Calibration, design: Design, op: OperatingPoint, inpu
     offCurrent: offCurrentA(cal, op, design.driver.offVgsV) / op.fullScaleA,
     offGmOverIPerV: offSlope(cal, op, design.driver.offVgsV),
     gmOverIPerV: gmOverIPerV(cal, op, fullScaleVgsV),
+    rowSlopePerV: gmOverIPerV(cal, op, fullScaleVgsV),
     outputConductancePerV: outputConductancePerV(cal, op, fullScaleVgsV),
     temperatureSensitivityPerK: temperatureSensitivity(cal, op, fullScaleVgsV),
-    // A threshold shift also moves the mobility: 1.045 for the 32 nm-class card, by Monte Carlo in SPICE.
-    thresholdGain: cal.mismatch.thresholdGain,
+    thresholdGain: thresholdGain(cal, op.tempK),
+    fingersByTap: false,
     fullScaleVgsV,
     ladderSlopeV,
   };
@@ -142,6 +152,7 @@ function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: 
   };
   const top = tables.get(7)!;
   const levels = input.magnitudes.length;
+  const rowSlopePerV = top.rowSlopePerV[levels - 1][7];
   const unit: OperatingPoint = { ...op, fullScaleA: cal.nominal.fullScaleA };
   return {
     responses: new Map(TAPS.map((taps) => [taps, respond(taps)])),
@@ -149,13 +160,28 @@ function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: 
     // The lowest product stands for the leakage's slope: the same transistor far below full scale.
     offGmOverIPerV: top.thresholdSlopePerV[1][1],
     gmOverIPerV: top.thresholdSlopePerV[levels - 1][7],
+    rowSlopePerV,
     outputConductancePerV: outputConductancePerV(cal, unit, cal.nominal.fullScaleVgsV),
     temperatureSensitivityPerK: cal.temperatureSensitivityPerK,
     thresholdGain: 1,
+    fingersByTap: cal.product!.fingersByTap,
     fullScaleVgsV: cal.nominal.fullScaleVgsV,
-    ladderSlopeV: biasPoint(cal, unit).ladderSlopeV,
+    // Whatever the ladder's own volts, a step of it is a step of the product: an e-fold is 1 / slope at the row.
+    ladderSlopeV: hasLadder(cal) ? 1 / rowSlopePerV : 0,
   };
 }
+
+/**
+ * How much more a threshold shift does than the same step at the gate (it moves the mobility too): Monte Carlo at the
+ * nominal temperature, 1.045 for the 32 nm-class card, and the change over temperature of single cells.
+ */
+function thresholdGain({ mismatch, law, nominal }: Calibration, tempK: number): number {
+  if (law === undefined) return mismatch.thresholdGain;
+  const at = (t: number) => lawConstants(law, t).thresholdGain;
+  return (mismatch.thresholdGain * at(tempK)) / at(nominal.tempK);
+}
+
+const hasLadder = (cal: Calibration): boolean => cal.product?.ladderSlopeFactor !== 0;
 
 /** d ln I / dT at a fixed gate voltage, 1/K, over +-1 K inside the calibrated range. */
 function temperatureSensitivity(cal: Calibration, op: OperatingPoint, vgsV: number): number {
@@ -186,6 +212,7 @@ function idealResponse(input: InputFormat, taps: number, ladderSlopeV: number): 
     separable: { rank: 1, u: [Float64Array.from(levels)], v: [row((m) => m / taps)], residual: 0 },
     gmOverIByTap: row(() => slope),
     curvatureByTap: row(() => 0),
+    rowShareByTap: row(() => 1),
     gmOverIByLevel: Float64Array.from(levels, () => slope),
   };
 }
@@ -246,18 +273,19 @@ function finishResponse(
     });
     return norm > 0 ? sum / norm : 0;
   };
+  const byTap = (slopes: readonly Float64Array[]) =>
+    Float64Array.from({ length: taps + 1 }, (_, m) => average(slopes, (_k, tap) => tap === m));
+  const gmOverIByTap = byTap(cellSlope);
+  const rowSlopeByTap = byTap(rowSlope);
   return {
     taps,
     table,
     gmOverI: cellSlope,
     curvature,
     separable: decompose(table, residualBound),
-    gmOverIByTap: Float64Array.from({ length: taps + 1 }, (_, m) =>
-      average(cellSlope, (_k, tap) => tap === m),
-    ),
-    curvatureByTap: Float64Array.from({ length: taps + 1 }, (_, m) =>
-      average(curvature, (_k, tap) => tap === m),
-    ),
+    gmOverIByTap,
+    curvatureByTap: byTap(curvature),
+    rowShareByTap: rowSlopeByTap.map((slope, m) => (m === 0 ? 1 : slope / gmOverIByTap[m])),
     gmOverIByLevel: Float64Array.from(table, (_, k) => average(rowSlope, (level) => level === k)),
   };
 }

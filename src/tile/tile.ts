@@ -118,7 +118,7 @@ function rawTile(parts: TileParts): RawTile {
   const noise = tileNoise(chip, parts.place);
   const first = newColumnSums(columns);
   const second = newColumnSums(columns);
-  const rowFactors = new Float64Array(tile.rows);
+  const rowFactors = statics.segments.map(() => new Float64Array(tile.rows));
   const phases = design.tile.sign === 'paired-rows' ? 1 : 2;
   const lowFrequency = new Float64Array(phases * columns);
   let lowFrequencyWindow: number | undefined;
@@ -168,9 +168,9 @@ function rawTile(parts: TileParts): RawTile {
   };
 }
 
-/** exp(gm/I (offset + noise)) of each driven row: shared by all columns of the row. */
+/** exp(gm/I (offset + noise)) of each driven row and ladder. The noise is of the level that all ladders of a row get. */
 function rowErrors(
-  out: Float64Array,
+  out: readonly Float64Array[],
   input: TileInput,
   physics: TilePhysics,
   response: Response,
@@ -183,9 +183,12 @@ function rowErrors(
   const key = chip.errors && sigmaV > 0 ? tokenKey(noise.rowKey, at) : undefined;
   for (let j = 0; j < input.rows; j++) {
     if (input.signs[j] === 0) continue;
-    let gateV = statics.rowOffsetV[j];
-    if (key) gateV += sigmaV * gaussian(key, j);
-    out[j] = gateV === 0 ? 1 : Math.exp(response.gmOverIByLevel[input.levels[j]] * gateV);
+    const noiseV = key ? sigmaV * gaussian(key, j) : 0;
+    const slope = response.gmOverIByLevel[input.levels[j]];
+    for (let ladder = 0; ladder < out.length; ladder++) {
+      const gateV = statics.segments[ladder].rowOffsetV[j] + noiseV;
+      out[ladder][j] = gateV === 0 ? 1 : Math.exp(slope * gateV);
+    }
   }
 }
 

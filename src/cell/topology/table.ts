@@ -71,7 +71,7 @@ export interface TableOperatingPoint {
 export interface ProductResponse {
   /** [levels][taps + 1] I / I_fs; row 0 magnitudes and tap 0 are 0. */
   readonly table: readonly Float64Array[];
-  /** [levels][taps + 1] -d ln I / dVt of independent transistors, 1/V: with m fingers, divided by sqrt(m). */
+  /** [levels][taps + 1] -d ln I / dVt of one threshold common to the cell's transistors, 1/V. */
   readonly thresholdSlopePerV: readonly Float64Array[];
   /** [levels][taps + 1] d ln I / dV of an offset common to the row, 1/V. */
   readonly rowSlopePerV: readonly Float64Array[];
@@ -118,12 +118,11 @@ export function productTable(
   for (const x of xs) {
     if (x !== 0) within(name, 'ln of the input magnitude', Math.log(x), table.lnMagnitude, '');
   }
-  const slopesOf = (values: readonly number[], averaged: boolean) =>
+  const slopesOf = (values: readonly number[]) =>
     xs.map((x) =>
       Float64Array.from({ length: taps + 1 }, (_, m) => {
         if (x === 0 || m === 0) return 0;
-        const slope = evaluate(table, values, taps, op.tempK, undefined, m, Math.log(x));
-        return averaged && table.fingersByTap ? slope / Math.sqrt(m) : slope;
+        return evaluate(table, values, taps, op.tempK, undefined, m, Math.log(x));
       }),
     );
   const level = offLevel(name, table, offLevelV);
@@ -143,8 +142,8 @@ export function productTable(
   }
   return {
     table: interpolate(table, op.corner, op.tempK, supplyV, xs, taps),
-    thresholdSlopePerV: slopesOf(entry.thresholdSlopePerV, true),
-    rowSlopePerV: slopesOf(entry.rowSlopePerV, false),
+    thresholdSlopePerV: slopesOf(entry.thresholdSlopePerV),
+    rowSlopePerV: slopesOf(entry.rowSlopePerV),
     off,
     bias,
   };

@@ -1,16 +1,16 @@
 /**
  * The cells of one chip: codes of a tile and panel to effective weights with every static error of a cell in them.
  *
- *   w_r = sign v_r[m] exp((gm[m] + c[m] g) g + sigmaBeta z2)     m = |code|, c: curvature, half of d(gm/I)/dVgs
- *   g   = tapError[row][m] + rowOffset[row] - sigmaVt z1
+ *   w_r = sign v_r[m] exp((gm[m] + c[m] g) g + sigmaBeta[m] z2)     m = |code|, c: curvature, half of d(gm/I)/dVgs
+ *   g   = error[row][m] - sigmaVt z1
  *
  * rounded to signed bytes, clipped to the largest weight. z1 and z2 are the draws of src/tile/static-errors.ts: the same hash, key and
  * counter (row * columns + column), Box-Muller in f32 in place of f64.
  *
  *   codes  [rows][stride] signed bytes, 16 are read          out [rank][rows][16] signed bytes
- *   table  [2 + rank][8] f32: gm and c by tap, then v_r by tap, in units of the stored weights
- *   taps   [rows][8] f32: tapError + rowOffset
- *   keys   4 u32: vt a b, beta a b;  sigmas 3 f32: vt, beta, and the largest weight
+ *   table  [3 + rank][8] f32: gm, c and sigmaBeta by tap, then v_r by tap, in units of the stored weights
+ *   taps   [rows][8] f32: error
+ *   keys   4 u32: vt a b, beta a b;  sigmas 2 f32: vt and the largest weight
  *
  * `transpose` brings [4 quads][16] bytes into the order of a panel, in the weights memory.
  */
@@ -61,10 +61,10 @@ export function bake(): WatFunction {
       held(name, load.splat32(keys.get, 4 * i)),
     );
     const sigmaVt = held('sigmaVt', load.splat32(sigmas.get, 0));
-    const sigmaBeta = held('sigmaBeta', load.splat32(sigmas.get, 4));
-    const limit = held('limit', load.splat32(sigmas.get, 8));
+    const limit = held('limit', load.splat32(sigmas.get, 4));
     const [slopeLow, slopeHigh] = [0, 16].map((at) => held(`slope${at}`, load.v128(table.get, at)));
     const [curveLow, curveHigh] = [32, 48].map((at) => held(`curve${at}`, load.v128(table.get, at)));
+    const [betaLow, betaHigh] = [64, 80].map((at) => held(`beta${at}`, load.v128(table.get, at)));
     const first = heldI32(f, 'first', 0x7feb352d);
     const second = heldI32(f, 'second', 0x846ca68b);
     const toUnit = heldF32(f, 'toUnit', 2 ** -32);
@@ -152,13 +152,14 @@ export function bake(): WatFunction {
       });
       drawNormals(splats[2], splats[3]);
       normals.forEach((z, n) => {
-        f.set(exponent, f32x4.add(gains[n].get, f32x4.mul(z.get, sigmaBeta)));
+        const beta = f32x4.mul(z.get, pick(betaLow, betaHigh, patterns[n].get));
+        f.set(exponent, f32x4.add(gains[n].get, beta));
         exp(exponent);
         f.set(gains[n], v128.xor(exponent.get, signs[n].get));
       });
       f.set(r, rank.get);
       f.set(to, out.get);
-      f.set(entries, i32.add(table.get, 64));
+      f.set(entries, i32.add(table.get, 96));
       f.countdown(r, () => {
         wide.forEach((v, n) => {
           const response = pick(load.v128(entries.get), load.v128(entries.get, 16), patterns[n].get);
