@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
@@ -185,6 +186,33 @@ test.each([
     `${settings.join(' ')} ${precision}: KL to the scalar chip is ${ratio.toFixed(3)} of that to another chip`,
   );
   expect(ratio).toBeLessThan(precision === 'exact' ? 0.15 : 0.3);
+});
+
+test('codes from the file of an earlier engine are the codes: same bits, recoded and on a chip', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'onefet-engine-codes-'));
+  try {
+    const own = loadDesign('log-domain', ['weights.overrides.ffn_down=6']).design;
+    const text = ids.slice(0, 24);
+    const { ranges } = scalarLogits({ kind: 'range' }, own, text);
+    const codesCache = { folder, modelSha256: model.sha256(), leastWeights: 0 };
+    const run = (mode: 'recoded' | 'chip', cache?: typeof codesCache) =>
+      withEngine(
+        { mode, design: own, chipSeed: 3, ranges, ...(cache ? { codesCache: cache } : {}) },
+        (engine) => logitsOf(engine, text),
+      );
+    const files = () => readdirSync(folder);
+    const written = await run('recoded', codesCache);
+    expect(files()).toEqual([expect.stringMatching(/^[0-9a-f]{32}\.codes$/)]);
+    expect(await run('recoded', codesCache)).toEqual(written);
+    expect(await run('chip', codesCache)).toEqual(await run('chip'));
+    expect(files().length).toBe(1);
+    // The file is really read: with its scales gone nothing is left of the layers.
+    const path = join(folder, files()[0]);
+    writeFileSync(path, new Uint8Array(statSync(path).size));
+    expect(await run('recoded', codesCache)).not.toEqual(written);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('a nominal chip with real-valued converters: what is left of the integers', async () => {

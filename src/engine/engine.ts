@@ -21,6 +21,7 @@ import type { LlamaShape } from '../model/shape.ts';
 import type { Design } from '../tile/design.ts';
 import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
 import { codingsOf, requireSupported } from './chip.ts';
+import { dropCodesFile, finishCodesFile, prepareCodesFile } from './codes-cache.ts';
 import { collectActivity, collectRanges } from './collect.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, finished, send } from './control.ts';
 import { fillNumbers, fillState, fillWindow } from './fill.ts';
@@ -61,6 +62,13 @@ export interface EngineOptions {
   readonly noise?: 'product' | 'token';
   /** Bytes per digital weight; default 2 up to 2^28 weights, else 1. */
   readonly int8Terms?: 1 | 2;
+  /** Where hardware codes are kept, so that the next engine on this model need not recode them; default: nowhere. */
+  readonly codesCache?: {
+    readonly folder: string;
+    readonly modelSha256: string;
+    /** Smaller models are not worth a file. */
+    readonly leastWeights?: number;
+  };
   /** Counts seconds by stage; see bench.ts. */
   readonly profile?: boolean;
 }
@@ -258,6 +266,15 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
   const starts = virtualStarts(operations);
   const virtualTiles = starts[operations.length];
   const shared = (count: number, size: number) => new SharedArrayBuffer(count * size);
+  const codesFile =
+    options.codesCache && source.modelPath !== undefined
+      ? prepareCodesFile(
+          options.codesCache.folder,
+          options.codesCache.modelSha256,
+          operations,
+          options.codesCache.leastWeights,
+        )
+      : undefined;
   const data: EngineData = {
     modelPath: source.modelPath,
     shape,
@@ -283,6 +300,7 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
     tapCounts: new Int32Array(shared(virtualTiles * TAP_COUNTS, 4)),
     numbers: new Float64Array(shared(virtualTiles * NUMBERS, 8)),
     rowSums: new Float64Array(shared(threads * tileStarts(operations)[operations.length] * 2, 8)),
+    codesFile,
     profile: options.profile ? new Float64Array(shared(8, 8)) : undefined,
   };
   fillState(data, source, choice);
@@ -304,8 +322,10 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
   };
   try {
     await run(COMMAND.load, []);
+    if (codesFile) finishCodesFile(codesFile);
   } catch (error) {
     await stop();
+    if (codesFile) dropCodesFile(codesFile);
     throw error;
   }
   if (physics) fillNumbers(data, physics, choice.codings);

@@ -9,19 +9,24 @@ import { requireTensor } from '../model/shape.ts';
 import { bits32, streamKey } from '../random.ts';
 import { ladderOf, type RowErrors } from '../tile/ladder.ts';
 import { drawTileGain } from '../tile/static-errors.ts';
-import { CLIP_FACTORS, weightFormat } from '../tile/weight-code.ts';
+import { weightFormat } from '../tile/weight-code.ts';
 import { bakeTile } from './bake-tile.ts';
 import { stage } from './control.ts';
 import { PANEL_COLUMNS } from './kernels/gemm.ts';
 import { tableBytes } from './kernels/panel.ts';
 import { QUAD_BYTES } from './kernels/prepare.ts';
 import { LOAD_PARTS } from './layout.ts';
+import {
+  layRows,
+  openPanelCodes,
+  type PanelCodes,
+  type RowReader,
+  readPanel,
+  recodePanel,
+} from './panel-codes.ts';
 import { type Operation, quadsOf } from './plan.ts';
 import { TAP_COUNTS, type WorkerContext } from './setup.ts';
 import { converterErrors, rowsOf, tilePlace, tileRowErrors } from './statics.ts';
-
-/** Fills out[K] with row n of an operation's matrix. */
-type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
 
 export function loadWeights(context: WorkerContext): void {
   const { data, crew } = context;
@@ -38,6 +43,7 @@ export function loadWeights(context: WorkerContext): void {
         readRow(file, requireTensor(file, tensor), n, out);
       }
     : undefined;
+  const codes = openPanelCodes(data.codesFile, operations);
   try {
     // One queue over all panels of all operations.
     const starts = [0];
@@ -55,9 +61,10 @@ export function loadWeights(context: WorkerContext): void {
       const panel = item - starts[at];
       if (!read) loadSynthetic(context, operation, at, panel);
       else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
-      else loadCodes(context, operation, at, panel, read, statics!);
+      else loadCodes(context, operation, at, panel, read, statics!, codes);
     });
   } finally {
+    codes.close();
     file?.close();
   }
 }
@@ -116,31 +123,6 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   }
 }
 
-/** Rows of the panel's columns; columns beyond the matrix stay zero. */
-function readPanel(operation: Operation, panel: number, read: RowReader): Float32Array[] {
-  const first = panel * PANEL_COLUMNS;
-  return Array.from({ length: PANEL_COLUMNS }, (_, n) => {
-    const row = new Float32Array(operation.inputs);
-    if (first + n < operation.outputs) read(operation, first + n, row);
-    return row;
-  });
-}
-
-/** Rows start .. start + rows - 1 of the panel's columns to [rows][16] in the loading buffer. */
-function layRows(
-  { data, f32, index }: WorkerContext,
-  columns: readonly Float32Array[],
-  start: number,
-  rows: number,
-): number {
-  const at = data.layout.loads[index] + LOAD_PARTS.weights;
-  for (let n = 0; n < PANEL_COLUMNS; n++) {
-    const column = columns[n];
-    for (let j = 0, to = at / 4 + n; j < rows; j++, to += PANEL_COLUMNS) f32[to] = column[start + j];
-  }
-  return at;
-}
-
 /** Digital weights: blocks of 32 rows by kernels/quantise.ts; a second term codes what the first left. */
 function loadInt8(context: WorkerContext, operation: Operation, panel: number, read: RowReader): void {
   const { data, f32, bytes, kernels, index } = context;
@@ -169,42 +151,6 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
   }
 }
 
-/** The panel's columns recoded tile by tile with kernels/recode.ts: cells' codes [rows][16 cells] and scales. */
-function recodePanel(
-  context: WorkerContext,
-  operation: Operation,
-  columns: readonly Float32Array[],
-): { codes: Int8Array; rows: number; scales: Float32Array }[] {
-  const { data, f32, i32, kernels, index } = context;
-  const { bits, cells, tiles } = operation;
-  const { magnitudeMax } = weightFormat(bits);
-  const base = data.layout.loads[index];
-  const [codesAt, factors, scalesAt] = (['codes', 'factors', 'scales'] as const).map(
-    (part) => base + LOAD_PARTS[part],
-  );
-  f32.set(CLIP_FACTORS, factors / 4);
-  const bytes = new Int8Array(i32.buffer);
-  return Array.from({ length: tiles }, (_, tile) => {
-    const rows = rowsOf(operation, tile);
-    const w = layRows(context, columns, tile * operation.rows, rows);
-    kernels[0].recode(w, rows, magnitudeMax, factors, CLIP_FACTORS.length, codesAt, scalesAt);
-    const scales = f32.slice(scalesAt / 4, scalesAt / 4 + PANEL_COLUMNS);
-    const whole = bytes.slice(codesAt, codesAt + rows * PANEL_COLUMNS);
-    if (cells === 1) return { codes: whole, rows, scales };
-    // Two cells: magnitude = 8 hi + lo.
-    const codes = new Int8Array(rows * PANEL_COLUMNS * 2);
-    for (let j = 0; j < rows; j++) {
-      for (let n = 0; n < PANEL_COLUMNS; n++) {
-        const code = whole[j * PANEL_COLUMNS + n];
-        const magnitude = Math.abs(code);
-        codes[j * 32 + n] = Math.sign(code) * (magnitude & 7);
-        codes[j * 32 + 16 + n] = Math.sign(code) * (magnitude >> 3);
-      }
-    }
-    return { codes, rows, scales };
-  });
-}
-
 /** Hardware weights: as 4-bit codes, or baked to effective weights of one chip. */
 function loadCodes(
   context: WorkerContext,
@@ -213,32 +159,29 @@ function loadCodes(
   panel: number,
   read: RowReader,
   statics: PanelStatics,
+  codes: PanelCodes,
 ): void {
   const { data, physics } = context;
   const { outputs, bits, cells, tiles, source, rank, taps } = operation;
-  const strip = recodePanel(context, operation, readPanel(operation, panel, read));
+  const strip = codes.of(index, panel, () =>
+    recodePanel(context, operation, readPanel(operation, panel, read)),
+  );
   const format = weightFormat(bits);
   const memory = data.weights[operation.memory].buffer;
   let at = operation.at + panel * operation.panelBytes;
   const first = panel * PANEL_COLUMNS;
   for (let cell = 0; cell < cells; cell++) {
     for (let tile = 0; tile < tiles; tile++) {
-      const { codes, rows, scales } = strip[tile];
+      const { rows, scales } = strip[tile];
       const quads = quadsOf(rows);
       const part = quads * QUAD_BYTES[source];
       const column = cell * outputs + first;
       const tableSize = TABLE[operation.epilogue === 'accumulate' ? 'accumulate' : 'convert'];
       const weightsAt = at + tableSize;
       if (source === 'codes') {
-        packCodes(
-          new Uint8Array(memory, weightsAt, part),
-          codes,
-          cell * PANEL_COLUMNS,
-          PANEL_COLUMNS * cells,
-          rows,
-          quads,
-        );
+        new Uint8Array(memory, weightsAt, part).set(strip[tile].nibbles(cell));
       } else {
+        const codes = strip[tile].codes();
         const errors = statics.rows(ladderOf(column, outputs, physics!.design.ladder.columns))[tile];
         bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, errors);
       }
@@ -261,7 +204,7 @@ function loadCodes(
           context,
           index,
           tile + cell * tiles,
-          codes,
+          strip[tile].codes(),
           cell * PANEL_COLUMNS,
           PANEL_COLUMNS * cells,
           rows,
@@ -341,23 +284,4 @@ function countTaps(
   counts.forEach((count, tap) => {
     Atomics.add(data.tapCounts, at + tap, count);
   });
-}
-
-/** codes[rows][stride] from column `first` to the nibbles of kernels/prepare.ts. */
-function packCodes(
-  to: Uint8Array,
-  codes: Int8Array,
-  first: number,
-  stride: number,
-  rows: number,
-  quads: number,
-): void {
-  to.fill(0);
-  for (let j = 0; j < Math.min(rows, 4 * quads); j++) {
-    const base = (j >> 2) * QUAD_BYTES.codes + (j & 3);
-    const from = j * stride + first;
-    for (let n = 0; n < PANEL_COLUMNS; n++) {
-      to[base + (n >> 3) * 16 + (n & 3) * 4] |= (codes[from + n] & 15) << (n & 4);
-    }
-  }
 }

@@ -6,6 +6,7 @@ import type { Design } from '../tile/design.ts';
 import type { ChipInstance } from '../tile/draws.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import type { ChipCoding } from './chip.ts';
+import type { CodesFile } from './codes-cache.ts';
 import type { Crew } from './control.ts';
 import type { CacheKind } from './kernels/attention.ts';
 import type { Layout } from './layout.ts';
@@ -44,6 +45,8 @@ export interface EngineData {
   readonly numbers: Float64Array;
   /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */
   readonly rowSums: Float64Array;
+  /** Where hardware codes are kept between engines; see codes-cache.ts. */
+  readonly codesFile: CodesFile | undefined;
   /** Seconds by stage (STAGES of forward.ts), when profiling. */
   readonly profile: Float64Array | undefined;
 }

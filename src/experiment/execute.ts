@@ -23,6 +23,7 @@ export interface ExecutorOptions {
   readonly contextTokens: number;
   readonly baselinePath: string;
   readonly statesPath: string;
+  readonly modelSha256: string;
   /** See block-error.ts. */
   readonly stateStride: number;
 }

@@ -4,6 +4,7 @@
  * full scales and the coding loss from the engine's own pass.
  */
 
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createEngine, type Engine } from '../engine/engine.ts';
@@ -37,6 +38,7 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
       mode: variant.kind === 'source' ? 'chip' : variant.kind,
       threads,
       contextTokens: options.contextTokens,
+      codesCache: { folder: CODES_FOLDER, modelSha256: options.modelSha256 },
       ...('seed' in variant ? { chipSeed: variant.seed } : {}),
       ...(ranges && 'seed' in variant ? { ranges } : {}),
     });
@@ -111,6 +113,9 @@ export function collectGarbage(): void {
   const gc = runInNewContext('gc') as () => void;
   gc();
 }
+
+/** Below the working folder, beside the simulations. */
+export const CODES_FOLDER = join('.onefet', 'cache', 'codes');
 
 /** Jobs of one variant follow each other, variants in the order of their first job. */
 function order(jobs: readonly Job[], job: Job): number {

@@ -51,6 +51,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     contextTokens: plan.contextTokens,
     baselinePath,
     statesPath,
+    modelSha256: plan.modelInfo.sha256,
     stateStride: stateStride(plan.modelInfo.shape, plan.text.scored),
   };
   const jobs = plan.digitalJobs.length + plan.dependentJobs.length;

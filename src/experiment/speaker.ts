@@ -7,7 +7,7 @@ import { forward, newSession } from '../model/llama.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { Design } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { collectGarbage } from './fast.ts';
+import { CODES_FOLDER, collectGarbage } from './fast.ts';
 import { buildVariant, type HardwareCache, type Variant, variantDesign } from './variant.ts';
 
 export interface SpeakerParts {
@@ -40,6 +40,7 @@ export function fastSpeakers({ model, design, calibration, contextTokens, thread
       mode: variant.kind === 'source' ? 'chip' : variant.kind,
       threads,
       contextTokens,
+      codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
       ...('seed' in variant ? { chipSeed: variant.seed } : {}),
       ...(ranges && 'seed' in variant ? { ranges } : {}),
     });
