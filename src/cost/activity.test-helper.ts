@@ -1,5 +1,6 @@
 /** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import { BLOCK_TENSORS } from '../tile/design.ts';
 import { type CostDesign, formatOf } from './design.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, headTensor } from './shape.ts';
@@ -12,10 +13,14 @@ export const EXAMPLE_DESIGN: CostDesign = {
   adcBits: 8,
   adcColumnsShared: 16,
   integrationTimeS: 100e-9,
+  // 13 full-scale currents of 3 nA for 100 ns are 0.3 V on 13 fF.
+  swingV: 0.3,
+  fullScaleCells: Object.fromEntries([...BLOCK_TENSORS, 'output'].map((tensor) => [tensor, 13])),
   settleTimeS: 50e-9,
   supplyV: 0.8,
   vdsV: 0.4,
   fullScaleA: 3e-9,
+  ladderColumns: 256,
   ladderCurrentA: 1e-6,
   ladderDuty: 1 / 32,
   rowDriver: null,

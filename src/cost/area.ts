@@ -11,7 +11,7 @@ import type { Census, FormatCensus } from './census.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine } from './cost.ts';
 import type { CostDesign } from './design.ts';
-import { COUNTED, costLine, DESIGN } from './lines.ts';
+import { CHOSEN, COUNTED, costLine, DESIGN } from './lines.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, kvElementsPerToken } from './shape.ts';
 
@@ -83,15 +83,14 @@ export function areaLines(
   constants: CostConstants,
   contextTokens: number,
 ): CostLine[] {
-  const { layout, memory, analog, adc, digital, lora } = constants;
+  const { layout, memory, adc, digital, lora } = constants;
   const adcs = adcCount(counts, design);
   const converter = adcOf(design, constants);
-  const integratorUm2 = analog.integratorF.value / layout.capacitorFPerUm2.value;
   const bytes = kvBytes(shape, design.kvBits, contextTokens);
   const adapters = (loraWeights(shape, lora.rank.value) * lora.weightBits.value) / 8;
   const lines = [
     cellLine(counts.formats, design, constants),
-    ladderLine(counts.formats, constants),
+    ladderLine(counts.formats, design, constants),
     um2Line('row-buffers', counts.ladders, layout.rowBufferUm2.value, 'row buffers', [layout.rowBufferUm2]),
     um2Line('dacs', counts.rows, layout.dacUm2.value, 'row DACs', [layout.dacUm2]),
     costLine(
@@ -102,9 +101,9 @@ export function areaLines(
     ),
     costLine(
       'integrators',
-      (counts.columnEnds * integratorUm2) / UM2_PER_MM2,
-      `${count(counts.columnEnds)} column ends x ${formatSi(analog.integratorF.value, 'F')} / ${formatSi(layout.capacitorFPerUm2.value, 'F')} per um2`,
-      [analog.integratorF, layout.capacitorFPerUm2],
+      counts.integratorsF / layout.capacitorFPerUm2.value / UM2_PER_MM2,
+      `${count(counts.columnEnds)} column ends x ${formatSi(counts.integratorsF / counts.columnEnds, 'F')} (mean full-scale current x ${formatSi(design.integrationTimeS, 's')} / ${design.swingV} V) / ${formatSi(layout.capacitorFPerUm2.value, 'F')} per um2`,
+      [CHOSEN, layout.capacitorFPerUm2],
     ),
     costLine(
       'adcs',
@@ -188,15 +187,18 @@ function cellLine(formats: readonly FormatCensus[], design: CostDesign, constant
 const STATED_LADDER_TAPS = 7;
 
 /** A ladder of m taps is m resistors and a bias device. */
-function ladderLine(formats: readonly FormatCensus[], constants: CostConstants): CostLine {
-  const { layout, analog } = constants;
+function ladderLine(
+  formats: readonly FormatCensus[],
+  design: CostDesign,
+  { layout }: CostConstants,
+): CostLine {
   let um2 = 0;
   const terms = formats.map(({ taps, ladders }) => {
     const one = (layout.ladderUm2.value * (taps + 1)) / (STATED_LADDER_TAPS + 1);
     um2 += ladders * one;
-    return `${count(ladders)} row ladders of ${taps} taps x ${plain(one)} um2`;
+    return `${count(ladders)} row ladders (one per row and ${design.ladderColumns} columns) of ${taps} taps x ${plain(one)} um2`;
   });
-  return costLine('ladders', um2 / UM2_PER_MM2, terms.join(' + '), [layout.ladderUm2, analog.ladderColumns]);
+  return costLine('ladders', um2 / UM2_PER_MM2, terms.join(' + '), [layout.ladderUm2]);
 }
 
 function um2Line(

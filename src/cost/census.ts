@@ -3,7 +3,8 @@
  */
 import { OnefetError } from '../error.ts';
 import type { Activity } from '../fabric/activity.ts';
-import { type CostDesign, formatOf } from './design.ts';
+import { ladderCount } from '../tile/ladder.ts';
+import { type CostDesign, formatOf, integratorOf } from './design.ts';
 
 /** What the tensors of one weight format count together: their cells differ in taps, and so in area and wires. */
 export interface FormatCensus {
@@ -25,7 +26,7 @@ export interface Census {
   connectedCells: number;
   /** Rows of all tensors: each has one DAC per phase set. */
   rows: number;
-  /** Row ladders: one per row and group of `ladderColumns` columns. */
+  /** Row ladders: one per row and group of `ladderColumns` columns of one cell of the weights. */
   ladders: number;
   /** Column ends: tiles x columns; each has two bit lines. */
   columnEnds: number;
@@ -40,17 +41,16 @@ export interface Census {
   adcClipped: number;
   /** sum over column ends of the phases in which their clamps are on. */
   clampPhases: number;
+  /** Sum over column ends of their integrators' capacitance, and over their conversions per token. */
+  integratorsF: number;
+  convertedF: number;
   /** Weight products done by the array. */
   macs: number;
   hasHead: boolean;
 }
 
 /** Errors: NO_ACTIVITY; COST_ACTIVITY where the columns are not those of the design's weight bits. */
-export function census(
-  activity: Activity,
-  design: Pick<CostDesign, 'weightBits' | 'weightOverrides'>,
-  ladderColumns: number,
-): Census {
+export function census(activity: Activity, design: CostDesign): Census {
   const sum: Census = {
     formats: [],
     cells: 0,
@@ -65,6 +65,8 @@ export function census(
     adcConversions: 0,
     adcClipped: 0,
     clampPhases: 0,
+    integratorsF: 0,
+    convertedF: 0,
     macs: 0,
     hasHead: false,
   };
@@ -114,11 +116,14 @@ export function census(
     const rows = layer.cells / layer.columns;
     for (const both of [sum, format]) {
       both.cells += layer.cells;
-      both.ladders += rows * Math.ceil(layer.columns / ladderColumns);
+      both.ladders += rows * ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
       both.columnEnds += layer.tiles * layer.columns;
       both.gateCharges += (layer.sumActiveRows / layer.tokens) * layer.columns;
       both.adcConversions += layer.adcConversions / layer.tokens;
     }
+    const capacitorF = integratorOf(design, layer.tensor);
+    sum.integratorsF += layer.tiles * layer.columns * capacitorF;
+    sum.convertedF += (layer.adcConversions / layer.tokens) * capacitorF;
     sum.connectedCells += layer.connectedCells;
     sum.rows += rows;
     sum.currentA += layer.sumCurrentA / layer.tokens;

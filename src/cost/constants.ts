@@ -65,8 +65,6 @@ export const costConstantsSchema = z.strictObject({
   }),
   lora: z.strictObject({ rank: constant(z.int().nonnegative()), weightBits: whole }),
   analog: z.strictObject({
-    /** Columns that one row ladder feeds. */
-    ladderColumns: whole,
     ladderWakeUpS: nonNegative,
     /** Bias of the buffer in front of each ladder. */
     rowBufferA: nonNegative,
@@ -76,7 +74,6 @@ export const costConstantsSchema = z.strictObject({
     wireFPerM: positive,
     /** Bias of the clamp on each of a column's two bit lines over the most that it carries (column.clampMaxA). */
     clampBiasRatio: constant(z.number().min(1)),
-    integratorF: positive,
   }),
   adc: z.strictObject({
     technologyNm: positive,

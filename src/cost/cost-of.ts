@@ -50,7 +50,7 @@ function costWith(
   constants: CostConstants,
   contextTokens: number,
 ): Omit<CostReport, 'sensitivity'> {
-  const counts = census(activity, design, constants.analog.ladderColumns.value);
+  const counts = census(activity, design);
   if (counts.hasHead !== (design.headFabric === 'analog')) {
     throw new OnefetError(
       'input',

@@ -6,6 +6,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
+import { BLOCK_TENSORS } from '../tile/design.ts';
+import { checkSwing } from '../tile/integrator.ts';
+import { tilePhysics } from '../tile/physics.ts';
 import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
 import { adcCost } from './adc.ts';
 import { trackAreaUm2 } from './area.ts';
@@ -78,15 +81,15 @@ describe('counts of Llama 3.1 8B', () => {
   });
 
   it('29.3 million conversions with 256-row tiles, 1.50 million with full columns; 44 uJ at 1.5 pJ', () => {
-    const tiled = census(exampleActivity(LLAMA_3_1_8B, { head: true }), EXAMPLE_DESIGN, 256);
+    const tiled = census(exampleActivity(LLAMA_3_1_8B, { head: true }), EXAMPLE_DESIGN);
     expect(tiled.adcConversions).toBe(29_315_072);
     expect(tiled.adcConversions * 1.5e-12).toBeCloseTo(44e-6, 6);
-    const full = census(exampleActivity(LLAMA_3_1_8B, { tileRows: 14336, head: true }), EXAMPLE_DESIGN, 256);
+    const full = census(exampleActivity(LLAMA_3_1_8B, { tileRows: 14336, head: true }), EXAMPLE_DESIGN);
     expect(full.adcConversions / 1e6).toBeCloseTo(1.5, 1);
   });
 
   it('27.3 million ladders: 22 W always on, 0.7 W at a duty of 1/32', () => {
-    const { ladders } = census(exampleActivity(LLAMA_3_1_8B), EXAMPLE_DESIGN, 256);
+    const { ladders } = census(exampleActivity(LLAMA_3_1_8B), EXAMPLE_DESIGN);
     expect(ladders / 1e6).toBeCloseTo(27.26, 2);
     expect(ladderPowerW(ladders, 1e-6, 0.8, 1)).toBeCloseTo(21.8, 1);
     expect(ladderPowerW(ladders, 1e-6, 0.8, 1 / 32)).toBeCloseTo(0.68, 2);
@@ -190,6 +193,46 @@ describe('costOf', () => {
     expect(() =>
       parseCostConstants(text.replace('clampBiasRatio: { value: 1,', 'clampBiasRatio: { value: 0.5,'), 'c'),
     ).toThrow(/analog.clampBiasRatio.value/);
+  });
+
+  it('the integrators are those of the noise: C = D T / V in area, energy and kT/C', () => {
+    const columnEnds = 6_979_321_856 / 256;
+    // 13 x 3 nA x 100 ns / 0.3 V = 13 fF, at 5 fF/um2; restored from 0.8 V once per conversion.
+    expect(
+      lineValue(report.areaLinesMm2, 'integrators') / ((columnEnds * (13e-15 / 5e-15)) / 1e6),
+    ).toBeCloseTo(1, 9);
+    expect(lineValue(report.energyJ, 'integrators') / (columnEnds * 13e-15 * 0.3 * 0.8)).toBeCloseTo(1, 9);
+    const { design } = loadDesign('log-domain', ['cell=t1']);
+    const physics = tilePhysics(loadCalibration('planar32lp', 't1'), design);
+    // sigma of the column value D from kT/C = sqrt(k T C) / (T I_fs): 13 fF at 300.15 K is 7.34e-18 C, 0.0245 cells.
+    const sigmaCells = Math.sqrt(1.380649e-23 * 300.15 * 13e-15) / (100e-9 * 3e-9);
+    expect(sigmaCells).toBeCloseTo(0.0245, 4);
+    expect(Math.sqrt(physics.samplingVariance * 13)).toBeCloseTo(sigmaCells, 9);
+    // Half the swing doubles the capacitor: twice the area, half the noise variance, the same charge.
+    const half = costOf(
+      exampleActivity(LLAMA_3_1_8B),
+      LLAMA_3_1_8B,
+      { ...EXAMPLE_DESIGN, swingV: 0.15 },
+      constants,
+      {
+        contextTokens: 1024,
+      },
+    );
+    expect(
+      lineValue(half.areaLinesMm2, 'integrators') / lineValue(report.areaLinesMm2, 'integrators'),
+    ).toBeCloseTo(2, 9);
+    expect(lineValue(half.energyJ, 'integrators') / lineValue(report.energyJ, 'integrators')).toBeCloseTo(
+      1,
+      9,
+    );
+  });
+
+  it('a swing that does not fit between the rails is refused before anything is computed', () => {
+    const { design } = loadDesign('log-domain', ['cell=t1', 'adc.swingV=0.41']);
+    expect(() => tilePhysics(loadCalibration('planar32lp', 't1'), design)).toThrow(
+      /adc.swingV is 0.41 V: the integrator swings by twice that, 0.82 V, and the supply is 0.8 V/,
+    );
+    expect(() => checkSwing({ supplyV: 0.8, adc: { ...design.adc, swingV: 0.4 } })).not.toThrow();
   });
 
   it('each counted line by hand', () => {
@@ -303,7 +346,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
   const all = 6_979_321_856;
 
   it('counts twice the cells, column ends and conversions of the 6-bit tensor', () => {
-    const { formats, cells, columnEnds, adcConversions } = census(activity, design, 256);
+    const { formats, cells, columnEnds, adcConversions } = census(activity, design);
     expect(formats.map(({ bits, taps, tensors }) => ({ bits, taps, tensors }))).toEqual([
       { bits: 3, taps: 3, tensors: ['attn_v'] },
       {
@@ -360,7 +403,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
 
   it('is carried over to the projection tensor by tensor', () => {
     const small = exampleActivity(STORIES, { design, tokens: 5 });
-    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), design, 256);
+    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), design);
     expect(after.formats.map((format) => Math.round(format.cells))).toEqual([
       value,
       all - value - down,
@@ -370,7 +413,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
   });
 
   it('refuses an activity that was counted with other weights', () => {
-    expect(() => census(activity, EXAMPLE_DESIGN, 256)).toThrow(
+    expect(() => census(activity, EXAMPLE_DESIGN)).toThrow(
       /ffn_down has 8192 columns for 4096 outputs, but 4-bit weights take 1 each/,
     );
   });
@@ -382,7 +425,8 @@ describe('row drivers that SPICE has simulated', () => {
 
   it('are priced at their measured supply current, the assumed figures stand beside', () => {
     const { design } = loadDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
-    const costDesign = costDesignOf(design, calibration, { dacBits: 6, adcBits: 8 });
+    const ranges = Object.fromEntries(BLOCK_TENSORS.map((tensor) => [`blk.0.${tensor}`, [[13]]]));
+    const costDesign = costDesignOf(design, calibration, { dacBits: 6, adcBits: 8 }, ranges);
     const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
       contextTokens: 1024,
     });
@@ -415,8 +459,8 @@ describe('projectActivity', () => {
   it('to its own shape, it is the average of the layers: per-token sums do not change', () => {
     const activity = exampleActivity(STORIES, { tileRows: 32, tokens: 7 });
     const projected = projectActivity(activity, STORIES, STORIES);
-    const before = census(activity, EXAMPLE_DESIGN, 256);
-    const after = census(projected, EXAMPLE_DESIGN, 256);
+    const before = census(activity, EXAMPLE_DESIGN);
+    const after = census(projected, EXAMPLE_DESIGN);
     const { formats, ...sums } = before;
     for (const key of Object.keys(sums) as (keyof typeof sums)[]) {
       expect(Number(after[key]), key).toBeCloseTo(Number(before[key]), 6);
@@ -431,7 +475,7 @@ describe('projectActivity', () => {
       currentPerCellA: 0.31e-9,
       head: true,
     });
-    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN, 256);
+    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN);
     expect(after.macs).toBe(7_504_658_432);
     expect(after.currentA / after.cells).toBeCloseTo(0.31e-9, 15);
     expect(after.adcConversions).toBeCloseTo(29_315_072, 3);
@@ -444,8 +488,8 @@ describe('projectActivity', () => {
       layers: small.layers.map((l) => (l.layer === 0 ? { ...l, sumCurrentA: 2 * l.sumCurrentA } : l)),
     };
     const ratio =
-      census(projectActivity(doubled, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN, 256).currentA /
-      census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN, 256).currentA;
+      census(projectActivity(doubled, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA /
+      census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA;
     // One of five equal layers doubled: 6/5.
     expect(ratio).toBeCloseTo(1.2, 9);
   });

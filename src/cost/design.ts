@@ -2,6 +2,7 @@
  * What the cost model needs to know of a design.
  */
 import { OnefetError } from '../error.ts';
+import { integratorF } from '../tile/integrator.ts';
 import { type WeightFormat, weightFormat } from '../tile/weight-code.ts';
 
 export interface CostDesign {
@@ -14,6 +15,10 @@ export interface CostDesign {
   /** Columns that share one converter. */
   adcColumnsShared: number;
   integrationTimeS: number;
+  /** Voltage of the integrator at full scale. */
+  swingV: number;
+  /** By tensor: mean full scale of its columns, in full-scale currents of a cell; sets their integrators. */
+  fullScaleCells: Readonly<Record<string, number>>;
   settleTimeS: number;
   supplyV: number;
   vdsV: number;
@@ -21,6 +26,8 @@ export interface CostDesign {
   fullScaleA: number;
   /** Assumed current of a row ladder; replaced by `rowDriver` where that was simulated. */
   ladderCurrentA: number;
+  /** Columns that one row ladder feeds. */
+  ladderColumns: number;
   /** Share of a token's time that a row ladder is powered; 1 = never switched off. */
   ladderDuty: number;
   /** Supply current of one row's driver, ladder included, as measured in SPICE; null: only assumed figures exist. */
@@ -53,6 +60,15 @@ export function phasesOf(sign: CostDesign['sign']): { phases: number; conversion
   }
 }
 
+/** Mean capacitance of the integrators of a tensor's columns, F: the one whose kT/C noise the run had. */
+export function integratorOf(design: CostDesign, tensor: string): number {
+  const cells = design.fullScaleCells[tensor];
+  if (cells === undefined || !(cells > 0)) {
+    throw new OnefetError('internal', 'RANGES', `cost: no full scale of the columns of ${tensor}`);
+  }
+  return integratorF(cells * design.fullScaleA, design.integrationTimeS, design.swingV);
+}
+
 /** Refuses designs outside of what the formulas mean. */
 export function checkDesign(design: CostDesign): void {
   const positive = [
@@ -64,6 +80,8 @@ export function checkDesign(design: CostDesign): void {
     'supplyV',
     'fullScaleA',
     'clampMaxA',
+    'swingV',
+    'ladderColumns',
     'kvBits',
   ] as const;
   for (const key of positive) need(design[key] > 0 && Number.isFinite(design[key]), key, design[key], '> 0');

@@ -74,7 +74,7 @@ export function energyOf(
     add(
       'row-drivers',
       ladderPowerW(counts.ladders, rowDriver.currentA, v, ladderDuty) * tokenTimeS,
-      `${count(counts.ladders)} ladders with their drivers (one per row and ${analog.ladderColumns.value} columns) x ${formatSi(rowDriver.currentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, rowDriver.currentA, v, 1), 'W')})`,
+      `${count(counts.ladders)} ladders with their drivers (one per row and ${design.ladderColumns} columns) x ${formatSi(rowDriver.currentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, rowDriver.currentA, v, 1), 'W')})`,
       { ...rowDriver, value: rowDriver.currentA, tag: 'measured' },
       CHOSEN,
     );
@@ -84,7 +84,6 @@ export function energyOf(
       ladderPowerW(counts.ladders, design.ladderCurrentA, v, ladderDuty) * tokenTimeS,
       `${count(counts.ladders)} ladders x ${formatSi(design.ladderCurrentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, design.ladderCurrentA, v, 1), 'W')})`,
       DESIGN,
-      analog.ladderColumns,
     );
     add(
       'row-buffers',
@@ -144,6 +143,13 @@ export function energyOf(
     `(${count(counts.connectedCells)} drains x ${formatSi(design.device.drainF, 'F')} + ${formats.map(({ cells, wireF }) => `${count(cells)} cells x ${formatSi(2 * wireF, 'F')}`).join(' + ')} of two bit lines) charged once per token to ${design.vdsV} V from ${v} V`,
     DESIGN,
     analog.wireFPerM,
+  );
+  add(
+    'integrators',
+    counts.convertedF * design.swingV * v,
+    `${count(counts.adcConversions)} conversions x ${formatSi(counts.convertedF / counts.adcConversions, 'F')} x ${design.swingV} V x ${v} V: restoring the charge of full scale once per conversion`,
+    COUNTED,
+    CHOSEN,
   );
   const converter = adcOf(design, constants);
   add(

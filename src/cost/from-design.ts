@@ -3,14 +3,19 @@
  */
 import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
+import type { RangeTable } from '../fabric/log-domain.ts';
 import type { Design } from '../tile/design.ts';
 import { type CostDesign, checkDesign } from './design.ts';
 
-/** `converters` are those of the design, known to be of a number of bits. Errors: COST_DESIGN. */
+/**
+ * `converters` are those of the design, known to be of a number of bits; `ranges` are the full scales that the run's
+ * converters had (empty: not known yet, so nothing can be costed). Errors: COST_DESIGN, OUT_OF_RANGE.
+ */
 export function costDesignOf(
   design: Design,
   calibration: Calibration,
   converters: { readonly dacBits: number; readonly adcBits: number },
+  ranges: RangeTable,
 ): CostDesign {
   const costDesign: CostDesign = {
     tileRows: design.tile.rows,
@@ -18,11 +23,14 @@ export function costDesignOf(
     weightOverrides: design.weights.overrides,
     ...converters,
     adcColumnsShared: design.adc.columnsShared,
+    swingV: design.adc.swingV,
+    fullScaleCells: meanFullScales(ranges),
     integrationTimeS: design.timing.integrationTimeS,
     settleTimeS: design.timing.settleTimeS,
     supplyV: design.supplyV,
     vdsV: design.vdsV,
     fullScaleA: design.fullScaleA,
+    ladderColumns: design.ladder.columns,
     ladderCurrentA: design.ladder.currentA,
     ladderDuty: design.ladder.duty,
     rowDriver: rowDriverOf(calibration, design.tempK),
@@ -39,6 +47,18 @@ export function costDesignOf(
   };
   checkDesign(costDesign);
   return costDesign;
+}
+
+/** By tensor, over blocks, tiles and cells: every cell of a tensor has as many columns. */
+function meanFullScales(ranges: RangeTable): Record<string, number> {
+  const all = new Map<string, number[]>();
+  for (const [key, tiles] of Object.entries(ranges)) {
+    const tensor = key.replace(/^blk\.\d+\./, '');
+    all.set(tensor, [...(all.get(tensor) ?? []), ...tiles.flat()]);
+  }
+  return Object.fromEntries(
+    [...all].map(([tensor, values]) => [tensor, values.reduce((sum, x) => sum + x, 0) / values.length]),
+  );
 }
 
 /**

@@ -25,7 +25,6 @@ const WHOLE = new Set([
   'memory.embeddingBits',
   'lora.rank',
   'lora.weightBits',
-  'analog.ladderColumns',
   'layout.verticalTracks',
 ]);
 

@@ -16,6 +16,7 @@ import { projectActivity } from '../cost/project.ts';
 import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import type { RangeTable } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
@@ -55,20 +56,22 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     stateStride: stateStride(plan.modelInfo.shape, plan.text.scored),
   };
   const jobs = plan.digitalJobs.length + plan.dependentJobs.length;
+  const progress = progressOf(plan, folder, hooks);
   const crew =
     plan.kernel === 'fast'
-      ? createFastCrew(options.threads, executor, hooks.signal)
+      ? createFastCrew(options.threads, executor, hooks.signal, (key, share, loading) =>
+          progress.partial(key, share, loading),
+        )
       : createCrew(Math.min(options.threads, jobs), executor, hooks.signal);
-  const progress = progressOf(plan, folder, hooks);
   const started = performance.now();
   try {
     for (const path of [baselinePath, statesPath]) closeSync(openSync(path, 'a'));
     const unfinished = (jobs: readonly Job[]) => jobs.filter((job) => !folder.finished.has(job.key));
     const finish = (result: JobResult) => {
       folder.append(result);
-      progress(result.key);
+      progress.finished(result.key);
     };
-    progress('digital');
+    progress.finished('digital');
     await crew.run(unfinished([...plan.digitalJobs, plan.rangeJob]), undefined, finish);
     const ranges = folder.finished.get(plan.rangeJob.key)?.ranges;
     const chipsStarted = performance.now();
@@ -90,7 +93,11 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
 }
 
 /** Work is counted in tokens of the digital model. */
-function progressOf(plan: RunPlan, folder: RunFolder, hooks: RunHooks): (key: string) => void {
+function progressOf(
+  plan: RunPlan,
+  folder: RunFolder,
+  hooks: RunHooks,
+): { finished(key: string): void; partial(key: string, share: number, loading: boolean): void } {
   const work = new Map<string, number>();
   for (const job of [...plan.digitalJobs, plan.rangeJob, ...plan.dependentJobs]) {
     const tokens = job.windows.reduce((sum, window) => sum + window.scoreTo, 0);
@@ -99,12 +106,19 @@ function progressOf(plan: RunPlan, folder: RunFolder, hooks: RunHooks): (key: st
   const total = [...work.values()].reduce((sum, x) => sum + x, 0);
   let done = [...folder.finished.keys()].reduce((sum, key) => sum + (work.get(key) ?? 0), 0);
   const seen = new Set(folder.finished.keys());
-  return (key) => {
-    if (!seen.has(key)) {
-      seen.add(key);
-      done += work.get(key) ?? 0;
-    }
-    hooks.onProgress?.(done, total, key.replace(/-?\d*\/.*$/, ''));
+  const nameOf = (key: string) => key.replace(/-?\d*\/.*$/, '');
+  return {
+    finished(key) {
+      if (!seen.has(key)) {
+        seen.add(key);
+        done += work.get(key) ?? 0;
+      }
+      hooks.onProgress?.(done, total, nameOf(key));
+    },
+    partial(key, share, loading) {
+      const label = loading ? `${nameOf(key)}: weights ${Math.floor(100 * share)} %` : nameOf(key);
+      hooks.onProgress?.(done + (loading ? 0 : share * (work.get(key) ?? 0)), total, label);
+    },
   };
 }
 
@@ -138,7 +152,7 @@ function assemble(
     return { seed, ...accuracyOf(sumsOf(variant)), clipRate: conversions > 0 ? clipped / conversions : 0 };
   });
   const range = finishedJob(folder, plan.rangeJob.key);
-  const cost = costsOf(plan, { layers: sumActivity(activities) });
+  const cost = costsOf(plan, { layers: sumActivity(activities) }, range.ranges!);
   const { responses } = tilePhysics(calibration, design);
   const separable = cost.run.weights.map(({ taps }) => responses.get(taps)!.separable);
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
@@ -270,12 +284,16 @@ function breakdown(lines: readonly { name: string; value: number }[]): Record<st
 }
 
 /** Cost of the model that ran, and of Llama 3.1 8B at the same activity per cell. */
-function costsOf(plan: RunPlan, activity: Activity): { run: CostReport; projection: CostReport } {
+function costsOf(
+  plan: RunPlan,
+  activity: Activity,
+  ranges: RangeTable,
+): { run: CostReport; projection: CostReport } {
   const { design } = plan.design;
   const { calibration } = plan;
   const { shape, name } = plan.modelInfo;
   const constants = loadCostConstants(design.process);
-  const costDesign = costDesignOf(design, calibration, plan.converters);
+  const costDesign = costDesignOf(design, calibration, plan.converters, ranges);
   const from: CostShape = {
     name,
     layers: shape.layers,

@@ -153,7 +153,7 @@ export const designSchema = z.strictObject({
       bits: z.union([z.int().min(3).max(14), z.literal('float')]).default(8),
       /** Quantile of |D| on the nominal chip that becomes the full scale. */
       rangeQuantile: z.number().gt(0.5).max(1).default(0.9995),
-      /** Voltage of the integration capacitor at full scale. */
+      /** Voltage of the integration capacitor at full scale, to either side; its capacitance follows (integrator.ts). */
       swingV: positive.default(0.3),
       gainSigma: nonNegative.default(0.005),
       offsetSigmaLsb: nonNegative.default(0.5),

@@ -16,6 +16,7 @@ import {
 import { type AdcFormat, adcFormat } from './adc.ts';
 import type { Design } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
+import { checkSwing, samplingVariance } from './integrator.ts';
 import { cellOfDesign, type Response } from './response.ts';
 import { type TapSpread, tapSpread } from './tap-spread.ts';
 
@@ -70,6 +71,7 @@ export interface TilePhysics {
 
 /** Evaluates the calibration at the design's operating point. Refuses what is outside the calibrated range. */
 export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
+  checkSwing(design);
   const op: OperatingPoint = {
     corner: design.corner,
     tempK: design.tempK,
@@ -127,7 +129,12 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
     whiteVariance: design.noise.white ? (2 * ELEMENTARY_CHARGE_C * bandwidthHz * coth) / fs : 0,
     clampVariance: (lambdaPerV * design.column.clampNoiseV) ** 2,
     samplingVariance: design.noise.sampling
-      ? (BOLTZMANN_J_PER_K * design.tempK) / (design.timing.integrationTimeS * fs * design.adc.swingV)
+      ? samplingVariance(
+          BOLTZMANN_J_PER_K * design.tempK,
+          fs,
+          design.timing.integrationTimeS,
+          design.adc.swingV,
+        )
       : 0,
     lowFrequencyVariance: lowFrequencyVariance(cal, design, gmOverI * cell.thresholdGain),
   };
