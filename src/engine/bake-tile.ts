@@ -48,17 +48,18 @@ export function bakeTile(
         strip.codes[j * PANEL_COLUMNS * cells + strip.cell * PANEL_COLUMNS + n];
     }
   }
-  // src/tile/cell-sums.ts has ln I = (a + c e) e + share dBeta + logMean, e = rowShare error - share dVt; here in
-  // g = e / share + logMean / (a share). The last is exact as a tap of several transistors has no curvature c.
+  // src/tile/cell-sums.ts has ln I = ((b e + c) e + a) e + share dBeta + logMean, e = rowShare error - share dVt; here in
+  // g = e / share + logMean / (a share). The last is exact as a tap of several transistors has neither c nor b.
   const varied = data.chip.errors;
   const { share, logMean } = physics!.spreads.get(taps)!;
   const sigmaVtV = varied ? physics!.sigmaVtV : 0;
   const slopes = response.gmOverIByTap.map((slope, m) => slope * share[m]);
   const curves = response.curvatureByTap.map((curve, m) => curve * share[m] ** 2);
+  const bends = response.bendByTap.map((bend, m) => bend * share[m] ** 3);
   const betas = share.map((s) => (varied ? s * physics!.sigmaBeta : 0));
   const shifts = logMean.map((log, m) => (varied && m > 0 ? log / slopes[m] : 0));
-  f32.fill(0, table / 4, table / 4 + 8 * (3 + rank));
-  [slopes, curves, betas, ...coding.weights].forEach((values, i) => {
+  f32.fill(0, table / 4, table / 4 + 8 * (4 + rank));
+  [slopes, curves, betas, bends, ...coding.weights].forEach((values, i) => {
     f32.set(values, table / 4 + 8 * i);
   });
   f32.fill(0, tapTable / 4, tapTable / 4 + padded * 8);
@@ -99,7 +100,7 @@ export function bakeTile(
         const tap = Math.abs(code);
         const cell = j * columns + strip.column + n;
         const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmaVtV * gaussian(vt, cell);
-        const slope = slopes[tap] + curves[tap] * gateV;
+        const slope = slopes[tap] + (curves[tap] + bends[tap] * gateV) * gateV;
         const gain = Math.exp(slope * gateV + betas[tap] * gaussian(beta, cell));
         for (let r = 0; r < rank; r++) {
           const value = Math.round(Math.sign(code) * coding.weights[r][tap] * gain);

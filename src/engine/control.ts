@@ -33,6 +33,7 @@ export interface Crew {
 export function stage(crew: Crew, count: number, visit: (item: number) => void): void {
   const { words } = crew;
   for (;;) {
+    if (Atomics.load(words, WORD.failed)) throw new OtherFailed();
     const item = Atomics.add(words, WORD.queue, 1);
     if (item >= count) break;
     visit(item);
@@ -58,7 +59,7 @@ function barrier({ words, threads }: Crew): void {
   }
 }
 
-/** Another worker failed and reports it; this one only has to stop. */
+/** Another worker failed and reports it, or the work is to end; this one only has to stop. */
 export class OtherFailed extends Error {}
 
 /** Worker: the next command after number `seen`, or undefined to stop. */
@@ -82,6 +83,9 @@ export function fail({ words }: Crew): void {
   Atomics.notify(words, WORD.generation);
   Atomics.notify(words, WORD.done);
 }
+
+/** Items of the current stage that were taken. */
+export const itemsTaken = ({ words }: Crew): number => Atomics.load(words, WORD.queue);
 
 export const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed) !== 0;
 

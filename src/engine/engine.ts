@@ -23,7 +23,7 @@ import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
 import { codingsOf, requireSupported } from './chip.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './codes-cache.ts';
 import { collectActivity, collectRanges } from './collect.ts';
-import { COMMAND, CONTROL_WORDS, type Crew, finished, send } from './control.ts';
+import { COMMAND, CONTROL_WORDS, type Crew, fail, finished, itemsTaken, send } from './control.ts';
 import { fillNumbers, fillState, fillWindow } from './fill.ts';
 import { STAGES } from './forward.ts';
 import {
@@ -69,6 +69,10 @@ export interface EngineOptions {
     /** Smaller models are not worth a file. */
     readonly leastWeights?: number;
   };
+  /** Share of the weights that is loaded, then of each text; some times a second. */
+  readonly onProgress?: (stage: 'load' | 'prefill', share: number) => void;
+  /** Ends what is being done with an error of kind `interrupted`; only `close` is left then. */
+  readonly signal?: AbortSignal | undefined;
   /** Counts seconds by stage; see bench.ts. */
   readonly profile?: boolean;
 }
@@ -306,20 +310,30 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
   fillState(data, source, choice);
   const workers = await startWorkers(data);
   const crew: Crew = { words: data.control, threads };
+  const { signal } = options;
+  const abort = () => fail(crew);
+  signal?.addEventListener('abort', abort, { once: true });
   const stop = async () => {
+    signal?.removeEventListener('abort', abort);
     send(crew, COMMAND.stop, []);
     await workers.stop();
   };
   const run = async (command: number, operands: readonly number[]) => {
+    if (signal?.aborted) throw interruption();
     send(crew, command, operands);
     try {
       await finished(crew);
     } catch (error) {
+      if (signal?.aborted) throw interruption();
       // The worker's own report arrives as a message.
       await new Promise((resolve) => setTimeout(resolve, 20));
       throw workers.failure() ?? error;
     }
   };
+  const panels = operations.reduce((sum, o) => sum + o.panels, 0);
+  const watch = setInterval(() => {
+    options.onProgress?.('load', Math.min(1, itemsTaken(crew) / panels));
+  }, WATCH_MS);
   try {
     await run(COMMAND.load, []);
     if (codesFile) finishCodesFile(codesFile);
@@ -327,9 +341,12 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
     await stop();
     if (codesFile) dropCodesFile(codesFile);
     throw error;
+  } finally {
+    clearInterval(watch);
   }
   if (physics) fillNumbers(data, physics, choice.codings);
-  return session({ source, data, layout, choice, kernel, memory, physics, run, stop });
+  const { onProgress } = options;
+  return session({ source, data, layout, choice, kernel, memory, physics, run, stop, onProgress });
 }
 
 interface Parts {
@@ -342,7 +359,13 @@ interface Parts {
   readonly physics: TilePhysics | undefined;
   run(command: number, operands: readonly number[]): Promise<void>;
   stop(): Promise<void>;
+  readonly onProgress: EngineOptions['onProgress'];
 }
+
+/** Between two looks at how far the loading is. */
+const WATCH_MS = 500;
+
+const interruption = () => new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
 
 function session(parts: Parts): Engine {
   const { source, data, layout, choice, physics, run } = parts;
@@ -436,6 +459,7 @@ function session(parts: Parts): Engine {
         for (let start = 0; start < ids.length; start += choice.tokens) {
           const count = Math.min(choice.tokens, ids.length - start);
           await layers(ids, start, count, states);
+          parts.onProgress?.('prefill', (start + count) / ids.length);
           if (!onLogits) continue;
           for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
             const rows = Math.min(choice.headTokens, count - first);

@@ -88,7 +88,7 @@ const LOAD_SIZES = {
   codes: 1024 * 16,
   baked: 8 * 1024 * 16,
   taps: 1024 * 32,
-  table: 11 * 32,
+  table: 12 * 32,
   keys: 64,
   factors: 64,
   scales: 64,

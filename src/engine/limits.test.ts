@@ -166,3 +166,34 @@ test('the bench runs on a small shape and its shares add up', async () => {
   expect(result.ratios?.prefill[chip.name]).toBeGreaterThan(chip.prefillTokensPerSecond / 2.4 / 2);
   expect(result.ratios?.decode[chip.name]).toBeGreaterThan(chip.decodeTokensPerSecond / 0.1 / 2);
 });
+
+test('an interruption ends a text within a batch and what is being loaded; progress is told', async () => {
+  const model = openModel(EMBEDDED_F16);
+  try {
+    const text = readFileSync(join(packageRoot, 'experiments/texts/stories.txt'), 'utf8');
+    const ids = model.tokenizer.encode(text).slice(0, 512);
+    const stop = new AbortController();
+    const shares: number[] = [];
+    const options = { model, design, calibration, mode: 'digital', contextTokens: 512, threads: 2 } as const;
+    const engine = await createEngine({
+      ...options,
+      batchTokens: 48,
+      signal: stop.signal,
+      onProgress(stage, share) {
+        if (stage !== 'prefill') return;
+        shares.push(share);
+        // Not between two batches but while the third is computed.
+        if (shares.length === 2) setTimeout(() => stop.abort(), 3);
+      },
+    });
+    await expect(engine.prefill(ids, 0)).rejects.toMatchObject({ kind: 'interrupted' });
+    expect(shares.length).toBeLessThan(9);
+    expect(shares.slice(0, 2)).toEqual([48 / 512, 96 / 512]);
+    await engine.close();
+    await expect(createEngine({ ...options, signal: stop.signal })).rejects.toMatchObject({
+      kind: 'interrupted',
+    });
+  } finally {
+    model.close();
+  }
+});

@@ -255,6 +255,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
   const sigmaBetas = [0, 0.02, 0.018, 0.016, 0.014, 0.012, 0.01, 0.008];
   const slopes = [0, 27, 26.9, 26.8, 26.7, 26.6, 26.5, 26.4];
   const curves = [0, -60, -58, -56, -54, -52, -50, -48];
+  const bends = [0, -900, -850, -800, -750, -700, -650, -600];
   const responses = [
     [0, 10, 20, 30, 40, 50, 60, 70],
     [0, 3, -2, 1, 0, -1, 2, -3],
@@ -268,7 +269,7 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
     keys / 4,
   );
   const out = allocate(state, rank * rows * 16, 'out');
-  const table = put([...slopes, ...curves, ...sigmaBetas, ...responses.flat()]);
+  const table = put([...slopes, ...curves, ...sigmaBetas, ...bends, ...responses.flat()]);
   kernels.bake(
     codesAt,
     stride,

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createEngine, type Engine } from '../engine/engine.ts';
+import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { buildLayers, type LlamaModel, openModel } from '../model/model.ts';
@@ -18,11 +19,23 @@ import type { Job, JobResult } from './job.ts';
 import type { TensorCoding } from './result.ts';
 import { type Crew, interrupted } from './schedule.ts';
 import { openScorer } from './score.ts';
-import { isAnalog, type Variant, variantDesign, variantKey } from './variant.ts';
+import { isAnalog, type Variant, variantDesign, variantKey, variantRanges } from './variant.ts';
 
-export function createFastCrew(threads: number, options: ExecutorOptions, signal?: AbortSignal): Crew {
+/** `onShare` hears how much of the job with that key is done, and whether its engine is still being loaded. */
+export function createFastCrew(
+  threads: number,
+  options: ExecutorOptions,
+  signal?: AbortSignal,
+  onShare?: (key: string, share: number, loading: boolean) => void,
+): Crew {
   const model = openModel(options.modelPath);
   let current: { key: string; engine: Engine } | undefined;
+  let job: { key: string; before: number; tokens: number; ofWindow: number } | undefined;
+  const onProgress = (stage: 'load' | 'prefill', share: number) => {
+    if (!job) return;
+    const done = stage === 'load' ? 0 : (job.before + share * job.ofWindow) / job.tokens;
+    onShare?.(job.key, stage === 'load' ? share : done, stage === 'load');
+  };
   const engineOf = async (variant: Variant, ranges: RangeTable | undefined): Promise<Engine> => {
     const key = variantKey(variant);
     if (current?.key === key) return current.engine;
@@ -39,23 +52,28 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
       threads,
       contextTokens: options.contextTokens,
       codesCache: { folder: CODES_FOLDER, modelSha256: options.modelSha256 },
+      onProgress,
+      signal,
       ...('seed' in variant ? { chipSeed: variant.seed } : {}),
-      ...(ranges && 'seed' in variant ? { ranges } : {}),
+      ...('seed' in variant && ranges ? { ranges: variantRanges(variant, options.design, ranges)! } : {}),
     });
     current = { key, engine };
     return engine;
   };
-  const execute = async (job: Job, ranges: RangeTable | undefined): Promise<JobResult> => {
+  const execute = async (wanted: Job, ranges: RangeTable | undefined): Promise<JobResult> => {
     const started = performance.now();
-    const engine = await engineOf(job.variant, ranges);
+    const all = wanted.windows.reduce((sum, window) => sum + window.scoreTo, 0);
+    job = { key: wanted.key, before: 0, tokens: all, ofWindow: 0 };
+    const engine = await engineOf(wanted.variant, ranges);
     engine.resetActivity();
-    const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
-    const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
+    const scorer = openScorer(wanted, options.baselinePath, model.shape.vocab);
+    const states = openBlockErrors(wanted, options.statesPath, model.shape, options.stateStride);
     let tokens = 0;
     let scored = 0;
     try {
-      for (const { ids, window, scoreFrom, scoreTo } of job.windows) {
+      for (const { ids, window, scoreFrom, scoreTo } of wanted.windows) {
         // The last token of a window predicts nothing that is known.
+        job = { ...job, before: tokens, ofWindow: scoreTo };
         const first = scored - scoreFrom;
         await engine.prefill(
           ids.subarray(0, scoreTo),
@@ -74,16 +92,16 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
       scorer.close();
       states?.close();
     }
-    const result: JobResult = { key: job.key, tokens, seconds: (performance.now() - started) / 1e3 };
-    if (job.variant.kind === 'range') {
+    const result: JobResult = { key: wanted.key, tokens, seconds: (performance.now() - started) / 1e3 };
+    if (wanted.variant.kind === 'range') {
       return { ...result, ranges: engine.ranges(), coding: codingOf(model, options) };
     }
-    const activity: LayerActivity[] = job.variant.kind === 'chip' ? engine.activity() : [];
+    const activity: LayerActivity[] = wanted.variant.kind === 'chip' ? engine.activity() : [];
     return {
       ...result,
       metrics: scorer.sums,
       blocks: states!.sums(),
-      ...(job.variant.kind === 'chip' ? { activity } : {}),
+      ...(wanted.variant.kind === 'chip' ? { activity } : {}),
     };
   };
   return {
@@ -91,7 +109,7 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
       const ordered = [...jobs].sort((a, b) => order(jobs, a) - order(jobs, b));
       for (const job of ordered) {
         if (signal?.aborted) throw interrupted();
-        onResult(await execute(job, ranges));
+        onResult(await resumable(execute(job, ranges)));
         // Lets Ctrl-C and the progress in between two windows.
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -102,6 +120,15 @@ export function createFastCrew(threads: number, options: ExecutorOptions, signal
       model.close();
     },
   };
+}
+
+/** The engine's own interruption does not know that finished jobs are kept. */
+async function resumable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof OnefetError && error.kind === 'interrupted' ? interrupted() : error;
+  }
 }
 
 /**

@@ -96,6 +96,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
       calibration,
       contextTokens: Math.max(contextTokens, rangeIds.length),
       threads: options.threads,
+      signal: hooks.signal,
     };
     const speakers = kernel === 'fast' ? fastSpeakers(parts) : scalarSpeakers(parts, kernel);
     const texts: Generated[] = [];

@@ -19,14 +19,20 @@ import type { Activity, LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { addBlockErrors, type BlockErrorSums, blockSnrDb, stateStride } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { createFastCrew } from './fast.ts';
 import { type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
-import { type Accuracy, type BlockSnr, RESULT_SCHEMA, type RunResult } from './result.ts';
+import {
+  type Accuracy,
+  type AttributionResult,
+  type BlockSnr,
+  RESULT_SCHEMA,
+  type RunResult,
+} from './result.ts';
 import { createCrew } from './schedule.ts';
 import { meanInterval, shareInterval } from './statistics.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
@@ -193,17 +199,9 @@ function assemble(
       share: within / chips.length,
       ci95: shareInterval(within, chips.length),
     },
-    attribution: options.attribution
-      ? (Object.keys(ERROR_SOURCES) as ErrorSource[]).map((source) => {
-          const accuracy = accuracyOf(sumsOf({ kind: 'source', source, seed: plan.chipSeeds[0] }));
-          return {
-            source,
-            description: ERROR_SOURCES[source],
-            ...accuracy,
-            excessKl: accuracy.kl - recoded.kl,
-          };
-        })
-      : [],
+    attribution: attributionOf(plan, recoded, (source, seed) =>
+      accuracyOf(sumsOf({ kind: 'source', source, seed })),
+    ),
     coding: range.coding!,
     blocks: blockSnrOf(plan, folder, windows),
     calibration: {
@@ -250,6 +248,30 @@ function blockSnrOf(plan: RunPlan, folder: RunFolder, windows: readonly number[]
       return finite.length > 0 ? meanInterval(finite) : null;
     }),
   };
+}
+
+function attributionOf(
+  { chipSeeds, options }: RunPlan,
+  recoded: Accuracy,
+  accuracy: (source: ErrorSource, seed: number) => Accuracy,
+): AttributionResult[] {
+  if (options.attributionChips === 0) return [];
+  return (Object.keys(ERROR_SOURCES) as ErrorSource[]).map((source) => {
+    const chips = attributionSeeds(source, chipSeeds, options.attributionChips).map((seed) =>
+      accuracy(source, seed),
+    );
+    const over = (of: (chip: Accuracy) => number) => meanInterval(chips.map(of));
+    return {
+      source,
+      description: ERROR_SOURCES[source],
+      chips: chips.length,
+      excessKl: over((chip) => chip.kl - recoded.kl),
+      kl: over((chip) => chip.kl),
+      nll: over((chip) => chip.nll),
+      perplexity: over((chip) => chip.perplexity),
+      top1: over((chip) => chip.top1),
+    };
+  });
 }
 
 function finishedJob(folder: RunFolder, key: string): JobResult {

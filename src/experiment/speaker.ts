@@ -16,6 +16,7 @@ export interface SpeakerParts {
   readonly calibration: Calibration;
   readonly contextTokens: number;
   readonly threads: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Speaker {
@@ -31,7 +32,14 @@ export interface Speaker {
 /** Makes the speaker of a variant; chips need the ranges of their converters. */
 export type Speakers = (variant: Variant, ranges: RangeTable | undefined) => Promise<Speaker>;
 
-export function fastSpeakers({ model, design, calibration, contextTokens, threads }: SpeakerParts): Speakers {
+export function fastSpeakers({
+  model,
+  design,
+  calibration,
+  contextTokens,
+  threads,
+  signal,
+}: SpeakerParts): Speakers {
   return async (variant, ranges) => {
     let engine: Engine | undefined = await createEngine({
       model,
@@ -41,6 +49,7 @@ export function fastSpeakers({ model, design, calibration, contextTokens, thread
       threads,
       contextTokens,
       codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
+      signal,
       ...('seed' in variant ? { chipSeed: variant.seed } : {}),
       ...(ranges && 'seed' in variant ? { ranges } : {}),
     });

@@ -1,14 +1,14 @@
 /**
  * The cells of one chip: codes of a tile and panel to effective weights with every static error of a cell in them.
  *
- *   w_r = sign v_r[m] exp((gm[m] + c[m] g) g + sigmaBeta[m] z2)     m = |code|, c: curvature, half of d(gm/I)/dVgs
+ *   w_r = sign v_r[m] exp(((b[m] g + c[m]) g + gm[m]) g + sigmaBeta[m] z2)     m = |code|; c, b: curvature and bend of ln I
  *   g   = error[row][m] - sigmaVt z1
  *
  * rounded to signed bytes, clipped to the largest weight. z1 and z2 are the draws of src/tile/static-errors.ts: the same hash, key and
  * counter (row * columns + column), Box-Muller in f32 in place of f64.
  *
  *   codes  [rows][stride] signed bytes, 16 are read          out [rank][rows][16] signed bytes
- *   table  [3 + rank][8] f32: gm, c and sigmaBeta by tap, then v_r by tap, in units of the stored weights
+ *   table  [4 + rank][8] f32: gm, c, sigmaBeta and b by tap, then v_r by tap, in units of the stored weights
  *   taps   [rows][8] f32: error
  *   keys   4 u32: vt a b, beta a b;  sigmas 2 f32: vt and the largest weight
  *
@@ -65,6 +65,7 @@ export function bake(): WatFunction {
     const [slopeLow, slopeHigh] = [0, 16].map((at) => held(`slope${at}`, load.v128(table.get, at)));
     const [curveLow, curveHigh] = [32, 48].map((at) => held(`curve${at}`, load.v128(table.get, at)));
     const [betaLow, betaHigh] = [64, 80].map((at) => held(`beta${at}`, load.v128(table.get, at)));
+    const [bendLow, bendHigh] = [96, 112].map((at) => held(`bend${at}`, load.v128(table.get, at)));
     const first = heldI32(f, 'first', 0x7feb352d);
     const second = heldI32(f, 'second', 0x846ca68b);
     const toUnit = heldF32(f, 'toUnit', 2 ** -32);
@@ -146,8 +147,9 @@ export function bake(): WatFunction {
       normals.forEach((z, n) => {
         const tapError = pick(load.v128(taps.get), load.v128(taps.get, 16), patterns[n].get);
         f.set(gate, f32x4.sub(tapError, f32x4.mul(z.get, sigmaVt)));
-        const bend = f32x4.mul(gate.get, pick(curveLow, curveHigh, patterns[n].get));
-        const slope = f32x4.add(pick(slopeLow, slopeHigh, patterns[n].get), bend);
+        const bend = f32x4.mul(gate.get, pick(bendLow, bendHigh, patterns[n].get));
+        const curve = f32x4.mul(gate.get, f32x4.add(pick(curveLow, curveHigh, patterns[n].get), bend));
+        const slope = f32x4.add(pick(slopeLow, slopeHigh, patterns[n].get), curve);
         f.set(gains[n], f32x4.mul(gate.get, slope));
       });
       drawNormals(splats[2], splats[3]);
@@ -159,7 +161,7 @@ export function bake(): WatFunction {
       });
       f.set(r, rank.get);
       f.set(to, out.get);
-      f.set(entries, i32.add(table.get, 96));
+      f.set(entries, i32.add(table.get, 128));
       f.countdown(r, () => {
         wide.forEach((v, n) => {
           const response = pick(load.v128(entries.get), load.v128(entries.get, 16), patterns[n].get);
