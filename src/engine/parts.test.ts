@@ -292,7 +292,8 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
       const cell = index + j * columns + n;
       const gate = taps[j * 8 + tap] - sigmaVt * gaussian(vt, cell);
       const gain = Math.exp(
-        (slopes[tap] + curves[tap] * gate) * gate + sigmaBetas[tap] * gaussian(beta, cell),
+        ((bends[tap] * gate + curves[tap]) * gate + slopes[tap]) * gate +
+          sigmaBetas[tap] * gaussian(beta, cell),
       );
       for (let r = 0; r < rank; r++) {
         const exact = Math.max(-limit, Math.min(limit, Math.sign(code) * responses[r][tap] * gain));

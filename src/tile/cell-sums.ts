@@ -3,8 +3,8 @@
  * tested against it.
  *
  * A cell at row j, column c with code sign * m carries, in units of I_fs,
- *   on   g(k_j, m) rowFactor_j exp((a + c e) e + share_m dBeta + logMean_m),   g = sum_r u_r(k) v_r(m)
- *        with the slope a against the threshold and its curvature c at (k_j, m), and e = rowShare_m tapError - share_m dVt
+ *   on   g(k_j, m) rowFactor_j exp(((b e + c) e + a) e + share_m dBeta + logMean_m),   g = sum_r u_r(k) v_r(m)
+ *        with the slope a against the threshold, its curvature c and bend b at (k_j, m), e = rowShare_m tapError - share_m dVt
  *   off  offCurrent exp(share_m (dBeta - a_off dVt) + logMean_m)
  * share and logMean are 1 and 0 unless a tap is several transistors (tap-spread.ts), rowShare is 1 where the tap is the
  * gate of the cell. tapError and rowFactor are those of the ladder that feeds column c (ladder.ts);
@@ -75,7 +75,8 @@ export function referenceSums(
             if (physics.input.float) g = input.magnitudes[j] * v[0][tap];
             else for (let r = 0; r < rank; r++) g += u[r][level] * v[r][tap];
             const gateV = response.rowShareByTap[tap] * tapErrorV[tap][j] - share[tap] * vt[at];
-            const slope = response.gmOverI[level][tap] + response.curvature[level][tap] * gateV;
+            const curvature = response.curvature[level][tap] + response.bend[level][tap] * gateV;
+            const slope = response.gmOverI[level][tap] + curvature * gateV;
             current =
               g * rowFactors[ladder][j] * Math.exp(slope * gateV + share[tap] * beta[at] + tapLogMean[tap]);
           } else {
@@ -96,7 +97,7 @@ function offCurrent(physics: TilePhysics, share: number, vtV: number, beta: numb
 
 /**
  * The baked kernel: the static factors of a cell are multiplied into its weight once, so that a token costs one
- * multiply-add per cell and rank. Its one approximation: gm/I and curvature depend on the tap but not on the level (the average
+ * multiply-add per cell and rank. Its one approximation: gm/I, curvature and bend depend on the tap but not on the level (the average
  * over levels weighted by current squared); in weak inversion the two differ by a few percent of gm/I.
  *
  * Memory: (rank + 1) * 4 bytes per cell.
@@ -125,7 +126,8 @@ export function bakedSums(
           const tap = Math.abs(code);
           const sign = Math.sign(code);
           const gateV = response.rowShareByTap[tap] * tapErrorV[tap][j] - share[tap] * vt[at];
-          const slope = response.gmOverIByTap[tap] + response.curvatureByTap[tap] * gateV;
+          const curvature = response.curvatureByTap[tap] + response.bendByTap[tap] * gateV;
+          const slope = response.gmOverIByTap[tap] + curvature * gateV;
           const gain = sign * Math.exp(slope * gateV + share[tap] * beta[at] + tapLogMean[tap]);
           for (let r = 0; r < rank; r++) on[r][at] = v[r][tap] * gain;
           off[at] = sign * offCurrent(physics, share[tap], vt[at], beta[at], tapLogMean[tap]);

@@ -29,16 +29,19 @@ export interface Response {
   /** [levels][taps + 1] -d ln I / dVt at the same points, 1/V: gm/I, of a table its threshold slope. */
   readonly gmOverI: readonly Float64Array[];
   /**
-   * [levels][taps + 1] half of d(gm/I)/dVgs, 1/V^2: a gate error g moves ln I by (gmOverI + curvature g) g. Without it a
-   * column of the small cell with its mismatch is off by up to 1.5 % of its RMS, with it by 0.2 % (SPICE, 256 cells).
+   * [levels][taps + 1] half of d(gm/I)/dVgs, 1/V^2, and a sixth of its second derivative, 1/V^3: a gate error g moves ln I
+   * by gmOverI g + curvature g^2 + bend g^3. Without the curvature a column of the small cell with its mismatch is off
+   * by up to 1.5 % of its RMS in SPICE; without the bend by up to 1.7 % where a cell is four sigma strong and cold.
    */
   readonly curvature: readonly Float64Array[];
+  readonly bend: readonly Float64Array[];
   /** table ~ sum_r u_r[k] v_r[m]. */
   readonly separable: Separable;
   /** [taps + 1] gm/I averaged over the levels with weight table^2: what the baked kernel uses. */
   readonly gmOverIByTap: Float64Array;
-  /** [taps + 1] curvature, averaged likewise. */
+  /** [taps + 1] curvature and bend, averaged likewise. */
   readonly curvatureByTap: Float64Array;
+  readonly bendByTap: Float64Array;
   /** [taps + 1] slope against an error of the tap's voltage over gmOverIByTap; 1 where the tap is the cell's gate. */
   readonly rowShareByTap: Float64Array;
   /** [levels] row slope averaged over the taps with weight table^2: what a row's own error is multiplied by. */
@@ -148,7 +151,7 @@ function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: 
     const { table, thresholdSlopePerV, rowSlopePerV } = tables.get(taps)!;
     // The tables hold slopes only: first order in the threshold.
     const flat = table.map((row) => new Float64Array(row.length));
-    return finishResponse(taps, table, thresholdSlopePerV, flat, rowSlopePerV, residualBound);
+    return finishResponse(taps, table, thresholdSlopePerV, flat, flat, rowSlopePerV, residualBound);
   };
   const top = tables.get(7)!;
   const levels = input.magnitudes.length;
@@ -209,9 +212,11 @@ function idealResponse(input: InputFormat, taps: number, ladderSlopeV: number): 
     table: levels.map((x) => row((m) => (x * m) / taps)),
     gmOverI: levels.map(() => row(() => slope)),
     curvature: levels.map(() => row(() => 0)),
+    bend: levels.map(() => row(() => 0)),
     separable: { rank: 1, u: [Float64Array.from(levels)], v: [row((m) => m / taps)], residual: 0 },
     gmOverIByTap: row(() => slope),
     curvatureByTap: row(() => 0),
+    bendByTap: row(() => 0),
     rowShareByTap: row(() => 1),
     gmOverIByLevel: Float64Array.from(levels, () => slope),
   };
@@ -229,28 +234,34 @@ function equationResponse(
   const table: Float64Array[] = [];
   const gmOverI: Float64Array[] = [];
   const curvature: Float64Array[] = [];
+  const bend: Float64Array[] = [];
   for (const magnitude of input.magnitudes) {
     const currents = new Float64Array(taps + 1);
     const slopes = new Float64Array(taps + 1);
     const curves = new Float64Array(taps + 1);
+    const bends = new Float64Array(taps + 1);
     if (magnitude > 0) {
       for (let m = 1; m <= taps; m++) {
         const vgsV = fullScaleVgsV + ladderSlopeV * (Math.log(magnitude) + Math.log(m / taps));
         currents[m] = cellCurrentA(cal, op, vgsV) / op.fullScaleA;
-        slopes[m] = gmOverIPerV(cal, op, vgsV);
-        const rise = gmOverIPerV(cal, op, vgsV + SLOPE_STEP_V) - gmOverIPerV(cal, op, vgsV - SLOPE_STEP_V);
-        curves[m] = rise / (4 * SLOPE_STEP_V);
+        const [below, at, above] = [-SLOPE_STEP_V, 0, SLOPE_STEP_V].map((v) =>
+          gmOverIPerV(cal, op, vgsV + v),
+        );
+        slopes[m] = at;
+        curves[m] = (above - below) / (4 * SLOPE_STEP_V);
+        bends[m] = (above - 2 * at + below) / (6 * SLOPE_STEP_V ** 2);
       }
     }
     table.push(currents);
     gmOverI.push(slopes);
     curvature.push(curves);
+    bend.push(bends);
   }
-  return finishResponse(taps, table, gmOverI, curvature, gmOverI, residualBound);
+  return finishResponse(taps, table, gmOverI, curvature, bend, gmOverI, residualBound);
 }
 
-/** Step of the numerical slope of gm/I. */
-const SLOPE_STEP_V = 1e-3;
+/** Step of the numerical derivatives of gm/I. */
+const SLOPE_STEP_V = 5e-3;
 
 /** Averages and separable products of a table; `rowSlope` is what a row's own error is multiplied by. */
 function finishResponse(
@@ -258,6 +269,7 @@ function finishResponse(
   table: readonly Float64Array[],
   cellSlope: readonly Float64Array[],
   curvature: readonly Float64Array[],
+  bend: readonly Float64Array[],
   rowSlope: readonly Float64Array[],
   residualBound: number,
 ): Response {
@@ -282,9 +294,11 @@ function finishResponse(
     table,
     gmOverI: cellSlope,
     curvature,
+    bend,
     separable: decompose(table, residualBound),
     gmOverIByTap,
     curvatureByTap: byTap(curvature),
+    bendByTap: byTap(bend),
     rowShareByTap: rowSlopeByTap.map((slope, m) => (m === 0 ? 1 : slope / gmOverIByTap[m])),
     gmOverIByLevel: Float64Array.from(table, (_, k) => average(rowSlope, (level) => level === k)),
   };
