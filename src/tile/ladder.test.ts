@@ -1,0 +1,78 @@
+/** Ladders of a row: which columns they feed, and that each has draws of its own. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { loadCalibration } from '../cell/calibration.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { drawRows, ladderCount, ladderOf, ladderSegments } from './ladder.ts';
+import { tilePhysics } from './physics.ts';
+import type { TilePlace } from './static-errors.ts';
+
+const PLACE: TilePlace = { layer: 2, tensor: 3, tile: 1, dieX: 0.5, dieY: 0.5 };
+const CHIP = { errors: true, seed: 4 };
+
+function physicsOf(settings: string[] = []) {
+  const { design } = loadDesign('log-domain', settings);
+  return tilePhysics(loadCalibration(design.process, design.cell), design);
+}
+
+test('segments cover the columns of every cell once and are numbered by ladderOf', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 700 }),
+      fc.integer({ min: 1, max: 2 }),
+      fc.integer({ min: 1, max: 300 }),
+      (outputs, cells, ladderColumns) => {
+        const segments = ladderSegments(outputs, cells, ladderColumns);
+        expect(segments).toHaveLength(ladderCount(outputs, cells, ladderColumns));
+        let next = 0;
+        segments.forEach(({ from, to }, ladder) => {
+          expect(from).toBe(next);
+          expect(to - from).toBeLessThanOrEqual(ladderColumns);
+          for (let c = from; c < to; c++) expect(ladderOf(c, outputs, ladderColumns)).toBe(ladder);
+          next = to;
+        });
+        expect(next).toBe(outputs * cells);
+      },
+    ),
+  );
+});
+
+test('the ladders of a row have the spread of the design and nothing in common', () => {
+  const physics = physicsOf();
+  const [rows, ladders] = [256, 40];
+  const sigmaV = physics.design.driver.offsetSigmaV;
+  const offsets = Array.from(
+    { length: ladders },
+    (_, i) => drawRows(physics, CHIP, PLACE, rows, 7, i).rowOffsetV,
+  );
+  const mean = (f: (j: number, i: number) => number) =>
+    offsets.reduce((sum, o, i) => sum + o.reduce((s, _x, j) => s + f(j, i), 0), 0) / (rows * ladders);
+  const standardError = 1 / Math.sqrt(rows * ladders);
+  expect(Math.abs(mean((j, i) => (offsets[i][j] / sigmaV) ** 2) - 1)).toBeLessThan(
+    5 * Math.SQRT2 * standardError,
+  );
+  // Neighbours on the same row.
+  const product = mean((j, i) => (offsets[i][j] * offsets[(i + 1) % ladders][j]) / sigmaV ** 2);
+  expect(Math.abs(product)).toBeLessThan(5 * standardError);
+});
+
+test('tap errors: variance of the lowest tap is the sum over the ladder, the top tap is exact', () => {
+  const physics = physicsOf();
+  const { resistorSigma } = physics.design.driver;
+  const { tapErrorV } = drawRows(physics, CHIP, PLACE, 20_000, 7, 0);
+  expect([...new Set(tapErrorV[7])]).toEqual([0]);
+  for (const tap of [1, 4]) {
+    let expected = 0;
+    for (let s = tap; s < 7; s++)
+      expected += (physics.ladderSlopeV * resistorSigma * Math.log((s + 1) / s)) ** 2;
+    const variance = tapErrorV[tap].reduce((sum, e) => sum + e * e, 0) / 20_000;
+    expect(Math.abs(variance / expected - 1)).toBeLessThan(5 * Math.sqrt(2 / 20_000));
+  }
+});
+
+test('fingers in place of a ladder have no resistors to mismatch', () => {
+  const physics = physicsOf(['cell=t4', 'fullScaleA=1e-8']);
+  const { tapErrorV, rowOffsetV } = drawRows(physics, CHIP, PLACE, 16, 7, 0);
+  expect(tapErrorV.every((errors) => errors.every((e) => e === 0))).toBe(true);
+  expect(rowOffsetV.some((v) => v !== 0)).toBe(true);
+});
