@@ -367,6 +367,8 @@ function syntheticSource(shape: LlamaShape): EngineSource {
   return {
     shape,
     modelPath: undefined,
+    // The peer's type.
+    codecOf: () => 'Q4_0',
     embedding(id, out) {
       for (let i = 0; i < out.length; i++) out[i] = Math.sin(id + 1.3 * i);
     },

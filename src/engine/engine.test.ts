@@ -18,7 +18,8 @@ import { tilePhysics } from '../tile/physics.ts';
 import { createEngine, type Engine, type EngineOptions } from './engine.ts';
 
 const { design } = loadDesign('log-domain', []);
-const calibration = loadCalibration(design.process, design.cell);
+const calibrationOf = ({ process, cell }: Design) => loadCalibration(process, cell);
+const calibration = calibrationOf(design);
 const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
 
 let model: LlamaModel;
@@ -40,6 +41,7 @@ async function withEngine<T>(
     contextTokens: 256,
     threads: 2,
     ...options,
+    ...(options.design ? { calibration: calibrationOf(options.design) } : {}),
   });
   try {
     return await work(engine);
@@ -66,7 +68,7 @@ function scalarLogits(
   const parts: VariantParts = {
     model,
     design: own,
-    calibration,
+    calibration: calibrationOf(own),
     kernel: 'baked',
     hardware: new Map(),
     ranges,
@@ -76,7 +78,7 @@ function scalarLogits(
   const logits = [...tokens].map((id, position) => forward(session, id, { window: 0, position }).slice());
   return {
     logits,
-    ranges: variant.kind === 'range' ? rangesOf(built.record, tilePhysics(calibration, own)) : {},
+    ranges: variant.kind === 'range' ? rangesOf(built.record, tilePhysics(calibrationOf(own), own)) : {},
   };
 }
 
@@ -171,6 +173,18 @@ test.each([
     settings: ['weights.overrides.ffn_down=6', 'head=analog', 'response.residualBound=1e-5'],
     precision: 'fast' as const,
   },
+  // What tells chips apart are the offsets of ladders that feed one panel each.
+  {
+    settings: [
+      'ladder.columns=16',
+      'driver.offsetSigmaV=5e-3',
+      'mismatch.scale=0.2',
+      'weights.overrides.attn_q=6',
+    ],
+    precision: 'exact' as const,
+  },
+  // Taps of one to seven transistors.
+  { settings: ['cell=t4', 'fullScaleA=1e-8', 'column.clampMaxA=1e-5'], precision: 'exact' as const },
 ])('a chip is the same chip as the scalar one: $settings $precision', async ({ settings, precision }) => {
   const still = stillOf(loadDesign('log-domain', settings).design);
   const text = ids.slice(0, 80);

@@ -13,6 +13,7 @@ import { availableParallelism } from 'node:os';
 import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
+import type { LinearName } from '../fabric/linear.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { requireMemory } from '../fabric/memory.ts';
 import type { LlamaModel } from '../model/model.ts';
@@ -34,7 +35,14 @@ import {
   type MemoryEstimate,
 } from './layout.ts';
 import { sameInputs } from './linear.ts';
-import { type EngineMode, type Operation, type OperationChoice, padded, planOperations } from './plan.ts';
+import {
+  type EngineMode,
+  type Operation,
+  type OperationChoice,
+  padded,
+  planOperations,
+  tensorName,
+} from './plan.ts';
 import { chooseKernels } from './selftest.ts';
 import { type EngineData, isAnalogMode, NUMBERS, TAP_COUNTS, tileStarts, virtualStarts } from './setup.ts';
 import { startWorkers } from './threads.ts';
@@ -119,6 +127,8 @@ export interface StateVisitor {
 export interface EngineSource {
   readonly shape: LlamaShape;
   readonly modelPath: string | undefined;
+  /** GGUF type of a layer's weights. */
+  codecOf(name: LinearName): string | undefined;
   embedding(id: number, out: Float32Array): void;
   readonly attnNorm: readonly Float32Array[];
   readonly ffnNorm: readonly Float32Array[];
@@ -140,6 +150,7 @@ function sourceOf(model: LlamaModel): EngineSource {
   return {
     shape: model.shape,
     modelPath: model.file.path,
+    codecOf: (name) => model.file.tensors.get(tensorName(name, model.shape.tied))?.codec.name,
     embedding: layers.embedding,
     attnNorm: layers.blocks.map((block) => block.attnNorm),
     ffnNorm: layers.blocks.map((block) => block.ffnNorm),
@@ -159,7 +170,11 @@ interface Plan {
 
 type PlanOptions = Omit<EngineOptions, 'model'>;
 
-function planEngine(shape: LlamaShape, options: PlanOptions): Plan {
+function planEngine(
+  shape: LlamaShape,
+  options: PlanOptions,
+  codecOf: EngineSource['codecOf'] = () => undefined,
+): Plan {
   const { design, mode, calibration, contextTokens } = options;
   const precision = options.precision ?? 'exact';
   if (shape.headDim % 16 !== 0) {
@@ -204,6 +219,7 @@ function planEngine(shape: LlamaShape, options: PlanOptions): Plan {
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
+    codecOf,
     rankOf(taps) {
       let rank = cache.get(taps);
       if (rank === undefined) {
@@ -253,7 +269,7 @@ export function estimateEngineMemory(shape: LlamaShape, options: PlanOptions): M
 
 export async function createEngineFrom(source: EngineSource, options: PlanOptions): Promise<Engine> {
   const { shape } = source;
-  const plan = planEngine(shape, options);
+  const plan = planEngine(shape, options, source.codecOf);
   const { choice, operations, physics } = plan;
   const { threads } = choice;
   const memory = estimateMemory(choice);

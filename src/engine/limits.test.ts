@@ -52,6 +52,7 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     floatConverter: false,
     varied: true,
     rankOf: () => 1,
+    codecOf: () => undefined,
   });
   expect(operations).toHaveLength(32 * 7 + 1);
   for (const bytes of memoriesOf(operations)) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);

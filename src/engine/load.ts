@@ -24,7 +24,7 @@ import {
   readPanel,
   recodePanel,
 } from './panel-codes.ts';
-import { type Operation, quadsOf } from './plan.ts';
+import { type Operation, quadsOf, tensorName } from './plan.ts';
 import { TAP_COUNTS, type WorkerContext } from './setup.ts';
 import { converterErrors, rowsOf, tilePlace, tileRowErrors } from './statics.ts';
 
@@ -34,13 +34,7 @@ export function loadWeights(context: WorkerContext): void {
   const file = modelPath === undefined ? undefined : openGguf(modelPath);
   const read: RowReader | undefined = file
     ? ({ name }, n, out) => {
-        const tied = name.layer < 0 && data.shape.tied;
-        const tensor = tied
-          ? 'token_embd.weight'
-          : name.layer < 0
-            ? 'output.weight'
-            : `blk.${name.layer}.${name.tensor}.weight`;
-        readRow(file, requireTensor(file, tensor), n, out);
+        readRow(file, requireTensor(file, tensorName(name, data.shape.tied)), n, out);
       }
     : undefined;
   const codes = openPanelCodes(data.codesFile, operations);
@@ -141,7 +135,7 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
     for (let term = 0; term < cells; term++) {
       const at = start + term * ((tiles - 1) * whole + last) + tile * whole;
       bytes.fill(0, codes + rows * PANEL_COLUMNS, codes + 4 * quads * PANEL_COLUMNS);
-      kernels[memory].quantise(w, rows, codes, scales);
+      kernels[memory].quantise(w, rows, operation.top, codes, scales);
       kernels[memory].transpose(codes, at + TABLE.accumulate, quads);
       new Float32Array(weights, at + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(
         f32.subarray(scales / 4, scales / 4 + PANEL_COLUMNS),

@@ -8,7 +8,8 @@ import type { LlamaShape } from '../model/shape.ts';
 import { BLOCK_TENSORS, type Design } from '../tile/design.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 import { MEMORY_BYTES } from './arena.ts';
-import { PANEL_COLUMNS } from './kernels/gemm.ts';
+import { BYTE_TOP } from './kernels/encode.ts';
+import { PANEL_COLUMNS, SMALL_WEIGHT } from './kernels/gemm.ts';
 import { type Epilogue, tableBytes } from './kernels/panel.ts';
 import { QUAD_BYTES, type Source } from './kernels/prepare.ts';
 
@@ -31,6 +32,8 @@ export interface Operation {
   readonly cells: number;
   readonly rank: number;
   readonly planes: 1 | 2;
+  /** int8: the largest code. */
+  readonly top: number;
   /** Weights are at most SMALL_WEIGHT: `gemm_small` does. */
   readonly small: boolean;
   readonly source: Source;
@@ -48,6 +51,19 @@ export const quadsOf = (rows: number): number => 2 * Math.ceil(rows / 8);
 /** Rows that share a scale in int8 weights: those of Q8_0. */
 const INT8_ROWS = 32;
 
+/**
+ * The largest code of digital weights, by the GGUF type they come in. Q4_0 has codes of -8 .. 7 times a scale per 32 rows:
+ * in steps of a 56th of the largest weight they are exact (multiples of 7, or of 8 in a block whose largest is 7), and
+ * small. Q8_0's own steps are a 127th.
+ */
+export const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
+
+/** The tensor of a linear layer in a GGUF file. */
+export function tensorName({ layer, tensor }: LinearName, tied: boolean): string {
+  if (layer >= 0) return `blk.${layer}.${tensor}.weight`;
+  return tied ? 'token_embd.weight' : 'output.weight';
+}
+
 export interface OperationChoice {
   readonly mode: EngineMode;
   readonly design: Design;
@@ -60,6 +76,8 @@ export interface OperationChoice {
   readonly varied: boolean;
   /** Rank of the response by number of taps. */
   rankOf(taps: number): number;
+  /** GGUF type of a layer's weights, where they come from a file. */
+  codecOf(name: LinearName): string | undefined;
 }
 
 /** The linear layers in the order of the data flow, with their places in as many memories as they need. */
@@ -124,6 +142,7 @@ function operationShape(
       : mode === 'range'
         ? ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
+  const top = digitalTop(choice.codecOf(name));
   const parts = source === 'bytes' ? rank : 1;
   const quads = (tiles - 1) * quadsOf(rows) + quadsOf(lastRows);
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
@@ -141,7 +160,8 @@ function operationShape(
     cells,
     rank,
     planes,
-    small: kind === 'codes' || (kind === 'tile' && planes === 1),
+    top,
+    small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
     source,
     epilogue,
     panelBytes: cells * (quads * parts * QUAD_BYTES[source] + tiles * table),
