@@ -80,11 +80,16 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
     if (result.attribution.length > 0) {
       print();
       print(
-        'each source of error alone, one chip: KL that it adds to the coding loss (and perplexity with it)',
+        'each source of error alone: KL that it adds to the coding loss, 95 % interval, and perplexity with it',
       );
-      print(`  ${'coding'.padEnd(12)} ${recoded.kl.toFixed(4)}   ${recoded.perplexity.toFixed(3)}`);
-      for (const { source, excessKl, perplexity } of result.attribution) {
-        print(`  ${source.padEnd(12)} ${excessKl.toFixed(4)}   ${perplexity.toFixed(3)}`);
+      const line = (name: string, kl: number, range: string, perplexity: number, chips: string) =>
+        print(
+          `  ${name.padEnd(15)} ${kl.toFixed(4)}  ${range.padEnd(15)} ${perplexity.toFixed(3).padStart(7)}  ${chips}`,
+        );
+      line('coding', recoded.kl, '', recoded.perplexity, '');
+      for (const { source, excessKl, perplexity, chips, sameOnEveryChip } of result.attribution) {
+        const ran = sameOnEveryChip ? 'every chip alike' : chips === 1 ? 'one chip' : `${chips} chips`;
+        line(source, excessKl.mean, excessKl.ci95 ? interval(excessKl, 4) : '', perplexity.mean, ran);
       }
     }
   }

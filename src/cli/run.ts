@@ -30,7 +30,7 @@ interface RunFlags {
   score?: 'window' | 'all';
   maxWindows?: number;
   kernel: RunOptions['kernel'];
-  attribution?: boolean;
+  attribution?: boolean | number;
   yieldRatio: number;
   out: string;
   report: boolean;
@@ -70,7 +70,11 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
           .choices(['window', 'all'])
           .default('window'),
       )
-      .option('--attribution', 'also run every source of error alone: what limits the accuracy')
+      .option(
+        '--attribution [chips]',
+        `also run every source of error alone on this many chips (default: ${ATTRIBUTION_CHIPS} or --chips): what limits the accuracy`,
+        integer(1, 100_000),
+      )
       .option('--dry-run', 'print jobs, memory and folder, and stop'),
   ).action(async (flags: RunFlags) => {
     const { describePlan, runToFolder } = await import('./work.ts');
@@ -187,10 +191,18 @@ function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOpt
     scoring: flags.score ?? 'window',
     maxWindows: flags.maxWindows,
     kernel: flags.kernel,
-    attribution: flags.attribution === true,
+    attributionChips: attributionChipsOf(flags),
     yieldRatio: flags.yieldRatio,
     out: flags.out,
   };
+}
+
+/** Chips of `start` and of `--attribution` without a number: an interval at a third of the run's time. */
+const ATTRIBUTION_CHIPS = 4;
+
+function attributionChipsOf({ attribution, chips }: RunFlags): number {
+  if (attribution === undefined || attribution === false) return 0;
+  return Math.min(chips, attribution === true ? ATTRIBUTION_CHIPS : attribution);
 }
 
 function checkRequirements(conditions: readonly string[], result: RunResult): void {

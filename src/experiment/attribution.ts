@@ -2,9 +2,10 @@
  * What limits the accuracy: designs in which one group of errors acts and all others are off.
  *
  * They run on the recoded weights, so their KL to the digital model holds the coding loss as well: what is reported of a
- * source is its excess over the recoded weights alone. One chip, so no interval. The groups do not add up to the whole
+ * source is its excess over the recoded weights alone, mean and interval over chips. The groups do not add up to the whole
  * chip (errors interact, and the model is not linear).
  */
+import type { RangeTable } from '../fabric/log-domain.ts';
 import type { Design } from '../tile/design.ts';
 
 export const ERROR_SOURCES = {
@@ -13,10 +14,37 @@ export const ERROR_SOURCES = {
   mismatch: 'mismatch of threshold and gain, of every cell and of the replica of each tile',
   driver: 'row drivers, ladders, bias, source line and clamp',
   noise: 'dynamic noise: shot, kT/C, flicker, telegraph, level noise',
-  adc: 'column ADC: clipping at its range, resolution, gain and offset',
+  'adc-clipping': 'column ADC: clipping at its range (full scale), with steps too fine to matter',
+  'adc-resolution': 'column ADC: its steps, gain and offset, with a range too wide to clip',
 } as const;
 
 export type ErrorSource = keyof typeof ERROR_SOURCES;
+
+/** Nothing is drawn in these: every chip has the same error, so one is enough and has no interval. */
+export function sameOnEveryChip(source: ErrorSource): boolean {
+  return source === 'input' || source === 'response' || source === 'adc-clipping';
+}
+
+/** Chips on which a source runs, of those that are asked for. */
+export function attributionSeeds(source: ErrorSource, seeds: readonly number[], chips: number): number[] {
+  return seeds.slice(0, sameOnEveryChip(source) ? Math.min(1, chips) : chips);
+}
+
+/** Bits of the converter in `adc-clipping`: 1/512 of the steps of 8 bits and less. */
+const FINE_BITS = 18;
+/** Bits by which the range of `adc-resolution` is widened: sixteen times, at the design's own steps. */
+const WIDER_BITS = 4;
+
+/** Full scales of a source's converters: `adc-resolution` has the steps of the design and a range that nothing leaves. */
+export function sourceRanges(design: Design, source: ErrorSource, ranges: RangeTable): RangeTable {
+  const { bits } = design.adc;
+  if (source !== 'adc-resolution' || bits === 'float') return ranges;
+  // lsb = fullScale / (2^(bits - 1) - 1) stays the same with WIDER_BITS more bits.
+  const wider = (2 ** (bits + WIDER_BITS - 1) - 1) / (2 ** (bits - 1) - 1);
+  return Object.fromEntries(
+    Object.entries(ranges).map(([key, tiles]) => [key, tiles.map((cells) => cells.map((fs) => fs * wider))]),
+  );
+}
 
 /** The design with everything ideal: real-valued inputs, g = k m, no errors, real-valued converters. */
 export function idealDesign(design: Design): Design {
@@ -70,7 +98,12 @@ export function onlySource(design: Design, source: ErrorSource): Design {
         },
         column: { ...ideal.column, clampNoiseV: design.column.clampNoiseV },
       };
-    case 'adc':
-      return { ...ideal, adc: { ...design.adc, trimVectors: 0 } };
+    case 'adc-clipping':
+      return design.adc.bits === 'float' ? ideal : { ...ideal, adc: { ...ideal.adc, bits: FINE_BITS } };
+    case 'adc-resolution': {
+      const { bits } = design.adc;
+      const wide = bits === 'float' ? bits : bits + WIDER_BITS;
+      return { ...ideal, adc: { ...design.adc, bits: wide, trimVectors: 0 } };
+    }
   }
 }

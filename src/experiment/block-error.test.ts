@@ -65,7 +65,7 @@ test('the scalar pass and the fast engine see the same growth, and chips lie bel
     scoring: 'window',
     maxWindows: 1,
     yieldRatio: 1.1,
-    attribution: false,
+    attributionChips: 0,
     kernel: 'fast',
     out: folder,
   };

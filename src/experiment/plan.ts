@@ -11,7 +11,7 @@ import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } fr
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
-import { ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
 import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from './kernel.ts';
 
@@ -31,8 +31,8 @@ export interface RunOptions {
   /** Score only the first windows. */
   readonly maxWindows: number | undefined;
   readonly kernel: KernelChoice;
-  /** Also run each source of error alone. */
-  readonly attribution: boolean;
+  /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
+  readonly attributionChips: number;
   readonly yieldRatio: number;
   /** Folder in which the run's folder is made. */
   readonly out: string;
@@ -267,7 +267,7 @@ function planJobs(
       windows: [window],
       baselineRow: rows[i],
     }));
-  const sources = options.attribution ? (Object.keys(ERROR_SOURCES) as ErrorSource[]) : [];
+  const sources = Object.keys(ERROR_SOURCES) as ErrorSource[];
   return {
     digitalJobs: over({ kind: 'digital' }),
     rangeJob: {
@@ -278,7 +278,11 @@ function planJobs(
     },
     dependentJobs: [
       ...chipSeeds.flatMap((seed) => over({ kind: 'chip', seed })),
-      ...sources.flatMap((source) => over({ kind: 'source', source, seed: chipSeeds[0] })),
+      ...sources.flatMap((source) =>
+        attributionSeeds(source, chipSeeds, options.attributionChips).flatMap((seed) =>
+          over({ kind: 'source', source, seed }),
+        ),
+      ),
       ...over({ kind: 'recoded' }),
     ],
   };

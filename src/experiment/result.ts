@@ -4,7 +4,7 @@
  */
 import type { CostReport } from '../cost/cost.ts';
 
-export const RESULT_SCHEMA = 'onefet.run/1';
+export const RESULT_SCHEMA = 'onefet.run/2';
 
 export interface Accuracy {
   nll: number;
@@ -27,11 +27,20 @@ export interface ChipResult extends Accuracy {
   clipRate: number;
 }
 
-export interface AttributionResult extends Accuracy {
-  /** kl less that of the recoded weights alone: what this source adds to the coding loss. */
-  excessKl: number;
+/** One source of error alone: means over chips with their intervals. */
+export interface AttributionResult {
   source: string;
   description: string;
+  /** Chips that ran. */
+  chips: number;
+  /** Nothing is drawn: one chip ran, and its value is that of every chip. */
+  sameOnEveryChip: boolean;
+  /** kl less that of the recoded weights alone: what this source adds to the coding loss. */
+  excessKl: Interval;
+  kl: Interval;
+  nll: Interval;
+  perplexity: Interval;
+  top1: Interval;
 }
 
 export interface TensorCoding {
@@ -91,7 +100,7 @@ export interface RunResult {
     /** 95 % interval of the share, Clopper and Pearson (1934). */
     ci95: [number, number];
   };
-  /** Each source of error alone on one chip (seed of the first), all others off: what limits the accuracy. */
+  /** Each source of error alone on the first chips, all others off: what limits the accuracy. */
   attribution: AttributionResult[];
   coding: TensorCoding[];
   /** null: jobs of this folder were done before it was measured. */

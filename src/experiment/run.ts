@@ -19,7 +19,7 @@ import type { Activity, LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { attributionSeeds, ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from './attribution.ts';
 import { addBlockErrors, type BlockErrorSums, blockSnrDb, stateStride } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { createFastCrew } from './fast.ts';
@@ -265,6 +265,7 @@ function attributionOf(
       source,
       description: ERROR_SOURCES[source],
       chips: chips.length,
+      sameOnEveryChip: sameOnEveryChip(source),
       excessKl: over((chip) => chip.kl - recoded.kl),
       kl: over((chip) => chip.kl),
       nll: over((chip) => chip.nll),

@@ -21,7 +21,7 @@ import { buildLayers, type LlamaLayers, type LlamaModel } from '../model/model.t
 import type { Design } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
-import { type ErrorSource, onlySource } from './attribution.ts';
+import { type ErrorSource, onlySource, sourceRanges } from './attribution.ts';
 import type { TensorCoding } from './result.ts';
 
 export type Variant =
@@ -46,6 +46,15 @@ export function variantKey(variant: Variant): string {
 /** The design of a variant: with a single group of errors for `source`. */
 export function variantDesign(variant: Variant, design: Design): Design {
   return variant.kind === 'source' ? onlySource(design, variant.source) : design;
+}
+
+/** The converters' full scales of a variant. */
+export function variantRanges(
+  variant: Variant,
+  design: Design,
+  ranges: RangeTable | undefined,
+): RangeTable | undefined {
+  return ranges && variant.kind === 'source' ? sourceRanges(design, variant.source, ranges) : ranges;
 }
 
 export interface VariantLayers {
@@ -105,7 +114,7 @@ function variantBuilder(
       chip: variant.kind === 'range' ? { errors: false, seed: 0 } : { errors: true, seed: variant.seed },
       kernel,
       blocks: model.shape.layers,
-      ranges: variant.kind === 'range' ? undefined : ranges,
+      ranges: variant.kind === 'range' ? undefined : variantRanges(variant, design, ranges),
       ...(variant.kind === 'range' ? { record } : {}),
     });
     analog.push(layer);

@@ -1,5 +1,5 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
-import type { RunResult } from './result.ts';
+import type { AttributionResult, RunResult } from './result.ts';
 
 /** Perplexity ratios to the digital model; a 4-bit GGUF of Llama 3.1 8B (Q4_K_M against F16) is at 1.03. */
 const AS_GOOD = 1.05;
@@ -28,13 +28,15 @@ export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
       } against ${digital.perplexity.toFixed(2)}. ` +
         `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); the analog part is the other x ${(ratio / coding).toFixed(2)}.`,
     );
-    const worst = [...result.attribution].sort((a, b) => b.excessKl - a.excessKl);
+    const worst = [...result.attribution].sort((a, b) => b.excessKl.mean - a.excessKl.mean);
     if (worst.length > 1) {
       const nats = (x: number) => x.toFixed(3);
+      const adds = ({ source, excessKl: { mean, ci95 } }: AttributionResult) =>
+        `${source} ${nats(mean)}${ci95 ? ` (${nats(ci95[0])} to ${nats(ci95[1])})` : ''}`;
+      const most = Math.max(...worst.map(({ chips }) => chips));
       lines.push(
-        `What limits it, each alone on one chip: recoding costs a KL divergence of ${nats(recoded.kl)} nats, ` +
-          `${worst[0].source} adds ${nats(worst[0].excessKl)}, ${worst[1].source} ${nats(worst[1].excessKl)}, ` +
-          `${worst[2].source} ${nats(worst[2].excessKl)}.`,
+        `What limits it, each alone${most > 1 ? ` on up to ${most} chips (95 % interval of the mean)` : ' on one chip'}: ` +
+          `recoding costs a KL divergence of ${nats(recoded.kl)} nats, to which ${worst.slice(0, 3).map(adds).join(', ')} are added.`,
       );
     }
   }

@@ -200,42 +200,77 @@ export function accuracyTable(result: RunResult): Figure['table'] {
 
 /** KL of each source of error alone, largest on top. */
 function attributionFigure(result: RunResult): Figure {
-  const all = { source: 'all together', description: 'the chip as it is', ...result.chips[0] };
-  const coding = { source: 'coding', description: 'recoded weights, nothing analog', ...result.recoded };
+  const { summary, recoded, chips } = result;
+  const exact = (mean: number): Interval => ({ mean, ci95: null });
+  const all = {
+    source: 'all together',
+    description: 'the chips as they are',
+    chips: chips.length,
+    sameOnEveryChip: false,
+    ...summary,
+  };
+  const coding = {
+    source: 'coding',
+    description: 'recoded weights, nothing analog',
+    chips: 0,
+    sameOnEveryChip: true,
+    kl: exact(recoded.kl),
+    perplexity: exact(recoded.perplexity),
+    top1: exact(recoded.top1),
+  };
   const sources = [...result.attribution.map((s) => ({ ...s, kl: s.excessKl })), coding].sort(
-    (a, b) => a.kl - b.kl,
+    (a, b) => a.kl.mean - b.kl.mean,
   );
   const shown = [...sources, all];
   const worst = sources[sources.length - 1];
   const color = (i: number) => (i === shown.length - 1 ? COLOURS.blue : COLOURS.orange);
-  const most = Math.max(...shown.map((s) => s.kl));
+  const high = ({ kl }: { kl: Interval }) => kl.ci95?.[1] ?? kl.mean;
+  const most = Math.max(...shown.map(high));
   const synthetic = result.model.synthetic;
+  const over = (s: { chips: number; sameOnEveryChip: boolean }) =>
+    s.sameOnEveryChip ? 'all alike' : s.chips === 1 ? 'one' : String(s.chips);
   return {
     id: 'attribution',
     title: 'What limits the accuracy: each source of error alone',
-    caption: `One chip with one source switched on, less the coding loss that they all share: ${worst.source} does the most harm (KL ${plain(worst.kl)} nats per token, the chip with all of them ${plain(all.kl)}); the parts need not add up to the whole.`,
+    caption: `Chips with one source switched on, less the coding loss that they all share; whiskers are 95 % intervals of the mean, sources without draw nothing and are the same on every chip, or ran on one: ${worst.source} does the most harm (KL ${intervalText(worst.kl, 3)} nats per token, the chips with all of them ${intervalText(all.kl, 3)}); the parts need not add up to the whole.`,
     data: [
       {
         type: 'bar',
         orientation: 'h',
         y: shown.map((s) => wrapPlotText(s.source, 20)),
-        x: shown.map((s) => s.kl),
+        x: shown.map((s) => s.kl.mean),
         marker: { color: shown.map((_, i) => color(i)) },
-        text: shown.map((s) => plain(s.kl)),
-        textposition: 'outside',
-        cliponaxis: false,
+        error_x: {
+          type: 'data',
+          array: shown.map((s) => high(s) - s.kl.mean),
+          color: COLOURS.grey,
+          thickness: 1.5,
+          width: 4,
+        },
         customdata: shown.map((s) => [
           wrapPlotText(s.description, 58),
-          synthetic ? '' : `<br>perplexity ${plain(s.perplexity, 4)}`,
+          synthetic ? '' : `<br>perplexity ${intervalText(s.perplexity, 4)}`,
+          `${intervalText(s.kl)}, chips: ${over(s)}`,
         ]),
         hovertemplate:
-          '<b>%{y}</b><br>KL %{x:.4g} nats per token%{customdata[1]}<br>%{customdata[0]}<extra></extra>',
+          '<b>%{y}</b><br>KL %{customdata[2]}, nats per token%{customdata[1]}<br>%{customdata[0]}<extra></extra>',
+      },
+      {
+        type: 'scatter',
+        mode: 'text',
+        y: shown.map((s) => wrapPlotText(s.source, 20)),
+        x: shown.map((s) => high(s) + 0.02 * most),
+        text: shown.map((s) => plain(s.kl.mean)),
+        textposition: 'middle right',
+        cliponaxis: false,
+        hoverinfo: 'skip',
+        showlegend: false,
       },
     ],
     layout: {
       xaxis: {
         title: { text: 'KL(digital || chip) that it adds (nats per token)' },
-        range: [0, most * 1.2],
+        range: [0, most * 1.25],
         nticks: 6,
       },
       yaxis: { ticksuffix: ' ', gridcolor: '#ffffff', showline: false },
@@ -245,17 +280,26 @@ function attributionFigure(result: RunResult): Figure {
     height: 100 + 30 * shown.length,
     phoneHeight: 100 + 28 * shown.length,
     table: {
-      caption: `One source of error at a time, chip with seed ${result.chips[0].seed}`,
-      headers: ['Source', 'KL (nats)', ...(synthetic ? [] : ['Perplexity']), 'Top-1 agreement', 'What it is'],
-      rows: [...shown]
-        .reverse()
-        .map((s) => [
-          s.source,
-          plainNumber(s.kl),
-          ...(synthetic ? [] : [plainNumber(s.perplexity)]),
-          `${(s.top1 * 100).toFixed(2)} %`,
-          s.description,
-        ]),
+      caption: 'One source of error at a time; mean (95 % interval of the mean)',
+      headers: [
+        'Source',
+        'Chips',
+        'KL (nats)',
+        ...(synthetic ? [] : ['Perplexity']),
+        'Top-1 agreement (%)',
+        'What it is',
+      ],
+      rows: [...shown].reverse().map((s) => [
+        s.source,
+        over(s),
+        intervalText(s.kl),
+        ...(synthetic ? [] : [intervalText(s.perplexity)]),
+        intervalText({
+          mean: s.top1.mean * 100,
+          ci95: s.top1.ci95 ? [s.top1.ci95[0] * 100, s.top1.ci95[1] * 100] : null,
+        }),
+        s.description,
+      ]),
     },
   };
 }

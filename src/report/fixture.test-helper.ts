@@ -104,19 +104,29 @@ export function fixtureResult(chips = 8): RunResult {
     yield: { perplexityRatio: 1.1, share: 0, ci95: [0, 0.31] },
     attribution: [
       ['mismatch', 0.27, 'threshold and gain of every cell, drawn once per chip'],
-      ['adc', 0.011, 'rounding, clipping, gain and offset of the converters'],
-      ['dac', 0.006, 'rounding of the inputs'],
-      ['white noise', 0.004, 'shot noise of the currents'],
-      ['row driver', 0.021, 'offset of the buffers and mismatch of the ladders'],
-    ].map(([source, kl, description]) => ({
-      source: String(source),
-      description: String(description),
-      kl: recoded.kl + Number(kl),
-      excessKl: Number(kl),
-      nll: recoded.nll + Number(kl),
-      perplexity: Math.exp(recoded.nll + Number(kl)),
-      top1: 0.87 - Number(kl) / 2,
-    })),
+      ['adc-clipping', 0.011, 'clipping of the converters'],
+      ['input', 0.006, 'rounding of the inputs'],
+      ['noise', 0.004, 'shot noise of the currents'],
+      ['driver', 0.021, 'offset of the buffers and mismatch of the ladders'],
+    ].map(([source, kl, description], i) => {
+      const drawn = chips > 1 && i % 2 === 0;
+      const about = (mean: number, half: number) => ({
+        mean,
+        ci95: drawn ? ([mean - half, mean + half] as [number, number]) : null,
+      });
+      const nll = recoded.nll + Number(kl);
+      return {
+        source: String(source),
+        description: String(description),
+        chips: drawn ? 4 : 1,
+        sameOnEveryChip: i % 2 === 1,
+        kl: about(recoded.kl + Number(kl), 0.002),
+        excessKl: about(Number(kl), 0.002),
+        nll: about(nll, 0.003),
+        perplexity: about(Math.exp(nll), 0.02),
+        top1: about(0.87 - Number(kl) / 2, 0.004),
+      };
+    }),
     coding,
     blocks: {
       positions: 220,
