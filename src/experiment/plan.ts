@@ -14,6 +14,7 @@ import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
 import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from './kernel.ts';
+import { checkRangeText } from './overlap.ts';
 
 export interface RunOptions {
   readonly model: string;
@@ -67,6 +68,8 @@ export interface RunPlan {
   readonly rangeJob: Job;
   /** Everything that needs the digital baseline and the ranges. */
   readonly dependentJobs: readonly Job[];
+  /** What a reader of the result must know. */
+  readonly warnings: readonly string[];
   readonly memoryBytes: number;
   /** What will execute the jobs, and why it is not the fast engine where it is not. */
   readonly kernel: TileKernel | 'fast';
@@ -120,17 +123,14 @@ export function planRun(options: RunOptions): RunPlan {
     const windows = all.slice(0, options.maxWindows ?? all.length);
     const rangePath = requireDataFile(options.rangeText, 'range text');
     const rangeText = boundedText(rangePath, 'range text');
-    if (sha256(rangeText) === sha256(text)) {
-      throw new OnefetError(
-        'usage',
-        'RANGE_TEXT',
-        'the range text is the scored text: the ranges must not see it',
-        {
-          hint: 'give another file with --range-text',
-        },
-      );
-    }
-    const rangeWindows = rangeWindowsOf(model.tokenizer.encode(rangeText), contextTokens, bos);
+    const rangeTokens = model.tokenizer.encode(rangeText).subarray(0, RANGE_TOKENS);
+    // Windows have BOS in place of their first token, which would cut a passage; documents are as they are.
+    const scored =
+      options.scoring === 'all'
+        ? documentTokens(windows)
+        : tokens.subarray(0, windows.length * contextTokens);
+    const rangeWarning = checkRangeText(rangeTokens, scored);
+    const rangeWindows = rangeWindowsOf(rangeTokens, contextTokens, bos);
     const chipSeeds = Array.from({ length: options.chips }, (_, chip) => chipSeed(options.seed, chip));
     const kernel = chooseKernel({
       kernel: options.kernel,
@@ -198,6 +198,7 @@ export function planRun(options: RunOptions): RunPlan {
       },
       chipSeeds,
       ...jobs,
+      warnings: rangeWarning === null ? [] : [rangeWarning],
       memoryBytes,
       kernel: kernel.kernel,
       kernelReason: kernel.reason,
@@ -233,12 +234,22 @@ function checkContext(contextTokens: number, model: LlamaModel): void {
   }
 }
 
-/** The first RANGE_TOKENS tokens of the range text, in windows of the context. */
+/** What the documents hold, one after the other. */
+function documentTokens(windows: readonly ScoringWindow[]): Int32Array {
+  const all = new Int32Array(windows.reduce((sum, { ids }) => sum + ids.length, 0));
+  let at = 0;
+  for (const { ids } of windows) {
+    all.set(ids, at);
+    at += ids.length;
+  }
+  return all;
+}
+
+/** The range text in windows of the context. */
 function rangeWindowsOf(tokens: Int32Array, contextTokens: number, bos: number | undefined): ScoringWindow[] {
   const windows: ScoringWindow[] = [];
-  const end = Math.min(tokens.length, RANGE_TOKENS);
-  for (let start = 0; start < end; start += contextTokens) {
-    const ids = tokens.slice(start, Math.min(start + contextTokens, end));
+  for (let start = 0; start < tokens.length; start += contextTokens) {
+    const ids = tokens.slice(start, start + contextTokens);
     if (bos !== undefined) ids[0] = bos;
     // All positions but the last predict a token that is known, so all of them can be run.
     if (ids.length >= 2) windows.push({ window: windows.length, ids, scoreFrom: 0, scoreTo: ids.length - 1 });

@@ -223,7 +223,7 @@ function assemble(
       threads: options.threads,
     },
     projection: cost.projection,
-    warnings: cost.projection.warnings,
+    warnings: [...plan.warnings, ...cost.projection.warnings],
     provenance: { onefet: packageVersion(), node: process.version, ngspice: calibration.engine },
   };
   return { ...partial, verdict: verdictOf(partial) };

@@ -1,0 +1,82 @@
+/**
+ * Passages that two texts share, as sequences of tokens: what sets the converters' ranges must not be what is scored.
+ *
+ * Windows of PASSAGE_TOKENS tokens of one text are kept by a rolling hash, the other text is scanned with the same hash,
+ * and every hit is compared token by token: linear in both lengths, and no false alarm from a hash.
+ */
+import { OnefetError } from '../error.ts';
+
+/**
+ * A passage counts from this length on. Decontamination of language-model data takes 8 to 13 words (GPT-3: 13-grams);
+ * 32 tokens of the embedded tokenizer are some 25 words, above the formulas that children's stories begin with.
+ */
+export const PASSAGE_TOKENS = 32;
+
+/** From this share of shared tokens on the range text is no text of its own. */
+export const LARGEST_SHARE = 0.1;
+
+export interface Overlap {
+  /** Tokens of the first text that lie in shared passages, and their share of it. */
+  readonly tokens: number;
+  readonly share: number;
+  /** First token of the first shared passage, in either text; null without one. */
+  readonly at: { readonly first: number; readonly second: number } | null;
+}
+
+const FACTOR = 0x01000193;
+
+/** Shared passages of `length` tokens and more, as seen from the first text. */
+export function overlapOf(first: Int32Array, second: Int32Array, length = PASSAGE_TOKENS): Overlap {
+  const starts = new Map<number, number[]>();
+  rollingHashes(first, length, (hash, start) => {
+    const list = starts.get(hash);
+    if (list) list.push(start);
+    else starts.set(hash, [start]);
+  });
+  const shared = new Uint8Array(first.length);
+  let at: Overlap['at'] = null;
+  rollingHashes(second, length, (hash, start) => {
+    for (const own of starts.get(hash) ?? []) {
+      let same = 0;
+      while (same < length && first[own + same] === second[start + same]) same++;
+      if (same < length) continue;
+      at ??= { first: own, second: start };
+      shared.fill(1, own, own + length);
+    }
+  });
+  const tokens = shared.reduce((sum, one) => sum + one, 0);
+  return { tokens, share: first.length > 0 ? tokens / first.length : 0, at };
+}
+
+/** sum_j tokens[start + j] FACTOR^(length - 1 - j) modulo 2^32, for every start. */
+function rollingHashes(
+  tokens: Int32Array,
+  length: number,
+  visit: (hash: number, start: number) => void,
+): void {
+  if (tokens.length < length) return;
+  let leaving = 1;
+  for (let i = 1; i < length; i++) leaving = Math.imul(leaving, FACTOR);
+  let hash = 0;
+  for (let i = 0; i < tokens.length; i++) {
+    if (i >= length) hash = (hash - Math.imul(tokens[i - length], leaving)) | 0;
+    hash = (Math.imul(hash, FACTOR) + tokens[i]) | 0;
+    if (i >= length - 1) visit(hash, i - length + 1);
+  }
+}
+
+/**
+ * The range text against the scored one: null where they are disjoint, a warning where they share a passage.
+ * Errors: RANGE_TEXT where a tenth of the range text or more is scored.
+ */
+export function checkRangeText(range: Int32Array, scored: Int32Array): string | null {
+  const { tokens, share, at } = overlapOf(range, scored, Math.min(PASSAGE_TOKENS, range.length));
+  if (at === null) return null;
+  const what = `${tokens} of the ${range.length} tokens of the range text (${(share * 100).toFixed(0)} %) are in the scored text too, in passages of ${PASSAGE_TOKENS} tokens and more; the first at token ${at.first} of the range text and token ${at.second} of the scored one`;
+  if (share >= LARGEST_SHARE) {
+    throw new OnefetError('usage', 'RANGE_TEXT', `${what}: the ranges must not see what is scored`, {
+      hint: 'give another file with --range-text',
+    });
+  }
+  return `${what}: the converters' ranges have seen a part of what is scored.`;
+}
