@@ -46,7 +46,7 @@ export function requireDataFile(relative: string, what: string): string {
   throw new OnefetError('input', 'FILE_MISSING', `${what} not found: ${relative}`, {
     hint: nearest
       ? `did you mean ${join(dirname(relative), nearest)}?`
-      : `looked in ${process.cwd()} and ${packageRoot}${known.length ? `; there is ${known.join(', ')}` : ''}`,
+      : `looked in ${[...new Set([process.cwd(), packageRoot])].join(' and ')}${known.length ? `; there is ${known.join(', ')}` : ''}`,
   });
 }
 

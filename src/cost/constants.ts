@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { parseYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { findDataFile, listDataFolder, readTextFile, sha256 } from '../files.ts';
 
 /** How a number is known, best first. */
 export const TAGS = ['measured', 'fitted', 'cited', 'assumed'] as const;
@@ -159,14 +159,28 @@ export interface CostConstants extends CostValues {
   sha256: string;
 }
 
-/** Reads and checks spice/<process>/cost.yaml. */
+/** Reads and checks spice/<process>/cost.yaml. Errors: PROCESS_NAME, COST_MISSING, COST_CONSTANTS, COST_PROCESS. */
 export function loadCostConstants(process: string): CostConstants {
   if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(process)) {
     throw new OnefetError('usage', 'PROCESS_NAME', `process name ${JSON.stringify(process)} is not valid`, {
       hint: 'lower-case letters, digits and dashes',
     });
   }
-  const file = requireDataFile(`spice/${process}/cost.yaml`, 'cost constants');
+  const path = `spice/${process}/cost.yaml`;
+  const file = findDataFile(path);
+  if (file === undefined) {
+    const others = listDataFolder('spice').filter(
+      (one) => findDataFile(`spice/${one}/cost.yaml`) !== undefined,
+    );
+    throw new OnefetError(
+      'input',
+      'COST_MISSING',
+      `process ${process} has no cost constants: ${path} not found`,
+      {
+        hint: `copy spice/<process>/cost.yaml of another process there and put in your own figures; ${others.join(', ')} have one`,
+      },
+    );
+  }
   const text = readTextFile(file, 'cost constants');
   const values = parseCostConstants(text, file);
   if (values.process !== process) {

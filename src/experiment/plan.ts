@@ -4,6 +4,8 @@
 import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
+import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
+import { costDesignOf } from '../cost/from-design.ts';
 import { OnefetError } from '../error.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
@@ -11,6 +13,7 @@ import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } fr
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
+import { tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
 import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from './kernel.ts';
@@ -55,6 +58,7 @@ export interface RunPlan {
     readonly shape: LlamaModel['shape'];
   };
   readonly contextTokens: number;
+  readonly costConstants: CostConstants;
   readonly converters: { readonly dacBits: number; readonly adcBits: number };
   readonly text: {
     readonly path: string;
@@ -107,6 +111,10 @@ export function planRun(options: RunOptions): RunPlan {
     adcBits: converterBits(design.design.adc.bits, 'adc.bits'),
   };
   const calibration = options.calibration ?? loadCalibration(design.design.process, design.design.cell);
+  // A run ends in a cost: what that lacks or cannot mean is refused before the work and not after it.
+  const costConstants = loadCostConstants(design.design.process);
+  costDesignOf(design.design, calibration, converters, {});
+  tilePhysics(calibration, design.design);
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);
   try {
@@ -185,6 +193,7 @@ export function planRun(options: RunOptions): RunPlan {
       },
       contextTokens,
       converters,
+      costConstants,
       text: {
         path: displayPath(options.text),
         sha256: sha256(text),

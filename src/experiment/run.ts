@@ -8,7 +8,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { loadCostConstants } from '../cost/constants.ts';
 import type { CostReport } from '../cost/cost.ts';
 import { costOf } from '../cost/cost-of.ts';
 import { costDesignOf } from '../cost/from-design.ts';
@@ -315,7 +314,6 @@ function costsOf(
   const { design } = plan.design;
   const { calibration } = plan;
   const { shape, name } = plan.modelInfo;
-  const constants = loadCostConstants(design.process);
   const costDesign = costDesignOf(design, calibration, plan.converters, ranges);
   const from: CostShape = {
     name,
@@ -329,10 +327,16 @@ function costsOf(
   };
   const contextTokens = plan.contextTokens;
   return {
-    run: costOf(activity, from, costDesign, constants, { contextTokens }),
-    projection: costOf(projectActivity(activity, from, LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
-      contextTokens: PROJECTION_CONTEXT_TOKENS,
-    }),
+    run: costOf(activity, from, costDesign, plan.costConstants, { contextTokens }),
+    projection: costOf(
+      projectActivity(activity, from, LLAMA_3_1_8B),
+      LLAMA_3_1_8B,
+      costDesign,
+      plan.costConstants,
+      {
+        contextTokens: PROJECTION_CONTEXT_TOKENS,
+      },
+    ),
   };
 }
 
