@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { gaussian, mix32, streamKey, uniform } from './random.ts';
+import { gaussian, gaussians, mix32, streamKey, uniform } from './random.ts';
 
 test('mix32 is a bijection on a sample and matches the published finaliser', () => {
   // lowbias32 of hash-prospector, computed by hand in 32-bit arithmetic from its three steps.
@@ -60,4 +60,13 @@ test('streams of neighbouring coordinates are uncorrelated, also when shifted', 
     }
   }
   expect(streamKey(1, 2)).not.toEqual(streamKey(2, 1));
+});
+
+test('draws by the array are the draws one by one, also of an odd number', () => {
+  const key = streamKey(7, 8);
+  for (const count of [0, 1, 2, 101]) {
+    expect([...gaussians(key, count, 0.3)]).toEqual(
+      Array.from({ length: count }, (_, i) => 0.3 * gaussian(key, i)),
+    );
+  }
 });

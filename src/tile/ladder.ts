@@ -2,7 +2,7 @@
  * Row drivers: a buffer and its ladder feed the gates of `ladder.columns` columns, so a row of a wide tensor has several,
  * each with an offset and resistors of its own. The columns that hold one cell of the weights are divided by themselves.
  */
-import { gaussian } from '../random.ts';
+import { gaussians } from '../random.ts';
 import { type ChipInstance, DRAW, drawKey } from './draws.ts';
 import type { TilePhysics } from './physics.ts';
 import type { TilePlace } from './static-errors.ts';
@@ -52,11 +52,8 @@ export function drawRows(
 ): RowErrors {
   const { driver } = physics.design;
   const draw = (use: number, count: number, sigma: number): Float64Array => {
-    const values = new Float64Array(count);
-    if (!chip.errors || sigma === 0) return values;
-    const key = drawKey(use, chip.seed, place.layer, place.tensor, place.tile, ladder);
-    for (let i = 0; i < count; i++) values[i] = sigma * gaussian(key, i);
-    return values;
+    if (!chip.errors || sigma === 0) return new Float64Array(count);
+    return gaussians(drawKey(use, chip.seed, place.layer, place.tensor, place.tile, ladder), count, sigma);
   };
   return {
     rowOffsetV: draw(DRAW.rowOffset, rows, driver.offsetSigmaV),

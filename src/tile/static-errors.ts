@@ -7,7 +7,7 @@
  *   tile    common gain from the replica's offset, the tile's temperature and the gradient across the die
  *   column  gain and offset of the converter
  */
-import { gaussian } from '../random.ts';
+import { gaussian, gaussians } from '../random.ts';
 import { type ChipInstance, DRAW, drawKey } from './draws.ts';
 import { drawRows, ladderSegments, type RowErrors, type Segment } from './ladder.ts';
 import type { TilePhysics } from './physics.ts';
@@ -54,11 +54,8 @@ export function drawStatics(
   const { taps, cellWeights } = format;
   const at = [place.layer, place.tensor, place.tile] as const;
   const draw = (use: number, count: number, sigma: number): Float64Array => {
-    const values = new Float64Array(count);
-    if (!chip.errors || sigma === 0) return values;
-    const key = drawKey(use, chip.seed, ...at, 0);
-    for (let i = 0; i < count; i++) values[i] = sigma * gaussian(key, i);
-    return values;
+    if (!chip.errors || sigma === 0) return new Float64Array(count);
+    return gaussians(drawKey(use, chip.seed, ...at, 0), count, sigma);
   };
   const cells = tile.rows * columns;
   const banked = (use: number, sigma: number) =>
