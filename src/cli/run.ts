@@ -103,7 +103,8 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     .argument('<folder>', 'a folder below runs/')
     .action(async (folder: string) => {
       const { reportOfFolder } = await import('./work.ts');
-      process.stdout.write(`${await reportOfFolder(folder)}\n`);
+      const notice = (text: string) => process.stderr.write(`onefet: ${text}\n`);
+      process.stdout.write(`${reportOfFolder(folder, notice)}\n`);
     });
 
   designOptions(

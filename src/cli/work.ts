@@ -11,7 +11,7 @@ import { planRun, type RunOptions, type RunPlan } from '../experiment/plan.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import { executeRun } from '../experiment/run.ts';
 import { loadDesign } from '../fabric/design.ts';
-import { readTextFile } from '../files.ts';
+import { readTextFile, sha256 } from '../files.ts';
 import type { Progress } from '../progress.ts';
 import { writeReport } from '../report/report.ts';
 
@@ -89,8 +89,18 @@ export function describePlan(plan: RunPlan): Record<string, string | number> {
   };
 }
 
-/** Writes the report of a finished run again, with the calibration that is on file now. */
-export async function reportOfFolder(folder: string): Promise<string> {
+/**
+ * Writes the report of a finished run again. The cell is drawn from the calibration that is on file now, and only if it
+ * is the one that the run used; otherwise `notice` is told why it is left out.
+ */
+export function reportOfFolder(folder: string, notice: (text: string) => void): string {
+  const result = readResult(folder);
+  const reportPath = join(folder, 'report.html');
+  writeReport(reportPath, result, calibrationOfRun(result, notice));
+  return reportPath;
+}
+
+function readResult(folder: string): RunResult {
   const path = join(folder, 'result.json');
   if (!existsSync(path)) {
     throw new OnefetError('input', 'RESULT_MISSING', `${folder} holds no result.json`, {
@@ -104,13 +114,34 @@ export async function reportOfFolder(folder: string): Promise<string> {
     throw new OnefetError('input', 'RESULT_INVALID', `${path} is not valid JSON`, { cause });
   }
   if (result.schema !== RESULT_SCHEMA) {
+    const command = result.emulation?.command;
     throw new OnefetError(
       'input',
       'RESULT_SCHEMA',
-      `${path} has schema ${result.schema}, expected ${RESULT_SCHEMA}`,
+      `${path} was written by another version of onefet: its schema is ${result.schema ?? 'missing'}, this version reads ${RESULT_SCHEMA}`,
+      {
+        hint: Array.isArray(command)
+          ? `run it again: onefet ${command.join(' ')}`
+          : 'run it again, or use the version that wrote it',
+      },
     );
   }
-  const reportPath = join(folder, 'report.html');
-  await writeReport(reportPath, result, loadCalibration(result.calibration.process, result.calibration.cell));
-  return reportPath;
+  return result;
+}
+
+function calibrationOfRun({ calibration }: RunResult, notice: (text: string) => void): Calibration | null {
+  const { process, cell, sha256: used } = calibration;
+  let onFile: Calibration;
+  try {
+    onFile = loadCalibration(process, cell);
+  } catch (error) {
+    if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
+    notice(`the report has no figures of the cell: ${error.message}`);
+    return null;
+  }
+  if (sha256(JSON.stringify(onFile)) === used) return onFile;
+  notice(
+    `the report has no figures of the cell: the calibration of ${process}/${cell} that is on file is not the one that the run used`,
+  );
+  return null;
 }

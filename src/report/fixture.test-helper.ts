@@ -151,7 +151,7 @@ export function fixtureResult(chips = 8): RunResult {
       peakRssBytes: 3.1e8,
       kernel: 'wasm-i16',
       threads: 2,
-      command: ['onefet', 'run', '--design', 'log-domain-4bit', '--chips', String(chips), '--seed', '1'],
+      command: ['run', '--design', 'log-domain-4bit', '--chips', String(chips), '--seed', '1'],
     },
     projection,
     verdict: [

@@ -206,7 +206,7 @@ export function limitsHtml(result: RunResult): string {
 export function provenanceHtml(result: RunResult): string {
   const { model, text, calibration, emulation, provenance, design } = result;
   const facts: [string, string][] = [
-    ['Command', emulation.command.join(' ')],
+    ['Command', `onefet ${emulation.command.join(' ')}`],
     ['Versions', `onefet ${provenance.onefet}, Node ${provenance.node}, ngspice ${provenance.ngspice}`],
     ['Seed', `${result.seed}; chips ${result.chips.map((c) => c.seed).join(', ')}`],
     [
