@@ -81,4 +81,5 @@ test('designs that the kernels do not do are refused by name', () => {
   expect(refuse({ tile: { rows: 256, sign: 'paired-rows' } })).toThrow(/paired-rows/);
   expect(refuse({ adc: { ...design.adc, trimVectors: 8 } })).toThrow(/trim/);
   expect(refuse({ column: { ...design.column, clampOhm: 1e9 } })).toThrow(/droop/);
+  expect(refuse({ column: { ...design.column, clamp: 'cascode' } })).toThrow(/cascode/);
 });

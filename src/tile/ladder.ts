@@ -72,10 +72,11 @@ export function drawRows(
  */
 function ladderErrors(slopeV: number, resistor: Float64Array, rows: number, taps: number): Float64Array[] {
   const errors = Array.from({ length: taps + 1 }, () => new Float64Array(rows));
+  const dropV = Array.from({ length: taps }, (_, m) => (m === 0 ? 0 : slopeV * Math.log((m + 1) / m)));
   for (let j = 0; j < rows; j++) {
     let sum = 0;
     for (let m = taps - 1; m >= 1; m--) {
-      sum -= slopeV * Math.log((m + 1) / m) * resistor[j * taps + m];
+      sum -= dropV[m] * resistor[j * taps + m];
       errors[m][j] = sum;
     }
   }
