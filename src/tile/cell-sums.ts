@@ -7,7 +7,7 @@
  *        with the slope a against the threshold, its curvature c and bend b at (k_j, m), e = rowShare_m tapError - share_m dVt
  *   off  offCurrent exp(share_m (dBeta - a_off dVt) + logMean_m)
  * share and logMean are 1 and 0 unless a tap is several transistors (tap-spread.ts), rowShare is 1 where the tap is the
- * gate of the cell. tapError and rowFactor are those of the ladder that feeds column c (ladder.ts);
+ * gate of the cell. tapError and rowFactor are those of the bank's row and of the ladder that feeds column c (ladder.ts);
  * a phase yields, per column, over all its connected cells
  *   d = sum sign I      s = sum I      q = sum I^2
  */
@@ -57,13 +57,15 @@ export function referenceSums(
   return (out, input, rowFactors, phaseSign, bank) => {
     const vt = statics.vtV[bank];
     const beta = statics.beta[bank];
+    const rows = statics.rowErrors[bank];
     out.d.fill(0);
     out.s.fill(0);
     out.q.fill(0);
     for (let j = 0; j < tile.rows; j++) {
       const on = input.signs[j] === phaseSign;
       const level = input.levels[j];
-      segments.forEach(({ from, to, tapErrorV }, ladder) => {
+      segments.forEach(({ from, to }, ladder) => {
+        const { tapErrorV } = rows[ladder];
         for (let c = from; c < to; c++) {
           const at = j * columns + c;
           const code = tile.codes[at];
@@ -118,7 +120,8 @@ export function bakedSums(
     const off = new Float32Array(tile.rows * columns);
     const leak = newColumnSums(columns);
     for (let j = 0; j < tile.rows; j++) {
-      for (const { from, to, tapErrorV } of segments) {
+      segments.forEach(({ from, to }, ladder) => {
+        const { tapErrorV } = statics.rowErrors[bank][ladder];
         for (let c = from; c < to; c++) {
           const at = j * columns + c;
           const code = tile.codes[at];
@@ -135,7 +138,7 @@ export function bakedSums(
           leak.s[c] += Math.abs(off[at]);
           leak.q[c] += off[at] * off[at];
         }
-      }
+      });
     }
     return { on, off, leak };
   });

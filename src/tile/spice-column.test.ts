@@ -83,7 +83,7 @@ async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
   const statics = draws({ errors: true, seed: SEED });
   const inputs = drawInputs(streamKey(SEED, index).a, ROWS, INPUTS);
 
-  const [{ rowOffsetV, tapErrorV }] = statics.segments;
+  const [[{ rowOffsetV, tapErrorV }]] = statics.rowErrors;
   const { column, driver } = design;
   const [line] = await simulateColumns(bench, {
     corner,

@@ -31,8 +31,10 @@ export interface TileStatics {
   readonly beta: readonly Float32Array[];
   /** [taps + 1] ln of the mean that a tap has beyond its nominal current: of taps of several transistors. */
   readonly tapLogMean: Float64Array;
-  /** [ladders of a row] */
-  readonly segments: readonly (Segment & RowErrors)[];
+  /** [ladders of a row] columns that each feeds. */
+  readonly segments: readonly Segment[];
+  /** [banks][ladders of a row]: the cells of either sign of the input are on rows of their own. */
+  readonly rowErrors: readonly (readonly RowErrors[])[];
   /** Common gain of the tile. */
   readonly gain: number;
   /** [columns] */
@@ -57,6 +59,7 @@ export function drawStatics(
     if (!chip.errors || sigma === 0) return new Float64Array(count);
     return gaussians(drawKey(use, chip.seed, ...at, 0), count, sigma);
   };
+  const segments = ladderSegments(outputs, cellWeights.length, design.ladder.columns);
   const cells = tile.rows * columns;
   const banked = (use: number, sigma: number) =>
     Array.from({ length: banks }, (_, bank) => {
@@ -70,10 +73,10 @@ export function drawStatics(
     vtV: banked(DRAW.vt, physics.sigmaVtV),
     beta: banked(DRAW.beta, physics.sigmaBeta),
     tapLogMean: chip.errors ? physics.spreads.get(taps)!.logMean : new Float64Array(taps + 1),
-    segments: ladderSegments(outputs, cellWeights.length, design.ladder.columns).map((segment, ladder) => ({
-      ...segment,
-      ...drawRows(physics, chip, place, tile.rows, taps, ladder),
-    })),
+    segments,
+    rowErrors: Array.from({ length: banks }, (_, bank) =>
+      segments.map((_s, i) => drawRows(physics, chip, place, tile.rows, taps, bank * segments.length + i)),
+    ),
     gain: drawTileGain(physics, chip, place),
     adcGain: draw(DRAW.adcGain, columns, design.adc.gainSigma).map((error) => 1 + error),
     adcOffsetLsb: draw(DRAW.adcOffset, columns, design.adc.offsetSigmaLsb),

@@ -185,8 +185,10 @@ function rowErrors(
     if (input.signs[j] === 0) continue;
     const noiseV = key ? sigmaV * gaussian(key, j) : 0;
     const slope = response.gmOverIByLevel[input.levels[j]];
+    // With paired rows the sign of the input says which of the two is driven.
+    const rows = statics.rowErrors[input.signs[j] < 0 ? statics.rowErrors.length - 1 : 0];
     for (let ladder = 0; ladder < out.length; ladder++) {
-      const gateV = statics.segments[ladder].rowOffsetV[j] + noiseV;
+      const gateV = rows[ladder].rowOffsetV[j] + noiseV;
       out[ladder][j] = gateV === 0 ? 1 : Math.exp(slope * gateV);
     }
   }

@@ -13,13 +13,13 @@ import { type Clamp, CODES, type Column, phaseCode, TAPS, type Wiring } from './
 
 /** How a threshold shift acts on a cell. */
 export type MismatchLaw =
-  /** exp(-a x) with gm/I of the cell's own code and tap: the tile's scalar reference. */
+  /** exp(-a x) with gm/I of the cell's own code and tap. */
   | 'first-order'
-  /** exp(-a x), gm/I averaged over codes with weight current^2: the tile's baked and fast kernels. */
+  /** exp(-a x), gm/I averaged over codes with weight current^2: no cost per token. */
   | 'first-order-by-tap'
   /** exp(-(a x + b x^2)) by code and tap. */
   | 'second-order'
-  /** The same, a and b averaged over codes: what a baked kernel can do at no cost per token. */
+  /** The same, a and b averaged over codes; src/tile adds the third order. */
   | 'second-order-by-tap';
 
 /** [CODES + 1][TAPS + 1] tables of a cell at an operating point; row and column 0 are 0. */

@@ -94,7 +94,7 @@ export const columnStudySchema = z.strictObject({
         tempK: number,
         corner: z.string(),
         differentialRmsA: number,
-        /** RMS error of D over its RMS: mismatch left out of the model; the tile as of today; the laws. */
+        /** RMS error of D over its RMS: mismatch left out of the model; the lumped law of random.ts; the laws. */
         noMismatch: number,
         tile: number,
         'first-order': number,
