@@ -6,13 +6,7 @@ import { readTextFile, sha256, writeFileAtomic } from '../files.ts';
 import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { engineId } from '../spice/job.ts';
 import { createSpicePool, type SpicePool } from '../spice/pool.ts';
-import {
-  type Calibration,
-  type CornerCalibration,
-  calibrationPath,
-  calibrationSchema,
-  sourceKey,
-} from './calibration.ts';
+import { type Calibration, calibrationPath, calibrationSchema, sourceKey } from './calibration.ts';
 import type { CellLaw } from './cell-law.ts';
 import { lawRuns, measureCellLaw } from './column/measure-law.ts';
 import {
@@ -21,51 +15,32 @@ import {
   COEFFICIENT_NAMES,
   ekvCurrentA,
   ekvDerivatives,
-  ekvGateVoltageV,
   REFERENCE_TEMP_K,
 } from './ekv.ts';
-import { cachedFitCorner } from './fit/cache.ts';
 import {
   checkLimits,
-  checkResidual,
   LARGEST_PRODUCT,
   nearestIndex,
   OFF_RANGE_V,
   SMALLEST_PRODUCT,
 } from './fit/corner-fit.ts';
-import { type CellFit, residualOf } from './fit/fit.ts';
-import {
-  exponentialRange,
-  ladderSlopeFactor,
-  mismatchStatistics,
-  noiseSummary,
-  productError,
-} from './fit/measures.ts';
+import { residualOf } from './fit/fit.ts';
+import { exponentialRange, mismatchStatistics, noiseSummary, productError } from './fit/measures.ts';
 import { multiplyPoints, residualPlots, transferPlots } from './fit/plot-data.ts';
 import {
-  type Bench,
-  DEVICES_PER_NETLIST,
-  type Grid,
-  gridValue,
-  gridValues,
-  type MismatchSample,
-  type MultiplySweep,
-  measureCapacitance,
-  type NoiseSpectrum,
-  sampleMismatch,
-  sweepMultiply,
-  sweepNoise,
-  sweepTransfer,
-  type TransferSweep,
-} from './sweeps.ts';
-import {
-  type CellDescription,
-  CORNERS,
-  type Corner,
-  cellOf,
-  loadProcess,
-  type Process,
-} from './technology.ts';
+  CODES,
+  type FittedCorner,
+  fitCorners,
+  LEVELS,
+  MONTE_CARLO_DEVICES,
+  MONTE_CARLO_SEED,
+  measureNominal,
+  NOISE_PRODUCTS,
+  type NominalMeasurements,
+} from './nominal.ts';
+import { type Plan, planSweep } from './sweep-plan.ts';
+import { type Bench, DEVICES_PER_NETLIST, gridValue, gridValues } from './sweeps.ts';
+import { cellOf, loadProcess } from './technology.ts';
 import { calibrateTable, tableRuns } from './topology/calibrate.ts';
 import { loadMultiplier } from './topology/topology.ts';
 
@@ -81,20 +56,6 @@ export interface CalibrateOptions {
   /** Simulators to use instead of starting some; they are left running. */
   readonly pool?: SpicePool;
 }
-
-/** Temperatures that are simulated, C, closer where leakage doubles every 8 K; those outside the range are left out. */
-const TEMPS_C = [-40, -20, 0, 27, 50, 70, 85, 95, 105, 115, 125];
-const STEP_VGS_V = 0.005;
-const LOWEST_VGS_V = -0.4;
-const STEP_VDS_V = 0.1;
-/** Drain voltages up to this share of the supply: the rest is headroom of the clamp. */
-const HIGHEST_VDS_OF_SUPPLY = 0.75;
-/** Products at which the noise is simulated; the one at full scale (1) is what the behavioural model uses. */
-const NOISE_PRODUCTS = [0.01, 0.1, 1, 5];
-const CODES = 63;
-const LEVELS = 7;
-const MONTE_CARLO_DEVICES = 1000;
-const MONTE_CARLO_SEED = 1;
 
 /** Simulates and fits one cell. Errors: SPICE_*, FIT_RESIDUAL, CELL_UNKNOWN, TECHNOLOGY_*, INTERRUPTED. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
@@ -135,7 +96,9 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     const corners = await fitCorners(bench, plan);
     const measured = await measureNominal(bench, plan, corners[0]);
     const fitted = rounded(assemble(bench, plan, corners, measured)) as Calibration;
-    const law = rounded(await measureCellLaw({ ...bench, cal: fitted })) as CellLaw;
+    // With the topology's own cell.inc where it has one: its well decides how it answers to the source line.
+    const whole = { ...bench, cell: { ...cell, topology: described.topology }, transistor: cell.topology };
+    const law = rounded(await measureCellLaw({ ...whole, cal: fitted })) as CellLaw;
     const calibration: Calibration = { ...fitted, sources: hashSources(bench.sources), law };
     if (topology.kind === 'exponentiator') return calibrationSchema.parse(calibration);
     const { path: transistorPath } = loadMultiplier(topology.transistor);
@@ -156,116 +119,6 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   } finally {
     if (options.pool === undefined) await pool.close();
   }
-}
-
-interface Plan {
-  readonly corners: readonly Corner[];
-  readonly temps: readonly number[];
-  readonly multiplyTemps: readonly number[];
-  readonly vgs: Grid;
-  readonly vds: Grid;
-}
-
-interface FittedCorner {
-  readonly corner: Corner;
-  readonly sweep: TransferSweep;
-  readonly fit: CellFit;
-  readonly entry: CornerCalibration;
-}
-
-/** Transfer sweep and fit of every corner, TT first; the other fits start from it. */
-async function fitCorners(bench: Bench, plan: Plan): Promise<FittedCorner[]> {
-  const { cell } = bench;
-  const sweeps = await Promise.all(
-    plan.corners.map((corner) => sweepTransfer(bench, corner, plan.temps, plan.vgs, plan.vds)),
-  );
-  const fitted: FittedCorner[] = [];
-  for (const [i, corner] of plan.corners.entries()) {
-    bench.signal?.throwIfAborted();
-    const label = `${bench.process.technology.name}/${bench.cellName} fit ${corner}`;
-    const { fit, entry } = cachedFitCorner(
-      bench.pool.cacheFolder,
-      sweeps[i],
-      cell.fullScaleA,
-      cell.vdsV,
-      fitted[0]?.fit.coefficients,
-    );
-    checkResidual(label, entry);
-    fitted.push({ corner, sweep: sweeps[i], fit, entry });
-    bench.onRun(label);
-    // The fit holds the thread for a second: let an abort and the progress through.
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  return fitted;
-}
-
-interface NominalMeasurements {
-  readonly fullScaleVgsV: number;
-  readonly ladderSlopeFactorN: number;
-  readonly sigmaVtV: number;
-  readonly sigmaBeta: number;
-  readonly multiply: readonly MultiplySweep[];
-  readonly mismatch: MismatchSample;
-  readonly noise: readonly NoiseSpectrum[];
-  readonly capacitance: { readonly gateF: number; readonly drainF: number };
-}
-
-/** Everything that is measured at the typical corner around the bias that its fit gives. */
-async function measureNominal(bench: Bench, plan: Plan, nominal: FittedCorner): Promise<NominalMeasurements> {
-  const { cell } = bench;
-  const { avtVm, abetaM } = bench.process.technology.mismatch;
-  const { coefficients } = nominal.fit;
-  const fullScaleAt = (tempK: number) => {
-    const k = plan.temps.indexOf(tempK);
-    const { lowV, highV } = nominal.entry.gate;
-    return ekvGateVoltageV(atTemperature(coefficients, tempK), cell.fullScaleA, cell.vdsV, lowV[k], highV[k]);
-  };
-  const fullScaleVgsV = fullScaleAt(REFERENCE_TEMP_K);
-  const at = atTemperature(coefficients, REFERENCE_TEMP_K);
-  const n = ladderSlopeFactor((v) => ekvCurrentA(at, v, cell.vdsV), fullScaleVgsV, CODES, LEVELS);
-  const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
-  const rootArea = Math.sqrt(cell.widthM * cell.lengthM);
-  const sigmaVtV = avtVm.value / rootArea;
-  const sigmaBeta = abetaM.value / rootArea;
-  const spanV = slopeAt(REFERENCE_TEMP_K) * Math.log(CODES * LEVELS);
-  const operating = { tempK: REFERENCE_TEMP_K, vdsV: cell.vdsV };
-  const [multiply, mismatch, noise, capacitance] = await Promise.all([
-    Promise.all(
-      plan.multiplyTemps.map((tempK) =>
-        sweepMultiply(bench, 'TT', {
-          tempK,
-          vdsV: cell.vdsV,
-          fullScaleVgsV: fullScaleAt(tempK),
-          ladderSlopeV: slopeAt(tempK),
-          codes: CODES,
-          levels: LEVELS,
-        }),
-      ),
-    ),
-    sampleMismatch(bench, 'TT', {
-      ...operating,
-      vgs: { start: fullScaleVgsV - spanV, step: spanV / 6, count: 7 },
-      devices: MONTE_CARLO_DEVICES,
-      seed: MONTE_CARLO_SEED,
-      sigmaVtV,
-      sigmaBeta,
-    }),
-    sweepNoise(bench, 'TT', {
-      ...operating,
-      vgsV: NOISE_PRODUCTS.map((product) => fullScaleVgsV + slopeAt(REFERENCE_TEMP_K) * Math.log(product)),
-    }),
-    measureCapacitance(bench, 'TT', { ...operating, vgsV: fullScaleVgsV }),
-  ]);
-  return {
-    fullScaleVgsV,
-    ladderSlopeFactorN: n,
-    sigmaVtV,
-    sigmaBeta,
-    multiply,
-    mismatch,
-    noise,
-    capacitance,
-  };
 }
 
 /** The calibration file's contents, before rounding. */
@@ -398,42 +251,6 @@ export async function calibrateToFile(
   const path = calibrationPath(options.process, options.cell);
   writeFileAtomic(path, `${JSON.stringify(calibration)}\n`);
   return { path, calibration };
-}
-
-/** Temperatures and grids of the transfer sweep, from the technology's limits. */
-function planSweep(process: Process, cell: CellDescription): Plan {
-  const { models, minTempK, maxTempK, supplyV } = process.technology;
-  const temps = TEMPS_C.map((c) => c + 273.15).filter(
-    (t) => t >= minTempK.value - 1e-6 && t <= maxTempK.value + 1e-6,
-  );
-  if (temps.length < 4 || !temps.includes(REFERENCE_TEMP_K)) {
-    throw new OnefetError(
-      'input',
-      'TECHNOLOGY_RANGE',
-      `${process.path}: ${minTempK.value} to ${maxTempK.value} K holds ${temps.length} of the calibration temperatures; 27 C and three more are needed`,
-    );
-  }
-  const vgs = grid(LOWEST_VGS_V, supplyV.value, STEP_VGS_V);
-  const vds = grid(STEP_VDS_V, supplyV.value * HIGHEST_VDS_OF_SUPPLY, STEP_VDS_V);
-  const highest = gridValue(vds, vds.count - 1);
-  if (vds.count < 4 || cell.vdsV < vds.start || cell.vdsV > highest + 1e-9) {
-    throw new OnefetError(
-      'input',
-      'TECHNOLOGY_RANGE',
-      `${process.path}: vdsV ${cell.vdsV} V does not lie between ${vds.start} and ${highest.toFixed(1)} V (${HIGHEST_VDS_OF_SUPPLY} of a supply of ${supplyV.value} V)`,
-    );
-  }
-  return {
-    corners: CORNERS.filter((corner) => models.corners[corner] !== undefined),
-    temps,
-    multiplyTemps: [temps[0], REFERENCE_TEMP_K, temps[temps.length - 1]],
-    vgs,
-    vds,
-  };
-}
-
-function grid(start: number, stop: number, step: number): Grid {
-  return { start, step, count: Math.floor((stop - start) / step + 1e-6) + 1 };
 }
 
 /** Coefficients keep 12 digits, everything else 6: a stable file and no invented precision. */

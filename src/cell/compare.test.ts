@@ -8,8 +8,10 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { packageRoot, sha256 } from '../files.ts';
 import { comparisonHtml, comparisonMarkdown } from '../report/comparison.ts';
 import { createSpicePool } from '../spice/pool.ts';
+import { processNames } from './calibrate-all.ts';
 import { loadCalibration } from './calibration.ts';
-import { type Comparison, compareCell, processNames } from './compare.ts';
+import { type Comparison, compareCell } from './compare.ts';
+import { cellCurrentA } from './response.ts';
 import { loadProcess } from './technology.ts';
 import { integrate } from './topology/block-bench.ts';
 import {
@@ -64,10 +66,35 @@ describe('comparison as shipped', () => {
     expect(of('t1').lnSigma / of('t1-large').lnSigma).toBeCloseTo(4, 1);
   });
 
+  test('every way to bias at every corner; a fixed bias moves by what the fitted cell says', () => {
+    const corners = Object.keys(planar.technology.models.corners);
+    for (const cell of comparison.cells) {
+      expect(Object.keys(cell.cornersByMode)).toHaveLength(cell.driver === 'ideal' ? 4 : 2);
+      for (const list of Object.values(cell.cornersByMode)) {
+        expect(list!.map(({ corner }) => corner)).toEqual(corners);
+      }
+    }
+    // Another path: the equation of the corner at the gate voltage that carries full scale at TT.
+    for (const name of ['t1', 't1-large']) {
+      const cal = loadCalibration('planar32lp', name);
+      const { fullScaleA, vdsV, fullScaleVgsV, tempK } = cal.nominal;
+      const { cornersByMode } = comparison.cells.find(({ cell }) => cell === name)!;
+      for (const { corner, nominal } of cornersByMode['fixed+ptat']!) {
+        const current = cellCurrentA(cal, { corner, tempK, vdsV, fullScaleA }, fullScaleVgsV);
+        // The common gain is the best of all products, the equation that of the largest: strong inversion starts there.
+        expect(Math.abs(nominal.lnGain - Math.log(current / fullScaleA)), `${name} ${corner}`).toBeLessThan(
+          0.05,
+        );
+      }
+      const gains = cornersByMode['replica+ptat']!.flatMap((c) => [c.leastLnGain, c.mostLnGain]);
+      expect(Math.max(...gains.map(Math.abs))).toBeLessThan(0.15);
+    }
+  });
+
   test('page: one file that requests nothing', () => {
     const html = comparisonHtml(comparison);
     expect(html).toContain('Accuracy, area, power');
-    expect(html.match(/<figure /g)).toHaveLength(4);
+    expect(html.match(/<figure /g)).toHaveLength(5);
     expect(html).not.toMatch(/(src|href)="https?:/);
   });
 });

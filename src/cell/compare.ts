@@ -3,19 +3,14 @@
  * what a replica and a PTAT ladder are worth, area, static power, drift. All errors are simulated products of 63 codes
  * and all taps against the ideal product, one common gain removed; gains are the change of that common gain.
  */
-import { join } from 'node:path';
-import { parse } from 'yaml';
-import { z } from 'zod';
-import { findDataFile, listDataFolder, readTextFile, writeFileAtomic } from '../files.ts';
-import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
-import { createSpicePool, type SpicePool } from '../spice/pool.ts';
-import { calibrateToFile } from './calibrate.ts';
+import type { SpicePool } from '../spice/pool.ts';
 import type { Calibration } from './calibration.ts';
-import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from './ekv.ts';
+import { REFERENCE_TEMP_K } from './ekv.ts';
 import type { Bench } from './sweeps.ts';
-import { CORNERS, type Corner, cellOf, loadProcess, type Process } from './technology.ts';
-import { type BlockCalibration, blockPath, calibrateBlockToFile } from './topology/blocks.ts';
+import { CORNERS, type Corner, cellOf, type Process } from './technology.ts';
+import { type BlockCalibration, loadBlock } from './topology/blocks.ts';
 import { ladderMismatchError } from './topology/calibrate.ts';
+import { cellAreaM2, cellPowerW } from './topology/footprint.ts';
 import {
   codeMagnitudes,
   findBias,
@@ -26,8 +21,8 @@ import {
 } from './topology/sweep.ts';
 import { loadMultiplier, type MultiplierTopology, parameterValues } from './topology/topology.ts';
 
-const CODES = 63;
-const TAPS = 7;
+export const CODES = 63;
+export const TAPS = 7;
 const WORST_TEMPS_C = [-40, 27, 85, 125];
 const SUPPLY_SHARES = [0.9, 1, 1.1];
 const MODE_TEMPS_C = [-40, 0, 27, 60, 85, 125];
@@ -47,6 +42,17 @@ export interface ErrorAt {
 /** Bias found by a replica at each condition, or kept at that of TT, 27 C; converter and ladder PTAT, or kept. */
 export type Mode = 'replica+ptat' | 'fixed+ptat' | 'replica+fixed' | 'fixed+fixed';
 
+/** One corner over all temperatures and supplies, in one mode. */
+export interface CornerErrors {
+  readonly corner: Corner;
+  /** 27 C, nominal supply. */
+  readonly nominal: ErrorAt;
+  readonly worstBelow85C: ErrorAt;
+  readonly worst: ErrorAt;
+  readonly leastLnGain: number;
+  readonly mostLnGain: number;
+}
+
 export interface CellComparison {
   readonly cell: string;
   readonly topology: string;
@@ -62,8 +68,10 @@ export interface CellComparison {
   readonly corners: ErrorAt;
   readonly worst: ErrorAt;
   readonly worstBelow85C: ErrorAt;
-  /** TT, nominal supply. */
+  /** TT, nominal supply, by temperature. */
   readonly modes: Readonly<Partial<Record<Mode, readonly ErrorAt[]>>>;
+  /** Every corner of the process x -40, 27, 85, 125 C x 0.9, 1, 1.1 supplies. */
+  readonly cornersByMode: Readonly<Partial<Record<Mode, readonly CornerErrors[]>>>;
   /** Decades within 5 % of an exponential (EKV cells: of the transistor). */
   readonly exponentialDecades: number;
   /** Per weight: device, tracks, resistors, wells; undefined without a cost.yaml of the process. */
@@ -72,14 +80,18 @@ export interface CellComparison {
   readonly lnSigma: number;
   /** Mean static power of one weight at uniformly distributed codes, W: cell current and resistors. */
   readonly cellPowerW: number;
-  /** Static power of one row's driver, W; undefined where the driver is an ideal source. */
+  /** Static power of one row's driver, and of the reference that rows share, W; undefined with ideal sources. */
   readonly rowPowerW: number | undefined;
+  readonly sharedPowerW: number | undefined;
   /** Largest change of the common gain at fixed bias, TT: ln over the temperatures, and for +-10 % supply. */
   readonly gainDriftFixed: number;
   readonly gainDriftReplica: number;
   readonly supplyGain: number;
-  /** Sigma of one row's ln gain from the driver's offset, without and with auto-zero; undefined for ideal sources. */
-  readonly rowOffsetLnSigma: { readonly plain: number; readonly autoZero: number } | undefined;
+  /**
+   * Sigma of one row's ln gain from the driver's offset, without auto-zero and with what the process's auto-zero block
+   * leaves (undefined: the process has no such block); undefined for ideal sources.
+   */
+  readonly rowOffsetLnSigma: { readonly plain: number; readonly autoZero: number | undefined } | undefined;
   /** Mean error with random ladder steps of this relative sigma; empty without a ladder of resistors or taps. */
   readonly ladderMismatch: readonly { readonly sigma: number; readonly rms: number; readonly max: number }[];
   /** Interpolation error of the table, or held-out error of the fitted equation: ln I. */
@@ -96,37 +108,10 @@ export interface Comparison {
   readonly blocks: readonly BlockCalibration[];
 }
 
-const layoutSchema = z.looseObject({
-  layout: z.looseObject({
-    metalPitchM: z.looseObject({ value: z.number().positive() }),
-    deviceSideM: z.looseObject({ value: z.number().min(0) }),
-    deviceEndM: z.looseObject({ value: z.number().min(0) }),
-  }),
-});
+const worstOf = (list: readonly ErrorAt[]): ErrorAt => list.reduce((a, b) => (b.rms > a.rms ? b : a));
+const isBelow85C = (e: ErrorAt): boolean => e.tempK < 359;
 
-/**
- * Area of one weight: the larger of the devices (each W and L with the layout's spacings) and its wires
- * (horizontal tracks times vertical tracks at the metal pitch), plus resistors of 4 squares at minimum pitch and the
- * spacing of isolated wells (20 pitches around a device). The last two are assumed.
- */
-function cellAreaM2(process: Process, topology: MultiplierTopology, cell: CellSize): number | undefined {
-  const path = findDataFile(join('spice', process.technology.name, 'cost.yaml'));
-  if (path === undefined) return undefined;
-  const { layout } = layoutSchema.parse(parse(readTextFile(path, 'cost constants')));
-  const pitch = layout.metalPitchM.value;
-  const { fingersOfTopTap, horizontalTracks, verticalTracks, resistors, isolatedWells } = topology.area;
-  const device =
-    fingersOfTopTap * (cell.widthM + layout.deviceSideM.value) * (cell.lengthM + layout.deviceEndM.value);
-  const wires = (horizontalTracks === 'taps' ? TAPS : horizontalTracks) * verticalTracks * pitch ** 2;
-  return Math.max(device, wires) + resistors * 4 * pitch ** 2 + isolatedWells * (20 * pitch) ** 2;
-}
-
-interface CellSize {
-  readonly widthM: number;
-  readonly lengthM: number;
-}
-
-/** Simulates one calibrated cell's row of the comparison. */
+/** Simulates one calibrated cell's row of the comparison; the process's blocks are calibrated before it. */
 export async function compareCell(
   process: Process,
   cellName: string,
@@ -165,7 +150,7 @@ export async function compareCell(
       { ...slopes, bias },
       { kind: 'codes', codes: CODES },
     );
-    return { ...productErrorOf(run.currentA, magnitudes), supplyA: run.supplyA };
+    return { ...productErrorOf(run.currentA, magnitudes), supplyA: run.supplyA, sharedA: run.sharedSupplyA };
   };
   const reference = await product(nominal, 'fixed+ptat');
   const errorAt = async (condition: RowCondition, mode: Mode): Promise<ErrorAt> => {
@@ -178,20 +163,48 @@ export async function compareCell(
       .map((c) => c + 273.15)
       .filter((t) => t >= technology.minTempK.value - 1e-6 && t <= technology.maxTempK.value + 1e-6);
   const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
-  const grid = await Promise.all(
-    corners.flatMap((corner) =>
-      kelvin(WORST_TEMPS_C).flatMap((t) =>
-        SUPPLY_SHARES.map((share) => errorAt(at(corner, t, share * nominalV), 'replica+ptat')),
-      ),
-    ),
-  );
-  signal?.throwIfAborted();
-  const worstOf = (list: readonly ErrorAt[]) => list.reduce((a, b) => (b.rms > a.rms ? b : a));
   // A transistor driver makes its own PTAT current: there is no fixed ladder to compare with.
   const modes: Mode[] =
     topology.driver === 'ideal'
       ? ['replica+ptat', 'fixed+ptat', 'replica+fixed', 'fixed+fixed']
       : ['replica+ptat', 'fixed+ptat'];
+  const grids = Object.fromEntries(
+    await Promise.all(
+      modes.map(
+        async (mode) =>
+          [
+            mode,
+            await Promise.all(
+              corners.flatMap((corner) =>
+                kelvin(WORST_TEMPS_C).flatMap((t) =>
+                  SUPPLY_SHARES.map((share) => errorAt(at(corner, t, share * nominalV), mode)),
+                ),
+              ),
+            ),
+          ] as const,
+      ),
+    ),
+  );
+  signal?.throwIfAborted();
+  const grid: readonly ErrorAt[] = grids['replica+ptat'];
+  const isNominal = (e: ErrorAt) => e.tempK === REFERENCE_TEMP_K && e.supplyV === nominalV;
+  const cornersByMode = Object.fromEntries(
+    modes.map((mode) => [
+      mode,
+      corners.map((corner): CornerErrors => {
+        const own = (grids[mode] as readonly ErrorAt[]).filter((e) => e.corner === corner);
+        const gains = own.map(({ lnGain }) => lnGain);
+        return {
+          corner,
+          nominal: own.find(isNominal)!,
+          worstBelow85C: worstOf(own.filter(isBelow85C)),
+          worst: worstOf(own),
+          leastLnGain: Math.min(...gains),
+          mostLnGain: Math.max(...gains),
+        };
+      }),
+    ]),
+  );
   const byMode = Object.fromEntries(
     await Promise.all(
       modes.map(
@@ -203,6 +216,8 @@ export async function compareCell(
       ),
     ),
   );
+  const powerW = (currentA: Float64Array) =>
+    topology.driver === 'transistor' ? currentA[currentA.length - 1] * nominalV : undefined;
   const supply = await Promise.all(
     [0.9, 1.1].map((share) => errorAt(at('TT', REFERENCE_TEMP_K, share * nominalV), 'fixed+ptat')),
   );
@@ -236,18 +251,17 @@ export async function compareCell(
     dacSlopeFactor: drive.dacSlopeFactor,
     ladderSlopeFactor: drive.ladderSlopeFactor,
     nominal: { rms: reference.rms, max: reference.max },
-    corners: worstOf(grid.filter((e) => e.tempK === REFERENCE_TEMP_K && e.supplyV === nominalV)),
+    corners: worstOf(grid.filter(isNominal)),
     worst: worstOf(grid),
-    worstBelow85C: worstOf(grid.filter((e) => e.tempK < 359)),
+    worstBelow85C: worstOf(grid.filter(isBelow85C)),
     modes: byMode,
+    cornersByMode,
     exponentialDecades: calibration.exponentialRange[1].decades,
-    areaM2: cellAreaM2(process, topology, cell),
+    areaM2: cellAreaM2(process, topology, cell, TAPS),
     lnSigma: Math.hypot(slope * sigmaVtV, sigmaBeta) / Math.sqrt(topology.area.fingersOfTopTap),
-    cellPowerW: cellPowerW(topology, cell.fullScaleA, nominalV, drive),
-    rowPowerW:
-      topology.driver === 'transistor'
-        ? reference.supplyA[reference.supplyA.length - 1] * nominalV
-        : undefined,
+    cellPowerW: cellPowerW(topology, cell.fullScaleA, nominalV, drive, CODES, TAPS),
+    rowPowerW: powerW(reference.supplyA),
+    sharedPowerW: powerW(reference.sharedA),
     gainDriftFixed: drift('fixed+ptat'),
     gainDriftReplica: drift('replica+ptat'),
     supplyGain: Math.max(...supply.map(({ lnGain }) => Math.abs(lnGain))),
@@ -255,33 +269,6 @@ export async function compareCell(
     ladderMismatch,
     interpolation: { rms: interpolation.rms, max: interpolation.max },
   };
-}
-
-/** Cell current at the mean product (codes and taps uniform) times the supply, and what averaging resistors burn. */
-function cellPowerW(
-  topology: MultiplierTopology,
-  fullScaleA: number,
-  supplyV: number,
-  drive: { dacSlopeFactor: number; ladderSlopeFactor: number },
-): number {
-  let product = 0;
-  let squared = 0;
-  const ut = BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K;
-  for (let k = 1; k <= CODES; k++) {
-    for (let m = 1; m <= TAPS; m++) {
-      product += (k * m) / (CODES * TAPS);
-      squared +=
-        (ut * (drive.dacSlopeFactor * Math.log(k / CODES) - drive.ladderSlopeFactor * Math.log(m / TAPS))) **
-        2;
-    }
-  }
-  const count = CODES * TAPS;
-  const parameters = parameterValues(topology);
-  const resistive =
-    topology.area.resistors === 2 && parameters.resistor_ohm !== undefined
-      ? squared / count / (2 * parameters.resistor_ohm)
-      : 0;
-  return (product / count) * fullScaleA * supplyV + resistive;
 }
 
 /** Sigma of ln gain of a row from its driver's offset: slope in SPICE times the mismatch of the transistor named. */
@@ -310,100 +297,12 @@ async function rowOffset(
   const slopePerV = Math.log(up / down) / (2 * step);
   const area = values[offset.widthParameter] * values[offset.lengthParameter];
   const sigmaV = bench.process.technology.mismatch.avtVm.value / Math.sqrt(area);
-  return { plain: slopePerV * sigmaV, autoZero: slopePerV * offset.autoZeroResidueV };
-}
-
-export interface CalibrateAllOptions {
-  /** One process, or every folder below spice/ that has a technology.yaml. */
-  readonly process?: string;
-  readonly threads?: number;
-  readonly cacheFolder?: string | null;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: { done: number; total: number; label: string }) => void;
-}
-
-export interface CalibrateAllResult {
-  readonly comparisons: readonly Comparison[];
-  /** Every file written: calibrations, blocks, comparison.json. */
-  readonly paths: readonly string[];
-}
-
-/**
- * Calibrates every cell and block of one or all processes, compares them, and writes
- * calibration/<process>/{<cell>,<block>,comparison}.json below the working folder; report/comparison.ts makes the pages.
- * Errors: as `calibrate`; the first one ends it (finished simulations stay in the cache, so a second run continues).
- */
-export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<CalibrateAllResult> {
-  const names = options.process === undefined ? processNames() : [options.process];
-  const processes = names.map(loadProcess);
-  const pool = createSpicePool({
-    threads: options.threads ?? 2,
-    ...(options.cacheFolder === null ? {} : { cacheFolder: options.cacheFolder ?? DEFAULT_CACHE_FOLDER }),
-  });
-  const steps = processes.reduce(
-    (sum, { technology }) =>
-      sum + 2 * Object.keys(technology.cells).length + Object.keys(technology.blocks ?? {}).length,
-    0,
-  );
-  let done = 0;
-  const report = (label: string) => options.onProgress?.({ done: ++done, total: steps, label });
-  const paths: string[] = [];
-  const comparisons: Comparison[] = [];
-  try {
-    for (const process of processes) {
-      const { technology } = process;
-      const cells: CellComparison[] = [];
-      for (const cell of Object.keys(technology.cells)) {
-        const { path, calibration } = await calibrateToFile({
-          process: technology.name,
-          cell,
-          pool,
-          ...(options.signal === undefined ? {} : { signal: options.signal }),
-        });
-        paths.push(path);
-        report(`${technology.name}/${cell} calibrated`);
-        cells.push(await compareCell(process, cell, calibration, pool, options.signal));
-        report(`${technology.name}/${cell} compared`);
-      }
-      const blocks: BlockCalibration[] = [];
-      for (const block of Object.keys(technology.blocks ?? {})) {
-        blocks.push(await calibrateBlockToFile(process, block, pool, options.signal));
-        paths.push(blockPath(technology.name, block));
-        report(`${technology.name}/${block} calibrated`);
-      }
-      const comparison = rounded({
-        schema: 'onefet.comparison/1',
-        process: technology.name,
-        codes: CODES,
-        taps: TAPS,
-        supplyV: technology.supplyV.value,
-        cells,
-        blocks,
-      }) as Comparison;
-      comparisons.push(comparison);
-      const path = join('calibration', technology.name, 'comparison.json');
-      writeFileAtomic(path, `${JSON.stringify(comparison, null, 1)}\n`);
-      paths.push(path);
-    }
-  } finally {
-    await pool.close();
-  }
-  return { comparisons, paths };
-}
-
-/** Folders below spice/ that describe a process. */
-export function processNames(): string[] {
-  return listDataFolder('spice').filter(
-    (name) => findDataFile(join('spice', name, 'technology.yaml')) !== undefined,
-  );
-}
-
-/** Five digits: a stable file. */
-function rounded(value: unknown): unknown {
-  if (typeof value === 'number') return Number.isInteger(value) ? value : Number(value.toPrecision(5));
-  if (Array.isArray(value)) return value.map(rounded);
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, rounded(item)]));
-  }
-  return value;
+  const { name, blocks = {} } = bench.process.technology;
+  const residue = Object.hasOwn(blocks, offset.autoZeroBlock)
+    ? loadBlock(name, offset.autoZeroBlock).autoZero?.rowSigmaV
+    : undefined;
+  return {
+    plain: slopePerV * sigmaV,
+    autoZero: residue === undefined ? undefined : slopePerV * residue,
+  };
 }

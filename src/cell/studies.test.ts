@@ -4,6 +4,7 @@ import { loadColumnStudy } from './column/study.ts';
 import { loadTransientStudy } from './column/transient-study.ts';
 import { loadNoiseStudy } from './noise/study.ts';
 import { loadStatisticsStudy } from './statistics/study.ts';
+import { requireStudies } from './studies.ts';
 
 const LOADERS = {
   column: loadColumnStudy,
@@ -31,3 +32,16 @@ test.each(shipped)(
     expect(LOADERS[study](process, cell).cell).toBe(cell);
   },
 );
+
+test('cells that the studies do not describe are refused with what they are', () => {
+  for (const cell of ['t1', 't1-large', 't1-driver', 'replica']) requireStudies('planar32lp', cell);
+  const reasons = { t2: /source rail/, t2b: /source rail/, t4: /fingers/, t3: /resistors/, t1b: /current/ };
+  for (const [cell, reason] of Object.entries(reasons)) {
+    expect(() => requireStudies('planar32lp', cell)).toThrow(reason);
+    try {
+      requireStudies('planar32lp', cell);
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'STUDY_TOPOLOGY', hint: expect.stringContaining('t1, t1-large') });
+    }
+  }
+});

@@ -88,6 +88,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
   const { calibrateToFile } = await import('../cell/calibrate.ts');
   const bar = progress();
   const process = flags.process ?? DEFAULT_PROCESS;
+  if (flags.studies) (await import('../cell/studies.ts')).requireStudies(process, flags.cell);
   try {
     const made = await calibrateToFile({
       process,
@@ -129,7 +130,7 @@ async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promis
 }
 
 async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {
-  const { calibrateAll } = await import('../cell/compare.ts');
+  const { calibrateAll } = await import('../cell/calibrate-all.ts');
   const bar = progress();
   try {
     const { comparisons, paths } = await calibrateAll({

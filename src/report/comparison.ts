@@ -1,210 +1,24 @@
 /**
  * The comparison as a Markdown table (for calibration/<process>/) and as one self-contained HTML page.
  */
-
 import { join } from 'node:path';
 import type { CellComparison, Comparison, ErrorAt, Mode } from '../cell/compare.ts';
-import type { BlockCalibration } from '../cell/topology/blocks.ts';
 import { writeFileAtomic } from '../files.ts';
-import { formatSi } from '../format.ts';
+import {
+  accuracyTable,
+  area,
+  blockTables,
+  costTable,
+  driftTable,
+  MODE_NAMES,
+  modeCornerTable,
+  modeTable,
+  percent,
+  worstTable,
+} from './comparison-tables.ts';
 import { COLOURS, type Figure, figureHtml, SERIES } from './figure.ts';
 import { escapeHtml, plotText, type Table, tableHtml } from './html.ts';
 import { type PageSection, pageHtml } from './page.ts';
-
-const percent = (value: number, digits = 2): string => `${(100 * value).toFixed(digits)} %`;
-const celsius = (tempK: number): string => `${Math.round(tempK - 273.15)} °C`;
-const where = (e: ErrorAt): string =>
-  `${percent(e.rms)} at ${e.corner}, ${celsius(e.tempK)}, ${e.supplyV.toFixed(2)} V`;
-
-const area = ({ areaM2 }: CellComparison): string =>
-  areaM2 === undefined ? 'no cost.yaml' : `${(areaM2 * 1e12).toPrecision(3)} µm²`;
-
-const MODE_NAMES: Readonly<Record<Mode, string>> = {
-  'replica+ptat': 'replica bias, PTAT ladder',
-  'fixed+ptat': 'fixed bias, PTAT ladder',
-  'replica+fixed': 'replica bias, fixed ladder',
-  'fixed+fixed': 'fixed bias, fixed ladder',
-};
-
-function accuracyTable(comparison: Comparison): Table {
-  return {
-    caption: `RMS and largest relative error of ${comparison.codes} codes x ${comparison.taps} taps in SPICE, replica bias and PTAT ladder`,
-    headers: ['cell', 'driver', 'max 27 °C', 'RMS 27 °C', 'corners', 'up to 85 °C', 'all', 'decades in 5 %'],
-    rows: comparison.cells.map((c) => [
-      c.cell,
-      c.driver,
-      percent(c.nominal.max),
-      percent(c.nominal.rms),
-      percent(c.corners.rms),
-      percent(c.worstBelow85C.rms),
-      percent(c.worst.rms),
-      c.exponentialDecades.toFixed(2),
-    ]),
-  };
-}
-
-function costTable(comparison: Comparison): Table {
-  return {
-    caption:
-      'Area and static power of one weight, spread of one cell from mismatch at full scale, power of one row with the PTAT reference that rows may share',
-    headers: ['cell', 'area', 'sigma ln I', 'power per weight', 'power per row'],
-    rows: comparison.cells.map((c) => [
-      c.cell,
-      area(c),
-      percent(c.lnSigma, 1),
-      formatSi(c.cellPowerW, 'W'),
-      c.rowPowerW === undefined ? 'ideal source' : formatSi(c.rowPowerW, 'W'),
-    ]),
-  };
-}
-
-function driftTable(comparison: Comparison): Table {
-  return {
-    caption:
-      'Change of the common gain at TT over all temperatures (bias of 27 °C, replica) and for ±10 % supply; RMS error with random ladder steps; sigma of a row from its offset; interpolation error RMS / max of ln I',
-    headers: [
-      'cell',
-      'fixed bias',
-      'replica',
-      'supply',
-      'steps 1 %',
-      'steps 3 %',
-      'row offset',
-      'auto-zeroed',
-      'interpolation',
-    ],
-    rows: comparison.cells.map((c) => [
-      c.cell,
-      factor(c.gainDriftFixed),
-      factor(c.gainDriftReplica),
-      factor(c.supplyGain),
-      ...[0, 1].map((i) => (c.ladderMismatch[i] === undefined ? '-' : percent(c.ladderMismatch[i].rms))),
-      c.rowOffsetLnSigma === undefined ? '-' : percent(Math.abs(c.rowOffsetLnSigma.plain), 1),
-      c.rowOffsetLnSigma === undefined ? '-' : percent(Math.abs(c.rowOffsetLnSigma.autoZero), 1),
-      `${percent(c.interpolation.rms)} / ${percent(c.interpolation.max)}`,
-    ]),
-  };
-}
-
-/** A change of ln gain: in percent while small, as a factor beyond. */
-function factor(lnGain: number): string {
-  return lnGain < 0.5 ? percent(Math.expm1(lnGain), 1) : `x ${Math.exp(lnGain).toPrecision(3)}`;
-}
-
-function worstTable(comparison: Comparison): Table {
-  return {
-    caption: 'Where the largest errors are, replica bias and PTAT ladder',
-    headers: ['cell', 'up to 85 °C', 'of all'],
-    rows: comparison.cells.map((c) => [c.cell, where(c.worstBelow85C), where(c.worst)]),
-  };
-}
-
-/** RMS error by temperature, TT, for the four ways to bias. */
-function modeTable(comparison: Comparison): Table {
-  const temps = comparison.cells[0]?.modes['replica+ptat']?.map(({ tempK }) => celsius(tempK)) ?? [];
-  return {
-    caption:
-      'RMS error at TT and nominal supply by temperature; one common gain is removed, so bias alone does not show',
-    headers: ['cell, mode', ...temps],
-    rows: comparison.cells.flatMap((c) =>
-      (Object.entries(c.modes) as [Mode, readonly ErrorAt[]][]).map(([mode, list]) => [
-        `${c.cell}, ${MODE_NAMES[mode]}`,
-        ...list.map(({ rms }) => percent(rms)),
-      ]),
-    ),
-  };
-}
-
-function blockTables(blocks: readonly BlockCalibration[]): Table[] {
-  const tables: Table[] = [];
-  const converters = blocks.filter((b) => b.converter !== undefined);
-  if (converters.length > 0) {
-    tables.push({
-      caption:
-        'String converters: error of the magnitudes exp(V / n Ut), TT 27 °C and worst of corners x T; settling to 1 % of the product',
-      headers: [
-        'converter',
-        'levels RMS',
-        'worst RMS',
-        'with resistor sigma',
-        'RMS',
-        'settling',
-        'worst',
-        'switch energy',
-        'string power',
-      ],
-      rows: converters.map(({ block, converter }) => {
-        const c = converter!;
-        const typical = c.levels.find((l) => l.corner === 'TT' && celsius(l.tempK) === '27 °C')!;
-        const times = c.settling.map((s) => Math.max(s.riseS, s.fallS));
-        const time = c.settling.findIndex((s) => s.corner === 'TT' && celsius(s.tempK) === '27 °C');
-        return [
-          block,
-          percent(typical.rms, 3),
-          percent(Math.max(...c.levels.map((l) => l.rms)), 3),
-          percent(c.mismatch.sigma, 1),
-          percent(c.mismatch.rms),
-          formatSi(times[time], 's'),
-          formatSi(Math.max(...times), 's'),
-          formatSi(c.switchEnergyJ, 'J'),
-          formatSi(c.stringPowerW, 'W'),
-        ];
-      }),
-    });
-  }
-  const selectors = blocks.filter((b) => b.selector !== undefined);
-  if (selectors.length > 0) {
-    tables.push({
-      caption:
-        'Product selector ("multiplication by routing"): input edge to the accumulator, at 0.9 to 1.1 supplies, corners and temperatures',
-      headers: [
-        'selector',
-        'condition',
-        'delay rise',
-        'delay fall',
-        'level of a one',
-        'energy per rise and fall',
-      ],
-      rows: selectors.flatMap(({ block, selector }) =>
-        selector!.conditions.map((c) => [
-          block,
-          `${c.corner}, ${celsius(c.tempK)}, ${c.supplyV.toFixed(2)} V`,
-          formatSi(c.riseS, 's'),
-          formatSi(c.fallS, 's'),
-          percent(c.oneLevel, 0),
-          formatSi(c.energyPerToggleJ, 'J'),
-        ]),
-      ),
-    });
-  }
-  const roms = blocks.filter((b) => b.rom !== undefined);
-  for (const { block, rom } of roms) {
-    const typical = rom!.conditions.find((c) => c.corner === 'TT' && celsius(c.tempK) === '27 °C')!;
-    const read = rom!.read.find((c) => c.corner === 'TT' && celsius(c.tempK) === '27 °C')!;
-    tables.push(
-      {
-        caption: `${block}: ${rom!.levels} levels, TT 27 °C: current and the threshold shift that is misread`,
-        headers: ['level', 'current', 'shift down', 'shift up', 'bit line falls in'],
-        rows: typical.currentA.map((current, k) => [
-          String(k),
-          formatSi(current, 'A'),
-          typical.marginDownV[k] === null ? '-' : formatSi(typical.marginDownV[k], 'V'),
-          typical.marginUpV[k] === null ? '-' : formatSi(typical.marginUpV[k], 'V'),
-          read.fallS[k] === null ? 'not in 5 ns' : formatSi(read.fallS[k], 's'),
-        ]),
-      },
-      {
-        caption: `${block}: misread probability of a random word by sigma(Vt); the cell's own ${formatSi(rom!.cellSigmaVtV, 'V')} gives ${rom!.cellProbability.toPrecision(3)}, in SPICE ${rom!.monteCarlo.misreads} of ${rom!.monteCarlo.cells} cells (${rom!.monteCarlo.expected.toFixed(1)} expected). Read: ${formatSi(read.bitEnergyJ, 'J')} on the bit line, ${formatSi(read.wordEnergyJ, 'J')} on the word line per cell`,
-        headers: ['sigma(Vt)', 'probability'],
-        rows: rom!.misread.map(({ sigmaVtV, probability }) => [
-          formatSi(sigmaVtV, 'V'),
-          probability.toExponential(2),
-        ]),
-      },
-    );
-  }
-  return tables;
-}
 
 const markdownTable = ({ caption, headers, rows }: Table): string =>
   [
@@ -230,6 +44,7 @@ export function comparisonMarkdown(comparison: Comparison): string {
       driftTable(comparison),
       worstTable(comparison),
       modeTable(comparison),
+      modeCornerTable(comparison),
       ...blockTables(comparison.blocks),
     ].map(markdownTable),
   ].join('\n');
@@ -270,7 +85,7 @@ export function comparisonHtml(comparison: Comparison): string {
     {
       id: 'conditions',
       title: 'Worst conditions and ways to bias',
-      html: `${tableHtml(worstTable(comparison))}${tableHtml(modeTable(comparison))}`,
+      html: `${tableHtml(worstTable(comparison))}${figureHtml(modeFigure(comparison))}${tableHtml(modeTable(comparison))}${tableHtml(modeCornerTable(comparison))}`,
     },
   ];
   if (comparison.blocks.length > 0) {
@@ -321,6 +136,55 @@ function errorFigure({ cells }: Comparison): Figure {
       caption: 'RMS error of the product',
       headers: ['cell', ...bars.map(([name]) => name)],
       rows: cells.map((c) => [c.cell, ...bars.map(([, , value]) => percent(value(c)))]),
+    },
+  };
+}
+
+const MODE_COLOURS: Readonly<Record<Mode, string>> = {
+  'replica+ptat': COLOURS.blue,
+  'fixed+ptat': COLOURS.sky,
+  'replica+fixed': COLOURS.amber,
+  'fixed+fixed': COLOURS.orange,
+};
+
+function modeFigure({ cells }: Comparison): Figure {
+  const modes = Object.keys(MODE_NAMES) as Mode[];
+  const worst = (c: CellComparison, mode: Mode) =>
+    c.cornersByMode[mode] && Math.max(...c.cornersByMode[mode].map((e) => e.worstBelow85C.rms));
+  return {
+    id: 'modes',
+    title: 'Ways to bias: worst RMS error up to 85 °C',
+    caption:
+      'Largest over all corners, -40 to 85 °C and ±10 % supply. A transistor driver makes its own PTAT current, so it has no fixed ladder.',
+    data: modes.map((mode) => ({
+      type: 'bar',
+      name: MODE_NAMES[mode],
+      x: cells.map(({ cell }) => cell),
+      y: cells.map((c) => {
+        const rms = worst(c, mode);
+        return rms === undefined ? null : 100 * rms;
+      }),
+      marker: { color: MODE_COLOURS[mode] },
+      hovertemplate: `%{x}, ${MODE_NAMES[mode]}<br>%{y:.2f} %<extra></extra>`,
+    })),
+    layout: {
+      barmode: 'group',
+      yaxis: { type: 'log', title: { text: 'RMS error, %' }, dtick: 1 },
+      xaxis: { tickangle: -45 },
+      margin: { b: 90 },
+      legend: { orientation: 'h', y: 1.15 },
+    },
+    height: 460,
+    table: {
+      caption: 'Largest RMS error up to 85 °C by way to bias',
+      headers: ['cell', ...modes.map((mode) => MODE_NAMES[mode])],
+      rows: cells.map((c) => [
+        c.cell,
+        ...modes.map((mode) => {
+          const rms = worst(c, mode);
+          return rms === undefined ? '-' : percent(rms);
+        }),
+      ]),
     },
   };
 }

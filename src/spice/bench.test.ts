@@ -5,6 +5,8 @@
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { benchSpice, benchSpiceText } from './bench.ts';
+import { benchCases } from './bench-cases.ts';
+import { createSpicePool } from './pool.ts';
 
 const native = spawnSync('ngspice', ['--version'], { timeout: 10_000 }).status === 0;
 if (!native) console.warn('skipped: the comparison with native ngspice, because none is installed');
@@ -33,3 +35,25 @@ test('without a native simulator it says so and compares nothing', async () => {
   expect(result.cases).toEqual([]);
   expect(benchSpiceText(result)).toContain('skipped');
 });
+
+test('bypass of the Monte Carlo decks changes no current', async () => {
+  const { deck, outputs } = benchCases().find(({ name }) => name === 'monte-carlo')!;
+  expect(deck.netlist).toContain('bypass=1');
+  const pool = createSpicePool({ threads: 2 });
+  try {
+    const [without, bypassed] = await Promise.all(
+      [deck.netlist.replace('bypass=1', ''), deck.netlist].map(async (netlist) => {
+        const job = { label: 'bypass', netlist, files: deck.files, commands: [], outputs };
+        return (await pool.run(job)).plots[0];
+      }),
+    );
+    let worst = 0;
+    for (const name of outputs[0].variables) {
+      const [a, b] = [without.real.get(name)!, bypassed.real.get(name)!];
+      for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(b[i] / a[i] - 1));
+    }
+    expect(worst).toBeLessThan(1e-9);
+  } finally {
+    await pool.close();
+  }
+}, 60_000);

@@ -19,7 +19,7 @@ import type { ExpectedOutput } from '../../spice/job.ts';
 import { createSpicePool, type SpicePool } from '../../spice/pool.ts';
 import type { RawPlot } from '../../spice/raw-file.ts';
 import { type Calibration, loadCalibration, sourceKey } from '../calibration.ts';
-import { BOLTZMANN_OVER_CHARGE } from '../ekv.ts';
+import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../ekv.ts';
 import { biasPoint, type OperatingPoint } from '../response.ts';
 import { type Bench, spiceNumber } from '../sweeps.ts';
 import {
@@ -30,6 +30,7 @@ import {
   loadProcess,
   validate,
 } from '../technology.ts';
+import { loadMultiplier } from '../topology/topology.ts';
 
 export interface StudyOptions {
   readonly process: string;
@@ -48,6 +49,40 @@ export interface StudyOptions {
 /** A bench with the cell's calibration: studies hold the behavioural model against SPICE. */
 export interface StudyBench extends Bench {
   readonly cal: Calibration;
+  /** Folder below netlists/ whose decks characterise the cell's transistor. */
+  readonly transistor: string;
+}
+
+/**
+ * Folder of the decks of a cell's transistor. The studies describe cells whose gate stands on a ladder tap at a voltage that
+ * a row drives, and whose sources share one line; a cell of another kind is refused with what it is instead.
+ * Errors: CELL_UNKNOWN, TOPOLOGY_*, STUDY_TOPOLOGY.
+ */
+export function studiedTransistor(process: string, cell: string): string {
+  const loaded = loadProcess(process);
+  const { topology } = loadMultiplier(cellOf(loaded, cell).topology);
+  const instead =
+    topology.ladder === 'rail'
+      ? 'its weight is a source rail, so its sources do not share a line'
+      : topology.ladder === 'none'
+        ? 'its weight is a number of fingers'
+        : topology.input === 'current'
+          ? 'its row is driven by a current, so gate levels depend on the row'
+          : topology.area.resistors > 0
+            ? 'resistors lie between its gate and the row'
+            : undefined;
+  if (instead === undefined) return topology.kind === 'exponentiator' ? topology.name : topology.transistor;
+  const others = Object.entries(loaded.technology.cells)
+    .filter(([, other]) => loadMultiplier(other.topology).topology.kind === 'exponentiator')
+    .map(([name]) => name);
+  throw new OnefetError(
+    'usage',
+    'STUDY_TOPOLOGY',
+    `${process}/${cell}: no studies of topology ${topology.name}: ${instead}`,
+    {
+      hint: `studies are of a gate on a tap that a row drives${others.length > 0 ? `; of this process: ${others.join(', ')}` : ''}`,
+    },
+  );
 }
 
 /** Loads process, cell and calibration, runs `work`, and closes the simulators that it started. */
@@ -57,6 +92,7 @@ export async function withBench<T>(
 ): Promise<T> {
   const process = loadProcess(options.process);
   const cell = cellOf(process, options.cell);
+  const transistor = studiedTransistor(options.process, options.cell);
   const cal = loadCalibration(options.process, options.cell);
   const pool =
     options.pool ??
@@ -69,6 +105,7 @@ export async function withBench<T>(
     cellName: options.cell,
     cell,
     cal,
+    transistor,
     pool,
     signal: options.signal,
     sources: new Set([process.path]),
@@ -112,7 +149,7 @@ export async function runStudyDeck(bench: Bench, request: DeckRequest): Promise<
   if (section === undefined) {
     throw new OnefetError('usage', 'CORNER_UNKNOWN', `${process.path}: no corner ${request.corner}`);
   }
-  const cellFile = requireDataFile(join('netlists', cell.topology, 'cell.inc'), `topology ${cell.topology}`);
+  const cellFile = cellFileOf(cell.topology);
   const deck = assembleDeck(
     requireDataFile(join('netlists', request.folder, request.file), 'netlist'),
     {
@@ -143,6 +180,15 @@ export async function runStudyDeck(bench: Bench, request: DeckRequest): Promise<
   return plots;
 }
 
+/** The topology's own cell.inc, or that of the transistor it is made of. */
+function cellFileOf(topology: string): string {
+  const own = findDataFile(join('netlists', topology, 'cell.inc'));
+  if (own !== undefined) return own;
+  const loaded = loadMultiplier(topology).topology;
+  const folder = loaded.kind === 'multiplier' ? loaded.transistor : topology;
+  return requireDataFile(join('netlists', folder, 'cell.inc'), `topology ${topology}`);
+}
+
 /** ngspice takes no resistor of zero; one milliohm under nanoamperes is a picovolt. */
 export const wireOhm = (ohm: number): string => spiceNumber(Math.max(ohm, 1e-3));
 
@@ -150,6 +196,10 @@ export const wireOhm = (ohm: number): string => spiceNumber(Math.max(ohm, 1e-3))
 export function operatingPoint(cal: Calibration, corner: Corner, tempK: number): OperatingPoint {
   return { corner, tempK, vdsV: cal.nominal.vdsV, fullScaleA: cal.nominal.fullScaleA };
 }
+
+/** TT, 27 C. */
+export const nominalPoint = ({ cal }: StudyBench): OperatingPoint =>
+  operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
 
 /** Gate voltage of an ideal product under replica bias and a PTAT ladder. */
 export function gateVoltage(cal: Calibration, op: OperatingPoint): (product: number) => number {

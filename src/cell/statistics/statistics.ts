@@ -65,7 +65,7 @@ export async function simulateCells(
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
       runStudyDeck(bench, {
-        folder: bench.cell.topology,
+        folder: bench.transistor,
         file: 'mismatch.cir',
         corner: at.corner,
         ...(at.cell === undefined ? {} : { cell: at.cell }),

@@ -4,11 +4,19 @@
  */
 import { z } from 'zod';
 import { nearestName, OnefetError } from '../../error.ts';
-import { readTextFile, sha256, writeFileAtomic } from '../../files.ts';
+import {
+  findDataFile,
+  readTextFile,
+  reasonOf,
+  requireDataFile,
+  sha256,
+  writeFileAtomic,
+} from '../../files.ts';
 import { engineId } from '../../spice/job.ts';
 import type { SpicePool } from '../../spice/pool.ts';
 import { calibrationPath, sourceKey } from '../calibration.ts';
-import type { Process } from '../technology.ts';
+import { type Process, validate } from '../technology.ts';
+import { autoZeroSchema, measureAutoZero } from './auto-zero.ts';
 import type { BlockBench } from './block-bench.ts';
 import { converterSchema, measureConverter } from './converter.ts';
 import { measureRom, romSchema } from './rom.ts';
@@ -19,7 +27,7 @@ export const blockSchema = z.strictObject({
   schema: z.literal('onefet.block/1'),
   process: z.string(),
   block: z.string(),
-  kind: z.enum(['converter', 'selector', 'rom']),
+  kind: z.enum(['converter', 'selector', 'rom', 'auto-zero']),
   engine: z.string(),
   /** Path below the working folder or the package -> SHA-256. */
   sources: z.record(z.string(), z.string()),
@@ -28,6 +36,7 @@ export const blockSchema = z.strictObject({
   converter: converterSchema.optional(),
   selector: selectorSchema.optional(),
   rom: romSchema.optional(),
+  autoZero: autoZeroSchema.optional(),
 });
 export type BlockCalibration = z.infer<typeof blockSchema>;
 
@@ -70,7 +79,9 @@ export async function calibrateBlock(
       ? { converter: await measureConverter(bench, topology.law) }
       : topology.kind === 'selector'
         ? { selector: await measureSelector(bench) }
-        : { rom: await measureRom(bench) };
+        : topology.kind === 'rom'
+          ? { rom: await measureRom(bench) }
+          : { autoZero: await measureAutoZero(bench) };
   return blockSchema.parse({
     schema: 'onefet.block/1',
     process: technology.name,
@@ -85,6 +96,30 @@ export async function calibrateBlock(
     parameters,
     ...(sixDigits(result) as typeof result),
   });
+}
+
+/**
+ * Finds calibration/<process>/<block>.json (working folder first) and refuses one whose netlists or models have changed.
+ * Errors: FILE_MISSING, BLOCK_INVALID, BLOCK_STALE.
+ */
+export function loadBlock(process: string, block: string): BlockCalibration {
+  const path = requireDataFile(blockPath(process, block), `block ${process}/${block}`);
+  const hint = `run: onefet calibrate --all --process ${process}`;
+  let value: unknown;
+  try {
+    value = JSON.parse(readTextFile(path, 'block'));
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw new OnefetError('input', 'BLOCK_INVALID', `${path}: ${reasonOf(cause)}`, { hint, cause });
+  }
+  const valid = validate(blockSchema, value, path, 'BLOCK_INVALID');
+  for (const [source, hash] of Object.entries(valid.sources)) {
+    const found = findDataFile(source);
+    if (found !== undefined && sha256(readTextFile(found, 'source')) === hash) continue;
+    const what = found === undefined ? 'is gone' : 'has changed since';
+    throw new OnefetError('input', 'BLOCK_STALE', `${path}: ${source} ${what}`, { hint });
+  }
+  return valid;
 }
 
 export async function calibrateBlockToFile(

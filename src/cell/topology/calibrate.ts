@@ -67,6 +67,7 @@ export async function calibrateTable(
             OFF_LEVELS.startV + (k * (OFF_LEVELS.stopV - OFF_LEVELS.startV)) / (OFF_LEVELS.points - 1),
         );
   const rowSupplyA: number[] = [];
+  const sharedSupplyA: number[] = [];
 
   const tables = [];
   for (const taps of TABLE_TAPS) {
@@ -79,7 +80,7 @@ export async function calibrateTable(
           fixed(Math.log(Math.max(current, SMALLEST_OFF_A)) - lnIdeal(taps, i + 1, lnMagnitude[k])),
         ),
       );
-      return { bias, lnDeviation, supplyA: run.supplyA.at(-1) };
+      return { bias, lnDeviation, supplyA: run.supplyA.at(-1), sharedA: run.sharedSupplyA.at(-1) };
     };
     const cornerEntries: [Corner, z.infer<typeof cornerTableSchema>][] = [];
     const slopeTables: { threshold: number[]; row: number[] }[] = [];
@@ -116,6 +117,7 @@ export async function calibrateTable(
       if (corner !== 'TT') continue;
       if (taps === TABLE_TAPS[0] && topology.driver === 'transistor') {
         rowSupplyA.push(...nominal.map(({ supplyA }) => supplyA!));
+        sharedSupplyA.push(...nominal.map(({ sharedA }) => sharedA!));
       }
       for (const [k, t] of tempK.entries()) {
         const at = condition(taps, corner, t, nominalV);
@@ -172,6 +174,7 @@ export async function calibrateTable(
     tables,
     heldOut: { temp: NONE, supply: NONE, codes: NONE },
     rowSupplyA,
+    sharedSupplyA,
   };
   // Conditions that are not nodes: 63 linear codes, whose magnitudes are no nodes either except the last.
   const check = async (t: number, supply: number): Promise<Residual> => {

@@ -46,6 +46,8 @@ export interface RowCurrents {
   readonly currentA: readonly Float64Array[];
   /** [points] supply current of the row's driver, A; empty with an ideal one. */
   readonly supplyA: Float64Array;
+  /** [points] supply current of the reference that rows share, A; empty with an ideal driver. */
+  readonly sharedSupplyA: Float64Array;
 }
 
 /** Runs one row. Drain voltages are relative to the source line. */
@@ -86,7 +88,11 @@ export async function sweepRow(
     sweep_step: spiceNumber(step),
     bias_v: sweep.kind === 'bias' ? 'v(sweep)' : spiceNumber(drive.bias),
     // A current input is in proportion to x by itself: one e-fold per e-fold at any temperature.
-    dac_slope_v: spiceNumber(topology.input === 'current' ? 1 : drive.dacSlopeFactor * ut),
+    dac_slope_v: spiceNumber(
+      topology.input === 'current'
+        ? 1
+        : drive.dacSlopeFactor * (topology.dac === 'string' ? BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K : ut),
+    ),
     ln_magnitude: magnitude,
     on: off ? '0' : '1',
     row_offset_v: off && !transistor ? 'v(sweep)' : offset,
@@ -107,7 +113,7 @@ export async function sweepRow(
   }
   if (transistor) {
     slots.supply_v = spiceNumber(condition.supplyV);
-    slots.nominal_supply_v = spiceNumber(technology.supplyV.value);
+    if (topology.dac === 'ideal') slots.nominal_supply_v = spiceNumber(technology.supplyV.value);
     slots.vds_v = spiceNumber(condition.vdsV);
     if (topology.pmos) slots.pmos = pmosOf(bench);
   }
@@ -115,7 +121,7 @@ export async function sweepRow(
     {
       file: 'product.raw',
       plot: 'DC transfer characteristic',
-      variables: transistor ? [...currents, 'i(vdd)'] : currents,
+      variables: transistor ? [...currents, 'i(vdd)', 'i(vshared)'] : currents,
       points,
     },
   ]);
@@ -123,6 +129,7 @@ export async function sweepRow(
     at: Array.from({ length: points }, (_, i) => start + i * step),
     currentA: currents.map((name) => plot.real.get(name)!.map((x) => -x)),
     supplyA: transistor ? plot.real.get('i(vdd)')!.map((x) => -x) : new Float64Array(0),
+    sharedSupplyA: transistor ? plot.real.get('i(vshared)')!.map((x) => -x) : new Float64Array(0),
   };
 }
 

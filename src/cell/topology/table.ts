@@ -55,6 +55,8 @@ export const productTableSchema = z.strictObject({
   heldOut: z.strictObject({ temp: residual, supply: residual, codes: residual }),
   /** Supply current of one row's driver at full input, TT, A, by temperature; empty with ideal sources. */
   rowSupplyA: numbers,
+  /** The same of the reference that rows share. */
+  sharedSupplyA: numbers,
 });
 
 export type ProductTable = z.infer<typeof productTableSchema>;

@@ -17,7 +17,7 @@ const slotName = z.string().regex(/^[a-z][a-z0-9_]{0,40}$/, 'a slot of the netli
 const parameterSchema = z.strictObject({
   value: z.number(),
   source: z.string().min(1),
-  tag: z.enum(['measured', 'fitted', 'cited', 'assumed']),
+  tag: z.enum(['measured', 'simulated', 'fitted', 'cited', 'assumed']),
 });
 const parametersSchema = z.record(slotName, parameterSchema).default({});
 
@@ -33,6 +33,11 @@ const multiplierShape = {
   driver: z.enum(['ideal', 'transistor']),
   /** A voltage in proportion to ln x on the row line, or a current in proportion to x (no slope to tune). */
   input: z.enum(['voltage', 'current']).default('voltage'),
+  /**
+   * Where input levels come from: a source that is told the slope at every temperature, or a string of resistors under a
+   * PTAT current, which keep their size (the slope stands at the reference temperature then).
+   */
+  dac: z.enum(['ideal', 'string']).default('ideal'),
   /** Taps below a row line, source rails, or no ladder (the weight is a number of fingers). */
   ladder: z.enum(['tap', 'rail', 'none']),
   /** What sets the full-scale current, and where a replica may look for it. */
@@ -66,8 +71,8 @@ const multiplierShape = {
       parameter: slotName,
       widthParameter: slotName,
       lengthParameter: slotName,
-      /** What an auto-zero leaves, sigma. */
-      autoZeroResidueV: z.number().min(0),
+      /** Block of the process whose simulated residue is a row's offset with auto-zero. */
+      autoZeroBlock: folderName,
     })
     .optional(),
 };
@@ -93,18 +98,25 @@ const selectorSchema = z.strictObject({
 });
 const romSchema = z.strictObject({ ...common, kind: z.literal('rom'), parameters: parametersSchema });
 
+const autoZeroSchema = z.strictObject({
+  ...common,
+  kind: z.literal('auto-zero'),
+  parameters: parametersSchema,
+});
+
 const topologySchema = z.discriminatedUnion('kind', [
   exponentiatorSchema,
   multiplierSchema,
   converterSchema,
   selectorSchema,
   romSchema,
+  autoZeroSchema,
 ]);
 
 export type Topology = z.infer<typeof topologySchema>;
 /** A topology that makes products. */
 export type MultiplierTopology = Extract<Topology, { kind: 'exponentiator' | 'multiplier' }>;
-export type BlockTopology = Extract<Topology, { kind: 'converter' | 'selector' | 'rom' }>;
+export type BlockTopology = Extract<Topology, { kind: 'converter' | 'selector' | 'rom' | 'auto-zero' }>;
 
 /** Errors: NAME_INVALID, FILE_MISSING, TOPOLOGY_INVALID. */
 export function loadTopology(topology: string): { topology: Topology; path: string } {
