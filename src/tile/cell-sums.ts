@@ -7,8 +7,8 @@
  *        with the slope a against the threshold, its curvature c and bend b at (k_j, m), e = rowShare_m tapError - share_m dVt
  *   off  offCurrent exp(share_m (dBeta - a_off dVt) + logMean_m)
  * share and logMean are 1 and 0 unless a tap is several transistors (tap-spread.ts), rowShare is 1 where the tap is the
- * gate of the cell. tapError and rowFactor are those of the bank's row and of the ladder that feeds column c (ladder.ts);
- * a phase yields, per column, over all its connected cells
+ * gate of the cell. tapError and rowFactor are those of the bank's row and of the ladder that feeds column c (ladder.ts).
+ * A phase yields, per column, over all its connected cells
  *   d = sum sign I      s = sum I      q = sum I^2
  */
 import type { TileInput } from './input-code.ts';

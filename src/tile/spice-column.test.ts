@@ -13,7 +13,16 @@
  */
 import { afterAll, describe, expect, test } from 'vitest';
 import { operatingPoint, rms, type StudyBench, withBench } from '../cell/column/bench.ts';
-import { CODES, drawColumn, drawInputs, phaseCode, simulateColumns, TAPS } from '../cell/column/column.ts';
+import {
+  biasClamp,
+  type Clamp,
+  CODES,
+  drawColumn,
+  drawInputs,
+  phaseCode,
+  simulateColumns,
+  TAPS,
+} from '../cell/column/column.ts';
 import { differential, sumsOf } from '../cell/column/random.ts';
 import type { Corner } from '../cell/technology.ts';
 import { loadDesign } from '../fabric/design.ts';
@@ -35,24 +44,32 @@ const INPUTS = 10;
 const COLUMNS = 6;
 const SEED = 31;
 const NOMINAL: ChipInstance = { errors: false, seed: 0 };
+const CHIP: ChipInstance = { errors: true, seed: SEED };
 
-interface Errors {
+interface Solved {
   readonly at: string;
-  /** RMS error of D over its RMS. */
-  readonly reference: number;
-  readonly baked: number;
-  /** The reference kernel without the drawn errors: what they amount to. */
-  readonly nominal: number;
+  /** [inputs] D over I_fs, of SPICE and of the tile with a kernel and the drawn errors of a chip. */
+  readonly spice: readonly number[];
+  readonly tile: (kernel: typeof referenceSums, chip: ChipInstance) => number[];
+}
+
+/** Where a column is solved; by default at a drawn corner and temperature, with the design's resistive clamp. */
+interface Where {
+  readonly corner: Corner;
+  readonly tempK: number;
+  readonly settings: readonly string[];
+  readonly clamp: Clamp;
+  readonly supplyV: number;
 }
 
 /** Column `index` of a cell, in SPICE and in the tile. */
-async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
+async function solve(bench: StudyBench, index: number, where?: Where): Promise<Solved> {
   const { cal } = bench;
   const key = streamKey(SEED, nameCoordinate('tile column'), index);
   const [lowK, highK] = cal.validRange.tempK;
   const corners = Object.keys(cal.corners) as Corner[];
-  const tempK = lowK + (highK - lowK) * uniform(key, 0);
-  const corner = corners[Math.floor(corners.length * uniform(key, 1))];
+  const tempK = where?.tempK ?? lowK + (highK - lowK) * uniform(key, 0);
+  const corner = where?.corner ?? corners[Math.floor(corners.length * uniform(key, 1))];
   const op = operatingPoint(cal, corner, tempK);
   const { design } = loadDesign('log-domain', [
     `process=${cal.process}`,
@@ -61,6 +78,7 @@ async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
     `tempK=${tempK}`,
     `vdsV=${op.vdsV}`,
     'adc.bits=float',
+    ...(where?.settings ?? []),
   ]);
   const physics = tilePhysics(cal, design);
   const { weights } = drawColumn(SEED, index, ROWS, 0, 0);
@@ -80,18 +98,17 @@ async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
     // The replica's offset is a gain of the whole tile; SPICE has the gate level that the calibration gives.
     gain: 1,
   });
-  const statics = draws({ errors: true, seed: SEED });
+  const statics = draws(CHIP);
   const inputs = drawInputs(streamKey(SEED, index).a, ROWS, INPUTS);
-
   const [[{ rowOffsetV, tapErrorV }]] = statics.rowErrors;
   const { column, driver } = design;
   const [line] = await simulateColumns(bench, {
     corner,
     tempK,
     vdsV: op.vdsV,
-    supplyV: op.vdsV,
+    supplyV: where?.supplyV ?? op.vdsV,
     wiring: {
-      clamp: { kind: 'resistor', ohm: column.clampOhm },
+      clamp: where?.clamp ?? { kind: 'resistor', ohm: column.clampOhm },
       bitWireOhm: column.bitWireOhm,
       sourceWireOhm: column.sourceWireOhm,
       sourceOhm: column.sourceOhm,
@@ -112,32 +129,49 @@ async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
     },
     vectors: 2 * INPUTS,
   });
-  const spice = differential(sumsOf(line), INPUTS).map((d) => d / op.fullScaleA);
-
   const response = physics.responses.get(TAPS)!;
-  const error = (kernel: typeof referenceSums, of: TileStatics): number => {
-    const sums: CellSums = kernel(physics, response, tile, 1, of);
-    const parts = { physics, response, hardware, tile, place, chip: NOMINAL, statics: of, sums };
-    const { run } = createTile({ ...parts, fullScales: [1] });
-    const input = newTileInput(ROWS);
-    const value = new Float64Array(1);
-    const counts = { currentA: 0, activeRows: 0, conversions: 0, clipped: 0 };
-    const deviations = inputs.map((x, k) => {
-      x.forEach((signed, j) => {
-        input.levels[j] = Math.abs(signed);
-        input.signs[j] = Math.sign(signed);
-        input.magnitudes[j] = Math.abs(signed) / CODES;
-      });
-      run(value, input, { window: 0, position: k }, counts);
-      return value[0] - spice[k];
-    });
-    return rms(deviations) / rms(spice);
-  };
   return {
     at: `${corner} ${(tempK - 273.15).toFixed(0)} C`,
-    reference: error(referenceSums, statics),
-    baked: error(bakedSums, statics),
-    nominal: error(referenceSums, draws(NOMINAL)),
+    spice: differential(sumsOf(line), INPUTS).map((d) => d / op.fullScaleA),
+    tile: (kernel, chip) => {
+      const of = draws(chip);
+      const sums: CellSums = kernel(physics, response, tile, 1, of);
+      // The statics are drawn above; nothing else is to be.
+      const parts = { physics, response, hardware, tile, place, chip: NOMINAL, statics: of, sums };
+      const { run } = createTile({ ...parts, fullScales: [1] });
+      const input = newTileInput(ROWS);
+      const value = new Float64Array(1);
+      const counts = { currentA: 0, activeRows: 0, conversions: 0, clipped: 0 };
+      return inputs.map((x, k) => {
+        x.forEach((signed, j) => {
+          input.levels[j] = Math.abs(signed);
+          input.signs[j] = Math.sign(signed);
+          input.magnitudes[j] = Math.abs(signed) / CODES;
+        });
+        run(value, input, { window: 0, position: k }, counts);
+        return value[0];
+      });
+    },
+  };
+}
+
+interface Errors {
+  readonly at: string;
+  /** RMS error of D over its RMS. */
+  readonly reference: number;
+  readonly baked: number;
+  /** The reference kernel without the drawn errors: what they amount to. */
+  readonly nominal: number;
+}
+
+async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
+  const { at, spice, tile } = await solve(bench, index);
+  const error = (d: readonly number[]) => rms(d.map((x, k) => x - spice[k])) / rms(spice);
+  return {
+    at,
+    reference: error(tile(referenceSums, CHIP)),
+    baked: error(tile(bakedSums, CHIP)),
+    nominal: error(tile(referenceSums, NOMINAL)),
   };
 }
 
@@ -165,3 +199,35 @@ describe.each([
     }
   }, 60_000);
 });
+
+test('a cascode clamp changes D of the tile as it does in SPICE', async () => {
+  const change = await withBench({ process: 'planar32lp', cell: 't1', pool }, async (bench) => {
+    const tempK = 300.15;
+    const supplyV = bench.process.technology.supplyV.value;
+    const middleA = 15e-9;
+    // As in the column study: twenty widths, so that the gate stays below the supply.
+    const transistor = { widthM: 20 * bench.cell.widthM, lengthM: bench.cell.lengthM };
+    const at = { corner: 'TT' as const, tempK, vdsV: bench.cal.nominal.vdsV, supplyV };
+    const { gateV } = await biasClamp(bench, { ...at, ...transistor, middleA });
+    const [held, cascode] = await Promise.all([
+      solve(bench, 0, { ...at, settings: ['column.clampOhm=0'], clamp: { kind: 'resistor', ohm: 0 } }),
+      solve(bench, 0, {
+        ...at,
+        settings: ['column.clamp=cascode', `column.cascodeMiddleA=${middleA}`],
+        clamp: { kind: 'cascode', gateV, ...transistor },
+      }),
+    ]);
+    const difference = (of: (solved: Solved) => readonly number[]) =>
+      of(cascode).map((d, k) => (d - of(held)[k]) / rms(held.spice));
+    return {
+      spice: difference(({ spice }) => spice),
+      tile: difference(({ tile }) => tile(referenceSums, CHIP)),
+    };
+  });
+  console.log(
+    `cascode: D changes by ${percent(rms(change.spice))} %, the tile's change is off by ${percent(rms(change.tile.map((x, k) => x - change.spice[k])))} %`,
+  );
+  expect(rms(change.spice)).toBeGreaterThan(0.001);
+  // The tile's lambda is that of full scale and its slope m Ut that of the cell, not of the clamp's wider transistor.
+  expect(rms(change.tile.map((x, k) => x - change.spice[k]))).toBeLessThan(0.35 * rms(change.spice));
+}, 60_000);

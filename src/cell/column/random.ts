@@ -92,8 +92,8 @@ const MISMATCH_LAWS: readonly MismatchLaw[] = [
 
 /**
  * Random columns: codes, signs, mismatch, temperature and corner that no fit has seen, with wire, clamp and source
- * resistance. Error of D against SPICE over the RMS of D, per column, for each mismatch law; `tile` is what a tile without measured constants would be: the law with the
- * 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
+ * resistance. Error of D against SPICE over the RMS of D, per column, for each mismatch law; `tile` is a tile without measured
+ * constants: the law with the 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
  */
 export async function measureRandom(
   bench: StudyBench,
