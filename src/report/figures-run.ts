@@ -223,30 +223,28 @@ function attributionFigure(result: RunResult): Figure {
   );
   const shown = [...sources, all];
   const worst = sources[sources.length - 1];
-  const color = (i: number) => (i === shown.length - 1 ? COLOURS.blue : COLOURS.orange);
   const high = ({ kl }: { kl: Interval }) => kl.ci95?.[1] ?? kl.mean;
+  const low = ({ kl }: { kl: Interval }) => kl.ci95?.[0] ?? kl.mean;
+  // A source whose interval reaches that of the worst is not told apart from it.
+  const leaders = sources.filter((s) => high(s) >= low(worst)).reverse();
+  const color = (i: number) => (i === shown.length - 1 ? COLOURS.blue : COLOURS.orange);
   const most = Math.max(...shown.map(high));
+  const drawn = shown.filter((s) => s.kl.ci95 !== null);
   const synthetic = result.model.synthetic;
   const over = (s: { chips: number; sameOnEveryChip: boolean }) =>
     s.sameOnEveryChip ? 'all alike' : s.chips === 1 ? 'one' : String(s.chips);
   return {
     id: 'attribution',
     title: 'What limits the accuracy: each source of error alone',
-    caption: `Chips with one source switched on, less the coding loss that they all share; whiskers are 95 % intervals of the mean, sources without draw nothing and are the same on every chip, or ran on one: ${worst.source} does the most harm (KL ${intervalText(worst.kl, 3)} nats per token, the chips with all of them ${intervalText(all.kl, 3)}); the parts need not add up to the whole.`,
+    caption: `Chips with one source switched on, less the coding loss that they all share; whiskers are 95 % intervals of the mean (a source without any is the same on every chip, or ran on one): ${leaders.map((s) => `${s.source} (${intervalText(s.kl, 3)})`).join(' and ')} ${leaders.length === 1 ? 'does' : 'do'} the most harm, the chips with all of them have ${intervalText(all.kl, 3)} nats per token; the parts need not add up to the whole.`,
     data: [
       {
         type: 'bar',
         orientation: 'h',
+        showlegend: false,
         y: shown.map((s) => wrapPlotText(s.source, 20)),
         x: shown.map((s) => s.kl.mean),
         marker: { color: shown.map((_, i) => color(i)) },
-        error_x: {
-          type: 'data',
-          array: shown.map((s) => high(s) - s.kl.mean),
-          color: COLOURS.grey,
-          thickness: 1.5,
-          width: 4,
-        },
         customdata: shown.map((s) => [
           wrapPlotText(s.description, 58),
           synthetic ? '' : `<br>perplexity ${intervalText(s.perplexity, 4)}`,
@@ -254,6 +252,22 @@ function attributionFigure(result: RunResult): Figure {
         ]),
         hovertemplate:
           '<b>%{y}</b><br>KL %{customdata[2]}, nats per token%{customdata[1]}<br>%{customdata[0]}<extra></extra>',
+      },
+      {
+        type: 'scatter',
+        mode: 'markers',
+        y: drawn.map((s) => wrapPlotText(s.source, 20)),
+        x: drawn.map((s) => s.kl.mean),
+        error_x: {
+          type: 'data',
+          array: drawn.map((s) => high(s) - s.kl.mean),
+          color: COLOURS.grey,
+          thickness: 1.5,
+          width: 4,
+        },
+        marker: { color: COLOURS.grey, size: 1 },
+        hoverinfo: 'skip',
+        showlegend: false,
       },
       {
         type: 'scatter',
