@@ -28,6 +28,8 @@ export interface Census {
   rows: number;
   /** Row ladders: one per row and group of `ladderColumns` columns of one cell of the weights. */
   ladders: number;
+  /** References of row drivers: one per tile and group of columns, shared by the rows of the tile. */
+  references: number;
   /** Column ends: tiles x columns; each has two bit lines. */
   columnEnds: number;
   /** Analog steps that wait for one another are counted from the model's shape, not here. Per token: */
@@ -57,6 +59,7 @@ export function census(activity: Activity, design: CostDesign): Census {
     connectedCells: 0,
     rows: 0,
     ladders: 0,
+    references: 0,
     columnEnds: 0,
     currentA: 0,
     gateCharges: 0,
@@ -114,9 +117,11 @@ export function census(activity: Activity, design: CostDesign): Census {
     if (!format.tensors.includes(layer.tensor)) format.tensors.push(layer.tensor);
     // A row of a weight that takes two cells on one column is two rows (paired-rows): cells over columns counts both.
     const rows = layer.cells / layer.columns;
+    const ladders = ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
+    sum.references += layer.tiles * ladders;
     for (const both of [sum, format]) {
       both.cells += layer.cells;
-      both.ladders += rows * ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
+      both.ladders += rows * ladders;
       both.columnEnds += layer.tiles * layer.columns;
       both.gateCharges += (layer.sumActiveRows / layer.tokens) * layer.columns;
       both.adcConversions += layer.adcConversions / layer.tokens;

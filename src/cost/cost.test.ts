@@ -421,7 +421,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
 
 describe('row drivers that SPICE has simulated', () => {
   const calibration = loadCalibration('planar32lp', 't1-driver');
-  const { rowSupplyA, tempK } = calibration.product!;
+  const { rowSupplyA, sharedSupplyA, tempK } = calibration.product!;
 
   it('are priced at their measured supply current, the assumed figures stand beside', () => {
     const { design } = loadDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
@@ -431,20 +431,29 @@ describe('row drivers that SPICE has simulated', () => {
       contextTokens: 1024,
     });
     const line = report.energyJ.find((one) => one.name === 'row-drivers')!;
-    // 142 nW per row at 0.8 V (calibration/README.md), 27.26 million rows, on 1/32 of the token time.
-    expect(costDesign.rowDriver!.currentA * 0.8 * 1e9).toBeCloseTo(142, 0);
+    // 47 nW per row and 187 nW per reference at 0.8 V (calibration/README.md); 27.26 million ladders and, with 256 rows
+    // to a tile, 106,496 references, on 1/32 of the token time.
+    const { currentA, sharedA } = costDesign.rowDriver!;
+    expect(currentA * 0.8 * 1e9).toBeCloseTo(47, 0);
+    expect(sharedA * 0.8 * 1e9).toBeCloseTo(187, 0);
     const ladders = 6_979_321_856 / 256;
-    expect(line.value / ((ladders * 177.099e-9 * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 5);
+    expect(line.value / ((ladders * currentA * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 9);
+    const references = report.energyJ.find((one) => one.name === 'row-references')!;
+    expect(references.value / ((106_496 * sharedA * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 9);
+    expect(references.tag).toBe('measured');
     expect(line.tag).toBe('measured');
-    expect(line.source).toMatch(/SPICE supply current of one row of planar32lp\/t1-driver/);
+    expect(line.source).toMatch(/SPICE supply currents of planar32lp\/t1-driver/);
     expect(report.energyJ.some(({ name }) => name === 'ladders' || name === 'row-buffers')).toBe(false);
     const assumed = report.references.find((one) => one.name === 'row-drivers-assumed')!;
-    expect(assumed.value / line.value).toBeCloseTo(1.5e-6 / 177.099e-9, 5);
-    expect(report.warnings.join()).toMatch(/draws 177 nA, less than the 1 µA of ladder.currentA/);
+    expect(assumed.value / line.value).toBeCloseTo(1.5e-6 / currentA, 5);
+    expect(report.warnings.join()).toMatch(/draws 59.1 nA, less than the 1 µA of ladder.currentA/);
   });
 
   it('linear between the temperatures, refused outside; an ideal driver has measured nothing', () => {
-    expect(rowDriverOf(calibration, tempK[0])!.currentA).toBe(rowSupplyA[0]);
+    expect(rowDriverOf(calibration, tempK[0])).toMatchObject({
+      currentA: rowSupplyA[0],
+      sharedA: sharedSupplyA[0],
+    });
     const last = tempK.length - 1;
     expect(rowDriverOf(calibration, tempK[last])!.currentA).toBeCloseTo(rowSupplyA[last], 15);
     const middle = rowDriverOf(calibration, (tempK[1] + tempK[2]) / 2)!.currentA;

@@ -30,8 +30,11 @@ export interface CostDesign {
   ladderColumns: number;
   /** Share of a token's time that a row ladder is powered; 1 = never switched off. */
   ladderDuty: number;
-  /** Supply current of one row's driver, ladder included, as measured in SPICE; null: only assumed figures exist. */
-  rowDriver: { currentA: number; source: string } | null;
+  /**
+   * Supply current of one row's driver, ladder included, and of the reference that the rows of a tile share, as measured
+   * in SPICE; null: only assumed figures exist.
+   */
+  rowDriver: { currentA: number; sharedA: number; source: string } | null;
   /** Most current of both bit lines that a column's clamps carry: the overload limit that the run was held to. */
   clampMaxA: number;
   kvBits: number;

@@ -21,11 +21,6 @@ export function ladderPowerW(ladders: number, currentA: number, supplyV: number,
   return ladders * currentA * supplyV * duty;
 }
 
-/** Static bias of one row ladder with its driver: measured where the calibration has it, else the assumed figures. */
-function rowBiasA(design: CostDesign, { analog }: CostConstants): number {
-  return design.rowDriver?.currentA ?? design.ladderCurrentA + analog.rowBufferA.value;
-}
-
 export interface Energy {
   lines: CostLine[];
   /** Power of what never stops, regulator loss included, W. */
@@ -71,11 +66,19 @@ export function energyOf(
   );
   const { rowDriver } = design;
   if (rowDriver) {
+    const measured = (value: number): Constant => ({ value, source: rowDriver.source, tag: 'measured' });
     add(
       'row-drivers',
       ladderPowerW(counts.ladders, rowDriver.currentA, v, ladderDuty) * tokenTimeS,
-      `${count(counts.ladders)} ladders with their drivers (one per row and ${design.ladderColumns} columns) x ${formatSi(rowDriver.currentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, rowDriver.currentA, v, 1), 'W')})`,
-      { ...rowDriver, value: rowDriver.currentA, tag: 'measured' },
+      `${count(counts.ladders)} ladders with their followers (one per row and ${design.ladderColumns} columns) x ${formatSi(rowDriver.currentA, 'A')} x ${v} V x ${duty} (always on: ${formatSi(ladderPowerW(counts.ladders, rowDriver.currentA, v, 1), 'W')})`,
+      measured(rowDriver.currentA),
+      CHOSEN,
+    );
+    add(
+      'row-references',
+      ladderPowerW(counts.references, rowDriver.sharedA, v, ladderDuty) * tokenTimeS,
+      `${count(counts.references)} references (one per tile and ${design.ladderColumns} columns) x ${formatSi(rowDriver.sharedA, 'A')} x ${v} V x ${duty}`,
+      measured(rowDriver.sharedA),
       CHOSEN,
     );
   } else {
@@ -93,12 +96,14 @@ export function energyOf(
       analog.rowBufferA,
     );
   }
-  const rowA = rowBiasA(design, constants);
+  const rowsA = rowDriver
+    ? counts.ladders * rowDriver.currentA + counts.references * rowDriver.sharedA
+    : counts.ladders * (design.ladderCurrentA + analog.rowBufferA.value);
   if (!alwaysOn) {
     add(
       'wake-up',
-      counts.ladders * rowA * v * analog.ladderWakeUpS.value,
-      `${count(counts.ladders)} ladders x ${formatSi(rowA, 'A')} x ${v} V x ${formatSi(analog.ladderWakeUpS.value, 's')}, once per token`,
+      rowsA * v * analog.ladderWakeUpS.value,
+      `${formatSi(rowsA, 'A')} of all ladders and what drives them x ${v} V x ${formatSi(analog.ladderWakeUpS.value, 's')}, once per token`,
       analog.ladderWakeUpS,
     );
   }
@@ -270,7 +275,7 @@ export function energyOf(
     `${formatSi(load, 'J')} x (1 / ${power.regulatorEfficiency.value} - 1)`,
     power.regulatorEfficiency,
   );
-  const biasW = alwaysOn ? ladderPowerW(counts.ladders, rowA, v, 1) : 0;
+  const biasW = alwaysOn ? rowsA * v : 0;
   return { lines, staticPowerW: (leakageW + biasW) * (1 + lossShare) };
 }
 
@@ -308,11 +313,10 @@ export function referenceLines(
   const lines: CostLine[] = [];
   if (design.rowDriver) {
     const assumedA = design.ladderCurrentA + analog.rowBufferA.value;
-    const ratio = design.rowDriver.currentA / assumedA;
     lines.push(
       costLine(
         'row-drivers-assumed',
-        lineValue(energy, 'row-drivers') / ratio,
+        (lineValue(energy, 'row-drivers') * assumedA) / design.rowDriver.currentA,
         `the row drivers at the assumed ${formatSi(design.ladderCurrentA, 'A')} per ladder and ${formatSi(analog.rowBufferA.value, 'A')} per buffer instead of the simulated ${formatSi(design.rowDriver.currentA, 'A')}`,
         [DESIGN, analog.rowBufferA],
       ),

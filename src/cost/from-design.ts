@@ -62,27 +62,32 @@ function meanFullScales(ranges: RangeTable): Record<string, number> {
 }
 
 /**
- * The supply current of a row as SPICE measured it with the calibration's transistor-level driver: follower, ladder and
- * reference together, linear between the temperatures; null where the driver is ideal, so that nothing was measured.
+ * Supply currents of a row as SPICE measured them with the calibration's transistor-level driver: follower and ladder of
+ * the row, and the reference with its string that rows share; linear between the temperatures. null where the driver is
+ * ideal, so that nothing was measured.
  */
 export function rowDriverOf(calibration: Calibration, tempK: number): CostDesign['rowDriver'] {
   const { process, cell, product } = calibration;
   if (product === undefined || product.driver !== 'transistor') return null;
-  const { tempK: nodes, rowSupplyA } = product;
+  const { tempK: nodes, rowSupplyA, sharedSupplyA } = product;
   const last = nodes.length - 1;
-  if (rowSupplyA.length !== nodes.length || !(tempK >= nodes[0] && tempK <= nodes[last])) {
+  const known = Math.min(rowSupplyA.length, sharedSupplyA.length);
+  if (known !== nodes.length || !(tempK >= nodes[0] && tempK <= nodes[last])) {
     throw new OnefetError(
       'usage',
       'OUT_OF_RANGE',
-      `cost: the supply current of the row driver of ${process}/${cell} is known at ${rowSupplyA.length} of ${nodes.length} temperatures from ${nodes[0]} to ${nodes[last]} K, not at ${tempK} K`,
+      `cost: the supply current of the row driver of ${process}/${cell} is known at ${known} of ${nodes.length} temperatures from ${nodes[0]} to ${nodes[last]} K, not at ${tempK} K`,
       { hint: `set tempK within that range, or run: onefet calibrate --process ${process} --cell ${cell}` },
     );
   }
   let below = 0;
   while (below < last - 1 && nodes[below + 1] <= tempK) below++;
   const share = (tempK - nodes[below]) / (nodes[below + 1] - nodes[below]);
+  const at = (currentA: readonly number[]) =>
+    currentA[below] + share * (currentA[below + 1] - currentA[below]);
   return {
-    currentA: rowSupplyA[below] + share * (rowSupplyA[below + 1] - rowSupplyA[below]),
-    source: `SPICE supply current of one row of ${process}/${cell} at full input, typical corner, ${tempK} K: follower, ladder, sink and reference`,
+    currentA: at(rowSupplyA),
+    sharedA: at(sharedSupplyA),
+    source: `SPICE supply currents of ${process}/${cell} at full input, typical corner, ${tempK} K`,
   };
 }

@@ -35,7 +35,6 @@ import {
   type MemoryEstimate,
 } from './layout.ts';
 import { sameInputs } from './linear.ts';
-import { loadStarts } from './load.ts';
 import {
   type EngineMode,
   type Operation,
@@ -347,9 +346,9 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
       throw workers.failure() ?? error;
     }
   };
-  const items = loadStarts(operations)[operations.length];
+  const panels = operations.reduce((sum, o) => sum + o.panels, 0);
   const watch = setInterval(() => {
-    options.onProgress?.('load', Math.min(1, itemsTaken(crew) / items));
+    options.onProgress?.('load', Math.min(1, itemsTaken(crew) / panels));
   }, WATCH_MS);
   try {
     await run(COMMAND.load, []);

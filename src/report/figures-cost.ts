@@ -13,6 +13,7 @@ const LABELS: Record<string, string> = {
   ladders: 'Row ladders',
   'row-buffers': 'Row buffers',
   'row-drivers': 'Row drivers, ladders',
+  'row-references': 'Row references',
   'row-drivers-assumed': 'Row drivers, assumed bias',
   'wake-up': 'Ladder wake-up',
   gates: 'Gate charging',
