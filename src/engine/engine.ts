@@ -35,6 +35,7 @@ import {
   type MemoryEstimate,
 } from './layout.ts';
 import { sameInputs } from './linear.ts';
+import { loadStarts } from './load.ts';
 import {
   type EngineMode,
   type Operation,
@@ -346,9 +347,9 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
       throw workers.failure() ?? error;
     }
   };
-  const panels = operations.reduce((sum, o) => sum + o.panels, 0);
+  const items = loadStarts(operations)[operations.length];
   const watch = setInterval(() => {
-    options.onProgress?.('load', Math.min(1, itemsTaken(crew) / panels));
+    options.onProgress?.('load', Math.min(1, itemsTaken(crew) / items));
   }, WATCH_MS);
   try {
     await run(COMMAND.load, []);

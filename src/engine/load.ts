@@ -39,9 +39,7 @@ export function loadWeights(context: WorkerContext): void {
     : undefined;
   const codes = openPanelCodes(data.codesFile, operations);
   try {
-    // One queue over all panels of all operations.
-    const starts = [0];
-    for (const o of operations) starts.push(starts[starts.length - 1] + o.panels);
+    const starts = loadStarts(operations);
     let at = 0;
     let statics: PanelStatics | undefined;
     let staticsOf = -1;
@@ -52,15 +50,28 @@ export function loadWeights(context: WorkerContext): void {
         statics = panelStatics(context, operation);
         staticsOf = at;
       }
-      const panel = item - starts[at];
-      if (!read) loadSynthetic(context, operation, at, panel);
-      else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
-      else loadCodes(context, operation, at, panel, read, statics!, codes);
+      const first = (item - starts[at]) * LOAD_PANELS;
+      const end = Math.min(first + LOAD_PANELS, operation.panels);
+      for (let panel = first; panel < end; panel++) {
+        if (!read) loadSynthetic(context, operation, at, panel);
+        else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
+        else loadCodes(context, operation, at, panel, read, statics!, codes);
+      }
     });
   } finally {
     codes.close();
     file?.close();
   }
+}
+
+/** Panels that a thread takes at once: those of a ladder of 256 columns, so that no two threads draw the same ladder. */
+const LOAD_PANELS = 16;
+
+/** One queue over all operations: the first item of each, and the number of items. */
+export function loadStarts(operations: readonly Operation[]): number[] {
+  const starts = [0];
+  for (const o of operations) starts.push(starts[starts.length - 1] + Math.ceil(o.panels / LOAD_PANELS));
+  return starts;
 }
 
 /** What a panel shares with its neighbours of an operation. */
