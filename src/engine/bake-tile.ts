@@ -1,6 +1,6 @@
 /** One tile and panel of a chip: codes to the effective weights of its cells, in the weights memory. */
-import { gaussian, type StreamKey } from '../random.ts';
-import { DRAW, drawKey } from '../tile/draws.ts';
+import { gaussian } from '../random.ts';
+import { cellKey, DRAW } from '../tile/draws.ts';
 import type { RowErrors } from '../tile/ladder.ts';
 import { BYTE_TOP } from './kernels/encode.ts';
 import { PANEL_COLUMNS, SMALL_WEIGHT } from './kernels/gemm.ts';
@@ -70,10 +70,9 @@ export function bakeTile(
     }
   }
   const place = tilePlace(operation, tile, data.shape.layers);
-  const draw = (use: number): StreamKey =>
-    drawKey(use, data.chip.seed, place.layer, place.tensor, place.tile, 0);
-  const [vt, beta] = [draw(DRAW.vt), draw(DRAW.beta)];
+  const [vt, beta] = ([DRAW.vt, DRAW.beta] as const).map((use) => cellKey(use, data.chip, place, 0));
   const columns = outputs * cells;
+  const first = tile * operation.rows * columns + strip.column;
   const most = operation.small ? SMALL_WEIGHT : BYTE_TOP;
   if (columns % 2 === 0) {
     i32.set([vt.a | 0, vt.b | 0, beta.a | 0, beta.b | 0], keys / 4);
@@ -85,7 +84,7 @@ export function bakeTile(
       padded * PANEL_COLUMNS,
       rank,
       padded,
-      strip.column,
+      first,
       columns,
       keys,
       keys + 16,
@@ -98,7 +97,7 @@ export function bakeTile(
       for (let n = 0; n < PANEL_COLUMNS; n++) {
         const code = (bytes[codes + j * PANEL_COLUMNS + n] << 24) >> 24;
         const tap = Math.abs(code);
-        const cell = j * columns + strip.column + n;
+        const cell = first + j * columns + n;
         const gateV = f32[tapTable / 4 + j * 8 + tap] - sigmaVtV * gaussian(vt, cell);
         const slope = slopes[tap] + (curves[tap] + bends[tap] * gateV) * gateV;
         const gain = Math.exp(slope * gateV + betas[tap] * gaussian(beta, cell));

@@ -33,7 +33,8 @@ export function tileRowErrors(
   chip: ChipInstance,
 ): RowErrors {
   const place = tilePlace(operation, tile, blocks);
-  return drawRows(physics, chip, place, rowsOf(operation, tile), operation.taps, ladder);
+  const strip = { rowStart: tile * operation.rows, rows: rowsOf(operation, tile) };
+  return drawRows(physics, chip, place, strip, operation.taps, ladder);
 }
 
 /** Gain and offset (LSB) of the converter of one physical column. */

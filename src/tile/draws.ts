@@ -26,6 +26,19 @@ export const DRAW = {
   trimVector: 14,
 } as const;
 
+/**
+ * Draws of a cell: key by chip, layer, tensor and bank, number by its row and column in the whole matrix, so that another
+ * height of the tiles gives the same transistors. Below 2^32 for a head of 128k columns and 4096 rows.
+ */
+export function cellKey(
+  use: typeof DRAW.vt | typeof DRAW.beta,
+  chip: ChipInstance,
+  place: { readonly layer: number; readonly tensor: number },
+  bank: number,
+): StreamKey {
+  return drawKey(use, chip.seed, place.layer, place.tensor, bank);
+}
+
 export function drawKey(use: number, seed: number, ...coordinates: number[]): StreamKey {
   return streamKey(use, seed, ...coordinates);
 }

@@ -5,7 +5,8 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { drawRows, ladderCount, ladderOf, ladderSegments } from './ladder.ts';
 import { tilePhysics } from './physics.ts';
-import type { TilePlace } from './static-errors.ts';
+import { drawStatics, type TilePlace } from './static-errors.ts';
+import { recodeWeights } from './weight-code.ts';
 
 const PLACE: TilePlace = { layer: 2, tensor: 3, tile: 1, dieX: 0.5, dieY: 0.5 };
 const CHIP = { errors: true, seed: 4 };
@@ -43,7 +44,7 @@ test('the ladders of a row have the spread of the design and nothing in common',
   const sigmaV = physics.design.driver.offsetSigmaV;
   const offsets = Array.from(
     { length: ladders },
-    (_, i) => drawRows(physics, CHIP, PLACE, rows, 7, i).rowOffsetV,
+    (_, i) => drawRows(physics, CHIP, PLACE, { rowStart: 0, rows }, 7, i).rowOffsetV,
   );
   const mean = (f: (j: number, i: number) => number) =>
     offsets.reduce((sum, o, i) => sum + o.reduce((s, _x, j) => s + f(j, i), 0), 0) / (rows * ladders);
@@ -59,7 +60,7 @@ test('the ladders of a row have the spread of the design and nothing in common',
 test('tap errors: variance of the lowest tap is the sum over the ladder, the top tap is exact', () => {
   const physics = physicsOf();
   const { resistorSigma } = physics.design.driver;
-  const { tapErrorV } = drawRows(physics, CHIP, PLACE, 20_000, 7, 0);
+  const { tapErrorV } = drawRows(physics, CHIP, PLACE, { rowStart: 0, rows: 20_000 }, 7, 0);
   expect([...new Set(tapErrorV[7])]).toEqual([0]);
   for (const tap of [1, 4]) {
     let expected = 0;
@@ -72,7 +73,42 @@ test('tap errors: variance of the lowest tap is the sum over the ladder, the top
 
 test('fingers in place of a ladder have no resistors to mismatch', () => {
   const physics = physicsOf(['cell=t4', 'fullScaleA=1e-8']);
-  const { tapErrorV, rowOffsetV } = drawRows(physics, CHIP, PLACE, 16, 7, 0);
+  const { tapErrorV, rowOffsetV } = drawRows(physics, CHIP, PLACE, { rowStart: 0, rows: 16 }, 7, 0);
   expect(tapErrorV.every((errors) => errors.every((e) => e === 0))).toBe(true);
   expect(rowOffsetV.some((v) => v !== 0)).toBe(true);
+});
+
+test('another height of the tiles gives the same transistors, buffers and resistors', () => {
+  const physics = physicsOf();
+  const [rows, outputs] = [96, 40];
+  const row = (n: number, out: Float32Array) => {
+    for (let k = 0; k < rows; k++) out[k] = Math.sin(1 + 7 * n + 3 * k);
+  };
+  const chip = (tileRows: number) => {
+    const hardware = recodeWeights(outputs, rows, row, 4, tileRows);
+    return hardware.tiles.map((tile, i) => ({
+      tile,
+      statics: drawStatics(physics, CHIP, { ...PLACE, tile: i }, tile, hardware, 1),
+    }));
+  };
+  const [[whole], halves] = [chip(96), chip(32)];
+  for (const { tile, statics } of halves) {
+    const from = tile.rowStart * outputs;
+    for (const of of ['vtV', 'beta'] as const) {
+      statics[of][0].forEach((value, i) => {
+        // Cells without a drain via are not drawn; which those are depends on the scale of the tile.
+        if (tile.codes[i] !== 0 && whole.tile.codes[from + i] !== 0) {
+          expect(value).toBe(whole.statics[of][0][from + i]);
+        }
+      });
+    }
+    statics.rowErrors[0].forEach(({ rowOffsetV, tapErrorV }, ladder) => {
+      const all = whole.statics.rowErrors[0][ladder];
+      const rowsOf = (values: Float64Array) => values.subarray(tile.rowStart, tile.rowStart + tile.rows);
+      expect(rowOffsetV).toEqual(rowsOf(all.rowOffsetV).slice());
+      tapErrorV.forEach((errors, tap) => {
+        expect(errors).toEqual(rowsOf(all.tapErrorV[tap]).slice());
+      });
+    });
+  }
 });

@@ -2,7 +2,7 @@
  * Row drivers: a buffer and its ladder feed the gates of `ladder.columns` columns, so a row of a wide tensor has several,
  * each with an offset and resistors of its own. The columns that hold one cell of the weights are divided by themselves.
  */
-import { gaussians } from '../random.ts';
+import { gaussian } from '../random.ts';
 import { type ChipInstance, DRAW, drawKey } from './draws.ts';
 import type { TilePhysics } from './physics.ts';
 import type { TilePlace } from './static-errors.ts';
@@ -41,25 +41,29 @@ export interface RowErrors {
   readonly tapErrorV: readonly Float64Array[];
 }
 
-/** The draws of ladder number `ladder` of each row. */
+/** The draws of ladder number `ladder` of each row, numbered in the whole matrix. */
 export function drawRows(
   physics: TilePhysics,
   chip: ChipInstance,
   place: TilePlace,
-  rows: number,
+  { rowStart, rows }: { readonly rowStart: number; readonly rows: number },
   taps: number,
   ladder: number,
 ): RowErrors {
   const { driver } = physics.design;
-  const draw = (use: number, count: number, sigma: number): Float64Array => {
-    if (!chip.errors || sigma === 0) return new Float64Array(count);
-    return gaussians(drawKey(use, chip.seed, place.layer, place.tensor, place.tile, ladder), count, sigma);
+  const draw = (use: number, perRow: number, sigma: number): Float64Array => {
+    if (!chip.errors || sigma === 0) return new Float64Array(rows * perRow);
+    const key = drawKey(use, chip.seed, place.layer, place.tensor, ladder);
+    return Float64Array.from(
+      { length: rows * perRow },
+      (_, i) => sigma * gaussian(key, rowStart * perRow + i),
+    );
   };
   return {
-    rowOffsetV: draw(DRAW.rowOffset, rows, driver.offsetSigmaV),
+    rowOffsetV: draw(DRAW.rowOffset, 1, driver.offsetSigmaV),
     tapErrorV: ladderErrors(
       physics.ladderSlopeV,
-      draw(DRAW.ladder, rows * taps, physics.ladderSlopeV === 0 ? 0 : driver.resistorSigma),
+      draw(DRAW.ladder, taps, physics.ladderSlopeV === 0 ? 0 : driver.resistorSigma),
       rows,
       taps,
     ),

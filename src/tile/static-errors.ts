@@ -1,14 +1,14 @@
 /**
  * What process variation did to one tile of one chip: drawn once, the same for every token.
  *
- *   cell    dVt ~ N(0, sigma(Vt)), dBeta ~ N(0, sigma(beta)), by (chip seed, layer, tensor, tile, bank; row, column)
- *   row     offset of the buffer ~ N(0, offsetSigmaV), and the mismatch of its ladder's resistors: once per row and
- *           ladder.columns columns (ladder.ts)
+ *   cell    dVt ~ N(0, sigma(Vt)), dBeta ~ N(0, sigma(beta)), by (chip seed, layer, tensor, bank; row and column of the matrix)
+ *   row     offset of the buffer ~ N(0, offsetSigmaV), and the mismatch of its ladder's resistors: once per row of the
+ *           matrix and ladder.columns columns (ladder.ts)
  *   tile    common gain from the replica's offset, the tile's temperature and the gradient across the die
  *   column  gain and offset of the converter
  */
 import { gaussian, gaussians } from '../random.ts';
-import { type ChipInstance, DRAW, drawKey } from './draws.ts';
+import { type ChipInstance, cellKey, DRAW, drawKey } from './draws.ts';
 import { drawRows, ladderSegments, type RowErrors, type Segment } from './ladder.ts';
 import type { TilePhysics } from './physics.ts';
 import type { HardwareWeights, WeightTile } from './weight-code.ts';
@@ -61,12 +61,13 @@ export function drawStatics(
   };
   const segments = ladderSegments(outputs, cellWeights.length, design.ladder.columns);
   const cells = tile.rows * columns;
-  const banked = (use: number, sigma: number) =>
+  const banked = (use: typeof DRAW.vt | typeof DRAW.beta, sigma: number) =>
     Array.from({ length: banks }, (_, bank) => {
       const values = new Float32Array(cells);
       if (!chip.errors || sigma === 0) return values;
-      const key = drawKey(use, chip.seed, ...at, bank);
-      for (let i = 0; i < cells; i++) if (tile.codes[i] !== 0) values[i] = sigma * gaussian(key, i);
+      const key = cellKey(use, chip, place, bank);
+      const first = tile.rowStart * columns;
+      for (let i = 0; i < cells; i++) if (tile.codes[i] !== 0) values[i] = sigma * gaussian(key, first + i);
       return values;
     });
   return {
@@ -75,7 +76,7 @@ export function drawStatics(
     tapLogMean: chip.errors ? physics.spreads.get(taps)!.logMean : new Float64Array(taps + 1),
     segments,
     rowErrors: Array.from({ length: banks }, (_, bank) =>
-      segments.map((_s, i) => drawRows(physics, chip, place, tile.rows, taps, bank * segments.length + i)),
+      segments.map((_s, i) => drawRows(physics, chip, place, tile, taps, bank * segments.length + i)),
     ),
     gain: drawTileGain(physics, chip, place),
     adcGain: draw(DRAW.adcGain, columns, design.adc.gainSigma).map((error) => 1 + error),
