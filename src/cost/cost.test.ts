@@ -301,8 +301,10 @@ describe('costOf', () => {
 
   it('energy grows with every quantity that was counted (property)', () => {
     const base = exampleActivity(STORIES, { tokens: 10 });
+    // Clamps that hold a hundred times the current.
+    const design = { ...EXAMPLE_DESIGN, clampMaxA: 100 * EXAMPLE_DESIGN.clampMaxA };
     const cost = (activity: typeof base) =>
-      costOf(activity, STORIES, EXAMPLE_DESIGN, constants, { contextTokens: 128 }).perTokenJ;
+      costOf(activity, STORIES, design, constants, { contextTokens: 128 }).perTokenJ;
     const before = cost(base);
     fc.assert(
       fc.property(
