@@ -9,7 +9,6 @@
  *
  * Results do not depend on the number of threads or on how a text is cut into batches.
  */
-import { availableParallelism } from 'node:os';
 import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
@@ -20,32 +19,16 @@ import type { LlamaModel } from '../model/model.ts';
 import { buildLayers } from '../model/model.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import type { Design } from '../tile/design.ts';
-import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
-import { codingsOf, requireSupported } from './chip.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './codes-cache.ts';
-import { collectActivity, collectRanges } from './collect.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, fail, finished, itemsTaken, send } from './control.ts';
-import { fillNumbers, fillState, fillWindow } from './fill.ts';
-import { STAGES } from './forward.ts';
-import {
-  allocateMemories,
-  estimateMemory,
-  type Layout,
-  type LayoutChoice,
-  type MemoryEstimate,
-} from './layout.ts';
-import { sameInputs } from './linear.ts';
+import { type PlanOptions, planEngine } from './engine-plan.ts';
+import { fillNumbers, fillState } from './fill.ts';
+import { allocateMemories, estimateMemory, type MemoryEstimate } from './layout.ts';
 import { loadStarts } from './load.ts';
-import {
-  type EngineMode,
-  type Operation,
-  type OperationChoice,
-  padded,
-  planOperations,
-  tensorName,
-} from './plan.ts';
+import { type EngineMode, tensorName } from './plan.ts';
 import { chooseKernels } from './selftest.ts';
-import { type EngineData, isAnalogMode, NUMBERS, TAP_COUNTS, tileStarts, virtualStarts } from './setup.ts';
+import { newSession } from './session.ts';
+import { type EngineData, NUMBERS, TAP_COUNTS, tileStarts, virtualStarts } from './setup.ts';
 import { startWorkers } from './threads.ts';
 
 export interface EngineOptions {
@@ -137,10 +120,6 @@ export interface EngineSource {
   readonly ropeFrequencies: Float64Array;
 }
 
-const DEFAULT_BATCH = 252;
-/** Above this many weights a second byte per digital weight is not taken by default. */
-const TWO_TERMS_WEIGHTS = 2 ** 28;
-
 export function createEngine(options: EngineOptions): Promise<Engine> {
   return createEngineFrom(sourceOf(options.model), options);
 }
@@ -158,114 +137,6 @@ function sourceOf(model: LlamaModel): EngineSource {
     outputNorm: layers.outputNorm,
     ropeFrequencies: layers.ropeFrequencies,
   };
-}
-
-interface Plan {
-  readonly physics: TilePhysics | undefined;
-  readonly operations: Operation[];
-  readonly choice: LayoutChoice;
-  readonly varied: boolean;
-  readonly noise: OperationChoice['noise'];
-  readonly precision: 'fast' | 'exact';
-}
-
-type PlanOptions = Omit<EngineOptions, 'model'>;
-
-function planEngine(
-  shape: LlamaShape,
-  options: PlanOptions,
-  codecOf: EngineSource['codecOf'] = () => undefined,
-): Plan {
-  const { design, mode, calibration, contextTokens } = options;
-  const precision = options.precision ?? 'exact';
-  if (shape.headDim % 16 !== 0) {
-    throw new OnefetError(
-      'usage',
-      'ENGINE_MODEL',
-      `heads of ${shape.headDim} elements: the fast engine needs multiples of 16`,
-      {
-        hint: 'use the scalar kernel',
-      },
-    );
-  }
-  if (!Number.isInteger(contextTokens) || contextTokens < 1 || contextTokens > shape.contextTokens) {
-    throw new OnefetError(
-      'usage',
-      'CONTEXT_RANGE',
-      `a context of ${contextTokens} tokens is impossible: the model takes 1 to ${shape.contextTokens}`,
-    );
-  }
-  const physics = isAnalogMode(mode) ? tilePhysics(calibration, design) : undefined;
-  if (physics) requireSupported(physics);
-  if (physics?.input.float && precision === 'fast') {
-    throw new OnefetError('usage', 'ENGINE_PRECISION', 'real-valued inputs need precision exact');
-  }
-  const chip = mode === 'chip';
-  const varied =
-    chip &&
-    physics !== undefined &&
-    physics.sigmaVtV + physics.sigmaBeta + design.driver.offsetSigmaV + design.driver.resistorSigma > 0;
-  const dynamic =
-    chip &&
-    physics !== undefined &&
-    physics.whiteVariance + physics.clampVariance + physics.samplingVariance + physics.lowFrequencyVariance >
-      0;
-  const noise = dynamic ? (options.noise ?? 'product') : 'off';
-  const cache = new Map<number, number>();
-  const operations = planOperations(shape, {
-    mode,
-    design,
-    precision,
-    int8Terms: options.int8Terms ?? (weightsOf(shape) <= TWO_TERMS_WEIGHTS ? 2 : 1),
-    noise,
-    floatConverter: physics?.adc.bits === 'float',
-    varied,
-    codecOf,
-    rankOf(taps) {
-      let rank = cache.get(taps);
-      if (rank === undefined) {
-        rank = codingsOf(physics!, [taps], precision, varied).get(taps)!.rank;
-        cache.set(taps, rank);
-      }
-      return rank;
-    },
-  });
-  const taps = operations.filter((o) => o.kind === 'tile').map((o) => o.taps);
-  const noisyRows = chip && physics !== undefined && design.driver.noiseV > 0 && precision === 'exact';
-  const groups = [
-    [0, 1, 2],
-    [4, 5],
-  ];
-  const mixed = groups.some((group) => group.some((i) => !sameInputs(operations[group[0]], operations[i])));
-  const tokens = Math.max(1, Math.min(options.batchTokens ?? DEFAULT_BATCH, contextTokens));
-  return {
-    physics,
-    operations,
-    varied,
-    noise,
-    precision,
-    choice: {
-      shape,
-      operations,
-      codings: physics ? codingsOf(physics, taps, precision, varied) : new Map(),
-      contextTokens,
-      tokens,
-      headTokens: Math.min(tokens, 64),
-      threads: options.threads ?? availableParallelism(),
-      cache: design.kvBits === 8 ? 'i8' : 'f16',
-      ownInputs: noisyRows || mixed,
-    },
-  };
-}
-
-function weightsOf(shape: LlamaShape): number {
-  const block = shape.dim * (2 * shape.queryDim + 2 * shape.kvDim + 3 * shape.ffnDim);
-  return shape.layers * block + shape.dim * shape.vocab;
-}
-
-/** What an engine with these options would take, without building it. */
-export function estimateEngineMemory(shape: LlamaShape, options: PlanOptions): MemoryEstimate {
-  return estimateMemory(planEngine(shape, options).choice);
 }
 
 export async function createEngineFrom(source: EngineSource, options: PlanOptions): Promise<Engine> {
@@ -363,147 +234,10 @@ export async function createEngineFrom(source: EngineSource, options: PlanOption
   }
   if (physics) fillNumbers(data, physics, choice.codings);
   const { onProgress } = options;
-  return session({ source, data, layout, choice, kernel, memory, physics, run, stop, onProgress });
-}
-
-interface Parts {
-  readonly source: EngineSource;
-  readonly data: EngineData;
-  readonly layout: Layout;
-  readonly choice: LayoutChoice;
-  readonly kernel: string;
-  readonly memory: MemoryEstimate;
-  readonly physics: TilePhysics | undefined;
-  run(command: number, operands: readonly number[]): Promise<void>;
-  stop(): Promise<void>;
-  readonly onProgress: EngineOptions['onProgress'];
+  return newSession({ source, data, layout, choice, kernel, memory, physics, run, stop, onProgress });
 }
 
 /** Between two looks at how far the loading is. */
 const WATCH_MS = 500;
 
 const interruption = () => new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
-
-function session(parts: Parts): Engine {
-  const { source, data, layout, choice, physics, run } = parts;
-  const { shape } = source;
-  const f32 = new Float32Array(data.state.buffer);
-  const width = padded(shape.dim);
-  const logitsWidth = padded(shape.vocab);
-  const logits = new Float32Array(shape.vocab);
-  let position = 0;
-  let window = 0;
-  let tokens = 0;
-  let busy = false;
-
-  const layers = async (ids: ArrayLike<number>, from: number, count: number, states?: StateVisitor) => {
-    for (let t = 0; t < count; t++) {
-      const id = ids[from + t];
-      if (!Number.isInteger(id) || id < 0 || id >= shape.vocab) {
-        throw new OnefetError(
-          'internal',
-          'TOKEN_RANGE',
-          `token ${id} is outside the vocabulary of ${shape.vocab}`,
-        );
-      }
-      const at = layout.x / 4 + t * width;
-      const row = new Float32Array(shape.dim);
-      source.embedding(id, row);
-      f32.set(row, at);
-      f32.fill(0, at + shape.dim, at + width);
-    }
-    const wanted = states
-      ? Array.from({ length: count }, (_, t) => t).filter((t) => states.wants(position + t))
-      : [];
-    if (wanted.length === 0) {
-      await run(COMMAND.layers, [count, position, window, 0, shape.layers]);
-    } else {
-      for (let block = 0; block < shape.layers; block++) {
-        await run(COMMAND.layers, [count, position, window, block, block + 1]);
-        for (const t of wanted) states!.visit(position + t, block, stateOf(t, block));
-      }
-    }
-    position += count;
-    tokens += count;
-  };
-  /** Behind the last block the stream is whole; behind the others the feed-forward's part still waits in `delta`. */
-  const state = new Float32Array(shape.dim);
-  const stateOf = (token: number, block: number): Float32Array => {
-    const x = layout.x / 4 + token * width;
-    const delta = layout.delta / 4 + token * width;
-    const last = block === shape.layers - 1;
-    for (let i = 0; i < state.length; i++) state[i] = f32[x + i] + (last ? 0 : f32[delta + i]);
-    return state;
-  };
-  const checkSpace = (count: number) => {
-    if (position + count > choice.contextTokens) {
-      throw new OnefetError(
-        'usage',
-        'CONTEXT_FULL',
-        `the context of ${choice.contextTokens} tokens is full`,
-        {
-          hint: 'choose a longer context or a shorter text',
-        },
-      );
-    }
-  };
-  const exclusive = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (busy) throw new OnefetError('internal', 'ENGINE_BUSY', 'the engine does one text at a time');
-    busy = true;
-    try {
-      return await work();
-    } finally {
-      busy = false;
-    }
-  };
-  const take = (row: number) => {
-    const at = layout.logits / 4 + row * logitsWidth;
-    logits.set(f32.subarray(at, at + shape.vocab));
-    return logits;
-  };
-  return {
-    mode: data.mode,
-    kernel: parts.kernel,
-    memory: parts.memory,
-    rank: Math.max(...data.operations.map((o) => o.rank)),
-    contextTokens: choice.contextTokens,
-    prefill: (ids, newWindow, onLogits, from = 0, states = undefined) =>
-      exclusive(async () => {
-        position = 0;
-        window = newWindow;
-        checkSpace(ids.length);
-        if (physics) fillWindow(data, window);
-        for (let start = 0; start < ids.length; start += choice.tokens) {
-          const count = Math.min(choice.tokens, ids.length - start);
-          await layers(ids, start, count, states);
-          parts.onProgress?.('prefill', (start + count) / ids.length);
-          if (!onLogits) continue;
-          for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
-            const rows = Math.min(choice.headTokens, count - first);
-            await run(COMMAND.head, [rows, start + first, window, first]);
-            for (let row = 0; row < rows; row++) onLogits(start + first + row, take(row));
-          }
-        }
-      }),
-    decode: (id) =>
-      exclusive(async () => {
-        checkSpace(1);
-        if (position === 0 && physics) fillWindow(data, window);
-        await layers([id], 0, 1);
-        await run(COMMAND.head, [1, position - 1, window, 0]);
-        return take(0);
-      }),
-    activity: () => (physics ? collectActivity(data, physics, choice.codings, tokens) : []),
-    resetActivity() {
-      tokens = 0;
-      data.rowSums.fill(0);
-      const bytes = new Uint8Array(data.state.buffer);
-      data.operations.forEach((o, i) => {
-        bytes.fill(0, layout.counts[i], layout.counts[i] + o.panels * 32);
-      });
-    },
-    ranges: () => collectRanges(data, physics?.meanGain ?? 1),
-    profile: () => Object.fromEntries(STAGES.map((name, i) => [name, data.profile?.[i] ?? 0])),
-    close: parts.stop,
-  };
-}

@@ -1,7 +1,7 @@
 /** Which kernel runs a model on a design, and the memory that it needs. */
 import { freemem } from 'node:os';
 import type { Calibration } from '../cell/calibration.ts';
-import { estimateEngineMemory } from '../engine/engine.ts';
+import { estimateEngineMemory } from '../engine/engine-plan.ts';
 import { OnefetError } from '../error.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
 import { formatSi } from '../format.ts';
