@@ -3,12 +3,16 @@
  * in one run so that both see the same machine, and the agreement of what they compute.
  *
  * Native ngspice evaluates models on two OpenMP threads unless told otherwise, which on a busy machine costs more than it
- * gives: each case first tries one and two, and runs with the faster. Native time is one process from start to exit, as a script runs it, without reading its results; ours is one job of a
- * warm pool without a cache, with its results read and checked. The start of the pool stands apart.
+ * gives: each case first tries one and two, and runs with the faster. Native time is one process from start to exit, as a
+ * script runs it, without reading its results; ours is one job of a warm pool without a cache, with its results read and
+ * checked. The start of the pool stands apart.
+ *
+ * One deck is one thread here, so a single run is compared as it is; `sweep` is what a calibration does, many decks on all
+ * cores: our pool against the faster of as many native processes at a time and one after the other on two threads.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { type BenchDefinition, benchCases } from './bench-cases.ts';
@@ -41,6 +45,8 @@ export interface BenchSpiceCase {
   /** Points per second, ours over native: from the medians, and from the fastest turn of each (other work on the machine only adds). */
   readonly speedRatio: number;
   readonly bestSpeedRatio: number;
+  /** Decks of a sweep per second, ours over native: median over the rounds. */
+  readonly sweepRatio: number;
   readonly agreement: {
     readonly of: string;
     readonly compared: number;
@@ -51,7 +57,7 @@ export interface BenchSpiceCase {
 }
 
 export interface BenchSpiceResult {
-  readonly schema: 'onefet.bench-spice/1';
+  readonly schema: 'onefet.bench-spice/2';
   readonly own: string;
   /** First line of `ngspice --version`; undefined when there is none. */
   readonly native: string | undefined;
@@ -59,19 +65,26 @@ export interface BenchSpiceResult {
   readonly skipped: string | undefined;
   readonly node: string;
   readonly cpu: string;
+  /** Threads and decks of a sweep. */
+  readonly sweep: { readonly threads: number; readonly decks: number };
   /** Start of a simulator thread until its first result, s. */
   readonly ownStartS: number | undefined;
   readonly cases: readonly BenchSpiceCase[];
 }
 
+/** Decks of a sweep for each core. */
+const DECKS_PER_CORE = 2;
 const WARM_RUNS = 4;
 const NATIVE_TIMEOUT_MS = 120_000;
 
 /** Errors: SPICE_* of our own runs, BENCH_NATIVE when the native one fails. A missing native simulator is a reason to skip. */
 export async function benchSpice(options: BenchSpiceOptions = {}): Promise<BenchSpiceResult> {
   const native = nativeVersion(options.ngspice ?? 'ngspice');
+  const threads = Math.min(2, availableParallelism());
+  const decks = DECKS_PER_CORE * threads;
   const base = {
-    schema: 'onefet.bench-spice/1' as const,
+    sweep: { threads, decks },
+    schema: 'onefet.bench-spice/2' as const,
     own: engineId(),
     native,
     node: process.version,
@@ -85,7 +98,7 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000) {
     throw new OnefetError('usage', 'BENCH_ROUNDS', `rounds is ${rounds}: it must be 1 to 1000`);
   }
-  const pool = createSpicePool({ threads: 1 });
+  const pool = createSpicePool({ threads });
   const folder = mkdtempSync(join(tmpdir(), 'onefet-bench-'));
   try {
     const definitions = benchCases();
@@ -106,7 +119,9 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
       let own = await pool.run(job, options.signal);
       ownStartS ??= (performance.now() - start) / 1000;
       const work = join(folder, definition.name);
-      for (let warm = 1; warm < WARM_RUNS; warm++) own = await pool.run(job, options.signal);
+      const ownSweep = () =>
+        Promise.all(Array.from({ length: decks }, () => pool.run(job, options.signal))).then(() => {});
+      for (let warm = 1; warm < WARM_RUNS; warm++) await ownSweep();
       const [oneS, twoS] = [
         await timed(() => runNative(options, deck, work, 1)),
         await timed(() => runNative(options, deck, work, 2)),
@@ -114,6 +129,7 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
       const nativeThreads = twoS < oneS ? 2 : 1;
       const nativeS: number[] = [];
       const ownS: number[] = [];
+      const sweepRatios: number[] = [];
       for (let round = 0; round < rounds; round++) {
         nativeS.push(await timed(() => runNative(options, deck, work, nativeThreads)));
         ownS.push(
@@ -121,6 +137,13 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
             own = await pool.run(job, options.signal);
           }),
         );
+        const nativeSweepS = Math.min(
+          await timed(() => nativeSideBySide(options, deck, work, threads, decks)),
+          await timed(async () => {
+            for (let i = 0; i < decks; i++) await runNative(options, deck, work, nativeThreads);
+          }),
+        );
+        sweepRatios.push(nativeSweepS / (await timed(ownSweep)));
         options.onProgress?.({ done: ++done, total: definitions.length * rounds, label: definition.name });
       }
       const theirs = outputs.map(
@@ -139,6 +162,7 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
         ownPointsPerS: points / ownMedianS,
         speedRatio: nativeMedianS / ownMedianS,
         bestSpeedRatio: Math.min(...nativeS) / Math.min(...ownS),
+        sweepRatio: median(sweepRatios),
         agreement: agreementOf(definition, own.plots, theirs),
       });
     }
@@ -153,6 +177,21 @@ function nativeVersion(command: string): string | undefined {
   const { status, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8', timeout: 10_000 });
   if (status !== 0) return undefined;
   return stdout.match(/ngspice-\S+/)?.[0] ?? stdout.split('\n')[0].trim();
+}
+
+/** `decks` runs, `threads` processes of one thread each at a time. */
+async function nativeSideBySide(
+  options: BenchSpiceOptions,
+  deck: Deck,
+  folder: string,
+  threads: number,
+  decks: number,
+): Promise<void> {
+  let next = 0;
+  const worker = async (index: number) => {
+    while (next++ < decks) await runNative(options, deck, join(folder, String(index)), 1);
+  };
+  await Promise.all(Array.from({ length: threads }, (_, index) => worker(index)));
 }
 
 /** One process from start to exit. */
@@ -257,13 +296,15 @@ export function benchSpiceText(result: BenchSpiceResult): string {
       `${(1e3 * median(c.ownS)).toFixed(1)} ms`.padStart(10),
       `${c.speedRatio.toFixed(2)} x`.padStart(8),
       `${c.bestSpeedRatio.toFixed(2)} x`.padStart(8),
+      `${c.sweepRatio.toFixed(2)} x`.padStart(8),
       `${c.agreement.largestRelative.toExponential(1)} (limit ${c.agreement.limit}, ${c.agreement.compared} values)${c.agreement.within ? '' : ' EXCEEDED'}`,
     ].join('  '),
   );
   return [
     ...head,
     `start   ${result.ownStartS?.toFixed(2)} s for our simulator until its first result, once`,
-    `${'case'.padEnd(12)}  ${'points'.padStart(7)}  ${'native'.padStart(10)}  ${'own'.padStart(10)}  ${'speed'.padStart(8)}  ${'best'.padStart(8)}  largest relative difference`,
+    `${'case'.padEnd(12)}  ${'points'.padStart(7)}  ${'native'.padStart(10)}  ${'own'.padStart(10)}  ${'speed'.padStart(8)}  ${'best'.padStart(8)}  ${'sweep'.padStart(8)}  largest relative difference`,
     ...rows,
+    `native threads: ${result.cases.map((c) => `${c.name} ${c.nativeThreads}`).join(', ')}; speed: one deck; sweep: ${result.sweep.decks} decks on ${result.sweep.threads} cores`,
   ].join('\n');
 }
