@@ -14,6 +14,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   writeSync,
@@ -111,6 +112,41 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
 /** What an operating-system or parser error says, on one line. */
 export function reasonOf(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
+}
+
+/** Fills `bytes` from place `at` of an open file; false where the file ends before. */
+export function readAt(handle: number, bytes: Uint8Array, at: number): boolean {
+  for (let done = 0; done < bytes.length; ) {
+    const count = readSync(handle, bytes, done, bytes.length - done, at + done);
+    if (count === 0) return false;
+    done += count;
+  }
+  return true;
+}
+
+/** Writes all of `bytes` to place `at` of an open file of a run; `what` it is stands in the error. */
+export function writeAt(handle: number, bytes: Uint8Array, at: number, what: string): void {
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      done += writeSync(handle, bytes, done, bytes.length - done, at + done);
+    }
+  } catch (cause) {
+    throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${what}: ${reasonOf(cause)}`, {
+      cause,
+      hint: 'free disk space and run the same command again: finished jobs are kept',
+    });
+  }
+}
+
+/** Is there a process of this number (this one included)? */
+export function isProcessAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 /** SHA-256 in hex. */

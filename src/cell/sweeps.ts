@@ -180,6 +180,20 @@ export async function sweepMultiply(
 /** Devices that share one netlist: 15,000 samples/s against 500 with a netlist each. */
 export const DEVICES_PER_NETLIST = 250;
 
+/** Instances of mismatch.cir: devices first .. first + count - 1, each with a drain source of its own. */
+export function mismatchLines(
+  vdsV: number,
+  thresholdShiftV: ArrayLike<number>,
+  lnGain: ArrayLike<number>,
+  first: number,
+  count: number,
+): string[] {
+  return Array.from({ length: count }, (_, i) => [
+    `vd${i} d${i} 0 ${spiceNumber(vdsV)}`,
+    `xcell${i} d${i} g s b cell dvt=${spiceNumber(thresholdShiftV[first + i])} gain=${spiceNumber(Math.exp(lnGain[first + i]))}`,
+  ]).flat();
+}
+
 export interface MismatchSample {
   readonly vgs: Grid;
   /** [devices] the draws. */
@@ -214,13 +228,7 @@ export async function sampleMismatch(
   const batches: Promise<Float64Array[]>[] = [];
   for (let first = 0; first < at.devices; first += DEVICES_PER_NETLIST) {
     const count = Math.min(DEVICES_PER_NETLIST, at.devices - first);
-    const lines: string[] = [];
-    for (let i = 0; i < count; i++) {
-      lines.push(
-        `vd${i} d${i} 0 ${spiceNumber(at.vdsV)}`,
-        `xcell${i} d${i} g s b cell dvt=${spiceNumber(thresholdShiftV[first + i])} gain=${spiceNumber(Math.exp(lnGain[first + i]))}`,
-      );
-    }
+    const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
       runDeck(

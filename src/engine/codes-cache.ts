@@ -17,17 +17,15 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   statfsSync,
   statSync,
   utimesSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
-import { reasonOf, sha256, sourceExtension } from '../files.ts';
+import { isProcessAlive, readAt, sha256, sourceExtension, writeAt } from '../files.ts';
 import { PANEL_COLUMNS } from './kernels/gemm.ts';
 import { QUAD_BYTES } from './kernels/prepare.ts';
 import { type Operation, quadsOf } from './plan.ts';
@@ -141,20 +139,11 @@ function removeOld(folder: string, keep: number): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
     const part = /\.(\d+)-\d+\.part$/.exec(name);
-    if (part && !isRunning(Number(part[1]))) rmSync(path, { force: true });
+    if (part && !isProcessAlive(Number(part[1]))) rmSync(path, { force: true });
     if (name.endsWith('.codes')) whole.push({ path, time: statSync(path).mtimeMs });
   }
   whole.sort((a, b) => b.time - a.time);
   for (const { path } of whole.slice(keep)) rmSync(path, { force: true });
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 let ownText: string | undefined;
@@ -176,14 +165,10 @@ export function readCodes(
 ): TileCodes[] {
   const record = new Uint8Array(file.recordBytes[index]);
   const from = file.starts[index] + panel * record.length;
-  for (let done = 0; done < record.length; ) {
-    const count = readSync(handle, record, done, record.length - done, from + done);
-    if (count === 0) {
-      throw new OnefetError('input', 'CODES_SHORT', `${file.path} is shorter than it was`, {
-        hint: 'remove it and run again: it is a cache',
-      });
-    }
-    done += count;
+  if (!readAt(handle, record, from)) {
+    throw new OnefetError('input', 'CODES_SHORT', `${file.path} is shorter than it was`, {
+      hint: 'remove it and run again: it is a cache',
+    });
   }
   let at = 0;
   return Array.from({ length: o.tiles }, (_, tile) => {
@@ -218,17 +203,7 @@ export function writeCodes(
       at += part.length;
     }
   }
-  const to = file.starts[index] + panel * record.length;
-  try {
-    for (let done = 0; done < record.length; ) {
-      done += writeSync(handle, record, done, record.length - done, to + done);
-    }
-  } catch (cause) {
-    throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${file.path}: ${reasonOf(cause)}`, {
-      cause,
-      hint: 'free disk space and run the same command again: finished jobs are kept',
-    });
-  }
+  writeAt(handle, record, file.starts[index] + panel * record.length, file.path);
 }
 
 /** codes[rows][stride] from column `first` on to the nibbles of kernels/prepare.ts. */

@@ -7,9 +7,9 @@
  * The digital job writes its states to states.f32, [rows][blocks][D]; the others read them. A row belongs to every
  * `stride`-th scored position, so that the file stays small for wide models.
  */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { OnefetError } from '../error.ts';
-import { reasonOf } from '../files.ts';
+import { readAt, writeAt } from '../files.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import type { Job } from './job.ts';
 
@@ -57,7 +57,7 @@ export function openBlockErrors(
       const at = (((job.baselineRow + index) / stride) * layers + block) * dim * 4;
       if (block === 0) positions++;
       if (kind === 'digital') {
-        writeState(handle, x, at);
+        writeAt(handle, bytesOf(x), at, 'the digital states');
         for (const value of x) signal[block] += value * value;
         return;
       }
@@ -91,29 +91,11 @@ export function blockSnrDb({ signal, error }: BlockErrorSums): (number | null)[]
   return signal.map((squares, block) => (error[block] > 0 ? 10 * Math.log10(squares / error[block]) : null));
 }
 
-function writeState(handle: number, x: Float32Array, at: number): void {
-  const bytes = new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
-  try {
-    for (let done = 0; done < bytes.length; ) {
-      done += writeSync(handle, bytes, done, bytes.length - done, at + done);
-    }
-  } catch (cause) {
-    throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write the digital states: ${reasonOf(cause)}`, {
-      cause,
-      hint: 'free disk space and run the same command again: finished jobs are kept',
-    });
-  }
-}
+const bytesOf = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
 function readState(handle: number, x: Float32Array, at: number): void {
-  const bytes = new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
-  for (let done = 0; done < bytes.length; ) {
-    const count = readSync(handle, bytes, done, bytes.length - done, at + done);
-    if (count === 0) {
-      throw new OnefetError('input', 'BASELINE_SHORT', 'the digital states of this run are damaged', {
-        hint: 'remove the run folder and run again',
-      });
-    }
-    done += count;
-  }
+  if (readAt(handle, bytesOf(x), at)) return;
+  throw new OnefetError('input', 'BASELINE_SHORT', 'the digital states of this run are damaged', {
+    hint: 'remove the run folder and run again',
+  });
 }

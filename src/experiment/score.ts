@@ -2,9 +2,9 @@
  * Scores logits of one job as they come: writes the digital model's log-probabilities to the baseline file, or compares
  * with what stands there.
  */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { OnefetError } from '../error.ts';
-import { reasonOf } from '../files.ts';
+import { readAt, writeAt } from '../files.ts';
 import { greedyToken } from '../model/sample.ts';
 import type { Job } from './job.ts';
 import { klDivergence, logSoftmax, type MetricSums } from './metrics.ts';
@@ -46,35 +46,15 @@ export function openScorer(job: Job, baselinePath: string, vocabulary: number): 
   };
 }
 
+const bytesOf = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
 function writeRow(handle: number, row: number, values: Float32Array): void {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  try {
-    for (let at = 0; at < bytes.length; ) {
-      at += writeSync(handle, bytes, at, bytes.length - at, row * bytes.length + at);
-    }
-  } catch (cause) {
-    throw new OnefetError(
-      'input',
-      'FILE_UNWRITABLE',
-      `cannot write the digital baseline: ${reasonOf(cause)}`,
-      {
-        cause,
-        hint: 'free disk space and run the same command again: finished jobs are kept',
-      },
-    );
-  }
+  writeAt(handle, bytesOf(values), row * values.byteLength, 'the digital baseline');
 }
 
 function readRow(handle: number, row: number, values: Float32Array): void {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  let at = 0;
-  while (at < bytes.length) {
-    const count = readSync(handle, bytes, at, bytes.length - at, row * bytes.length + at);
-    if (count === 0) {
-      throw new OnefetError('input', 'BASELINE_SHORT', 'the digital baseline of this run is damaged', {
-        hint: 'remove the run folder and run again',
-      });
-    }
-    at += count;
-  }
+  if (readAt(handle, bytesOf(values), row * values.byteLength)) return;
+  throw new OnefetError('input', 'BASELINE_SHORT', 'the digital baseline of this run is damaged', {
+    hint: 'remove the run folder and run again',
+  });
 }

@@ -24,7 +24,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
-import { reasonOf, writeFileAtomic } from '../files.ts';
+import { isProcessAlive, reasonOf, writeFileAtomic } from '../files.ts';
 import type { JobResult } from './job.ts';
 
 export interface RunFolder {
@@ -117,7 +117,7 @@ function lock(path: string, folder: string): () => void {
         );
       }
       const owner = Number(readFileSync(path, 'utf8'));
-      if (attempt > 2 || isAlive(owner)) {
+      if (attempt > 2 || (owner !== process.pid && isProcessAlive(owner))) {
         throw new OnefetError('usage', 'RUN_BUSY', `process ${owner} is working in ${folder}`, {
           hint: `wait for it, or remove ${path} if that process is something else`,
         });
@@ -126,14 +126,4 @@ function lock(path: string, folder: string): () => void {
     }
   }
   return () => rmSync(path, { force: true });
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

@@ -8,7 +8,7 @@ import { OnefetError } from '../../error.ts';
 import { readTextFile } from '../../files.ts';
 import { gaussian, nameCoordinate, type StreamKey, streamKey } from '../../random.ts';
 import { runStudyDeck, type StudyBench } from '../column/bench.ts';
-import { celsius, DEVICES_PER_NETLIST, type Grid, gridValue, spiceNumber } from '../sweeps.ts';
+import { celsius, DEVICES_PER_NETLIST, type Grid, gridValue, mismatchLines, spiceNumber } from '../sweeps.ts';
 import type { CellDescription, Corner } from '../technology.ts';
 
 export interface CellDraws {
@@ -55,13 +55,7 @@ export async function simulateCells(
   const batches: Promise<Float64Array[]>[] = [];
   for (let first = 0; first < thresholdShiftV.length; first += DEVICES_PER_NETLIST) {
     const count = Math.min(DEVICES_PER_NETLIST, thresholdShiftV.length - first);
-    const lines: string[] = [];
-    for (let i = 0; i < count; i++) {
-      lines.push(
-        `vd${i} d${i} 0 ${spiceNumber(at.vdsV)}`,
-        `xcell${i} d${i} g s b cell dvt=${spiceNumber(thresholdShiftV[first + i])} gain=${spiceNumber(Math.exp(lnGain[first + i]))}`,
-      );
-    }
+    const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
       runStudyDeck(bench, {
