@@ -4,14 +4,14 @@
  *     import { planRun, executeRun, writeReport } from 'onefet';
  */
 
-export { type CalibrateOptions, calibrate, calibrateToFile } from './cell/calibrate.ts';
+export { type CalibrateOptions, calibrate, calibrateToFile } from './calibrate/calibrate.ts';
 export { type Calibration, loadCalibration } from './cell/calibration.ts';
-export * from './cell/response.ts';
+export * from './cell/operating-point.ts';
+export { costOf } from './cost/chip.ts';
 export { type CostConstants, loadCostConstants } from './cost/constants.ts';
-export type { CostLine, CostReport } from './cost/cost.ts';
-export { costOf } from './cost/cost-of.ts';
-export type { CostDesign } from './cost/design.ts';
+export type { CostDesign } from './cost/priced-design.ts';
 export { projectActivity } from './cost/project.ts';
+export type { CostLine, CostReport } from './cost/report.ts';
 export { type CostShape, LLAMA_3_1_8B } from './cost/shape.ts';
 export { OnefetError } from './error.ts';
 export { type Generated, type GenerateOptions, type Generation, generate } from './experiment/generate.ts';

@@ -4,8 +4,7 @@
  *   klNats   mean over positions of KL(scalar || engine) of the next token's distribution
  */
 import type { Calibration } from '../cell/calibration.ts';
-import type { BenchVariant } from '../engine/bench.ts';
-import { createEngine } from '../engine/engine.ts';
+import { createEngine } from '../engine/wasm/engine.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
 import { type RangeTable, rangesOf } from '../fabric/log-domain.ts';
@@ -13,6 +12,7 @@ import { forward, newSession } from '../model/llama.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { Design } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
+import type { BenchVariant } from './engine.ts';
 
 export interface AccuracyDifference {
   readonly klNats: number;

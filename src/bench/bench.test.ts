@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { BENCH_VARIANTS } from '../engine/bench.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { packageRoot } from '../files.ts';
 import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
@@ -10,6 +9,7 @@ import { openModel } from '../model/model.ts';
 import { openOracle } from '../model/oracle.test-helper.ts';
 import { SYNTH_SHAPES } from '../synth/shapes.ts';
 import { accuracyDifferences } from './accuracy.ts';
+import { BENCH_VARIANTS } from './engine.ts';
 import { startLlamaCpp } from './llama-cpp.ts';
 
 test('the engine differs from the scalar chip by far less than the chip from the digital model', async () => {

@@ -8,11 +8,11 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { PeerTimes, SpeedPeer } from '../engine/bench.ts';
 import { OnefetError } from '../error.ts';
 import { packageRoot, reasonOf } from '../files.ts';
 import { SYNTH_SHAPES, type SynthShape } from '../synth/shapes.ts';
 import { synthesise } from '../synth/synthesise.ts';
+import type { PeerTimes, SpeedPeer } from './engine.ts';
 
 /** Blocks of the two models. */
 const DEPTHS = [2, 8] as const;

@@ -10,8 +10,8 @@ import { nearestName, OnefetError } from '../error.ts';
 import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
 import { type CellLaw, cellLawSchema } from './cell-law.ts';
 import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
+import { productTableSchema } from './product-table.ts';
 import { CORNERS, checkName, validate } from './technology.ts';
-import { productTableSchema } from './topology/table.ts';
 
 const number = z.number();
 const numbers = z.array(number).max(100_000);
@@ -127,7 +127,7 @@ export const calibrationSchema = z.strictObject({
   }),
   /**
    * Products of a multiplier that is not one exponentiator at one gate node. Where it is present, everything else here
-   * describes one unit transistor of the cell; products come from `productTable` in topology/table.ts.
+   * describes one unit transistor of the cell; products come from `productTable` in product-table.ts.
    */
   product: productTableSchema.optional(),
   plots: z.strictObject({

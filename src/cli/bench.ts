@@ -1,6 +1,6 @@
 /** `bench`: this engine and this simulator against the machine and their native peers. */
 import type { Command } from 'commander';
-import type { SpeedPeer } from '../engine/bench.ts';
+import type { SpeedPeer } from '../bench/engine.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import type { Progress } from '../progress.ts';
 import {
@@ -23,7 +23,7 @@ export function addBenchCommands(root: Command, { signal, progress }: CliContext
     .option('--ngspice <path>', 'native simulator', 'ngspice')
     .addOption(jsonOption())
     .action(async (flags: { ngspice: string; json?: boolean }) => {
-      const { benchSpice, benchSpiceText } = await import('../spice/bench.ts');
+      const { benchSpice, benchSpiceText } = await import('../bench/spice.ts');
       const bar = progress();
       try {
         const result = await benchSpice({
@@ -69,12 +69,12 @@ interface EngineFlags {
 }
 
 async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progress): Promise<void> {
-  const { bench: measure, BENCH_VARIANTS } = await import('../engine/bench.ts');
+  const { bench: measure, BENCH_VARIANTS } = await import('../bench/engine.ts');
   const { loadDesign } = await import('../fabric/design.ts');
   const { loadCalibration } = await import('../cell/calibration.ts');
   const { accuracyDifferences } = await import('../bench/accuracy.ts');
   const { llamaCppMissing, startLlamaCpp } = await import('../bench/llama-cpp.ts');
-  const { benchEngineText } = await import('../bench/text.ts');
+  const { benchEngineText } = await import('../bench/engine-text.ts');
   const { openModel } = await import('../model/model.ts');
   const { threads, rounds } = flags;
   const { design } = loadDesign(flags.design, flags.set);

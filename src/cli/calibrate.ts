@@ -85,10 +85,10 @@ export function addCalibrateCommands(root: Command, context: CliContext): void {
 }
 
 async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {
-  const { calibrateToFile } = await import('../cell/calibrate.ts');
+  const { calibrateToFile } = await import('../calibrate/calibrate.ts');
   const bar = progress();
   const process = flags.process ?? DEFAULT_PROCESS;
-  if (flags.studies) (await import('../cell/studies.ts')).requireStudies(process, flags.cell);
+  if (flags.studies) (await import('../calibrate/studies/studies.ts')).requireStudies(process, flags.cell);
   try {
     const made = await calibrateToFile({
       process,
@@ -100,7 +100,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
     bar.finish();
     printCalibration(made, flags.json === true);
     if (!flags.studies) return;
-    const { characteriseStudies } = await import('../cell/studies.ts');
+    const { characteriseStudies } = await import('../calibrate/studies/studies.ts');
     let runs = 0;
     const paths = await characteriseStudies({
       process,
@@ -118,7 +118,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
 }
 
 async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promise<void> {
-  const { calibrateFromCsvToFile } = await import('../cell/measured/measured.ts');
+  const { calibrateFromCsvToFile } = await import('../calibrate/measured/measured.ts');
   const made = calibrateFromCsvToFile({
     process: flags.process ?? DEFAULT_PROCESS,
     cell: flags.cell,
@@ -130,7 +130,7 @@ async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promis
 }
 
 async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {
-  const { calibrateAll } = await import('../cell/calibrate-all.ts');
+  const { calibrateAll } = await import('../calibrate/calibrate-all.ts');
   const bar = progress();
   try {
     const { comparisons, paths } = await calibrateAll({
@@ -140,7 +140,7 @@ async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: 
       ...(flags.process === undefined ? {} : { process: flags.process }),
     });
     bar.finish();
-    const { writeComparison } = await import('../report/comparison.ts');
+    const { writeComparison } = await import('../report/cell-comparison.ts');
     const pages = comparisons.flatMap((comparison) => writeComparison(comparison, flags.html));
     if (flags.json) {
       printJson({ comparisons, paths: [...paths, ...pages] });

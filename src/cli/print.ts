@@ -1,5 +1,5 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
-import type { calibrateToFile } from '../cell/calibrate.ts';
+import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval } from '../experiment/result.ts';
 import { formatSi } from '../format.ts';

@@ -3,7 +3,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { calibrate } from '../cell/calibrate.ts';
+import { calibrate } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';

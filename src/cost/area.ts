@@ -9,9 +9,9 @@ import { count, formatSi, plain } from '../format.ts';
 import { adcCost } from './adc.ts';
 import type { Census, FormatCensus } from './census.ts';
 import type { CostConstants } from './constants.ts';
-import type { CostLine } from './cost.ts';
-import type { CostDesign } from './design.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN } from './lines.ts';
+import type { CostDesign } from './priced-design.ts';
+import type { CostLine } from './report.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, kvElementsPerToken } from './shape.ts';
 

@@ -4,7 +4,7 @@
 import { OnefetError } from '../error.ts';
 import type { Activity } from '../fabric/activity.ts';
 import { ladderCount } from '../tile/ladder.ts';
-import { type CostDesign, formatOf, integratorOf } from './design.ts';
+import { type CostDesign, formatOf, integratorOf } from './priced-design.ts';
 
 /** What the tensors of one weight format count together: their cells differ in taps, and so in area and wires. */
 export interface FormatCensus {

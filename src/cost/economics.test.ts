@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
+import { costOf } from './chip.ts';
 import { loadComparators } from './comparators.ts';
 import { loadCostConstants } from './constants.ts';
-import { costOf } from './cost-of.ts';
 import { economicsOf, grossDies, murphyYield } from './economics.ts';
 import { LLAMA_3_1_8B } from './shape.ts';
 

@@ -10,7 +10,7 @@
 import { OnefetError } from '../error.ts';
 import { count, plain } from '../format.ts';
 import type { Band, CostConstants } from './constants.ts';
-import type { CostReport } from './cost.ts';
+import type { CostReport } from './report.ts';
 
 export const SCENARIOS = ['low', 'mid', 'high'] as const;
 export type Scenario = (typeof SCENARIOS)[number];

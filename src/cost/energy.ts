@@ -10,9 +10,9 @@ import { ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 import { adcOf, cellArea, kvBytes, loraWeights } from './area.ts';
 import type { Census } from './census.ts';
 import type { Constant, CostConstants } from './constants.ts';
-import type { CostLine } from './cost.ts';
-import { type CostDesign, phasesOf } from './design.ts';
 import { CHOSEN, COUNTED, costLine, DESIGN, DRAWN, lineValue, sumOf } from './lines.ts';
+import { type CostDesign, phasesOf } from './priced-design.ts';
+import type { CostLine } from './report.ts';
 import type { CostShape } from './shape.ts';
 import { attentionMacPerToken, dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
 

@@ -5,7 +5,7 @@ import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import type { Design } from '../tile/design.ts';
-import { type CostDesign, checkDesign } from './design.ts';
+import { type CostDesign, checkDesign } from './priced-design.ts';
 
 /**
  * `converters` are those of the design, known to be of a number of bits; `ranges` are the full scales that the run's

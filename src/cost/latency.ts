@@ -9,9 +9,9 @@
 import { count, formatSi, plain } from '../format.ts';
 import { kvBytes } from './area.ts';
 import type { CostConstants } from './constants.ts';
-import type { CostLine } from './cost.ts';
-import { type CostDesign, phasesOf } from './design.ts';
 import { costLine, DESIGN } from './lines.ts';
+import { type CostDesign, phasesOf } from './priced-design.ts';
+import type { CostLine } from './report.ts';
 import type { CostShape } from './shape.ts';
 import { dependentSteps } from './shape.ts';
 

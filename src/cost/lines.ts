@@ -2,7 +2,7 @@
  * Building the lines of a cost breakdown: a value never travels without its formula, source and tag.
  */
 import { type Constant, TAGS, type Tag } from './constants.ts';
-import type { CostLine } from './cost.ts';
+import type { CostLine } from './report.ts';
 
 /** A line from its value, its formula with the numbers put in, and the constants that went in. */
 export function costLine(

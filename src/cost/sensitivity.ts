@@ -3,7 +3,7 @@
  * token. A factor of two is no uncertainty of any of them; it is the same question to all.
  */
 import type { Constant, CostConstants } from './constants.ts';
-import type { CostReport, CostSensitivity } from './cost.ts';
+import type { CostReport, CostSensitivity } from './report.ts';
 
 /** Groups of cost.yaml whose constants go into the energy. */
 const GROUPS = ['digital', 'memory', 'lora', 'analog', 'adc', 'layout', 'power', 'wire'] as const;

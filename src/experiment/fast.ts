@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { createEngine, type Engine } from '../engine/engine.ts';
+import { createEngine, type Engine } from '../engine/wasm/engine.ts';
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';

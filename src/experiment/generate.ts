@@ -4,6 +4,7 @@
  */
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
+import { chooseKernel, type KernelChoice } from '../engine/create.ts';
 import { OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable, TileKernel } from '../fabric/log-domain.ts';
@@ -11,7 +12,6 @@ import { readTextFile, requireDataFile } from '../files.ts';
 import { openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
-import { chooseKernel, type KernelChoice } from './kernel.ts';
 import { chipSeed } from './plan.ts';
 import { interrupted } from './schedule.ts';
 import { fastSpeakers, type Speaker, type SpeakerParts, scalarSpeakers } from './speaker.ts';

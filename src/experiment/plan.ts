@@ -6,6 +6,7 @@ import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { costDesignOf } from '../cost/from-design.ts';
+import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from '../engine/create.ts';
 import { OnefetError } from '../error.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
@@ -16,7 +17,6 @@ import { bits32, streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
-import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from './kernel.ts';
 import { checkRangeText } from './overlap.ts';
 
 export interface RunOptions {

@@ -2,7 +2,7 @@
  * The result of `onefet run`: what `--json` prints, the run folder keeps and the report shows. Versioned by
  * `schema`; units in the key names; NLL and KL in nats per token.
  */
-import type { CostReport } from '../cost/cost.ts';
+import type { CostReport } from '../cost/report.ts';
 
 export const RESULT_SCHEMA = 'onefet.run/2';
 

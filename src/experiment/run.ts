@@ -8,10 +8,10 @@
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { CostReport } from '../cost/cost.ts';
-import { costOf } from '../cost/cost-of.ts';
+import { costOf } from '../cost/chip.ts';
 import { costDesignOf } from '../cost/from-design.ts';
 import { projectActivity } from '../cost/project.ts';
+import type { CostReport } from '../cost/report.ts';
 import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, LayerActivity } from '../fabric/activity.ts';

@@ -1,6 +1,6 @@
 /** A variant of a model that takes a prompt and then token by token: on the fast engine, or by the scalar kernels. */
 import type { Calibration } from '../cell/calibration.ts';
-import { createEngine, type Engine } from '../engine/engine.ts';
+import { createEngine, type Engine } from '../engine/wasm/engine.ts';
 import { OnefetError } from '../error.ts';
 import { type RangeTable, rangesOf, type TileKernel } from '../fabric/log-domain.ts';
 import { forward, newSession } from '../model/llama.ts';

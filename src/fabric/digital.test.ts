@@ -1,8 +1,8 @@
 /** The digital fabric against a direct sum in double precision. */
 import { describe, expect, test } from 'vitest';
+import { memoryLimitBytes } from '../memory.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { buildDigital } from './digital.ts';
-import { memoryLimitBytes } from './memory.ts';
 
 describe('digital linear layer', () => {
   const at = { window: 0, position: 0 };

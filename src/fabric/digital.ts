@@ -2,8 +2,9 @@
  * The digital reference fabric: y = W a with the weights as dequantised, in scalar TypeScript. What every analog
  * result is compared with, and what it must reduce to when all errors are off.
  */
+
+import { requireMemory } from '../memory.ts';
 import type { Linear, LinearName } from './linear.ts';
-import { requireMemory } from './memory.ts';
 
 /**
  * Float32 weights W[N][K], double accumulation, float32 result. `at` is not used: nothing is drawn. Throws

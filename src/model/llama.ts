@@ -11,7 +11,7 @@
  */
 import { OnefetError } from '../error.ts';
 import type { TokenPosition } from '../fabric/linear.ts';
-import { requireMemory } from '../fabric/memory.ts';
+import { requireMemory } from '../memory.ts';
 import type { LlamaBlock, LlamaLayers, LlamaModel } from './model.ts';
 import type { LlamaShape } from './shape.ts';
 

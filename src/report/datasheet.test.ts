@@ -14,7 +14,7 @@ import {
   loadDatasheetSpec,
 } from '../cell/datasheet/datasheet.ts';
 import { QUANTITIES } from '../cell/datasheet/quantities.ts';
-import { offCurrentA } from '../cell/response.ts';
+import { offCurrentA } from '../cell/operating-point.ts';
 import { packageRoot } from '../files.ts';
 import { datasheetHtml, datasheetOf, requireDatasheet } from './datasheet.ts';
 

@@ -2,7 +2,7 @@
  * Figures of cost: energy, area and time by component, and energy per token beside other systems.
  */
 import type { Comparators } from '../cost/comparators.ts';
-import type { CostLine, CostReport, CostSensitivity } from '../cost/cost.ts';
+import type { CostLine, CostReport, CostSensitivity } from '../cost/report.ts';
 import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure } from './figure.ts';
 import { plotText, tagBadge, wrapPlotText } from './html.ts';

@@ -3,7 +3,7 @@
  */
 import type { Calibration } from '../cell/calibration.ts';
 import { atTemperature, ekvCurrentA } from '../cell/ekv.ts';
-import { offCurrentA } from '../cell/response.ts';
+import { offCurrentA } from '../cell/operating-point.ts';
 import { CORNERS, type Corner } from '../cell/technology.ts';
 import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';

@@ -1,7 +1,7 @@
 /** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
 import { EXAMPLE_DESIGN, exampleActivity } from '../cost/activity.test-helper.ts';
+import { costOf } from '../cost/chip.ts';
 import { loadCostConstants } from '../cost/constants.ts';
-import { costOf } from '../cost/cost-of.ts';
 import { projectActivity } from '../cost/project.ts';
 import { blockTensors, type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';

@@ -7,10 +7,10 @@ import { type EconomicsReport, economicsOf } from '../cost/economics.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { writeFileAtomic } from '../files.ts';
 import { type Figure, figureHtml } from './figure.ts';
-import { blockFigure } from './figure-blocks.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
 import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
 import { runFigures } from './figures-run.ts';
+import { blockFigure } from './figures-stream.ts';
 import { escapeHtml } from './html.ts';
 import { type PageSection, pageHtml } from './page.ts';
 import {

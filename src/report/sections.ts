@@ -3,8 +3,8 @@
  */
 import { stringify } from 'yaml';
 import type { Comparators } from '../cost/comparators.ts';
-import type { CostLine, CostReport } from '../cost/cost.ts';
 import { type EconomicsReport, SCENARIOS } from '../cost/economics.ts';
+import type { CostLine, CostReport } from '../cost/report.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { count, formatSi, plain } from '../format.ts';
 import { areaText, label } from './figures-cost.ts';

@@ -1,7 +1,7 @@
 /** What a design's column becomes: wires, clamp and source line, and the constants that follow the temperature. */
 import { expect, test } from 'vitest';
+import { loadColumnStudy } from '../calibrate/studies/column/study.ts';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
-import { loadColumnStudy } from '../cell/column/study.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { tilePhysics } from './physics.ts';
 

@@ -6,7 +6,7 @@
 import { type Calibration, requireLaw } from '../cell/calibration.ts';
 import { lawConstants } from '../cell/cell-law.ts';
 import { type ColumnLines, columnDroop, type Droop } from '../cell/droop.ts';
-import type { OperatingPoint } from '../cell/response.ts';
+import type { OperatingPoint } from '../cell/operating-point.ts';
 import { OnefetError } from '../error.ts';
 import {
   BOLTZMANN_J_PER_K,

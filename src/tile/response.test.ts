@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { cellCurrentA } from '../cell/response.ts';
+import { cellCurrentA } from '../cell/operating-point.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { tilePhysics } from './physics.ts';
 

@@ -14,8 +14,8 @@ import {
   type OperatingPoint,
   offCurrentA,
   outputConductancePerV,
-} from '../cell/response.ts';
-import { productTable } from '../cell/topology/table.ts';
+} from '../cell/operating-point.ts';
+import { productTable } from '../cell/product-table.ts';
 import { OnefetError } from '../error.ts';
 import type { Design } from './design.ts';
 import type { InputFormat } from './input-code.ts';

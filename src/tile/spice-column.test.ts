@@ -12,7 +12,6 @@
  * The baked columns above 1 % are cold (below -20 C), where gm/I differs most between the levels of a row.
  */
 import { afterAll, describe, expect, test } from 'vitest';
-import { operatingPoint, rms, type StudyBench, withBench } from '../cell/column/bench.ts';
 import {
   biasClamp,
   type Clamp,
@@ -22,8 +21,9 @@ import {
   phaseCode,
   simulateColumns,
   TAPS,
-} from '../cell/column/column.ts';
-import { differential, sumsOf } from '../cell/column/random.ts';
+} from '../calibrate/studies/column/column.ts';
+import { differential, sumsOf } from '../calibrate/studies/column/random.ts';
+import { operatingPoint, rms, type StudyBench, withBench } from '../calibrate/studies/study.ts';
 import type { Corner } from '../cell/technology.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';

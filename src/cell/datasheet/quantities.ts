@@ -2,10 +2,11 @@
  * What a datasheet can specify of a calibrated cell: each quantity with its SI unit, the conditions that it takes, and
  * how it is read off the calibration. A new quantity is one more entry.
  */
+
+import type { Residual } from '../../calibrate/fit/fit.ts';
 import { OnefetError } from '../../error.ts';
 import { type Calibration, cornerOf } from '../calibration.ts';
 import { REFERENCE_TEMP_K } from '../ekv.ts';
-import type { Residual } from '../fit/fit.ts';
 import {
   biasPoint,
   cellCurrentA,
@@ -13,7 +14,7 @@ import {
   type OperatingPoint,
   offCurrentA,
   outputConductancePerV,
-} from '../response.ts';
+} from '../operating-point.ts';
 import type { Corner } from '../technology.ts';
 
 export interface Condition {

@@ -1,0 +1,399 @@
+/**
+ * How fast the engine is on this machine, without a model file: raw kernels against what registers and memory allow, and
+ * prefill and decode of a model with the layers of Llama 3.1 8B.
+ *
+ * Few layers are built (their weights must not fit the caches) and the time per layer is scaled to the whole model; the
+ * head is measured by itself. Figures of one run compare with each other; from run to run they drift with the machine.
+ * With a peer, both take turns within a round, and the ratio is the median over rounds of the two times of a round.
+ */
+import type { Calibration } from '../cell/calibration.ts';
+import { chooseKernels } from '../engine/wasm/check/selftest.ts';
+import { newArena } from '../engine/wasm/emit/arena.ts';
+import { compileKernels } from '../engine/wasm/emit/compile.ts';
+import { CONSTANTS_END, writeConstants } from '../engine/wasm/emit/constants.ts';
+import { createEngineFrom, type EngineOptions, type EngineSource } from '../engine/wasm/engine.ts';
+import { PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../engine/wasm/kernels/limits.ts';
+import { instantiate } from '../engine/wasm/kernels/module.ts';
+import type { EngineMode } from '../engine/wasm/plan/operations.ts';
+import { OnefetError } from '../error.ts';
+import type { RangeTable } from '../fabric/log-domain.ts';
+import type { LlamaShape } from '../model/shape.ts';
+import { BLOCK_TENSORS, type Design } from '../tile/design.ts';
+import { weightFormat } from '../tile/weight-code.ts';
+
+/** Llama 3.1 8B (Meta, model card). */
+export const LLAMA_8B: LlamaShape = {
+  dim: 4096,
+  ffnDim: 14336,
+  layers: 32,
+  heads: 32,
+  kvHeads: 8,
+  headDim: 128,
+  queryDim: 4096,
+  kvDim: 1024,
+  vocab: 128256,
+  contextTokens: 131072,
+  normEpsilon: 1e-5,
+  ropeBase: 500000,
+  ropeLinearFactor: 1,
+  tied: false,
+};
+
+/** Seconds of the whole model. */
+export interface PeerTimes {
+  readonly wholeS: number;
+}
+
+/** Another engine on the same shape: a prefill of `batchTokens`, and one decoded token behind it. */
+export interface SpeedPeer {
+  readonly name: string;
+  /** What it says of itself and the machine. */
+  readonly system: string;
+  prefill(): Promise<PeerTimes>;
+  decode(): Promise<PeerTimes>;
+  close(): Promise<void>;
+}
+
+export interface BenchOptions {
+  readonly design: Design;
+  readonly calibration: Calibration;
+  readonly threads?: number;
+  readonly shape?: LlamaShape;
+  /** Blocks that are really built. */
+  readonly layers?: number;
+  readonly batchTokens?: number;
+  readonly decodeTokens?: number;
+  readonly variants?: readonly BenchVariant[];
+  readonly rounds?: number;
+  readonly peer?: SpeedPeer | undefined;
+  readonly signal?: AbortSignal;
+}
+
+export interface BenchVariant {
+  readonly name: string;
+  readonly mode: EngineMode;
+  readonly precision?: 'fast' | 'exact';
+  readonly noise?: 'product' | 'token';
+}
+
+export const BENCH_VARIANTS: readonly BenchVariant[] = [
+  { name: 'chip, fast, noise by tile', mode: 'chip', precision: 'fast', noise: 'token' },
+  { name: 'chip, fast, noise from the drawn current', mode: 'chip', precision: 'fast', noise: 'product' },
+  { name: 'chip, exact, noise from the drawn current', mode: 'chip', precision: 'exact', noise: 'product' },
+  { name: 'recoded', mode: 'recoded' },
+  { name: 'digital', mode: 'digital' },
+];
+
+export interface BenchLimits {
+  readonly kernel: string;
+  readonly rejected: Readonly<Record<string, string>>;
+  /** 10^9 multiply-adds a second, one thread: `gemm_small` of each right dot product. */
+  readonly gemmGmacPerSecond: Readonly<Record<string, number>>;
+  /** The chosen dot product on registers alone, without the shortcut of `gemm_small` (kernels/gemm.ts). */
+  readonly peakGmacPerSecond: number;
+  /** May exceed 1 by that shortcut. */
+  readonly gemmShareOfPeak: number;
+  /** Reading memory that is in no cache, one thread. */
+  readonly streamGbytePerSecond: number;
+}
+
+export interface BenchResult {
+  readonly name: string;
+  readonly prefillTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+  /** Tokens per second of processor time, times threads: what the machine does when it is not shared. */
+  readonly prefillTokensPerCpuSecond: number;
+  readonly decodeTokensPerCpuSecond: number;
+  /** Multiply-adds of the linear layers per second over threads times the peak of registers. */
+  readonly prefillShareOfPeak: number;
+  /** Bytes of weights read per second over threads times `streamGbytePerSecond`. */
+  readonly decodeShareOfStream: number;
+  /** Share of time by stage. */
+  readonly prefillProfile: Readonly<Record<string, number>>;
+  readonly decodeProfile: Readonly<Record<string, number>>;
+  /** Of the whole model. */
+  readonly memoryBytes: number;
+  /** Separable products of the cell's response; 1 without analog tiles. */
+  readonly rank: number;
+  readonly prefillGmacPerSecond: number;
+  /** The peer's time over ours: above 1, this engine is faster. */
+  readonly ratios: { readonly prefill: number; readonly decode: number } | null;
+}
+
+export interface Bench {
+  readonly schema: 'onefet.bench/1';
+  readonly node: string;
+  readonly threads: number;
+  readonly shape: LlamaShape;
+  readonly layersBuilt: number;
+  readonly batchTokens: number;
+  readonly rounds: number;
+  readonly limits: BenchLimits;
+  readonly peer: PeerResult | null;
+  readonly results: readonly BenchResult[];
+  /** Of all variants by name: the peer's time over ours. */
+  readonly ratios: Readonly<Record<'prefill' | 'decode', Readonly<Record<string, number>>>> | null;
+}
+
+export interface PeerResult {
+  readonly name: string;
+  readonly system: string;
+  readonly prefillTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+}
+
+export async function bench(options: BenchOptions, onResult?: (result: BenchResult) => void): Promise<Bench> {
+  const shape = options.shape ?? LLAMA_8B;
+  const layersBuilt = options.layers ?? 2;
+  const threads = options.threads ?? 2;
+  const batchTokens = options.batchTokens ?? 252;
+  const rounds = options.rounds ?? 3;
+  const { peer } = options;
+  const limits = await measureLimits();
+  const results: BenchResult[] = [];
+  const peerTimes: Times = { prefill: [], decode: [] };
+  for (const variant of options.variants ?? BENCH_VARIANTS) {
+    const result = await benchVariant(variant, {
+      shape,
+      layersBuilt,
+      threads,
+      batchTokens,
+      decodeTokens: options.decodeTokens ?? 6,
+      limits,
+      design: options.design,
+      calibration: options.calibration,
+      rounds,
+      peer,
+      peerTimes,
+      signal: options.signal,
+    });
+    results.push(result);
+    onResult?.(result);
+  }
+  return {
+    schema: 'onefet.bench/1',
+    node: process.version,
+    threads,
+    shape,
+    layersBuilt,
+    batchTokens,
+    rounds,
+    limits,
+    peer: peer
+      ? {
+          name: peer.name,
+          system: peer.system,
+          prefillTokensPerSecond: batchTokens / median(peerTimes.prefill),
+          decodeTokensPerSecond: 1 / median(peerTimes.decode),
+        }
+      : null,
+    results,
+    ratios: peer
+      ? {
+          prefill: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.prefill])),
+          decode: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.decode])),
+        }
+      : null,
+  };
+}
+
+/** Seconds of the whole model, round by round. */
+interface Times {
+  readonly prefill: number[];
+  readonly decode: number[];
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+export async function measureLimits(): Promise<BenchLimits> {
+  const { kernel, rejected, gmacPerSecond } = await chooseKernels();
+  const module = await compileKernels([peak(kernel), stream()]);
+  const state = newArena(2 ** 16, CONSTANTS_END);
+  writeConstants(state.memory);
+  const streamBytes = 2 ** 28;
+  const weights = newArena(streamBytes);
+  // Pages that were never written are all the same page of zeros.
+  new Uint8Array(weights.memory.buffer).fill(1);
+  const { peak: runPeak, stream: runStream } = await instantiate(module, state.memory, weights.memory);
+  const best = (work: number, run: () => void) => {
+    let most = 0;
+    for (let i = 0; i < 5; i++) {
+      const started = performance.now();
+      run();
+      most = Math.max(most, work / (performance.now() - started) / 1e6);
+    }
+    return most;
+  };
+  const rounds = 50_000;
+  const peakGmac = best(rounds * PEAK_PRODUCTS, () => runPeak(CONSTANTS_END, rounds));
+  const streamGbyte = best(streamBytes, () => runStream(0, CONSTANTS_END, streamBytes / STREAM_BYTES));
+  return {
+    kernel,
+    rejected: rejected as Record<string, string>,
+    gemmGmacPerSecond: gmacPerSecond as Record<string, number>,
+    peakGmacPerSecond: peakGmac,
+    gemmShareOfPeak: gmacPerSecond[kernel]! / peakGmac,
+    streamGbytePerSecond: streamGbyte,
+  };
+}
+
+interface VariantBench {
+  readonly shape: LlamaShape;
+  readonly layersBuilt: number;
+  readonly threads: number;
+  readonly batchTokens: number;
+  readonly decodeTokens: number;
+  readonly limits: BenchLimits;
+  readonly design: Design;
+  readonly calibration: Calibration;
+  readonly rounds: number;
+  readonly peer: SpeedPeer | undefined;
+  readonly peerTimes: Times;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<BenchResult> {
+  const { shape, layersBuilt, threads, batchTokens, decodeTokens, limits, design, calibration } = of;
+  const built: LlamaShape = { ...shape, layers: layersBuilt };
+  const { name, ...choice } = variant;
+  const options: Omit<EngineOptions, 'model'> = {
+    ...choice,
+    design,
+    calibration,
+    chipSeed: 1,
+    ranges: evenRanges(built, design),
+    threads,
+    contextTokens: Math.min(shape.contextTokens, 2 * batchTokens + decodeTokens + 1),
+    batchTokens,
+    int8Terms: 1,
+    profile: true,
+  };
+  const engine = await createEngineFrom(syntheticSource(built), options);
+  try {
+    const ids = Int32Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
+    const own: Times = { prefill: [], decode: [] };
+    const cpu: Times = { prefill: [], decode: [] };
+    const ratios: Times = { prefill: [], decode: [] };
+    const prefillProfile: Record<string, number> = {};
+    const decodeProfile: Record<string, number> = {};
+    await engine.prefill(ids.subarray(0, 12), 0);
+    for (let round = 0; round < of.rounds; round++) {
+      if (of.signal?.aborted) throw new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
+      const before = engine.profile();
+      const started = performance.now();
+      const prefillCpu = process.cpuUsage();
+      await engine.prefill(ids, 0);
+      const perLayer = shape.layers / layersBuilt;
+      own.prefill.push(((performance.now() - started) / 1e3) * perLayer);
+      cpu.prefill.push(cpuSeconds(prefillCpu) * perLayer);
+      addTimes(prefillProfile, before, engine.profile());
+      await comparePeer('prefill');
+      await engine.decode(1);
+      const warm = engine.profile();
+      const decodeCpu = process.cpuUsage();
+      const decodeStarted = performance.now();
+      for (let i = 0; i < decodeTokens; i++) await engine.decode(i);
+      const decodeCpuS = cpuSeconds(decodeCpu);
+      const decodeBuiltS = (performance.now() - decodeStarted) / 1e3;
+      const after = engine.profile();
+      const head = after.head - warm.head;
+      const whole = (decodeBuiltS - head) * perLayer + head;
+      own.decode.push(whole / decodeTokens);
+      // The same share of waiting in the layers that were not built.
+      cpu.decode.push((decodeCpuS / decodeTokens) * (whole / decodeBuiltS));
+      addTimes(decodeProfile, warm, after);
+      await comparePeer('decode');
+    }
+    async function comparePeer(stage: keyof Times): Promise<void> {
+      if (!of.peer) return;
+      const { wholeS } = await of.peer[stage]();
+      of.peerTimes[stage].push(wholeS);
+      ratios[stage].push(wholeS / own[stage][own[stage].length - 1]);
+    }
+    const prefillS = median(own.prefill);
+    const decodeS = median(own.decode);
+    const blockWeights = shape.dim * (2 * shape.queryDim + 2 * shape.kvDim + 3 * shape.ffnDim);
+    const gmacPerSecond = (shape.layers * blockWeights * batchTokens) / prefillS / 1e9;
+    const { weightBytes } = engine.memory;
+    // The head's int8 blocks of 32 rows have tables of 8 bytes per column.
+    const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
+    const bytes = ((weightBytes - headBytes) / layersBuilt) * shape.layers + headBytes;
+    return {
+      name,
+      prefillTokensPerSecond: batchTokens / prefillS,
+      decodeTokensPerSecond: 1 / decodeS,
+      prefillTokensPerCpuSecond: (threads * batchTokens) / median(cpu.prefill),
+      decodeTokensPerCpuSecond: threads / median(cpu.decode),
+      prefillShareOfPeak: gmacPerSecond / (threads * limits.peakGmacPerSecond),
+      decodeShareOfStream: bytes / decodeS / 1e9 / (threads * limits.streamGbytePerSecond),
+      prefillProfile: shares(prefillProfile),
+      decodeProfile: shares(decodeProfile, { layersBuilt, layers: shape.layers }),
+      memoryBytes: bytes + engine.memory.bytes - weightBytes,
+      rank: engine.rank,
+      prefillGmacPerSecond: gmacPerSecond,
+      ratios: of.peer ? { prefill: median(ratios.prefill), decode: median(ratios.decode) } : null,
+    };
+  } finally {
+    await engine.close();
+  }
+}
+
+const cpuSeconds = (since: NodeJS.CpuUsage): number => {
+  const { user, system } = process.cpuUsage(since);
+  return (user + system) / 1e6;
+};
+
+function addTimes(sums: Record<string, number>, from: Record<string, number>, to: Record<string, number>) {
+  for (const key of Object.keys(to)) sums[key] = (sums[key] ?? 0) + to[key] - from[key];
+}
+
+/** Shares of the stages; the head is not repeated per layer. */
+function shares(sums: Record<string, number>, scale = { layersBuilt: 1, layers: 1 }): Record<string, number> {
+  const times = Object.entries(sums).map(([key, time]): [string, number] => [
+    key,
+    time * (key === 'head' ? 1 : scale.layers / scale.layersBuilt),
+  ]);
+  const total = times.reduce((sum, [, time]) => sum + time, 0);
+  return Object.fromEntries(times.map(([key, time]) => [key, Number((time / total).toFixed(4))]));
+}
+
+function syntheticSource(shape: LlamaShape): EngineSource {
+  const ones = () => new Float32Array(shape.dim).fill(1);
+  const each = () => Array.from({ length: shape.layers }, ones);
+  return {
+    shape,
+    modelPath: undefined,
+    // The peer's type.
+    codecOf: () => 'Q4_0',
+    embedding(id, out) {
+      for (let i = 0; i < out.length; i++) out[i] = Math.sin(id + 1.3 * i);
+    },
+    attnNorm: each(),
+    ffnNorm: each(),
+    outputNorm: ones(),
+    ropeFrequencies: Float64Array.from(
+      { length: shape.headDim / 2 },
+      (_, j) => shape.ropeBase ** ((-2 * j) / shape.headDim),
+    ),
+  };
+}
+
+/** The same full scale everywhere: enough for arithmetic to be ordinary. */
+function evenRanges(shape: LlamaShape, design: Design): RangeTable {
+  const table: RangeTable = {};
+  for (let layer = 0; layer < shape.layers; layer++) {
+    for (const tensor of BLOCK_TENSORS) {
+      const inputs =
+        tensor === 'ffn_down' ? shape.ffnDim : tensor === 'attn_output' ? shape.queryDim : shape.dim;
+      const { cellWeights } = weightFormat(design.weights.overrides[tensor] ?? design.weights.bits);
+      table[`blk.${layer}.${tensor}`] = Array.from({ length: Math.ceil(inputs / design.tile.rows) }, () =>
+        cellWeights.map(() => 8),
+      );
+    }
+  }
+  return table;
+}

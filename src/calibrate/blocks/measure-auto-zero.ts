@@ -1,0 +1,288 @@
+/**
+ * Auto-zero of a row's follower: what it leaves of the drawn offsets, the charge that its switches inject, how fast the
+ * stored voltage droops, and the energy of one zeroing. Rows with drawn mismatch share a transient.
+ */
+import { z } from 'zod';
+import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
+import { CORNERS, type Corner } from '../../cell/technology.ts';
+import { OnefetError } from '../../error.ts';
+import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
+import { celsius, spiceNumber } from '../sweeps.ts';
+import { type BlockBench, integrate, modelOf, parameterOf, runBlockDeck, valueAt } from './block-bench.ts';
+
+const number = z.number();
+const conditionSchema = z.strictObject({
+  corner: z.enum(CORNERS),
+  tempK: number,
+  rows: z.int(),
+  /** Sigma over rows of the row line at full scale, V, right after zeroing and after the hold time. */
+  residualSigmaV: number,
+  heldSigmaV: number,
+  /** Sigma over rows of the step from full scale to the low level, V. */
+  stepSigmaV: number,
+  /** Row line over converter for that step: the capacitor loses a share to the gate. */
+  gain: number,
+  /** Mean of row line less converter at full scale right after zeroing, V: common to the rows, so a replica takes it. */
+  meanV: number,
+  /** Mean charge that the switches leave on the gate, C: what the row's level before and the gain do not explain. */
+  injectedC: number,
+  /** Mean change of the row line during the hold time, V/s. */
+  droopVPerS: number,
+});
+
+export const autoZeroSchema = z.strictObject({
+  /** Sigma of the follower's own offset: A_VT / sqrt(W L). */
+  plainSigmaV: number,
+  /** What is drawn of it over the rows at 27 C. */
+  drawnSigmaV: number,
+  conditions: z.array(conditionSchema),
+  /** sqrt(kT/C) of the stored voltage at 27 C, V: drawn anew by every zeroing. Calculated, not in the transient. */
+  noiseV: number,
+  /** Root of the squares of the typical residual after the hold time and of the noise: what a row's offset is. */
+  rowSigmaV: number,
+  /** One zeroing of one row, TT, 27 C, J: clocks, reference and converter. */
+  energyJ: number,
+  zeroS: number,
+});
+export type AutoZeroResult = z.infer<typeof autoZeroSchema>;
+
+const ROWS_PER_NETLIST = 20;
+const ROWS = 20;
+const TYPICAL_ROWS = 200;
+const TEMPS_C = [-40, 27, 125];
+/** Exact in the SI of 2019. */
+const BOLTZMANN_J_PER_K = 1.380649e-23;
+/** Length of the first zero phase, which starts settled, and of the use before the zeroing that is measured. */
+const START_S = 0.2e-6;
+const USE_S = 1e-6;
+/** A level is read this long after its change. */
+const SETTLE_S = 1e-6;
+
+interface Reading {
+  /** Row line at the end of zeroing, V. */
+  readonly zeroV: number;
+  /** Row line at full scale after zeroing and after the hold time, and at the low level, V. */
+  readonly fullV: number;
+  readonly heldV: number;
+  readonly lowV: number;
+}
+
+/**
+ * `typicalRows`: rows at TT, 27 C, a multiple of 20; the other conditions take 20.
+ * Errors: SPICE_*, TOPOLOGY_INVALID, TECHNOLOGY_INVALID, AUTO_ZERO_STUCK.
+ */
+export async function measureAutoZero(
+  bench: BlockBench,
+  typicalRows = TYPICAL_ROWS,
+): Promise<AutoZeroResult> {
+  const { technology } = bench.process;
+  const value = (name: string) => parameterOf(bench, name);
+  const supplyV = technology.supplyV.value;
+  const length = value('switch_l_m');
+  const sigma = (w: number, l: number) => technology.mismatch.avtVm.value / Math.sqrt(w * l);
+  const plainSigmaV = sigma(value('follower_w_m'), value('follower_l_m'));
+  const sigmas = {
+    dvf: plainSigmaV,
+    dvz: sigma(value('zero_switch_w_m'), length),
+    dvd: sigma(value('dummy_w_m'), length),
+    dvsn: sigma(value('pass_w_m'), length),
+    dvsp: sigma(value('pass_w_m'), length),
+    dvun: sigma(value('pass_w_m'), length),
+    dvup: sigma(value('pass_w_m'), length),
+  };
+  const names = Object.keys(sigmas) as (keyof typeof sigmas)[];
+  const key = streamKey(1, nameCoordinate('auto-zero'));
+  const drawn = (row: number, which: number) => gaussian(key, row * (names.length + 1) + which);
+  const wave = waveforms(bench, supplyV);
+
+  const batch = async (corner: Corner, tempK: number, first: number) => {
+    const sinkA = (value('sink_a') * tempK) / REFERENCE_TEMP_K;
+    const rows = Array.from({ length: ROWS_PER_NETLIST }, (_, i) => {
+      const shifts = names.map((n, k) => `${n}=${spiceNumber(sigmas[n] * drawn(first + i, k))}`);
+      const sink = sinkA * (1 + value('sink_sigma') * drawn(first + i, names.length));
+      return `xrow${i} x${i} vdd ref dac zb z s sb u ub row ${shifts.join(' ')} sink=${spiceNumber(sink)}`;
+    });
+    const outputs = rows.map((_, i) => `v(x${i})`);
+    const sources = ['i(vref)', 'i(vdac)', ...CLOCKS.map((clock) => `i(v${clock})`)];
+    const [plot] = await runBlockDeck(
+      bench,
+      'zero.cir',
+      corner,
+      [
+        'reference_v',
+        'follower_w_m',
+        'follower_l_m',
+        'row_f',
+        'store_f',
+        'zero_switch_w_m',
+        'dummy_w_m',
+        'pass_w_m',
+        'switch_l_m',
+      ],
+      {
+        temp_c: celsius(tempK),
+        supply_v: supplyV,
+        nmos: modelOf(bench, 'nmos'),
+        pmos: modelOf(bench, 'pmos'),
+        ...wave.slots,
+        rows: rows.join('\n'),
+        outputs: outputs.join(' '),
+        step_s: wave.stepS,
+        stop_s: wave.stopS,
+      },
+      [
+        {
+          file: 'zero.raw',
+          plot: 'Transient Analysis',
+          variables: ['time', ...outputs, ...sources],
+          points: { min: 200, max: 200_000 },
+        },
+      ],
+    );
+    const time = plot.real.get('time')!;
+    const readings = outputs.map((name): Reading => {
+      const v = plot.real.get(name)!;
+      const [zeroV, fullV, heldV, lowV] = [wave.useS, wave.fullS, wave.heldS, wave.lowS].map((t) =>
+        valueAt(time, v, t),
+      );
+      return { zeroV, fullV, heldV, lowV };
+    });
+    // What the sources give from the start of the zeroing until the row is back in use.
+    const levels: Record<string, number> = {
+      'i(vref)': value('reference_v'),
+      'i(vdac)': value('full_scale_v'),
+    };
+    const energyJ = sources.reduce((sum, name) => {
+      const current = plot.real.get(name)!.map((i) => Math.max(0, -i));
+      return sum + (levels[name] ?? supplyV) * integrate(time, current, wave.zeroS, wave.fullS);
+    }, 0);
+    return { readings, energyJ: energyJ / ROWS_PER_NETLIST };
+  };
+
+  const measure = async (corner: Corner, tempK: number, rows: number) => {
+    const parts = await Promise.all(
+      Array.from({ length: rows / ROWS_PER_NETLIST }, (_, b) => batch(corner, tempK, b * ROWS_PER_NETLIST)),
+    );
+    const readings = parts.flatMap((part) => part.readings);
+    const full = readings.map(({ fullV }) => fullV);
+    const step = readings.map(({ heldV, lowV }) => heldV - lowV);
+    const stepV = value('full_scale_v') - value('low_v');
+    const gain = mean(step) / stepV;
+    const zeroV = mean(readings.map((reading) => reading.zeroV));
+    const meanV = mean(full) - value('full_scale_v');
+    if (!(gain > 0.3 && gain < 1.05) || Math.abs(meanV) > 0.1) {
+      throw new OnefetError(
+        'simulation',
+        'AUTO_ZERO_STUCK',
+        `${technology.name}/${bench.block}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
+        { hint: 'a longer zero_s, wider switches or a reference_v within the supply' },
+      );
+    }
+    return {
+      condition: {
+        corner,
+        tempK,
+        rows,
+        residualSigmaV: deviation(full),
+        heldSigmaV: deviation(readings.map(({ heldV }) => heldV)),
+        stepSigmaV: deviation(step),
+        gain,
+        meanV,
+        injectedC: ((mean(full) - zeroV - gain * (value('full_scale_v') - zeroV)) * value('store_f')) / gain,
+        droopVPerS: mean(readings.map(({ heldV, fullV }) => heldV - fullV)) / (wave.heldS - wave.fullS),
+      },
+      energyJ: parts[0].energyJ,
+    };
+  };
+
+  const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
+  const results = await Promise.all(
+    corners.flatMap((corner) =>
+      TEMPS_C.map((c) => measure(corner, c + 273.15, corner === 'TT' && c === 27 ? typicalRows : ROWS)),
+    ),
+  );
+  const typical = results.find(
+    ({ condition: c }) => c.corner === 'TT' && Math.abs(c.tempK - REFERENCE_TEMP_K) < 1e-9,
+  )!;
+  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / value('store_f'));
+  return {
+    plainSigmaV,
+    drawnSigmaV: deviation(Array.from({ length: typicalRows }, (_, row) => plainSigmaV * drawn(row, 0))),
+    conditions: results.map(({ condition }) => condition),
+    noiseV,
+    rowSigmaV: Math.hypot(typical.condition.heldSigmaV, noiseV),
+    energyJ: typical.energyJ,
+    zeroS: value('zero_s'),
+  };
+}
+
+const CLOCKS = ['zb', 'z', 's', 'sb', 'u', 'ub'] as const;
+
+/**
+ * The gate switch opens first, then the plate leaves the source line, then it goes to the converter: what the gate switch
+ * injects does not depend on the input. Ten edges lie between the steps.
+ */
+function waveforms(bench: BlockBench, supplyV: number) {
+  const edge = parameterOf(bench, 'edge_s');
+  const gap = 10 * edge;
+  const zeroS = START_S + USE_S;
+  const useS = zeroS + parameterOf(bench, 'zero_s');
+  const fullS = useS + SETTLE_S;
+  const heldS = fullS + parameterOf(bench, 'hold_s');
+  const lowS = heldS + SETTLE_S;
+  const stopS = lowS + 0.1e-6;
+  const steps = (start: number, changes: readonly (readonly [number, number])[]) => {
+    const points: number[] = [0, start];
+    let level = start;
+    for (const [t, next] of changes) {
+      points.push(t, level, t + edge, next);
+      level = next;
+    }
+    return points.map(spiceNumber).join(' ');
+  };
+  const v = supplyV;
+  // High while zeroing, for the gate switch z and the plate switch s; u is high in use.
+  const during = (leave: number, join: number): [number, number][] => [
+    [START_S + leave, 0],
+    [zeroS + join, v],
+    [useS + leave, 0],
+  ];
+  const inverted = (changes: readonly (readonly [number, number])[]) =>
+    changes.map(([t, level]) => [t, v - level] as const);
+  const z = during(0, 2 * gap);
+  const s = during(gap, gap);
+  const u: [number, number][] = [
+    [START_S + 2 * gap, v],
+    [zeroS, 0],
+    [useS + 2 * gap, v],
+  ];
+  const [full, low] = [parameterOf(bench, 'full_scale_v'), parameterOf(bench, 'low_v')];
+  return {
+    zeroS,
+    useS,
+    fullS,
+    heldS,
+    lowS,
+    stopS,
+    stepS: 20e-9,
+    slots: {
+      clock_z: steps(v, z),
+      clock_zb: steps(0, inverted(z)),
+      clock_s: steps(v, s),
+      clock_sb: steps(0, inverted(s)),
+      clock_u: steps(0, u),
+      clock_ub: steps(v, inverted(u)),
+      dac: steps(low, [
+        [zeroS + 2 * gap, full],
+        [heldS + edge, low],
+      ]),
+    },
+  };
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
+
+function deviation(values: readonly number[]): number {
+  const centre = mean(values);
+  return Math.sqrt(values.reduce((sum, v) => sum + (v - centre) ** 2, 0) / (values.length - 1));
+}

@@ -1,0 +1,177 @@
+/**
+ * A string converter: levels against the law they should follow, as magnitudes exp((V - V_fs) / n Ut); what resistor
+ * mismatch adds; settling of the loaded row and the energy of a step.
+ */
+import { z } from 'zod';
+import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../../cell/ekv.ts';
+import { CORNERS, type Corner } from '../../cell/technology.ts';
+import { OnefetError } from '../../error.ts';
+import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
+import { celsius, spiceNumber } from '../sweeps.ts';
+import { type BlockBench, countOf, integrate, modelOf, parameterOf, runBlockDeck } from './block-bench.ts';
+
+const number = z.number();
+export const converterSchema = z.strictObject({
+  law: z.enum(['uniform', 'logarithmic']),
+  codes: z.int(),
+  /** TT, 27 C: magnitudes that the levels stand for, lowest code first. */
+  magnitude: z.array(number).max(4096),
+  /** Relative error of those magnitudes with matched resistors: leakage of the switches. */
+  levels: z.array(z.strictObject({ corner: z.enum(CORNERS), tempK: number, rms: number, max: number })),
+  /** Mean over draws with the stated resistor sigma. */
+  mismatch: z.strictObject({ sigma: number, draws: z.int(), rms: number, max: number }),
+  /** From the code change until the row stays within n Ut / 100, 1 % of the product; lowest to highest code and back. */
+  settling: z.array(z.strictObject({ corner: z.enum(CORNERS), tempK: number, riseS: number, fallS: number })),
+  /** Gate charge of one change of code times the supply, J. */
+  switchEnergyJ: number,
+  /** String current at 27 C times the supply, W; one string may serve many rows. */
+  stringPowerW: number,
+});
+export type ConverterResult = z.infer<typeof converterSchema>;
+
+const DRAWS = 12;
+const TEMPS_C = [-40, 27, 125];
+
+export async function measureConverter(
+  bench: BlockBench,
+  law: 'uniform' | 'logarithmic',
+): Promise<ConverterResult> {
+  const codes = countOf(bench, 'codes', 2, 1023);
+  const range = parameterOf(bench, 'dynamic_range');
+  const slopeV = (tempK: number) => parameterOf(bench, 'slope_factor') * BOLTZMANN_OVER_CHARGE * tempK;
+  const stringA = parameterOf(bench, 'string_a');
+  const fullScaleV = parameterOf(bench, 'full_scale_v');
+  const sigma = parameterOf(bench, 'resistor_sigma');
+  const supplyV = bench.process.technology.supplyV.value;
+  const magnitude = Array.from({ length: codes }, (_, i) =>
+    law === 'uniform' ? range ** (-(codes - 1 - i) / (codes - 1)) : (i + 1) / codes,
+  );
+  const spanV = -slopeV(REFERENCE_TEMP_K) * Math.log(magnitude[0]);
+  if (spanV >= fullScaleV) {
+    throw new OnefetError(
+      'input',
+      'TOPOLOGY_INVALID',
+      `netlists/${bench.block}/topology.yaml: the string spans ${spanV.toFixed(3)} V of a full scale of ${fullScaleV} V`,
+      { hint: 'raise full_scale_v or lower dynamic_range' },
+    );
+  }
+  const device = `${modelOf(bench, 'nmos')} w=${spiceNumber(parameterOf(bench, 'switch_w_m'))} l=${spiceNumber(parameterOf(bench, 'switch_l_m'))}`;
+  const resistor = (k: number, deviation: number) =>
+    `r${k} t${k + 1} t${k} ${spiceNumber(((slopeV(REFERENCE_TEMP_K) * Math.log(magnitude[k] / magnitude[k - 1])) / stringA) * (1 + deviation))}`;
+  const stringNow = (tempK: number) => (stringA * tempK) / REFERENCE_TEMP_K;
+
+  const levels = async (corner: Corner, tempK: number, deviations?: readonly number[]) => {
+    const lines: string[] = [];
+    for (let k = 1; k <= codes; k++) {
+      if (k < codes) lines.push(resistor(k, deviations?.[k - 1] ?? 0));
+      lines.push(
+        `m${k} t${k} g${k} out 0 ${device}`,
+        `b${k} g${k} 0 v=${spiceNumber(supplyV)}*(abs(v(code)-${k})<0.5)`,
+      );
+    }
+    const [plot] = await runBlockDeck(
+      bench,
+      'levels.cir',
+      corner,
+      ['codes', 'full_scale_v'],
+      { temp_c: celsius(tempK), string_now_a: stringNow(tempK), taps: lines.join('\n') },
+      [{ file: 'levels.raw', plot: 'DC transfer characteristic', variables: ['v(out)'], points: codes }],
+    );
+    const out = plot.real.get('v(out)')!;
+    const errors = Array.from(
+      out,
+      (v, i) => Math.exp((v - out[codes - 1]) / slopeV(tempK)) / magnitude[i] - 1,
+    );
+    return {
+      rms: Math.sqrt(errors.reduce((sum, e) => sum + e * e, 0) / codes),
+      max: errors.reduce((most, e) => Math.max(most, Math.abs(e)), 0),
+    };
+  };
+
+  const settle = async (corner: Corner, tempK: number) => {
+    const halfS = 200e-9;
+    const stopS = 10e-9 + 2 * halfS;
+    const lines: string[] = [];
+    for (let k = 1; k <= codes; k++) {
+      if (k < codes) lines.push(resistor(k, 0));
+      lines.push(`m${k} t${k} ${k === 1 ? 'glow' : k === codes ? 'ghigh' : '0'} out 0 ${device}`);
+    }
+    const [plot] = await runBlockDeck(
+      bench,
+      'settle.cir',
+      corner,
+      ['codes', 'full_scale_v', 'load_f'],
+      {
+        temp_c: celsius(tempK),
+        supply_v: supplyV,
+        string_now_a: stringNow(tempK),
+        taps: lines.join('\n'),
+        half_s: halfS,
+        step_s: 0.1e-9,
+        stop_s: stopS,
+      },
+      [
+        {
+          file: 'settle.raw',
+          plot: 'Transient Analysis',
+          variables: ['time', 'v(out)', 'i(vlow)', 'i(vhigh)'],
+          points: { min: 100, max: 100_000 },
+        },
+      ],
+    );
+    const time = plot.real.get('time')!;
+    const out = plot.real.get('v(out)')!;
+    const within = slopeV(tempK) / 100;
+    const lastOutside = (from: number, to: number) => {
+      let final = 0;
+      for (let i = 0; i < time.length; i++) if (time[i] <= to) final = out[i];
+      let last = from;
+      for (let i = 0; i < time.length; i++) {
+        if (time[i] > from && time[i] <= to && Math.abs(out[i] - final) > within) last = time[i];
+      }
+      return last - from;
+    };
+    const half = 10e-9 + halfS;
+    // The charge that the supply gives to the gate that rises.
+    const charge = -integrate(time, plot.real.get('i(vhigh)')!, 9e-9, half - 1e-9);
+    return {
+      riseS: lastOutside(10e-9, half - 1e-9),
+      fallS: lastOutside(half, stopS - 1e-9),
+      energyJ: charge * supplyV,
+    };
+  };
+
+  const { models } = bench.process.technology;
+  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
+  const conditions = corners.flatMap((corner) => TEMPS_C.map((c) => ({ corner, tempK: c + 273.15 })));
+  const key = streamKey(1, nameCoordinate('string-resistor'));
+  const [nominal, drawn, settled] = await Promise.all([
+    Promise.all(conditions.map(async (c) => ({ ...c, ...(await levels(c.corner, c.tempK)) }))),
+    Promise.all(
+      Array.from({ length: DRAWS }, (_, d) =>
+        levels(
+          'TT',
+          REFERENCE_TEMP_K,
+          Array.from({ length: codes - 1 }, (_v, i) => sigma * gaussian(key, d * codes + i)),
+        ),
+      ),
+    ),
+    Promise.all(conditions.map(async (c) => ({ ...c, ...(await settle(c.corner, c.tempK)) }))),
+  ]);
+  const typical = settled.find((s) => s.corner === 'TT' && s.tempK === REFERENCE_TEMP_K)!;
+  return {
+    law,
+    codes,
+    magnitude,
+    levels: nominal,
+    mismatch: {
+      sigma,
+      draws: DRAWS,
+      rms: drawn.reduce((sum, { rms }) => sum + rms, 0) / DRAWS,
+      max: drawn.reduce((sum, { max }) => sum + max, 0) / DRAWS,
+    },
+    settling: settled.map(({ corner, tempK, riseS, fallS }) => ({ corner, tempK, riseS, fallS })),
+    switchEnergyJ: typical.energyJ,
+    stringPowerW: stringA * supplyV,
+  };
+}

@@ -1,0 +1,281 @@
+/**
+ * A multibit mask-ROM cell read by current levels: the currents of a word on each source rail, the threshold shift that
+ * moves each across the next sense level, the probability of a misread that follows, read time and energy.
+ */
+import { z } from 'zod';
+import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
+import { CORNERS, type Corner } from '../../cell/technology.ts';
+import { OnefetError } from '../../error.ts';
+import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
+import { celsius, spiceNumber } from '../sweeps.ts';
+import {
+  type BlockBench,
+  countOf,
+  crossing,
+  integrate,
+  modelOf,
+  parameterOf,
+  runBlockDeck,
+} from './block-bench.ts';
+
+const number = z.number();
+const numbers = z.array(number).max(4096);
+const conditionSchema = z.strictObject({
+  corner: z.enum(CORNERS),
+  tempK: number,
+  /** [levels] current on each rail, A; rail 0 (ground, largest current) first. */
+  currentA: numbers,
+  /** [levels - 1] sense levels: geometric means of neighbours, as a replica of both would give. */
+  senseA: numbers,
+  /** [levels] threshold shift down (too much current) and up (too little) that is misread, V; the ends are one-sided. */
+  marginDownV: z.array(number.nullable()),
+  marginUpV: z.array(number.nullable()),
+});
+export const romSchema = z.strictObject({
+  levels: z.int(),
+  bitsPerCell: number,
+  conditions: z.array(conditionSchema),
+  /** Misread probability of a cell with a random word, TT 27 C, by sigma(Vt): from the margins, normal Vt. */
+  misread: z.array(z.strictObject({ sigmaVtV: number, probability: number })),
+  /** Sigma(Vt) of this cell's area, its probability, and that of the Monte Carlo cells simulated in SPICE. */
+  cellSigmaVtV: number,
+  cellProbability: number,
+  monteCarlo: z.strictObject({
+    sigmaVtV: number,
+    cells: z.int(),
+    misreads: z.int(),
+    expected: number,
+  }),
+  /** Time until the fastest level has moved the bit line by sense_v, and the slowest that must. */
+  read: z.array(
+    z.strictObject({
+      corner: z.enum(CORNERS),
+      tempK: number,
+      /** [levels] time to a fall of sense_v; null where the level does not reach it in the window. */
+      fallS: z.array(number.nullable()),
+      /** Supply energy to restore the bit line after the read, mean over levels, J. */
+      bitEnergyJ: number,
+      /** Word line, per cell, J. */
+      wordEnergyJ: number,
+    }),
+  ),
+});
+export type RomResult = z.infer<typeof romSchema>;
+
+const SHIFT_STEP_V = 2e-3;
+const SIGMAS_V = [0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06];
+const MONTE_CARLO_CELLS = 500;
+
+export async function measureRom(bench: BlockBench): Promise<RomResult> {
+  const levels = countOf(bench, 'levels', 2, 16);
+  const { models, mismatch } = bench.process.technology;
+  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
+  const sites = corners.flatMap((corner) => [-40, 27, 125].map((c) => ({ corner, tempK: c + 273.15 })));
+  const conditions = await Promise.all(sites.map((c) => margins(bench, levels, c.corner, c.tempK)));
+  const typical = conditions.find((c) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
+  const area = parameterOf(bench, 'cell_w_m') * parameterOf(bench, 'cell_l_m');
+  const cellSigmaVtV = mismatch.avtVm.value / Math.sqrt(area);
+  const read = await Promise.all(sites.map((c) => readCycle(bench, levels, c.corner, c.tempK)));
+  return {
+    levels,
+    bitsPerCell: Math.log2(levels),
+    conditions,
+    misread: SIGMAS_V.map((sigmaVtV) => ({ sigmaVtV, probability: misreadProbability(typical, sigmaVtV) })),
+    cellSigmaVtV,
+    cellProbability: misreadProbability(typical, cellSigmaVtV),
+    monteCarlo: await monteCarlo(bench, levels, typical, cellSigmaVtV),
+    read,
+  };
+}
+
+/** Currents of cells (rail, shift) in one operating point. */
+async function currents(
+  bench: BlockBench,
+  levels: number,
+  corner: Corner,
+  tempK: number,
+  cells: readonly { level: number; shiftV: number }[],
+): Promise<number[]> {
+  const { supplyV, junctionLengthM } = bench.process.technology;
+  const w = parameterOf(bench, 'cell_w_m');
+  const l = parameterOf(bench, 'cell_l_m');
+  const step = parameterOf(bench, 'rail_step_v');
+  const bit = parameterOf(bench, 'bit_v');
+  const ad = spiceNumber(w * junctionLengthM.value);
+  const pd = spiceNumber(w + 2 * junctionLengthM.value);
+  const lines = [
+    ...Array.from({ length: levels }, (_, k) => `vrail${k} rail${k} 0 ${spiceNumber(k * step)}`),
+    ...cells.flatMap(({ level, shiftV }, i) => [
+      `vd${i} d${i} 0 ${spiceNumber(bit)}`,
+      `m${i} d${i} word rail${level} 0 ${modelOf(bench, 'nmos')} w=${spiceNumber(w)} l=${spiceNumber(l)} ad=${ad} as=${ad} pd=${pd} ps=${pd} delvto=${spiceNumber(shiftV)}`,
+    ]),
+  ];
+  const names = cells.map((_, i) => `i(vd${i})`);
+  const [plot] = await runBlockDeck(
+    bench,
+    'levels.cir',
+    corner,
+    ['word_share'],
+    {
+      temp_c: celsius(tempK),
+      supply_v: supplyV.value,
+      instances: lines.join('\n'),
+      currents: names.join(' '),
+    },
+    [{ file: 'levels.raw', plot: 'Operating Point', variables: names, points: 1 }],
+  );
+  return names.map((name) => -plot.real.get(name)![0]);
+}
+
+async function margins(
+  bench: BlockBench,
+  levels: number,
+  corner: Corner,
+  tempK: number,
+): Promise<z.infer<typeof conditionSchema>> {
+  const step = parameterOf(bench, 'rail_step_v');
+  const reach = Math.ceil((1.5 * step) / SHIFT_STEP_V);
+  const shifts = Array.from({ length: 2 * reach + 1 }, (_, i) => (i - reach) * SHIFT_STEP_V);
+  const cells = Array.from({ length: levels }, (_, level) => shifts.map((shiftV) => ({ level, shiftV })));
+  const flat = await currents(bench, levels, corner, tempK, cells.flat());
+  const rows = cells.map((_, level) => flat.slice(level * shifts.length, (level + 1) * shifts.length));
+  const currentA = rows.map((row) => row[reach]);
+  const senseA = currentA.slice(1).map((low, k) => Math.sqrt(low * currentA[k]));
+  // Interpolated shift at which ln I of the row passes a sense level.
+  const shiftAt = (row: readonly number[], target: number): number => {
+    for (let i = 1; i < row.length; i++) {
+      if (row[i - 1] >= target && row[i] <= target) {
+        const fraction = Math.log(row[i - 1] / target) / Math.log(row[i - 1] / row[i]);
+        return shifts[i - 1] + fraction * SHIFT_STEP_V;
+      }
+    }
+    throw new OnefetError(
+      'simulation',
+      'ROM_LEVELS',
+      `${bench.process.technology.name}/${bench.block}: the levels do not separate at ${corner}, ${tempK} K`,
+      { hint: 'raise rail_step_v, or bit_v above the highest rail' },
+    );
+  };
+  return {
+    corner,
+    tempK,
+    currentA,
+    senseA,
+    marginDownV: rows.map((row, k) => (k === 0 ? null : -shiftAt(row, senseA[k - 1]))),
+    marginUpV: rows.map((row, k) => (k === levels - 1 ? null : shiftAt(row, senseA[k]))),
+  };
+}
+
+/** Mean over words of the two tails of a normal threshold. */
+export function misreadProbability(
+  { marginDownV, marginUpV }: Pick<z.infer<typeof conditionSchema>, 'marginDownV' | 'marginUpV'>,
+  sigmaVtV: number,
+): number {
+  const tail = (margin: number | null) => (margin === null ? 0 : normalTail(margin / sigmaVtV));
+  return (
+    marginUpV.reduce<number>((sum, up, k) => sum + tail(up) + tail(marginDownV[k]), 0) / marginUpV.length
+  );
+}
+
+/** Q(x): upper tail of the standard normal, relative error below 1.2e-7 (Numerical Recipes, erfcc). */
+export function normalTail(x: number): number {
+  const z = Math.abs(x) / Math.SQRT2;
+  const t = 1 / (1 + 0.5 * z);
+  const coefficients = [
+    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587,
+    -0.82215223, 0.17087277,
+  ];
+  const polynomial = coefficients.reduceRight((sum, c) => sum * t + c, 0);
+  const upper = (t * Math.exp(-z * z + polynomial)) / 2;
+  return x >= 0 ? upper : 1 - upper;
+}
+
+/** Cells with drawn thresholds in SPICE, read against the nominal sense levels. */
+async function monteCarlo(
+  bench: BlockBench,
+  levels: number,
+  typical: z.infer<typeof conditionSchema>,
+  sigmaVtV: number,
+): Promise<RomResult['monteCarlo']> {
+  const key = streamKey(1, nameCoordinate('mask-rom'));
+  const cells = Array.from({ length: MONTE_CARLO_CELLS }, (_, i) => ({
+    level: i % levels,
+    shiftV: sigmaVtV * gaussian(key, i),
+  }));
+  const simulated = await currents(bench, levels, typical.corner, typical.tempK, cells);
+  const misreads = cells.filter(
+    ({ level }, i) => typical.senseA.filter((sense) => simulated[i] < sense).length !== level,
+  ).length;
+  return {
+    sigmaVtV,
+    cells: MONTE_CARLO_CELLS,
+    misreads,
+    expected: MONTE_CARLO_CELLS * misreadProbability(typical, sigmaVtV),
+  };
+}
+
+/** One read and the precharge after it, a bit line per level. */
+async function readCycle(
+  bench: BlockBench,
+  levels: number,
+  corner: Corner,
+  tempK: number,
+): Promise<RomResult['read'][number]> {
+  const { supplyV } = bench.process.technology;
+  const bit = parameterOf(bench, 'bit_v');
+  const step = parameterOf(bench, 'rail_step_v');
+  const readS = 5e-9;
+  const lines = Array.from({ length: levels }, (_, k) => [
+    `vrail${k} rail${k} 0 ${spiceNumber(k * step)}`,
+    `vdd${k} vdd${k} 0 ${spiceNumber(bit)}`,
+    `xline${k} bit${k} vdd${k} word rail${k} pre line`,
+    `.ic v(bit${k})=${spiceNumber(bit)}`,
+  ]).flat();
+  const bits = Array.from({ length: levels }, (_, k) => `v(bit${k})`);
+  const supplies = Array.from({ length: levels }, (_, k) => `i(vdd${k})`);
+  const stopS = 1e-9 + 2 * readS + 2e-9;
+  const [plot] = await runBlockDeck(
+    bench,
+    'read.cir',
+    corner,
+    ['word_share', 'cell_w_m', 'cell_l_m', 'rows', 'wire_f', 'word_wire_f'],
+    {
+      nmos: modelOf(bench, 'nmos'),
+      temp_c: celsius(tempK),
+      supply_v: supplyV.value,
+      read_s: readS,
+      step_s: 5e-12,
+      stop_s: stopS,
+      instances: lines.join('\n'),
+      vectors: [...bits, ...supplies].join(' '),
+    },
+    [
+      {
+        file: 'read.raw',
+        plot: 'Transient Analysis',
+        variables: ['time', ...bits, ...supplies, 'i(vword)'],
+        points: { min: 100, max: 200_000 },
+      },
+    ],
+  );
+  const time = plot.real.get('time')!;
+  const of = (name: string) => plot.real.get(name)!;
+  const sense = parameterOf(bench, 'sense_v');
+  const fallS = bits.map((name) => {
+    const at = crossing(time, of(name), bit - sense, 1e-9, 'falling');
+    return at === undefined || at > 1e-9 + readS ? null : at - 1e-9;
+  });
+  const restored = supplies.reduce(
+    (sum, name) => sum - bit * integrate(time, of(name), 1e-9 + readS + 0.9e-9, stopS),
+    0,
+  );
+  // The word line's driver draws its charge from the supply on the rising edge.
+  const word = -integrate(time, of('i(vword)'), 0.9e-9, 1.5e-9);
+  return {
+    corner,
+    tempK,
+    fallS,
+    bitEnergyJ: restored / levels,
+    wordEnergyJ: (word * supplyV.value * parameterOf(bench, 'word_share')) / levels,
+  };
+}

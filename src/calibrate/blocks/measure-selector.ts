@@ -1,0 +1,158 @@
+/**
+ * The selector of "multiplication by routing": delay from the input edge to the accumulator's input and energy per
+ * selected bit, from a transient of one product wire with all its columns.
+ */
+import { z } from 'zod';
+import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
+import { CORNERS, type Corner } from '../../cell/technology.ts';
+import { OnefetError } from '../../error.ts';
+import { celsius } from '../sweeps.ts';
+import {
+  type BlockBench,
+  countOf,
+  crossing,
+  integrate,
+  modelOf,
+  parameterOf,
+  runBlockDeck,
+  valueAt,
+} from './block-bench.ts';
+
+const number = z.number();
+const conditionSchema = z.strictObject({
+  corner: z.enum(CORNERS),
+  tempK: number,
+  supplyV: number,
+  /** 50 % of the input to 50 % of the receiver's output, product bit rising and falling. */
+  riseS: number,
+  fallS: number,
+  /** Level of a one behind the pass transistor over the supply. */
+  oneLevel: number,
+  /** Supply energy of one rise and one fall, per selected column: wire and driver shared, line and receiver. */
+  energyPerToggleJ: number,
+  /**
+   * Standing power of one product wire with all its columns, low and high averaged. Dominated by the integrator's
+   * ringing of nA (it reads 24 nW at -40 C, where the transistors leak far less): not shown, do not use it.
+   */
+  leakageW: number,
+});
+export const selectorSchema = z.strictObject({
+  selectedColumns: z.int(),
+  conditions: z.array(conditionSchema),
+  /**
+   * TT, 27 C, nominal supply: a bit of a random product toggles in half of the steps, half of these upwards; a rise and
+   * a fall together are energyPerToggle.
+   */
+  energyPerSelectedBitJ: number,
+});
+export type SelectorResult = z.infer<typeof selectorSchema>;
+
+const PARAMETERS = [
+  'pass_w_m',
+  'pass_l_m',
+  'driver_w_m',
+  'receiver_w_m',
+  'gate_l_m',
+  'select_share',
+  'columns',
+  'selected_columns',
+  'wire_f',
+  'line_f',
+] as const;
+
+export async function measureSelector(bench: BlockBench): Promise<SelectorResult> {
+  const selectedColumns = countOf(bench, 'selected_columns', 2, 65_536);
+  const { supplyV, models } = bench.process.technology;
+  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
+  const conditions = await Promise.all([
+    ...corners.flatMap((corner) =>
+      [-40, 27, 125].map((c) => select(bench, corner, c + 273.15, supplyV.value, selectedColumns)),
+    ),
+    ...[0.9, 1.1].map((share) =>
+      select(bench, 'TT', REFERENCE_TEMP_K, share * supplyV.value, selectedColumns),
+    ),
+  ]);
+  const typical = conditions.find(
+    (c) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K && c.supplyV === supplyV.value,
+  )!;
+  return { selectedColumns, conditions, energyPerSelectedBitJ: typical.energyPerToggleJ / 4 };
+}
+
+async function select(
+  bench: BlockBench,
+  corner: Corner,
+  tempK: number,
+  supplyV: number,
+  selectedColumns: number,
+): Promise<z.infer<typeof conditionSchema>> {
+  const halfS = 20e-9;
+  const [plot] = await runBlockDeck(
+    bench,
+    'select.cir',
+    corner,
+    PARAMETERS,
+    {
+      nmos: modelOf(bench, 'nmos'),
+      pmos: modelOf(bench, 'pmos'),
+      temp_c: celsius(tempK),
+      supply_v: supplyV,
+      half_s: halfS,
+      period_s: 2 * halfS + 40e-12,
+      step_s: 10e-12,
+      stop_s: 1e-9 + 2 * halfS,
+    },
+    [
+      {
+        file: 'select.raw',
+        plot: 'Transient Analysis',
+        variables: ['time', 'v(in)', 'v(line)', 'v(xwatched.out)', 'i(vdd)', 'i(vdd2)', 'i(vdd3)'],
+        points: { min: 100, max: 200_000 },
+      },
+    ],
+  );
+  const time = plot.real.get('time')!;
+  const of = (name: string) => plot.real.get(name)!;
+  const half = supplyV / 2;
+  const start = 1e-9;
+  const back = start + halfS;
+  // The driver inverts: the input falls, the product bit rises, the receiver's output falls.
+  const rise = delay(time, of('v(xwatched.out)'), half, start + 10e-12, 'falling');
+  const fall = delay(time, of('v(xwatched.out)'), half, back + 30e-12, 'rising');
+  if (rise === undefined || fall === undefined) {
+    throw new OnefetError(
+      'simulation',
+      'SELECTOR_STUCK',
+      `${bench.process.technology.name}/${bench.block}: the receiver does not switch at ${supplyV} V, ${corner}, ${tempK} K`,
+      { hint: `raise select_share (${parameterOf(bench, 'select_share')})` },
+    );
+  }
+  const supplies = ['i(vdd)', 'i(vdd2)', 'i(vdd3)'];
+  const drawn = (from: number, to: number) =>
+    supplies.reduce((sum, name) => sum - supplyV * integrate(time, of(name), from, to), 0);
+  // Standing power: the last 2 ns before each edge.
+  const leakHigh = drawn(back - 2.2e-9, back - 0.2e-9) / 2e-9;
+  const end = time[time.length - 1];
+  const leakLow = drawn(end - 2.2e-9, end - 0.2e-9) / 2e-9;
+  const total = drawn(0.5e-9, end);
+  return {
+    corner,
+    tempK,
+    supplyV,
+    riseS: rise,
+    fallS: fall,
+    oneLevel: valueAt(time, of('v(line)'), back - 0.2e-9) / supplyV,
+    energyPerToggleJ: (total - leakHigh * halfS - leakLow * halfS) / selectedColumns,
+    leakageW: (leakHigh + leakLow) / 2,
+  };
+}
+
+function delay(
+  time: Float64Array,
+  out: Float64Array,
+  level: number,
+  from: number,
+  direction: 'rising' | 'falling',
+): number | undefined {
+  const at = crossing(time, out, level, from, direction);
+  return at === undefined ? undefined : at - from;
+}

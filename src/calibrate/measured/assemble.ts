@@ -1,0 +1,248 @@
+/**
+ * The calibration of measured corners: products read off the data, spread of devices, plots.
+ */
+
+import { type Calibration, sourceKey } from '../../cell/calibration.ts';
+import {
+  atTemperature,
+  BOLTZMANN_OVER_CHARGE,
+  COEFFICIENT_NAMES,
+  ekvCurrentA,
+  ekvDerivatives,
+  ekvGateVoltageV,
+  REFERENCE_TEMP_K,
+} from '../../cell/ekv.ts';
+import type { CellDescription, loadProcess } from '../../cell/technology.ts';
+import { OnefetError } from '../../error.ts';
+import { readTextFile, sha256 } from '../../files.ts';
+import { SMALLEST_PRODUCT } from '../fit/corner-fit.ts';
+import { residualOf } from '../fit/fit.ts';
+import { exponentialRange, ladderSlopeFactor, productError } from '../fit/measures.ts';
+import { multiplyPoints } from '../fit/plot-data.ts';
+import { completeNoise, type MeasuredConstants } from './constants.ts';
+import { heldOutTemps, heldOutVds, type MeasuredCorner, nominalVds } from './corner.ts';
+import type { MeasuredPoint } from './csv.ts';
+import { lnCurrentAt, type MeasuredRow, nearest, rowAt } from './plane.ts';
+import { devicesOf, LEAST_DEVICES, spreadOf } from './spread.ts';
+
+const CODES = 63;
+const LEVELS = 7;
+/** The nearest measured temperature must be this close to 27 C. */
+const NOMINAL_TEMP_K = 5.01;
+
+export interface MeasuredParts {
+  readonly cellName: string;
+  readonly cell: CellDescription;
+  readonly process: ReturnType<typeof loadProcess>;
+  readonly name: string;
+  readonly points: readonly MeasuredPoint[];
+  readonly fitted: readonly MeasuredCorner[];
+  readonly constants: MeasuredConstants | undefined;
+  readonly supplement: Calibration | undefined;
+  readonly sources: readonly string[];
+}
+
+export function assembleMeasured(parts: MeasuredParts): Calibration {
+  const { cellName, cell, process, name, points, fitted, constants, supplement } = parts;
+  const { technology } = process;
+  const [{ plane, fit, entry }] = fitted;
+  const vdsV = nominalVds(plane, cell, name);
+  const referenceK = nearest(plane.tempK, REFERENCE_TEMP_K);
+  if (Math.abs(referenceK - REFERENCE_TEMP_K) > NOMINAL_TEMP_K) {
+    throw new OnefetError('input', 'MEASURED_GRID', `${name}: no temperature within 5 K of 27 C`);
+  }
+  const at = (tempK: number) => atTemperature(fit.coefficients, tempK);
+  const currentA = (tempK: number, vgsV: number) => ekvCurrentA(at(tempK), vgsV, cell.vdsV);
+  const k = plane.tempK.indexOf(referenceK);
+  const fullScaleVgsV = ekvGateVoltageV(
+    at(REFERENCE_TEMP_K),
+    cell.fullScaleA,
+    cell.vdsV,
+    entry.gate.lowV[k] - 0.02,
+    entry.gate.highV[k] + 0.02,
+  );
+  const n = ladderSlopeFactor((v) => currentA(REFERENCE_TEMP_K, v), fullScaleVgsV, CODES, LEVELS);
+  const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
+  const nominalRow = rowAt(plane, referenceK, vdsV);
+  const multiply = [plane.tempK[0], referenceK, plane.tempK[plane.tempK.length - 1]].map((tempK) =>
+    measuredProducts(parts, rowAt(plane, tempK, vdsV), slopeAt(tempK)),
+  );
+  const gmOverIPerV = (vgsV: number) => {
+    const { currentA: i, perGateV } = ekvDerivatives(at(REFERENCE_TEMP_K), vgsV, cell.vdsV);
+    return perGateV / i;
+  };
+  const devices = devicesOf(points.filter(({ corner }) => corner === 'TT'));
+  const mismatch =
+    devices.length >= LEAST_DEVICES
+      ? spreadOf(
+          points.filter(
+            (p) =>
+              p.corner === 'TT' && Math.abs(p.tempK - referenceK) < 0.005 && Math.abs(p.vdsV - vdsV) < 5e-6,
+          ),
+          devices,
+          {
+            lowV: entry.gate.lowV[k],
+            fullScaleVgsV,
+            ladderSlopeV: slopeAt(REFERENCE_TEMP_K),
+            areaM2: cell.widthM * cell.lengthM,
+            gmOverIPerV,
+            source: name,
+          },
+        )
+      : supplement?.mismatch;
+  if (mismatch === undefined) {
+    throw new OnefetError(
+      'input',
+      'MEASURED_INCOMPLETE',
+      `${name}: mismatch needs a column "device" with at least ${LEAST_DEVICES} devices; there ${devices.length === 1 ? 'is 1' : `are ${devices.length}`}`,
+      {
+        hint: 'measure more devices, or name a simulated cell of the same size (its mismatch is then assumed)',
+      },
+    );
+  }
+  const whiteRatioTheory = 1 / Math.tanh(cell.vdsV / (2 * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K));
+  const gateIndex = nominalRow.gateA.flatMap((value, i) => (value === undefined ? [] : [i]));
+  return {
+    schema: 'onefet.calibration/1',
+    process: technology.name,
+    cell: cellName,
+    topology: cell.topology,
+    driver: 'ideal',
+    engine: `measured: ${points.length} points of ${name}${supplement === undefined ? '' : `; what it does not show: ${supplement.engine}, cell ${supplement.cell}`}`,
+    sources: Object.fromEntries(
+      [...parts.sources]
+        .map((path) => [sourceKey(path), sha256(readTextFile(path, 'calibration source'))] as const)
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    ),
+    device: { widthM: cell.widthM, lengthM: cell.lengthM, oxideM: technology.oxideM.value },
+    nominal: {
+      tempK: REFERENCE_TEMP_K,
+      vdsV: cell.vdsV,
+      fullScaleA: cell.fullScaleA,
+      fullScaleVgsV,
+      ladderSlopeFactorN: n,
+    },
+    validRange: {
+      tempK: [plane.tempK[0], plane.tempK[plane.tempK.length - 1]],
+      vdsV: [plane.vdsV[0], plane.vdsV[plane.vdsV.length - 1]],
+      smallestProduct: Math.max(SMALLEST_PRODUCT, ...fitted.map((corner) => corner.smallestProduct)),
+      largestProduct: Math.min(...fitted.map((corner) => corner.largestProduct)),
+      offVgsV: [entry.off.vgsV[0], entry.off.vgsV[entry.off.vgsV.length - 1]],
+    },
+    model: {
+      equation:
+        'Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds) + junction + drain edge; src/cell/ekv.ts',
+      referenceTempK: REFERENCE_TEMP_K,
+      coefficientNames: [...COEFFICIENT_NAMES],
+    },
+    corners: Object.fromEntries(fitted.map((corner) => [corner.corner, corner.entry])),
+    mismatch,
+    // As the noise: what a sweep at a grounded source does not show is the simulated cell's of the same size.
+    ...(supplement?.law === undefined ? {} : { law: supplement.law }),
+    ...completeNoise(constants, supplement, { fullScaleA: cell.fullScaleA, whiteRatioTheory }),
+    gateLeakageA: {
+      vgsV: gateIndex.map((i) => nominalRow.vgsV[i]),
+      currentA: gateIndex.map((i) => nominalRow.gateA[i]!),
+    },
+    temperatureSensitivityPerK:
+      Math.log(
+        currentA(REFERENCE_TEMP_K + 1, fullScaleVgsV) / currentA(REFERENCE_TEMP_K - 1, fullScaleVgsV),
+      ) / 2,
+    exponentialRange: [0.01, 0.05, 0.1].map((tolerance) =>
+      exponentialRange(nominalRow.vgsV, nominalRow.lnA.map(Math.exp), tolerance, referenceK),
+    ),
+    multiply: {
+      codes: CODES,
+      levels: LEVELS,
+      tempK: multiply.map(({ tempK }) => tempK),
+      spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
+      fit: multiply.map((sweep) =>
+        multiplyPoints(sweep, vdsV).map(
+          ({ vgsV }) => ekvCurrentA(at(sweep.tempK), vgsV, vdsV) / cell.fullScaleA,
+        ),
+      ),
+      heldOut: multiply.map((sweep) => residualOf(multiplyPoints(sweep, vdsV), fit.coefficients)),
+      product: multiply.map(productError),
+    },
+    plots: measuredPlots(fitted[0], vdsV, referenceK),
+  };
+}
+
+/** Products read off the measured nominal row: its ln I interpolated at the gate voltage of every code and tap. */
+function measuredProducts({ cell, fitted, name }: MeasuredParts, row: MeasuredRow, ladderSlopeV: number) {
+  const at = atTemperature(fitted[0].fit.coefficients, row.tempK);
+  const fullScaleVgsV = ekvGateVoltageV(
+    at,
+    cell.fullScaleA,
+    row.vdsV,
+    row.vgsV[0],
+    row.vgsV[row.vgsV.length - 1],
+  );
+  const drainA = new Float64Array(CODES * LEVELS);
+  for (let i = 0; i < drainA.length; i++) {
+    const product = ((Math.floor(i / CODES) + 1) * ((i % CODES) + 1)) / (CODES * LEVELS);
+    const vgsV = fullScaleVgsV + ladderSlopeV * Math.log(product);
+    const ln = lnCurrentAt(row, vgsV);
+    if (ln === undefined) {
+      throw new OnefetError(
+        'input',
+        'MEASURED_RANGE',
+        `${name}: the product 1/${Math.round(1 / product)} lies at Vgs ${vgsV.toFixed(3)} V, measured from ${row.vgsV[0]} to ${row.vgsV[row.vgsV.length - 1]} V at ${(row.tempK - 273.15).toFixed(1)} C`,
+        { hint: 'measure over more gate voltages' },
+      );
+    }
+    drainA[i] = Math.exp(ln);
+  }
+  return { tempK: row.tempK, codes: CODES, levels: LEVELS, fullScaleVgsV, ladderSlopeV, drainA };
+}
+
+/** Points that a plot needs at most per row. */
+const PLOT_POINTS = 120;
+
+function measuredPlots(
+  { plane, fit, entry }: MeasuredCorner,
+  nominalV: number,
+  referenceK: number,
+): Calibration['plots'] {
+  const temps = heldOutTemps(plane);
+  const drains = heldOutVds(plane, nominalV);
+  const rows = plane.rows.filter((row) => plane.vdsV.includes(row.vdsV));
+  const indices = (row: MeasuredRow, inside: boolean) => {
+    const k = plane.tempK.indexOf(row.tempK);
+    const all = row.vgsV.flatMap((v, i) =>
+      !inside || (v >= entry.gate.lowV[k] && v <= entry.gate.highV[k]) ? [i] : [],
+    );
+    const stride = Math.max(1, Math.ceil(all.length / PLOT_POINTS));
+    return all.filter((_, i) => i % stride === 0);
+  };
+  return {
+    transfer: rows
+      .filter((row) => row.tempK === referenceK)
+      .map((row) => {
+        const at = atTemperature(fit.coefficients, row.tempK);
+        const shown = indices(row, false);
+        const k = plane.tempK.indexOf(row.tempK);
+        const fitted = shown.filter(
+          (i) => row.vgsV[i] >= entry.gate.lowV[k] && row.vgsV[i] <= entry.gate.highV[k],
+        );
+        return {
+          vdsV: row.vdsV,
+          vgsV: shown.map((i) => row.vgsV[i]),
+          spiceA: shown.map((i) => Math.exp(row.lnA[i])),
+          fitVgsV: fitted.map((i) => row.vgsV[i]),
+          fitA: fitted.map((i) => ekvCurrentA(at, row.vgsV[i], row.vdsV)),
+        };
+      }),
+    residuals: rows.map((row) => {
+      const at = atTemperature(fit.coefficients, row.tempK);
+      const shown = indices(row, true);
+      return {
+        tempK: row.tempK,
+        vdsV: row.vdsV,
+        heldOut: temps.includes(row.tempK) || drains.includes(row.vdsV),
+        vgsV: shown.map((i) => row.vgsV[i]),
+        lnRatio: shown.map((i) => Math.log(ekvCurrentA(at, row.vgsV[i], row.vdsV)) - row.lnA[i]),
+      };
+    }),
+  };
+}

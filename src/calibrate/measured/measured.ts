@@ -1,0 +1,141 @@
+/**
+ * From measured currents to a calibration: the same equation, fit, held-out checks and file as from SPICE (calibrate.ts).
+ */
+
+import {
+  type Calibration,
+  calibrationPath,
+  calibrationSchema,
+  loadCalibration,
+} from '../../cell/calibration.ts';
+import { type CellDescription, CORNERS, cellOf, loadProcess } from '../../cell/technology.ts';
+import { OnefetError } from '../../error.ts';
+import { displayPath, writeFileAtomic } from '../../files.ts';
+import { rounded } from '../calibrate.ts';
+import { assembleMeasured } from './assemble.ts';
+import { readMeasuredConstants } from './constants.ts';
+import { fitMeasured, type MeasuredCorner } from './corner.ts';
+import { readMeasuredCsv } from './csv.ts';
+import { devicesOf } from './spread.ts';
+
+export interface CalibrateFromCsvOptions {
+  readonly process: string;
+  /** Entry of `cells:` in the process's technology.yaml: its size, full-scale current and drain voltage. */
+  readonly cell: string;
+  /** Below the working folder, so that the calibration can later tell whether it has changed. */
+  readonly csvPath: string;
+  /** YAML with noise and capacitance (schema onefet.measured-constants/1). */
+  readonly constantsPath?: string;
+  /** A simulated cell of the same process and size, for what neither the CSV nor the constants give. */
+  readonly supplementCell?: string;
+}
+
+export interface MeasuredCalibration {
+  readonly calibration: Calibration;
+  readonly summary: {
+    readonly points: number;
+    readonly devices: number;
+    /** Relative noise of a point; undefined when the grid does not show it. */
+    readonly noiseRms: number | undefined;
+    readonly corners: Readonly<
+      Record<string, { fitted: number; heldOutVds: number; heldOutTemp: number; stride: number }>
+    >;
+  };
+}
+
+/**
+ * Fits a CSV of measured currents. Errors: MEASURED_* (one line, with the line number where there is one),
+ * FULL_SCALE_UNREACHED, FIT_RESIDUAL, FIT_UNDETERMINED, CELL_UNKNOWN, SOURCE_OUTSIDE.
+ */
+export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCalibration {
+  const process = loadProcess(options.process);
+  const cell = cellOf(process, options.cell);
+  const points = readMeasuredCsv(options.csvPath);
+  const name = displayPath(options.csvPath);
+  const constants =
+    options.constantsPath === undefined ? undefined : readMeasuredConstants(options.constantsPath);
+  const supplement = supplementOf(options, cell);
+  const corners = CORNERS.filter((corner) => points.some((point) => point.corner === corner));
+  if (corners[0] !== 'TT') {
+    throw new OnefetError('input', 'MEASURED_GRID', `${name}: no row of corner TT`, {
+      hint: 'the other corners are fitted from it; leave the column out if there is one wafer only',
+    });
+  }
+  const fitted: MeasuredCorner[] = [];
+  for (const corner of corners) {
+    const own = points.filter((point) => point.corner === corner);
+    fitted.push(fitMeasured(`${name} ${corner}`, corner, own, cell, fitted[0]?.fit.coefficients));
+  }
+  const sources = [
+    process.path,
+    options.csvPath,
+    ...(options.constantsPath === undefined ? [] : [options.constantsPath]),
+  ];
+  if (options.supplementCell !== undefined)
+    sources.push(calibrationPath(options.process, options.supplementCell));
+  const calibration = assembleMeasured({
+    cellName: options.cell,
+    cell,
+    process,
+    name,
+    points,
+    fitted,
+    constants,
+    supplement,
+    sources,
+  });
+  return {
+    calibration: calibrationSchema.parse(rounded(calibration)),
+    summary: {
+      points: points.length,
+      devices: devicesOf(points).length,
+      noiseRms: fitted[0].noiseRms,
+      corners: Object.fromEntries(
+        fitted.map(({ corner, entry, stride }) => [
+          corner,
+          {
+            fitted: entry.fit.points,
+            heldOutVds: entry.heldOutVds.points,
+            heldOutTemp: entry.heldOutTemp.points,
+            stride,
+          },
+        ]),
+      ),
+    },
+  };
+}
+
+/** Fits and writes calibration/<process>/<cell>.json below the working folder. */
+export function calibrateFromCsvToFile(
+  options: CalibrateFromCsvOptions,
+): MeasuredCalibration & { path: string } {
+  if (options.supplementCell === options.cell) {
+    throw new OnefetError(
+      'usage',
+      'MEASURED_SUPPLEMENT',
+      `the calibration of ${options.cell} would replace its own supplement`,
+      {
+        hint: 'give the measured cell an entry of its own in technology.yaml',
+      },
+    );
+  }
+  const result = calibrateFromCsv(options);
+  const path = calibrationPath(options.process, options.cell);
+  writeFileAtomic(path, `${JSON.stringify(result.calibration)}\n`);
+  return { ...result, path };
+}
+
+function supplementOf(options: CalibrateFromCsvOptions, cell: CellDescription): Calibration | undefined {
+  if (options.supplementCell === undefined) return undefined;
+  const supplement = loadCalibration(options.process, options.supplementCell);
+  const { widthM, lengthM } = supplement.device;
+  if (widthM !== cell.widthM || lengthM !== cell.lengthM) {
+    throw new OnefetError(
+      'input',
+      'MEASURED_SUPPLEMENT',
+      `${options.supplementCell} is ${widthM * 1e6}/${lengthM * 1e6} um, ${options.cell} is ${cell.widthM * 1e6}/${cell.lengthM * 1e6} um`,
+      { hint: 'noise, capacitance and mismatch depend on the size: name a cell of the same size' },
+    );
+  }
+  return supplement;
+}

@@ -1,0 +1,160 @@
+/**
+ * Random columns solved wholly in SPICE against the law, and the stimuli that all column studies share.
+ */
+
+import { type CellLaw, lawConstants } from '../../../cell/cell-law.ts';
+import { applyDroop, type Droop, type Sums } from '../../../cell/droop.ts';
+import { outputConductancePerV } from '../../../cell/operating-point.ts';
+import type { Corner } from '../../../cell/technology.ts';
+import { nameCoordinate, streamKey, uniform } from '../../../random.ts';
+import { gateVoltage, operatingPoint, rms, type StudyBench, thermalVoltageV } from '../study.ts';
+import {
+  CODES,
+  type Column,
+  drawColumn,
+  drawInputs,
+  type LineCurrents,
+  phaseCode,
+  simulateColumns,
+  TAPS,
+  type Wiring,
+} from './column.ts';
+import { cellTables, droopOf, type MismatchLaw, sumCells } from './law.ts';
+import type { ColumnStudy } from './schema.ts';
+
+/** Signed inputs per column; each is two vectors, one per phase. */
+export const INPUTS = 10;
+/** Gate voltage of a row that is off; needs a source line raised by 0.1 V where no rail is negative. */
+export const OFF_V = -0.1;
+/** Wiring of the random columns. Assumed: 10 kohm clamp, 100 ohm to the source driver, 2 ohm of wire per row. */
+export const RANDOM_WIRING: Wiring = {
+  clamp: { kind: 'resistor', ohm: 10e3 },
+  bitWireOhm: 2,
+  sourceWireOhm: 2,
+  sourceOhm: 100,
+};
+
+/** The law's droop at a temperature. */
+export function lawDroop(
+  law: CellLaw,
+  tempK: number,
+  wiring: Wiring,
+  rows: number,
+  clampAt?: { slopeV: number; middleA: number },
+): Droop {
+  const { outputConductancePerV: lambdaPerV, sourceSlopeFactor } = lawConstants(law, tempK);
+  const sourceSlopeV = sourceSlopeFactor * thermalVoltageV(tempK);
+  return droopOf(wiring, rows, { lambdaPerV, sourceSlopeV }, clampAt);
+}
+
+/** Vectors of one column: two phases of each input, then even rows alone, odd rows alone, all and none at the top code. */
+export function drive(
+  column: Column,
+  inputs: readonly Int16Array[],
+  gate: (product: number) => number,
+  offV: number,
+) {
+  const paired = 2 * inputs.length;
+  return (_c: number, row: number, vector: number): number => {
+    const code =
+      vector < paired
+        ? phaseCode(inputs[vector >> 1][row], vector & 1)
+        : [row % 2 === 0, row % 2 === 1, true, false][vector - paired]
+          ? CODES
+          : 0;
+    return code === 0 ? offV : gate((code * Math.abs(column.weights[row])) / (CODES * TAPS));
+  };
+}
+
+/** D of each signed input: the differential current of phase 0 minus that of phase 1. */
+export function differential(line: (vector: number) => Sums, inputs: number): number[] {
+  return Array.from({ length: inputs }, (_, k) => {
+    const p = line(2 * k);
+    const n = line(2 * k + 1);
+    return p.plusA - p.minusA - (n.plusA - n.minusA);
+  });
+}
+
+/** Line currents as sums by vector. */
+export const sumsOf =
+  ({ plusA, minusA }: LineCurrents) =>
+  (vector: number): Sums => ({
+    plusA: plusA[vector],
+    minusA: minusA[vector],
+  });
+
+const CORNERS_TRIED: readonly Corner[] = ['TT', 'FF', 'SS', 'FS', 'SF'];
+const MISMATCH_LAWS: readonly MismatchLaw[] = [
+  'first-order',
+  'first-order-by-tap',
+  'second-order',
+  'second-order-by-tap',
+];
+
+/**
+ * Random columns: codes, signs, mismatch, temperature and corner that no fit has seen, with wire, clamp and source
+ * resistance. Error of D against SPICE over the RMS of D, per column, for each mismatch law; `tile` is a tile without measured
+ * constants: the law with the 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
+ */
+export async function measureRandom(
+  bench: StudyBench,
+  law: CellLaw,
+  rows: number,
+  count: number,
+  seed: number,
+): Promise<ColumnStudy['random']> {
+  const { cal } = bench;
+  const key = streamKey(seed, nameCoordinate('random columns'));
+  const [lowK, highK] = cal.validRange.tempK;
+  const corners = CORNERS_TRIED.filter((corner) => cal.corners[corner] !== undefined);
+  const columns = await Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      const tempK = lowK + (highK - lowK) * uniform(key, 2 * i);
+      const corner = corners[Math.floor(corners.length * uniform(key, 2 * i + 1))];
+      const op = operatingPoint(cal, corner, tempK);
+      const column = drawColumn(seed + 1, i, rows, cal.mismatch.sigmaVtV, cal.mismatch.sigmaBeta);
+      const inputs = drawInputs(streamKey(seed, i).a, rows, INPUTS);
+      const [line] = await simulateColumns(bench, {
+        corner,
+        tempK,
+        vdsV: op.vdsV,
+        supplyV: op.vdsV,
+        wiring: RANDOM_WIRING,
+        columns: [column],
+        vgsV: drive(column, inputs, gateVoltage(cal, op), OFF_V),
+        vectors: 2 * INPUTS,
+      });
+      const spice = differential(sumsOf(line), INPUTS);
+      const tables = cellTables(cal, op, OFF_V);
+      const error = (mismatch: MismatchLaw, gain: number, droop: Droop, nominal = false) => {
+        const used = nominal
+          ? { ...column, thresholdShiftV: new Float64Array(rows), lnGain: new Float64Array(rows) }
+          : column;
+        const d = differential(
+          (v) => applyDroop(sumCells(tables, used, inputs[v >> 1], v & 1, mismatch, gain), droop),
+          INPUTS,
+        );
+        return rms(d.map((x, k) => x - spice[k])) / rms(spice);
+      };
+      const droop = lawDroop(law, tempK, RANDOM_WIRING, rows);
+      const gain = lawConstants(law, tempK).thresholdGain;
+      const tileDroop = droopOf({ ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 }, rows, {
+        lambdaPerV: outputConductancePerV(cal, op, gateVoltage(cal, op)(1)),
+        sourceSlopeV: 1.15 * thermalVoltageV(tempK),
+      });
+      return {
+        tempK,
+        corner,
+        differentialRmsA: rms(spice),
+        noMismatch: error('first-order', gain, droop, true),
+        tile: error('first-order-by-tap', cal.mismatch.thresholdGain, tileDroop),
+        ...Object.fromEntries(MISMATCH_LAWS.map((name) => [name, error(name, gain, droop)])),
+      };
+    }),
+  );
+  return {
+    rows,
+    wiring: { clampOhm: 10e3, bitWireOhm: 2, sourceWireOhm: 2, sourceOhm: 100 },
+    columns,
+  } as ColumnStudy['random'];
+}

@@ -1,0 +1,65 @@
+/**
+ * Statistics of a cell from SPICE beside the behavioural model: calibration/<process>/<cell>.statistics.json.
+ */
+
+import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
+import { engineId } from '../../../spice/job.ts';
+import {
+  calibrationFingerprint,
+  loadStudy,
+  roundedNumbers,
+  type StudyOptions,
+  studySources,
+  withBench,
+} from '../study.ts';
+import { measureGlobal, measureLadders, measureReplicas } from './circuits.ts';
+import { measureCorrelation, measureLognormal, measurePelgrom, measureSlopes } from './devices.ts';
+import { type StatisticsStudy, statisticsSchema } from './schema.ts';
+
+export interface StatisticsOptions extends StudyOptions {
+  /** Devices of the lognormal check. Default 4000. */
+  readonly devices?: number;
+  /** Per area of the Pelgrom fit. Default 1000. */
+  readonly devicesPerArea?: number;
+  /** Default 300. */
+  readonly globalSamples?: number;
+  readonly seed?: number;
+}
+
+/** Monte Carlo of the cell. Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. */
+export function characteriseStatistics(options: StatisticsOptions): Promise<StatisticsStudy> {
+  return withBench(options, async (bench) => {
+    const seed = options.seed ?? 1;
+    const lognormal = await measureLognormal(bench, options.devices ?? 4000, seed);
+    const outsideWeakInversion = await measureSlopes(bench);
+    const pelgrom = await measurePelgrom(bench, options.devicesPerArea ?? 1000, seed);
+    const correlated = await measureCorrelation(bench, options.devicesPerArea ?? 1000, seed);
+    const ladder = await measureLadders(bench, seed);
+    const replica = await measureReplicas(bench, seed);
+    const { global, refused } = await measureGlobal(bench, options.globalSamples ?? 300, seed);
+    return statisticsSchema.parse(
+      roundedNumbers({
+        schema: 'onefet.statistics/1',
+        process: bench.cal.process,
+        cell: bench.cal.cell,
+        engine: engineId(),
+        sources: studySources(bench),
+        calibrationSha256: calibrationFingerprint(bench.cal),
+        seed,
+        tempK: REFERENCE_TEMP_K,
+        lognormal,
+        outsideWeakInversion,
+        pelgrom,
+        correlation: correlated,
+        ladder,
+        replica,
+        ...(global === undefined ? { globalRefused: refused } : { global }),
+      }),
+    );
+  });
+}
+
+/** Errors: FILE_MISSING, STUDY_INVALID, STUDY_STALE. */
+export function loadStatisticsStudy(process: string, cell: string): StatisticsStudy {
+  return loadStudy(statisticsSchema, process, cell, 'statistics');
+}

@@ -1,0 +1,373 @@
+/**
+ * The simulations behind a calibration: each function fills one netlist of the topology, runs it and returns arrays
+ * in SI units. Many points share a run, since starting a run costs more than a hundred operating points.
+ */
+import { join } from 'node:path';
+import type { CellDescription, Corner, Process } from '../cell/technology.ts';
+import { OnefetError } from '../error.ts';
+import { requireDataFile } from '../files.ts';
+import { gaussian, nameCoordinate, streamKey } from '../random.ts';
+import { assembleDeck } from '../spice/deck.ts';
+import type { ExpectedOutput, SpiceJob } from '../spice/job.ts';
+import type { SpicePool } from '../spice/pool.ts';
+import type { RawPlot } from '../spice/raw-file.ts';
+
+/** A cell on the bench: what every deck of it has in common. */
+export interface Bench {
+  readonly process: Process;
+  readonly cellName: string;
+  readonly cell: CellDescription;
+  readonly pool: SpicePool;
+  readonly signal: AbortSignal | undefined;
+  /** Absolute paths of all files that went into a simulation; grows. */
+  readonly sources: Set<string>;
+  /** Called after each run. */
+  readonly onRun: (label: string) => void;
+}
+
+export interface Grid {
+  readonly start: number;
+  readonly step: number;
+  readonly count: number;
+}
+
+export const gridValue = ({ start, step }: Grid, i: number): number => start + i * step;
+export const gridValues = (grid: Grid): number[] =>
+  Array.from({ length: grid.count }, (_, i) => gridValue(grid, i));
+export const gridStop = (grid: Grid): number => gridValue(grid, grid.count - 1);
+
+/** ngspice reads a number of 12 digits without loss that matters; more only bloats the netlist. */
+export const spiceNumber = (value: number): string => Number(value.toPrecision(12)).toString();
+
+export const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);
+
+/** Fills and runs one deck of the cell's topology (or of `topology`). */
+export async function runDeck(
+  bench: Bench,
+  file: string,
+  corner: Corner,
+  slots: Readonly<Record<string, string>>,
+  outputs: readonly ExpectedOutput[],
+  topology = bench.cell.topology,
+): Promise<readonly RawPlot[]> {
+  const { process, cell, cellName } = bench;
+  const { models, junctionLengthM } = process.technology;
+  const section = models.corners[corner];
+  if (section === undefined) {
+    throw new OnefetError('usage', 'CORNER_UNKNOWN', `${process.path}: no corner ${corner}`);
+  }
+  const path = requireDataFile(join('netlists', topology, file), `netlist of topology ${topology}`);
+  const deck = assembleDeck(
+    path,
+    {
+      models: models.file,
+      corner: section,
+      model: cell.model,
+      width_m: spiceNumber(cell.widthM),
+      length_m: spiceNumber(cell.lengthM),
+      drain_area_m2: spiceNumber(cell.widthM * junctionLengthM.value),
+      drain_perimeter_m: spiceNumber(cell.widthM + 2 * junctionLengthM.value),
+      ...slots,
+    },
+    [process.folder],
+  );
+  for (const source of deck.sources) bench.sources.add(source);
+  const label = `${process.technology.name}/${cellName} ${file.replace(/\.cir$/, '')} ${corner}`;
+  const job: SpiceJob = { label, netlist: deck.netlist, files: deck.files, commands: [], outputs };
+  const { plots } = await bench.pool.run(job, bench.signal);
+  bench.onRun(label);
+  return plots;
+}
+
+export interface TransferSweep {
+  readonly tempK: readonly number[];
+  readonly vgs: Grid;
+  readonly vds: Grid;
+  /** [tempK][vds][vgs] drain current, A. */
+  readonly drainA: readonly Float64Array[];
+  /** [tempK][vds][vgs] current into the gate, A. */
+  readonly gateA: readonly Float64Array[];
+}
+
+/** Drain and gate current over the whole plane at each temperature. */
+export async function sweepTransfer(
+  bench: Bench,
+  corner: Corner,
+  tempK: readonly number[],
+  vgs: Grid,
+  vds: Grid,
+): Promise<TransferSweep> {
+  const plots = await runDeck(
+    bench,
+    'transfer.cir',
+    corner,
+    {
+      temps_c: tempK.map(celsius).join(' '),
+      vgs_start_v: spiceNumber(vgs.start),
+      // Half a step more: the last point must not be lost to rounding.
+      vgs_stop_v: spiceNumber(gridStop(vgs) + vgs.step / 2),
+      vgs_step_v: spiceNumber(vgs.step),
+      vds_start_v: spiceNumber(vds.start),
+      vds_stop_v: spiceNumber(gridStop(vds) + vds.step / 2),
+      vds_step_v: spiceNumber(vds.step),
+    },
+    tempK.map((t) => ({
+      file: `transfer_${celsius(t)}.raw`,
+      plot: 'DC transfer characteristic',
+      variables: ['i(vd)', 'i(vg)'],
+      points: vgs.count * vds.count,
+    })),
+  );
+  const column = (name: string) => plots.map((plot) => plot.real.get(name)!.map((value) => -value));
+  return { tempK, vgs, vds, drainA: column('i(vd)'), gateA: column('i(vg)') };
+}
+
+export interface MultiplySweep {
+  readonly tempK: number;
+  readonly codes: number;
+  readonly levels: number;
+  readonly fullScaleVgsV: number;
+  readonly ladderSlopeV: number;
+  /** [levels][codes] drain current, A. */
+  readonly drainA: Float64Array;
+}
+
+/** Every input code times every weight tap, through the netlist's own logarithms. */
+export async function sweepMultiply(
+  bench: Bench,
+  corner: Corner,
+  at: {
+    tempK: number;
+    vdsV: number;
+    fullScaleVgsV: number;
+    ladderSlopeV: number;
+    codes: number;
+    levels: number;
+  },
+): Promise<MultiplySweep> {
+  const [plot] = await runDeck(
+    bench,
+    'multiply.cir',
+    corner,
+    {
+      temp_c: celsius(at.tempK),
+      vds_v: spiceNumber(at.vdsV),
+      full_scale_vgs_v: spiceNumber(at.fullScaleVgsV),
+      ladder_slope_v: spiceNumber(at.ladderSlopeV),
+      codes: String(at.codes),
+      levels: String(at.levels),
+    },
+    [
+      {
+        file: 'multiply.raw',
+        plot: 'DC transfer characteristic',
+        variables: ['i(vd)'],
+        points: at.codes * at.levels,
+      },
+    ],
+  );
+  const { tempK, codes, levels, fullScaleVgsV, ladderSlopeV } = at;
+  return {
+    tempK,
+    codes,
+    levels,
+    fullScaleVgsV,
+    ladderSlopeV,
+    drainA: plot.real.get('i(vd)')!.map((x) => -x),
+  };
+}
+
+/** Devices that share one netlist: 15,000 samples/s against 500 with a netlist each. */
+export const DEVICES_PER_NETLIST = 250;
+
+/** Instances of mismatch.cir: devices first .. first + count - 1, each with a drain source of its own. */
+export function mismatchLines(
+  vdsV: number,
+  thresholdShiftV: ArrayLike<number>,
+  lnGain: ArrayLike<number>,
+  first: number,
+  count: number,
+): string[] {
+  return Array.from({ length: count }, (_, i) => [
+    `vd${i} d${i} 0 ${spiceNumber(vdsV)}`,
+    `xcell${i} d${i} g s b cell dvt=${spiceNumber(thresholdShiftV[first + i])} gain=${spiceNumber(Math.exp(lnGain[first + i]))}`,
+  ]).flat();
+}
+
+export interface MismatchSample {
+  readonly vgs: Grid;
+  /** [devices] the draws. */
+  readonly thresholdShiftV: Float64Array;
+  readonly lnGain: Float64Array;
+  /** [devices][vgs] drain current, A. */
+  readonly drainA: readonly Float64Array[];
+}
+
+/**
+ * Cells with drawn threshold shifts (sigma sigmaVtV) and current factors (lognormal, sigma sigmaBeta). The draws
+ * come from a counter stream of the seed: ngspice's own random functions differ between its versions.
+ */
+export async function sampleMismatch(
+  bench: Bench,
+  corner: Corner,
+  at: {
+    tempK: number;
+    vdsV: number;
+    vgs: Grid;
+    devices: number;
+    seed: number;
+    sigmaVtV: number;
+    sigmaBeta: number;
+  },
+): Promise<MismatchSample> {
+  const key = streamKey(at.seed, nameCoordinate('mismatch'));
+  const draw = (sigma: number, which: number) =>
+    Float64Array.from({ length: at.devices }, (_, i) => sigma * gaussian(key, 2 * i + which));
+  const thresholdShiftV = draw(at.sigmaVtV, 0);
+  const lnGain = draw(at.sigmaBeta, 1);
+  const batches: Promise<Float64Array[]>[] = [];
+  for (let first = 0; first < at.devices; first += DEVICES_PER_NETLIST) {
+    const count = Math.min(DEVICES_PER_NETLIST, at.devices - first);
+    const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
+    const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
+    batches.push(
+      runDeck(
+        bench,
+        'mismatch.cir',
+        corner,
+        {
+          temp_c: celsius(at.tempK),
+          vgs_start_v: spiceNumber(at.vgs.start),
+          vgs_stop_v: spiceNumber(gridStop(at.vgs) + at.vgs.step / 2),
+          vgs_step_v: spiceNumber(at.vgs.step),
+          instances: lines.join('\n'),
+          currents: currents.join(' '),
+        },
+        [
+          {
+            file: 'mismatch.raw',
+            plot: 'DC transfer characteristic',
+            variables: currents,
+            points: at.vgs.count,
+          },
+        ],
+      ).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => -x))),
+    );
+  }
+  return { vgs: at.vgs, thresholdShiftV, lnGain, drainA: (await Promise.all(batches)).flat() };
+}
+
+export interface NoiseSpectrum {
+  readonly vgsV: number;
+  readonly currentA: number;
+  readonly frequencyHz: Float64Array;
+  /** Spectral density of the drain current, A^2/Hz. */
+  readonly densityA2PerHz: Float64Array;
+}
+
+/** Noise of the drain current at each gate voltage, 1 Hz to 100 MHz. */
+export async function sweepNoise(
+  bench: Bench,
+  corner: Corner,
+  at: { tempK: number; vdsV: number; vgsV: readonly number[] },
+): Promise<NoiseSpectrum[]> {
+  const decades = 8;
+  const points = 2 * decades + 1;
+  const names = at.vgsV.map(spiceNumber);
+  const plots = await runDeck(
+    bench,
+    'noise.cir',
+    corner,
+    {
+      temp_c: celsius(at.tempK),
+      vds_v: spiceNumber(at.vdsV),
+      vgs_list_v: names.join(' '),
+      points_per_decade: '2',
+      freq_start_hz: '1',
+      freq_stop_hz: spiceNumber(10 ** decades),
+    },
+    names.flatMap((name) => [
+      { file: `bias_${name}.raw`, plot: 'Operating Point', variables: ['i(vsense)'], points: 1 },
+      {
+        file: `noise_${name}.raw`,
+        plot: 'Noise Spectral Density',
+        variables: ['onoise_spectrum', 'frequency'],
+        points,
+      },
+    ]),
+  );
+  return at.vgsV.map((vgsV, i) => ({
+    vgsV,
+    currentA: Math.abs(plots[2 * i].real.get('i(vsense)')![0]),
+    frequencyHz: plots[2 * i + 1].real.get('frequency')!,
+    densityA2PerHz: plots[2 * i + 1].real.get('onoise_spectrum')!.map((x) => x * x),
+  }));
+}
+
+/** Gate and drain capacitance with the other terminals at signal ground, F. */
+export async function measureCapacitance(
+  bench: Bench,
+  corner: Corner,
+  at: { tempK: number; vdsV: number; vgsV: number },
+): Promise<{ gateF: number; drainF: number }> {
+  const frequencyHz = 1e6;
+  const [plot] = await runDeck(
+    bench,
+    'capacitance.cir',
+    corner,
+    {
+      temp_c: celsius(at.tempK),
+      vds_v: spiceNumber(at.vdsV),
+      vgs_v: spiceNumber(at.vgsV),
+      freq_hz: spiceNumber(frequencyHz),
+    },
+    [{ file: 'capacitance.raw', plot: 'AC Analysis', variables: ['i(vgate)', 'i(vdrain)'], points: 1 }],
+  );
+  const farad = (name: string) => Math.abs(plot.imaginary.get(name)![0]) / (2 * Math.PI * frequencyHz);
+  return { gateF: farad('i(vgate)'), drainF: farad('i(vdrain)') };
+}
+
+export interface ColumnCell {
+  /** Bit line of the drain. */
+  readonly line: 'plus' | 'minus';
+  readonly thresholdShiftV: number;
+  /** [vectors] gate voltage for each input vector. */
+  readonly vgsV: readonly number[];
+}
+
+/** Currents of the two bit lines of a column for each input vector, A. */
+export async function sweepColumn(
+  bench: Bench,
+  corner: Corner,
+  at: { tempK: number; vdsV: number; clampOhm: number; sourceOhm: number; cells: readonly ColumnCell[] },
+): Promise<{ plusA: Float64Array; minusA: Float64Array }> {
+  const vectors = at.cells[0].vgsV.length;
+  const lines = at.cells.flatMap(({ line, thresholdShiftV, vgsV }, i) => [
+    `bgate${i} g${i} 0 v=pwl(v(vector),${vgsV.map((v, k) => `${k},${spiceNumber(v)}`).join(',')})`,
+    `xcell${i} ${line} g${i} s b cell dvt=${spiceNumber(thresholdShiftV)} gain=1`,
+  ]);
+  const [plot] = await runDeck(
+    bench,
+    'column.cir',
+    corner,
+    {
+      temp_c: celsius(at.tempK),
+      vds_v: spiceNumber(at.vdsV),
+      // ngspice takes no resistor of zero.
+      clamp_ohm: spiceNumber(Math.max(at.clampOhm, 1e-3)),
+      source_ohm: spiceNumber(Math.max(at.sourceOhm, 1e-3)),
+      last_vector: String(vectors - 1),
+      instances: lines.join('\n'),
+    },
+    [
+      {
+        file: 'column.raw',
+        plot: 'DC transfer characteristic',
+        variables: ['i(vplus)', 'i(vminus)'],
+        points: vectors,
+      },
+    ],
+  );
+  const current = (name: string) => plot.real.get(name)!.map((value) => -value);
+  return { plusA: current('i(vplus)'), minusA: current('i(vminus)') };
+}

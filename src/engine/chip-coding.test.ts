@@ -1,0 +1,85 @@
+import { expect, test } from 'vitest';
+import { loadCalibration } from '../cell/calibration.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { gaussian, streamKey } from '../random.ts';
+import { tilePhysics } from '../tile/physics.ts';
+import { chipCoding, requireSupported } from './chip-coding.ts';
+import { INPUT_TOP } from './wasm/kernels/encode.ts';
+
+const { design } = loadDesign('log-domain', []);
+const calibration = loadCalibration(design.process, design.cell);
+
+/**
+ * Converter codes of a tile's columns from the integers of the kernels against those from the response table: Gaussian
+ * activations (the largest of 256 sets the scale), 4-bit codes of Gaussian weights, full scale at 3.3 sigma of D.
+ */
+function codesThatDiffer(precision: 'fast' | 'exact'): number {
+  const physics = tilePhysics(calibration, design);
+  const coding = chipCoding(physics, 7, precision === 'fast' ? 1 : 2, false);
+  const { table } = physics.responses.get(7)!;
+  const [rows, columns] = [256, 400];
+  const key = streamKey(11);
+  const top = table.length - 1;
+  let next = 0;
+  const a = Float64Array.from({ length: rows }, () => gaussian(key, next++));
+  const scale = a.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+  const exact = new Float64Array(columns);
+  const integer = new Float64Array(columns);
+  for (let c = 0; c < columns; c++) {
+    for (const x of a) {
+      const level = Math.round((Math.abs(x) / scale) * top);
+      const code = Math.max(-7, Math.min(7, Math.round(gaussian(key, next++) * 2.6)));
+      const tap = Math.abs(code);
+      const sign = Math.sign(x) * Math.sign(code);
+      exact[c] += level > 0 && tap > 0 ? sign * (table[level][tap] - physics.offCurrent) : 0;
+      for (let r = 0; r < coding.rank; r++) {
+        const input = Math.round(coding.table[r * coding.levels + level]);
+        integer[c] += sign * input * Math.round(coding.weights[r][tap]) * coding.differenceUnit;
+      }
+    }
+  }
+  const sigma = Math.sqrt(exact.reduce((sum, d) => sum + d * d, 0) / columns);
+  const lsb = (3.3 * sigma) / 127;
+  let differ = 0;
+  for (let c = 0; c < columns; c++) {
+    const codes = [exact[c], integer[c]].map((d) => Math.round(d / lsb));
+    expect(Math.abs(codes[0] - codes[1])).toBeLessThanOrEqual(precision === 'exact' ? 1 : 3);
+    if (codes[0] !== codes[1]) differ++;
+  }
+  return differ / columns;
+}
+
+test('converter codes from integers differ from those of the table by one, in a stated share', () => {
+  const exact = codesThatDiffer('exact');
+  const fast = codesThatDiffer('fast');
+  console.log(`converter codes that differ by one: exact ${exact}, fast ${fast}`);
+  expect(exact).toBeLessThan(0.2);
+  expect(fast).toBeLessThan(0.5);
+});
+
+test('an ideal response is exact in integers, six-bit inputs in one plane', () => {
+  const ideal = { ...design, response: { ...design.response, model: 'ideal' as const } };
+  const coding = chipCoding(tilePhysics(calibration, ideal), 7, 1, false);
+  expect(coding.rank).toBe(1);
+  expect([...coding.table.subarray(0, coding.levels)]).toEqual(Array.from({ length: 64 }, (_, k) => k));
+  const [weights] = coding.weights;
+  const unit = weights[7] / 7;
+  weights.forEach((w, m) => {
+    expect(w).toBeCloseTo(Math.round(w), 9);
+    expect(w).toBeCloseTo(unit * m, 9);
+  });
+  expect(INPUT_TOP[1]).toBe(63);
+  // D of one full-scale cell is 1.
+  expect(63 * weights[7] * coding.differenceUnit).toBeCloseTo(1, 12);
+});
+
+test('designs that the kernels do not do are refused by name', () => {
+  const refuse = (own: Partial<typeof design>) => () =>
+    requireSupported(tilePhysics(calibration, { ...design, ...own }));
+  expect(refuse({})).not.toThrow();
+  expect(refuse({ tile: { rows: 100, sign: 'integrate' } })).toThrow(/100 rows/);
+  expect(refuse({ tile: { rows: 256, sign: 'paired-rows' } })).toThrow(/paired-rows/);
+  expect(refuse({ adc: { ...design.adc, trimVectors: 8 } })).toThrow(/trim/);
+  expect(refuse({ column: { ...design.column, clampOhm: 1e9 } })).toThrow(/droop/);
+  expect(refuse({ column: { ...design.column, clamp: 'cascode' } })).toThrow(/cascode/);
+});

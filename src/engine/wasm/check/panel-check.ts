@@ -1,0 +1,294 @@
+/** Runs a panel kernel on a given case and compares it with the reference: the body of tests and of the self-test. */
+
+import { bits32, streamKey, uniform } from '../../../random.ts';
+import { type Arena, allocate } from '../emit/arena.ts';
+import { CONSTANTS_END } from '../emit/constants.ts';
+import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
+import { BYTE_TOP } from '../kernels/encode.ts';
+import { BLOCK_TOKENS, SMALL_WEIGHT } from '../kernels/gemm.ts';
+import type { Kernels } from '../kernels/module.ts';
+import {
+  type Epilogue,
+  JOB,
+  JOB_BYTES,
+  type JobField,
+  panelName,
+  SCRATCH_FIELDS,
+  scratchOf,
+  tableBytes,
+} from '../kernels/panel.ts';
+import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
+import { RANGE_BINS } from '../kernels/record.ts';
+import { quadsOf } from '../plan/operations.ts';
+import { type PanelCase, planesOf, referencePanel } from './panel-reference.ts';
+
+export interface CaseShape {
+  readonly rows: readonly number[];
+  readonly cells: number;
+  readonly rank: number;
+  readonly planes: 1 | 2;
+  readonly count: number;
+  /** Weights for `gemm_small`. */
+  readonly small: boolean;
+}
+
+/** A drawn case. With `codes`, weights are table values of 4-bit codes, the same codes for every rank. */
+export function drawCase(
+  shape: CaseShape,
+  source: Source,
+  seed: number,
+): PanelCase & CaseShape & { codes: Int8Array[][]; lookup: Int8Array[] } {
+  const key = streamKey(seed, 0x70616e65);
+  let next = 0;
+  const integer = (low: number, high: number) => low + (bits32(key, next++) % (high - low + 1));
+  const real = (low: number, high: number) => Math.fround(low + (high - low) * uniform(key, next++));
+  const { rows, cells, rank, planes, count } = shape;
+  const most = planes === 1 ? 63 : 8191;
+  const top = shape.small ? SMALL_WEIGHT : BYTE_TOP;
+  const each = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
+  // Code 0 is no cell: rows beyond a tile's last have it.
+  const lookup = each(rank, () =>
+    Int8Array.from({ length: 16 }, (_, code) => (code === 0 ? 0 : integer(-top, top))),
+  );
+  const codes = each(cells, () => rows.map((r) => Int8Array.from({ length: r * 16 }, () => integer(-8, 7))));
+  return {
+    ...shape,
+    tiles: rows.length,
+    column: 16 * integer(0, 1000),
+    columnsPerCell: 16384,
+    codes,
+    lookup,
+    weights: each(cells, (cell) =>
+      rows.map((r, tile) =>
+        each(rank, (part) =>
+          Int8Array.from({ length: r * 16 }, (_, i) =>
+            source === 'bytes' ? integer(-top, top) : lookup[part][codes[cell][tile][i] & 15],
+          ),
+        ),
+      ),
+    ),
+    inputs: rows.map((r) =>
+      each(count, () => each(rank, () => Int32Array.from({ length: r }, () => integer(-most, most)))),
+    ),
+    magnitudes: rows.map((r) => each(count, () => Int32Array.from({ length: r }, () => integer(0, 127)))),
+    columns: each(cells, () =>
+      rows.map(() => Float32Array.from({ length: 48 }, (_, i) => (i < 16 ? real(1e-4, 2e-4) : real(-1, 1)))),
+    ),
+    tokens: each(cells, () =>
+      rows.map(() =>
+        each(count, () => ({
+          keyA: bits32(key, next++) | 0,
+          keyB: bits32(key, next++) | 0,
+          gain: real(0.9, 1.1),
+          out: real(0, 2),
+          floor: real(0, 1),
+          slow: real(0, 0.5),
+          sigma: real(0, 1),
+        })),
+      ),
+    ),
+    tileTable: each(cells, () =>
+      rows.map(() => ({
+        slowKeyA: bits32(key, next++) | 0,
+        slowKeyB: bits32(key, next++) | 0,
+        perCurrent: real(0, 1e-5),
+        top: 127,
+      })),
+    ),
+  };
+}
+
+/**
+ * Undefined when the kernel's y and clip count equal the reference's, else what differs. Uses both memories from their
+ * start (above the constants).
+ */
+export function checkPanel(
+  kernels: Kernels,
+  memories: { state: Arena; weights: Arena },
+  shape: CaseShape,
+  source: Source,
+  epilogue: Epilogue,
+  seed: number,
+): string | undefined {
+  const batch = shape.count > 1;
+  const c = drawCase(shape, source, seed);
+  const expected = referencePanel(c, epilogue);
+  const { y, clipped } = runCase(kernels, memories, c, source, epilogue, batch);
+  for (let i = 0; i < y.length; i++) {
+    if (!Object.is(y[i] + 0, expected.y[i] + 0)) {
+      return `token ${i >> 4} column ${i & 15} is ${y[i]}, not ${expected.y[i]}`;
+    }
+  }
+  return clipped === expected.clipped ? undefined : `${clipped} conversions clipped, not ${expected.clipped}`;
+}
+
+function runCase(
+  kernels: Kernels,
+  { state, weights }: { state: Arena; weights: Arena },
+  c: ReturnType<typeof drawCase>,
+  source: Source,
+  epilogue: Epilogue,
+  batch: boolean,
+): { y: Float32Array; clipped: number } {
+  state.used = CONSTANTS_END;
+  weights.used = 0;
+  const bytes = new Uint8Array(state.memory.buffer);
+  const view = new DataView(state.memory.buffer);
+  const perBlock = batch ? BLOCK_TOKENS : 1;
+  const blocks = Math.ceil(c.count / perBlock);
+  const quads = quadsOf(Math.max(...c.rows));
+  const xStride = blocks * c.planes * c.rank * quads * perBlock * 4;
+  const magnitudeStride = blocks * quads * perBlock * 4;
+  const x = allocate(state, c.tiles * xStride, 'x');
+  bytes.fill(INPUT_ZERO, x, x + c.tiles * xStride);
+  const magnitude = allocate(state, c.tiles * magnitudeStride, 'magnitude');
+  c.rows.forEach((rows, tile) => {
+    const tileQuads = quadsOf(rows);
+    for (let token = 0; token < c.count; token++) {
+      const block = Math.floor(token / perBlock);
+      const inBlock = token % perBlock;
+      const rowAt = (quad: number, j: number) => (quad * perBlock + inBlock) * 4 + j;
+      for (let j = 0; j < tileQuads * 4; j++) {
+        for (let r = 0; r < c.rank; r++) {
+          const value = j < rows ? c.inputs[tile][token][r][j] : 0;
+          planesOf(value, c.planes).forEach((byte, plane) => {
+            const base = x + tile * xStride + (block * c.planes + plane) * c.rank * tileQuads * perBlock * 4;
+            bytes[base + r * tileQuads * perBlock * 4 + rowAt(j >> 2, j & 3)] = byte;
+          });
+        }
+        bytes[magnitude + tile * magnitudeStride + block * tileQuads * perBlock * 4 + rowAt(j >> 2, j & 3)] =
+          j < rows ? c.magnitudes[tile][token][j] : 0;
+      }
+    }
+  });
+  const tokensStride = c.count * TOKEN_BYTES;
+  const tokens = allocate(state, c.cells * c.tiles * tokensStride, 'tokens');
+  const tileTable = allocate(state, c.cells * c.tiles * TILE_BYTES, 'tiles');
+  const panelBytes = writeWeights(new Uint8Array(weights.memory.buffer), c, source, epilogue);
+  weights.used = panelBytes;
+  for (let v = 0; v < c.cells * c.tiles; v++) {
+    const [cell, tile] = [Math.floor(v / c.tiles), v % c.tiles];
+    c.tokens[cell][tile].forEach((token, t) => {
+      const at = tokens + v * tokensStride + t * TOKEN_BYTES;
+      for (const name of ['keyA', 'keyB'] as const) view.setInt32(at + TOKEN[name], token[name], true);
+      for (const name of ['gain', 'out', 'floor', 'slow', 'sigma'] as const)
+        view.setFloat32(at + TOKEN[name], token[name], true);
+    });
+    const entry = c.tileTable[cell][tile];
+    const at = tileTable + v * TILE_BYTES;
+    for (const name of ['slowKeyA', 'slowKeyB'] as const) view.setInt32(at + TILE[name], entry[name], true);
+    for (const name of ['perCurrent', 'top'] as const) view.setFloat32(at + TILE[name], entry[name], true);
+  }
+  const lookup = allocate(state, 16 * c.rank, 'lookup');
+  c.lookup.forEach((values, r) => {
+    bytes.set(new Uint8Array(values.buffer), lookup + 16 * r);
+  });
+  const counts = allocate(state, COUNTS_BYTES, 'counts');
+  bytes.fill(0, counts, counts + COUNTS_BYTES);
+  const scratch = scratchOf(c.rank * quads, quads, c.count, c.tiles);
+  const header = allocate(state, 64, 'header');
+  const scratchAt = allocate(state, scratch.bytes, 'scratch');
+  SCRATCH_FIELDS.forEach((name, i) => {
+    view.setInt32(header + 4 * i, scratchAt - header + scratch[name], true);
+  });
+  // Wider rows than the panel, to see that the kernel keeps to its columns.
+  const outStride = 128;
+  const out = allocate(state, c.count * outStride, 'out');
+  bytes.fill(0xee, out, out + c.count * outStride);
+  const job = allocate(state, JOB_BYTES, 'job');
+  const fields: Record<JobField, number> = {
+    weights: 0,
+    column: c.column,
+    out,
+    counts,
+    cells: c.cells,
+    columnsPerCell: c.columnsPerCell,
+    tiles: c.tiles,
+    quads,
+    lastQuads: quadsOf(c.rows[c.tiles - 1]),
+    rank: c.rank,
+    planes: c.planes,
+    small: c.small ? 1 : 0,
+    x,
+    xStride,
+    magnitude,
+    magnitudeStride,
+    tokens,
+    tokensStride,
+    tileTable,
+    lookup,
+    count: c.count,
+    outStride,
+    bins: allocate(state, c.cells * c.tiles * RANGE_BINS * 4, 'bins'),
+    columns: 16,
+    scratch: header,
+  };
+  for (const [name, value] of Object.entries(fields)) view.setInt32(job + JOB[name as JobField], value, true);
+  kernels[panelName(source, epilogue, batch)](job);
+  const y = new Float32Array(c.count * 16);
+  for (let t = 0; t < c.count; t++) {
+    for (let n = 0; n < 16; n++) y[t * 16 + n] = view.getFloat32(out + t * outStride + 4 * n, true);
+    if (bytes[out + t * outStride + 64] !== 0xee) throw new RangeError('the kernel wrote beyond its columns');
+  }
+  let clipped = 0;
+  for (let n = 0; n < 4; n++) clipped += view.getInt32(counts + COUNTS.clipped + 4 * n, true);
+  return { y, clipped };
+}
+
+/** A panel in the order of kernels/panel.ts; returns its bytes. */
+function writeWeights(
+  to: Uint8Array,
+  c: ReturnType<typeof drawCase>,
+  source: Source,
+  epilogue: Epilogue,
+): number {
+  let at = 0;
+  for (let cell = 0; cell < c.cells; cell++) {
+    for (let tile = 0; tile < c.tiles; tile++) {
+      const quads = quadsOf(c.rows[tile]);
+      const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
+      const columns = new DataView(to.buffer, to.byteOffset + at, tableBytes(kind));
+      const values = c.weights[cell][tile];
+      for (let n = 0; n < 16; n++) {
+        let sum = 0;
+        for (const w of values) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
+        columns.setInt32(4 * n, sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
+      }
+      // Epilogues without gains only have the scales.
+      const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];
+      rows.forEach((value, i) => {
+        columns.setFloat32(64 + 4 * i, value, true);
+      });
+      at += tableBytes(kind);
+      for (const part of source === 'bytes' ? values : [c.codes[cell][tile]]) {
+        packRows(to, at, part, c.rows[tile], quads, source);
+        at += quads * QUAD_BYTES[source];
+      }
+    }
+  }
+  return at;
+}
+
+/** values[rows][16] to quads of a panel; rows beyond are zero. */
+export function packRows(
+  to: Uint8Array,
+  at: number,
+  values: Int8Array,
+  rows: number,
+  quads: number,
+  source: Source,
+): void {
+  for (let j = 0; j < 4 * quads; j++) {
+    const base = at + (j >> 2) * QUAD_BYTES[source];
+    for (let n = 0; n < 16; n++) {
+      const value = j < rows ? values[j * 16 + n] : 0;
+      if (source === 'bytes') {
+        to[base + n * 4 + (j & 3)] = value;
+      } else {
+        // Columns 0..3 and 8..11 in the low nibbles of their 16 bytes, 4..7 and 12..15 in the high ones.
+        const byte = base + (n >> 3) * 16 + (n & 3) * 4 + (j & 3);
+        to[byte] = n & 4 ? (to[byte] & 0x0f) | ((value & 15) << 4) : (to[byte] & 0xf0) | (value & 15);
+      }
+    }
+  }
+}

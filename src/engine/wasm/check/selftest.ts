@@ -1,0 +1,118 @@
+/**
+ * Which kernels run: at start-up every variant of the dot product is checked against the scalar reference, the ones that
+ * agree bit for bit are timed, and the fastest is taken. A wrong one is never used; when none is right, the engine
+ * refuses to start.
+ */
+import { OnefetError } from '../../../error.ts';
+import { type Arena, newArena } from '../emit/arena.ts';
+import { CONSTANTS_END, writeConstants } from '../emit/constants.ts';
+import type { DotKind } from '../kernels/dot.ts';
+import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from '../kernels/module.ts';
+import { type CaseShape, checkPanel } from './panel-check.ts';
+
+const KINDS: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
+const SHAPES: readonly CaseShape[] = [
+  { rows: [64, 19], cells: 2, rank: 2, planes: 2, count: 13, small: false },
+  { rows: [32, 32], cells: 1, rank: 1, planes: 1, count: 7, small: true },
+  { rows: [64, 24], cells: 1, rank: 2, planes: 1, count: 1, small: true },
+  { rows: [48], cells: 2, rank: 1, planes: 2, count: 1, small: false },
+];
+
+export interface ChosenKernels {
+  readonly module: WebAssembly.Module;
+  readonly kernel: DotKind;
+  /** Why other variants were passed over: `wrong`, `slower`, or that they do not compile. */
+  readonly rejected: Readonly<Partial<Record<DotKind, string>>>;
+  /** 10^9 multiply-adds a second of each right one, one thread: `gemm_small` for inputs and weights of 7 bits. */
+  readonly gmacPerSecond: Readonly<Partial<Record<DotKind, number>>>;
+}
+
+let chosen: Promise<ChosenKernels> | undefined;
+
+/** Once per process. */
+export function chooseKernels(): Promise<ChosenKernels> {
+  chosen ??= choose();
+  return chosen;
+}
+
+async function choose(): Promise<ChosenKernels> {
+  const rejected: Partial<Record<DotKind, string>> = {};
+  const right: { module: WebAssembly.Module; kernel: DotKind; kernels: Kernels }[] = [];
+  for (const kind of KINDS) {
+    // Node 20's baseline compiler gets the relaxed dot product wrong now and then: not even tried there.
+    if (kind !== 'i16' && Number(process.versions.node.split('.')[0]) < 22) {
+      rejected[kind] = 'not trusted on this version of Node';
+      continue;
+    }
+    try {
+      const module = await compileEngine(kind);
+      const state = newArena(2 ** 22, CONSTANTS_END);
+      const weights = newArena(2 ** 20);
+      writeConstants(state.memory);
+      const kernels = await instantiate(module, state.memory, weights.memory);
+      const wrong = selfTest(kernels, { state, weights });
+      if (wrong) {
+        rejected[kind] = `wrong: ${wrong}`;
+        continue;
+      }
+      right.push({ module, kernel: kind, kernels });
+    } catch (error) {
+      rejected[kind] = error instanceof Error ? error.message : String(error);
+    }
+  }
+  // In turns, so that a slow moment of the machine does not decide.
+  const speeds: Partial<Record<DotKind, number>> = {};
+  for (let round = 0; round < TIMING_ROUNDS; round++) {
+    for (const { kernel, kernels } of right) {
+      speeds[kernel] = Math.max(speeds[kernel] ?? 0, speedOf(kernels));
+    }
+  }
+  right.sort((a, b) => speeds[b.kernel]! - speeds[a.kernel]!);
+  if (right.length === 0) {
+    throw new OnefetError(
+      'internal',
+      'ENGINE_SELFTEST',
+      `no kernel of the fast engine passes its self-test on Node ${process.version}: ${Object.entries(
+        rejected,
+      )
+        .map(([kind, why]) => `${kind}: ${why}`)
+        .join('; ')}`,
+      { hint: 'use the scalar kernel' },
+    );
+  }
+  const [{ module, kernel }] = right;
+  for (const kind of KINDS) if (kind !== kernel) rejected[kind] ??= 'slower';
+  return { module, kernel, rejected, gmacPerSecond: speeds };
+}
+
+/** Undefined, or the first kernel that differs from the reference and how. */
+export function selfTest(
+  kernels: Kernels,
+  memories: { state: Arena; weights: Arena },
+  shapes: readonly CaseShape[] = SHAPES,
+): string | undefined {
+  for (const source of SOURCES) {
+    for (const epilogue of EPILOGUES) {
+      for (const [i, shape] of shapes.entries()) {
+        const difference = checkPanel(kernels, memories, shape, source, epilogue, 1 + i);
+        if (difference) return `${source} ${JSON.stringify(epilogue)}: ${difference}`;
+      }
+    }
+  }
+  return undefined;
+}
+
+const TIMING_ROUNDS = 6;
+
+/** GMAC/s of the product for small weights over some milliseconds: a block of 126 tokens, 256 rows. */
+function speedOf(kernels: Kernels): number {
+  const [tokens, rows] = [126, 256];
+  const [x, w, y] = [2 ** 16, 2 ** 17, 2 ** 18];
+  let best = 0;
+  for (let repeat = 0; repeat < 2; repeat++) {
+    const started = performance.now();
+    for (let i = 0; i < 10; i++) kernels.gemm_small(x, w, y, tokens / 6, rows / 4, 1);
+    best = Math.max(best, (10 * tokens * rows * 16) / (performance.now() - started) / 1e6);
+  }
+  return best;
+}

@@ -1,0 +1,109 @@
+/**
+ * How the threads keep step: one shared record of integers.
+ *
+ * The main thread writes a command and raises `sequence`; every worker runs the same program, takes items of a stage
+ * from one counter and meets the others at a barrier between stages. The last one to arrive resets the counter. Who
+ * takes which item does not change a result: an item is computed by one worker, in a fixed order.
+ */
+import { OnefetError } from '../../error.ts';
+
+const WORD = {
+  sequence: 0,
+  done: 1,
+  failed: 2,
+  queue: 16,
+  arrived: 32,
+  generation: 48,
+  command: 64,
+  operands: 65,
+} as const;
+export const CONTROL_WORDS = 96;
+
+export const COMMAND = { load: 1, layers: 2, head: 3, stop: 4 } as const;
+
+/** Turns in which a worker looks again before it goes to sleep: some 20 us, the length of a short stage. */
+const SPINS = 2000;
+
+export interface Crew {
+  readonly words: Int32Array;
+  readonly threads: number;
+}
+
+/** Runs `visit` for items 0 .. count - 1, shared with the other workers, and waits until all are done. */
+export function stage(crew: Crew, count: number, visit: (item: number) => void): void {
+  const { words } = crew;
+  for (;;) {
+    if (Atomics.load(words, WORD.failed)) throw new OtherFailed();
+    const item = Atomics.add(words, WORD.queue, 1);
+    if (item >= count) break;
+    visit(item);
+  }
+  barrier(crew);
+}
+
+function barrier({ words, threads }: Crew): void {
+  const generation = Atomics.load(words, WORD.generation);
+  if (Atomics.add(words, WORD.arrived, 1) + 1 === threads) {
+    Atomics.store(words, WORD.queue, 0);
+    Atomics.store(words, WORD.arrived, 0);
+    Atomics.add(words, WORD.generation, 1);
+    Atomics.notify(words, WORD.generation);
+    return;
+  }
+  for (let spin = 0; spin < SPINS; spin++) {
+    if (Atomics.load(words, WORD.generation) !== generation) return;
+  }
+  while (Atomics.load(words, WORD.generation) === generation) {
+    if (Atomics.load(words, WORD.failed)) throw new OtherFailed();
+    Atomics.wait(words, WORD.generation, generation, 100);
+  }
+}
+
+/** Another worker failed and reports it, or the work is to end; this one only has to stop. */
+export class OtherFailed extends Error {}
+
+/** Worker: the next command after number `seen`, or undefined to stop. */
+export function nextCommand(
+  { words }: Crew,
+  seen: number,
+): { command: number; operands: number[] } | undefined {
+  while (Atomics.load(words, WORD.sequence) === seen) Atomics.wait(words, WORD.sequence, seen);
+  const command = words[WORD.command];
+  if (command === COMMAND.stop) return undefined;
+  return { command, operands: [...words.subarray(WORD.operands, WORD.operands + 8)] };
+}
+
+export function finish({ words }: Crew): void {
+  Atomics.add(words, WORD.done, 1);
+  Atomics.notify(words, WORD.done);
+}
+
+export function fail({ words }: Crew): void {
+  Atomics.store(words, WORD.failed, 1);
+  Atomics.notify(words, WORD.generation);
+  Atomics.notify(words, WORD.done);
+}
+
+/** Items of the current stage that were taken. */
+export const itemsTaken = ({ words }: Crew): number => Atomics.load(words, WORD.queue);
+
+export const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed) !== 0;
+
+/** Main thread: starts a command; `finished` tells when all workers did it. */
+export function send({ words }: Crew, command: number, operands: readonly number[]): void {
+  words[WORD.command] = command;
+  words.set(operands, WORD.operands);
+  Atomics.store(words, WORD.done, 0);
+  Atomics.add(words, WORD.sequence, 1);
+  Atomics.notify(words, WORD.sequence);
+}
+
+export async function finished(crew: Crew): Promise<void> {
+  const { words, threads } = crew;
+  for (;;) {
+    const done = Atomics.load(words, WORD.done);
+    if (done === threads) return;
+    if (hasFailed(crew)) throw new OnefetError('internal', 'ENGINE_WORKER', 'a thread of the engine failed');
+    await Atomics.waitAsync(words, WORD.done, done, 200).value;
+  }
+}

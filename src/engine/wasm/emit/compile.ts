@@ -1,0 +1,43 @@
+/** Assembles kernels to a WebAssembly module. */
+import v8 from 'node:v8';
+import wabt from 'wabt';
+import { OnefetError } from '../../../error.ts';
+import { reasonOf } from '../../../files.ts';
+import { moduleText, type WatFunction } from './wat.ts';
+
+let assembler: ReturnType<typeof wabt> | undefined;
+
+/**
+ * V8 settings while the kernels are compiled, and back to what V8 does by default afterwards:
+ *   experimental-wasm-revectorize  pairs neighbouring 128-bit operations into 256-bit ones (twice the speed)
+ *   no-liftoff, no-wasm-lazy-compilation  everything through the optimising compiler at once: the self-test then sees the
+ *     code that will run, and the first token is as fast as the last
+ * A Node version that does not know a flag ignores it with a warning on stderr.
+ */
+const FLAGS = [
+  ['--experimental-wasm-revectorize', '--no-experimental-wasm-revectorize'],
+  ['--no-liftoff', '--liftoff'],
+  ['--no-wasm-lazy-compilation', '--wasm-lazy-compilation'],
+] as const;
+
+export async function compileKernels(functions: readonly WatFunction[]): Promise<WebAssembly.Module> {
+  assembler ??= wabt();
+  const { parseWat } = await assembler;
+  const features = { simd: true, relaxed_simd: true, threads: true, multi_memory: true, bulk_memory: true };
+  const parsed = parseWat('kernels.wat', moduleText(functions), features);
+  const bytes = parsed.toBinary({}).buffer;
+  parsed.destroy();
+  for (const [on] of FLAGS) v8.setFlagsFromString(on);
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch (cause) {
+    throw new OnefetError(
+      'internal',
+      'ENGINE_COMPILE',
+      `the engine's kernels do not compile on Node ${process.version}: ${reasonOf(cause)}`,
+      { cause, hint: 'the fast engine needs Node 22 or later (multi-memory); use the scalar kernel' },
+    );
+  } finally {
+    for (const [, off] of FLAGS) v8.setFlagsFromString(off);
+  }
+}

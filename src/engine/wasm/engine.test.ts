@@ -1,0 +1,340 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadCalibration } from '../../cell/calibration.ts';
+import { idealDesign, onlySource } from '../../experiment/attribution.ts';
+import { buildVariant, type Variant, type VariantParts } from '../../experiment/variant.ts';
+import { loadDesign } from '../../fabric/design.ts';
+import { type RangeTable, rangesOf } from '../../fabric/log-domain.ts';
+import { packageRoot } from '../../files.ts';
+import { EMBEDDED_F16 } from '../../model/fixture.test-helper.ts';
+import { forward, newSession, resetSession } from '../../model/llama.ts';
+import { type LlamaModel, openModel } from '../../model/model.ts';
+import { greedyToken } from '../../model/sample.ts';
+import { negativeLogLikelihood } from '../../model/scoring.ts';
+import type { Design } from '../../tile/design.ts';
+import { tilePhysics } from '../../tile/physics.ts';
+import { createEngine, type Engine, type EngineOptions } from './engine.ts';
+
+const { design } = loadDesign('log-domain', []);
+const calibrationOf = ({ process, cell }: Design) => loadCalibration(process, cell);
+const calibration = calibrationOf(design);
+const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
+
+let model: LlamaModel;
+let ids: Int32Array;
+beforeAll(() => {
+  model = openModel(EMBEDDED_F16);
+  ids = model.tokenizer.encode(textOf('stories.txt')).slice(0, 220);
+});
+afterAll(() => model.close());
+
+async function withEngine<T>(
+  options: Partial<EngineOptions> & Pick<EngineOptions, 'mode'>,
+  work: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const engine = await createEngine({
+    model,
+    design,
+    calibration,
+    contextTokens: 256,
+    threads: 2,
+    ...options,
+    ...(options.design ? { calibration: calibrationOf(options.design) } : {}),
+  });
+  try {
+    return await work(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function logitsOf(engine: Engine, tokens: ArrayLike<number>, window = 0): Promise<Float32Array[]> {
+  const all: Float32Array[] = [];
+  await engine.prefill(tokens, window, (position, logits) => {
+    expect(position).toBe(all.length);
+    all.push(logits.slice());
+  });
+  return all;
+}
+
+function scalarLogits(
+  variant: Variant,
+  own: Design,
+  tokens: Int32Array,
+  ranges?: RangeTable,
+): { logits: Float32Array[]; ranges: RangeTable } {
+  const parts: VariantParts = {
+    model,
+    design: own,
+    calibration: calibrationOf(own),
+    kernel: 'baked',
+    hardware: new Map(),
+    ranges,
+  };
+  const built = buildVariant(variant, parts);
+  const session = newSession(model, built.layers, tokens.length);
+  const logits = [...tokens].map((id, position) => forward(session, id, { window: 0, position }).slice());
+  return {
+    logits,
+    ranges: variant.kind === 'range' ? rangesOf(built.record, tilePhysics(calibrationOf(own), own)) : {},
+  };
+}
+
+function compare(found: Float32Array[], expected: Float32Array[]) {
+  let same = 0;
+  let worst = 0;
+  const nll = [0, 0];
+  found.forEach((logits, p) => {
+    if (greedyToken(logits) === greedyToken(expected[p])) same++;
+    const most = expected[p].reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+    logits.forEach((x, i) => {
+      worst = Math.max(worst, Math.abs(x - expected[p][i]) / most);
+    });
+    if (p + 1 < found.length) {
+      nll[0] += negativeLogLikelihood(logits, ids[p + 1]) / (found.length - 1);
+      nll[1] += negativeLogLikelihood(expected[p], ids[p + 1]) / (found.length - 1);
+    }
+  });
+  return { top1: same / found.length, worst, nll: nll[0], nllError: Math.abs(nll[0] / nll[1] - 1) };
+}
+
+// Independent case: the scalar forward pass in float32 with double sums.
+test.each([{ int8Terms: 2 as const }, { int8Terms: 1 as const }])(
+  'digital agrees with the scalar model, $int8Terms byte(s) per weight',
+  async ({ int8Terms }) => {
+    const expected = scalarLogits({ kind: 'digital' }, design, ids).logits;
+    const found = await withEngine({ mode: 'digital', int8Terms }, (engine) => logitsOf(engine, ids));
+    const { top1, nllError, worst } = compare(found, expected);
+    // One byte is Q8_0's precision: top-1 flips are near-ties.
+    expect(nllError).toBeLessThan(int8Terms === 2 ? 5e-4 : 5e-3);
+    expect(top1).toBeGreaterThanOrEqual(int8Terms === 2 ? 0.995 : 0.98);
+    expect(worst).toBeLessThan(int8Terms === 2 ? 2e-3 : 3e-2);
+  },
+);
+
+test('recoded agrees with the scalar recoded model', async () => {
+  const expected = scalarLogits({ kind: 'recoded' }, design, ids).logits;
+  const found = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+  const { top1, nllError } = compare(found, expected);
+  expect(nllError).toBeLessThan(1e-3);
+  expect(top1).toBeGreaterThanOrEqual(0.99);
+});
+
+test('an ideal chip equals the recoded model: real-valued converters, no errors', async () => {
+  const ideal: Design = { ...idealDesign(design), input: { ...design.input, bits: 'float' } };
+  const recoded = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+  const chip = await withEngine({ mode: 'chip', design: ideal, chipSeed: 1 }, (engine) =>
+    logitsOf(engine, ids),
+  );
+  const { top1, worst } = compare(chip, recoded);
+  // What is left are the 14-bit inputs, in different units of the last place.
+  expect(worst).toBeLessThan(5e-3);
+  expect(top1).toBeGreaterThanOrEqual(0.99);
+});
+
+test('ranges agree with the scalar range calibration', async () => {
+  const text = model.tokenizer.encode(textOf('range.txt')).slice(0, 200);
+  const expected = scalarLogits({ kind: 'range' }, design, text).ranges;
+  const found = await withEngine({ mode: 'range' }, async (engine) => {
+    await engine.prefill(text, 0);
+    return engine.ranges();
+  });
+  expect(Object.keys(found)).toEqual(Object.keys(expected));
+  for (const key of Object.keys(expected)) {
+    expected[key].forEach((cells, tile) => {
+      // Bins of 0.8 % here and 0.6 % there, and DAC levels that round differently.
+      cells.forEach((fullScale, cell) => {
+        expect(Math.abs(found[key][tile][cell] / fullScale - 1)).toBeLessThan(0.03);
+      });
+    });
+  }
+});
+
+/** No dynamic noise and no row noise: what is left must agree draw by draw. */
+const stillOf = (own: Design): Design => ({
+  ...own,
+  noise: { ...own.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
+  driver: { ...own.driver, noiseV: 0 },
+  bias: { ...own.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
+  column: { ...own.column, clampNoiseV: 0 },
+});
+
+test.each([
+  { settings: [], precision: 'exact' as const },
+  { settings: [], precision: 'fast' as const },
+  { settings: ['weights.bits=6', 'input.scale=token'], precision: 'exact' as const },
+  {
+    settings: ['weights.bits=3', 'weights.overrides.attn_v=4', 'input.codes=log', 'tile.rows=96'],
+    precision: 'exact' as const,
+  },
+  {
+    settings: ['weights.overrides.ffn_down=6', 'head=analog', 'response.residualBound=1e-5'],
+    precision: 'fast' as const,
+  },
+  // What tells chips apart are the offsets of ladders that feed one panel each.
+  {
+    settings: [
+      'ladder.columns=16',
+      'driver.offsetSigmaV=5e-3',
+      'mismatch.scale=0.2',
+      'weights.overrides.attn_q=6',
+    ],
+    precision: 'exact' as const,
+  },
+  // Taps of one to seven transistors.
+  { settings: ['cell=t4', 'fullScaleA=1e-8', 'column.clampMaxA=1e-5'], precision: 'exact' as const },
+])('a chip is the same chip as the scalar one: $settings $precision', async ({ settings, precision }) => {
+  const still = stillOf(loadDesign('log-domain', settings).design);
+  const text = ids.slice(0, 80);
+  const { ranges } = scalarLogits({ kind: 'range' }, still, text);
+  const expected = scalarLogits({ kind: 'chip', seed: 5 }, still, text, ranges).logits;
+  const other = scalarLogits({ kind: 'chip', seed: 6 }, still, text, ranges).logits;
+  const found = await withEngine({ mode: 'chip', design: still, chipSeed: 5, ranges, precision }, (engine) =>
+    logitsOf(engine, text),
+  );
+  // What differs: baked weights of 8 bits, and with `fast` rows of 7. Another chip is much further away.
+  const ratio = meanKl(expected, found) / meanKl(expected, other);
+  console.log(
+    `${settings.join(' ')} ${precision}: KL to the scalar chip is ${ratio.toFixed(3)} of that to another chip`,
+  );
+  expect(ratio).toBeLessThan(precision === 'exact' ? 0.15 : 0.3);
+});
+
+test('codes from the file of an earlier engine are the codes: same bits, recoded and on a chip', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'onefet-engine-codes-'));
+  try {
+    const own = loadDesign('log-domain', ['weights.overrides.ffn_down=6']).design;
+    const text = ids.slice(0, 24);
+    const { ranges } = scalarLogits({ kind: 'range' }, own, text);
+    const codesCache = { folder, modelSha256: model.sha256(), leastWeights: 0 };
+    const run = (mode: 'recoded' | 'chip', cache?: typeof codesCache) =>
+      withEngine(
+        { mode, design: own, chipSeed: 3, ranges, ...(cache ? { codesCache: cache } : {}) },
+        (engine) => logitsOf(engine, text),
+      );
+    const files = () => readdirSync(folder);
+    const written = await run('recoded', codesCache);
+    expect(files()).toEqual([expect.stringMatching(/^[0-9a-f]{32}\.codes$/)]);
+    expect(await run('recoded', codesCache)).toEqual(written);
+    expect(await run('chip', codesCache)).toEqual(await run('chip'));
+    expect(files().length).toBe(1);
+    // The file is really read: with its scales gone nothing is left of the layers.
+    const path = join(folder, files()[0]);
+    writeFileSync(path, new Uint8Array(statSync(path).size));
+    expect(await run('recoded', codesCache)).not.toEqual(written);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('a nominal chip with real-valued converters: what is left of the integers', async () => {
+  // Cells without variation are coded, not baked: the integers are those of the response table.
+  const base = stillOf(design);
+  const nominal: Design = {
+    ...base,
+    mismatch: { ...base.mismatch, scale: 0 },
+    driver: { ...base.driver, offsetSigmaV: 0, resistorSigma: 0 },
+    bias: { ...base.bias, tileTempSigmaK: 0, gradientSigmaV: 0 },
+    adc: { ...base.adc, bits: 'float', gainSigma: 0, offsetSigmaLsb: 0 },
+  };
+  // One token: on the way through the layers some inputs change their level, and later tokens would attend to that.
+  const text = ids.slice(0, 1);
+  const { ranges } = scalarLogits({ kind: 'range' }, nominal, ids.slice(0, 100));
+  const expected = scalarLogits({ kind: 'chip', seed: 5 }, nominal, text, ranges).logits;
+  const found = await withEngine({ mode: 'chip', design: nominal, chipSeed: 5, ranges }, (engine) =>
+    logitsOf(engine, text),
+  );
+  // Converters of 8 bits would round 16 % of the columns to the next code: see chip.test.ts.
+  expect(compare(found, expected).worst).toBeLessThan(0.02);
+});
+
+test.each([
+  { name: 'white, sampling, level noise', traps: 0, noise: 'product' as const },
+  { name: 'white, from the mean current', traps: 0, noise: 'token' as const },
+  { name: 'slow noise of many traps', traps: 3000, noise: 'product' as const },
+])('noise has the variance of the scalar chip: $name', async ({ traps, noise }) => {
+  const only = onlySource(design, 'noise');
+  const own: Design = {
+    ...only,
+    noise: {
+      ...only.noise,
+      white: traps === 0,
+      sampling: traps === 0,
+      trapsPerM2: traps / (calibration.device.widthM * calibration.device.lengthM),
+    },
+  };
+  const parts: VariantParts = {
+    model,
+    design: own,
+    calibration,
+    kernel: 'baked',
+    hardware: new Map(),
+    ranges: scalarLogits({ kind: 'range' }, own, ids.slice(0, 50)).ranges,
+  };
+  // One token at position 0 in many windows: every draw anew, and nothing else changes.
+  const windows = 300;
+  const built = buildVariant({ kind: 'chip', seed: 2 }, parts);
+  const session = newSession(model, built.layers, 4);
+  const spread = (logits: readonly Float32Array[]) => {
+    let total = 0;
+    for (let i = 0; i < logits[0].length; i++) {
+      const mean = logits.reduce((sum, l) => sum + l[i], 0) / windows;
+      total += logits.reduce((sum, l) => sum + (l[i] - mean) ** 2, 0) / (windows - 1);
+    }
+    return total / logits[0].length;
+  };
+  const scalar = Array.from({ length: windows }, (_, window) => {
+    resetSession(session);
+    return forward(session, ids[5], { window, position: 0 }).slice();
+  });
+  const found: Float32Array[] = [];
+  await withEngine(
+    { mode: 'chip', design: own, chipSeed: 2, ranges: parts.ranges!, noise },
+    async (engine) => {
+      for (let window = 0; window < windows; window++) {
+        await engine.prefill([ids[5]], window, (_p, logits) => found.push(logits.slice()));
+      }
+    },
+  );
+  const ratio = spread(found) / spread(scalar);
+  console.log(`variance of the logits, engine over scalar: ${ratio.toFixed(3)}`);
+  // 300 draws, few independent directions among the logits: a standard error of about 4 % each.
+  expect(ratio).toBeGreaterThan(0.8);
+  expect(ratio).toBeLessThan(1.25);
+});
+
+test('the same bits for any number of threads and any batch, and token by token', async () => {
+  const text = ids.slice(0, 40);
+  const { ranges } = scalarLogits({ kind: 'range' }, design, ids);
+  const chip = { mode: 'chip', chipSeed: 3, ranges } as const;
+  const first = await withEngine({ ...chip, threads: 1 }, (engine) => logitsOf(engine, text, 7));
+  const batches = await withEngine({ ...chip, threads: 3, batchTokens: 13 }, (engine) =>
+    logitsOf(engine, text, 7),
+  );
+  expect(batches).toEqual(first);
+  await withEngine({ ...chip, threads: 2 }, async (engine) => {
+    const start = await logitsOf(engine, text.slice(0, 20), 7);
+    expect(start).toEqual(first.slice(0, 20));
+    for (let p = 20; p < text.length; p++) expect(await engine.decode(text[p])).toEqual(first[p]);
+    const next = await logitsOf(engine, text.slice(0, 20), 8);
+    expect(next).not.toEqual(start);
+  });
+});
+
+function meanKl(p: Float32Array[], q: Float32Array[]): number {
+  const logSoftmax = (x: Float32Array) => {
+    const most = Math.max(...x);
+    const total = Math.log(x.reduce((sum, v) => sum + Math.exp(v - most), 0)) + most;
+    return Float64Array.from(x, (v) => v - total);
+  };
+  let sum = 0;
+  p.forEach((logits, i) => {
+    const [a, b] = [logSoftmax(logits), logSoftmax(q[i])];
+    a.forEach((la, j) => {
+      sum += Math.exp(la) * (la - b[j]);
+    });
+  });
+  return sum / p.length;
+}

@@ -1,0 +1,293 @@
+/**
+ * Activations of one token and tile to the unsigned bytes that `gemm` and `gemv` multiply.
+ *
+ *   s = max |a|  (`largest`; of the tile, or of the whole token)
+ *   level = round(|a| top / s)
+ *   table   x_r = round(sign(a) u_r[level] (1 + noise z))      u_r in units of the last plane, z per row and token
+ *   plain   x   = round(a top / s)
+ *   one plane: byte = x + 64, |x| <= 63;  two planes: bytes (x >> 7) + 64 and x & 127, |x| <= 8191
+ *   magnitude = m[level] in 0..127 for the sum of currents     (table only)
+ *
+ *   a [4 quads] f32, zero beyond the tile's rows; byte j of quad q, plane p, rank r stands at
+ *   x + p planeBytes + r rankBytes + q step + j;  magnitude + q step + j
+ *   table [rank + 1][levels] f32: u_r, then m;  stats STATS_BYTES, see STATS; `scale` there is set beforehand
+ */
+import { heldF32, heldI32 } from '../emit/constants.ts';
+import {
+  define,
+  type Expr,
+  f32,
+  f32x4,
+  type I32,
+  i8x16,
+  i16x8,
+  i32,
+  i32x4,
+  type Local,
+  load,
+  store,
+  type V128,
+  v128,
+  type WatFunction,
+} from '../emit/wat.ts';
+import { ROUNDER } from './adc.ts';
+import type { DotKind } from './dot.ts';
+import { draws } from './hash.ts';
+import { INPUT_ZERO } from './prepare.ts';
+
+/** Offsets of what encoding a token and tile leaves behind. */
+export const STATS = { scale: 0, sum: 4, sumSquares: 8, active: 12, keyA: 16, keyB: 20, noise: 24 } as const;
+export const STATS_BYTES = 32;
+
+/** stats.scale = max |a|. */
+export function largest(): WatFunction {
+  return define('largest', ['a', 'quads', 'stats'], (f, a, quads, stats) => {
+    const most = f.local('v128', 'most');
+    f.countdown(quads, () => {
+      f.set(most, f32x4.pmax(most.get, f32x4.abs(load.v128(a.get))));
+      f.advance(a, 16);
+    });
+    const lane = (i: number) => f32x4.extract(most.get, i);
+    const top = f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3)));
+    f.emit(store.f32(stats.get, top, STATS.scale));
+  });
+}
+
+/** Largest magnitude that the planes hold. */
+export const INPUT_LIMIT = { 1: 63, 2: 8191 } as const;
+
+/**
+ * The largest input: all that one plane holds (sign and 6 bits, so that a 6-bit DAC's codes are exact); with two planes
+ * (sign and 13 bits) 2 % less, for the noise of rows at the top level.
+ */
+export const INPUT_TOP = { 1: INPUT_LIMIT[1], 2: 8000 } as const;
+/** Largest stored weight, and largest magnitude for the sum of currents. */
+export const BYTE_TOP = 127;
+
+export type Coding = 'table' | 'noisy' | 'plain';
+export const encodeName = (coding: Coding, planes: 1 | 2): string => `encode_${coding}_${planes}`;
+
+export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunction {
+  const parameters = [
+    'a',
+    'quads',
+    'x',
+    'magnitude',
+    'step',
+    'planeBytes',
+    'rankBytes',
+    'rank',
+    'top',
+    'table',
+    'tableBytes',
+    'stats',
+  ];
+  return define(encodeName(coding, planes), parameters, (f, ...p) => {
+    const [a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, stats] = p;
+    const vector = (name: string) => f.local('v128', name);
+    const [value, level, sign, out, drawn, sum, sumSquares, active, row, bits] = [
+      'value',
+      'level',
+      'sign',
+      'out',
+      'drawn',
+      'sum',
+      'sumSquares',
+      'active',
+      'row',
+      'bits',
+    ].map(vector);
+    const [r, at, entries] = ['r', 'at', 'entries'].map((name) => f.local('i32', name));
+    const inverse = vector('inverse');
+    const scale = f.local('f32', 'scale');
+    const rounder = heldF32(f, 'rounder', ROUNDER);
+    const signBit = heldI32(f, 'signBit', 0x80000000);
+    const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO);
+    const low = heldI32(f, 'lowBits', 127);
+    const four = heldI32(f, 'four', 4);
+    const limit = heldF32(f, 'limit', INPUT_LIMIT[planes]);
+    const negated = heldF32(f, 'negated', -INPUT_LIMIT[planes]);
+    const draw = coding === 'noisy' ? draws(f, kind) : undefined;
+    f.set(scale, load.f32(stats.get, STATS.scale));
+    f.when(
+      `(f32.gt ${scale.get} (f32.const 0))` as I32,
+      () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
+      () => f.set(inverse, v128.zero),
+    );
+    if (draw) f.set(row, '(v128.const i32x4 0 1 2 3)' as V128);
+    f.countdown(quads, () => {
+      f.set(value, load.v128(a.get));
+      if (coding === 'plain') {
+        f.set(value, rounded(f32x4.mul(value.get, inverse.get), rounder));
+        putBytes(value, x.get);
+      } else {
+        f.set(sign, v128.and(value.get, signBit));
+        f.set(level, i32x4.ofF32(rounded(f32x4.mul(f32x4.abs(value.get), inverse.get), rounder)));
+        f.set(level, i32x4.shl(level.get, 2));
+        if (draw) {
+          draw.hash(bits, row.get, load.splat32(stats.get, STATS.keyA), load.splat32(stats.get, STATS.keyB));
+          draw.normal(drawn, bits.get);
+          f.set(drawn, f32x4.mul(drawn.get, load.splat32(stats.get, STATS.noise)));
+          f.set(row, i32x4.add(row.get, four));
+        }
+        f.set(at, x.get);
+        f.set(entries, table.get);
+        f.set(r, rank.get);
+        f.countdown(r, () => {
+          gather(entries.get);
+          if (draw) f.set(out, f32x4.add(out.get, f32x4.mul(out.get, drawn.get)));
+          // A row at the top level may be drawn above it; a byte beyond 0..127 would be read as something else.
+          if (draw) f.set(out, f32x4.pmin(limit, f32x4.pmax(negated, out.get)));
+          f.set(out, v128.xor(rounded(out.get, rounder), sign.get));
+          putBytes(out, at.get);
+          f.advance(at, rankBytes.get);
+          f.advance(entries, tableBytes.get);
+        });
+        gather(entries.get);
+        f.set(sum, f32x4.add(sum.get, out.get));
+        f.set(sumSquares, f32x4.add(sumSquares.get, f32x4.mul(out.get, out.get)));
+        f.set(active, i32x4.sub(active.get, i32x4.greater(level.get, v128.zero)));
+        putByte(i32x4.ofF32(out.get), magnitude.get);
+        f.advance(magnitude, step.get);
+      }
+      f.advance(a, 16);
+      f.advance(x, step.get);
+    });
+    if (coding !== 'plain') {
+      const total = (v: Local<'v128'>) =>
+        [1, 2, 3].reduce((t, i) => f32.add(t, f32x4.extract(v.get, i)), f32x4.extract(v.get, 0));
+      f.emit(store.f32(stats.get, total(sum), STATS.sum));
+      f.emit(store.f32(stats.get, total(sumSquares), STATS.sumSquares));
+      const count = [1, 2, 3].reduce(
+        (t, i) => i32.add(t, i32x4.extract(active.get, i)),
+        i32x4.extract(active.get, 0),
+      );
+      f.emit(store.i32(stats.get, count, STATS.active));
+    }
+
+    /** out = four entries of a table of f32 at the byte offsets in `level`. */
+    function gather(base: I32): void {
+      for (let i = 0; i < 4; i++) {
+        f.set(out, load.lane32(i32.add(base, i32x4.extract(level.get, i)), out.get, i));
+      }
+    }
+    /** Four integers 0..127 to four bytes. */
+    function putByte(integers: V128, to: I32): void {
+      const words = i16x8.narrow(integers, integers);
+      f.emit(store.low32(to, i8x16.narrow(words, words)));
+    }
+    function putBytes(v: Local<'v128'>, to: I32): void {
+      f.set(v, i32x4.ofF32(v.get));
+      if (planes === 1) {
+        putByte(i32x4.add(v.get, zeroPoint), to);
+      } else {
+        putByte(i32x4.add(i32x4.shrS(v.get, 7), zeroPoint), to);
+        putByte(v128.and(v.get, low), i32.add(to, planeBytes.get));
+      }
+    }
+  });
+}
+
+/** Levels that `encode_bytes` looks up. */
+export const BYTE_LEVELS = 64;
+
+/**
+ * `encode_table_1` for at most 64 levels and whole groups of 4 quads, 16 inputs at a time: levels as bytes, looked up in
+ * tables of bytes. The same results, at a quarter of the time.
+ *
+ *   table [rank + 1][64] bytes: round(u_r), then m
+ */
+export function encodeBytes(): WatFunction {
+  const parameters = ['a', 'quads', 'x', 'magnitude', 'step', 'rankBytes', 'rank', 'top', 'table', 'stats'];
+  return define('encode_bytes', parameters, (f, ...p) => {
+    const [a, quads, x, magnitude, step, rankBytes, rank, top, table, stats] = p;
+    const vector = (name: string) => f.local('v128', name);
+    const [level, sign, out, inverse, sum, sumSquares] = [
+      'level',
+      'sign',
+      'out',
+      'inverse',
+      'sum',
+      'sumSquares',
+    ].map(vector);
+    const value = f.locals('v128', 'value', 4);
+    const [index, half] = ['index', 'half'].map(vector);
+    const [r, at, entries, active, groups, byteAt] = ['r', 'at', 'entries', 'active', 'groups', 'byteAt'].map(
+      (name) => f.local('i32', name),
+    );
+    const scale = f.local('f32', 'scale');
+    const rounder = heldF32(f, 'rounder', ROUNDER);
+    const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101);
+    const sixteen = heldI32(f, 'sixteen', 0x10101010);
+    /** out = 16 bytes of a table, by the levels. */
+    const lookUp = (base: I32) => {
+      f.set(index, level.get);
+      f.set(out, i8x16.swizzle(load.v128(base), index.get));
+      for (let i = 1; i < BYTE_LEVELS / 16; i++) {
+        // An index beyond 15, also one that wrapped below zero, gives zero.
+        f.set(index, i8x16.sub(index.get, sixteen));
+        f.set(out, v128.or(out.get, i8x16.swizzle(load.v128(base, 16 * i), index.get)));
+      }
+    };
+    /** The four quads of `out`. */
+    const put = (start: I32) => {
+      f.set(byteAt, start);
+      for (let i = 0; i < 4; i++) {
+        f.emit(store.lane32(byteAt.get, out.get, i));
+        f.advance(byteAt, step.get);
+      }
+    };
+    f.set(scale, load.f32(stats.get, STATS.scale));
+    f.when(
+      `(f32.gt ${scale.get} (f32.const 0))` as I32,
+      () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
+      () => f.set(inverse, v128.zero),
+    );
+    f.set(groups, i32.shrU(quads.get, 2));
+    f.countdown(groups, () => {
+      value.forEach((v, i) => {
+        f.set(v, load.v128(a.get, 16 * i));
+      });
+      const packed = (of: (v: Local<'v128'>) => V128) =>
+        i8x16.narrow(i16x8.narrow(of(value[0]), of(value[1])), i16x8.narrow(of(value[2]), of(value[3])));
+      f.set(
+        sign,
+        packed((v) => i32x4.shrS(v.get, 31)),
+      );
+      f.set(
+        level,
+        packed((v) => i32x4.ofF32(rounded(f32x4.mul(f32x4.abs(v.get), inverse.get), rounder))),
+      );
+      f.set(at, x.get);
+      f.set(entries, table.get);
+      f.set(r, rank.get);
+      f.countdown(r, () => {
+        lookUp(entries.get);
+        // Minus one and the complement: the negative.
+        f.set(out, i8x16.sub(v128.xor(out.get, sign.get), sign.get));
+        f.set(out, i8x16.add(out.get, zeroPoint));
+        put(at.get);
+        f.advance(at, rankBytes.get);
+        f.advance(entries, BYTE_LEVELS);
+      });
+      lookUp(entries.get);
+      put(magnitude.get);
+      f.set(sum, i32x4.add(sum.get, i32x4.addPairsU(i16x8.addPairsOfBytesU(out.get))));
+      for (const words of [i16x8.extendLowU8(out.get), i16x8.extendHighU8(out.get)]) {
+        f.set(half, words);
+        f.set(sumSquares, i32x4.add(sumSquares.get, i16x8.dot(half.get, half.get)));
+      }
+      f.advance(active, i32.countOnes(i8x16.bitmask(i8x16.greater(level.get, v128.zero))));
+      f.advance(a, 64);
+      f.advance(x, i32.shl(step.get, 2));
+      f.advance(magnitude, i32.shl(step.get, 2));
+    });
+    const total = (v: Local<'v128'>) =>
+      [1, 2, 3].reduce((t, i) => i32.add(t, i32x4.extract(v.get, i)), i32x4.extract(v.get, 0));
+    f.emit(store.f32(stats.get, f32.ofI32(total(sum)), STATS.sum));
+    f.emit(store.f32(stats.get, f32.ofI32(total(sumSquares)), STATS.sumSquares));
+    f.emit(store.i32(stats.get, active.get, STATS.active));
+  });
+}
+
+const rounded = (v: V128, rounder: Expr<'v128'>): V128 => f32x4.sub(f32x4.add(v, rounder), rounder);

@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import { beforeAll, expect, test } from 'vitest';
+import { checkPanel } from '../check/panel-check.ts';
+import { type Arena, newArena } from '../emit/arena.ts';
+import { CONSTANTS_END, writeConstants } from '../emit/constants.ts';
+import type { DotKind } from './dot.ts';
+import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
+import { panelName } from './panel.ts';
+
+const kinds: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
+const engines = new Map<DotKind, { kernels: Kernels; state: Arena; weights: Arena }>();
+
+beforeAll(async () => {
+  for (const kind of kinds) {
+    const module = await compileEngine(kind);
+    const state = newArena(2 ** 23, CONSTANTS_END);
+    const weights = newArena(2 ** 22);
+    writeConstants(state.memory);
+    engines.set(kind, { kernels: await instantiate(module, state.memory, weights.memory), state, weights });
+  }
+});
+
+// Independent case: kernels/panel.ts's definition in scalar code (reference.ts), integers exact, f32 bit for bit.
+test.each(
+  kinds.flatMap((kind) =>
+    SOURCES.flatMap((source) => EPILOGUES.map((epilogue) => ({ kind, source, epilogue }))),
+  ),
+)('$kind $source $epilogue equals the scalar reference', ({ kind, source, epilogue }) => {
+  const { kernels, ...memories } = engines.get(kind)!;
+  fc.assert(
+    fc.property(
+      fc.record({
+        full: fc.integer({ min: 1, max: 8 }).map((n) => 8 * n),
+        tiles: fc.integer({ min: 1, max: 3 }),
+        last: fc.integer({ min: 1, max: 64 }),
+        cells: fc.integer({ min: 1, max: 2 }),
+        rank: fc.integer({ min: 1, max: 3 }),
+        planes: fc.constantFrom<1 | 2>(1, 2),
+        count: fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 20 })),
+        small: fc.boolean(),
+        seed: fc.integer(),
+      }),
+      ({ full, tiles, last, cells, rank, planes, count, small, seed }) => {
+        const rows = Array.from({ length: tiles }, (_, i) => (i === tiles - 1 ? Math.min(full, last) : full));
+        const shape = { rows, cells, rank, planes, count, small };
+        expect(checkPanel(kernels, memories, shape, source, epilogue, seed)).toBeUndefined();
+      },
+    ),
+    { numRuns: 20 },
+  );
+  expect(kernels[panelName(source, epilogue, true)]).toBeTypeOf('function');
+});

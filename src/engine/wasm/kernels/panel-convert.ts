@@ -1,0 +1,117 @@
+/** The last step of a panel with converters: draws for as many tokens or tiles as the cache holds, then the conversion. */
+import { type Body, type I32, i32, type Local } from '../emit/wat.ts';
+import { convertName, convertTilesName, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
+import { DRAW_BYTES, DRAW_ITEMS } from './draw.ts';
+import type { Epilogue, Frame } from './panel.ts';
+
+type Converter = Exclude<Epilogue, string>;
+const isNoisy = ({ noise }: Converter) => noise !== 'off';
+
+/** Converts a tile, as many tokens at a time as draws are made. */
+export function batchConvert(f: Body, frame: Frame, epilogue: Converter): void {
+  const { part, field } = frame;
+  const names = ['convertRaw', 'convertCurrents', 'convertY', 'convertTokens', 'convertLeft', 'convertCount'];
+  const [raw, currents, y, token, left, some] = names.map((name) => f.local('i32', name));
+  f.set(raw, part.raw);
+  f.set(currents, part.currents);
+  f.set(y, part.y);
+  f.set(token, frame.tokens.get);
+  f.set(left, frame.count.get);
+  if (isNoisy(epilogue))
+    drawColumns(f, frame, frame.tileTable.get, TILE.slowKeyA, i32.of(0), i32.of(1), part.slow);
+  inChunks(f, left, some, () => {
+    const stride = i32.of(TOKEN_BYTES);
+    if (isNoisy(epilogue)) drawColumns(f, frame, token.get, TOKEN.keyA, stride, some.get, part.normals);
+    f.call(
+      convertName(epilogue.noise, epilogue.float),
+      raw.get,
+      currents.get,
+      part.normals,
+      part.slow,
+      frame.at.get,
+      token.get,
+      frame.tileTable.get,
+      y.get,
+      field('counts'),
+      some.get,
+    );
+    for (const stream of [raw, currents, y]) f.advance(stream, DRAW_BYTES);
+    f.advance(token, DRAW_ITEMS * TOKEN_BYTES);
+  });
+}
+
+/** Visits `left` items in chunks of at most DRAW_ITEMS; `some` is how many the chunk has. */
+function inChunks(f: Body, left: Local<'i32'>, some: Local<'i32'>, visit: () => void): void {
+  const chunks = f.local('i32', 'chunks');
+  f.set(chunks, i32.divU(i32.add(left.get, DRAW_ITEMS - 1), DRAW_ITEMS));
+  f.countdown(chunks, () => {
+    f.set(some, i32.of(DRAW_ITEMS));
+    f.when(i32.eq(chunks.get, i32.of(1)), () => f.set(some, left.get));
+    visit();
+    f.advance(left, -DRAW_ITEMS);
+  });
+}
+
+/** Standard normals of the panel's columns for `count` keys, the first at `keys` + `offset`. */
+function drawColumns(
+  f: Body,
+  { column }: Frame,
+  keys: I32,
+  offset: number,
+  stride: I32,
+  count: I32,
+  out: I32,
+): void {
+  f.call('hash_columns', i32.add(keys, offset), stride, count, column.get, out);
+  f.call('normals', out, count);
+}
+
+/** Converts one token, as many tiles at a time as draws are made. */
+export function tilesConvert(
+  f: Body,
+  frame: Frame,
+  epilogue: Converter,
+  tables: Local<'i32'>,
+  stride: I32,
+): void {
+  const { part, field } = frame;
+  const names = [
+    'convertRaw',
+    'convertCurrents',
+    'convertTokens',
+    'convertTile',
+    'convertLeft',
+    'convertCount',
+  ];
+  const [raw, currents, token, tile, left, some] = names.map((name) => f.local('i32', name));
+  f.set(raw, part.raw);
+  f.set(currents, part.currents);
+  f.set(token, frame.tokens.get);
+  f.set(tile, frame.tileTable.get);
+  f.set(left, field('tiles'));
+  inChunks(f, left, some, () => {
+    if (isNoisy(epilogue)) {
+      drawColumns(f, frame, token.get, TOKEN.keyA, field('tokensStride'), some.get, part.normals);
+      drawColumns(f, frame, tile.get, TILE.slowKeyA, i32.of(TILE_BYTES), some.get, part.slow);
+    }
+    f.call(
+      convertTilesName(epilogue.noise, epilogue.float),
+      raw.get,
+      currents.get,
+      part.normals,
+      part.slow,
+      tables.get,
+      stride,
+      token.get,
+      field('tokensStride'),
+      tile.get,
+      part.y,
+      field('counts'),
+      some.get,
+    );
+    for (const stream of [raw, currents]) f.advance(stream, DRAW_BYTES);
+    f.advance(tables, i32.mul(stride, DRAW_ITEMS));
+    f.advance(token, i32.mul(field('tokensStride'), DRAW_ITEMS));
+    f.advance(tile, DRAW_ITEMS * TILE_BYTES);
+  });
+}

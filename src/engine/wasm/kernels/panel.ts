@@ -1,0 +1,328 @@
+/**
+ * One panel of a linear layer: 16 columns, all tiles, a batch of tokens or a single one.
+ *
+ *   y[tokens][16] = 0
+ *   for cell: for tile:                       a weight may be several cells, each with its own columns and converters
+ *     raw = sum_k w x, currents = sum_k |w| magnitude      (gemm over a prepared tile, or gemv)
+ *     y += epilogue(raw, currents)                         (convert, accumulate or record)
+ *   out[token][panel's columns] = y
+ *
+ * The parameters stand in a job record in the state memory, at the offsets JOB. In the weights memory a panel is, per
+ * cell and tile: the column table of the epilogue, then the weights (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`).
+ */
+import { type Body, define, type I32, i32, type Local, load, store, type WatFunction } from '../emit/wat.ts';
+import { convertName, type NoiseKind, TILE_BYTES } from './adc.ts';
+import { DRAW_BYTES } from './draw.ts';
+import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
+import { gemvName } from './gemv.ts';
+import { batchConvert, tilesConvert } from './panel-convert.ts';
+import { QUAD_BYTES, type Source } from './prepare.ts';
+import { RANGE_BINS } from './record.ts';
+
+const FIELDS = [
+  'weights', // of this panel, in the weights memory
+  'column', // number of its first column
+  'out', // of its first token
+  'counts', // of the panel, COUNTS_BYTES
+  'cells',
+  'columnsPerCell', // from a cell's column to the next cell's
+  'tiles', // of a cell
+  'quads', // of a tile and rank
+  'lastQuads',
+  'rank',
+  'planes',
+  'small', // 1: weights are at most SMALL_WEIGHT
+  'x', // [tiles][blocks][planes][rank quads][6][4], or one token [tiles][planes][rank quads][4]
+  'xStride', // of a tile
+  'magnitude', // [tiles][blocks][quads][6][4], or one token [tiles][quads][4]
+  'magnitudeStride',
+  'tokens', // [cells tiles][count] of TOKEN_BYTES
+  'tokensStride', // of a tile
+  'tileTable', // [cells tiles] of TILE_BYTES
+  'lookup', // [rank][16] bytes of code values
+  'count', // tokens
+  'outStride', // bytes of a row of out
+  'bins', // record: histograms [cells tiles] of RANGE_BINS
+  'columns', // record: columns of the panel that exist
+  'scratch', // where the offsets of the scratch parts lie
+] as const;
+export type JobField = (typeof FIELDS)[number];
+export const JOB = Object.fromEntries(FIELDS.map((field, i) => [field, 4 * i])) as Record<JobField, number>;
+export const JOB_BYTES = 4 * FIELDS.length;
+
+/** The offsets of the scratch parts stand at the job's `scratch`, relative to it. */
+export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y', 'normals', 'slow'] as const;
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, and draws. */
+export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
+/** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
+export function scratchOf(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
+  const blocks = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS;
+  const y = blocks * PANEL_COLUMNS * 4;
+  // Sums of all tokens for one tile, or of one token for all tiles.
+  const sums = Math.max(blocks, tiles) * PANEL_COLUMNS * 4;
+  const starts: number[] = [];
+  // 192 bytes apart from multiples of the cache's way size, so that the parts do not evict each other.
+  let at = 0;
+  const sizes: Record<(typeof SCRATCH_FIELDS)[number], number> = {
+    weights: weightQuads * QUAD_BYTES.bytes,
+    magnitude: quads * QUAD_BYTES.bytes,
+    raw: sums,
+    currents: sums,
+    y,
+    normals: DRAW_BYTES,
+    slow: DRAW_BYTES,
+  };
+  for (const name of SCRATCH_FIELDS) {
+    starts.push(at);
+    at += Math.ceil(sizes[name] / 64) * 64 + 192;
+  }
+  const parts = SCRATCH_FIELDS.map((name, i) => [name, starts[i]]);
+  return { ...Object.fromEntries(parts), bytes: at };
+}
+
+export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
+const epilogueName = (epilogue: Epilogue) =>
+  typeof epilogue === 'string' ? epilogue : convertName(epilogue.noise, epilogue.float);
+export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): string =>
+  `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
+const drawsCurrent = (epilogue: Epilogue) => typeof epilogue !== 'string' && epilogue.noise === 'product';
+/** Bytes of the column table of a tile and panel. */
+export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
+  (epilogue === 'accumulate' ? 2 : 4) * PANEL_COLUMNS * 4;
+
+type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
+
+/** What both forms of the panel have in locals. */
+export interface Frame {
+  readonly field: (name: JobField) => I32;
+  readonly part: Parts;
+  /** The column table of the current tile; its weights follow. */
+  readonly at: Local<'i32'>;
+  readonly tokens: Local<'i32'>;
+  readonly tileTable: Local<'i32'>;
+  readonly bins: Local<'i32'>;
+  readonly column: Local<'i32'>;
+  readonly x: Local<'i32'>;
+  readonly magnitude: Local<'i32'>;
+  readonly tile: Local<'i32'>;
+  readonly tileQuads: Local<'i32'>;
+  readonly rank: Local<'i32'>;
+  readonly planes: Local<'i32'>;
+  readonly count: Local<'i32'>;
+}
+
+export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
+  const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
+    const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
+    const local = (name: string) => f.local('i32', name);
+    const held = (name: JobField): Local<'i32'> => {
+      const value = local(name);
+      f.set(value, field(name));
+      return value;
+    };
+    const scratch = held('scratch');
+    const part = Object.fromEntries(
+      SCRATCH_FIELDS.map((name, i) => {
+        const at = local(`at_${name}`);
+        f.set(at, i32.add(scratch.get, load.i32(scratch.get, 4 * i)));
+        return [name, at.get];
+      }),
+    ) as unknown as Parts;
+    const frame: Frame = {
+      field,
+      part,
+      at: held('weights'),
+      tokens: held('tokens'),
+      tileTable: held('tileTable'),
+      bins: held('bins'),
+      column: held('column'),
+      x: local('x'),
+      magnitude: local('magnitude'),
+      tile: local('tile'),
+      tileQuads: local('tileQuads'),
+      rank: held('rank'),
+      planes: held('planes'),
+      count: held('count'),
+    };
+    const { at, tile, tileQuads } = frame;
+    const cell = local('cell');
+    const tables = local('tables');
+    /** From a tile's table to the next one's; the same for all but the last. */
+    const tileBytes = () => {
+      // Codes serve every rank through its own table; baked weights stand there rank by rank.
+      const parts = source === 'bytes' ? i32.mul(frame.rank.get, tileQuads.get) : tileQuads.get;
+      return i32.add(i32.mul(parts, QUAD_BYTES[source]), table);
+    };
+    fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
+    f.set(cell, field('cells'));
+    f.countdown(cell, () => {
+      f.set(tile, field('tiles'));
+      f.set(frame.x, field('x'));
+      f.set(frame.magnitude, field('magnitude'));
+      if (!batch) {
+        f.set(tables, at.get);
+        fill(f, part.raw, i32.mul(tile.get, PANEL_COLUMNS * 4));
+        if (drawsCurrent(epilogue)) fill(f, part.currents, i32.mul(tile.get, PANEL_COLUMNS * 4));
+      }
+      f.countdown(tile, () => {
+        f.set(tileQuads, field('quads'));
+        f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
+        if (batch) {
+          batchSums(f, frame, source, epilogue, table);
+          batchEpilogue(f, frame, epilogue);
+          f.advance(frame.tokens, field('tokensStride'));
+          f.advance(frame.tileTable, TILE_BYTES);
+          f.advance(frame.bins, RANGE_BINS * 4);
+        } else {
+          singleSums(f, frame, source, epilogue, table);
+        }
+        f.advance(at, tileBytes());
+        f.advance(frame.x, field('xStride'));
+        f.advance(frame.magnitude, field('magnitudeStride'));
+      });
+      if (!batch) {
+        f.set(tileQuads, field('quads'));
+        singleEpilogue(f, frame, epilogue, tables, tileBytes());
+        f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
+        f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
+        f.advance(frame.bins, i32.mul(field('tiles'), RANGE_BINS * 4));
+      }
+      f.advance(frame.column, field('columnsPerCell'));
+    });
+    copyOut(f, part.y, field('out'), field('outStride'), frame.count);
+  });
+}
+
+/** Prepares the tile once for all tokens, then multiplies by blocks of 6. */
+function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, table: number): void {
+  const { part, tileQuads, rank, planes, at, field } = frame;
+  const [src, w, lookup, r, blocks] = ['src', 'w', 'lookup', 'r', 'blocks'].map((name) =>
+    f.local('i32', name),
+  );
+  f.set(src, i32.add(at.get, table));
+  f.set(w, part.weights);
+  f.set(lookup, field('lookup'));
+  f.set(r, rank.get);
+  f.countdown(r, () => {
+    f.call(`prepare_${source}`, src.get, w.get, lookup.get, tileQuads.get);
+    if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+    f.advance(w, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+    f.advance(lookup, 16);
+  });
+  f.set(blocks, i32.divU(i32.add(frame.count.get, BLOCK_TOKENS - 1), BLOCK_TOKENS));
+  const quads = i32.mul(rank.get, tileQuads.get);
+  const multiply = (x: I32, weights: I32, sums: I32, length: I32, count: I32) => {
+    const call = (name: string) => () => f.call(name, x, weights, sums, blocks.get, length, count);
+    f.when(field('small'), call('gemm_small'), call('gemm'));
+  };
+  multiply(frame.x.get, part.weights, part.raw, quads, planes.get);
+  if (!drawsCurrent(epilogue)) return;
+  // Only the leading part of the response counts for the current.
+  f.call('absolute', part.weights, part.magnitude, tileQuads.get);
+  multiply(frame.magnitude.get, part.magnitude, part.currents, tileQuads.get, i32.of(1));
+}
+
+function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
+  const { part, at, tokens, count, field } = frame;
+  if (epilogue === 'accumulate') {
+    f.call('accumulate', part.raw, at.get, tokens.get, part.y, count.get);
+  } else if (epilogue === 'record') {
+    const columns = field('columns');
+    f.call('record', part.raw, at.get, tokens.get, part.y, count.get, frame.bins.get, columns);
+  } else {
+    batchConvert(f, frame, epilogue);
+  }
+}
+
+/** Adds one tile's sums to its 16 entries of raw and currents. */
+function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, table: number): void {
+  const { part, tileQuads, rank, planes, at, field } = frame;
+  const [src, x, lookup, planeBytes, r, raw, currents] = [
+    'src',
+    'xr',
+    'lookup',
+    'planeBytes',
+    'r',
+    'raw',
+    'currents',
+  ].map((name) => f.local('i32', name));
+  const done = i32.mul(i32.sub(field('tiles'), frame.tile.get), PANEL_COLUMNS * 4);
+  f.set(raw, i32.add(part.raw, done));
+  f.set(currents, i32.add(part.currents, done));
+  f.set(src, i32.add(at.get, table));
+  f.set(x, frame.x.get);
+  f.set(lookup, field('lookup'));
+  f.set(planeBytes, i32.mul(i32.mul(rank.get, tileQuads.get), 4));
+  const multiply = (current: boolean) => {
+    const operands = [src, x, planeBytes, frame.magnitude, lookup, raw, currents, tileQuads].map(
+      (v) => v.get,
+    );
+    f.when(
+      i32.eq(planes.get, i32.of(1)),
+      () => f.call(gemvName(source, 1, current), ...operands),
+      () => f.call(gemvName(source, 2, current), ...operands),
+    );
+    if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+    f.advance(x, i32.mul(tileQuads.get, 4));
+    f.advance(lookup, 16);
+  };
+  multiply(drawsCurrent(epilogue));
+  f.set(r, i32.sub(rank.get, 1));
+  f.when(r.get, () => f.countdown(r, () => multiply(false)));
+}
+
+/** All tiles of a cell at once; `tables` is the first tile's column table. */
+function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local<'i32'>, stride: I32): void {
+  const { part, tokens, field } = frame;
+  if (epilogue === 'accumulate') {
+    const tiles = field('tiles');
+    f.call(
+      'accumulate_tiles',
+      part.raw,
+      tables.get,
+      stride,
+      tokens.get,
+      field('tokensStride'),
+      part.y,
+      tiles,
+    );
+    return;
+  }
+  if (epilogue === 'record') {
+    // Range calibration runs in batches; a single token goes tile by tile.
+    const [tile, raw, bins, token] = ['recordTile', 'recordRaw', 'recordBins', 'recordToken'].map((name) =>
+      f.local('i32', name),
+    );
+    f.set(tile, field('tiles'));
+    f.set(raw, part.raw);
+    f.set(bins, frame.bins.get);
+    f.set(token, tokens.get);
+    f.countdown(tile, () => {
+      f.call('record', raw.get, tables.get, token.get, part.y, i32.of(1), bins.get, field('columns'));
+      f.advance(raw, PANEL_COLUMNS * 4);
+      f.advance(tables, stride);
+      f.advance(token, field('tokensStride'));
+      f.advance(bins, RANGE_BINS * 4);
+    });
+    return;
+  }
+  tilesConvert(f, frame, epilogue, tables, stride);
+}
+
+function fill(f: Body, at: I32, bytes: I32): void {
+  f.emit(`(memory.fill ${at} (i32.const 0) ${bytes})`);
+}
+
+/** out[token][0..15] = y[token][0..15] */
+function copyOut(f: Body, from: I32, to: I32, stride: I32, count: Local<'i32'>): void {
+  const [y, out, left] = ['yAt', 'outAt', 'left'].map((name) => f.local('i32', name));
+  f.set(y, from);
+  f.set(out, to);
+  f.set(left, count.get);
+  f.countdown(left, () => {
+    for (let n = 0; n < 4; n++) f.emit(store.v128(out.get, load.v128(y.get, 16 * n), 16 * n));
+    f.advance(y, PANEL_COLUMNS * 4);
+    f.advance(out, stride);
+  });
+}

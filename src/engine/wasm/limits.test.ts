@@ -1,0 +1,201 @@
+/** What the engine refuses, how it fails, and what it would take. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { BENCH_VARIANTS, bench, LLAMA_8B } from '../../bench/engine.ts';
+import { loadCalibration } from '../../cell/calibration.ts';
+import { loadDesign } from '../../fabric/design.ts';
+import { packageRoot } from '../../files.ts';
+import { EMBEDDED_F16 } from '../../model/fixture.test-helper.ts';
+import { openModel } from '../../model/model.ts';
+import { negativeLogLikelihood } from '../../model/scoring.ts';
+import { chooseKernels, selfTest } from './check/selftest.ts';
+import { allocate, MEMORY_BYTES, newArena } from './emit/arena.ts';
+import { CONSTANTS_END, writeConstants } from './emit/constants.ts';
+import { createEngine } from './engine.ts';
+import { instantiate } from './kernels/module.ts';
+import { memoriesOf, planOperations } from './plan/operations.ts';
+import { estimateEngineMemory } from './plan/plan.ts';
+
+const { design } = loadDesign('log-domain', []);
+const calibration = loadCalibration(design.process, design.cell);
+
+test('the self-test names a kernel that is wrong', async () => {
+  const { module, kernel } = await chooseKernels();
+  const state = newArena(2 ** 22, CONSTANTS_END);
+  const weights = newArena(2 ** 20);
+  writeConstants(state.memory);
+  const right = await instantiate(module, state.memory, weights.memory);
+  expect(selfTest(right, { state, weights })).toBeUndefined();
+  expect(['relaxed', 'pairs', 'i16']).toContain(kernel);
+  // One epilogue in the place of another, and a constant that is off by one.
+  const swapped = { ...right, panel_bytes_convert_off_batch: right.panel_bytes_convert_token_batch };
+  expect(selfTest(swapped, { state, weights })).toMatch(/bytes .*"noise":"off"/);
+  new Int32Array(state.memory.buffer).fill(3, 64 / 4, CONSTANTS_END / 4);
+  expect(selfTest(right, { state, weights })).toBeDefined();
+});
+
+test('8B: no memory is overrun, and a context of 8192 tokens fits beside the weights', () => {
+  const options = { design, calibration, contextTokens: 8192, threads: 2, chipSeed: 1 } as const;
+  const chip = estimateEngineMemory(LLAMA_8B, { ...options, mode: 'chip', precision: 'fast' });
+  // 6.98e9 cells of a byte and their tables, the digital head of 0.53e9 weights.
+  expect(chip.weightBytes).toBeGreaterThan(7.5e9);
+  expect(chip.weightBytes).toBeLessThan(8.5e9);
+  expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
+  const recoded = estimateEngineMemory(LLAMA_8B, { ...options, mode: 'recoded' });
+  expect(recoded.weightBytes).toBeLessThan(4.8e9);
+  const operations = planOperations(LLAMA_8B, {
+    mode: 'chip',
+    design,
+    precision: 'fast',
+    int8Terms: 1,
+    noise: 'product',
+    floatConverter: false,
+    varied: true,
+    rankOf: () => 1,
+    codecOf: () => undefined,
+  });
+  expect(operations).toHaveLength(32 * 7 + 1);
+  for (const bytes of memoriesOf(operations)) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
+  operations.forEach((o, i) => {
+    const next = operations[i + 1];
+    const end = o.at + o.panels * o.panelBytes;
+    if (next) expect(next.memory === o.memory ? next.at : 0).toBe(next.memory === o.memory ? end : next.at);
+    expect(o.at % 16).toBe(0);
+    expect(o.panelBytes % 16).toBe(0);
+  });
+  expect(() =>
+    estimateEngineMemory(LLAMA_8B, { ...options, mode: 'recoded', contextTokens: 131072 }),
+  ).toThrow(/GiB beside the weights/);
+});
+
+test('an arena refuses what does not fit', () => {
+  const arena = newArena(65536);
+  allocate(arena, 65000, 'most of it');
+  expect(() => allocate(arena, 1000, 'the rest')).toThrow(/the rest needs 1000 bytes/);
+  expect(() => newArena(2 ** 33)).toThrow(/one memory cannot hold/);
+});
+
+test('a thread that fails ends the engine with its own error', async () => {
+  const model = openModel(EMBEDDED_F16);
+  try {
+    const options = { model, design, calibration, mode: 'chip', contextTokens: 16, threads: 2 } as const;
+    await expect(createEngine({ ...options, ranges: {} })).rejects.toMatchObject({ code: 'RANGES' });
+    await expect(createEngine(options)).rejects.toMatchObject({ code: 'RANGES' });
+    await expect(createEngine({ ...options, contextTokens: 0 })).rejects.toMatchObject({
+      code: 'CONTEXT_RANGE',
+    });
+  } finally {
+    model.close();
+  }
+});
+
+test('a cache of bytes costs little; the context is a bound', async () => {
+  const model = openModel(EMBEDDED_F16);
+  try {
+    const text = readFileSync(join(packageRoot, 'experiments/texts/stories.txt'), 'utf8');
+    const ids = model.tokenizer.encode(text).slice(0, 120);
+    const nll: number[] = [];
+    for (const kvBits of [16, 8] as const) {
+      const engine = await createEngine({
+        model,
+        design: { ...design, kvBits },
+        calibration,
+        mode: 'digital',
+        contextTokens: 120,
+        threads: 2,
+      });
+      let sum = 0;
+      await engine.prefill(ids.subarray(0, 119), 0, (p, logits) => {
+        sum += negativeLogLikelihood(logits, ids[p + 1]);
+      });
+      nll.push(sum / 119);
+      await engine.decode(ids[119]);
+      await expect(engine.decode(1)).rejects.toMatchObject({ code: 'CONTEXT_FULL' });
+      await expect(engine.prefill([2000], 0)).rejects.toMatchObject({ code: 'TOKEN_RANGE' });
+      expect(engine.activity()).toEqual([]);
+      await engine.close();
+    }
+    expect(nll[1]).not.toBe(nll[0]);
+    expect(Math.abs(nll[1] / nll[0] - 1)).toBeLessThan(0.01);
+  } finally {
+    model.close();
+  }
+});
+
+test('the bench runs on a small shape and its shares add up', async () => {
+  const shape = {
+    ...LLAMA_8B,
+    dim: 256,
+    ffnDim: 512,
+    layers: 8,
+    heads: 4,
+    kvHeads: 2,
+    headDim: 64,
+    queryDim: 256,
+    kvDim: 128,
+    vocab: 512,
+  };
+  const result = await bench({
+    design,
+    calibration,
+    shape,
+    layers: 2,
+    threads: 2,
+    batchTokens: 24,
+    decodeTokens: 2,
+    rounds: 2,
+    variants: [BENCH_VARIANTS[1]],
+    // A peer that needs ten seconds for everything.
+    peer: {
+      name: 'slow',
+      system: '',
+      prefill: async () => ({ wholeS: 10 }),
+      decode: async () => ({ wholeS: 10 }),
+      close: async () => {},
+    },
+  });
+  expect(result.schema).toBe('onefet.bench/1');
+  expect(result.limits.gemmShareOfPeak).toBeGreaterThan(0);
+  const [chip] = result.results;
+  for (const profile of [chip.prefillProfile, chip.decodeProfile]) {
+    expect(Object.values(profile).reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 2);
+  }
+  expect(chip.prefillTokensPerSecond).toBeGreaterThan(0);
+  expect(chip.decodeTokensPerSecond).toBeGreaterThan(0);
+  expect(result.peer).toMatchObject({ prefillTokensPerSecond: 2.4, decodeTokensPerSecond: 0.1 });
+  // Of two rounds the median of the ratios lies between the rounds, as that of the times does.
+  expect(result.ratios?.prefill[chip.name]).toBeGreaterThan(chip.prefillTokensPerSecond / 2.4 / 2);
+  expect(result.ratios?.decode[chip.name]).toBeGreaterThan(chip.decodeTokensPerSecond / 0.1 / 2);
+});
+
+test('an interruption ends a text within a batch and what is being loaded; progress is told', async () => {
+  const model = openModel(EMBEDDED_F16);
+  try {
+    const text = readFileSync(join(packageRoot, 'experiments/texts/stories.txt'), 'utf8');
+    const ids = model.tokenizer.encode(text).slice(0, 512);
+    const stop = new AbortController();
+    const shares: number[] = [];
+    const options = { model, design, calibration, mode: 'digital', contextTokens: 512, threads: 2 } as const;
+    const engine = await createEngine({
+      ...options,
+      batchTokens: 48,
+      signal: stop.signal,
+      onProgress(stage, share) {
+        if (stage !== 'prefill') return;
+        shares.push(share);
+        // Not between two batches but while the third is computed.
+        if (shares.length === 2) setTimeout(() => stop.abort(), 3);
+      },
+    });
+    await expect(engine.prefill(ids, 0)).rejects.toMatchObject({ kind: 'interrupted' });
+    expect(shares.length).toBeLessThan(9);
+    expect(shares.slice(0, 2)).toEqual([48 / 512, 96 / 512]);
+    await engine.close();
+    await expect(createEngine({ ...options, signal: stop.signal })).rejects.toMatchObject({
+      kind: 'interrupted',
+    });
+  } finally {
+    model.close();
+  }
+});

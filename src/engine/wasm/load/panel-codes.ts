@@ -1,0 +1,145 @@
+/** Rows of the model for a panel, and their hardware codes: recoded, or from the file of an earlier engine. */
+import { closeSync, openSync } from 'node:fs';
+import { CLIP_FACTORS, weightFormat } from '../../../tile/weight-code.ts';
+import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import type { WorkerContext } from '../plan/context.ts';
+import { LOAD_PARTS } from '../plan/layout.ts';
+import type { Operation } from '../plan/operations.ts';
+import { rowsOf } from '../plan/tile-place.ts';
+import { type CodesFile, packCodes, readCodes, unpackCodes, writeCodes } from './codes-cache.ts';
+
+/** Fills out[K] with row n of an operation's matrix. */
+export type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
+
+/** Rows of the panel's columns; columns beyond the matrix stay zero. */
+export function readPanel(operation: Operation, panel: number, read: RowReader): Float32Array[] {
+  const first = panel * PANEL_COLUMNS;
+  return Array.from({ length: PANEL_COLUMNS }, (_, n) => {
+    const row = new Float32Array(operation.inputs);
+    if (first + n < operation.outputs) read(operation, first + n, row);
+    return row;
+  });
+}
+
+/** Rows start .. start + rows - 1 of the panel's columns to [rows][16] in the loading buffer. */
+export function layRows(
+  { data, f32, index }: WorkerContext,
+  columns: readonly Float32Array[],
+  start: number,
+  rows: number,
+): number {
+  const at = data.layout.loads[index] + LOAD_PARTS.weights;
+  for (let n = 0; n < PANEL_COLUMNS; n++) {
+    const column = columns[n];
+    for (let j = 0, to = at / 4 + n; j < rows; j++, to += PANEL_COLUMNS) f32[to] = column[start + j];
+  }
+  return at;
+}
+
+export interface RecodedTile {
+  readonly rows: number;
+  /** [16] */
+  readonly scales: Float32Array;
+  /** [rows][16 cells] */
+  readonly codes: Int8Array;
+}
+
+/** The panel's columns recoded tile by tile with kernels/recode.ts: cells' codes [rows][16 cells] and scales. */
+export function recodePanel(
+  context: WorkerContext,
+  operation: Operation,
+  columns: readonly Float32Array[],
+): RecodedTile[] {
+  const { data, f32, i32, kernels, index } = context;
+  const { bits, cells, tiles } = operation;
+  const { magnitudeMax } = weightFormat(bits);
+  const base = data.layout.loads[index];
+  const [codesAt, factors, scalesAt] = (['codes', 'factors', 'scales'] as const).map(
+    (part) => base + LOAD_PARTS[part],
+  );
+  f32.set(CLIP_FACTORS, factors / 4);
+  const bytes = new Int8Array(i32.buffer);
+  return Array.from({ length: tiles }, (_, tile) => {
+    const rows = rowsOf(operation, tile);
+    const w = layRows(context, columns, tile * operation.rows, rows);
+    kernels[0].recode(w, rows, magnitudeMax, factors, CLIP_FACTORS.length, codesAt, scalesAt);
+    const scales = f32.slice(scalesAt / 4, scalesAt / 4 + PANEL_COLUMNS);
+    const whole = bytes.slice(codesAt, codesAt + rows * PANEL_COLUMNS);
+    if (cells === 1) return { codes: whole, rows, scales };
+    // Two cells: magnitude = 8 hi + lo.
+    const codes = new Int8Array(rows * PANEL_COLUMNS * 2);
+    for (let j = 0; j < rows; j++) {
+      for (let n = 0; n < PANEL_COLUMNS; n++) {
+        const code = whole[j * PANEL_COLUMNS + n];
+        const magnitude = Math.abs(code);
+        codes[j * 32 + n] = Math.sign(code) * (magnitude & 7);
+        codes[j * 32 + 16 + n] = Math.sign(code) * (magnitude >> 3);
+      }
+    }
+    return { codes, rows, scales };
+  });
+}
+
+/** One tile of a panel, in whichever form is asked for. */
+export interface CodedTile {
+  readonly rows: number;
+  readonly scales: Float32Array;
+  /** [rows][16 cells] */
+  codes(): Int8Array;
+  /** Of one cell, as kernels/prepare.ts reads them. */
+  nibbles(cell: number): Uint8Array;
+}
+
+export interface PanelCodes {
+  /** Codes of a panel: from the file, or made by `recode` and, where a file is being written, kept there. */
+  of(index: number, panel: number, recode: () => RecodedTile[]): CodedTile[];
+  close(): void;
+}
+
+export function openPanelCodes(file: CodesFile | undefined, operations: readonly Operation[]): PanelCodes {
+  const handle = file && openSync(file.path, file.mode === 'read' ? 'r' : 'r+');
+  return {
+    of(index, panel, recode) {
+      const operation = operations[index];
+      const stride = PANEL_COLUMNS * operation.cells;
+      if (file && handle !== undefined && file.mode === 'read') {
+        return readCodes(handle, file, operation, index, panel).map(({ rows, scales, nibbles }) => {
+          let whole: Int8Array | undefined;
+          return {
+            rows,
+            scales,
+            nibbles: (cell) => nibbles[cell],
+            codes() {
+              if (whole) return whole;
+              whole = new Int8Array(rows * stride);
+              for (let cell = 0; cell < operation.cells; cell++) {
+                unpackCodes(nibbles[cell], whole, cell * PANEL_COLUMNS, stride, rows);
+              }
+              return whole;
+            },
+          };
+        });
+      }
+      const tiles = recode().map(
+        ({ rows, scales, codes }): CodedTile => ({
+          rows,
+          scales,
+          codes: () => codes,
+          nibbles: (cell) => packCodes(codes, cell * PANEL_COLUMNS, stride, rows),
+        }),
+      );
+      if (file && handle !== undefined) {
+        const record = tiles.map(({ rows, scales, nibbles }) => ({
+          rows,
+          scales,
+          nibbles: Array.from({ length: operation.cells }, (_, cell) => nibbles(cell)),
+        }));
+        writeCodes(handle, file, index, panel, record);
+      }
+      return tiles;
+    },
+    close() {
+      if (handle !== undefined) closeSync(handle);
+    },
+  };
+}

@@ -1,0 +1,123 @@
+/** What every worker is given, and what it derives from it once. */
+import type { RangeTable } from '../../../fabric/log-domain.ts';
+import type { LlamaShape } from '../../../model/shape.ts';
+import type { TileNoise } from '../../../tile/column.ts';
+import type { Design } from '../../../tile/design.ts';
+import type { ChipInstance } from '../../../tile/draws.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
+import type { ChipCoding } from '../../chip-coding.ts';
+import type { Crew } from '../control.ts';
+import type { CacheKind } from '../kernels/attention.ts';
+import { instantiate, type Kernels } from '../kernels/module.ts';
+import type { CodesFile } from '../load/codes-cache.ts';
+import type { Layout } from './layout.ts';
+import type { EngineMode, Operation } from './operations.ts';
+
+/** Plain data for worker_threads. */
+export interface EngineData {
+  /** GGUF file; undefined: weights are drawn (`bench`). */
+  readonly modelPath: string | undefined;
+  readonly shape: LlamaShape;
+  readonly mode: EngineMode;
+  readonly operations: readonly Operation[];
+  readonly layout: Layout;
+  readonly module: WebAssembly.Module;
+  readonly state: WebAssembly.Memory;
+  readonly weights: readonly WebAssembly.Memory[];
+  /** Of control.ts. */
+  readonly control: Int32Array;
+  readonly threads: number;
+  readonly contextTokens: number;
+  readonly cache: CacheKind;
+  readonly precision: 'fast' | 'exact';
+  readonly varied: boolean;
+  readonly ownInputs: boolean;
+  /** Of analog modes. */
+  readonly design: Design;
+  readonly physics: TilePhysics | undefined;
+  /** By number of taps. */
+  readonly codings: ReadonlyMap<number, ChipCoding>;
+  readonly chip: ChipInstance;
+  readonly ranges: RangeTable | undefined;
+  /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
+  readonly tapCounts: Int32Array;
+  /** [all virtual tiles][NUMBERS], written after loading. */
+  readonly numbers: Float64Array;
+  /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */
+  readonly rowSums: Float64Array;
+  /** Where hardware codes are kept between engines; see codes-cache.ts. */
+  readonly codesFile: CodesFile | undefined;
+  /** Seconds by stage (STAGES of forward.ts), when profiling. */
+  readonly profile: Float64Array | undefined;
+}
+
+export const TAP_COUNTS = 8;
+/** Columns of `numbers`: what a token's parameters on a virtual tile follow from. */
+export const NUMBER = {
+  /** Mean |w| of all cells of the tile, in stored units; mean w^2 / mean |w|. */
+  meanWeight: 0,
+  squareRatio: 1,
+  /** Variance in LSB^2: constant part, and per unit of m |w|. */
+  floor: 2,
+  perCurrent: 3,
+  /** Converter step in I_fs, common gain of the tile. */
+  lsb: 4,
+  gain: 5,
+  /** Connected cells of the tile. */
+  connected: 6,
+} as const;
+export const NUMBERS = 8;
+
+/** First virtual tile of each operation in the arrays over all of them. */
+export function virtualStarts(operations: readonly Operation[]): number[] {
+  const starts = [0];
+  for (const o of operations) starts.push(starts[starts.length - 1] + o.cells * o.tiles);
+  return starts;
+}
+/** The same for plain tiles. */
+export function tileStarts(operations: readonly Operation[]): number[] {
+  const starts = [0];
+  for (const o of operations) starts.push(starts[starts.length - 1] + o.tiles);
+  return starts;
+}
+
+export interface WorkerContext {
+  readonly data: EngineData;
+  readonly crew: Crew;
+  readonly index: number;
+  /** One instance per weights memory. */
+  readonly kernels: readonly Kernels[];
+  readonly bytes: Uint8Array;
+  readonly i32: Int32Array;
+  readonly f32: Float32Array;
+  readonly physics: TilePhysics | undefined;
+  readonly codings: ReadonlyMap<number, ChipCoding>;
+  readonly virtualStarts: readonly number[];
+  readonly tileStarts: readonly number[];
+  /** By tile of all operations: keys of its draws, filled when first used. */
+  readonly noises: TileNoise[];
+  /** Of the profile: when the last stage ended, ms. */
+  readonly clock: { last: number };
+}
+
+export function isAnalogMode(mode: EngineMode): boolean {
+  return mode === 'chip' || mode === 'range';
+}
+
+export async function newContext(data: EngineData, index: number): Promise<WorkerContext> {
+  return {
+    data,
+    crew: { words: data.control, threads: data.threads },
+    index,
+    kernels: await Promise.all(data.weights.map((memory) => instantiate(data.module, data.state, memory))),
+    bytes: new Uint8Array(data.state.buffer),
+    i32: new Int32Array(data.state.buffer),
+    f32: new Float32Array(data.state.buffer),
+    physics: data.physics,
+    codings: data.codings,
+    virtualStarts: virtualStarts(data.operations),
+    tileStarts: tileStarts(data.operations),
+    noises: [],
+    clock: { last: 0 },
+  };
+}

@@ -1,0 +1,220 @@
+/**
+ * Where everything that is not weights lies in the state memory, and how much memory an engine takes.
+ *
+ * Rows of activations are padded to 16 elements, so that panels write whole vectors; padding is zero. `tokens` is the
+ * largest batch.
+ */
+import { OnefetError } from '../../../error.ts';
+import type { LlamaShape } from '../../../model/shape.ts';
+import type { ChipCoding } from '../../chip-coding.ts';
+import { type Arena, allocate, MEMORY_BYTES, newArena } from '../emit/arena.ts';
+import { CONSTANTS_END } from '../emit/constants.ts';
+import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
+import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
+import { BYTE_LEVELS, STATS_BYTES } from '../kernels/encode.ts';
+import { BLOCK_TOKENS } from '../kernels/gemm.ts';
+import { JOB_BYTES, scratchOf } from '../kernels/panel.ts';
+import { RANGE_BINS } from '../kernels/record.ts';
+import { memoriesOf, type Operation, padded, quadsOf } from './operations.ts';
+
+export interface LayoutChoice {
+  readonly shape: LlamaShape;
+  readonly operations: readonly Operation[];
+  /** By number of taps; empty without analog tiles. */
+  readonly codings: ReadonlyMap<number, ChipCoding>;
+  readonly contextTokens: number;
+  readonly tokens: number;
+  /** Positions whose logits are computed together. */
+  readonly headTokens: number;
+  readonly threads: number;
+  readonly cache: CacheKind;
+  /** Every operation of a group encodes its own inputs: row noise differs from tensor to tensor. */
+  readonly ownInputs: boolean;
+}
+
+/** Addresses in the state memory. */
+export interface Layout {
+  /** [position][2][headDim] f32. */
+  readonly rope: number;
+  /** [layers] of [D] f32, then the same; and the head's. */
+  readonly attnNorm: readonly number[];
+  readonly ffnNorm: readonly number[];
+  readonly outputNorm: number;
+  /** [tokens][padded] f32 each. */
+  readonly x: number;
+  readonly normed: number;
+  readonly delta: number;
+  readonly q: number;
+  readonly k: number;
+  readonly v: number;
+  readonly attended: number;
+  readonly gate: number;
+  readonly up: number;
+  readonly logits: number;
+  /** Encoded inputs of up to three operations of a group. */
+  readonly inputs: readonly number[];
+  readonly magnitudes: readonly number[];
+  readonly stats: readonly number[];
+  readonly tokenTables: readonly number[];
+  /** Key/value cache, and the scales of a cache of bytes: [layers][kvHeads][context] f32. */
+  readonly keys: number;
+  readonly values: number;
+  readonly keyScales: number;
+  readonly valueScales: number;
+  /** Positions the cache holds, a multiple of 16; bytes of one layer and head. */
+  readonly contextPadded: number;
+  readonly headBytes: number;
+  /** Per operation. */
+  readonly tileTables: readonly number[];
+  readonly counts: readonly number[];
+  readonly lookups: readonly number[];
+  /** Per number of taps: the encoding table. */
+  readonly encodings: Readonly<Record<number, number>>;
+  /** Per number of taps: the same in bytes for `encode_bytes`. */
+  readonly byteEncodings: Readonly<Record<number, number>>;
+  /** Per worker; job records for the three members of a group. */
+  readonly jobs: readonly number[];
+  readonly scratches: readonly number[];
+  readonly scores: readonly number[];
+  readonly loads: readonly number[];
+  /** Per worker, range calibration only: [all virtual tiles][RANGE_BINS]. */
+  readonly bins: readonly number[];
+  readonly bytes: number;
+}
+
+/** Bytes for loading a tile of a panel: up to 1024 rows, rank 8. */
+const LOAD_SIZES = {
+  weights: 1024 * 16 * 4,
+  codes: 1024 * 16,
+  baked: 8 * 1024 * 16,
+  taps: 1024 * 32,
+  table: 12 * 32,
+  keys: 64,
+  factors: 64,
+  scales: 64,
+} as const;
+type LoadPart = keyof typeof LOAD_SIZES;
+export const LOAD_PARTS = {} as Record<LoadPart, number>;
+let loadBytes = 0;
+for (const part of Object.keys(LOAD_SIZES) as LoadPart[]) {
+  LOAD_PARTS[part] = loadBytes;
+  loadBytes += Math.ceil(LOAD_SIZES[part] / 64) * 64;
+}
+const LOAD_BYTES = loadBytes;
+
+/** Lays out the state memory; with an arena, allocates in it, else only adds up. */
+export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
+  const { shape, operations, contextTokens, tokens, threads, cache } = choice;
+  let used = arena?.used ?? CONSTANTS_END;
+  const take = (bytes: number, what: string): number => {
+    if (arena) {
+      const at = allocate(arena, bytes, what);
+      used = arena.used;
+      return at;
+    }
+    const at = Math.ceil(used / 64) * 64;
+    used = at + bytes;
+    return at;
+  };
+  const rows = (width: number, what: string, count = tokens) => take(count * padded(width) * 4, what);
+  const each = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));
+  const contextPadded = padded(contextTokens);
+  const headBytes = contextPadded * shape.headDim * CACHE_BYTES[cache];
+  const cacheBytes = shape.layers * shape.kvHeads * headBytes;
+  const scaleBytes = cache === 'i8' ? shape.layers * shape.kvHeads * contextPadded * 4 : 0;
+  const blockTokens = BLOCK_TOKENS * Math.ceil(tokens / BLOCK_TOKENS);
+  const most = (of: (operation: Operation) => number) => Math.max(...operations.map(of));
+  const inputBytes = most(
+    (o) => o.tiles * quadsOf(o.rows) * 4 * o.rank * o.planes * (tokens === 1 ? 1 : blockTokens),
+  );
+  const magnitudeBytes = most((o) => o.tiles * quadsOf(o.rows) * 4 * (tokens === 1 ? 1 : blockTokens));
+  const weightQuads = most((o) => o.rank * quadsOf(o.rows));
+  const scratch = scratchOf(
+    weightQuads,
+    most((o) => quadsOf(o.rows)),
+    tokens,
+    most((o) => o.tiles),
+  );
+  const virtualTiles = operations.reduce((sum, o) => sum + o.cells * o.tiles, 0);
+  const recording = operations.some((o) => o.epilogue === 'record');
+  const layout = {
+    rope: take(contextTokens * 2 * shape.headDim * 4, 'rotations'),
+    attnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
+    ffnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
+    outputNorm: rows(shape.dim, 'norm', 1),
+    x: rows(shape.dim, 'activations'),
+    normed: rows(shape.dim, 'activations'),
+    delta: rows(shape.dim, 'activations'),
+    q: rows(shape.queryDim + 4 * shape.headDim, 'activations'),
+    k: rows(shape.kvDim, 'activations'),
+    v: rows(shape.kvDim, 'activations'),
+    attended: rows(shape.queryDim, 'activations'),
+    gate: rows(shape.ffnDim, 'activations'),
+    up: rows(shape.ffnDim, 'activations'),
+    logits: rows(shape.vocab, 'logits', choice.headTokens),
+    inputs: each(choice.ownInputs ? 3 : 1, () => take(inputBytes, 'inputs')),
+    magnitudes: each(choice.ownInputs ? 3 : 1, () => take(magnitudeBytes, 'inputs')),
+    stats: each(3, () => take(most((o) => o.tiles) * tokens * STATS_BYTES, 'inputs')),
+    tokenTables: each(3, () => take(most((o) => o.cells * o.tiles) * tokens * TOKEN_BYTES, 'inputs')),
+    keys: take(cacheBytes, 'key-value cache'),
+    values: take(cacheBytes, 'key-value cache'),
+    keyScales: take(scaleBytes, 'key-value cache'),
+    valueScales: take(scaleBytes, 'key-value cache'),
+    contextPadded,
+    headBytes,
+    tileTables: operations.map((o) => take(o.cells * o.tiles * TILE_BYTES, 'tiles')),
+    counts: operations.map((o) => take(o.panels * COUNTS_BYTES, 'counts')),
+    lookups: operations.map((o) => take(o.rank * 16, 'code tables')),
+    encodings: Object.fromEntries(
+      [...choice.codings].map(([taps, coding]) => [taps, take(coding.table.byteLength, 'encoding')]),
+    ),
+    byteEncodings: Object.fromEntries(
+      [...choice.codings].map(([taps, { rank }]) => [taps, take((rank + 1) * BYTE_LEVELS, 'encoding')]),
+    ),
+    jobs: each(threads, () => take(3 * JOB_BYTES, 'jobs')),
+    scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
+    scores: each(threads, () => take(QUERIES * contextPadded * 4 + QUERIES * 64, 'scores')),
+    loads: each(threads, () => take(LOAD_BYTES, 'loading')),
+    bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
+  };
+  return { ...layout, bytes: used };
+}
+
+export interface MemoryEstimate {
+  /** All of it: what must be free. */
+  readonly bytes: number;
+  readonly weightBytes: number;
+  readonly stateBytes: number;
+}
+
+/** What an engine would take. Throws OnefetError('usage', 'MEMORY') where one memory cannot hold the state. */
+export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
+  const weightBytes = memoriesOf(choice.operations).reduce((sum, bytes) => sum + bytes, 0);
+  const stateBytes = layOut(choice).bytes;
+  if (stateBytes > MEMORY_BYTES) {
+    throw new OnefetError(
+      'usage',
+      'MEMORY',
+      `a context of ${choice.contextTokens} tokens needs ${(stateBytes / 2 ** 30).toFixed(1)} GiB beside the weights; one memory holds 4`,
+      { hint: 'choose a shorter context, or kvBits 8' },
+    );
+  }
+  // A worker's own heap, measured: about 40 MB each, and the main thread's.
+  return { bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1), weightBytes, stateBytes };
+}
+
+/** The memories themselves. */
+export function allocateMemories(choice: LayoutChoice): {
+  layout: Layout;
+  state: WebAssembly.Memory;
+  weights: WebAssembly.Memory[];
+} {
+  const { stateBytes } = estimateMemory(choice);
+  const arena = newArena(stateBytes, CONSTANTS_END);
+  const layout = layOut(choice, arena);
+  return {
+    layout,
+    state: arena.memory,
+    weights: memoriesOf(choice.operations).map((bytes) => newArena(bytes).memory),
+  };
+}

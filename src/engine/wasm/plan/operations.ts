@@ -1,0 +1,178 @@
+/**
+ * What an engine will hold and do: one operation per linear layer, where its weights lie, and how much memory it all
+ * takes. Plain data, made on the main thread and handed to the workers.
+ */
+import { OnefetError } from '../../../error.ts';
+import type { LinearName } from '../../../fabric/linear.ts';
+import type { LlamaShape } from '../../../model/shape.ts';
+import { BLOCK_TENSORS, type Design } from '../../../tile/design.ts';
+import { weightFormat } from '../../../tile/weight-code.ts';
+import { MEMORY_BYTES } from '../emit/arena.ts';
+import { BYTE_TOP } from '../kernels/encode.ts';
+import { PANEL_COLUMNS, SMALL_WEIGHT } from '../kernels/gemm.ts';
+import { type Epilogue, tableBytes } from '../kernels/panel.ts';
+import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
+
+export type EngineMode = 'digital' | 'recoded' | 'range' | 'chip';
+
+/** How one linear layer is computed. */
+export interface Operation {
+  readonly name: LinearName;
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly panels: number;
+  /** `int8`: blocks with a scale each; `codes`: hardware weights in exact arithmetic; `tile`: analog tiles. */
+  readonly kind: 'int8' | 'codes' | 'tile';
+  readonly bits: number;
+  readonly taps: number;
+  /** Rows of a tile or block, and of the last one. */
+  readonly rows: number;
+  readonly lastRows: number;
+  readonly tiles: number;
+  readonly cells: number;
+  readonly rank: number;
+  readonly planes: 1 | 2;
+  /** int8: the largest code. */
+  readonly top: number;
+  /** Weights are at most SMALL_WEIGHT: `gemm_small` does. */
+  readonly small: boolean;
+  readonly source: Source;
+  readonly epilogue: Epilogue;
+  /** Index of the weights memory, and where panel 0 lies in it. */
+  readonly memory: number;
+  readonly at: number;
+  readonly panelBytes: number;
+}
+
+export const padded = (n: number): number => Math.ceil(n / PANEL_COLUMNS) * PANEL_COLUMNS;
+/** Quads of a tile: whole pairs, because gemm takes two at a time. */
+export const quadsOf = (rows: number): number => 2 * Math.ceil(rows / 8);
+
+/** Rows that share a scale in int8 weights: those of Q8_0. */
+const INT8_ROWS = 32;
+
+/**
+ * The largest code of digital weights, by the GGUF type they come in. Q4_0 has codes of -8 .. 7 times a scale per 32 rows:
+ * in steps of a 56th of the largest weight they are exact (multiples of 7, or of 8 in a block whose largest is 7), and
+ * small. Q8_0's own steps are a 127th.
+ */
+export const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
+
+/** The tensor of a linear layer in a GGUF file. */
+export function tensorName({ layer, tensor }: LinearName, tied: boolean): string {
+  if (layer >= 0) return `blk.${layer}.${tensor}.weight`;
+  return tied ? 'token_embd.weight' : 'output.weight';
+}
+
+export interface OperationChoice {
+  readonly mode: EngineMode;
+  readonly design: Design;
+  readonly precision: 'fast' | 'exact';
+  /** Bytes per int8 weight: 1, or 2 for a second byte with the rounding error of the first. */
+  readonly int8Terms: 1 | 2;
+  readonly noise: 'off' | 'token' | 'product';
+  readonly floatConverter: boolean;
+  /** Static errors differ from cell to cell. */
+  readonly varied: boolean;
+  /** Rank of the response by number of taps. */
+  rankOf(taps: number): number;
+  /** GGUF type of a layer's weights, where they come from a file. */
+  codecOf(name: LinearName): string | undefined;
+}
+
+/** The linear layers in the order of the data flow, with their places in as many memories as they need. */
+export function planOperations(shape: LlamaShape, choice: OperationChoice): Operation[] {
+  const dims: Record<(typeof BLOCK_TENSORS)[number], readonly [outputs: number, inputs: number]> = {
+    attn_q: [shape.queryDim, shape.dim],
+    attn_k: [shape.kvDim, shape.dim],
+    attn_v: [shape.kvDim, shape.dim],
+    attn_output: [shape.dim, shape.queryDim],
+    ffn_gate: [shape.ffnDim, shape.dim],
+    ffn_up: [shape.ffnDim, shape.dim],
+    ffn_down: [shape.dim, shape.ffnDim],
+  };
+  const operations: Operation[] = [];
+  let memory = 0;
+  let at = 0;
+  const add = (name: LinearName, outputs: number, inputs: number) => {
+    const shapeOf = operationShape(name, outputs, inputs, choice);
+    const bytes = shapeOf.panels * shapeOf.panelBytes;
+    if (bytes > MEMORY_BYTES) {
+      throw new OnefetError(
+        'usage',
+        'MEMORY',
+        `${name.tensor} needs ${bytes} bytes, more than one memory holds`,
+      );
+    }
+    if (at + bytes > MEMORY_BYTES) {
+      memory++;
+      at = 0;
+    }
+    operations.push({ ...shapeOf, memory, at });
+    at += bytes;
+  };
+  for (let layer = 0; layer < shape.layers; layer++) {
+    for (const tensor of BLOCK_TENSORS) add({ layer, tensor }, ...dims[tensor]);
+  }
+  add({ layer: -1, tensor: 'output' }, shape.vocab, shape.dim);
+  return operations;
+}
+
+function operationShape(
+  name: LinearName,
+  outputs: number,
+  inputs: number,
+  choice: OperationChoice,
+): Omit<Operation, 'memory' | 'at'> {
+  const { mode, design } = choice;
+  const analog = mode !== 'digital' && (name.tensor !== 'output' || design.head === 'analog');
+  const kind = !analog ? 'int8' : mode === 'recoded' ? 'codes' : 'tile';
+  const bits = design.weights.overrides[name.tensor] ?? design.weights.bits;
+  const format = weightFormat(bits);
+  const rows = Math.min(kind === 'int8' ? INT8_ROWS : design.tile.rows, 8 * Math.ceil(inputs / 8));
+  const tiles = Math.ceil(inputs / rows);
+  const lastRows = inputs - (tiles - 1) * rows;
+  const cells = kind === 'int8' ? choice.int8Terms : format.cellWeights.length;
+  const rank = kind === 'tile' ? choice.rankOf(format.taps) : 1;
+  const source: Source = kind === 'int8' || (kind === 'tile' && choice.varied) ? 'bytes' : 'codes';
+  const planes = kind === 'tile' && choice.precision === 'fast' ? 1 : 2;
+  const epilogue =
+    kind !== 'tile'
+      ? ('accumulate' as const)
+      : mode === 'range'
+        ? ('record' as const)
+        : { noise: choice.noise, float: choice.floatConverter };
+  const top = digitalTop(choice.codecOf(name));
+  const parts = source === 'bytes' ? rank : 1;
+  const quads = (tiles - 1) * quadsOf(rows) + quadsOf(lastRows);
+  const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  return {
+    name,
+    outputs,
+    inputs,
+    panels: Math.ceil(outputs / PANEL_COLUMNS),
+    kind,
+    bits,
+    taps: format.taps,
+    rows,
+    lastRows,
+    tiles,
+    cells,
+    rank,
+    planes,
+    top,
+    small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
+    source,
+    epilogue,
+    panelBytes: cells * (quads * parts * QUAD_BYTES[source] + tiles * table),
+  };
+}
+
+/** Bytes of each weights memory. */
+export function memoriesOf(operations: readonly Operation[]): number[] {
+  const bytes: number[] = [];
+  for (const { memory, at, panels, panelBytes } of operations) {
+    bytes[memory] = Math.max(bytes[memory] ?? 0, at + panels * panelBytes);
+  }
+  return bytes;
+}

@@ -1,0 +1,53 @@
+/**
+ * Static errors of one analog operation on one chip, as far as they are not drawn cell by cell: the same draws as
+ * src/tile/static-errors.ts, asked for without its cells.
+ */
+import { diePosition, tensorNumber } from '../../../fabric/log-domain.ts';
+import { gaussian } from '../../../random.ts';
+import { type ChipInstance, DRAW, drawKey } from '../../../tile/draws.ts';
+import { drawRows, type RowErrors } from '../../../tile/ladder.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
+import type { TilePlace } from '../../../tile/static-errors.ts';
+import type { Operation } from './operations.ts';
+
+export function tilePlace(operation: Operation, tile: number, blocks: number): TilePlace {
+  const { name, tiles } = operation;
+  return {
+    layer: name.layer,
+    tensor: tensorNumber(name),
+    tile,
+    ...diePosition(name, tile, tiles, blocks),
+  };
+}
+
+export const rowsOf = (operation: Operation, tile: number): number =>
+  tile === operation.tiles - 1 ? operation.lastRows : operation.rows;
+
+/** The rows of a tile as one of their ladders drives them. */
+export function tileRowErrors(
+  operation: Operation,
+  tile: number,
+  ladder: number,
+  blocks: number,
+  physics: TilePhysics,
+  chip: ChipInstance,
+): RowErrors {
+  const place = tilePlace(operation, tile, blocks);
+  const strip = { rowStart: tile * operation.rows, rows: rowsOf(operation, tile) };
+  return drawRows(physics, chip, place, strip, operation.taps, ladder);
+}
+
+/** Gain and offset (LSB) of the converter of one physical column. */
+export function converterErrors(
+  place: TilePlace,
+  column: number,
+  physics: TilePhysics,
+  chip: ChipInstance,
+): { gain: number; offsetLsb: number } {
+  const { gainSigma, offsetSigmaLsb } = physics.design.adc;
+  const draw = (use: number, sigma: number) =>
+    chip.errors && sigma > 0
+      ? sigma * gaussian(drawKey(use, chip.seed, place.layer, place.tensor, place.tile, 0), column)
+      : 0;
+  return { gain: 1 + draw(DRAW.adcGain, gainSigma), offsetLsb: draw(DRAW.adcOffset, offsetSigmaLsb) };
+}

@@ -1,0 +1,116 @@
+/** What the workers counted, as the rest of the project wants it. */
+import type { LayerActivity } from '../../../fabric/activity.ts';
+import { type RangeTable, tensorKey } from '../../../fabric/log-domain.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
+import type { ChipCoding } from '../../chip-coding.ts';
+import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
+import { RANGE_BINS, rangeEdge } from '../kernels/record.ts';
+import { type EngineData, NUMBER, NUMBERS, tileStarts, virtualStarts } from '../plan/context.ts';
+
+/**
+ * Activity of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
+ * where the noise is taken from it, else the sum of magnitudes times the mean weight of its tile; tile gains as their
+ * mean over the layer.
+ */
+export function collectActivity(
+  data: EngineData,
+  physics: TilePhysics,
+  codings: ReadonlyMap<number, ChipCoding>,
+  tokens: number,
+): LayerActivity[] {
+  const { operations, numbers, rowSums, threads, layout, design } = data;
+  const virtual = virtualStarts(operations);
+  const tiles = tileStarts(operations);
+  const i32 = new Int32Array(data.state.buffer);
+  const f32 = new Float32Array(data.state.buffer);
+  const activities: LayerActivity[] = [];
+  operations.forEach((o, index) => {
+    if (o.kind !== 'tile') return;
+    const coding = codings.get(o.taps)!;
+    let connected = 0;
+    let meanGain = 0;
+    let estimatedCurrent = 0;
+    let activeRows = 0;
+    for (let tile = 0; tile < o.tiles; tile++) {
+      let sum = 0;
+      for (let thread = 0; thread < threads; thread++) {
+        const row = (thread * tiles[operations.length] + tiles[index] + tile) * 2;
+        sum += rowSums[row];
+        activeRows += rowSums[row + 1];
+      }
+      for (let cell = 0; cell < o.cells; cell++) {
+        const row = (virtual[index] + cell * o.tiles + tile) * NUMBERS;
+        const gain = numbers[row + NUMBER.gain];
+        connected += numbers[row + NUMBER.connected];
+        meanGain += gain / (o.tiles * o.cells);
+        estimatedCurrent += sum * numbers[row + NUMBER.meanWeight] * o.outputs * gain;
+      }
+    }
+    let clipped = 0;
+    let counted = 0;
+    for (let panel = 0; panel < o.panels; panel++) {
+      const at = (layout.counts[index] + panel * COUNTS_BYTES) / 4;
+      for (let lane = 0; lane < 4; lane++) {
+        clipped += i32[at + COUNTS.clipped / 4 + lane];
+        counted += f32[at + COUNTS.current / 4 + lane];
+      }
+    }
+    const product = typeof o.epilogue !== 'string' && o.epilogue.noise === 'product';
+    const driven = (product ? counted * meanGain : estimatedCurrent) * coding.currentUnit;
+    const leaked = 2 * physics.offCurrent * connected * meanGain * tokens;
+    const columns = o.outputs * o.cells;
+    activities.push({
+      layer: o.name.layer,
+      tensor: o.name.tensor,
+      outputs: o.outputs,
+      inputs: o.inputs,
+      tiles: o.tiles,
+      tileRows: design.tile.rows,
+      columns,
+      cells: o.inputs * columns,
+      connectedCells: connected,
+      phases: 2,
+      tokens,
+      sumCurrentA: (driven + leaked) * design.fullScaleA,
+      sumActiveRows: activeRows,
+      dacConversions: o.inputs * tokens,
+      adcConversions: columns * o.tiles * tokens,
+      adcClipped: clipped,
+    });
+  });
+  return activities;
+}
+
+/** Full scales: the upper edge of the bin that holds the design's quantile of |D|, times the mean gain of a chip. */
+export function collectRanges(data: EngineData, meanGain: number): RangeTable {
+  const { operations, layout, threads, design } = data;
+  const starts = virtualStarts(operations);
+  const i32 = new Int32Array(data.state.buffer);
+  const table: RangeTable = {};
+  operations.forEach((o, index) => {
+    if (o.epilogue !== 'record') return;
+    table[tensorKey(o.name)] = Array.from({ length: o.tiles }, (_, tile) =>
+      Array.from({ length: o.cells }, (_cell, cell) => {
+        const bins = new Float64Array(RANGE_BINS);
+        for (let thread = 0; thread < threads; thread++) {
+          const at = layout.bins[thread] / 4 + (starts[index] + cell * o.tiles + tile) * RANGE_BINS;
+          for (let bin = 0; bin < RANGE_BINS; bin++) bins[bin] += i32[at + bin];
+        }
+        return meanGain * quantile(bins, design.adc.rangeQuantile);
+      }),
+    );
+  });
+  return table;
+}
+
+/** 1 where nothing was recorded, as src/tile/adc.ts has it. */
+function quantile(bins: Float64Array, share: number): number {
+  const total = bins.reduce((sum, count) => sum + count, 0);
+  if (total === 0) return 1;
+  let below = 0;
+  for (let bin = 0; bin < bins.length; bin++) {
+    below += bins[bin];
+    if (below >= share * total) return rangeEdge(bin);
+  }
+  return rangeEdge(bins.length - 1);
+}

@@ -1,0 +1,148 @@
+/** What the main thread writes into the state memory before the workers use it. */
+import { tileNoise, windowKey } from '../../../tile/column.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
+import { drawTileGain } from '../../../tile/static-errors.ts';
+import type { ChipCoding } from '../../chip-coding.ts';
+import { roundHalfEven } from '../check/panel-reference.ts';
+import { writeConstants } from '../emit/constants.ts';
+import type { EngineSource } from '../engine.ts';
+import { TILE, TILE_BYTES } from '../kernels/adc.ts';
+import { BYTE_LEVELS } from '../kernels/encode.ts';
+import { SCRATCH_FIELDS, scratchOf } from '../kernels/panel.ts';
+import { converterStep, fullScaleOf } from '../load/load.ts';
+import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS, virtualStarts } from '../plan/context.ts';
+import type { LayoutChoice } from '../plan/layout.ts';
+import { quadsOf } from '../plan/operations.ts';
+import { rowsOf, tilePlace } from '../plan/tile-place.ts';
+
+/** Constants, norms, rotations, encoding and code tables, scratch headers. */
+export function fillState(data: EngineData, source: EngineSource, choice: LayoutChoice): void {
+  const { layout, shape, operations } = data;
+  writeConstants(data.state);
+  const f32 = new Float32Array(data.state.buffer);
+  const i32 = new Int32Array(data.state.buffer);
+  const bytes = new Int8Array(data.state.buffer);
+  source.attnNorm.forEach((gain, layer) => {
+    f32.set(gain, layout.attnNorm[layer] / 4);
+  });
+  source.ffnNorm.forEach((gain, layer) => {
+    f32.set(gain, layout.ffnNorm[layer] / 4);
+  });
+  f32.set(source.outputNorm, layout.outputNorm / 4);
+  const { headDim } = shape;
+  for (let position = 0; position < choice.contextTokens; position++) {
+    const at = layout.rope / 4 + position * 2 * headDim;
+    source.ropeFrequencies.forEach((frequency, j) => {
+      const cosine = Math.cos(position * frequency);
+      const sine = Math.sin(position * frequency);
+      f32[at + 2 * j] = cosine;
+      f32[at + 2 * j + 1] = cosine;
+      f32[at + headDim + 2 * j] = -sine;
+      f32[at + headDim + 2 * j + 1] = sine;
+    });
+  }
+  for (const [taps, { table, levels, rank }] of choice.codings) {
+    f32.set(table, layout.encodings[taps] / 4);
+    if (levels > BYTE_LEVELS) continue;
+    for (let row = 0; row <= rank; row++) {
+      for (let level = 0; level < levels; level++) {
+        const value = roundHalfEven(table[row * levels + level]);
+        bytes[layout.byteEncodings[taps] + row * BYTE_LEVELS + level] = value;
+      }
+    }
+  }
+  operations.forEach((operation, i) => {
+    const coding = operation.kind === 'tile' ? choice.codings.get(operation.taps) : undefined;
+    for (let r = 0; r < operation.rank; r++) {
+      for (let code = -8; code < 8; code++) {
+        const tap = Math.abs(code);
+        const value = !coding
+          ? code
+          : tap > operation.taps
+            ? 0
+            : Math.sign(code) * Math.round(coding.weights[r][tap]);
+        bytes[layout.lookups[i] + 16 * r + (code & 15)] = value;
+      }
+    }
+  });
+  const most = (of: (o: (typeof operations)[number]) => number) => Math.max(...operations.map(of));
+  const scratch = scratchOf(
+    most((o) => o.rank * quadsOf(o.rows)),
+    most((o) => quadsOf(o.rows)),
+    choice.tokens,
+    most((o) => o.tiles),
+  );
+  for (const at of layout.scratches) {
+    SCRATCH_FIELDS.forEach((name, i) => {
+      i32[at / 4 + i] = 64 + scratch[name];
+    });
+  }
+}
+
+/** After loading: the numbers of every virtual tile, from the counted taps. */
+export function fillNumbers(
+  data: EngineData,
+  physics: TilePhysics,
+  codings: ReadonlyMap<number, ChipCoding>,
+): void {
+  const { operations, numbers, layout, tapCounts } = data;
+  const f32 = new Float32Array(data.state.buffer);
+  const starts = virtualStarts(operations);
+  const sigma = data.chip.errors ? Math.hypot(physics.gmOverIPerV * physics.sigmaVtV, physics.sigmaBeta) : 0;
+  operations.forEach((operation, index) => {
+    if (operation.kind !== 'tile') return;
+    const coding = codings.get(operation.taps)!;
+    const { tiles, cells, outputs, taps } = operation;
+    const { share } = physics.spreads.get(taps)!;
+    for (let tile = 0; tile < tiles; tile++) {
+      const gain = drawTileGain(physics, data.chip, tilePlace(operation, tile, data.shape.layers));
+      for (let cell = 0; cell < cells; cell++) {
+        const virtual = starts[index] + cell * tiles + tile;
+        const counts = tapCounts.subarray(virtual * TAP_COUNTS, (virtual + 1) * TAP_COUNTS);
+        let sum = 0;
+        let squares = 0;
+        let connected = 0;
+        for (let tap = 1; tap <= taps; tap++) {
+          const w = Math.abs(coding.weights[0][tap]);
+          sum += counts[tap] * w * Math.exp(sigma ** 2 / 2);
+          // Every tap has the mean of a single transistor; its variance is its own.
+          squares += counts[tap] * w * w * Math.exp(sigma ** 2 + (share[tap] * sigma) ** 2);
+          connected += counts[tap];
+        }
+        const perColumn = connected / outputs;
+        const lsb = converterStep({ data, physics }, operation, tile, cell);
+        // kT/C of a capacitor sized for the full scale, also before real-valued converters.
+        const fullScale = fullScaleOf(data, operation, tile, cell) ?? 0;
+        const white = (physics.whiteVariance * gain) / lsb ** 2;
+        const row = virtual * NUMBERS;
+        numbers[row + NUMBER.meanWeight] = sum / (rowsOf(operation, tile) * outputs);
+        numbers[row + NUMBER.squareRatio] = sum > 0 ? squares / sum : 0;
+        numbers[row + NUMBER.perCurrent] = white * coding.currentUnit;
+        numbers[row + NUMBER.floor] =
+          (physics.samplingVariance * fullScale) / lsb ** 2 + white * 2 * physics.offCurrent * perColumn;
+        numbers[row + NUMBER.lsb] = lsb;
+        numbers[row + NUMBER.gain] = gain;
+        numbers[row + NUMBER.connected] = connected;
+        const at = (layout.tileTables[index] + (cell * tiles + tile) * TILE_BYTES) / 4;
+        f32[at + TILE.perCurrent / 4] = white * coding.currentUnit;
+        f32[at + TILE.top / 4] = physics.adc.top;
+      }
+    }
+  });
+}
+
+/** Keys of what is drawn once per window. */
+export function fillWindow(data: EngineData, window: number): void {
+  if (!data.chip.errors) return;
+  const i32 = new Int32Array(data.state.buffer);
+  data.operations.forEach((operation, index) => {
+    if (operation.kind !== 'tile') return;
+    for (let virtual = 0; virtual < operation.cells * operation.tiles; virtual++) {
+      const place = tilePlace(operation, virtual % operation.tiles, data.shape.layers);
+      const key = windowKey(tileNoise(data.chip, place).lowFrequencyKey, window);
+      const at = (data.layout.tileTables[index] + virtual * TILE_BYTES) / 4;
+      i32[at + TILE.slowKeyA / 4] = key.a;
+      i32[at + TILE.slowKeyB / 4] = key.b;
+    }
+  });
+}

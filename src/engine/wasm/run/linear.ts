@@ -1,0 +1,329 @@
+/**
+ * A linear layer in a worker: encode the inputs of all tokens, then multiply panel by panel.
+ *
+ * Encoding leaves, per tile and token, the scale and sums of kernels/encode.ts; from these and the tile's numbers follow
+ * the parameters of the epilogue (kernels/adc.ts): the output scale, and on a chip the keys of its draws, the common
+ * gain and the noise. Encoded inputs are shared by the operations that read the same activations.
+ */
+import { gaussian } from '../../../random.ts';
+import { type TileNoise, tileNoise, tokenKey } from '../../../tile/column.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
+import type { TokenPosition } from '../../../tile/token-position.ts';
+import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
+import {
+  BYTE_LEVELS,
+  BYTE_TOP,
+  type Coding,
+  encodeName,
+  INPUT_TOP,
+  STATS,
+  STATS_BYTES,
+} from '../kernels/encode.ts';
+import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel.ts';
+import { RANGE_BINS } from '../kernels/record.ts';
+import { NUMBER, NUMBERS, type WorkerContext } from '../plan/context.ts';
+import { type Operation, padded, quadsOf } from '../plan/operations.ts';
+import { rowsOf, tilePlace } from '../plan/tile-place.ts';
+
+/** The tokens that a command works on. */
+export interface Batch {
+  readonly count: number;
+  /** Position of the first, and the window: what draws are keyed by. */
+  readonly position: number;
+  readonly window: number;
+}
+
+/** A linear layer's place in its group: which input and table buffers are its own. */
+interface Slot {
+  readonly input: number;
+  readonly stats: number;
+  readonly table: number;
+}
+
+const slotOf = (context: WorkerContext, member: number): Slot => ({
+  input: context.data.ownInputs ? member : 0,
+  stats: context.data.ownInputs ? member : 0,
+  table: member,
+});
+
+/** Bytes of the inputs of one tile, all tokens. */
+function inputStride(operation: Operation, count: number): { x: number; magnitude: number } {
+  const quads = quadsOf(operation.rows);
+  const tokens = count === 1 ? 1 : BLOCK_TOKENS * Math.ceil(count / BLOCK_TOKENS);
+  return { x: quads * 4 * operation.rank * operation.planes * tokens, magnitude: quads * 4 * tokens };
+}
+
+/** Do two operations see the same encoded inputs? */
+export function sameInputs(a: Operation, b: Operation): boolean {
+  return a.kind === b.kind && a.rows === b.rows && a.taps === b.taps && a.planes === b.planes;
+}
+
+/**
+ * Encodes token `token` (row `a` of activations) for a group of operations that read it, and fills their tables.
+ */
+export function encodeToken(
+  context: WorkerContext,
+  group: readonly number[],
+  batch: Batch,
+  token: number,
+  a: number,
+): void {
+  group.forEach((index, member) => {
+    const slot = slotOf(context, member);
+    // Otherwise the first of the group has encoded for all.
+    if (member === 0 || context.data.ownInputs) encodeInputs(context, index, slot, batch, token, a);
+    fillTable(context, index, slot, batch, token);
+  });
+}
+
+function encodeInputs(
+  context: WorkerContext,
+  index: number,
+  slot: Slot,
+  batch: Batch,
+  token: number,
+  a: number,
+): void {
+  const { data, kernels, codings, physics, i32, f32 } = context;
+  const operation = data.operations[index];
+  const { tiles, rows, rank, planes, kind, taps } = operation;
+  const { layout } = data;
+  const wasm = kernels[0];
+  const single = batch.count === 1;
+  const perBlock = single ? 1 : BLOCK_TOKENS;
+  const stride = inputStride(operation, batch.count);
+  const analog = kind === 'tile';
+  const coding = analog ? codings.get(taps)! : undefined;
+  const table = analog ? layout.encodings[taps] : 0;
+  const tableBytes = coding ? coding.levels * 4 : 0;
+  const top = coding ? coding.levels - 1 : INPUT_TOP[planes];
+  const noise = analog && data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
+  const noisy = noise > 0 && data.ownInputs;
+  const kernel: Coding = !analog ? 'plain' : noisy ? 'noisy' : 'table';
+  const encode = wasm[encodeName(kernel, planes)];
+  const inBytes = kernel === 'table' && planes === 1 && top < BYTE_LEVELS;
+  const whole = analog && physics!.design.input.scale === 'token';
+  const block = Math.floor(token / perBlock);
+  for (let tile = 0; tile < tiles; tile++) {
+    const quads = quadsOf(rowsOf(operation, tile));
+    const stats = layout.stats[slot.stats] + (tile * batch.count + token) * STATS_BYTES;
+    const from = a + tile * rows * 4;
+    if (!whole) wasm.largest(from, quads, stats);
+    else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, stats);
+    else f32[stats / 4] = f32[(layout.stats[slot.stats] + token * STATS_BYTES) / 4];
+    if (noisy) {
+      const key = tokenKey(noiseOf(context, index, tile).rowKey, {
+        window: batch.window,
+        position: batch.position + token,
+      });
+      i32[(stats + STATS.keyA) / 4] = key.a;
+      i32[(stats + STATS.keyB) / 4] = key.b;
+      f32[(stats + STATS.noise) / 4] = noise;
+    }
+    const rankBytes = quads * perBlock * 4;
+    const planeBytes = rankBytes * rank;
+    const inBlock = (token % perBlock) * 4;
+    const x = layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock;
+    const magnitude = layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock;
+    if (inBytes && quads % 4 === 0) {
+      const bytes = layout.byteEncodings[taps];
+      wasm.encode_bytes(from, quads, x, magnitude, perBlock * 4, rankBytes, rank, top, bytes, stats);
+      continue;
+    }
+    encode(
+      from,
+      quads,
+      x,
+      magnitude,
+      perBlock * 4,
+      planeBytes,
+      rankBytes,
+      rank,
+      top,
+      table,
+      tableBytes,
+      stats,
+    );
+  }
+}
+
+/** Keys of a tile's draws, kept from token to token. */
+function noiseOf(context: WorkerContext, index: number, tile: number): TileNoise {
+  const { data, noises, tileStarts } = context;
+  const at = tileStarts[index] + tile;
+  noises[at] ??= tileNoise(data.chip, tilePlace(data.operations[index], tile, data.shape.layers));
+  return noises[at];
+}
+
+/** Parameters of the epilogue for one token, on every virtual tile. */
+function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Batch, token: number): void {
+  const { data, f32, physics } = context;
+  const operation = data.operations[index];
+  const { tiles, cells, kind, planes } = operation;
+  const stats = layoutWords(data.layout.stats[slot.stats], token, batch.count, STATS_BYTES);
+  const table = layoutWords(data.layout.tokenTables[slot.table], token, batch.count, TOKEN_BYTES);
+  if (kind === 'tile' && physics) {
+    addRowSums(context, index, stats);
+    fillTileTable(context, physics, index, stats, table, {
+      window: batch.window,
+      position: batch.position + token,
+    });
+    return;
+  }
+  for (let virtual = 0; virtual < cells * tiles; virtual++) {
+    const scale = f32[stats.first + (virtual % tiles) * stats.step + STATS.scale / 4];
+    f32[table.first + virtual * table.step + TOKEN.out / 4] = scale / INPUT_TOP[planes];
+  }
+}
+
+/** A token's records in a table [tiles][tokens]: word of its first, and words from tile to tile. */
+interface Words {
+  readonly first: number;
+  readonly step: number;
+}
+const layoutWords = (base: number, token: number, count: number, bytes: number): Words => ({
+  first: (base + token * bytes) / 4,
+  step: (count * bytes) / 4,
+});
+
+/** What the rows of an operation's tiles carried, for its activity. */
+function addRowSums(
+  { data, f32, i32, index: worker, tileStarts }: WorkerContext,
+  index: number,
+  stats: Words,
+) {
+  let row = (worker * tileStarts[tileStarts.length - 1] + tileStarts[index]) * 2;
+  for (let tile = 0; tile < data.operations[index].tiles; tile++) {
+    const at = stats.first + tile * stats.step;
+    data.rowSums[row++] += f32[at + STATS.sum / 4];
+    data.rowSums[row++] += i32[at + STATS.active / 4];
+  }
+}
+
+function fillTileTable(
+  context: WorkerContext,
+  physics: TilePhysics,
+  index: number,
+  stats: Words,
+  table: Words,
+  at: TokenPosition,
+): void {
+  const { data, f32, i32, codings, virtualStarts } = context;
+  const { numbers } = data;
+  const { tiles, cells, epilogue, taps } = data.operations[index];
+  const coding = codings.get(taps)!;
+  const halfDroop = (physics.droop.clamp + physics.droop.source) / 2;
+  const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
+  const { phaseGainSigma, clampVariance, lowFrequencyVariance } = physics;
+  const gained = data.chip.errors && epilogue !== 'record' && phaseGainSigma > 0;
+  // Of the slow noise, lowFrequencyVariance sum(I^2): the sum is taken as sum u^2 sum v^2 / rows of its tile.
+  const squareUnit = coding.leadingTop / (BYTE_TOP * coding.weightUnit);
+  for (let tile = 0; tile < tiles; tile++) {
+    const from = stats.first + tile * stats.step;
+    const scale = f32[from + STATS.scale / 4];
+    const sum = f32[from + STATS.sum / 4];
+    const noise = drawn || gained ? noiseOf(context, index, tile) : undefined;
+    // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
+    const common = gained ? Math.exp(phaseGainSigma * gaussian(tokenKey(noise!.phaseKey, at), 0)) : 1;
+    const key = drawn ? tokenKey(noise!.conversionKey, at) : undefined;
+    for (let cell = 0; cell < cells; cell++) {
+      const virtual = cell * tiles + tile;
+      const to = table.first + virtual * table.step;
+      const number = (virtualStarts[index] + virtual) * NUMBERS;
+      // Mean of both phases' current over the tile's columns, in I_fs and in stored units.
+      const meanStored = sum * numbers[number + NUMBER.meanWeight];
+      const tileGain = numbers[number + NUMBER.gain];
+      const meanCurrent = meanStored * coding.currentUnit * tileGain;
+      f32[to + TOKEN.out / 4] = scale;
+      f32[to + TOKEN.gain / 4] = common * (1 - halfDroop * meanCurrent);
+      if (key === undefined) continue;
+      const perLsb2 = 1 / numbers[number + NUMBER.lsb] ** 2;
+      const floor =
+        numbers[number + NUMBER.floor] + (clampVariance * meanCurrent * meanCurrent * perLsb2) / 4;
+      const white = numbers[number + NUMBER.perCurrent] * meanStored;
+      const squares = numbers[number + NUMBER.meanWeight] * numbers[number + NUMBER.squareRatio];
+      const slow =
+        lowFrequencyVariance *
+        f32[from + STATS.sumSquares / 4] *
+        squares *
+        (squareUnit * tileGain) ** 2 *
+        perLsb2;
+      let [keyA, keyB] = [key.a, key.b];
+      if (floor + white > 0) {
+        f32[to + TOKEN.floor / 4] = floor;
+        f32[to + TOKEN.sigma / 4] = Math.sqrt(floor + white);
+        f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
+      } else {
+        // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
+        const still = tokenKey(noise!.lowFrequencyKey, { window: at.window, position: -1 });
+        [keyA, keyB] = [still.a, still.b];
+        f32[to + TOKEN.floor / 4] = slow;
+        f32[to + TOKEN.sigma / 4] = Math.sqrt(slow);
+        f32[to + TOKEN.slow / 4] = 0;
+      }
+      i32[to + TOKEN.keyA / 4] = keyA;
+      i32[to + TOKEN.keyB / 4] = keyB;
+    }
+  }
+}
+
+export interface LinearCall {
+  readonly operation: number;
+  /** Place in its group. */
+  readonly member: number;
+  /** Of the first token's row, and the row's width in elements. */
+  readonly out: number;
+  readonly width: number;
+}
+
+/** A worker's function that computes panel `panel` of a layer. Writes the job record once, then only what changes. */
+export function panelRunner(context: WorkerContext, call: LinearCall, batch: Batch): (panel: number) => void {
+  const { data, i32, kernels, virtualStarts, index } = context;
+  const operation = data.operations[call.operation];
+  const { layout } = data;
+  const slot = slotOf(context, call.member);
+  const stride = inputStride(operation, batch.count);
+  const bins =
+    operation.epilogue === 'record' ? layout.bins[index] + virtualStarts[call.operation] * RANGE_BINS * 4 : 0;
+  // A record for each member of the group: what is constant is written once.
+  const job = layout.jobs[index] + call.member * JOB_BYTES;
+  const set = (field: JobField, value: number) => {
+    i32[(job + JOB[field]) / 4] = value;
+  };
+  const constant: Partial<Record<JobField, number>> = {
+    cells: operation.cells,
+    columnsPerCell: operation.outputs,
+    tiles: operation.tiles,
+    quads: quadsOf(operation.rows),
+    lastQuads: quadsOf(operation.lastRows),
+    rank: operation.rank,
+    planes: operation.planes,
+    small: operation.small ? 1 : 0,
+    x: layout.inputs[slot.input],
+    xStride: stride.x,
+    magnitude: layout.magnitudes[slot.input],
+    magnitudeStride: stride.magnitude,
+    tokens: layout.tokenTables[slot.table],
+    tokensStride: batch.count * TOKEN_BYTES,
+    tileTable: layout.tileTables[call.operation],
+    lookup: layout.lookups[call.operation],
+    count: batch.count,
+    outStride: call.width * 4,
+    bins,
+    scratch: layout.scratches[index],
+  };
+  const run = kernels[operation.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
+  for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
+  const at = job / 4;
+  const counts = layout.counts[call.operation];
+  return (panel) => {
+    const column = panel * PANEL_COLUMNS;
+    i32[at + JOB.weights / 4] = operation.at + panel * operation.panelBytes;
+    i32[at + JOB.column / 4] = column;
+    i32[at + JOB.out / 4] = call.out + column * 4;
+    i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;
+    i32[at + JOB.columns / 4] = Math.min(PANEL_COLUMNS, operation.outputs - column);
+    run(job);
+  };
+}

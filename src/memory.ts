@@ -1,0 +1,25 @@
+import { totalmem } from 'node:os';
+import { OnefetError } from './error.ts';
+
+/** Memory that this process may use: the machine's, or the container's limit where there is one. */
+export function memoryLimitBytes(): number {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem();
+}
+
+/**
+ * Refuses before an allocation that cannot succeed: the system hands out pages lazily and would end the process later
+ * without a word. Throws OnefetError('usage', 'MEMORY') naming what is asked for and what there is.
+ */
+export function requireMemory(bytes: number, what: string, hint: string): void {
+  const limit = memoryLimitBytes();
+  const used = process.memoryUsage().arrayBuffers;
+  if (used + bytes <= limit) return;
+  const gib = (n: number): string => `${(n / 2 ** 30).toFixed(1)} GiB`;
+  throw new OnefetError(
+    'usage',
+    'MEMORY',
+    `${what} needs ${gib(bytes)}${used > 2 ** 28 ? ` beside ${gib(used)} in use` : ''}; the machine has ${gib(limit)}`,
+    { hint },
+  );
+}
