@@ -4,7 +4,7 @@ import { loadDesign } from '../fabric/design.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { chipCoding, requireSupported } from './chip-coding.ts';
-import { INPUT_TOP } from './wasm/kernels/encode.ts';
+import { INPUT_TOP } from './integers.ts';
 
 const { design } = loadDesign('log-domain', []);
 const calibration = loadCalibration(design.process, design.cell);

@@ -10,11 +10,11 @@
  * entry, and S gets 2 off currents per connected cell. (The mismatch of the off current is that of the driven cell
  * here; in src/tile it has its own slope.)
  */
+
 import { OnefetError } from '../error.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import { decompose, type Separable } from '../tile/separable.ts';
-import { BYTE_TOP, INPUT_TOP } from './wasm/kernels/encode.ts';
-import { SMALL_WEIGHT } from './wasm/kernels/gemm.ts';
+import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from './integers.ts';
 
 /** Weights of the top tap saturate beyond this many sigma of ln I: 2e-4 of its cells. */
 const SATURATION_SIGMAS = 3.5;

@@ -9,6 +9,7 @@
  *
  * Results do not depend on the number of threads or on how a text is cut into batches.
  */
+
 import type { Calibration } from '../../cell/calibration.ts';
 import { OnefetError } from '../../error.ts';
 import type { LayerActivity } from '../../fabric/activity.ts';
@@ -23,9 +24,9 @@ import { chooseKernels } from './check/selftest.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, fail, finished, itemsTaken, send } from './control.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './load/codes-cache.ts';
 import { loadStarts } from './load/load.ts';
-import { type EngineData, NUMBERS, TAP_COUNTS, tileStarts, virtualStarts } from './plan/context.ts';
+import { type EngineData, NUMBERS, TAP_COUNTS } from './plan/context.ts';
 import { allocateMemories, estimateMemory, type MemoryEstimate } from './plan/layout.ts';
-import { type EngineMode, tensorName } from './plan/operations.ts';
+import { type EngineMode, tensorName, tileStarts, virtualStarts } from './plan/operations.ts';
 import { type PlanOptions, planEngine } from './plan/plan.ts';
 import { fillNumbers, fillState } from './run/fill.ts';
 import { newSession } from './session.ts';

@@ -1,15 +1,11 @@
 /** The kernels between the products, each against its definition in scalar code, in double precision where not exact. */
+
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { gaussian, streamKey } from '../../random.ts';
 import { CLIP_FACTORS, recodeWeights, weightFormat } from '../../tile/weight-code.ts';
-import {
-  planesOf,
-  referenceEncode,
-  referenceHash,
-  referenceNormal,
-  roundHalfEven,
-} from './check/panel-reference.ts';
+import { roundHalfEven } from '../integers.ts';
+import { planesOf, referenceEncode, referenceHash, referenceNormal } from './check/panel-reference.ts';
 import { chooseKernels } from './check/selftest.ts';
 import { type Arena, allocate, newArena } from './emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from './emit/constants.ts';

@@ -1,11 +1,11 @@
 /** Runs a panel kernel on a given case and compares it with the reference: the body of tests and of the self-test. */
 
 import { bits32, streamKey, uniform } from '../../../random.ts';
+import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { type Arena, allocate } from '../emit/arena.ts';
 import { CONSTANTS_END } from '../emit/constants.ts';
 import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
-import { BYTE_TOP } from '../kernels/encode.ts';
-import { BLOCK_TOKENS, SMALL_WEIGHT } from '../kernels/gemm.ts';
+import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import type { Kernels } from '../kernels/module.ts';
 import {
   type Epilogue,
@@ -16,7 +16,7 @@ import {
   SCRATCH_FIELDS,
   scratchOf,
   tableBytes,
-} from '../kernels/panel.ts';
+} from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { quadsOf } from '../plan/operations.ts';

@@ -1,5 +1,6 @@
+import { roundHalfEven } from '../../integers.ts';
 import { normalCoefficients } from '../kernels/hash.ts';
-import type { Epilogue } from '../kernels/panel.ts';
+import type { Epilogue } from '../kernels/panel-job.ts';
 import { INPUT_ZERO } from '../kernels/prepare.ts';
 
 const f = Math.fround;
@@ -106,13 +107,6 @@ export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Ar
     }
   }
   return { y, clipped };
-}
-
-export function roundHalfEven(x: number): number {
-  const low = Math.floor(x);
-  const rest = x - low;
-  if (rest !== 0.5) return Math.round(x);
-  return low % 2 === 0 ? low : low + 1;
 }
 
 /** kernels/encode.ts for one token and tile without noise: x [rank][rows], magnitudes, and the sums. */

@@ -12,6 +12,7 @@
  *   x + p planeBytes + r rankBytes + q step + j;  magnitude + q step + j
  *   table [rank + 1][levels] f32: u_r, then m;  stats STATS_BYTES, see STATS; `scale` there is set beforehand
  */
+import { INPUT_LIMIT } from '../../integers.ts';
 import { heldF32, heldI32 } from '../emit/constants.ts';
 import {
   define,
@@ -52,17 +53,6 @@ export function largest(): WatFunction {
     f.emit(store.f32(stats.get, top, STATS.scale));
   });
 }
-
-/** Largest magnitude that the planes hold. */
-export const INPUT_LIMIT = { 1: 63, 2: 8191 } as const;
-
-/**
- * The largest input: all that one plane holds (sign and 6 bits, so that a 6-bit DAC's codes are exact); with two planes
- * (sign and 13 bits) 2 % less, for the noise of rows at the top level.
- */
-export const INPUT_TOP = { 1: INPUT_LIMIT[1], 2: 8000 } as const;
-/** Largest stored weight, and largest magnitude for the sum of currents. */
-export const BYTE_TOP = 127;
 
 export type Coding = 'table' | 'noisy' | 'plain';
 export const encodeName = (coding: Coding, planes: 1 | 2): string => `encode_${coding}_${planes}`;

@@ -37,9 +37,6 @@ export const PANEL_COLUMNS = 16;
 /** Vectors of 4 columns in a panel. */
 const VECTORS = PANEL_COLUMNS / 4;
 
-/** Largest weight for `gemm_small`: 2 pairs of products with inputs up to 127 stay below 2^15. */
-export const SMALL_WEIGHT = 63;
-
 /** `quads` must be even, `blocks` and `planes` at least 1. */
 export function gemm(kind: DotKind, small: boolean): WatFunction {
   const parameters = ['x', 'w', 'y', 'blocks', 'quads', 'planes'];

@@ -5,7 +5,7 @@ import { type Arena, newArena } from '../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../emit/constants.ts';
 import type { DotKind } from './dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
-import { panelName } from './panel.ts';
+import { panelName } from './panel-job.ts';
 
 const kinds: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
 const engines = new Map<DotKind, { kernels: Kernels; state: Arena; weights: Arena }>();

@@ -1,4 +1,5 @@
 /** The whole set of kernels, and an instance of it on a state memory and a weights memory. */
+
 import { compileKernels } from '../emit/compile.ts';
 import { accumulate, accumulateTiles, convert, convertTiles, type NoiseKind } from './adc.ts';
 import { cacheStore, multiply, products, softmax } from './attention.ts';
@@ -9,7 +10,8 @@ import { hashColumns, normals } from './draw.ts';
 import { type Coding, encode, encodeBytes, largest } from './encode.ts';
 import { gemm } from './gemm.ts';
 import { gemv } from './gemv.ts';
-import { type Epilogue, panel } from './panel.ts';
+import { panel } from './panel.ts';
+import type { Epilogue } from './panel-job.ts';
 import { absolute, prepare, type Source, zeroSums } from './prepare.ts';
 import { quantise } from './quantise.ts';
 import { recode } from './recode.ts';

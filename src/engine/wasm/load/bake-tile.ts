@@ -1,9 +1,10 @@
 /** One tile and panel of a chip: codes to the effective weights of its cells, in the weights memory. */
+
 import { gaussian } from '../../../random.ts';
 import { cellKey, DRAW } from '../../../tile/draws.ts';
 import type { RowErrors } from '../../../tile/ladder.ts';
-import { BYTE_TOP } from '../kernels/encode.ts';
-import { PANEL_COLUMNS, SMALL_WEIGHT } from '../kernels/gemm.ts';
+import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
+import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';

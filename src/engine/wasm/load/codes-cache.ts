@@ -8,6 +8,7 @@
  * The first load writes a file of another name and renames it when all of it is there. Files beyond the newest few are
  * removed; without room on the disk nothing is written.
  */
+
 import {
   closeSync,
   existsSync,
@@ -27,6 +28,7 @@ import { OnefetError } from '../../../error.ts';
 import { isProcessAlive, readAt, sha256, writeAt } from '../../../files.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
+import type { CodesFile } from '../plan/context.ts';
 import { type Operation, quadsOf } from '../plan/operations.ts';
 import { rowsOf } from '../plan/tile-place.ts';
 
@@ -37,16 +39,6 @@ const LEAST_WEIGHTS = 2 ** 26;
 /** Left free on the disk beside the file. */
 const SPARE_BYTES = 1e9;
 const SCALE_BYTES = PANEL_COLUMNS * 4;
-
-/** What the workers are told. */
-export interface CodesFile {
-  readonly path: string;
-  readonly mode: 'read' | 'write';
-  /** Per operation: first byte of its panel 0, and bytes from panel to panel; 0 where it has no codes. */
-  readonly starts: readonly number[];
-  readonly recordBytes: readonly number[];
-  readonly bytes: number;
-}
 
 /** One tile of a panel: [rows][16 cells] codes side by side in nibbles per cell, and a scale per column. */
 export interface TileCodes {

@@ -2,8 +2,7 @@
  * Fills the weights memories, panel by panel: rows of the model, recoded and baked as the mode wants them, in the order
  * of kernels/panel.ts. The work of every panel is independent, so any thread may take it.
  */
-import { OnefetError } from '../../../error.ts';
-import { tensorKey } from '../../../fabric/log-domain.ts';
+
 import { openGguf, readRow } from '../../../model/gguf.ts';
 import { requireTensor } from '../../../model/shape.ts';
 import { bits32, streamKey } from '../../../random.ts';
@@ -12,12 +11,12 @@ import { drawTileGain } from '../../../tile/static-errors.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { tableBytes } from '../kernels/panel.ts';
+import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import { type Operation, quadsOf, tensorName } from '../plan/operations.ts';
-import { converterErrors, rowsOf, tilePlace, tileRowErrors } from '../plan/tile-place.ts';
+import { converterErrors, converterStep, rowsOf, tilePlace, tileRowErrors } from '../plan/tile-place.ts';
 import { bakeTile } from './bake-tile.ts';
 import {
   layRows,
@@ -240,35 +239,6 @@ function fillZero(
   }
   // The offset stands in the upper of two planes.
   if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
-}
-
-export function fullScaleOf(
-  { ranges }: Pick<WorkerContext['data'], 'ranges'>,
-  { name }: Operation,
-  tile: number,
-  cell: number,
-): number | undefined {
-  return ranges?.[tensorKey(name)]?.[tile]?.[cell];
-}
-
-/** One LSB in I_fs; with real-valued converters, I_fs itself. */
-export function converterStep(
-  context: Pick<WorkerContext, 'data' | 'physics'>,
-  operation: Operation,
-  tile: number,
-  cell: number,
-): number {
-  const { data, physics } = context;
-  if (data.mode === 'range' || physics!.adc.bits === 'float') return 1;
-  const fullScale = fullScaleOf(data, operation, tile, cell);
-  if (fullScale === undefined || !(fullScale > 0)) {
-    throw new OnefetError(
-      'internal',
-      'RANGES',
-      `no converter range for ${tensorKey(operation.name)} tile ${tile} cell ${cell}`,
-    );
-  }
-  return fullScale / physics!.adc.top;
 }
 
 function countTaps(

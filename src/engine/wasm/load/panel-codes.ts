@@ -1,12 +1,13 @@
 /** Rows of the model for a panel, and their hardware codes: recoded, or from the file of an earlier engine. */
+
 import { closeSync, openSync } from 'node:fs';
 import { CLIP_FACTORS, weightFormat } from '../../../tile/weight-code.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
-import type { WorkerContext } from '../plan/context.ts';
+import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import type { Operation } from '../plan/operations.ts';
 import { rowsOf } from '../plan/tile-place.ts';
-import { type CodesFile, packCodes, readCodes, unpackCodes, writeCodes } from './codes-cache.ts';
+import { packCodes, readCodes, unpackCodes, writeCodes } from './codes-cache.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
 export type RowReader = (operation: Operation, n: number, out: Float32Array) => void;

@@ -1,4 +1,5 @@
 /** What every worker is given, and what it derives from it once. */
+
 import type { RangeTable } from '../../../fabric/log-domain.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
 import type { TileNoise } from '../../../tile/column.ts';
@@ -9,9 +10,19 @@ import type { ChipCoding } from '../../chip-coding.ts';
 import type { Crew } from '../control.ts';
 import type { CacheKind } from '../kernels/attention.ts';
 import { instantiate, type Kernels } from '../kernels/module.ts';
-import type { CodesFile } from '../load/codes-cache.ts';
 import type { Layout } from './layout.ts';
 import type { EngineMode, Operation } from './operations.ts';
+import { tileStarts, virtualStarts } from './operations.ts';
+
+/** Where the hardware codes of the operations lie on disk; see load/codes-cache.ts. */
+export interface CodesFile {
+  readonly path: string;
+  readonly mode: 'read' | 'write';
+  /** Per operation: first byte of its panel 0, and bytes from panel to panel; 0 where it has no codes. */
+  readonly starts: readonly number[];
+  readonly recordBytes: readonly number[];
+  readonly bytes: number;
+}
 
 /** Plain data for worker_threads. */
 export interface EngineData {
@@ -68,19 +79,6 @@ export const NUMBER = {
 } as const;
 export const NUMBERS = 8;
 
-/** First virtual tile of each operation in the arrays over all of them. */
-export function virtualStarts(operations: readonly Operation[]): number[] {
-  const starts = [0];
-  for (const o of operations) starts.push(starts[starts.length - 1] + o.cells * o.tiles);
-  return starts;
-}
-/** The same for plain tiles. */
-export function tileStarts(operations: readonly Operation[]): number[] {
-  const starts = [0];
-  for (const o of operations) starts.push(starts[starts.length - 1] + o.tiles);
-  return starts;
-}
-
 export interface WorkerContext {
   readonly data: EngineData;
   readonly crew: Crew;
@@ -98,10 +96,6 @@ export interface WorkerContext {
   readonly noises: TileNoise[];
   /** Of the profile: when the last stage ended, ms. */
   readonly clock: { last: number };
-}
-
-export function isAnalogMode(mode: EngineMode): boolean {
-  return mode === 'chip' || mode === 'range';
 }
 
 export async function newContext(data: EngineData, index: number): Promise<WorkerContext> {

@@ -4,6 +4,7 @@
  * Rows of activations are padded to 16 elements, so that panels write whole vectors; padding is zero. `tokens` is the
  * largest batch.
  */
+
 import { OnefetError } from '../../../error.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
@@ -13,7 +14,7 @@ import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
 import { BYTE_LEVELS, STATS_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
-import { JOB_BYTES, scratchOf } from '../kernels/panel.ts';
+import { JOB_BYTES, scratchOf } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { memoriesOf, type Operation, padded, quadsOf } from './operations.ts';
 

@@ -2,15 +2,16 @@
  * What an engine will hold and do: one operation per linear layer, where its weights lie, and how much memory it all
  * takes. Plain data, made on the main thread and handed to the workers.
  */
+
 import { OnefetError } from '../../../error.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
 import { BLOCK_TENSORS, type Design } from '../../../tile/design.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
+import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { MEMORY_BYTES } from '../emit/arena.ts';
-import { BYTE_TOP } from '../kernels/encode.ts';
-import { PANEL_COLUMNS, SMALL_WEIGHT } from '../kernels/gemm.ts';
-import { type Epilogue, tableBytes } from '../kernels/panel.ts';
+import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { type Epilogue, tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 
 export type EngineMode = 'digital' | 'recoded' | 'range' | 'chip';
@@ -175,4 +176,26 @@ export function memoriesOf(operations: readonly Operation[]): number[] {
     bytes[memory] = Math.max(bytes[memory] ?? 0, at + panels * panelBytes);
   }
   return bytes;
+}
+
+/** Do two operations see the same encoded inputs? */
+export function sameInputs(a: Operation, b: Operation): boolean {
+  return a.kind === b.kind && a.rows === b.rows && a.taps === b.taps && a.planes === b.planes;
+}
+
+/** First virtual tile of each operation in the arrays over all of them. */
+export function virtualStarts(operations: readonly Operation[]): number[] {
+  const starts = [0];
+  for (const o of operations) starts.push(starts[starts.length - 1] + o.cells * o.tiles);
+  return starts;
+}
+/** The same for plain tiles. */
+export function tileStarts(operations: readonly Operation[]): number[] {
+  const starts = [0];
+  for (const o of operations) starts.push(starts[starts.length - 1] + o.tiles);
+  return starts;
+}
+
+export function isAnalogMode(mode: EngineMode): boolean {
+  return mode === 'chip' || mode === 'range';
 }

@@ -1,14 +1,19 @@
 /** What an engine with given options will do and hold, before it is built. */
+
 import { availableParallelism } from 'node:os';
 import { OnefetError } from '../../../error.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
 import { type TilePhysics, tilePhysics } from '../../../tile/physics.ts';
 import { codingsOf, requireSupported } from '../../chip-coding.ts';
 import type { EngineOptions, EngineSource } from '../engine.ts';
-import { sameInputs } from '../run/linear.ts';
-import { isAnalogMode } from './context.ts';
 import { estimateMemory, type LayoutChoice, type MemoryEstimate } from './layout.ts';
-import { type Operation, type OperationChoice, planOperations } from './operations.ts';
+import {
+  isAnalogMode,
+  type Operation,
+  type OperationChoice,
+  planOperations,
+  sameInputs,
+} from './operations.ts';
 
 const DEFAULT_BATCH = 252;
 /** Above this many weights a second byte per digital weight is not taken by default. */

@@ -2,12 +2,14 @@
  * Static errors of one analog operation on one chip, as far as they are not drawn cell by cell: the same draws as
  * src/tile/static-errors.ts, asked for without its cells.
  */
-import { diePosition, tensorNumber } from '../../../fabric/log-domain.ts';
+import { OnefetError } from '../../../error.ts';
+import { diePosition, tensorKey, tensorNumber } from '../../../fabric/log-domain.ts';
 import { gaussian } from '../../../random.ts';
 import { type ChipInstance, DRAW, drawKey } from '../../../tile/draws.ts';
 import { drawRows, type RowErrors } from '../../../tile/ladder.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { TilePlace } from '../../../tile/static-errors.ts';
+import type { WorkerContext } from './context.ts';
 import type { Operation } from './operations.ts';
 
 export function tilePlace(operation: Operation, tile: number, blocks: number): TilePlace {
@@ -50,4 +52,33 @@ export function converterErrors(
       ? sigma * gaussian(drawKey(use, chip.seed, place.layer, place.tensor, place.tile, 0), column)
       : 0;
   return { gain: 1 + draw(DRAW.adcGain, gainSigma), offsetLsb: draw(DRAW.adcOffset, offsetSigmaLsb) };
+}
+
+export function fullScaleOf(
+  { ranges }: Pick<WorkerContext['data'], 'ranges'>,
+  { name }: Operation,
+  tile: number,
+  cell: number,
+): number | undefined {
+  return ranges?.[tensorKey(name)]?.[tile]?.[cell];
+}
+
+/** One LSB in I_fs; with real-valued converters, I_fs itself. */
+export function converterStep(
+  context: Pick<WorkerContext, 'data' | 'physics'>,
+  operation: Operation,
+  tile: number,
+  cell: number,
+): number {
+  const { data, physics } = context;
+  if (data.mode === 'range' || physics!.adc.bits === 'float') return 1;
+  const fullScale = fullScaleOf(data, operation, tile, cell);
+  if (fullScale === undefined || !(fullScale > 0)) {
+    throw new OnefetError(
+      'internal',
+      'RANGES',
+      `no converter range for ${tensorKey(operation.name)} tile ${tile} cell ${cell}`,
+    );
+  }
+  return fullScale / physics!.adc.top;
 }

@@ -1,11 +1,13 @@
 /** What the workers counted, as the rest of the project wants it. */
+
 import type { LayerActivity } from '../../../fabric/activity.ts';
 import { type RangeTable, tensorKey } from '../../../fabric/log-domain.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
 import { RANGE_BINS, rangeEdge } from '../kernels/record.ts';
-import { type EngineData, NUMBER, NUMBERS, tileStarts, virtualStarts } from '../plan/context.ts';
+import { type EngineData, NUMBER, NUMBERS } from '../plan/context.ts';
+import { tileStarts, virtualStarts } from '../plan/operations.ts';
 
 /**
  * Activity of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight

@@ -1,19 +1,19 @@
 /** What the main thread writes into the state memory before the workers use it. */
+
 import { tileNoise, windowKey } from '../../../tile/column.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
-import { roundHalfEven } from '../check/panel-reference.ts';
+import { roundHalfEven } from '../../integers.ts';
 import { writeConstants } from '../emit/constants.ts';
 import type { EngineSource } from '../engine.ts';
 import { TILE, TILE_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS } from '../kernels/encode.ts';
-import { SCRATCH_FIELDS, scratchOf } from '../kernels/panel.ts';
-import { converterStep, fullScaleOf } from '../load/load.ts';
-import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS, virtualStarts } from '../plan/context.ts';
+import { SCRATCH_FIELDS, scratchOf } from '../kernels/panel-job.ts';
+import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS } from '../plan/context.ts';
 import type { LayoutChoice } from '../plan/layout.ts';
-import { quadsOf } from '../plan/operations.ts';
-import { rowsOf, tilePlace } from '../plan/tile-place.ts';
+import { quadsOf, virtualStarts } from '../plan/operations.ts';
+import { converterStep, fullScaleOf, rowsOf, tilePlace } from '../plan/tile-place.ts';
 
 /** Constants, norms, rotations, encoding and code tables, scratch headers. */
 export function fillState(data: EngineData, source: EngineSource, choice: LayoutChoice): void {

@@ -5,22 +5,16 @@
  * the parameters of the epilogue (kernels/adc.ts): the output scale, and on a chip the keys of its draws, the common
  * gain and the noise. Encoded inputs are shared by the operations that read the same activations.
  */
+
 import { gaussian } from '../../../random.ts';
 import { type TileNoise, tileNoise, tokenKey } from '../../../tile/column.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { TokenPosition } from '../../../tile/token-position.ts';
+import { BYTE_TOP, INPUT_TOP } from '../../integers.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
-import {
-  BYTE_LEVELS,
-  BYTE_TOP,
-  type Coding,
-  encodeName,
-  INPUT_TOP,
-  STATS,
-  STATS_BYTES,
-} from '../kernels/encode.ts';
+import { BYTE_LEVELS, type Coding, encodeName, STATS, STATS_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel.ts';
+import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { NUMBER, NUMBERS, type WorkerContext } from '../plan/context.ts';
 import { type Operation, padded, quadsOf } from '../plan/operations.ts';
@@ -52,11 +46,6 @@ function inputStride(operation: Operation, count: number): { x: number; magnitud
   const quads = quadsOf(operation.rows);
   const tokens = count === 1 ? 1 : BLOCK_TOKENS * Math.ceil(count / BLOCK_TOKENS);
   return { x: quads * 4 * operation.rank * operation.planes * tokens, magnitude: quads * 4 * tokens };
-}
-
-/** Do two operations see the same encoded inputs? */
-export function sameInputs(a: Operation, b: Operation): boolean {
-  return a.kind === b.kind && a.rows === b.rows && a.taps === b.taps && a.planes === b.planes;
 }
 
 /**

@@ -1,0 +1,102 @@
+/**
+ * What a panel kernel is told: the job record in the state memory, the scratch of a worker, and the names by which a
+ * kernel is found. kernels/panel.ts says what is done with it.
+ */
+import type { I32, Local } from '../emit/wat.ts';
+import { convertName, type NoiseKind } from './adc.ts';
+import { DRAW_BYTES } from './draw.ts';
+import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
+import { QUAD_BYTES, type Source } from './prepare.ts';
+
+const FIELDS = [
+  'weights', // of this panel, in the weights memory
+  'column', // number of its first column
+  'out', // of its first token
+  'counts', // of the panel, COUNTS_BYTES
+  'cells',
+  'columnsPerCell', // from a cell's column to the next cell's
+  'tiles', // of a cell
+  'quads', // of a tile and rank
+  'lastQuads',
+  'rank',
+  'planes',
+  'small', // 1: weights are at most SMALL_WEIGHT
+  'x', // [tiles][blocks][planes][rank quads][6][4], or one token [tiles][planes][rank quads][4]
+  'xStride', // of a tile
+  'magnitude', // [tiles][blocks][quads][6][4], or one token [tiles][quads][4]
+  'magnitudeStride',
+  'tokens', // [cells tiles][count] of TOKEN_BYTES
+  'tokensStride', // of a tile
+  'tileTable', // [cells tiles] of TILE_BYTES
+  'lookup', // [rank][16] bytes of code values
+  'count', // tokens
+  'outStride', // bytes of a row of out
+  'bins', // record: histograms [cells tiles] of RANGE_BINS
+  'columns', // record: columns of the panel that exist
+  'scratch', // where the offsets of the scratch parts lie
+] as const;
+export type JobField = (typeof FIELDS)[number];
+export const JOB = Object.fromEntries(FIELDS.map((field, i) => [field, 4 * i])) as Record<JobField, number>;
+export const JOB_BYTES = 4 * FIELDS.length;
+
+/** The offsets of the scratch parts stand at the job's `scratch`, relative to it. */
+export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y', 'normals', 'slow'] as const;
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, and draws. */
+export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
+/** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
+export function scratchOf(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
+  const blocks = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS;
+  const y = blocks * PANEL_COLUMNS * 4;
+  // Sums of all tokens for one tile, or of one token for all tiles.
+  const sums = Math.max(blocks, tiles) * PANEL_COLUMNS * 4;
+  const starts: number[] = [];
+  // 192 bytes apart from multiples of the cache's way size, so that the parts do not evict each other.
+  let at = 0;
+  const sizes: Record<(typeof SCRATCH_FIELDS)[number], number> = {
+    weights: weightQuads * QUAD_BYTES.bytes,
+    magnitude: quads * QUAD_BYTES.bytes,
+    raw: sums,
+    currents: sums,
+    y,
+    normals: DRAW_BYTES,
+    slow: DRAW_BYTES,
+  };
+  for (const name of SCRATCH_FIELDS) {
+    starts.push(at);
+    at += Math.ceil(sizes[name] / 64) * 64 + 192;
+  }
+  const parts = SCRATCH_FIELDS.map((name, i) => [name, starts[i]]);
+  return { ...Object.fromEntries(parts), bytes: at };
+}
+
+export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
+const epilogueName = (epilogue: Epilogue) =>
+  typeof epilogue === 'string' ? epilogue : convertName(epilogue.noise, epilogue.float);
+export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): string =>
+  `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
+export const drawsCurrent = (epilogue: Epilogue) =>
+  typeof epilogue !== 'string' && epilogue.noise === 'product';
+/** Bytes of the column table of a tile and panel. */
+export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
+  (epilogue === 'accumulate' ? 2 : 4) * PANEL_COLUMNS * 4;
+
+export type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
+
+/** What both forms of the panel have in locals. */
+export interface Frame {
+  readonly field: (name: JobField) => I32;
+  readonly part: Parts;
+  /** The column table of the current tile; its weights follow. */
+  readonly at: Local<'i32'>;
+  readonly tokens: Local<'i32'>;
+  readonly tileTable: Local<'i32'>;
+  readonly bins: Local<'i32'>;
+  readonly column: Local<'i32'>;
+  readonly x: Local<'i32'>;
+  readonly magnitude: Local<'i32'>;
+  readonly tile: Local<'i32'>;
+  readonly tileQuads: Local<'i32'>;
+  readonly rank: Local<'i32'>;
+  readonly planes: Local<'i32'>;
+  readonly count: Local<'i32'>;
+}
