@@ -2,6 +2,7 @@
  * The command line: parses, calls and prints. Data goes to stdout, progress and logs to stderr; exit codes are in
  * error.ts. No physics here.
  */
+import nodeProcess, { env, exit, stderr, stdout } from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { addBenchCommands } from './cli/bench.ts';
 import { addCalibrateCommands } from './cli/calibrate.ts';
@@ -15,28 +16,44 @@ const EXIT_CODE_HELP = `
 Exit codes: 0 ok, 1 internal error, 2 usage or configuration, 3 input missing or invalid, 4 simulation or fit
 failed, 5 result below --require, 130 interrupted.`;
 
-/** Runs the command line and sets the process's exit code. */
+/** A second Ctrl-C ends at once; what comes sooner is the first again: from the terminal and from a launcher. */
+const SAME_SIGNAL_MS = 300;
+
+/** Runs the command line under this process's signals and sets its exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   const interrupt = new AbortController();
+  let firstMs = 0;
   const onSignal = () => {
-    // The first Ctrl-C stops in order, the second at once.
-    if (interrupt.signal.aborted) process.exit(EXIT_CODES.interrupted);
-    interrupt.abort();
+    if (!interrupt.signal.aborted) {
+      firstMs = performance.now();
+      interrupt.abort();
+    } else if (performance.now() - firstMs > SAME_SIGNAL_MS) {
+      exit(EXIT_CODES.interrupted);
+    }
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
+  nodeProcess.on('SIGINT', onSignal);
+  nodeProcess.on('SIGTERM', onSignal);
   // A reader that closes the pipe early (head, less) is not an error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') exit(0);
     throw error;
   });
   try {
-    await program(interrupt.signal, argv).parseAsync([...argv], { from: 'user' });
-  } catch (error) {
-    process.exitCode = reportError(error);
+    const code = await runCommandLine(argv, interrupt.signal);
+    if (code !== 0) nodeProcess.exitCode = code;
   } finally {
-    process.removeListener('SIGINT', onSignal);
-    process.removeListener('SIGTERM', onSignal);
+    nodeProcess.removeListener('SIGINT', onSignal);
+    nodeProcess.removeListener('SIGTERM', onSignal);
+  }
+}
+
+/** Runs one command line to its end, prints its error if it has one, and returns the exit code. */
+export async function runCommandLine(argv: readonly string[], signal: AbortSignal): Promise<number> {
+  try {
+    await program(signal, argv).parseAsync([...argv], { from: 'user' });
+    return 0;
+  } catch (error) {
+    return reportError(error);
   }
 }
 
@@ -46,12 +63,12 @@ function reportError(error: unknown): number {
     return error.exitCode === 0 ? 0 : EXIT_CODES.usage;
   }
   if (error instanceof OnefetError) {
-    process.stderr.write(`onefet: ${error.message}\n`);
-    if (error.hint) process.stderr.write(`  mend: ${error.hint}\n`);
-    if (error.kind === 'internal' || process.env.ONEFET_DEBUG) process.stderr.write(`${error.stack}\n`);
+    stderr.write(`onefet: ${error.message}\n`);
+    if (error.hint) stderr.write(`  hint: ${error.hint}\n`);
+    if (error.kind === 'internal' || env.ONEFET_DEBUG) stderr.write(`${error.stack}\n`);
     return error.exitCode;
   }
-  process.stderr.write(
+  stderr.write(
     `onefet: internal error: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`,
   );
   return EXIT_CODES.internal;

@@ -4,8 +4,8 @@
 // program (src/cli.ts in a checkout, dist/cli.js in an installed package: Node strips no types below node_modules).
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { constants } from 'node:os';
+import module, { createRequire } from 'node:module';
+import { constants, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -17,6 +17,7 @@ const inCheckout = existsSync(source) && !root.split(/[\\/]/).includes('node_mod
 const program = inCheckout ? source : compiled;
 
 if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
+  cacheCompiledCode();
   const cli = await import(pathToFileURL(program).href);
   await cli.main(process.argv.slice(2));
 } else {
@@ -24,19 +25,46 @@ if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
   if (node === undefined) {
     process.stderr.write(
       `onefet: needs Node ${WANTED_MAJOR} or newer, this is ${process.version}, and no bundled Node fits ${process.platform}-${process.arch}\n` +
-        `  mend: install Node ${WANTED_MAJOR}, or reinstall without --omit=optional\n`,
+        `  hint: install Node ${WANTED_MAJOR}, or reinstall without --omit=optional\n`,
     );
     process.exit(2);
   }
-  // The child shares the terminal: Ctrl-C reaches it directly, so this process only waits for its exit code.
+  runWith(node);
+}
+
+/**
+ * Keeps compiled code, with the types stripped, in the user's cache folder: never in the working folder or in the
+ * package, which may be read-only. Node goes on without a cache where it cannot be written, and an environment that
+ * names one (NODE_COMPILE_CACHE) or wants none (NODE_DISABLE_COMPILE_CACHE) is obeyed.
+ */
+function cacheCompiledCode() {
+  if (typeof module.enableCompileCache !== 'function' || process.env.NODE_COMPILE_CACHE) return;
+  try {
+    const home = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+    module.enableCompileCache(join(home, 'onefet', 'node'));
+  } catch {
+    // No home folder: compile as ever.
+  }
+}
+
+/** Runs this launcher again with another Node: signals go to it, and this process ends as it does. */
+function runWith(node) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
-    process.on(signal, () => signal !== 'SIGINT' && child.kill(signal));
+  // At a terminal Ctrl-C reaches the child twice, from the terminal and from here: src/cli.ts counts that as once.
+  const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGBREAK'];
+  for (const signal of forwarded)
+    if (signal in constants.signals) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
     process.stderr.write(`onefet: cannot start ${node}: ${error.message}\n`);
     process.exit(1);
   });
-  child.on('exit', (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 1)));
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code);
+    // Dies of the same signal; where that is impossible, with the exit code by which shells tell of it.
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+    setTimeout(() => process.exit(128 + (constants.signals[signal] ?? 1)), 100);
+  });
 }
 
 /** The `node` executable of the optional dependency for this platform, if it was installed. */

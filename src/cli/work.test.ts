@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { sha256 } from '../files.ts';
-import { fixtureResult } from '../report/fixture.test-helper.ts';
+import { fixtureResult } from '../testing/results.ts';
 import { reportOfFolder } from './work.ts';
 
 let folder: string;

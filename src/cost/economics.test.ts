@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { EXAMPLE_DESIGN, exampleActivity } from './activity.test-helper.ts';
+import { EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
 import { costOf } from './chip.ts';
 import { loadComparators } from './comparators.ts';
 import { loadCostConstants } from './constants.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
+import { EMBEDDED_F16 } from '../testing/models.ts';
 import { addBlockErrors, blockSnrDb, openBlockErrors, stateStride } from './block-error.ts';
 import type { Job } from './job.ts';
 import { planRun, type RunOptions } from './plan.ts';

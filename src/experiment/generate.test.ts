@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { EMBEDDED_F16 } from '../model/fixture.test-helper.ts';
+import { EMBEDDED_F16 } from '../testing/models.ts';
 import { type GenerateOptions, generate } from './generate.ts';
 
 const options: GenerateOptions = {

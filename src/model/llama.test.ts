@@ -15,14 +15,14 @@ import {
   EMBEDDED_Q8_0,
   type FixtureOptions,
   writeFixture,
-} from './fixture.test-helper.ts';
+} from '../testing/models.ts';
+import { sharedFile } from '../testing/shared.ts';
 import type { GgufField } from './gguf-writer.ts';
 import type { Session } from './llama.ts';
 import { forward, newSession, resetSession } from './llama.ts';
 import { buildLayers, openModel } from './model.ts';
 import { greedyToken } from './sample.ts';
 import { documentWindows, negativeLogLikelihood, runWindow } from './scoring.ts';
-import { sharedFile } from './shared.test-helper.ts';
 
 const golden = JSON.parse(readFileSync(EMBEDDED_GOLDEN, 'utf8'));
 const folder = mkdtempSync(join(tmpdir(), 'onefet-llama-'));

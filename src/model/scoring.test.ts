@@ -1,6 +1,6 @@
 /** Which predictions are scored: the rules of llama.cpp's perplexity tool, written out for small cases. */
 import { describe, expect, test } from 'vitest';
-import { EMBEDDED_F16 } from './fixture.test-helper.ts';
+import { EMBEDDED_F16 } from '../testing/models.ts';
 import { openModel } from './model.ts';
 import { documentWindows, negativeLogLikelihood, scoringWindows, splitDocuments } from './scoring.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fixtureCalibration, fixtureResult } from './fixture.test-helper.ts';
+import { fixtureCalibration, fixtureResult } from '../testing/results.ts';
 import { escapeHtml, plotText, scriptJson, tableHtml, wrapPlotText } from './html.ts';
 import { renderReport, writeReport } from './report.ts';
 

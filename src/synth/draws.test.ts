@@ -1,8 +1,8 @@
 /** The table of quantiles against laws whose distribution has a closed form, and against the survey it stands for. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { sharedFile } from '../model/shared.test-helper.ts';
 import { streamKey } from '../random.ts';
+import { sharedFile } from '../testing/shared.ts';
 import { buildQuantileTable, fillDraws } from './draws.ts';
 import { loadWeightStatistics } from './statistics.ts';
 

@@ -18,7 +18,7 @@ import { F16 } from '../model/codecs/f16.ts';
 import { Q8_0 } from '../model/codecs/q8_0.ts';
 import { forward, newSession } from '../model/llama.ts';
 import { buildLayers, openModel } from '../model/model.ts';
-import { openOracle } from '../model/oracle.test-helper.ts';
+import { openOracle } from '../testing/oracle.ts';
 import { synthesise } from './synthesise.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-synth-oracle-'));

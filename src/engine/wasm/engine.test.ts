@@ -8,11 +8,11 @@ import { buildVariant, type Variant, type VariantParts } from '../../experiment/
 import { loadDesign } from '../../fabric/design.ts';
 import { type RangeTable, rangesOf } from '../../fabric/log-domain.ts';
 import { packageRoot } from '../../files.ts';
-import { EMBEDDED_F16 } from '../../model/fixture.test-helper.ts';
 import { forward, newSession, resetSession } from '../../model/llama.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
+import { EMBEDDED_F16 } from '../../testing/models.ts';
 import type { Design } from '../../tile/design.ts';
 import { tilePhysics } from '../../tile/physics.ts';
 import { createEngine, type Engine, type EngineOptions } from './engine.ts';

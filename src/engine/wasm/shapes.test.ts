@@ -7,10 +7,10 @@ import { loadCalibration } from '../../cell/calibration.ts';
 import { buildVariant, type Variant } from '../../experiment/variant.ts';
 import { loadDesign } from '../../fabric/design.ts';
 import { type RangeTable, rangesOf } from '../../fabric/log-domain.ts';
-import { type FixtureOptions, writeFixture } from '../../model/fixture.test-helper.ts';
 import { forward, newSession } from '../../model/llama.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { synthesise } from '../../synth/synthesise.ts';
+import { type FixtureOptions, writeFixture } from '../../testing/models.ts';
 import { tilePhysics } from '../../tile/physics.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
 

@@ -4,8 +4,8 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { sharedFile } from '../../testing/shared.ts';
 import { openGguf, readRow } from '../gguf.ts';
-import { sharedFile } from '../shared.test-helper.ts';
 import type { Codec } from './codec.ts';
 import { HALF_VALUES, halfBits } from './half.ts';
 import { CODECS, codecByName, typeName } from './registry.ts';

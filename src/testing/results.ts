@@ -1,11 +1,12 @@
 /** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
-import { EXAMPLE_DESIGN, exampleActivity } from '../cost/activity.test-helper.ts';
+
 import { costOf } from '../cost/chip.ts';
 import { loadCostConstants } from '../cost/constants.ts';
 import { projectActivity } from '../cost/project.ts';
 import { blockTensors, type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
-import type { CalibrationFigures } from './figures-cell.ts';
+import type { CalibrationFigures } from '../report/figures-cell.ts';
+import { EXAMPLE_DESIGN, exampleActivity } from './activity.ts';
 
 export const FIXTURE_SHAPE: CostShape = {
   name: 'stories260K',

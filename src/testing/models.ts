@@ -1,13 +1,13 @@
 /** Small Llama models with drawn weights, written with this project's own writer. */
 import { join } from 'node:path';
 import { packageRoot } from '../files.ts';
+import type { Codec } from '../model/codecs/codec.ts';
+import { F32 } from '../model/codecs/f32.ts';
+import type { GgufValue } from '../model/gguf.ts';
+import { openGguf } from '../model/gguf.ts';
+import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
+import { writeGguf } from '../model/gguf-writer.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
-import type { Codec } from './codecs/codec.ts';
-import { F32 } from './codecs/f32.ts';
-import type { GgufValue } from './gguf.ts';
-import { openGguf } from './gguf.ts';
-import type { GgufField, GgufTensorSource } from './gguf-writer.ts';
-import { writeGguf } from './gguf-writer.ts';
 
 export const EMBEDDED_F16 = join(packageRoot, 'experiments/models/onefet-stories-f16.gguf');
 export const EMBEDDED_Q8_0 = join(packageRoot, 'experiments/models/onefet-stories-q8_0.gguf');

@@ -1,9 +1,10 @@
 /** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
+
+import { type CostDesign, formatOf } from '../cost/priced-design.ts';
+import type { CostShape } from '../cost/shape.ts';
+import { blockTensors, headTensor } from '../cost/shape.ts';
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
 import { BLOCK_TENSORS } from '../tile/design.ts';
-import { type CostDesign, formatOf } from './priced-design.ts';
-import type { CostShape } from './shape.ts';
-import { blockTensors, headTensor } from './shape.ts';
 
 export const EXAMPLE_DESIGN: CostDesign = {
   tileRows: 256,
