@@ -17,8 +17,9 @@ import { instantiate } from '../engine/wasm/kernels/module.ts';
 import type { EngineMode } from '../engine/wasm/plan/operations.ts';
 import { OnefetError } from '../error.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
+import { LLAMA } from '../model/architecture.ts';
 import type { LlamaShape } from '../model/shape.ts';
-import { BLOCK_TENSORS, type Design } from '../tile/design.ts';
+import type { Design } from '../tile/design.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 
 /** Llama 3.1 8B (Meta, model card). */
@@ -386,7 +387,7 @@ function syntheticSource(shape: LlamaShape): EngineSource {
 function evenRanges(shape: LlamaShape, design: Design): RangeTable {
   const table: RangeTable = {};
   for (let layer = 0; layer < shape.layers; layer++) {
-    for (const tensor of BLOCK_TENSORS) {
+    for (const { tensor } of LLAMA.matrices) {
       const inputs =
         tensor === 'ffn_down' ? shape.ffnDim : tensor === 'attn_output' ? shape.queryDim : shape.dim;
       const { cellWeights } = weightFormat(design.weights.overrides[tensor] ?? design.weights.bits);

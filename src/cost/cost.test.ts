@@ -6,8 +6,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
+import { LLAMA } from '../model/architecture.ts';
 import { EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
-import { BLOCK_TENSORS } from '../tile/design.ts';
 import { checkSwing } from '../tile/integrator.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { adcCost } from './adc.ts';
@@ -427,7 +427,7 @@ describe('row drivers that SPICE has simulated', () => {
 
   it('are priced at their measured supply current, the assumed figures stand beside', () => {
     const { design } = loadDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
-    const ranges = Object.fromEntries(BLOCK_TENSORS.map((tensor) => [`blk.0.${tensor}`, [[13]]]));
+    const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
     const costDesign = costDesignOf(design, calibration, { dacBits: 6, adcBits: 8 }, ranges);
     const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
       contextTokens: 1024,

@@ -21,7 +21,7 @@ import {
 
 const { design } = loadDesign('log-domain', ['cell=t1']);
 const calibration = loadCalibration('planar32lp', 't1');
-const NAME: LinearName = { layer: 0, tensor: 'ffn_down' };
+const NAME: LinearName = { layer: 0, tensor: 'ffn_down', ordinal: 6, count: 7 };
 const OUTPUTS = 16;
 const INPUTS = 256;
 

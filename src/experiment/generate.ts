@@ -9,9 +9,11 @@ import { OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable, TileKernel } from '../fabric/log-domain.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
+import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
+import { checkOverrides } from '../tile/design.ts';
 import { chipSeed } from './plan.ts';
 import { interrupted } from './schedule.ts';
 import { fastSpeakers, type Speaker, type SpeakerParts, scalarSpeakers } from './speaker.ts';
@@ -67,6 +69,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
   const calibration = options.calibration ?? loadCalibration(design.process, design.cell);
   const model = openModel(options.model);
   try {
+    checkOverrides(design, tensorNames(LLAMA));
     const prompt = model.tokenizer.encode(options.prompt);
     const contextTokens = prompt.length + options.tokens;
     if (contextTokens > model.shape.contextTokens) {

@@ -11,9 +11,11 @@ import { OnefetError } from '../error.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { TileKernel } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
+import { checkOverrides } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
@@ -118,6 +120,7 @@ export function planRun(options: RunOptions): RunPlan {
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);
   try {
+    checkOverrides(design.design, tensorNames(LLAMA));
     const contextTokens =
       options.contextTokens ?? Math.min(DEFAULT_CONTEXT_TOKENS, model.shape.contextTokens);
     checkContext(contextTokens, model);

@@ -13,7 +13,9 @@ describe('digital linear layer', () => {
       Float32Array.from({ length: inputs }, (_, k) => gaussian(key, n * inputs + k)),
     );
     const a = Float32Array.from({ length: inputs }, (_, k) => gaussian(key, 5000 + k));
-    const linear = buildDigital({ layer: 0, tensor: 'attn_q' }, 5, inputs, (n, out) => out.set(rows[n]));
+    const linear = buildDigital({ layer: 0, tensor: 'attn_q', ordinal: 0, count: 7 }, 5, inputs, (n, out) =>
+      out.set(rows[n]),
+    );
     const y = new Float32Array(5).fill(7);
     linear.apply(y, a, at);
     for (const [n, row] of rows.entries()) {
@@ -27,7 +29,9 @@ describe('digital linear layer', () => {
     const inputs = 2 ** 16;
     const outputs = Math.ceil(memoryLimitBytes() / (4 * inputs)) + 1;
     const build = () =>
-      buildDigital({ layer: 3, tensor: 'ffn_up' }, outputs, inputs, () => expect.unreachable());
+      buildDigital({ layer: 3, tensor: 'ffn_up', ordinal: 5, count: 7 }, outputs, inputs, () =>
+        expect.unreachable(),
+      );
     expect(build).toThrowError(
       expect.objectContaining({
         kind: 'usage',

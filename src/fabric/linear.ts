@@ -10,15 +10,12 @@ export type { TokenPosition };
 export interface LinearName {
   /** Transformer block, 0-based; -1 for the head. */
   readonly layer: number;
-  readonly tensor:
-    | 'attn_q'
-    | 'attn_k'
-    | 'attn_v'
-    | 'attn_output'
-    | 'ffn_gate'
-    | 'ffn_up'
-    | 'ffn_down'
-    | 'output';
+  /** GGUF name without block and ".weight"; `output` for the head. */
+  readonly tensor: string;
+  /** Place among the matrices of a block in the order of the data flow: a coordinate of its draws. The head's is `count`. */
+  readonly ordinal: number;
+  /** Matrices of a block. */
+  readonly count: number;
 }
 
 export interface Linear {

@@ -16,7 +16,7 @@ import { buildDigital } from './digital.ts';
 import type { LinearName } from './linear.ts';
 import { type LogDomainOptions, logDomainLinear, type RangeRecord, rangesOf } from './log-domain.ts';
 
-const NAME: LinearName = { layer: 1, tensor: 'ffn_down' };
+const NAME: LinearName = { layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 };
 const AT = { window: 3, position: 17 };
 const NOMINAL: ChipInstance = { errors: false, seed: 0 };
 const OUTPUTS = 24;

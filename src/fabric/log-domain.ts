@@ -10,7 +10,6 @@
 import { OnefetError } from '../error.ts';
 import { newRangeHistogram, type RangeHistogram, rangeQuantile } from '../tile/adc.ts';
 import { bakedSums, referenceSums } from '../tile/cell-sums.ts';
-import { BLOCK_TENSORS } from '../tile/design.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
 import type { ChipInstance, TilePhysics } from '../tile/physics.ts';
 import { drawStatics, type TilePlace } from '../tile/static-errors.ts';
@@ -30,11 +29,6 @@ export type RangeRecord = Map<string, RangeHistogram[][]>;
 
 export function tensorKey(name: LinearName): string {
   return name.layer < 0 ? name.tensor : `blk.${name.layer}.${name.tensor}`;
-}
-
-/** Number of a tensor in its block: a coordinate of its draws. */
-export function tensorNumber(name: LinearName): number {
-  return name.tensor === 'output' ? BLOCK_TENSORS.length : BLOCK_TENSORS.indexOf(name.tensor);
 }
 
 export interface LogDomainOptions {
@@ -88,7 +82,7 @@ export function logDomainLinear(
   const tiles = hardware.tiles.map((tile, index) => {
     const place: TilePlace = {
       layer: name.layer,
-      tensor: tensorNumber(name),
+      tensor: name.ordinal,
       tile: index,
       ...diePosition(name, index, hardware.tiles.length, options.blocks),
     };
@@ -203,7 +197,7 @@ export function diePosition(
   blocks: number,
 ): { dieX: number; dieY: number } {
   const strips = 8;
-  const inBlock = (tensorNumber(name) + (tile + 0.5) / tiles) / (BLOCK_TENSORS.length + 1);
+  const inBlock = (name.ordinal + (tile + 0.5) / tiles) / (name.count + 1);
   const along = name.layer < 0 ? 1 - 1e-9 : (name.layer + inBlock) / (blocks + 1);
   const strip = Math.floor(along * strips);
   const within = along * strips - strip;

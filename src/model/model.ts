@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { OnefetError } from '../error.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
+import { HEAD, LLAMA } from './architecture.ts';
 import type { GgufFile, GgufTensor } from './gguf.ts';
 import { openGguf, readRow } from './gguf.ts';
 import type { LlamaShape } from './shape.ts';
@@ -99,10 +100,13 @@ export function buildLayers(model: LlamaModel, build: LinearBuilder): LlamaLayer
     readRow(file, tensor, 0, out);
     return out;
   };
-  const matrix = (layer: number, tensor: LinearName['tensor'], source: GgufTensor): Linear =>
-    build({ layer, tensor }, source.shape[0], source.shape[1], (n, out) => readRow(file, source, n, out));
-  const inBlock = (layer: number, tensor: LinearName['tensor']): Linear =>
-    matrix(layer, tensor, requireTensor(file, `blk.${layer}.${tensor}.weight`));
+  const count = LLAMA.matrices.length;
+  const matrix = (name: LinearName, source: GgufTensor): Linear =>
+    build(name, source.shape[0], source.shape[1], (n, out) => readRow(file, source, n, out));
+  const inBlock = (layer: number, tensor: string): Linear => {
+    const ordinal = LLAMA.matrices.findIndex((matrix) => matrix.tensor === tensor);
+    return matrix({ layer, tensor, ordinal, count }, requireTensor(file, `blk.${layer}.${tensor}.weight`));
+  };
 
   const blocks: LlamaBlock[] = [];
   for (let layer = 0; layer < shape.layers; layer++) {
@@ -122,7 +126,10 @@ export function buildLayers(model: LlamaModel, build: LinearBuilder): LlamaLayer
   return {
     blocks,
     outputNorm: vector('output_norm.weight'),
-    output: matrix(-1, 'output', shape.tied ? embedding : requireTensor(file, 'output.weight')),
+    output: matrix(
+      { layer: -1, tensor: HEAD, ordinal: count, count },
+      shape.tied ? embedding : requireTensor(file, 'output.weight'),
+    ),
     embedding: (tokenId, out) => readRow(file, embedding, tokenId, out),
     ropeFrequencies: ropeFrequencies(
       shape,

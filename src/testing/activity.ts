@@ -4,7 +4,7 @@ import { type CostDesign, formatOf } from '../cost/priced-design.ts';
 import type { CostShape } from '../cost/shape.ts';
 import { blockTensors, headTensor } from '../cost/shape.ts';
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
-import { BLOCK_TENSORS } from '../tile/design.ts';
+import { LLAMA, tensorNames } from '../model/architecture.ts';
 
 export const EXAMPLE_DESIGN: CostDesign = {
   tileRows: 256,
@@ -16,7 +16,7 @@ export const EXAMPLE_DESIGN: CostDesign = {
   integrationTimeS: 100e-9,
   // 13 full-scale currents of 3 nA for 100 ns are 0.3 V on 13 fF.
   swingV: 0.3,
-  fullScaleCells: Object.fromEntries([...BLOCK_TENSORS, 'output'].map((tensor) => [tensor, 13])),
+  fullScaleCells: Object.fromEntries(tensorNames(LLAMA).map((tensor) => [tensor, 13])),
   settleTimeS: 50e-9,
   supplyV: 0.8,
   vdsV: 0.4,

@@ -5,21 +5,11 @@
  * ships states all of them with their sources. Unknown keys are errors.
  */
 import { z } from 'zod';
+import { nearestName, OnefetError } from '../error.ts';
 
 const positive = z.number().positive();
 const nonNegative = z.number().nonnegative();
 const share = z.number().min(0).max(1);
-
-/** Tensors of a transformer block, by their GGUF names. */
-export const BLOCK_TENSORS = [
-  'attn_q',
-  'attn_k',
-  'attn_v',
-  'attn_output',
-  'ffn_gate',
-  'ffn_up',
-  'ffn_down',
-] as const;
 
 const weightBits = z.union([z.literal(3), z.literal(4), z.literal(6)]);
 
@@ -48,8 +38,8 @@ export const designSchema = z.strictObject({
   weights: z
     .strictObject({
       bits: weightBits.default(4),
-      /** Bits of single tensors, by GGUF name without block and ".weight". */
-      overrides: z.partialRecord(z.enum([...BLOCK_TENSORS, 'output']), weightBits).default({}),
+      /** Bits of single tensors, by GGUF name without block and ".weight"; checked against the model (checkOverrides). */
+      overrides: z.record(z.string(), weightBits).default({}),
     })
     .prefault({}),
   input: z
@@ -191,3 +181,17 @@ export const designSchema = z.strictObject({
 });
 
 export type Design = z.infer<typeof designSchema>;
+
+/** Throws OnefetError('usage', 'DESIGN_TENSOR') for bits of a tensor that the model does not have. */
+export function checkOverrides(design: Design, tensors: readonly string[]): void {
+  for (const tensor of Object.keys(design.weights.overrides)) {
+    if (tensors.includes(tensor)) continue;
+    const nearest = nearestName(tensor, tensors);
+    throw new OnefetError(
+      'usage',
+      'DESIGN_TENSOR',
+      `design ${design.name}: weights.overrides names ${JSON.stringify(tensor)}, a matrix that the model does not have`,
+      { hint: nearest ? `did you mean ${nearest}?` : `its matrices are ${tensors.join(', ')}` },
+    );
+  }
+}

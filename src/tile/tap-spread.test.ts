@@ -73,7 +73,7 @@ test.each(['reference', 'baked'] as const)(
     });
     const sigma = Math.hypot(physics.gmOverIPerV * physics.sigmaVtV, physics.sigmaBeta);
     expect(sigma).toBeGreaterThan(0.6);
-    const layer = logDomainLinear({ layer: 1, tensor: 'ffn_down' }, weights, {
+    const layer = logDomainLinear({ layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 }, weights, {
       physics,
       chip: { errors: true, seed: 4 },
       kernel,

@@ -5,8 +5,9 @@
 
 import { OnefetError } from '../../../error.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
+import { HEAD, LLAMA } from '../../../model/architecture.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
-import { BLOCK_TENSORS, type Design } from '../../../tile/design.ts';
+import type { Design } from '../../../tile/design.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { MEMORY_BYTES } from '../emit/arena.ts';
@@ -83,7 +84,7 @@ export interface OperationChoice {
 
 /** The linear layers in the order of the data flow, with their places in as many memories as they need. */
 export function planOperations(shape: LlamaShape, choice: OperationChoice): Operation[] {
-  const dims: Record<(typeof BLOCK_TENSORS)[number], readonly [outputs: number, inputs: number]> = {
+  const dims: Record<string, readonly [outputs: number, inputs: number]> = {
     attn_q: [shape.queryDim, shape.dim],
     attn_k: [shape.kvDim, shape.dim],
     attn_v: [shape.kvDim, shape.dim],
@@ -93,6 +94,7 @@ export function planOperations(shape: LlamaShape, choice: OperationChoice): Oper
     ffn_down: [shape.dim, shape.ffnDim],
   };
   const operations: Operation[] = [];
+  const count = LLAMA.matrices.length;
   let memory = 0;
   let at = 0;
   const add = (name: LinearName, outputs: number, inputs: number) => {
@@ -113,9 +115,11 @@ export function planOperations(shape: LlamaShape, choice: OperationChoice): Oper
     at += bytes;
   };
   for (let layer = 0; layer < shape.layers; layer++) {
-    for (const tensor of BLOCK_TENSORS) add({ layer, tensor }, ...dims[tensor]);
+    LLAMA.matrices.forEach(({ tensor }, ordinal) => {
+      add({ layer, tensor, ordinal, count }, ...dims[tensor]);
+    });
   }
-  add({ layer: -1, tensor: 'output' }, shape.vocab, shape.dim);
+  add({ layer: -1, tensor: HEAD, ordinal: count, count }, shape.vocab, shape.dim);
   return operations;
 }
 

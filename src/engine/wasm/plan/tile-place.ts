@@ -3,7 +3,7 @@
  * src/tile/static-errors.ts, asked for without its cells.
  */
 import { OnefetError } from '../../../error.ts';
-import { diePosition, tensorKey, tensorNumber } from '../../../fabric/log-domain.ts';
+import { diePosition, tensorKey } from '../../../fabric/log-domain.ts';
 import { gaussian } from '../../../random.ts';
 import { type ChipInstance, DRAW, drawKey } from '../../../tile/draws.ts';
 import { drawRows, type RowErrors } from '../../../tile/ladder.ts';
@@ -16,7 +16,7 @@ export function tilePlace(operation: Operation, tile: number, blocks: number): T
   const { name, tiles } = operation;
   return {
     layer: name.layer,
-    tensor: tensorNumber(name),
+    tensor: name.ordinal,
     tile,
     ...diePosition(name, tile, tiles, blocks),
   };
