@@ -44,6 +44,14 @@ export class OnefetError extends Error {
   }
 }
 
+/** Ctrl-C, or a caller's signal; `message` may add what was left behind. */
+export function interrupted(
+  message = 'interrupted',
+  options: { hint?: string; cause?: unknown } = {},
+): OnefetError {
+  return new OnefetError('interrupted', 'INTERRUPTED', message, options);
+}
+
 /** What crosses a thread boundary: structured clone keeps an Error's message but not its class. */
 export interface PlainError {
   kind: ErrorKind;

@@ -14,7 +14,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { OnefetError } from '../error.ts';
+import { interrupted, OnefetError } from '../error.ts';
 import type { Deck } from '../spice/deck.ts';
 import { engineId } from '../spice/job.ts';
 import { createSpicePool } from '../spice/pool.ts';
@@ -220,7 +220,7 @@ async function runNative(
     child.on('error', (cause) =>
       reject(
         options.signal?.aborted
-          ? new OnefetError('interrupted', 'INTERRUPTED', 'interrupted')
+          ? interrupted()
           : new OnefetError('simulation', 'BENCH_NATIVE', `native ngspice: ${cause.message}`, { cause }),
       ),
     );

@@ -64,7 +64,7 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
   let reportPath: string | undefined;
   if (hooks.report) {
     reportPath = join(plan.folder, 'report.html');
-    await writeReport(reportPath, result, plan.calibration);
+    writeReport(reportPath, result, plan.calibration);
   }
   return { result, folder: plan.folder, reportPath };
 }

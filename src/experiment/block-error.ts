@@ -11,17 +11,10 @@ import { closeSync, openSync } from 'node:fs';
 import { OnefetError } from '../error.ts';
 import { readAt, writeAt } from '../files.ts';
 import type { LlamaShape } from '../model/shape.ts';
-import type { Job } from './job.ts';
+import type { BlockErrorSums, Job } from './job.ts';
 
 /** Size of states.f32 that is not exceeded: 122 positions of Llama 3.1 8B. */
 const STATES_BYTES = 64e6;
-
-/** Squares summed over positions and elements, one entry per block. */
-export interface BlockErrorSums {
-  readonly positions: number;
-  readonly signal: number[];
-  readonly error: number[];
-}
 
 export interface BlockErrors {
   /** Is the state at the job's scored position number `index` wanted? */

@@ -17,7 +17,7 @@ import { openBlockErrors } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import type { Job, JobResult } from './job.ts';
 import type { TensorCoding } from './result.ts';
-import { type Crew, interrupted } from './schedule.ts';
+import { type Crew, runInterrupted } from './schedule.ts';
 import { openScorer } from './score.ts';
 import { isAnalog, type Variant, variantDesign, variantKey, variantRanges } from './variant.ts';
 
@@ -108,7 +108,7 @@ export function createFastCrew(
     async run(jobs, ranges, onResult) {
       const ordered = [...jobs].sort((a, b) => order(jobs, a) - order(jobs, b));
       for (const job of ordered) {
-        if (signal?.aborted) throw interrupted();
+        if (signal?.aborted) throw runInterrupted();
         onResult(await resumable(execute(job, ranges)));
         // Lets Ctrl-C and the progress in between two windows.
         await new Promise((resolve) => setImmediate(resolve));
@@ -127,7 +127,7 @@ async function resumable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    throw error instanceof OnefetError && error.kind === 'interrupted' ? interrupted() : error;
+    throw error instanceof OnefetError && error.kind === 'interrupted' ? runInterrupted() : error;
   }
 }
 

@@ -5,7 +5,7 @@
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { chooseKernel, type KernelChoice } from '../engine/create.ts';
-import { OnefetError } from '../error.ts';
+import { interrupted, OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable, TileKernel } from '../fabric/log-domain.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
@@ -15,7 +15,6 @@ import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
 import { checkOverrides } from '../tile/design.ts';
 import { chipSeed } from './plan.ts';
-import { interrupted } from './schedule.ts';
 import { fastSpeakers, type Speaker, type SpeakerParts, scalarSpeakers } from './speaker.ts';
 import type { Variant } from './variant.ts';
 

@@ -2,7 +2,6 @@
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
-import type { BlockErrorSums } from './block-error.ts';
 import type { MetricSums } from './metrics.ts';
 import type { TensorCoding } from './result.ts';
 import { type Variant, variantKey } from './variant.ts';
@@ -14,6 +13,13 @@ export interface Job {
   readonly windows: readonly ScoringWindow[];
   /** First scored position of the window in baseline.f32. */
   readonly baselineRow: number;
+}
+
+/** Squares summed over positions and elements, one entry per transformer block (block-error.ts). */
+export interface BlockErrorSums {
+  readonly positions: number;
+  readonly signal: number[];
+  readonly error: number[];
 }
 
 export interface JobResult {

@@ -19,10 +19,10 @@ import type { RangeTable } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds, ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from './attribution.ts';
-import { addBlockErrors, type BlockErrorSums, blockSnrDb, stateStride } from './block-error.ts';
+import { addBlockErrors, blockSnrDb, stateStride } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { createFastCrew } from './fast.ts';
-import { type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
+import { type BlockErrorSums, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
 import {

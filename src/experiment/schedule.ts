@@ -3,7 +3,7 @@
  * chip that the fewest threads work on. Results do not depend on who does what, only their order of arrival does.
  */
 import { Worker } from 'node:worker_threads';
-import { fromPlainError, OnefetError, type PlainError } from '../error.ts';
+import { fromPlainError, interrupted, OnefetError, type PlainError } from '../error.ts';
 import type { RangeTable } from '../fabric/log-domain.ts';
 import { sourceExtension } from '../files.ts';
 import type { ExecutorOptions } from './execute.ts';
@@ -54,8 +54,8 @@ export function createCrew(threads: number, options: ExecutorOptions, signal?: A
         if (error === undefined) resolve();
         else close().then(() => reject(error), reject);
       };
-      const onAbort = () => settle(interrupted());
-      if (signal?.aborted) return settle(interrupted());
+      const onAbort = () => settle(runInterrupted());
+      if (signal?.aborted) return settle(runInterrupted());
       if (dead) return settle(dead);
       signal?.addEventListener('abort', onAbort);
       const next = (index: number) => {
@@ -105,11 +105,8 @@ function pick(waiting: readonly Job[], lastVariant: readonly string[], index: nu
 }
 
 /** Ctrl-C in a run. */
-export function interrupted(): OnefetError {
-  return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted', {
-    hint: 'run the same command again to resume: finished jobs are kept',
-  });
-}
+export const runInterrupted = () =>
+  interrupted('interrupted', { hint: 'run the same command again to resume: finished jobs are kept' });
 
 function workerFailure(cause: unknown): OnefetError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;

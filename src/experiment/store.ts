@@ -19,12 +19,11 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
-  rmSync,
-  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
-import { isProcessAlive, reasonOf, writeFileAtomic } from '../files.ts';
+import { reasonOf, writeFileAtomic } from '../files.ts';
+import { takeLock } from '../lock.ts';
 import type { JobResult } from './job.ts';
 
 export interface RunFolder {
@@ -46,7 +45,7 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
       hint: 'choose another folder with --out',
     });
   }
-  const unlock = lock(join(path, 'lock'), path);
+  const unlock = takeLock(join(path, 'lock'), `the run folder ${path}`);
   try {
     writeFileAtomic(join(path, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
     writeFileAtomic(join(path, 'config.resolved.yaml'), configYaml);
@@ -98,32 +97,4 @@ function readResults(path: string): Map<string, JobResult> {
     closeSync(handle);
   }
   return finished;
-}
-
-function lock(path: string, folder: string): () => void {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      writeFileSync(path, String(process.pid), { flag: 'wx' });
-      break;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
-        throw new OnefetError(
-          'usage',
-          'RUN_FOLDER',
-          `cannot write to the run folder ${folder}: ${reasonOf(cause)}`,
-          {
-            cause,
-          },
-        );
-      }
-      const owner = Number(readFileSync(path, 'utf8'));
-      if (attempt > 2 || (owner !== process.pid && isProcessAlive(owner))) {
-        throw new OnefetError('usage', 'RUN_BUSY', `process ${owner} is working in ${folder}`, {
-          hint: `wait for it, or remove ${path} if that process is something else`,
-        });
-      }
-      rmSync(path, { force: true });
-    }
-  }
-  return () => rmSync(path, { force: true });
 }

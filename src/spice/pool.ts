@@ -3,7 +3,7 @@
  * outside, the only way to stop ngspice (an undefined .param loops without ever returning to the event loop).
  */
 import { Worker } from 'node:worker_threads';
-import { OnefetError } from '../error.ts';
+import { interrupted, OnefetError } from '../error.ts';
 import { sourceExtension } from '../files.ts';
 import { readCache, writeCache } from './cache.ts';
 import { type ExpectedOutput, engineId, jobHash, type SpiceJob } from './job.ts';
@@ -310,8 +310,4 @@ function checkPlot(
       }
     }
   }
-}
-
-function interrupted(): OnefetError {
-  return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
 }

@@ -19,7 +19,7 @@ import {
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { fromPlainError, nearestName, OnefetError } from '../error.ts';
+import { fromPlainError, interrupted, nearestName, OnefetError } from '../error.ts';
 import { reasonOf, sourceExtension } from '../files.ts';
 import type { Layout } from './layout.ts';
 import { layoutOf } from './layout.ts';
@@ -77,14 +77,14 @@ export async function synthesise(options: SynthOptions): Promise<SynthResult> {
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new OnefetError('usage', 'SYNTH_THREADS', `threads is ${threads}; 1 to 256 are possible`);
   }
-  if (signal?.aborted) throw interrupted();
+  if (signal?.aborted) throw nothingWritten();
   prepareFolder(result.path, options.force ?? false, layout.sizeBytes);
   const temporary = `${result.path}.${process.pid}.part`;
   try {
     createFile(temporary, layout);
     await fillFile({ recipe, path: temporary }, layout, threads, signal, onProgress);
     flush(temporary);
-    if (signal?.aborted) throw interrupted();
+    if (signal?.aborted) throw nothingWritten();
     renameSync(temporary, result.path);
   } catch (cause) {
     rmSync(temporary, { force: true });
@@ -201,7 +201,7 @@ async function fillFile(
       let next = 0;
       let left = pieces.length;
       let doneBytes = header.length;
-      onAbort = () => fail(interrupted());
+      onAbort = () => fail(nothingWritten());
       signal?.addEventListener('abort', onAbort);
       for (const worker of workers) {
         worker.on('message', (message: SynthWorkerMessage) => {
@@ -227,9 +227,7 @@ async function fillFile(
   }
 }
 
-function interrupted(): OnefetError {
-  return new OnefetError('interrupted', 'INTERRUPTED', 'interrupted; no file was written');
-}
+const nothingWritten = () => interrupted('interrupted; no file was written');
 
 function unwritable(path: string, cause: unknown): OnefetError {
   return new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${path}: ${reasonOf(cause)}`, {
