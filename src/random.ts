@@ -72,3 +72,11 @@ export function nameCoordinate(name: string): number {
   for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
   return h >>> 0;
 }
+
+/** Where in the text a product is formed: the key of everything that is drawn per token. */
+export interface TokenPosition {
+  /** Index of the scored window, document or generation. */
+  readonly window: number;
+  /** Position of the token in its window. */
+  readonly position: number;
+}

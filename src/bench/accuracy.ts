@@ -3,11 +3,12 @@
  * reference and by the engine, on the embedded model and the range text, without what is drawn anew for every token.
  *   klNats   mean over positions of KL(scalar || engine) of the next token's distribution
  */
+
 import type { Calibration } from '../cell/calibration.ts';
 import { createEngine } from '../engine/wasm/engine.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
-import { type RangeTable, rangesOf } from '../fabric/log-domain.ts';
+import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
 import { forward, newSession } from '../model/llama.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { Design } from '../tile/design.ts';

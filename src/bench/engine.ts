@@ -6,6 +6,7 @@
  * head is measured by itself. Figures of one run compare with each other; from run to run they drift with the machine.
  * With a peer, both take turns within a round, and the ratio is the median over rounds of the two times of a round.
  */
+
 import type { Calibration } from '../cell/calibration.ts';
 import { chooseKernels } from '../engine/wasm/check/selftest.ts';
 import { newArena } from '../engine/wasm/emit/arena.ts';
@@ -16,7 +17,7 @@ import { PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../engine/wasm/kernel
 import { instantiate } from '../engine/wasm/kernels/module.ts';
 import type { EngineMode } from '../engine/wasm/plan/operations.ts';
 import { OnefetError } from '../error.ts';
-import type { RangeTable } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { LLAMA } from '../model/architecture.ts';
 import type { LlamaShape } from '../model/shape.ts';
 import type { Design } from '../tile/design.ts';

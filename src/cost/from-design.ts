@@ -1,9 +1,10 @@
 /**
  * The cost model's view of a design and its calibration.
  */
+
 import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
-import type { RangeTable } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import type { Design } from '../tile/design.ts';
 import { type CostDesign, checkDesign } from './priced-design.ts';
 

@@ -2,22 +2,19 @@
  * Sources of error alone: the split of the converter into clipping and resolution against the converter itself, and
  * which sources are the same on every chip.
  */
+
 import { describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
+import { scaleRanges } from '../fabric/ranges.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { adcFormat, convert } from '../tile/adc.ts';
+import { ERROR_SOURCES, type ErrorSource, onlySource, rangeFactor } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { recodeWeights } from '../tile/weight-code.ts';
-import {
-  attributionSeeds,
-  ERROR_SOURCES,
-  type ErrorSource,
-  onlySource,
-  sourceRanges,
-} from './attribution.ts';
+import { attributionSeeds } from './attribution.ts';
 
 const { design } = loadDesign('log-domain', ['cell=t1']);
 const calibration = loadCalibration('planar32lp', 't1');
@@ -31,7 +28,8 @@ describe('the converter split in two', () => {
   const through = (source: ErrorSource | 'design', value: number): number => {
     const of = source === 'design' ? design : onlySource(design, source);
     const ranges = { 'blk.0.ffn_down': [[full]] };
-    const fs = source === 'design' ? full : sourceRanges(design, source, ranges)['blk.0.ffn_down'][0][0];
+    const fs =
+      source === 'design' ? full : scaleRanges(ranges, rangeFactor(design, source))['blk.0.ffn_down'][0][0];
     const format = adcFormat(of.adc.bits);
     return (convert(value, fs, format) * fs) / format.top;
   };
@@ -79,7 +77,7 @@ describe('chips of a source', () => {
       chip: { errors: true, seed },
       kernel: 'reference',
       blocks: 1,
-      ranges: sourceRanges(design, source, ranges),
+      ranges: scaleRanges(ranges, rangeFactor(design, source)),
     });
     const y = new Float32Array(OUTPUTS);
     layer.apply(y, a, { window: 0, position: 3 });

@@ -2,8 +2,10 @@
  * Executes jobs in one thread: keeps the model, the hardware weights and the layers of the last variant, so that the
  * windows of a chip follow each other without building it again.
  */
+
 import type { Calibration } from '../cell/calibration.ts';
-import { type RangeTable, rangesOf, resetActivity, type TileKernel } from '../fabric/log-domain.ts';
+import { resetActivity, type TileKernel } from '../fabric/log-domain.ts';
+import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
 import { newSession, type Session } from '../model/llama.ts';
 import { openModel } from '../model/model.ts';
 import { runWindow } from '../model/scoring.ts';

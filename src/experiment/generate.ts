@@ -2,12 +2,14 @@
  * `onefet generate`: the same prompt continued by the digital model and by chips, side by side, so that one can read
  * what noise does.
  */
+
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { chooseKernel, type KernelChoice } from '../engine/create.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
-import type { RangeTable, TileKernel } from '../fabric/log-domain.ts';
+import type { TileKernel } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { openModel } from '../model/model.ts';

@@ -1,6 +1,7 @@
 /** A job: one variant over one window, and what came of it. The unit of scheduling, progress and resumption. */
+
 import type { LayerActivity } from '../fabric/activity.ts';
-import type { RangeTable } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';
 import type { TensorCoding } from './result.ts';

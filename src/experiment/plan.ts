@@ -1,6 +1,7 @@
 /**
  * What a run will do, before it does it: model, texts, windows, jobs, memory and the folder. `--dry-run` stops here.
  */
+
 import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
@@ -16,8 +17,9 @@ import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
 import { checkOverrides } from '../tile/design.ts';
+import { ERROR_SOURCES, type ErrorSource } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { attributionSeeds, ERROR_SOURCES, type ErrorSource } from './attribution.ts';
+import { attributionSeeds } from './attribution.ts';
 import { type Job, jobKey } from './job.ts';
 import { checkRangeText } from './overlap.ts';
 

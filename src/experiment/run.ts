@@ -5,6 +5,7 @@
  *
  * Every finished job is in the run's folder at once; a run that was interrupted takes up where it stopped.
  */
+
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -15,10 +16,11 @@ import type { CostReport } from '../cost/report.ts';
 import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, LayerActivity } from '../fabric/activity.ts';
-import type { RangeTable } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
+import { ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { attributionSeeds, ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from './attribution.ts';
+import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb, stateStride } from './block-error.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { createFastCrew } from './fast.ts';

@@ -2,9 +2,10 @@
  * Runs jobs on threads. A thread keeps the chip that it built, so it is given that chip's next window first, then the
  * chip that the fewest threads work on. Results do not depend on who does what, only their order of arrival does.
  */
+
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, interrupted, OnefetError, type PlainError } from '../error.ts';
-import type { RangeTable } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { sourceExtension } from '../files.ts';
 import type { ExecutorOptions } from './execute.ts';
 import type { Job, JobResult } from './job.ts';

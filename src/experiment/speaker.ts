@@ -1,8 +1,10 @@
 /** A variant of a model that takes a prompt and then token by token: on the fast engine, or by the scalar kernels. */
+
 import type { Calibration } from '../cell/calibration.ts';
 import { createEngine, type Engine } from '../engine/wasm/engine.ts';
 import { OnefetError } from '../error.ts';
-import { type RangeTable, rangesOf, type TileKernel } from '../fabric/log-domain.ts';
+import type { TileKernel } from '../fabric/log-domain.ts';
+import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
 import { forward, newSession } from '../model/llama.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { Design } from '../tile/design.ts';

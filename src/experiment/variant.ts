@@ -6,22 +6,18 @@
  *   chip      one chip with everything that the design says
  *   source    one chip with a single group of errors, all others off: what limits the accuracy
  */
+
 import type { Calibration } from '../cell/calibration.ts';
 import { buildDigital } from '../fabric/digital.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
-import {
-  type AnalogLinear,
-  logDomainLinear,
-  type RangeRecord,
-  type RangeTable,
-  type TileKernel,
-  tensorKey,
-} from '../fabric/log-domain.ts';
+import { type AnalogLinear, logDomainLinear, type TileKernel } from '../fabric/log-domain.ts';
+import { tensorKey } from '../fabric/placement.ts';
+import { type RangeRecord, type RangeTable, scaleRanges } from '../fabric/ranges.ts';
 import { buildLayers, type LlamaLayers, type LlamaModel } from '../model/model.ts';
 import type { Design } from '../tile/design.ts';
+import { type ErrorSource, onlySource, rangeFactor } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
-import { type ErrorSource, onlySource, sourceRanges } from './attribution.ts';
 import type { TensorCoding } from './result.ts';
 
 export type Variant =
@@ -54,7 +50,9 @@ export function variantRanges(
   design: Design,
   ranges: RangeTable | undefined,
 ): RangeTable | undefined {
-  return ranges && variant.kind === 'source' ? sourceRanges(design, variant.source, ranges) : ranges;
+  return ranges && variant.kind === 'source'
+    ? scaleRanges(ranges, rangeFactor(design, variant.source))
+    : ranges;
 }
 
 export interface VariantLayers {

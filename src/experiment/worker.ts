@@ -1,7 +1,8 @@
 /** A thread of a run: executes the jobs that it is sent, one at a time. */
+
 import { parentPort, workerData } from 'node:worker_threads';
 import { toPlainError } from '../error.ts';
-import type { RangeTable } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { createExecutor, type Executor, type ExecutorOptions } from './execute.ts';
 import type { Job } from './job.ts';
 

@@ -1,8 +1,7 @@
 /**
  * A linear layer y = W a, whatever computes it: digital arithmetic, an analog tile, a routed or mask-ROM fabric.
  */
-
-import type { TokenPosition } from '../tile/token-position.ts';
+import type { TokenPosition } from '../random.ts';
 
 export type { TokenPosition };
 

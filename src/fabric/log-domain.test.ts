@@ -2,19 +2,22 @@
  * The semantics of the emulation (design.md section 2): with nothing wrong the analog layer is the digital layer on
  * the hardware weights; with only the DAC its dot products are integers; the calibrated response is the table.
  */
+
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
-import { idealDesign } from '../experiment/attribution.ts';
 import { gaussian, streamKey } from '../random.ts';
 import type { Design } from '../tile/design.ts';
+import type { ChipInstance } from '../tile/draws.ts';
+import { idealDesign } from '../tile/error-sources.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
-import { type ChipInstance, tilePhysics } from '../tile/physics.ts';
+import { tilePhysics } from '../tile/physics.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
 import { loadDesign } from './design.ts';
 import { buildDigital } from './digital.ts';
 import type { LinearName } from './linear.ts';
-import { type LogDomainOptions, logDomainLinear, type RangeRecord, rangesOf } from './log-domain.ts';
+import { type LogDomainOptions, logDomainLinear } from './log-domain.ts';
+import { type RangeRecord, rangesOf } from './ranges.ts';
 
 const NAME: LinearName = { layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 };
 const AT = { window: 3, position: 17 };

@@ -8,28 +8,21 @@
  */
 
 import { OnefetError } from '../error.ts';
-import { newRangeHistogram, type RangeHistogram, rangeQuantile } from '../tile/adc.ts';
+import { newRangeHistogram, type RangeHistogram } from '../tile/adc.ts';
 import { bakedSums, referenceSums } from '../tile/cell-sums.ts';
+import type { ChipInstance, TilePlace } from '../tile/draws.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
-import type { ChipInstance, TilePhysics } from '../tile/physics.ts';
-import { drawStatics, type TilePlace } from '../tile/static-errors.ts';
+import type { TilePhysics } from '../tile/physics.ts';
+import { drawStatics } from '../tile/static-errors.ts';
 import { createTile, type TileCounts } from '../tile/tile.ts';
 import type { HardwareWeights } from '../tile/weight-code.ts';
 import type { LayerActivity } from './activity.ts';
 import type { Linear, LinearName } from './linear.ts';
+import { diePosition, tensorKey } from './placement.ts';
+import type { RangeRecord, RangeTable } from './ranges.ts';
 
 /** `reference` is the definition, cell by cell; `baked` is tested against it and some thirty times faster. */
 export type TileKernel = 'reference' | 'baked';
-
-/** Full scale of the converters, by tensor key: [tiles][cells per weight], in I_fs. */
-export type RangeTable = Record<string, number[][]>;
-
-/** What range calibration saw of one tensor: [tiles][cells per weight]. */
-export type RangeRecord = Map<string, RangeHistogram[][]>;
-
-export function tensorKey(name: LinearName): string {
-  return name.layer < 0 ? name.tensor : `blk.${name.layer}.${name.tensor}`;
-}
 
 export interface LogDomainOptions {
   readonly physics: TilePhysics;
@@ -158,48 +151,4 @@ export function logDomainLinear(
       activity.adcClipped += counts.clipped;
     },
   };
-}
-
-/**
- * Full scales from what range calibration recorded of the nominal chip, times the mean gain that a chip's columns are
- * known to have; refuses a design whose clamps cannot carry the common mode (with that gain).
- */
-export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable {
-  const { design } = physics;
-  const table: RangeTable = {};
-  for (const [key, tiles] of record) {
-    table[key] = tiles.map((cells, tile) =>
-      cells.map((histogram) => {
-        const commonA = physics.meanGain * histogram.largestCommonMode * design.fullScaleA;
-        if (commonA > design.column.clampMaxA) {
-          throw new OnefetError(
-            'usage',
-            'CLAMP_OVERLOAD',
-            `the bit lines of ${key} tile ${tile} carry ${(commonA * 1e6).toFixed(3)} uA, the clamps only ${design.column.clampMaxA * 1e6} uA`,
-            { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
-          );
-        }
-        return physics.meanGain * rangeQuantile(histogram, design.adc.rangeQuantile);
-      }),
-    );
-  }
-  return table;
-}
-
-/**
- * Tiles are laid on the die in the order of the data flow, along eight strips that run back and forth: enough to
- * give neighbours similar values of a gradient.
- */
-export function diePosition(
-  name: LinearName,
-  tile: number,
-  tiles: number,
-  blocks: number,
-): { dieX: number; dieY: number } {
-  const strips = 8;
-  const inBlock = (name.ordinal + (tile + 0.5) / tiles) / (name.count + 1);
-  const along = name.layer < 0 ? 1 - 1e-9 : (name.layer + inBlock) / (blocks + 1);
-  const strip = Math.floor(along * strips);
-  const within = along * strips - strip;
-  return { dieX: strip % 2 === 0 ? within : 1 - within, dieY: (strip + 0.5) / strips };
 }

@@ -2,13 +2,15 @@
  * The reference forward pass against values computed elsewhere: PyTorch's float32 for the embedded model
  * (onefet-stories-golden.json), llama2.c's published output for stories260K (reference case E).
  */
+
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
 import { buildDigital } from '../fabric/digital.ts';
-import type { LinearName, TokenPosition } from '../fabric/linear.ts';
+import type { LinearName } from '../fabric/linear.ts';
+import type { TokenPosition } from '../random.ts';
 import {
   EMBEDDED_F16,
   EMBEDDED_GOLDEN,

@@ -9,9 +9,10 @@
  *   b = rmsnorm(x) g_ffn;   x += Wdown (silu(Wgate b) * (Wup b))
  * and logits = Wout (rmsnorm(x) g_out).
  */
+
 import { OnefetError } from '../error.ts';
-import type { TokenPosition } from '../fabric/linear.ts';
 import { requireMemory } from '../memory.ts';
+import type { TokenPosition } from '../random.ts';
 import type { LlamaBlock, LlamaLayers, LlamaModel } from './model.ts';
 import type { LlamaShape } from './shape.ts';
 

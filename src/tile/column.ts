@@ -7,44 +7,12 @@
  *   variance = white (I+ + I-) + clamp (I+^2 + I-^2)              drawn per phase and token
  *            + lowFrequency gain^2 q                              drawn per phase, constant over a window
  */
+
 import { applyDroop } from '../cell/droop.ts';
-import { bits32, gaussian, mix32, type StreamKey } from '../random.ts';
+import { gaussian, type TokenPosition } from '../random.ts';
 import type { ColumnSums } from './cell-sums.ts';
-import { type ChipInstance, DRAW, drawKey } from './draws.ts';
+import { type ChipInstance, type TileNoise, tokenKey, windowKey } from './draws.ts';
 import type { TilePhysics } from './physics.ts';
-import type { TilePlace } from './static-errors.ts';
-import type { TokenPosition } from './token-position.ts';
-
-/** Draws of one tile: keys folded once from chip and place, then per window, position and phase. */
-export interface TileNoise {
-  readonly rowKey: StreamKey;
-  readonly phaseKey: StreamKey;
-  readonly conversionKey: StreamKey;
-  readonly samplingKey: StreamKey;
-  readonly lowFrequencyKey: StreamKey;
-}
-
-export function tileNoise(chip: ChipInstance, place: TilePlace): TileNoise {
-  const key = (use: number) => drawKey(use, chip.seed, place.layer, place.tensor, place.tile);
-  return {
-    rowKey: key(DRAW.rowNoise),
-    phaseKey: key(DRAW.phaseGain),
-    conversionKey: key(DRAW.conversion),
-    samplingKey: key(DRAW.sampling),
-    lowFrequencyKey: key(DRAW.lowFrequency),
-  };
-}
-
-/** A stream's key at one token: a fresh 64-bit key from the stream's, the window and the position. */
-export function tokenKey(key: StreamKey, at: TokenPosition): StreamKey {
-  const a = bits32(key, at.window);
-  return { a: mix32(a ^ bits32(key, at.position ^ 0x5bd1e995)), b: bits32({ a: key.b, b: a }, at.position) };
-}
-
-/** As tokenKey, for what stays put over a window. */
-export function windowKey(key: StreamKey, window: number): StreamKey {
-  return tokenKey(key, { window, position: -1 });
-}
 
 /**
  * One phase of all columns: sums in, value[columns] out (the integrated differential current). Returns the

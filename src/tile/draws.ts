@@ -1,11 +1,22 @@
 /** A chip and the keys of what is drawn for it. */
-import { type StreamKey, streamKey } from '../random.ts';
+import { bits32, mix32, type StreamKey, streamKey, type TokenPosition } from '../random.ts';
 
 /** One instance of the chip: `seed` 0 with no errors is the nominal chip. */
 export interface ChipInstance {
   /** Draw static and dynamic errors; false is the nominal, noiseless chip of the range calibration. */
   readonly errors: boolean;
   readonly seed: number;
+}
+
+/** Where a tile is: the coordinates of its draws. */
+export interface TilePlace {
+  readonly layer: number;
+  /** Number of the tensor in its block. */
+  readonly tensor: number;
+  readonly tile: number;
+  /** Position on the die, each 0 .. 1. */
+  readonly dieX: number;
+  readonly dieY: number;
 }
 
 /** What a draw is for: the first coordinate of its key, so that no two uses share a stream. */
@@ -41,4 +52,35 @@ export function cellKey(
 
 export function drawKey(use: number, seed: number, ...coordinates: number[]): StreamKey {
   return streamKey(use, seed, ...coordinates);
+}
+
+/** Draws of one tile: keys folded once from chip and place, then per window, position and phase. */
+export interface TileNoise {
+  readonly rowKey: StreamKey;
+  readonly phaseKey: StreamKey;
+  readonly conversionKey: StreamKey;
+  readonly samplingKey: StreamKey;
+  readonly lowFrequencyKey: StreamKey;
+}
+
+export function tileNoise(chip: ChipInstance, place: TilePlace): TileNoise {
+  const key = (use: number) => drawKey(use, chip.seed, place.layer, place.tensor, place.tile);
+  return {
+    rowKey: key(DRAW.rowNoise),
+    phaseKey: key(DRAW.phaseGain),
+    conversionKey: key(DRAW.conversion),
+    samplingKey: key(DRAW.sampling),
+    lowFrequencyKey: key(DRAW.lowFrequency),
+  };
+}
+
+/** A stream's key at one token: a fresh 64-bit key from the stream's, the window and the position. */
+export function tokenKey(key: StreamKey, at: TokenPosition): StreamKey {
+  const a = bits32(key, at.window);
+  return { a: mix32(a ^ bits32(key, at.position ^ 0x5bd1e995)), b: bits32({ a: key.b, b: a }, at.position) };
+}
+
+/** As tokenKey, for what stays put over a window. */
+export function windowKey(key: StreamKey, window: number): StreamKey {
+  return tokenKey(key, { window, position: -1 });
 }

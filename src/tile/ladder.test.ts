@@ -1,11 +1,13 @@
 /** Ladders of a row: which columns they feed, and that each has draws of its own. */
+
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
+import type { TilePlace } from './draws.ts';
 import { drawRows, ladderCount, ladderOf, ladderSegments } from './ladder.ts';
 import { tilePhysics } from './physics.ts';
-import { drawStatics, type TilePlace } from './static-errors.ts';
+import { drawStatics } from './static-errors.ts';
 import { recodeWeights } from './weight-code.ts';
 
 const PLACE: TilePlace = { layer: 2, tensor: 3, tile: 1, dieX: 0.5, dieY: 0.5 };

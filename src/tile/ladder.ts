@@ -2,10 +2,10 @@
  * Row drivers: a buffer and its ladder feed the gates of `ladder.columns` columns, so a row of a wide tensor has several,
  * each with an offset and resistors of its own. The columns that hold one cell of the weights are divided by themselves.
  */
+
 import { gaussian } from '../random.ts';
-import { type ChipInstance, DRAW, drawKey } from './draws.ts';
+import { type ChipInstance, DRAW, drawKey, type TilePlace } from './draws.ts';
 import type { TilePhysics } from './physics.ts';
-import type { TilePlace } from './static-errors.ts';
 
 /** Physical columns from .. to - 1 that one ladder per row feeds. */
 export interface Segment {

@@ -20,8 +20,6 @@ import { checkSwing, samplingVariance } from './integrator.ts';
 import { cellOfDesign, type Response } from './response.ts';
 import { type TapSpread, tapSpread } from './tap-spread.ts';
 
-export { type ChipInstance, DRAW, drawKey } from './draws.ts';
-
 /** Permittivity of SiO2: 3.9 times that of vacuum, F/m. */
 const OXIDE_PERMITTIVITY_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
 

@@ -11,6 +11,7 @@
  *   planar130/t1         reference 0.73 / 0.33   baked 1.67 / 0.52
  * The baked columns above 1 % are cold (below -20 C), where gm/I differs most between the levels of a row.
  */
+
 import { afterAll, describe, expect, test } from 'vitest';
 import {
   biasClamp,
@@ -29,10 +30,10 @@ import { loadDesign } from '../fabric/design.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { bakedSums, type CellSums, referenceSums } from './cell-sums.ts';
-import type { ChipInstance } from './draws.ts';
+import type { ChipInstance, TilePlace } from './draws.ts';
 import { newTileInput } from './input-code.ts';
 import { tilePhysics } from './physics.ts';
-import { drawStatics, type TilePlace, type TileStatics } from './static-errors.ts';
+import { drawStatics, type TileStatics } from './static-errors.ts';
 import { createTile } from './tile.ts';
 import { type HardwareWeights, weightFormat } from './weight-code.ts';
 

@@ -8,21 +8,10 @@
  *   column  gain and offset of the converter
  */
 import { gaussian, gaussians } from '../random.ts';
-import { type ChipInstance, cellKey, DRAW, drawKey } from './draws.ts';
+import { type ChipInstance, cellKey, DRAW, drawKey, type TilePlace } from './draws.ts';
 import { drawRows, ladderSegments, type RowErrors, type Segment } from './ladder.ts';
 import type { TilePhysics } from './physics.ts';
 import type { HardwareWeights, WeightTile } from './weight-code.ts';
-
-/** Where a tile is: the coordinates of its draws. */
-export interface TilePlace {
-  readonly layer: number;
-  /** Number of the tensor in its block. */
-  readonly tensor: number;
-  readonly tile: number;
-  /** Position on the die, each 0 .. 1. */
-  readonly dieX: number;
-  readonly dieY: number;
-}
 
 export interface TileStatics {
   /** [banks][rows * columns] threshold shift, V. */

@@ -1,10 +1,11 @@
 /** Taps of several transistors: against sums that are really drawn, and through a whole layer of topology t4. */
+
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { idealDesign } from '../experiment/attribution.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
 import { gaussian, streamKey } from '../random.ts';
+import { idealDesign } from './error-sources.ts';
 import { tilePhysics } from './physics.ts';
 import { tapSpread } from './tap-spread.ts';
 import { recodeWeights } from './weight-code.ts';

@@ -8,16 +8,24 @@
  * `two-conversion` each phase is clipped and rounded by itself
  * `paired-rows`    one phase; a weight has one cell for each sign of the input
  */
-import { gaussian, uniform } from '../random.ts';
+
+import { gaussian, type TokenPosition, uniform } from '../random.ts';
 import { convert, type RangeHistogram, recordRange } from './adc.ts';
 import { type CellSums, type ColumnSums, newColumnSums } from './cell-sums.ts';
-import { drawLowFrequency, phaseValue, type TileNoise, tileNoise, tokenKey } from './column.ts';
-import { type ChipInstance, DRAW, drawKey } from './draws.ts';
+import { drawLowFrequency, phaseValue } from './column.ts';
+import {
+  type ChipInstance,
+  DRAW,
+  drawKey,
+  type TileNoise,
+  type TilePlace,
+  tileNoise,
+  tokenKey,
+} from './draws.ts';
 import { newTileInput, type TileInput } from './input-code.ts';
 import type { TilePhysics } from './physics.ts';
 import type { Response } from './response.ts';
-import type { TilePlace, TileStatics } from './static-errors.ts';
-import type { TokenPosition } from './token-position.ts';
+import type { TileStatics } from './static-errors.ts';
 import type { HardwareWeights, WeightTile } from './weight-code.ts';
 
 /** What a tile did for one token. */

@@ -14,7 +14,7 @@ import type { Calibration } from '../../cell/calibration.ts';
 import { OnefetError } from '../../error.ts';
 import type { LayerActivity } from '../../fabric/activity.ts';
 import type { LinearName } from '../../fabric/linear.ts';
-import type { RangeTable } from '../../fabric/log-domain.ts';
+import type { RangeTable } from '../../fabric/ranges.ts';
 import { requireMemory } from '../../memory.ts';
 import type { LlamaModel } from '../../model/model.ts';
 import { buildLayers } from '../../model/model.ts';

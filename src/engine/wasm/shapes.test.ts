@@ -1,4 +1,5 @@
 /** Shapes that fill nothing evenly: columns that are no multiple of 16, odd rows, three heads to a key, a tied head. */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { afterAll, expect, test } from 'vitest';
 import { loadCalibration } from '../../cell/calibration.ts';
 import { buildVariant, type Variant } from '../../experiment/variant.ts';
 import { loadDesign } from '../../fabric/design.ts';
-import { type RangeTable, rangesOf } from '../../fabric/log-domain.ts';
+import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
 import { forward, newSession } from '../../model/llama.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { synthesise } from '../../synth/synthesise.ts';

@@ -1,10 +1,9 @@
 /** What every worker is given, and what it derives from it once. */
 
-import type { RangeTable } from '../../../fabric/log-domain.ts';
+import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
-import type { TileNoise } from '../../../tile/column.ts';
 import type { Design } from '../../../tile/design.ts';
-import type { ChipInstance } from '../../../tile/draws.ts';
+import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import type { Crew } from '../control.ts';

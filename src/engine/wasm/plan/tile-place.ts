@@ -2,13 +2,13 @@
  * Static errors of one analog operation on one chip, as far as they are not drawn cell by cell: the same draws as
  * src/tile/static-errors.ts, asked for without its cells.
  */
+
 import { OnefetError } from '../../../error.ts';
-import { diePosition, tensorKey } from '../../../fabric/log-domain.ts';
+import { diePosition, tensorKey } from '../../../fabric/placement.ts';
 import { gaussian } from '../../../random.ts';
-import { type ChipInstance, DRAW, drawKey } from '../../../tile/draws.ts';
+import { type ChipInstance, DRAW, drawKey, type TilePlace } from '../../../tile/draws.ts';
 import { drawRows, type RowErrors } from '../../../tile/ladder.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
-import type { TilePlace } from '../../../tile/static-errors.ts';
 import type { WorkerContext } from './context.ts';
 import type { Operation } from './operations.ts';
 

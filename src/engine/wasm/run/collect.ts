@@ -1,7 +1,8 @@
 /** What the workers counted, as the rest of the project wants it. */
 
 import type { LayerActivity } from '../../../fabric/activity.ts';
-import { type RangeTable, tensorKey } from '../../../fabric/log-domain.ts';
+import { tensorKey } from '../../../fabric/placement.ts';
+import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';

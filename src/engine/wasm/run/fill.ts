@@ -1,6 +1,6 @@
 /** What the main thread writes into the state memory before the workers use it. */
 
-import { tileNoise, windowKey } from '../../../tile/column.ts';
+import { tileNoise, windowKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import type { ChipCoding } from '../../chip-coding.ts';

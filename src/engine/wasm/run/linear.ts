@@ -6,10 +6,9 @@
  * gain and the noise. Encoded inputs are shared by the operations that read the same activations.
  */
 
-import { gaussian } from '../../../random.ts';
-import { type TileNoise, tileNoise, tokenKey } from '../../../tile/column.ts';
+import { gaussian, type TokenPosition } from '../../../random.ts';
+import { type TileNoise, tileNoise, tokenKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
-import type { TokenPosition } from '../../../tile/token-position.ts';
 import { BYTE_TOP, INPUT_TOP } from '../../integers.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS, type Coding, encodeName, STATS, STATS_BYTES } from '../kernels/encode.ts';
