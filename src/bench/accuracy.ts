@@ -8,10 +8,10 @@ import type { Calibration } from '../cell/calibration.ts';
 import { createEngine } from '../engine/wasm/engine.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
 import { forward, newSession } from '../model/llama.ts';
 import type { LlamaModel } from '../model/model.ts';
-import type { Design } from '../tile/design.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import type { BenchVariant } from './engine.ts';
 

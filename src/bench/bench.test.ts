@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { packageRoot } from '../files.ts';
 import { openModel } from '../model/model.ts';
 import { SYNTH_SHAPES } from '../synth/shapes.ts';
@@ -13,7 +13,7 @@ import { BENCH_VARIANTS } from './engine.ts';
 import { startLlamaCpp } from './llama-cpp.ts';
 
 test('the engine differs from the scalar chip by far less than the chip from the digital model', async () => {
-  const { design } = loadDesign('log-domain', []);
+  const { design } = loadLogDomainDesign('log-domain', []);
   const calibration = loadCalibration(design.process, design.cell);
   const model = openModel(EMBEDDED_F16);
   try {

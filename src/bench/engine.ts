@@ -17,10 +17,10 @@ import { PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../engine/wasm/kernel
 import { instantiate } from '../engine/wasm/kernels/module.ts';
 import type { EngineMode } from '../engine/wasm/plan/operations.ts';
 import { OnefetError } from '../error.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { LLAMA } from '../model/architecture.ts';
 import type { LlamaShape } from '../model/shape.ts';
-import type { Design } from '../tile/design.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 
 /** Llama 3.1 8B (Meta, model card). */

@@ -70,14 +70,14 @@ interface EngineFlags {
 
 async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progress): Promise<void> {
   const { bench: measure, BENCH_VARIANTS } = await import('../bench/engine.ts');
-  const { loadDesign } = await import('../fabric/design.ts');
+  const { loadLogDomainDesign } = await import('../fabric/design.ts');
   const { loadCalibration } = await import('../cell/calibration.ts');
   const { accuracyDifferences } = await import('../bench/accuracy.ts');
   const { llamaCppMissing, startLlamaCpp } = await import('../bench/llama-cpp.ts');
   const { benchEngineText } = await import('../bench/engine-text.ts');
   const { openModel } = await import('../model/model.ts');
   const { threads, rounds } = flags;
-  const { design } = loadDesign(flags.design, flags.set);
+  const { design } = loadLogDomainDesign(flags.design, flags.set);
   const calibration = loadCalibration(design.process, design.cell);
   const [batchTokens, decodeTokens] = [252, 6];
   const missing = flags.llamaCpp ? llamaCppMissing() : 'left out';

@@ -10,7 +10,7 @@ import { OnefetError } from '../error.ts';
 import { planRun, type RunOptions, type RunPlan } from '../experiment/plan.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import { executeRun } from '../experiment/run.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { readTextFile, sha256 } from '../files.ts';
 import type { Progress } from '../progress.ts';
 import { writeReport } from '../report/report.ts';
@@ -31,7 +31,7 @@ export interface FinishedRun {
 
 /** Calibrates the design's cell from SPICE, not from the file, and runs with that. */
 export async function startRun(options: RunOptions, hooks: StartHooks): Promise<FinishedRun> {
-  const { design } = loadDesign(options.design, options.settings);
+  const { design } = loadLogDomainDesign(options.design, options.settings);
   const { progress } = hooks;
   let calibration: Calibration;
   try {

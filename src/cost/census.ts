@@ -2,7 +2,7 @@
  * A run's activity, per token and in total: the counts that the formulas of area, time and energy share.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity } from '../fabric/activity.ts';
+import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { ladderCount } from '../tile/ladder.ts';
 import { type CostDesign, formatOf, integratorOf } from './priced-design.ts';
 
@@ -52,7 +52,7 @@ export interface Census {
 }
 
 /** Errors: NO_ACTIVITY; COST_ACTIVITY where the columns are not those of the design's weight bits. */
-export function census(activity: Activity, design: CostDesign): Census {
+export function census(activity: Activity<TileActivity>, design: CostDesign): Census {
   const sum: Census = {
     formats: [],
     cells: 0,

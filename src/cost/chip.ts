@@ -5,7 +5,7 @@
  * Extra users' caches fill what is left of the last die.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity } from '../fabric/activity.ts';
+import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { formatSi, plain } from '../format.ts';
 import { areaLines, cellArea, diesOf, kvBytes, sramMm2 } from './area.ts';
 import { census } from './census.ts';
@@ -22,7 +22,7 @@ import { macPerToken } from './shape.ts';
 export type { CostDesign } from './priced-design.ts';
 
 export function costOf(
-  activity: Activity,
+  activity: Activity<TileActivity>,
   shape: CostShape,
   design: CostDesign,
   constants: CostConstants,
@@ -44,7 +44,7 @@ export function costOf(
 }
 
 function costWith(
-  activity: Activity,
+  activity: Activity<TileActivity>,
   shape: CostShape,
   design: CostDesign,
   constants: CostConstants,
@@ -136,7 +136,7 @@ function costWith(
 }
 
 /** The clamps are priced for design.clampMaxA: columns that carried more on average cannot have been held by them. */
-function checkClamps(activity: Activity, design: CostDesign): void {
+function checkClamps(activity: Activity<TileActivity>, design: CostDesign): void {
   for (const one of activity.layers) {
     const meanA = one.sumCurrentA / (one.tokens * one.tiles * one.columns * one.phases);
     if (meanA > design.clampMaxA) {

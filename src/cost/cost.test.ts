@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
 import { LLAMA } from '../model/architecture.ts';
 import { EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
@@ -202,7 +202,7 @@ describe('costOf', () => {
       lineValue(report.areaLinesMm2, 'integrators') / ((columnEnds * (13e-15 / 5e-15)) / 1e6),
     ).toBeCloseTo(1, 9);
     expect(lineValue(report.energyJ, 'integrators') / (columnEnds * 13e-15 * 0.3 * 0.8)).toBeCloseTo(1, 9);
-    const { design } = loadDesign('log-domain', ['cell=t1']);
+    const { design } = loadLogDomainDesign('log-domain', ['cell=t1']);
     const physics = tilePhysics(loadCalibration('planar32lp', 't1'), design);
     // sigma of the column value D from kT/C = sqrt(k T C) / (T I_fs): 13 fF at 300.15 K is 7.34e-18 C, 0.0245 cells.
     const sigmaCells = Math.sqrt(1.380649e-23 * 300.15 * 13e-15) / (100e-9 * 3e-9);
@@ -228,7 +228,7 @@ describe('costOf', () => {
   });
 
   it('a swing that does not fit between the rails is refused before anything is computed', () => {
-    const { design } = loadDesign('log-domain', ['cell=t1', 'adc.swingV=0.41']);
+    const { design } = loadLogDomainDesign('log-domain', ['cell=t1', 'adc.swingV=0.41']);
     expect(() => tilePhysics(loadCalibration('planar32lp', 't1'), design)).toThrow(
       /adc.swingV is 0.41 V: the integrator swings by twice that, 0.82 V, and the supply is 0.8 V/,
     );
@@ -426,7 +426,7 @@ describe('row drivers that SPICE has simulated', () => {
   const { rowSupplyA, sharedSupplyA, tempK } = calibration.product!;
 
   it('are priced at their measured supply current, the assumed figures stand beside', () => {
-    const { design } = loadDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
+    const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
     const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
     const costDesign = costDesignOf(design, calibration, { dacBits: 6, adcBits: 8 }, ranges);
     const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {

@@ -4,8 +4,8 @@
 
 import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import type { Design } from '../tile/design.ts';
 import { type CostDesign, checkDesign } from './priced-design.ts';
 
 /**

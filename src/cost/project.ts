@@ -7,18 +7,22 @@
  * model are distributed: its outliers, with per-tile scaling, make fewer rows large, so its current is likely lower.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import type { Activity, TileActivity } from '../fabric/activity.ts';
 import type { CostShape } from './shape.ts';
 import { blockTensors, headTensor, type TensorShape } from './shape.ts';
 
-export function projectActivity(activity: Activity, from: CostShape, to: CostShape): Activity {
-  const byTensor = new Map<string, LayerActivity[]>();
+export function projectActivity(
+  activity: Activity<TileActivity>,
+  from: CostShape,
+  to: CostShape,
+): Activity<TileActivity> {
+  const byTensor = new Map<string, TileActivity[]>();
   for (const layer of activity.layers) {
     const list = byTensor.get(layer.tensor) ?? [];
     list.push(layer);
     byTensor.set(layer.tensor, list);
   }
-  const layers: LayerActivity[] = [];
+  const layers: TileActivity[] = [];
   const project = (layer: number, shape: TensorShape) => {
     const seen = byTensor.get(shape.tensor);
     if (seen === undefined) {
@@ -38,7 +42,7 @@ export function projectActivity(activity: Activity, from: CostShape, to: CostSha
   return { layers };
 }
 
-function projectTensor(seen: readonly LayerActivity[], layer: number, to: TensorShape): LayerActivity {
+function projectTensor(seen: readonly TileActivity[], layer: number, to: TensorShape): TileActivity {
   const first = seen[0];
   for (const one of seen) {
     if (!(one.tokens > 0) || one.tileRows !== first.tileRows || one.phases !== first.phases) {
@@ -49,14 +53,14 @@ function projectTensor(seen: readonly LayerActivity[], layer: number, to: Tensor
       );
     }
   }
-  const total = (f: (one: LayerActivity) => number) => seen.reduce((sum, one) => sum + f(one), 0);
+  const total = (f: (one: TileActivity) => number) => seen.reduce((sum, one) => sum + f(one), 0);
   const weights = total((one) => one.outputs * one.inputs);
   const outputs = total((one) => one.outputs);
   const cells = to.outputs * to.inputs * (total((one) => one.cells) / weights);
   const columns = Math.round(to.outputs * (total((one) => one.columns) / outputs));
   const tiles = Math.ceil(to.inputs / first.tileRows);
   /** Per-token counts over what they are proportional to. */
-  const share = (count: (one: LayerActivity) => number, base: (one: LayerActivity) => number) =>
+  const share = (count: (one: TileActivity) => number, base: (one: TileActivity) => number) =>
     total(count) / total((one) => one.tokens * base(one));
   const conversionsPerColumn = share(
     (one) => one.adcConversions,

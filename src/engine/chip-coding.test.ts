@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { chipCoding, requireSupported } from './chip-coding.ts';
 import { INPUT_TOP } from './integers.ts';
 
-const { design } = loadDesign('log-domain', []);
+const { design } = loadLogDomainDesign('log-domain', []);
 const calibration = loadCalibration(design.process, design.cell);
 
 /**

@@ -1,12 +1,13 @@
 /** Which kernel runs a model on a design, and the memory that it needs. */
+
 import { freemem } from 'node:os';
 import type { Calibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
-import type { TileKernel } from '../fabric/log-domain.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { LlamaShape } from '../model/shape.ts';
-import type { Design } from '../tile/design.ts';
+import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { estimateEngineMemory } from './wasm/plan/plan.ts';
 

@@ -5,7 +5,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
 import { scaleRanges } from '../fabric/ranges.ts';
@@ -16,7 +16,7 @@ import { tilePhysics } from '../tile/physics.ts';
 import { recodeWeights } from '../tile/weight-code.ts';
 import { attributionSeeds } from './attribution.ts';
 
-const { design } = loadDesign('log-domain', ['cell=t1']);
+const { design } = loadLogDomainDesign('log-domain', ['cell=t1']);
 const calibration = loadCalibration('planar32lp', 't1');
 const NAME: LinearName = { layer: 0, tensor: 'ffn_down', ordinal: 6, count: 7 };
 const OUTPUTS = 16;
@@ -75,7 +75,7 @@ describe('chips of a source', () => {
     const layer = logDomainLinear(NAME, hardware, {
       physics: tilePhysics(calibration, onlySource(design, source)),
       chip: { errors: true, seed },
-      kernel: 'reference',
+      cellSums: 'reference',
       blocks: 1,
       ranges: scaleRanges(ranges, rangeFactor(design, source)),
     });

@@ -4,12 +4,14 @@
  */
 
 import type { Calibration } from '../cell/calibration.ts';
-import { resetActivity, type TileKernel } from '../fabric/log-domain.ts';
+import { resetActivity } from '../fabric/activity.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
+import { TILE_COUNTERS } from '../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
 import { newSession, type Session } from '../model/llama.ts';
 import { openModel } from '../model/model.ts';
 import { runWindow } from '../model/scoring.ts';
-import type { Design } from '../tile/design.ts';
+import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { openBlockErrors } from './block-error.ts';
 import type { Job, JobResult } from './job.ts';
@@ -56,7 +58,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     execute(job, ranges) {
       const started = performance.now();
       const { built, session } = prepare(job, ranges);
-      for (const layer of built.analog) resetActivity(layer.activity);
+      for (const layer of built.analog) resetActivity(layer.activity, TILE_COUNTERS);
       const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
       const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
       let tokens = 0;

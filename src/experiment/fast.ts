@@ -9,7 +9,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createEngine, type Engine } from '../engine/wasm/engine.ts';
 import { OnefetError } from '../error.ts';
-import type { LayerActivity } from '../fabric/activity.ts';
+import type { TileActivity as LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { buildLayers, type LlamaModel, openModel } from '../model/model.ts';
 import { recodeWeights } from '../tile/weight-code.ts';

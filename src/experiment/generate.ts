@@ -7,15 +7,15 @@ import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { chooseKernel, type KernelChoice } from '../engine/create.ts';
 import { interrupted, OnefetError } from '../error.ts';
-import { loadDesign } from '../fabric/design.ts';
-import type { TileKernel } from '../fabric/log-domain.ts';
+import { checkOverrides } from '../fabric/common-design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
-import { checkOverrides } from '../tile/design.ts';
+import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { chipSeed } from './plan.ts';
 import { fastSpeakers, type Speaker, type SpeakerParts, scalarSpeakers } from './speaker.ts';
 import type { Variant } from './variant.ts';
@@ -66,7 +66,7 @@ export interface GenerateHooks {
 }
 
 export async function generate(options: GenerateOptions, hooks: GenerateHooks = {}): Promise<Generation> {
-  const { design } = loadDesign(options.design, options.settings);
+  const { design } = loadLogDomainDesign(options.design, options.settings);
   const calibration = options.calibration ?? loadCalibration(design.process, design.cell);
   const model = openModel(options.model);
   try {

@@ -1,6 +1,6 @@
 /** A job: one variant over one window, and what came of it. The unit of scheduling, progress and resumption. */
 
-import type { LayerActivity } from '../fabric/activity.ts';
+import type { TileActivity as LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';

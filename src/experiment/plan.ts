@@ -9,14 +9,15 @@ import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { costDesignOf } from '../cost/from-design.ts';
 import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from '../engine/create.ts';
 import { OnefetError } from '../error.ts';
-import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
-import type { TileKernel } from '../fabric/log-domain.ts';
+import { checkOverrides } from '../fabric/common-design.ts';
+import { type LoadedDesign, loadLogDomainDesign } from '../fabric/design.ts';
+import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
-import { checkOverrides } from '../tile/design.ts';
+import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { ERROR_SOURCES, type ErrorSource } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds } from './attribution.ts';
@@ -50,7 +51,7 @@ export interface RunOptions {
 
 export interface RunPlan {
   readonly options: RunOptions;
-  readonly design: LoadedDesign;
+  readonly design: LoadedDesign<LogDomainDesign>;
   readonly calibration: Calibration;
   readonly calibrationSha256: string;
   readonly modelInfo: {
@@ -99,17 +100,7 @@ export function chipSeed(seed: number, chip: number): number {
 }
 
 export function planRun(options: RunOptions): RunPlan {
-  const design = loadDesign(options.design, options.settings);
-  if (design.design.fabric !== 'log-domain') {
-    throw new OnefetError(
-      'usage',
-      'FABRIC',
-      `${design.path}: fabric ${design.design.fabric} has no chips to run`,
-      {
-        hint: 'use fabric: log-domain; the digital model is always run beside it',
-      },
-    );
-  }
+  const design = loadLogDomainDesign(options.design, options.settings);
   const converters = {
     dacBits: converterBits(design.design.input.bits, 'input.bits'),
     adcBits: converterBits(design.design.adc.bits, 'adc.bits'),

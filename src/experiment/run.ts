@@ -15,7 +15,7 @@ import { projectActivity } from '../cost/project.ts';
 import type { CostReport } from '../cost/report.ts';
 import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
-import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import type { Activity, TileActivity as LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from '../tile/error-sources.ts';
@@ -310,7 +310,7 @@ function breakdown(lines: readonly { name: string; value: number }[]): Record<st
 /** Cost of the model that ran, and of Llama 3.1 8B at the same activity per cell. */
 function costsOf(
   plan: RunPlan,
-  activity: Activity,
+  activity: Activity<LayerActivity>,
   ranges: RangeTable,
 ): { run: CostReport; projection: CostReport } {
   const { design } = plan.design;

@@ -3,11 +3,11 @@
 import type { Calibration } from '../cell/calibration.ts';
 import { createEngine, type Engine } from '../engine/wasm/engine.ts';
 import { OnefetError } from '../error.ts';
-import type { TileKernel } from '../fabric/log-domain.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
 import { forward, newSession } from '../model/llama.ts';
 import type { LlamaModel } from '../model/model.ts';
-import type { Design } from '../tile/design.ts';
+import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { CODES_FOLDER, collectGarbage } from './fast.ts';
 import { buildVariant, type HardwareCache, type Variant, variantDesign } from './variant.ts';

@@ -8,13 +8,16 @@
  */
 
 import type { Calibration } from '../cell/calibration.ts';
+import type { TileActivity } from '../fabric/activity.ts';
 import { buildDigital } from '../fabric/digital.ts';
+import type { CountedLinear } from '../fabric/fabric.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
-import { type AnalogLinear, logDomainLinear, type TileKernel } from '../fabric/log-domain.ts';
+import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
+import { logDomainLinear } from '../fabric/log-domain.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { type RangeRecord, type RangeTable, scaleRanges } from '../fabric/ranges.ts';
 import { buildLayers, type LlamaLayers, type LlamaModel } from '../model/model.ts';
-import type { Design } from '../tile/design.ts';
+import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { type ErrorSource, onlySource, rangeFactor } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
@@ -58,7 +61,7 @@ export function variantRanges(
 export interface VariantLayers {
   readonly layers: LlamaLayers;
   /** The analog layers, in the order of the data flow. */
-  readonly analog: readonly AnalogLinear[];
+  readonly analog: readonly CountedLinear<TileActivity>[];
   /** Filled by the range variant. */
   readonly record: RangeRecord;
 }
@@ -76,13 +79,13 @@ export interface VariantParts {
 }
 
 export function isAnalog(name: LinearName, design: Design): boolean {
-  return design.fabric !== 'digital' && (name.tensor !== 'output' || design.head === 'analog');
+  return name.tensor !== 'output' || design.head === 'analog';
 }
 
 export function buildVariant(variant: Variant, parts: VariantParts): VariantLayers {
   const { model, design } = parts;
   const record: RangeRecord = new Map();
-  const analog: AnalogLinear[] = [];
+  const analog: CountedLinear<TileActivity>[] = [];
   const builder = variantBuilder(variant, parts, analog, record);
   const layers = buildLayers(model, (name, outputs, inputs, row) => {
     if (variant.kind === 'digital' || !isAnalog(name, design))
@@ -95,7 +98,7 @@ export function buildVariant(variant: Variant, parts: VariantParts): VariantLaye
 function variantBuilder(
   variant: Variant,
   parts: VariantParts,
-  analog: AnalogLinear[],
+  analog: CountedLinear<TileActivity>[],
   record: RangeRecord,
 ): LinearBuilder {
   const { model, design, calibration, kernel, ranges } = parts;
@@ -110,7 +113,7 @@ function variantBuilder(
     const layer = logDomainLinear(name, hardwareOf(parts, name, outputs, inputs, row), {
       physics,
       chip: variant.kind === 'range' ? { errors: false, seed: 0 } : { errors: true, seed: variant.seed },
-      kernel,
+      cellSums: kernel,
       blocks: model.shape.layers,
       ranges: variant.kind === 'range' ? undefined : variantRanges(variant, design, ranges),
       ...(variant.kind === 'range' ? { record } : {}),

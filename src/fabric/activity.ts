@@ -12,6 +12,12 @@ export interface LayerActivity {
   /** Tiles along K, and rows of a full tile. */
   tiles: number;
   tileRows: number;
+  /** Tokens that were processed. */
+  tokens: number;
+}
+
+/** Of analog tiles. */
+export interface TileActivity extends LayerActivity {
   /** Differential columns per tile: N, or 2 N where a weight takes two cells. */
   columns: number;
   /** Cell sites: weights times cells per weight. */
@@ -20,8 +26,6 @@ export interface LayerActivity {
   connectedCells: number;
   /** Integration phases per conversion: 2 for `integrate`, `two-conversion`; 1 for `paired-rows`. */
   phases: number;
-  /** Tokens that were processed. */
-  tokens: number;
   /** Sum over tokens, tiles, columns and phases of the current of both bit lines, A. */
   sumCurrentA: number;
   /** Sum over tokens and phases of rows driven on (input code not zero). */
@@ -34,7 +38,35 @@ export interface LayerActivity {
   adcClipped: number;
 }
 
-export interface Activity {
-  /** One entry per analog linear layer. */
-  layers: LayerActivity[];
+/** Of digital multiply-accumulate units. */
+export interface MacActivity extends LayerActivity {
+  /** Products formed, summed over tokens. */
+  macs: number;
+}
+
+export interface Activity<L extends LayerActivity = LayerActivity> {
+  /** One entry per layer that the fabric computes. */
+  layers: L[];
+}
+
+/** Sets the counters of a layer back to zero. */
+export function resetActivity(activity: LayerActivity, counters: readonly string[]): void {
+  const counts = activity as unknown as Record<string, number>;
+  for (const key of counters) counts[key] = 0;
+}
+
+/** Adds the counters of the same layers over windows or chips, in the order given; the rest is that of the first. */
+export function addActivity(
+  parts: readonly (readonly LayerActivity[])[],
+  counters: readonly string[],
+): LayerActivity[] {
+  const sums = parts[0].map((layer) => ({ ...layer }));
+  for (const part of parts.slice(1)) {
+    for (const [i, sum] of sums.entries()) {
+      const into = sum as unknown as Record<string, number>;
+      const from = part[i] as unknown as Record<string, number>;
+      for (const key of counters) into[key] += from[key];
+    }
+  }
+  return sums;
 }

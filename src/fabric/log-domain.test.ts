@@ -7,16 +7,15 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
 import { gaussian, streamKey } from '../random.ts';
-import type { Design } from '../tile/design.ts';
 import type { ChipInstance } from '../tile/draws.ts';
 import { idealDesign } from '../tile/error-sources.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
-import { loadDesign } from './design.ts';
+import { loadLogDomainDesign } from './design.ts';
 import { buildDigital } from './digital.ts';
 import type { LinearName } from './linear.ts';
-import { type LogDomainOptions, logDomainLinear } from './log-domain.ts';
+import { type LogDomainDesign, type LogDomainOptions, logDomainLinear } from './log-domain.ts';
 import { type RangeRecord, rangesOf } from './ranges.ts';
 
 const NAME: LinearName = { layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 };
@@ -26,9 +25,9 @@ const OUTPUTS = 24;
 const INPUTS = 300; // a full tile of 256 rows and a ragged one of 44
 
 let calibration: Calibration;
-let design: Design;
+let design: LogDomainDesign;
 beforeAll(() => {
-  design = loadDesign('log-domain').design;
+  design = loadLogDomainDesign('log-domain').design;
   calibration = loadCalibration(design.process, design.cell);
 });
 
@@ -44,7 +43,7 @@ const activations = (seed = 7) =>
 
 function run(
   hardware: HardwareWeights,
-  of: Design,
+  of: LogDomainDesign,
   chip: ChipInstance,
   a: Float32Array,
   more: Partial<LogDomainOptions> = {},
@@ -55,7 +54,7 @@ function run(
   const options: LogDomainOptions = {
     physics,
     chip,
-    kernel: 'reference',
+    cellSums: 'reference',
     blocks: 4,
     ranges: undefined,
     record,
@@ -90,7 +89,7 @@ describe('(a) nothing wrong: the digital layer on the hardware weights', () => {
           const expected = digital(hardware, a);
           for (const chip of [NOMINAL, { errors: true, seed: 9 }]) {
             // A chip with all sigmas at zero is the nominal chip: zero noise equals digital.
-            const y = run(hardware, ideal, chip, a, { kernel });
+            const y = run(hardware, ideal, chip, a, { cellSums: kernel });
             expect(largestDifference(y, expected)).toBeLessThan(1e-5 * largest(expected));
           }
         });
@@ -101,7 +100,10 @@ describe('(a) nothing wrong: the digital layer on the hardware weights', () => {
   test('the scaling group does not matter without a DAC', () => {
     const hardware = layerOf(4, 64);
     const a = activations();
-    const token: Design = { ...idealDesign(design), input: { ...idealDesign(design).input, scale: 'token' } };
+    const token: LogDomainDesign = {
+      ...idealDesign(design),
+      input: { ...idealDesign(design).input, scale: 'token' },
+    };
     expect(largestDifference(run(hardware, token, NOMINAL, a), digital(hardware, a))).toBeLessThan(1e-5);
   });
 });
@@ -116,7 +118,7 @@ test('(b) with the DAC of the design the dot products are exact integers', () =>
       (bits, sign, dacBits, seed) => {
         const hardware = layerOf(bits, 128, seed);
         const a = activations(seed + 1);
-        const quantised: Design = {
+        const quantised: LogDomainDesign = {
           ...idealDesign(design),
           tile: { rows: 128, sign },
           input: { ...design.input, bits: dacBits },
@@ -147,7 +149,11 @@ test('(b) with the DAC of the design the dot products are exact integers', () =>
 test('(c) the calibrated response alone is the table sum within the separable residual', () => {
   const hardware = layerOf(4, 256);
   const a = activations();
-  const calibrated: Design = { ...idealDesign(design), input: design.input, response: design.response };
+  const calibrated: LogDomainDesign = {
+    ...idealDesign(design),
+    input: design.input,
+    response: design.response,
+  };
   const physics = tilePhysics(calibration, calibrated);
   const response = physics.responses.get(7)!;
   const expected = new Float64Array(OUTPUTS);
@@ -180,12 +186,16 @@ test('(c) the calibrated response alone is the table sum within the separable re
 test('the baked kernel agrees with the reference within its stated approximation', () => {
   const a = activations();
   for (const sign of signs) {
-    const noisy: Design = { ...design, tile: { rows: 256, sign }, adc: { ...design.adc, bits: 'float' } };
+    const noisy: LogDomainDesign = {
+      ...design,
+      tile: { rows: 256, sign },
+      adc: { ...design.adc, bits: 'float' },
+    };
     const hardware = layerOf(4, 256);
     const ranges = { 'blk.1.ffn_down': [[10], [10]] };
     const chip = { errors: true, seed: 5 };
     const reference = run(hardware, noisy, chip, a, { ranges });
-    const baked = run(hardware, noisy, chip, a, { ranges, kernel: 'baked' });
+    const baked = run(hardware, noisy, chip, a, { ranges, cellSums: 'baked' });
     // Same draws, so the difference is gm/I by tap instead of by level and tap: a few parts in a thousand.
     expect(largestDifference(reference, baked)).toBeLessThan(0.005 * largest(reference));
     expect(largestDifference(reference, baked)).toBeGreaterThan(0);
@@ -195,13 +205,13 @@ test('the baked kernel agrees with the reference within its stated approximation
 test('mismatch is coherent over tokens, noise is not; both follow the seed', () => {
   const hardware = layerOf(4, 256);
   const a = activations();
-  const mismatchOnly: Design = { ...idealDesign(design), mismatch: design.mismatch };
+  const mismatchOnly: LogDomainDesign = { ...idealDesign(design), mismatch: design.mismatch };
   const one = run(hardware, mismatchOnly, { errors: true, seed: 1 }, a);
   const later = run(hardware, mismatchOnly, { errors: true, seed: 1 }, a, {}, { window: 8, position: 1 });
   const other = run(hardware, mismatchOnly, { errors: true, seed: 2 }, a);
   expect(later).toEqual(one);
   expect(largestDifference(one, other)).toBeGreaterThan(0);
-  const noiseOnly: Design = { ...idealDesign(design), noise: design.noise };
+  const noiseOnly: LogDomainDesign = { ...idealDesign(design), noise: design.noise };
   const ranges = { 'blk.1.ffn_down': [[10], [10]] };
   const first = run(hardware, noiseOnly, { errors: true, seed: 1 }, a, { ranges });
   const same = run(hardware, noiseOnly, { errors: true, seed: 1 }, a, { ranges });
@@ -220,7 +230,10 @@ test('mismatch is coherent over tokens, noise is not; both follow the seed', () 
 test('white noise has the variance of 2qI coth / 2T of the currents that were drawn', () => {
   const hardware = layerOf(4, 256);
   const a = activations();
-  const white: Design = { ...idealDesign(design), noise: { ...idealDesign(design).noise, white: true } };
+  const white: LogDomainDesign = {
+    ...idealDesign(design),
+    noise: { ...idealDesign(design).noise, white: true },
+  };
   const physics = tilePhysics(calibration, white);
   const clean = run(hardware, idealDesign(design), NOMINAL, a);
   // Expected variance per output: sum over tiles of (scale unit)^2 * whiteVariance * sum |product|.
@@ -245,7 +258,7 @@ test('white noise has the variance of 2qI coth / 2T of the currents that were dr
   const layer = logDomainLinear(NAME, hardware, {
     physics,
     chip: { errors: true, seed: 3 },
-    kernel: 'baked',
+    cellSums: 'baked',
     blocks: 4,
     ranges,
   });
@@ -266,12 +279,16 @@ test('per-cell mismatch is lognormal with sigma gm/I sigma(Vt), and the mean gai
   const weights = recodeWeights(columns, 4, (_n, out) => out.set([1, 0, 0, 0]), 4, 256);
   // The replica's own mismatch is a gain common to the tile; a huge replica leaves the cells alone.
   const off = idealDesign(design);
-  const only: Design = { ...off, mismatch: design.mismatch, bias: { ...off.bias, replicaCells: 1e9 } };
+  const only: LogDomainDesign = {
+    ...off,
+    mismatch: design.mismatch,
+    bias: { ...off.bias, replicaCells: 1e9 },
+  };
   const physics = tilePhysics(calibration, only);
   const layer = logDomainLinear(NAME, weights, {
     physics,
     chip: { errors: true, seed: 4 },
-    kernel: 'reference',
+    cellSums: 'reference',
     blocks: 4,
     ranges: undefined,
   });
@@ -292,7 +309,7 @@ test('ranges: the recorded quantile bounds the clip rate', () => {
   const nominal = logDomainLinear(NAME, hardware, {
     physics,
     chip: NOMINAL,
-    kernel: 'baked',
+    cellSums: 'baked',
     blocks: 4,
     ranges: undefined,
     record,
@@ -302,7 +319,7 @@ test('ranges: the recorded quantile bounds the clip rate', () => {
   for (let t = 0; t < tokens; t++) nominal.apply(y, activations(100 + t), { window: 0, position: t });
   const ranges = rangesOf(record, physics);
   expect(ranges['blk.1.ffn_down']).toHaveLength(2);
-  const still: Design = {
+  const still: LogDomainDesign = {
     ...design,
     adc: { ...design.adc, gainSigma: 0, offsetSigmaLsb: 0 },
     mismatch: { ...design.mismatch, scale: 0 },
@@ -310,7 +327,7 @@ test('ranges: the recorded quantile bounds the clip rate', () => {
   const chip = logDomainLinear(NAME, hardware, {
     physics: tilePhysics(calibration, still),
     chip: { errors: true, seed: 1 },
-    kernel: 'baked',
+    cellSums: 'baked',
     blocks: 4,
     ranges,
   });
@@ -324,7 +341,7 @@ test('ranges: the recorded quantile bounds the clip rate', () => {
 test('a trim takes out gain and offset errors of the converters', () => {
   const hardware = layerOf(4, 256);
   const a = activations();
-  const bad: Design = {
+  const bad: LogDomainDesign = {
     ...idealDesign(design),
     input: design.input,
     adc: { ...design.adc, bits: 12, gainSigma: 0.05, offsetSigmaLsb: 40 },
@@ -342,7 +359,7 @@ test('a trim takes out gain and offset errors of the converters', () => {
 
 test('an overloaded clamp is refused with the tensor, the current and the bound', () => {
   const hardware = layerOf(4, 256);
-  const weak: Design = { ...design, column: { ...design.column, clampMaxA: 1e-12 } };
+  const weak: LogDomainDesign = { ...design, column: { ...design.column, clampMaxA: 1e-12 } };
   const physics = tilePhysics(calibration, weak);
   const record: RangeRecord = new Map();
   run(hardware, weak, NOMINAL, activations(), { physics, record });

@@ -7,54 +7,151 @@
  * magnitude * code / taps.
  */
 
+import { z } from 'zod';
+import { type Calibration, loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
+import { sha256 } from '../files.ts';
 import { newRangeHistogram, type RangeHistogram } from '../tile/adc.ts';
 import { bakedSums, referenceSums } from '../tile/cell-sums.ts';
-import type { ChipInstance, TilePlace } from '../tile/draws.ts';
+import { cellShape, circuitShape, type TileDesign } from '../tile/design.ts';
+import type { TilePlace } from '../tile/draws.ts';
+import {
+  ERROR_SOURCES,
+  type ErrorSource,
+  idealDesign,
+  onlySource,
+  rangeFactor,
+  sameOnEveryChip,
+} from '../tile/error-sources.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
-import type { TilePhysics } from '../tile/physics.ts';
+import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
 import { drawStatics } from '../tile/static-errors.ts';
 import { createTile, type TileCounts } from '../tile/tile.ts';
-import type { HardwareWeights } from '../tile/weight-code.ts';
-import type { LayerActivity } from './activity.ts';
-import type { Linear, LinearName } from './linear.ts';
+import { type HardwareWeights, recodeWeights, weightFormat } from '../tile/weight-code.ts';
+import type { TileActivity } from './activity.ts';
+import { closingShape, nameShape, processShape, weightBitsOf, weightsShape } from './common-design.ts';
+import type { CellProvenance, CountedLinear, Fabric, FabricModule, LayerOptions } from './fabric.ts';
+import type { LinearName } from './linear.ts';
 import { diePosition, tensorKey } from './placement.ts';
-import type { RangeRecord, RangeTable } from './ranges.ts';
+import { rangesOf, scaleRanges } from './ranges.ts';
 
-/** `reference` is the definition, cell by cell; `baked` is tested against it and some thirty times faster. */
-export type TileKernel = 'reference' | 'baked';
+export const logDomainDesign = z.strictObject({
+  ...nameShape,
+  fabric: z.literal('log-domain').default('log-domain'),
+  ...processShape,
+  ...cellShape,
+  ...weightsShape,
+  ...circuitShape,
+  /** The output head: digital, or analog like the other layers. */
+  head: z.enum(['digital', 'analog']).default('digital'),
+  ...closingShape,
+});
 
-export interface LogDomainOptions {
+export type LogDomainDesign = z.infer<typeof logDomainDesign>;
+
+export const logDomainFabric: FabricModule<LogDomainDesign> = {
+  schema: logDomainDesign,
+  load: (design, calibration = loadCalibration(design.process, design.cell)) =>
+    bindDesign(design, calibration, 1),
+};
+
+/** `rangeScale`: what measured full scales are multiplied by. */
+function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScale: number): Fabric {
+  const tiles = tilePhysics(calibration, design);
+  return {
+    kind: design.fabric,
+    design,
+    parts: { design, calibration },
+    cell: cellProvenance(calibration, tiles),
+    wording: {
+      loss: 'the analog part',
+      remark: `The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; ${
+        calibration.driver === 'ideal'
+          ? 'the row driver is ideal in this calibration'
+          : 'the row driver is simulated at transistor level'
+      }.`,
+    },
+    chipsDiffer: true,
+    measuresRanges: true,
+    errorSources: ERROR_SOURCE_NAMES.map((name) => ({
+      name,
+      description: ERROR_SOURCES[name],
+      sameOnEveryChip: sameOnEveryChip(name),
+    })),
+    counters: TILE_COUNTERS,
+    tiles,
+    inputCodes: undefined,
+    // Baked cells are 8 bytes, twice while they are made, and their draws 16, for every bank.
+    bytesPerWeight: () => 32 * banksOf(design),
+    checkBuildable() {
+      requireConverter(design.input.bits, 'input.bits');
+      requireConverter(design.adc.bits, 'adc.bits');
+    },
+    carries: ({ layer }) => layer >= 0 || design.head === 'analog',
+    mapWeights: (name, outputs, inputs, row) =>
+      recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
+    build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics: tiles }),
+    ranges: (record) => rangesOf(record, tiles),
+    withoutErrors: () => bindDesign(idealDesign(design), calibration, 1),
+    withOnly(source) {
+      const one = errorSource(source);
+      return bindDesign(onlySource(design, one), calibration, rangeFactor(design, one));
+    },
+    converterRanges: (measured) => (rangeScale === 1 ? measured : scaleRanges(measured, rangeScale)),
+  };
+}
+
+export const TILE_COUNTERS = [
+  'tokens',
+  'sumCurrentA',
+  'sumActiveRows',
+  'dacConversions',
+  'adcConversions',
+  'adcClipped',
+] as const satisfies readonly (keyof TileActivity)[];
+
+const ERROR_SOURCE_NAMES = Object.keys(ERROR_SOURCES) as ErrorSource[];
+
+function errorSource(name: string): ErrorSource {
+  if (Object.hasOwn(ERROR_SOURCES, name)) return name as ErrorSource;
+  throw new OnefetError('internal', 'ERROR_SOURCE', `log-domain has no source of error ${name}`);
+}
+
+/** Sets of cells: with paired rows a weight has one for either sign of the input. */
+const banksOf = (design: TileDesign): 1 | 2 => (design.tile.sign === 'paired-rows' ? 2 : 1);
+
+function cellProvenance(calibration: Calibration, { responses }: TilePhysics): CellProvenance {
+  const { process, cell, driver, engine } = calibration;
+  return {
+    process,
+    cell,
+    sha256: sha256(JSON.stringify(calibration)),
+    driver,
+    engine,
+    response: (weightBits) => responses.get(weightFormat(weightBits).taps)!.separable,
+  };
+}
+
+/** A run ends in a cost, and a real-valued converter has none: refused before the work and not after it. */
+function requireConverter(bits: number | 'float', key: string): void {
+  if (bits !== 'float') return;
+  throw new OnefetError(
+    'usage',
+    'FLOAT_CONVERTER',
+    `${key} is float: a run needs a converter that can be built`,
+    { hint: `set ${key} to a number of bits` },
+  );
+}
+
+export interface LogDomainOptions extends LayerOptions {
   readonly physics: TilePhysics;
-  readonly chip: ChipInstance;
-  readonly kernel: TileKernel;
-  /** Transformer blocks of the model: where on the die a tile lies. */
-  readonly blocks: number;
-  /** Converter ranges; undefined while they are being measured. */
-  readonly ranges: RangeTable | undefined;
-  /** Filled while ranges are measured. */
-  readonly record?: RangeRecord;
-}
-
-export interface AnalogLinear extends Linear {
-  readonly activity: LayerActivity;
-}
-
-/** Sets the activity sums of a layer back to zero. */
-export function resetActivity(activity: LayerActivity): void {
-  activity.tokens = 0;
-  activity.sumCurrentA = 0;
-  activity.sumActiveRows = 0;
-  activity.dacConversions = 0;
-  activity.adcConversions = 0;
-  activity.adcClipped = 0;
 }
 
 export function logDomainLinear(
   name: LinearName,
   hardware: HardwareWeights,
   options: LogDomainOptions,
-): AnalogLinear {
+): CountedLinear<TileActivity> {
   const { physics, chip, ranges, record } = options;
   const { design } = physics;
   const { format, outputs, inputs, columns } = hardware;
@@ -70,8 +167,8 @@ export function logDomainLinear(
     recorders = hardware.tiles.map(() => Array.from({ length: cells }, newRangeHistogram));
     record.set(key, recorders);
   }
-  const banks = design.tile.sign === 'paired-rows' ? 2 : 1;
-  const makeSums = options.kernel === 'reference' ? referenceSums : bakedSums;
+  const banks = banksOf(design);
+  const makeSums = options.cellSums === 'reference' ? referenceSums : bakedSums;
   const tiles = hardware.tiles.map((tile, index) => {
     const place: TilePlace = {
       layer: name.layer,
@@ -88,8 +185,8 @@ export function logDomainLinear(
       tile,
       place,
       chip,
-      // The baked kernel has the cells' draws in its weights: let go of the arrays.
-      statics: options.kernel === 'baked' ? { ...statics, vtV: [], beta: [] } : statics,
+      // Baked sums have the cells' draws in its weights: let go of the arrays.
+      statics: options.cellSums === 'baked' ? { ...statics, vtV: [], beta: [] } : statics,
       sums,
       fullScales: fullScales?.[index],
       ...(recorders ? { recorders: recorders[index] } : {}),
@@ -99,7 +196,7 @@ export function logDomainLinear(
     (sum, tile) => sum + tile.codes.reduce((n, code) => n + (code ? 1 : 0), 0),
     0,
   );
-  const activity: LayerActivity = {
+  const activity: TileActivity = {
     layer: name.layer,
     tensor: name.tensor,
     outputs,

@@ -1,9 +1,9 @@
-/** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
+/** Activity<TileActivity> of a model of a given shape with round averages per cell: what a fabric would have counted. */
 
 import { type CostDesign, formatOf } from '../cost/priced-design.ts';
 import type { CostShape } from '../cost/shape.ts';
 import { blockTensors, headTensor } from '../cost/shape.ts';
-import type { Activity, LayerActivity } from '../fabric/activity.ts';
+import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 
 export const EXAMPLE_DESIGN: CostDesign = {
@@ -41,7 +41,7 @@ export function exampleActivity(
     currentPerCellA?: number;
     design?: Pick<CostDesign, 'weightBits' | 'weightOverrides'>;
   } = {},
-): Activity {
+): Activity<TileActivity> {
   const {
     tileRows = 256,
     tokens = 1,
@@ -49,7 +49,7 @@ export function exampleActivity(
     currentPerCellA = 0.2e-9,
     design = EXAMPLE_DESIGN,
   } = options;
-  const layers: LayerActivity[] = [];
+  const layers: TileActivity[] = [];
   const add = (layer: number, t: { tensor: string; outputs: number; inputs: number }) => {
     const tiles = Math.ceil(t.inputs / tileRows);
     const columns = t.outputs * formatOf(design, t.tensor).cellWeights.length;

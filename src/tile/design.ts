@@ -1,25 +1,16 @@
 /**
- * A design: everything that is chosen about the hardware, as a YAML file (experiments/designs/*.yaml).
- *
- * Units are in the key names. Every key has a default here except the names of process and cell; the file that
- * ships states all of them with their sources. Unknown keys are errors.
+ * What a design says of the tiles of a log-domain chip: the cell and where it is operated, and the circuits around it.
+ * The rest of a design (its weights, its head, ...) is that of every fabric: src/fabric/common-design.ts.
  */
 import { z } from 'zod';
-import { nearestName, OnefetError } from '../error.ts';
 
 const positive = z.number().positive();
 const nonNegative = z.number().nonnegative();
 const share = z.number().min(0).max(1);
 
-const weightBits = z.union([z.literal(3), z.literal(4), z.literal(6)]);
-
-export const designSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes'),
-  description: z.string().default(''),
-  /** What a linear layer becomes. */
-  fabric: z.enum(['log-domain', 'digital']).default('log-domain'),
-  /** Folder below spice/ and file below calibration/<process>/. */
-  process: z.string(),
+/** Keys of the cell and its operating point, and the tile's extent. */
+export const cellShape = {
+  /** File below calibration/<process>/. */
   cell: z.string(),
   /** Operating point at which the calibration is evaluated. */
   corner: z.enum(['TT', 'FF', 'SS', 'FS', 'SF']).default('TT'),
@@ -35,13 +26,10 @@ export const designSchema = z.strictObject({
       sign: z.enum(['integrate', 'two-conversion', 'paired-rows']).default('integrate'),
     })
     .prefault({}),
-  weights: z
-    .strictObject({
-      bits: weightBits.default(4),
-      /** Bits of single tensors, by GGUF name without block and ".weight"; checked against the model (checkOverrides). */
-      overrides: z.record(z.string(), weightBits).default({}),
-    })
-    .prefault({}),
+};
+
+/** Keys of everything around the cells. */
+export const circuitShape = {
   input: z
     .strictObject({
       bits: z.union([z.int().min(2).max(10), z.literal('float')]).default(6),
@@ -168,30 +156,8 @@ export const designSchema = z.strictObject({
       duty: share.default(1 / 32),
     })
     .prefault({}),
-  /** The output head: digital, or analog like the other layers. */
-  head: z.enum(['digital', 'analog']).default('digital'),
-  kvBits: z.union([z.literal(8), z.literal(16)]).default(16),
-  /** Where each value comes from: key path -> source and tag. Values without an entry are choices of the design. */
-  sources: z
-    .record(
-      z.string(),
-      z.strictObject({ source: z.string(), tag: z.enum(['measured', 'fitted', 'cited', 'assumed']) }),
-    )
-    .default({}),
-});
+};
 
-export type Design = z.infer<typeof designSchema>;
+const tileSchema = z.strictObject({ ...cellShape, ...circuitShape });
 
-/** Throws OnefetError('usage', 'DESIGN_TENSOR') for bits of a tensor that the model does not have. */
-export function checkOverrides(design: Design, tensors: readonly string[]): void {
-  for (const tensor of Object.keys(design.weights.overrides)) {
-    if (tensors.includes(tensor)) continue;
-    const nearest = nearestName(tensor, tensors);
-    throw new OnefetError(
-      'usage',
-      'DESIGN_TENSOR',
-      `design ${design.name}: weights.overrides names ${JSON.stringify(tensor)}, a matrix that the model does not have`,
-      { hint: nearest ? `did you mean ${nearest}?` : `its matrices are ${tensors.join(', ')}` },
-    );
-  }
-}
+export type TileDesign = z.infer<typeof tileSchema>;

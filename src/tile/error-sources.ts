@@ -5,7 +5,7 @@
  * source is its excess over the recoded weights alone, mean and interval over chips. The groups do not add up to the whole
  * chip (errors interact, and the model is not linear).
  */
-import type { Design } from './design.ts';
+import type { TileDesign } from './design.ts';
 
 export const ERROR_SOURCES = {
   input: 'row DAC: input levels of the design, everything else ideal',
@@ -30,7 +30,7 @@ const FINE_BITS = 18;
 const WIDER_BITS = 4;
 
 /** What the full scales of a source's converters are multiplied by: `adc-resolution` has the design's steps and a range that nothing leaves. */
-export function rangeFactor(design: Design, source: ErrorSource): number {
+export function rangeFactor(design: TileDesign, source: ErrorSource): number {
   const { bits } = design.adc;
   if (source !== 'adc-resolution' || bits === 'float') return 1;
   // lsb = fullScale / (2^(bits - 1) - 1) stays the same with WIDER_BITS more bits.
@@ -38,7 +38,7 @@ export function rangeFactor(design: Design, source: ErrorSource): number {
 }
 
 /** The design with everything ideal: real-valued inputs, g = k m, no errors, real-valued converters. */
-export function idealDesign(design: Design): Design {
+export function idealDesign<D extends TileDesign>(design: D): D {
   return {
     ...design,
     input: { ...design.input, bits: 'float' },
@@ -61,7 +61,7 @@ export function idealDesign(design: Design): Design {
 }
 
 /** The ideal design with one group of errors put back. */
-export function onlySource(design: Design, source: ErrorSource): Design {
+export function onlySource<D extends TileDesign>(design: D, source: ErrorSource): D {
   const ideal = idealDesign(design);
   switch (source) {
     case 'input':

@@ -6,7 +6,7 @@
  * The difference of the two bit lines is integrated, so the capacitor swings by +-V around the middle of the supply.
  */
 import { OnefetError } from '../error.ts';
-import type { Design } from './design.ts';
+import type { TileDesign } from './design.ts';
 
 /** Capacitance at which the full-scale current of a column moves the capacitor by swingV, F. */
 export function integratorF(columnFullScaleA: number, integrationTimeS: number, swingV: number): number {
@@ -22,7 +22,7 @@ export function samplingVariance(kTJ: number, fullScaleA: number, timeS: number,
 }
 
 /** Errors: SWING where +-swingV does not fit between the rails. */
-export function checkSwing({ adc, supplyV }: Pick<Design, 'adc' | 'supplyV'>): void {
+export function checkSwing({ adc, supplyV }: Pick<TileDesign, 'adc' | 'supplyV'>): void {
   if (2 * adc.swingV <= supplyV) return;
   throw new OnefetError(
     'usage',

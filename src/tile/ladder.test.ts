@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import type { TilePlace } from './draws.ts';
 import { drawRows, ladderCount, ladderOf, ladderSegments } from './ladder.ts';
 import { tilePhysics } from './physics.ts';
@@ -14,7 +14,7 @@ const PLACE: TilePlace = { layer: 2, tensor: 3, tile: 1, dieX: 0.5, dieY: 0.5 };
 const CHIP = { errors: true, seed: 4 };
 
 function physicsOf(settings: string[] = []) {
-  const { design } = loadDesign('log-domain', settings);
+  const { design } = loadLogDomainDesign('log-domain', settings);
   return tilePhysics(loadCalibration(design.process, design.cell), design);
 }
 

@@ -2,11 +2,11 @@
 import { expect, test } from 'vitest';
 import { loadColumnStudy } from '../calibrate/studies/column/study.ts';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { tilePhysics } from './physics.ts';
 
 const physicsOf = (settings: string[], change: (cal: Calibration) => Calibration = (cal) => cal) => {
-  const { design } = loadDesign('log-domain', ['cell=t1', ...settings]);
+  const { design } = loadLogDomainDesign('log-domain', ['cell=t1', ...settings]);
   return tilePhysics(change(loadCalibration(design.process, design.cell)), design);
 };
 

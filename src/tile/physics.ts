@@ -14,7 +14,7 @@ import {
   VACUUM_PERMITTIVITY_F_PER_M,
 } from '../physical-constants.ts';
 import { type AdcFormat, adcFormat } from './adc.ts';
-import type { Design } from './design.ts';
+import type { TileDesign } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
 import { checkSwing, samplingVariance } from './integrator.ts';
 import { cellOfDesign, type Response } from './response.ts';
@@ -24,7 +24,7 @@ import { type TapSpread, tapSpread } from './tap-spread.ts';
 const OXIDE_PERMITTIVITY_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
 
 export interface TilePhysics {
-  readonly design: Design;
+  readonly design: TileDesign;
   readonly input: InputFormat;
   readonly adc: AdcFormat;
   /** By number of taps (3 or 7). */
@@ -68,7 +68,7 @@ export interface TilePhysics {
 }
 
 /** Evaluates the calibration at the design's operating point. Refuses what is outside the calibrated range. */
-export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
+export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
   checkSwing(design);
   const op: OperatingPoint = {
     corner: design.corner,
@@ -141,7 +141,7 @@ export function tilePhysics(cal: Calibration, design: Design): TilePhysics {
 const TOP_TAP = 7;
 
 /** m: volts of source per e-fold over Ut. Error: NO_CELL_LAW where it was not measured and the design does not say. */
-function sourceSlopeFactor(cal: Calibration, design: Design): number {
+function sourceSlopeFactor(cal: Calibration, design: TileDesign): number {
   const { sourceSlopeFactor: chosen } = design.bias;
   return chosen === 'measured' ? lawConstants(requireLaw(cal), design.tempK).sourceSlopeFactor : chosen;
 }
@@ -150,7 +150,7 @@ function sourceSlopeFactor(cal: Calibration, design: Design): number {
  * The design's column. A ragged last tile has the wires of a whole one. A cascode is refused where its line would fall
  * below the calibrated drain voltages at the current that the clamps are built for.
  */
-function columnLines(cal: Calibration, design: Design, sourceSlopeV: number): ColumnLines {
+function columnLines(cal: Calibration, design: TileDesign, sourceSlopeV: number): ColumnLines {
   const { clamp, clampOhm, cascodeGain, cascodeMiddleA, clampMaxA, ...wires } = design.column;
   const lines = {
     rows: design.tile.rows,
@@ -178,7 +178,7 @@ function columnLines(cal: Calibration, design: Design, sourceSlopeV: number): Co
  *   flicker   (S_I / I^2)(1 Hz) ln(f_high / f_low), f_high the integrator's bandwidth
  *   telegraph trapsPerM2 W L (gm/I * q / (Cox W L))^2 / 4, each trap occupied half the time
  */
-function lowFrequencyVariance(cal: Calibration, design: Design, gmOverI: number): number {
+function lowFrequencyVariance(cal: Calibration, design: TileDesign, gmOverI: number): number {
   const highHz = 1 / (2 * design.timing.integrationTimeS);
   const flicker = design.noise.flicker
     ? cal.noise.flickerRelativePsdAt1Hz * Math.log(highHz / design.noise.lowestFrequencyHz)

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { cellCurrentA } from '../cell/operating-point.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { tilePhysics } from './physics.ts';
 
 test('a gate error moves the current by slope and curvature: ten times closer than by the slope alone', () => {
-  const { design } = loadDesign('log-domain', ['cell=t1']);
+  const { design } = loadLogDomainDesign('log-domain', ['cell=t1']);
   const cal = loadCalibration(design.process, design.cell);
   const physics = tilePhysics(cal, design);
   const response = physics.responses.get(7)!;
@@ -27,7 +27,7 @@ test('a gate error moves the current by slope and curvature: ten times closer th
 });
 
 test('cells that are calibrated as a table refuse what their table does not hold', () => {
-  const { design } = loadDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
+  const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
   const cal = loadCalibration(design.process, design.cell);
   const { responses } = tilePhysics(cal, design);
   // Behind the transistor-level driver the top product is the reference: one full-scale current.

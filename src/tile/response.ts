@@ -17,7 +17,7 @@ import {
 } from '../cell/operating-point.ts';
 import { productTable } from '../cell/product-table.ts';
 import { OnefetError } from '../error.ts';
-import type { Design } from './design.ts';
+import type { TileDesign } from './design.ts';
 import type { InputFormat } from './input-code.ts';
 import { decompose, type Separable } from './separable.ts';
 
@@ -73,7 +73,7 @@ const TAPS = [3, 7];
 
 export function cellOfDesign(
   cal: Calibration,
-  design: Design,
+  design: TileDesign,
   op: OperatingPoint,
   input: InputFormat,
 ): DesignCell {
@@ -103,7 +103,12 @@ function idealCell(cal: Calibration, op: OperatingPoint, input: InputFormat): De
   };
 }
 
-function equationCell(cal: Calibration, design: Design, op: OperatingPoint, input: InputFormat): DesignCell {
+function equationCell(
+  cal: Calibration,
+  design: TileDesign,
+  op: OperatingPoint,
+  input: InputFormat,
+): DesignCell {
   const nominalOp: OperatingPoint = { ...op, tempK: cal.nominal.tempK };
   const { fullScaleVgsV } = biasPoint(cal, design.bias.mode === 'replica' ? op : nominalOp);
   const { ladderSlopeV } = biasPoint(cal, design.driver.ladder === 'ptat' ? op : nominalOp);
@@ -130,7 +135,7 @@ function equationCell(cal: Calibration, design: Design, op: OperatingPoint, inpu
  * slopes against the threshold hold the threshold gain already. The leakage is the mean over the taps; the drain
  * conductance and the temperature drift are those of its unit transistor.
  */
-function tableCell(cal: Calibration, design: Design, op: OperatingPoint, input: InputFormat): DesignCell {
+function tableCell(cal: Calibration, design: TileDesign, op: OperatingPoint, input: InputFormat): DesignCell {
   if (design.bias.mode !== 'replica' || design.driver.ladder !== 'ptat') {
     throw new OnefetError(
       'usage',

@@ -26,7 +26,7 @@ import {
 import { differential, sumsOf } from '../calibrate/studies/column/random.ts';
 import { operatingPoint, rms, type StudyBench, withBench } from '../calibrate/studies/study.ts';
 import type { Corner } from '../cell/technology.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { bakedSums, type CellSums, referenceSums } from './cell-sums.ts';
@@ -72,7 +72,7 @@ async function solve(bench: StudyBench, index: number, where?: Where): Promise<S
   const tempK = where?.tempK ?? lowK + (highK - lowK) * uniform(key, 0);
   const corner = where?.corner ?? corners[Math.floor(corners.length * uniform(key, 1))];
   const op = operatingPoint(cal, corner, tempK);
-  const { design } = loadDesign('log-domain', [
+  const { design } = loadLogDomainDesign('log-domain', [
     `process=${cal.process}`,
     `cell=${cal.cell}`,
     `corner=${corner}`,

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../fabric/design.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { idealDesign } from './error-sources.ts';
@@ -64,7 +64,7 @@ test.each(['reference', 'baked'] as const)(
     // Rows of taps 1 .. 7, one driven at a time: every column is one cell.
     const columns = 6000;
     const weights = recodeWeights(columns, 7, (_n, out) => out.set([1, 2, 3, 4, 5, 6, 7]), 4, 256);
-    const { design } = loadDesign('log-domain', ['cell=t4', 'fullScaleA=1e-8']);
+    const { design } = loadLogDomainDesign('log-domain', ['cell=t4', 'fullScaleA=1e-8']);
     const calibration = loadCalibration(design.process, design.cell);
     const off = idealDesign(design);
     const physics = tilePhysics(calibration, {
@@ -77,7 +77,7 @@ test.each(['reference', 'baked'] as const)(
     const layer = logDomainLinear({ layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 }, weights, {
       physics,
       chip: { errors: true, seed: 4 },
-      kernel,
+      cellSums: kernel,
       blocks: 4,
       ranges: undefined,
     });

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadCalibration } from '../../cell/calibration.ts';
 import { buildVariant, type Variant, type VariantParts } from '../../experiment/variant.ts';
-import { loadDesign } from '../../fabric/design.ts';
+import { loadLogDomainDesign } from '../../fabric/design.ts';
+import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
 import { packageRoot } from '../../files.ts';
 import { forward, newSession, resetSession } from '../../model/llama.ts';
@@ -12,12 +13,11 @@ import { type LlamaModel, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
 import { EMBEDDED_F16 } from '../../testing/models.ts';
-import type { Design } from '../../tile/design.ts';
 import { idealDesign, onlySource } from '../../tile/error-sources.ts';
 import { tilePhysics } from '../../tile/physics.ts';
 import { createEngine, type Engine, type EngineOptions } from './engine.ts';
 
-const { design } = loadDesign('log-domain', []);
+const { design } = loadLogDomainDesign('log-domain', []);
 const calibrationOf = ({ process, cell }: Design) => loadCalibration(process, cell);
 const calibration = calibrationOf(design);
 const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
@@ -186,7 +186,7 @@ test.each([
   // Taps of one to seven transistors.
   { settings: ['cell=t4', 'fullScaleA=1e-8', 'column.clampMaxA=1e-5'], precision: 'exact' as const },
 ])('a chip is the same chip as the scalar one: $settings $precision', async ({ settings, precision }) => {
-  const still = stillOf(loadDesign('log-domain', settings).design);
+  const still = stillOf(loadLogDomainDesign('log-domain', settings).design);
   const text = ids.slice(0, 80);
   const { ranges } = scalarLogits({ kind: 'range' }, still, text);
   const expected = scalarLogits({ kind: 'chip', seed: 5 }, still, text, ranges).logits;
@@ -205,7 +205,7 @@ test.each([
 test('codes from the file of an earlier engine are the codes: same bits, recoded and on a chip', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'onefet-engine-codes-'));
   try {
-    const own = loadDesign('log-domain', ['weights.overrides.ffn_down=6']).design;
+    const own = loadLogDomainDesign('log-domain', ['weights.overrides.ffn_down=6']).design;
     const text = ids.slice(0, 24);
     const { ranges } = scalarLogits({ kind: 'range' }, own, text);
     const codesCache = { folder, modelSha256: model.sha256(), leastWeights: 0 };

@@ -12,14 +12,14 @@
 
 import type { Calibration } from '../../cell/calibration.ts';
 import { OnefetError } from '../../error.ts';
-import type { LayerActivity } from '../../fabric/activity.ts';
+import type { TileActivity as LayerActivity } from '../../fabric/activity.ts';
 import type { LinearName } from '../../fabric/linear.ts';
+import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import { requireMemory } from '../../memory.ts';
 import type { LlamaModel } from '../../model/model.ts';
 import { buildLayers } from '../../model/model.ts';
 import type { LlamaShape } from '../../model/shape.ts';
-import type { Design } from '../../tile/design.ts';
 import { chooseKernels } from './check/selftest.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, fail, finished, itemsTaken, send } from './control.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './load/codes-cache.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BENCH_VARIANTS, bench, LLAMA_8B } from '../../bench/engine.ts';
 import { loadCalibration } from '../../cell/calibration.ts';
-import { loadDesign } from '../../fabric/design.ts';
+import { loadLogDomainDesign } from '../../fabric/design.ts';
 import { packageRoot } from '../../files.ts';
 import { openModel } from '../../model/model.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
@@ -17,7 +17,7 @@ import { instantiate } from './kernels/module.ts';
 import { memoriesOf, planOperations } from './plan/operations.ts';
 import { estimateEngineMemory } from './plan/plan.ts';
 
-const { design } = loadDesign('log-domain', []);
+const { design } = loadLogDomainDesign('log-domain', []);
 const calibration = loadCalibration(design.process, design.cell);
 
 test('the self-test names a kernel that is wrong', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { loadCalibration } from '../../cell/calibration.ts';
 import { buildVariant, type Variant } from '../../experiment/variant.ts';
-import { loadDesign } from '../../fabric/design.ts';
+import { loadLogDomainDesign } from '../../fabric/design.ts';
 import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
 import { forward, newSession } from '../../model/llama.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
@@ -15,7 +15,7 @@ import { type FixtureOptions, writeFixture } from '../../testing/models.ts';
 import { tilePhysics } from '../../tile/physics.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
 
-const { design: standard } = loadDesign('log-domain', []);
+const { design: standard } = loadLogDomainDesign('log-domain', []);
 const calibration = loadCalibration(standard.process, standard.cell);
 
 /** Everything of the chip but what is drawn per token, which the two draw differently. */

@@ -1,8 +1,8 @@
 /** What every worker is given, and what it derives from it once. */
 
+import type { LogDomainDesign as Design } from '../../../fabric/log-domain.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
-import type { Design } from '../../../tile/design.ts';
 import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { ChipCoding } from '../../chip-coding.ts';

@@ -5,9 +5,9 @@
 
 import { OnefetError } from '../../../error.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
+import type { LogDomainDesign as Design } from '../../../fabric/log-domain.ts';
 import { HEAD, LLAMA } from '../../../model/architecture.ts';
 import type { LlamaShape } from '../../../model/shape.ts';
-import type { Design } from '../../../tile/design.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { MEMORY_BYTES } from '../emit/arena.ts';

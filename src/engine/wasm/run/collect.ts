@@ -1,6 +1,6 @@
 /** What the workers counted, as the rest of the project wants it. */
 
-import type { LayerActivity } from '../../../fabric/activity.ts';
+import type { TileActivity } from '../../../fabric/activity.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
@@ -11,7 +11,7 @@ import { type EngineData, NUMBER, NUMBERS } from '../plan/context.ts';
 import { tileStarts, virtualStarts } from '../plan/operations.ts';
 
 /**
- * Activity of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
+ * Activity<TileActivity> of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
  * where the noise is taken from it, else the sum of magnitudes times the mean weight of its tile; tile gains as their
  * mean over the layer.
  */
@@ -20,13 +20,13 @@ export function collectActivity(
   physics: TilePhysics,
   codings: ReadonlyMap<number, ChipCoding>,
   tokens: number,
-): LayerActivity[] {
+): TileActivity[] {
   const { operations, numbers, rowSums, threads, layout, design } = data;
   const virtual = virtualStarts(operations);
   const tiles = tileStarts(operations);
   const i32 = new Int32Array(data.state.buffer);
   const f32 = new Float32Array(data.state.buffer);
-  const activities: LayerActivity[] = [];
+  const activities: TileActivity[] = [];
   operations.forEach((o, index) => {
     if (o.kind !== 'tile') return;
     const coding = codings.get(o.taps)!;

@@ -1,0 +1,126 @@
+/**
+ * A fabric: what a chip's linear layers are made of. The rest of the program (engine, cost, experiment, report, command
+ * line) sees this interface and never which fabric it is.
+ *
+ * To add a fabric:
+ *   1. src/fabric/<word>.ts: the zod schema of its design (the shared shapes of common-design.ts plus its own keys, with
+ *      `fabric: z.literal('<word>')`) and a FabricModule that makes a Fabric of a design
+ *   2. one line in src/fabric/registry.ts
+ *   3. src/cost: what its parts cost, and one line in the table of priced fabrics there
+ *   4. experiments/designs/<name>.yaml
+ *   5. where it rests on a circuit: its netlist and calibration (src/calibrate, src/cell), read by `load`
+ * src/fabric/fabric.test.ts holds every registered fabric to this interface.
+ */
+import type { z } from 'zod';
+import type { Calibration } from '../cell/calibration.ts';
+import type { CellSumsKind } from '../tile/cell-sums.ts';
+import type { ChipInstance } from '../tile/draws.ts';
+import type { TilePhysics } from '../tile/physics.ts';
+import type { HardwareWeights } from '../tile/weight-code.ts';
+import type { LayerActivity } from './activity.ts';
+import type { CommonDesign } from './common-design.ts';
+import type { Linear, LinearName } from './linear.ts';
+import type { RangeRecord, RangeTable } from './ranges.ts';
+
+/** One group of errors that can act alone, so that a run can say what limits the accuracy. */
+export interface ErrorSource {
+  readonly name: string;
+  readonly description: string;
+  /** Nothing is drawn: one chip is every chip, and its value has no interval. */
+  readonly sameOnEveryChip: boolean;
+}
+
+/** A linear layer that counts what its hardware did. */
+export interface CountedLinear<A extends LayerActivity = LayerActivity> extends Linear {
+  readonly activity: A;
+}
+
+export interface LayerOptions {
+  readonly chip: ChipInstance;
+  /** How the cells of a tile are summed, where there are cells. */
+  readonly cellSums: CellSumsKind;
+  /** Transformer blocks of the model: where on the die a tile lies. */
+  readonly blocks: number;
+  /** Full scales of the converters; undefined while they are measured, and for fabrics without converters. */
+  readonly ranges: RangeTable | undefined;
+  /** Filled while ranges are measured. */
+  readonly record?: RangeRecord;
+}
+
+/** Plain data from which `loadFabric` makes the same fabric again, in a worker thread for example. */
+export interface FabricParts {
+  readonly design: CommonDesign;
+  /** Of the cell; undefined for fabrics without one. */
+  readonly calibration: Calibration | undefined;
+}
+
+/** The calibrated cell that a fabric computes with, as a run's result states it. */
+export interface CellProvenance {
+  readonly process: string;
+  readonly cell: string;
+  readonly sha256: string;
+  /** Row driver of the calibration: `ideal`, or simulated at transistor level. */
+  readonly driver: string;
+  /** Version of ngspice. */
+  readonly engine: string;
+  /** The separable response of weights of these bits: its rank and largest residual, as a share of full scale. */
+  response(weightBits: number): { readonly rank: number; readonly residual: number };
+}
+
+/** What the verdict of a run says of a fabric. */
+export interface FabricWording {
+  /** What a chip loses beyond the mapping of its weights: "the analog part". */
+  readonly loss: string;
+  /** The last sentence: what this fabric is, compared with what is known of the chip that the question is about. */
+  readonly remark: string;
+}
+
+export interface Fabric {
+  /** The word of the design: `log-domain`, ... */
+  readonly kind: string;
+  readonly design: CommonDesign;
+  readonly parts: FabricParts;
+  readonly cell: CellProvenance | undefined;
+  readonly wording: FabricWording;
+  /** False: nothing is drawn, so one chip is every chip. */
+  readonly chipsDiffer: boolean;
+  /** It has converters whose full scales are measured on the nominal chip before any chip can be built. */
+  readonly measuresRanges: boolean;
+  readonly errorSources: readonly ErrorSource[];
+  /** Keys of the activity of a layer that are sums over tokens; the others describe the layer. */
+  readonly counters: readonly string[];
+  /** Physics of its analog tiles, for engines that compute them with kernels of their own; undefined without tiles. */
+  readonly tiles: TilePhysics | undefined;
+  /** Inputs of exact arithmetic: magnitude bits and group of their scale. Undefined: the inputs are real-valued or coded by `tiles`. */
+  readonly inputCodes: { readonly bits: number; readonly scale: 'tile' | 'token' } | undefined;
+  /** Bytes per weight that a layer made by `build` takes beside the mapped weights. */
+  bytesPerWeight(cellSums: CellSumsKind): number;
+  /** Throws OnefetError('usage') for what can be emulated but not built, and so not be priced. */
+  checkBuildable(): void;
+  /** Whether it computes this layer; the others are exact digital arithmetic on the model's own weights. */
+  carries(name: LinearName): boolean;
+  /** Maps a matrix, given row by row, onto the hardware: the coding loss is in the result. */
+  mapWeights(
+    name: LinearName,
+    outputs: number,
+    inputs: number,
+    row: (n: number, out: Float32Array) => void,
+  ): HardwareWeights;
+  /** One layer of one chip in scalar TypeScript. */
+  build(name: LinearName, weights: HardwareWeights, options: LayerOptions): CountedLinear;
+  /** Full scales from what was recorded of the nominal chip; {} without converters. */
+  ranges(record: RangeRecord): RangeTable;
+  /** The fabric with everything ideal: exact arithmetic on the mapped weights, to rounding. */
+  withoutErrors(): Fabric;
+  /** The fabric with one of its `errorSources` acting and all others off. */
+  withOnly(source: string): Fabric;
+  /** Full scales of this fabric's converters, given those measured on the whole design: wider for some `withOnly`. */
+  converterRanges(measured: RangeTable): RangeTable;
+}
+
+/** A fabric's file: its schema and how it is made. */
+export interface FabricModule<D extends CommonDesign = CommonDesign> {
+  readonly schema: z.ZodType<D>;
+  /** `calibration`: one that was just made; by default the one on file. Throws what the design asks and cannot be. */
+  load(design: D, calibration?: Calibration): Fabric;
+}
