@@ -6,7 +6,7 @@
 
 import type { Calibration } from '../cell/calibration.ts';
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
-import { cellAreaM2, cellPowerW } from '../cell/footprint.ts';
+import { cellArea, cellPowerW, loadLayoutRules } from '../cell/footprint.ts';
 import { CORNERS, type Corner, cellOf, type Process } from '../cell/technology.ts';
 import { loadMultiplier, type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import type { SpicePool } from '../spice/pool.ts';
@@ -124,6 +124,7 @@ export async function compareCell(
   const { topology } = loadMultiplier(cell.topology);
   const bench: Bench = { process, cellName, cell, pool, signal, sources: new Set(), onRun: () => {} };
   const { technology } = process;
+  const rules = loadLayoutRules(technology.name);
   const nominalV = technology.supplyV.value;
   const ratio = cell.vdsV / nominalV;
   const at = (corner: Corner, tempK: number, supplyV: number): RowCondition => ({
@@ -258,7 +259,7 @@ export async function compareCell(
     modes: byMode,
     cornersByMode,
     exponentialDecades: calibration.exponentialRange[1].decades,
-    areaM2: cellAreaM2(process, topology, cell, TAPS),
+    areaM2: rules && cellArea(topology.area, cell, rules, TAPS).um2 * 1e-12,
     lnSigma: Math.hypot(slope * sigmaVtV, sigmaBeta) / Math.sqrt(topology.area.fingersOfTopTap),
     cellPowerW: cellPowerW(topology, cell.fullScaleA, nominalV, drive, CODES, TAPS),
     rowPowerW: powerW(reference.supplyA),

@@ -1,50 +1,117 @@
 /**
- * What one weight occupies and draws at rest, from its topology.
+ * What one weight occupies and draws at rest, from its topology: the one home of a cell's area. The comparison of
+ * cells and the cost of a chip both take it from here.
  */
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { findDataFile, readTextFile } from '../files.ts';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from './ekv.ts';
-import type { Process } from './technology.ts';
+import { validate } from './technology.ts';
 import { type MultiplierTopology, parameterValues } from './topology.ts';
 
-const layoutSchema = z.looseObject({
+/** `area` of a topology: what a weight is made of. */
+export type Footprint = MultiplierTopology['area'];
+
+/** Layout rules: `layout` in spice/<process>/cost.yaml. */
+export interface LayoutRules {
+  metalPitchM: number;
+  /** What a device adds to its gate across the width, and along the length. */
+  deviceSideM: number;
+  deviceEndM: number;
+  /** Area of a resistor, and side of the square that a well of its own takes, in metal pitches (squared). */
+  resistorPitches2: number;
+  wellPitches: number;
+}
+
+export interface CellArea {
+  /** Unit transistors of the top tap. */
+  fingers: number;
+  deviceUm2: number;
+  horizontalTracks: number;
+  verticalTracks: number;
+  tracksUm2: number;
+  resistorsUm2: number;
+  wellsUm2: number;
+  um2: number;
+  /** What decides between device and tracks. */
+  limitedBy: 'device' | 'wires';
+}
+
+/** Taps of the ladder that a topology's `fingersOfTopTap` is stated for. */
+const STATED_TAPS = 7;
+
+/** Computes horizontal x vertical tracks x pitch^2, um2: seven taps, three verticals at 40 nm are 0.034 um2. */
+export function trackAreaUm2(horizontalTracks: number, verticalTracks: number, pitchM: number): number {
+  return horizontalTracks * verticalTracks * (pitchM * 1e6) ** 2;
+}
+
+/**
+ * Computes the area of one weight whose row has `taps` taps:
+ *
+ *   max(fingers (W + side) (L + end), horizontal x vertical tracks x pitch^2)
+ *     + resistors x resistorPitches2 x pitch^2 + isolated wells x (wellPitches x pitch)^2
+ *
+ * A cell of one transistor keeps it whatever the taps; one whose weight is a number of fingers needs them in proportion.
+ */
+export function cellArea(
+  footprint: Footprint,
+  device: { readonly widthM: number; readonly lengthM: number },
+  rules: LayoutRules,
+  taps: number,
+): CellArea {
+  const { fingersOfTopTap, verticalTracks, resistors, isolatedWells } = footprint;
+  const fingers = fingersOfTopTap === 1 ? 1 : Math.ceil((fingersOfTopTap * taps) / STATED_TAPS);
+  const deviceUm2 =
+    fingers * (device.widthM + rules.deviceSideM) * (device.lengthM + rules.deviceEndM) * 1e12;
+  const horizontalTracks = footprint.horizontalTracks === 'taps' ? taps : footprint.horizontalTracks;
+  const tracksUm2 = trackAreaUm2(horizontalTracks, verticalTracks, rules.metalPitchM);
+  const resistorsUm2 = resistors * rules.resistorPitches2 * (rules.metalPitchM * 1e6) ** 2;
+  const wellsUm2 = isolatedWells * (rules.wellPitches * rules.metalPitchM * 1e6) ** 2;
+  return {
+    fingers,
+    deviceUm2,
+    horizontalTracks,
+    verticalTracks,
+    tracksUm2,
+    resistorsUm2,
+    wellsUm2,
+    um2: Math.max(deviceUm2, tracksUm2) + resistorsUm2 + wellsUm2,
+    limitedBy: deviceUm2 >= tracksUm2 ? 'device' : 'wires',
+  };
+}
+
+const length = z.looseObject({ value: z.number().min(0) });
+const rulesSchema = z.looseObject({
   layout: z.looseObject({
-    metalPitchM: z.looseObject({ value: z.number().positive() }),
-    deviceSideM: z.looseObject({ value: z.number().min(0) }),
-    deviceEndM: z.looseObject({ value: z.number().min(0) }),
+    metalPitchM: length,
+    deviceSideM: length,
+    deviceEndM: length,
+    resistorPitches2: length,
+    wellPitches: length,
   }),
 });
 
-/**
- * Area of one weight: the larger of the devices (each W and L with the layout's spacings) and its wires
- * (horizontal tracks times vertical tracks at the metal pitch), plus resistors of 4 squares at minimum pitch and the
- * spacing of isolated wells (20 pitches around a device). The last two are assumed.
- */
-export function cellAreaM2(
-  process: Process,
-  topology: MultiplierTopology,
-  cell: CellSize,
-  taps: number,
-): number | undefined {
-  const path = findDataFile(join('spice', process.technology.name, 'cost.yaml'));
+/** Reads the layout rules of a process; undefined: it has no cost.yaml. Errors: those of a missing or wrong file. */
+export function loadLayoutRules(process: string): LayoutRules | undefined {
+  const path = findDataFile(join('spice', process, 'cost.yaml'));
   if (path === undefined) return undefined;
-  const { layout } = layoutSchema.parse(parse(readTextFile(path, 'cost constants')));
-  const pitch = layout.metalPitchM.value;
-  const { fingersOfTopTap, horizontalTracks, verticalTracks, resistors, isolatedWells } = topology.area;
-  const device =
-    fingersOfTopTap * (cell.widthM + layout.deviceSideM.value) * (cell.lengthM + layout.deviceEndM.value);
-  const wires = (horizontalTracks === 'taps' ? taps : horizontalTracks) * verticalTracks * pitch ** 2;
-  return Math.max(device, wires) + resistors * 4 * pitch ** 2 + isolatedWells * (20 * pitch) ** 2;
+  const { layout } = validate(
+    rulesSchema,
+    parse(readTextFile(path, 'cost constants')),
+    path,
+    'COST_CONSTANTS',
+  );
+  return {
+    metalPitchM: layout.metalPitchM.value,
+    deviceSideM: layout.deviceSideM.value,
+    deviceEndM: layout.deviceEndM.value,
+    resistorPitches2: layout.resistorPitches2.value,
+    wellPitches: layout.wellPitches.value,
+  };
 }
 
-interface CellSize {
-  readonly widthM: number;
-  readonly lengthM: number;
-}
-
-/** Cell current at the mean product (codes and taps uniform) times the supply, and what averaging resistors burn. */
+/** Computes the mean static power of a weight: cell current at the mean product (codes and taps uniform) times the supply, and what averaging resistors burn, W. */
 export function cellPowerW(
   topology: MultiplierTopology,
   fullScaleA: number,

@@ -4,7 +4,7 @@
 import { OnefetError } from '../error.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { ladderCount } from '../tile/ladder.ts';
-import { type CostDesign, formatOf, integratorOf } from './priced-design.ts';
+import { formatOf, integratorOf, type LogDomainCostDesign } from './log-domain-design.ts';
 
 /** What the tensors of one weight format count together: their cells differ in taps, and so in area and wires. */
 export interface FormatCensus {
@@ -52,7 +52,7 @@ export interface Census {
 }
 
 /** Errors: NO_ACTIVITY; COST_ACTIVITY where the columns are not those of the design's weight bits. */
-export function census(activity: Activity<TileActivity>, design: CostDesign): Census {
+export function census(activity: Activity<TileActivity>, design: LogDomainCostDesign): Census {
   const sum: Census = {
     formats: [],
     cells: 0,

@@ -1,32 +1,43 @@
 /**
  * Energy per token, area, latency and throughput of a model on a chip of one design.
  *
- * Energy and latency are of one user; the aggregate rate is that of a full pipeline, the smallest of four limits.
- * Extra users' caches fill what is left of the last die.
+ *   components of the fabric + digital units  ->  area  ->  latency  ->  energy  ->  limits of a full pipeline
+ *
+ * Energy and latency are of one user: what is biased all the time is paid by this user's token alone. The aggregate rate
+ * is that of a full pipeline, the smallest of four limits. Extra users' caches fill what is left of the last die.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { formatSi, plain } from '../format.ts';
-import { areaLines, cellArea, diesOf, kvBytes, sramMm2 } from './area.ts';
-import { census } from './census.ts';
+import { digital, kvBytes, kvReadS, sramMm2 } from './components/digital.ts';
+import {
+  clockLine,
+  leakageLine,
+  leakageW,
+  overheadLine,
+  regulatorLine,
+  regulatorLossShare,
+  siliconMm2,
+} from './components/static.ts';
 import type { CostConstants } from './constants.ts';
-import { energyOf, referenceLines } from './energy.ts';
-import { latencyOf } from './latency.ts';
-import { sumOf } from './lines.ts';
-import { type CostDesign, checkDesign } from './priced-design.ts';
-import type { CostReport } from './report.ts';
+import { onSilicon, sumOf } from './lines.ts';
+import type {
+  CostComponent,
+  LatencyPart,
+  PlacedSystem,
+  PricedDesign,
+  PricedSystem,
+  TimedSystem,
+} from './priced-design.ts';
+import type { CostLine, CostReport } from './report.ts';
 import { sensitivityOf } from './sensitivity.ts';
-import type { CostShape } from './shape.ts';
-import { macPerToken } from './shape.ts';
+import { type CostShape, macPerToken } from './shape.ts';
 
-export type { CostDesign } from './priced-design.ts';
-
+/** Prices a model of `shape` on a chip of `design`. Errors: COST_CONTEXT, ADC_RANGE. */
 export function costOf(
-  activity: Activity<TileActivity>,
+  design: PricedDesign,
   shape: CostShape,
-  design: CostDesign,
   constants: CostConstants,
-  options: { contextTokens: number },
+  options: { readonly contextTokens: number },
 ): CostReport {
   const { contextTokens } = options;
   if (!Number.isInteger(contextTokens) || contextTokens < 1) {
@@ -36,49 +47,131 @@ export function costOf(
       `cost: context of ${contextTokens} tokens, it must be 1 or more`,
     );
   }
-  checkDesign(design);
-  const evaluate = (changed: CostConstants) => costWith(activity, shape, design, changed, contextTokens);
+  const evaluate = (changed: CostConstants) =>
+    priceChip(design, { shape, constants: changed, contextTokens });
   const report = evaluate(constants);
-  checkClamps(activity, design);
   return { ...report, sensitivity: sensitivityOf(constants, report.perTokenJ, evaluate) };
 }
 
-function costWith(
-  activity: Activity<TileActivity>,
-  shape: CostShape,
-  design: CostDesign,
-  constants: CostConstants,
-  contextTokens: number,
-): Omit<CostReport, 'sensitivity'> {
-  const counts = census(activity, design);
-  if (counts.hasHead !== (design.headFabric === 'analog')) {
-    throw new OnefetError(
-      'input',
-      'COST_HEAD',
-      `cost: the design has ${design.headFabric} heads but the activity ${counts.hasHead ? 'contains' : 'lacks'} the head`,
-    );
-  }
-  const area = areaLines(counts, shape, design, constants, contextTokens);
-  const areaMm2 = sumOf(area);
-  const dies = diesOf(areaMm2, constants);
-  const latency = latencyOf(shape, design, constants, contextTokens, areaMm2, dies);
+function priceChip(design: PricedDesign, system: PricedSystem): Omit<CostReport, 'sensitivity'> {
+  const components = [...design.components, digital(design)];
+  const placed = priceArea(components, system);
+  const latency = priceLatency(components, placed);
   const tokenTimeS = sumOf(latency.lines);
-  const energy = energyOf(counts, shape, design, constants, contextTokens, area, tokenTimeS, dies);
+  const energy = priceEnergy(components, { ...placed, tokenTimeS });
   const perTokenJ = sumOf(energy.lines);
   const dynamicJ = perTokenJ - energy.staticPowerW * tokenTimeS;
+  const usersHeld = countUsers(design.kvBits, placed);
+  const limits = throughputLimits(placed, {
+    kvBits: design.kvBits,
+    stages: latency.stages,
+    usersHeld,
+    tokenTimeS,
+    staticPowerW: energy.staticPowerW,
+    dynamicJ,
+  });
+  const tokensPerSecondAggregate = limits[0].tokensPerSecond;
+  const { shape, constants, contextTokens } = system;
+  return {
+    shape: { name: shape.name, layers: shape.layers, macPerToken: macPerToken(shape) },
+    contextTokens,
+    energyJ: energy.lines,
+    perTokenJ,
+    areaLinesMm2: placed.area.map(({ line }) => line),
+    areaMm2: placed.areaMm2,
+    dies: placed.dies,
+    latencyS: [...latency.lines],
+    tokenTimeS,
+    tokensPerSecondPerUser: 1 / tokenTimeS,
+    binding: limits[0].name,
+    tokensPerSecondAggregate,
+    powerW: energy.staticPowerW + dynamicJ * tokensPerSecondAggregate,
+    perTokenAggregateJ:
+      dynamicJ + (tokensPerSecondAggregate > 0 ? energy.staticPowerW / tokensPerSecondAggregate : 0),
+    staticPowerW: energy.staticPowerW,
+    limits,
+    usersHeld,
+    weights: design.weights(constants),
+    warnings: [...design.warnings],
+    references: design.references?.(system, energy.lines) ?? [],
+  };
+}
 
-  const reticleMm2 = constants.layout.reticleMm2.value;
-  const userMm2 = sramMm2(kvBytes(shape, design.kvBits, contextTokens), constants);
-  const overhead = 1 + constants.layout.overheadShare.value;
-  const extraUsers = Math.floor((dies * reticleMm2 - areaMm2) / (userMm2 * overhead));
-  const usersHeld = 1 + extraUsers;
-  const stageS = Math.max(latency.stepS, latency.headS);
-  const limitW = dies * constants.power.limitWPerDie.value;
-  const limits = [
+function priceArea(components: readonly CostComponent[], system: PricedSystem): PlacedSystem {
+  const used = components.flatMap((component) => component.area?.(system) ?? []);
+  const usedMm2 = sumOf(used.map(({ line }) => line));
+  const area = [...used, ...onSilicon('passive', overheadLine(usedMm2, system.constants))];
+  const areaMm2 = sumOf(area.map(({ line }) => line));
+  return { ...system, area, areaMm2, dies: diesOf(areaMm2, system.constants) };
+}
+
+/** Dies of the reticle limit that an area needs. */
+function diesOf(areaMm2: number, { layout }: CostConstants): number {
+  return Math.max(1, Math.ceil(areaMm2 / layout.reticleMm2.value));
+}
+
+function priceLatency(components: readonly CostComponent[], system: PlacedSystem): LatencyPart {
+  const parts = components.flatMap((component) => component.latency?.(system) ?? []);
+  return {
+    lines: parts.flatMap(({ lines }) => lines),
+    stages: parts.flatMap(({ stages }) => stages),
+  };
+}
+
+/** Power that never stops, regulator loss included, stands beside the lines: it is a part of them. */
+function priceEnergy(
+  components: readonly CostComponent[],
+  system: TimedSystem,
+): { lines: CostLine[]; staticPowerW: number } {
+  const { area, constants, tokenTimeS } = system;
+  const priced = components.map((component) => ({ component, lines: component.energy?.(system) ?? [] }));
+  const clocked = priced.filter(({ component }) => component.clocked).flatMap(({ lines }) => lines);
+  const lines = [
+    ...priced.flatMap((one) => one.lines),
+    clockLine(sumOf(clocked), constants),
+    leakageLine(area, tokenTimeS, constants),
+  ];
+  const biasW = components.reduce((sum, component) => sum + (component.alwaysOnW?.(system) ?? 0), 0);
+  return {
+    lines: [...lines, regulatorLine(sumOf(lines), constants)],
+    staticPowerW: (leakageW(siliconMm2(area), constants) + biasW) * (1 + regulatorLossShare(constants)),
+  };
+}
+
+/** Users whose cache of the stated context fits on the dies: one, and what the empty silicon of the last die holds. */
+function countUsers(kvBits: number, system: PlacedSystem): number {
+  const { shape, constants, contextTokens, dies, areaMm2 } = system;
+  const { reticleMm2, overheadShare } = constants.layout;
+  const userMm2 = sramMm2(kvBytes(shape, kvBits, contextTokens), constants);
+  return 1 + Math.floor((dies * reticleMm2.value - areaMm2) / (userMm2 * (1 + overheadShare.value)));
+}
+
+/** What bounds the rate of a full pipeline, tokens/s, lowest first. */
+function throughputLimits(
+  { shape, constants, contextTokens, dies }: PlacedSystem,
+  found: {
+    readonly kvBits: number;
+    readonly stages: LatencyPart['stages'];
+    readonly usersHeld: number;
+    readonly tokenTimeS: number;
+    readonly staticPowerW: number;
+    readonly dynamicJ: number;
+  },
+): CostReport['limits'] {
+  const { stages, usersHeld, tokenTimeS, staticPowerW, dynamicJ } = found;
+  const { digital, memory, power } = constants;
+  const limitW = dies * power.limitWPerDie.value;
+  const layerRead = kvReadS(
+    kvBytes(shape, found.kvBits, contextTokens) / shape.layers,
+    memory.kvMacroBytes.value,
+    memory.kvPortBytesPerCycle.value,
+    digital.clockHz.value,
+  );
+  return [
     {
       name: 'latency of a pipeline stage',
-      tokensPerSecond: 1 / stageS,
-      formula: `1 / max(analog step ${formatSi(latency.stepS, 's')}, head ${formatSi(latency.headS, 's')})`,
+      tokensPerSecond: 1 / Math.max(...stages.map(({ seconds }) => seconds)),
+      formula: `1 / max(${stages.map(({ name, seconds }) => `${name} ${formatSi(seconds, 's')}`).join(', ')})`,
     },
     {
       name: 'KV capacity',
@@ -87,77 +180,13 @@ function costWith(
     },
     {
       name: 'KV bandwidth',
-      tokensPerSecond: 1 / latency.kvReadPerLayerS,
-      formula: `one attention unit per layer: 1 / ${formatSi(latency.kvReadPerLayerS, 's')} to read a layer's cache`,
+      tokensPerSecond: 1 / layerRead.seconds,
+      formula: `one attention unit per layer: 1 / ${formatSi(layerRead.seconds, 's')} to read a layer's cache`,
     },
     {
       name: 'power',
-      tokensPerSecond: Math.max(0, limitW - energy.staticPowerW) / dynamicJ,
-      formula: `(${dies} dies x ${constants.power.limitWPerDie.value} W - ${plain(energy.staticPowerW)} W static) / ${formatSi(dynamicJ, 'J')}`,
+      tokensPerSecond: Math.max(0, limitW - staticPowerW) / dynamicJ,
+      formula: `(${dies} dies x ${power.limitWPerDie.value} W - ${plain(staticPowerW)} W static) / ${formatSi(dynamicJ, 'J')}`,
     },
   ].sort((a, b) => a.tokensPerSecond - b.tokensPerSecond);
-  const tokensPerSecondAggregate = limits[0].tokensPerSecond;
-  const perTokenAggregateJ =
-    dynamicJ + (tokensPerSecondAggregate > 0 ? energy.staticPowerW / tokensPerSecondAggregate : 0);
-  return {
-    shape: { name: shape.name, layers: shape.layers, macPerToken: macPerToken(shape) },
-    contextTokens,
-    energyJ: energy.lines,
-    perTokenJ,
-    areaLinesMm2: area,
-    areaMm2,
-    dies,
-    latencyS: latency.lines,
-    tokenTimeS,
-    tokensPerSecondPerUser: 1 / tokenTimeS,
-    binding: limits[0].name,
-    tokensPerSecondAggregate,
-    powerW: energy.staticPowerW + dynamicJ * tokensPerSecondAggregate,
-    perTokenAggregateJ,
-    staticPowerW: energy.staticPowerW,
-    limits,
-    usersHeld,
-    weights: counts.formats.map(({ bits, taps, tensors, cells, columnEnds, adcConversions }) => {
-      const { um2 } = cellArea(design, constants, taps);
-      return {
-        bits,
-        taps,
-        tensors,
-        cells,
-        columnEnds,
-        adcConversions,
-        cellUm2: um2,
-        cellsMm2: (cells * um2) / 1e6,
-      };
-    }),
-    warnings: warningsOf(design),
-    references: referenceLines(counts, shape, design, constants, energy.lines),
-  };
-}
-
-/** The clamps are priced for design.clampMaxA: columns that carried more on average cannot have been held by them. */
-function checkClamps(activity: Activity<TileActivity>, design: CostDesign): void {
-  for (const one of activity.layers) {
-    const meanA = one.sumCurrentA / (one.tokens * one.tiles * one.columns * one.phases);
-    if (meanA > design.clampMaxA) {
-      throw new OnefetError(
-        'usage',
-        'COST_CLAMP',
-        `cost: the columns of layer ${one.layer} ${one.tensor} carried ${formatSi(meanA, 'A')} on average, their clamps are priced for at most ${formatSi(design.clampMaxA, 'A')}`,
-        { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
-      );
-    }
-  }
-}
-
-function warningsOf(design: CostDesign): string[] {
-  const warnings: string[] = [];
-  const { rowDriver, ladderCurrentA, settleTimeS } = design;
-  if (rowDriver && rowDriver.currentA < ladderCurrentA) {
-    // The time constant of a tap goes as one over the current that its resistors are drawn for.
-    warnings.push(
-      `The simulated row driver draws ${formatSi(rowDriver.currentA, 'A')}, less than the ${formatSi(ladderCurrentA, 'A')} of ladder.currentA that timing.settleTimeS (${formatSi(settleTimeS, 's')}) was chosen for: its rows settle at least ${plain(ladderCurrentA / rowDriver.currentA, 2)} times slower, which is in neither the latency nor the accuracy.`,
-    );
-  }
-  return warnings;
 }

@@ -3,9 +3,10 @@
  */
 import { z } from 'zod';
 import { readTextFile, requireDataFile } from '../files.ts';
-import { parseDataFile, TAGS } from './constants.ts';
+import { provenanceShape } from '../provenance.ts';
+import { parseDataFile } from './constants.ts';
 
-const provenance = { source: z.string().min(1), tag: z.enum(TAGS), note: z.string().optional() };
+const provenance = { ...provenanceShape, note: z.string().optional() };
 
 export const comparatorsSchema = z.strictObject({
   /** How a comparison with the chip that the question is about must be read. */

@@ -9,12 +9,9 @@ import { z } from 'zod';
 import { parseYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { findDataFile, listDataFolder, readTextFile, sha256 } from '../files.ts';
+import { type Provenance, provenanceShape } from '../provenance.ts';
 
-/** How a number is known, best first. */
-export const TAGS = ['measured', 'fitted', 'cited', 'assumed'] as const;
-export type Tag = (typeof TAGS)[number];
-
-const provenance = { source: z.string().min(1), tag: z.enum(TAGS), note: z.string().optional() };
+const provenance = { ...provenanceShape, note: z.string().optional() };
 const constant = (check: z.ZodType<number>) => z.strictObject({ value: check, ...provenance });
 const positive = constant(z.number().positive());
 const nonNegative = constant(z.number().nonnegative());
@@ -42,11 +39,13 @@ export const costConstantsSchema = z.strictObject({
     vectorOpJ: positive,
     /** One multiply-accumulate of attention at 16 bits, without the cache. */
     attentionMacJ: positive,
-    /** One multiply-accumulate of the digital head and of adapters. */
+    /** One int8 multiply-accumulate of the head, of adapters and of a digital fabric. */
     macJ: positive,
     vectorDepthCyclesPerLayer: nonNegative,
     headDepthCycles: nonNegative,
     headMacsPerCycle: whole,
+    /** Multipliers of one transformer block of a digital fabric. */
+    blockMacsPerCycle: whole,
     headWeightBits: whole,
     /** Clock distribution as a share of the digital energy. */
     clockShare: nonNegative,
@@ -83,11 +82,12 @@ export const costConstantsSchema = z.strictObject({
   }),
   layout: z.strictObject({
     metalPitchM: positive,
-    /** Vertical tracks of a cell: two bit lines and a source line. */
-    verticalTracks: whole,
     /** What a cell adds to its gate across the width (isolation), and along the length (two contacted junctions). */
     deviceSideM: nonNegative,
     deviceEndM: nonNegative,
+    /** A resistor inside a cell, and the side of a well of its own around one: in metal pitches (squared). */
+    resistorPitches2: nonNegative,
+    wellPitches: nonNegative,
     /** A ladder of seven taps; one of m taps takes (m + 1) / 8 of it. */
     ladderUm2: nonNegative,
     rowBufferUm2: nonNegative,
@@ -97,7 +97,8 @@ export const costConstantsSchema = z.strictObject({
     /** Digital accumulator and scale multiplier beside each ADC. */
     accumulatorUm2: nonNegative,
     vectorUnitMm2PerLayer: nonNegative,
-    headMacUm2: nonNegative,
+    /** One int8 multiply-accumulate unit of the head or of a digital fabric. */
+    macUm2: nonNegative,
     /** Pads, power grid, clock, routing and empty space as a share of the rest. */
     overheadShare: nonNegative,
     reticleMm2: positive,
@@ -145,15 +146,16 @@ export const costConstantsSchema = z.strictObject({
 });
 
 export type CostValues = z.infer<typeof costConstantsSchema>;
-export type Constant = { value: number; source: string; tag: Tag; note?: string | undefined };
-export type Band = {
+export interface Constant extends Provenance {
+  value: number;
+  note?: string | undefined;
+}
+export interface Band extends Provenance {
   low: number;
   mid: number;
   high: number;
-  source: string;
-  tag: Tag;
   note?: string | undefined;
-};
+}
 export interface CostConstants extends CostValues {
   file: string;
   sha256: string;

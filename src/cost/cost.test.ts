@@ -4,21 +4,21 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
+import { trackAreaUm2 } from '../cell/footprint.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
 import { LLAMA } from '../model/architecture.ts';
-import { EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
+import { costOfLogDomain as costOf, EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
 import { checkSwing } from '../tile/integrator.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { adcCost } from './adc.ts';
-import { trackAreaUm2 } from './area.ts';
 import { census } from './census.ts';
-import { costOf } from './chip.ts';
+import { ladderPowerW } from './components/row-drivers.ts';
 import { loadCostConstants, parseCostConstants } from './constants.ts';
 import { economicsOf } from './economics.ts';
-import { ladderPowerW, shotNoiseBoundJ } from './energy.ts';
-import { costDesignOf, rowDriverOf } from './from-design.ts';
 import { lineValue, sumOf } from './lines.ts';
+import { shotNoiseBoundJ } from './log-domain.ts';
+import { logDomainCostDesign, rowDriverOf } from './log-domain-design.ts';
 import { projectActivity } from './project.ts';
 import {
   blockMacPerToken,
@@ -428,7 +428,7 @@ describe('row drivers that SPICE has simulated', () => {
   it('are priced at their measured supply current, the assumed figures stand beside', () => {
     const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
     const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
-    const costDesign = costDesignOf(design, calibration, { dacBits: 6, adcBits: 8 }, ranges);
+    const costDesign = logDomainCostDesign(design, calibration, { dacBits: 6, adcBits: 8 }, ranges);
     const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
       contextTokens: 1024,
     });
@@ -442,8 +442,8 @@ describe('row drivers that SPICE has simulated', () => {
     expect(line.value / ((ladders * currentA * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 9);
     const references = report.energyJ.find((one) => one.name === 'row-references')!;
     expect(references.value / ((106_496 * sharedA * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 9);
-    expect(references.tag).toBe('measured');
-    expect(line.tag).toBe('measured');
+    expect(references.tag).toBe('simulated');
+    expect(line.tag).toBe('simulated');
     expect(line.source).toMatch(/SPICE supply currents of planar32lp\/t1-driver/);
     expect(report.energyJ.some(({ name }) => name === 'ladders' || name === 'row-buffers')).toBe(false);
     const assumed = report.references.find((one) => one.name === 'row-drivers-assumed')!;
@@ -545,8 +545,8 @@ describe('cost.yaml', () => {
 
   it('a constant without a source, or out of range, is an error that says where', () => {
     expect(() =>
-      parseCostConstants(text.replace(/source: 'two bit lines and one source line', /, ''), 'c'),
-    ).toThrow(/c: layout.verticalTracks.source/);
+      parseCostConstants(text.replace(/source: 'minimum metal pitch of the 7 nm class', /, ''), 'c'),
+    ).toThrow(/c: layout.metalPitchM.source/);
     expect(() => parseCostConstants(text.replace('value: 0.88', 'value: 1.2'), 'c')).toThrow(
       /power.regulatorEfficiency.value/,
     );

@@ -1,30 +1,42 @@
 /**
  * Building the lines of a cost breakdown: a value never travels without its formula, source and tag.
  */
-import { type Constant, TAGS, type Tag } from './constants.ts';
+import { count, plain } from '../format.ts';
+import { type Provenance, weakestTag } from '../provenance.ts';
+import type { AreaPart, Silicon } from './priced-design.ts';
 import type { CostLine } from './report.ts';
 
-/** A line from its value, its formula with the numbers put in, and the constants that went in. */
+export const UM2_PER_MM2 = 1e6;
+
+/** Makes a line from its value, its formula with the numbers put in, and the provenance of what went in. */
 export function costLine(
   name: string,
   value: number,
   formula: string,
-  used: readonly { source: string; tag: Tag }[],
+  used: readonly Provenance[],
 ): CostLine {
   return {
     name,
     value,
     formula,
-    source: [...new Set(used.map((c) => c.source))].join('; '),
+    source: [...new Set(used.map((one) => one.source))].join('; '),
     tag: weakestTag(used),
   };
 }
 
-/** A sum is known no better than its least known part. */
-export function weakestTag(used: readonly { tag: Tag }[]): Tag {
-  let worst = 0;
-  for (const { tag } of used) worst = Math.max(worst, TAGS.indexOf(tag));
-  return TAGS[worst];
+/** Makes the line of `number` equal pieces of silicon of `um2` each. */
+export function piecesLine(
+  name: string,
+  number: number,
+  um2: number,
+  what: string,
+  used: readonly Provenance[],
+): CostLine {
+  return costLine(name, (number * um2) / UM2_PER_MM2, `${count(number)} ${what} x ${plain(um2)} um2`, used);
+}
+
+export function onSilicon(silicon: Silicon, ...lines: readonly CostLine[]): AreaPart[] {
+  return lines.map((line) => ({ line, silicon }));
 }
 
 export function sumOf(lines: readonly CostLine[]): number {
@@ -35,14 +47,11 @@ export function lineValue(lines: readonly CostLine[], name: string): number {
   return lines.find((line) => line.name === name)?.value ?? 0;
 }
 
-/** What a run counted, as a source: counts are exact, currents are those of the fitted cell. */
-export const COUNTED: Constant = { value: 0, source: 'counted during the run', tag: 'measured' };
-export const DRAWN: Constant = {
-  value: 0,
-  source: 'current drawn during the run by the fitted cell',
-  tag: 'fitted',
-};
-/** A value of the design that says what is built (supply, time, sharing): exact by definition. */
-export const CHOSEN: Constant = { value: 0, source: 'the design', tag: 'measured' };
+/** What a run counted: counts are exact, but of a chip that was simulated. */
+export const COUNTED: Provenance = { source: 'counted during the run', tag: 'simulated' };
+/** Currents are those of the fitted cell. */
+export const DRAWN: Provenance = { source: 'current drawn during the run by the fitted cell', tag: 'fitted' };
+/** A value of the design that says what is built (supply, time, sharing): true by definition. */
+export const CHOSEN: Provenance = { source: 'the design', tag: 'chosen' };
 /** A value of the design that must suffice (settling time, ladder current): an assumption until somebody builds it. */
-export const DESIGN: Constant = { value: 0, source: 'the design', tag: 'assumed' };
+export const UNPROVEN: Provenance = { source: 'the design', tag: 'assumed' };

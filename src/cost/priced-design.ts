@@ -1,111 +1,83 @@
 /**
- * What the cost model needs to know of a design.
+ * What a fabric gives to the cost of a chip: the components that it is built of. The parts that every chip has whatever
+ * its fabric (vector units, attention, cache, embedding, leakage, supply) are added by chip.ts.
+ *
+ * A component is pure: it reads the model's shape, the constants and what the stages before it found, and answers with
+ * lines. The stages are area, then latency (needs the area), then energy (needs both).
  */
-import { OnefetError } from '../error.ts';
-import { integratorF } from '../tile/integrator.ts';
-import { type WeightFormat, weightFormat } from '../tile/weight-code.ts';
+import type { CostConstants } from './constants.ts';
+import type { CostLine, WeightCost } from './report.ts';
+import type { CostShape } from './shape.ts';
 
-export interface CostDesign {
-  tileRows: number;
-  weightBits: number;
-  /** Bits of single tensors, by GGUF name. */
-  weightOverrides: Readonly<Record<string, number>>;
-  dacBits: number;
-  adcBits: number;
-  /** Columns that share one converter. */
-  adcColumnsShared: number;
-  integrationTimeS: number;
-  /** Voltage of the integrator at full scale. */
-  swingV: number;
-  /** By tensor: mean full scale of its columns, in full-scale currents of a cell; sets their integrators. */
-  fullScaleCells: Readonly<Record<string, number>>;
-  settleTimeS: number;
-  supplyV: number;
-  vdsV: number;
-  /** Current of a cell at the largest input and the top tap. */
-  fullScaleA: number;
-  /** Assumed current of a row ladder; replaced by `rowDriver` where that was simulated. */
-  ladderCurrentA: number;
-  /** Columns that one row ladder feeds. */
-  ladderColumns: number;
-  /** Share of a token's time that a row ladder is powered; 1 = never switched off. */
-  ladderDuty: number;
-  /**
-   * Supply current of one row's driver, ladder included, and of the reference that the rows of a tile share, as measured
-   * in SPICE; null: only assumed figures exist.
-   */
-  rowDriver: { currentA: number; sharedA: number; source: string } | null;
-  /** Most current of both bit lines that a column's clamps carry: the overload limit that the run was held to. */
-  clampMaxA: number;
-  kvBits: number;
-  headFabric: 'digital' | 'analog';
-  sign: 'integrate' | 'two-conversion' | 'paired-rows';
-  device: { widthM: number; lengthM: number; gateF: number; drainF: number };
+/** What every component may read. Constants change between calls: the sensitivity halves and doubles each. */
+export interface PricedSystem {
+  readonly shape: CostShape;
+  readonly constants: CostConstants;
+  readonly contextTokens: number;
 }
 
-/** How the weights of a tensor are coded: its taps, and the cells that a weight takes. */
-export function formatOf(
-  design: Pick<CostDesign, 'weightBits' | 'weightOverrides'>,
-  tensor: string,
-): WeightFormat {
-  return weightFormat(design.weightOverrides[tensor] ?? design.weightBits);
+/** What of a component's silicon leaks while a token is under way; `passive`: cells and capacitors, counted elsewhere. */
+export type Silicon = 'logic' | 'sram' | 'rom' | 'analog' | 'passive';
+
+export interface AreaPart {
+  readonly line: CostLine;
+  readonly silicon: Silicon;
 }
 
-/** Integration phases and conversions of one step: how the sign of an input is handled. */
-export function phasesOf(sign: CostDesign['sign']): { phases: number; conversions: number } {
-  switch (sign) {
-    case 'integrate':
-      return { phases: 2, conversions: 1 };
-    case 'two-conversion':
-      return { phases: 2, conversions: 2 };
-    case 'paired-rows':
-      return { phases: 1, conversions: 1 };
-  }
+/** A chip whose area is known. */
+export interface PlacedSystem extends PricedSystem {
+  readonly area: readonly AreaPart[];
+  readonly areaMm2: number;
+  readonly dies: number;
 }
 
-/** Mean capacitance of the integrators of a tensor's columns, F: the one whose kT/C noise the run had. */
-export function integratorOf(design: CostDesign, tensor: string): number {
-  const cells = design.fullScaleCells[tensor];
-  if (cells === undefined || !(cells > 0)) {
-    throw new OnefetError('internal', 'RANGES', `cost: no full scale of the columns of ${tensor}`);
-  }
-  return integratorF(cells * design.fullScaleA, design.integrationTimeS, design.swingV);
+/** A chip whose time per token is known, too. */
+export interface TimedSystem extends PlacedSystem {
+  readonly tokenTimeS: number;
 }
 
-/** Refuses designs outside of what the formulas mean. */
-export function checkDesign(design: CostDesign): void {
-  const positive = [
-    'tileRows',
-    'dacBits',
-    'adcBits',
-    'adcColumnsShared',
-    'integrationTimeS',
-    'supplyV',
-    'fullScaleA',
-    'clampMaxA',
-    'swingV',
-    'ladderColumns',
-    'kvBits',
-  ] as const;
-  for (const key of positive) need(design[key] > 0 && Number.isFinite(design[key]), key, design[key], '> 0');
-  for (const key of ['settleTimeS', 'ladderCurrentA'] as const) {
-    need(design[key] >= 0 && Number.isFinite(design[key]), key, design[key], '>= 0');
-  }
-  need(design.ladderDuty >= 0 && design.ladderDuty <= 1, 'ladderDuty', design.ladderDuty, '0 to 1');
-  need(
-    design.vdsV > 0 && design.vdsV <= design.supplyV,
-    'vdsV',
-    design.vdsV,
-    `0 to supplyV = ${design.supplyV}`,
-  );
-  if (design.rowDriver)
-    need(design.rowDriver.currentA > 0, 'rowDriver.currentA', design.rowDriver.currentA, '> 0');
-  for (const key of ['widthM', 'lengthM', 'gateF'] as const) {
-    need(design.device[key] > 0, `device.${key}`, design.device[key], '> 0');
-  }
-  for (const bits of [design.weightBits, ...Object.values(design.weightOverrides)]) weightFormat(bits);
+export interface LatencyPart {
+  /** Time that one token of one user spends, s. */
+  readonly lines: readonly CostLine[];
+  /** Times after which the parts can take the next token: the longest is a limit of a full pipeline. */
+  readonly stages: readonly { readonly name: string; readonly seconds: number }[];
 }
 
-function need(ok: boolean, key: string, value: number, range: string): void {
-  if (!ok) throw new OnefetError('usage', 'COST_DESIGN', `cost: ${key} is ${value}, it must be ${range}`);
+export interface CostComponent {
+  /** For readers of the code and messages; lines have names of their own. */
+  readonly name: string;
+  /** Fed by the clock, whose distribution takes a share of its energy. */
+  readonly clocked?: boolean;
+  /** Silicon, mm2. */
+  area?(system: PricedSystem): AreaPart[];
+  latency?(system: PlacedSystem): LatencyPart;
+  /** Energy of one token of one user, J. */
+  energy?(system: TimedSystem): CostLine[];
+  /** Power that flows whether tokens come or not and is in `energy` as well, W. Leakage is not part of it. */
+  alwaysOnW?(system: TimedSystem): number;
+}
+
+/** Bits that a fabric moves per token between its parts and the digital units beside it. */
+export interface Traffic {
+  /** Inputs: each crosses the side of a layer. */
+  readonly inputBits: number;
+  readonly resultBits: number;
+  /** Results: bits times the way of each, bit mm. */
+  readonly resultBitMm: number;
+}
+
+export interface PricedDesign {
+  /** Bits of an element of the key-value cache. */
+  readonly kvBits: number;
+  /** The fabric computes the head as well; otherwise the chip has digital multipliers for it. */
+  readonly headInFabric: boolean;
+  /** In the order of their lines. */
+  readonly components: readonly CostComponent[];
+  traffic(system: PricedSystem): Traffic;
+  /** What the tensors of each weight format take, by bits ascending. */
+  weights(constants: CostConstants): WeightCost[];
+  /** Lines shown beside the breakdown, from the lines of the energy; not part of any sum. */
+  references?(system: PricedSystem, energy: readonly CostLine[]): CostLine[];
+  /** What these figures take for granted although the run or the calibration speaks against it. */
+  readonly warnings: readonly string[];
 }

@@ -1,3 +1,5 @@
+import type { Tag } from '../provenance.ts';
+
 /** One line of a cost breakdown: a value with the formula, the activity and the source that it comes from. */
 export interface CostLine {
   /** Key in breakdownJ / breakdownMm2 / the latency table. */
@@ -6,13 +8,13 @@ export interface CostLine {
   /** Human-readable formula with the numbers that went in. */
   formula: string;
   source: string;
-  tag: 'measured' | 'fitted' | 'cited' | 'assumed';
+  tag: Tag;
 }
 
 export interface CostSensitivity {
   /** Group and key in cost.yaml. */
   constant: string;
-  tag: CostLine['tag'];
+  tag: Tag;
   value: number;
   /** The constant halved and doubled, clipped to its valid range. */
   lowValue: number;

@@ -20,12 +20,12 @@ const CLIP: Record<string, readonly [number, number]> = {
 const WHOLE = new Set([
   'digital.headMacsPerCycle',
   'digital.headWeightBits',
+  'digital.blockMacsPerCycle',
   'memory.kvMacroBytes',
   'memory.kvPortBytesPerCycle',
   'memory.embeddingBits',
   'lora.rank',
   'lora.weightBits',
-  'layout.verticalTracks',
 ]);
 
 export function sensitivityOf(

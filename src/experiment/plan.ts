@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
-import { costDesignOf } from '../cost/from-design.ts';
+import { logDomainCostDesign } from '../cost/log-domain-design.ts';
 import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from '../engine/create.ts';
 import { OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
@@ -108,7 +108,7 @@ export function planRun(options: RunOptions): RunPlan {
   const calibration = options.calibration ?? loadCalibration(design.design.process, design.design.cell);
   // A run ends in a cost: what that lacks or cannot mean is refused before the work and not after it.
   const costConstants = loadCostConstants(design.design.process);
-  costDesignOf(design.design, calibration, converters, {});
+  logDomainCostDesign(design.design, calibration, converters, {});
   tilePhysics(calibration, design.design);
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);

@@ -10,7 +10,8 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { costOf } from '../cost/chip.ts';
-import { costDesignOf } from '../cost/from-design.ts';
+import { priceLogDomain } from '../cost/log-domain.ts';
+import { logDomainCostDesign } from '../cost/log-domain-design.ts';
 import { projectActivity } from '../cost/project.ts';
 import type { CostReport } from '../cost/report.ts';
 import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
@@ -316,7 +317,7 @@ function costsOf(
   const { design } = plan.design;
   const { calibration } = plan;
   const { shape, name } = plan.modelInfo;
-  const costDesign = costDesignOf(design, calibration, plan.converters, ranges);
+  const costDesign = logDomainCostDesign(design, calibration, plan.converters, ranges);
   const from: CostShape = {
     name,
     layers: shape.layers,
@@ -329,11 +330,10 @@ function costsOf(
   };
   const contextTokens = plan.contextTokens;
   return {
-    run: costOf(activity, from, costDesign, plan.costConstants, { contextTokens }),
+    run: costOf(priceLogDomain(activity, costDesign), from, plan.costConstants, { contextTokens }),
     projection: costOf(
-      projectActivity(activity, from, LLAMA_3_1_8B),
+      priceLogDomain(projectActivity(activity, from, LLAMA_3_1_8B), costDesign),
       LLAMA_3_1_8B,
-      costDesign,
       plan.costConstants,
       {
         contextTokens: PROJECTION_CONTEXT_TOKENS,

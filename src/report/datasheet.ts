@@ -143,8 +143,8 @@ function limitText({ min, max, unit, remark, found }: DatasheetRow): string {
 }
 
 const VERDICT: Record<DatasheetRow['verdict'], string> = {
-  pass: '<span class="tag measured">pass</span>',
-  fail: '<span class="tag assumed">FAIL</span>',
+  pass: '<span class="tag pass">pass</span>',
+  fail: '<span class="tag fail">FAIL</span>',
   info: '',
 };
 

@@ -5,7 +5,8 @@ import type { Comparators } from '../cost/comparators.ts';
 import type { CostLine, CostReport, CostSensitivity } from '../cost/report.ts';
 import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure } from './figure.ts';
-import { plotText, tagBadge, wrapPlotText } from './html.ts';
+import { plotText, wrapPlotText } from './html.ts';
+import { tagBadge, tagColour, tagLegend } from './tags.ts';
 
 const LABELS: Record<string, string> = {
   array: 'Array, integrating',
@@ -65,23 +66,17 @@ export function breakdownFigure(
   const top = shown.slice(-3).reverse();
   const share = (line: CostLine) => `${plain((line.value / total) * 100, 2)} %`;
   const leaders = top.map((line) => `${label(line.name)} (${share(line)})`).join(', ');
-  const color: Record<CostLine['tag'], string> = {
-    measured: COLOURS.green,
-    fitted: COLOURS.blue,
-    cited: COLOURS.purple,
-    assumed: COLOURS.amber,
-  };
   return {
     id,
     title,
-    caption: `${quantity.format(total)} ${quantity.what}; the largest parts are ${leaders}. Colour says how the weakest input is known: green measured, blue fitted, purple cited, amber assumed.`,
+    caption: `${quantity.format(total)} ${quantity.what}; the largest parts are ${leaders}. Colour says how the weakest input is known: ${tagLegend(shown.map(({ tag }) => tag))}.`,
     data: [
       {
         type: 'bar',
         orientation: 'h',
         y: shown.map((line) => plotText(label(line.name))),
         x: shown.map((line) => line.value * quantity.scale),
-        marker: { color: shown.map((line) => color[line.tag]) },
+        marker: { color: shown.map((line) => tagColour(line.tag)) },
         text: shown.map((line) => `${quantity.format(line.value)}`),
         textposition: 'outside',
         cliponaxis: false,
@@ -202,7 +197,7 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
     phoneHeight: 140 + 34 * shown.length,
     table: {
       caption: `Energy per token with each constant halved and doubled (all of them), ${formatSi(base, 'J')} as it is`,
-      headers: ['Constant', 'Value', 'Halved', 'Doubled', 'Known by'],
+      headers: ['Constant', 'Value', 'Halved', 'Doubled', 'Provenance'],
       rows: report.sensitivity.map((s) => [
         s.constant,
         plain(s.value),

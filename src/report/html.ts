@@ -83,8 +83,3 @@ export function tableHtml({ caption, headers, rows }: Table): string {
 function isQuantity(cell: Cell | undefined): boolean {
   return typeof cell === 'string' && /^[-−]?[\d.,]+(e[-+]?\d+)?( ?[%\wµ/²]{1,8})?$/.test(cell);
 }
-
-export function tagBadge(tag: string): { html: string } {
-  const known = ['measured', 'fitted', 'cited', 'assumed'].includes(tag) ? tag : 'assumed';
-  return { html: `<span class="tag ${known}">${escapeHtml(tag)}</span>` };
-}

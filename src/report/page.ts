@@ -8,6 +8,7 @@ import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { CLIENT_SCRIPT } from './client.ts';
 import { escapeHtml } from './html.ts';
+import { TAG_STYLE } from './tags.ts';
 
 let packedPlotly: string | undefined;
 
@@ -66,8 +67,8 @@ tbody th { font-weight: 600; min-width: 7em; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.formula, td .formula { display: block; min-width: 18em; }
 .tag { display: inline-block; border-radius: 999px; padding: 0 9px; font-size: .8rem; line-height: 1.5; white-space: nowrap; border: 1px solid; }
-.tag.measured { color: #045d46; background: #e7f6f0; } .tag.fitted { color: #004f7c; background: #e8f3fa; }
-.tag.cited { color: #5b3a8a; background: #f3eefa; } .tag.assumed { color: #8a4b00; background: #fff3e0; }
+${TAG_STYLE}
+.tag.pass { color: #045d46; background: #e7f6f0; } .tag.fail { color: #8a4b00; background: #fff3e0; }
 dl.facts { display: grid; grid-template-columns: minmax(9em, max-content) minmax(0, 1fr); gap: 4px 18px; font-size: .92rem; }
 dl.facts dt { color: var(--soft); } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 pre { background: var(--wash); border: 1px solid var(--line); border-radius: 8px; padding: 12px; overflow-x: auto; font-size: .82rem; line-height: 1.45; }

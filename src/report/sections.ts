@@ -9,7 +9,8 @@ import type { RunResult } from '../experiment/result.ts';
 import { count, formatSi, plain } from '../format.ts';
 import { areaText, label } from './figures-cost.ts';
 import { intervalText } from './figures-run.ts';
-import { escapeHtml, tableHtml, tagBadge } from './html.ts';
+import { escapeHtml, tableHtml } from './html.ts';
+import { tagBadge } from './tags.ts';
 
 /** Synthetic banner, verdict, and the headline numbers. */
 export function headlineHtml(result: RunResult): string {
@@ -91,7 +92,7 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
   const table = (caption: string, lines: readonly CostLine[], format: (v: number) => string) =>
     tableHtml({
       caption,
-      headers: ['Component', 'Value', 'Formula', 'Source', 'Known by'],
+      headers: ['Component', 'Value', 'Formula', 'Source', 'Provenance'],
       rows: lines.map((line) => [
         label(line.name),
         format(line.value),
@@ -178,7 +179,7 @@ export function accuracyReferencesHtml(comparators: Comparators): string {
   return tableHtml({
     caption:
       'Published accuracies of the same model family, for orientation (another text and another model size)',
-    headers: ['Format', 'Model', 'Metric', 'Value', 'Source', 'Known by'],
+    headers: ['Format', 'Model', 'Metric', 'Value', 'Source', 'Provenance'],
     rows: comparators.accuracy.map((a) => [a.name, a.model, a.metric, a.value, a.source, tagBadge(a.tag)]),
   });
 }

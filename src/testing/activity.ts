@@ -1,12 +1,15 @@
-/** Activity<TileActivity> of a model of a given shape with round averages per cell: what a fabric would have counted. */
-
-import { type CostDesign, formatOf } from '../cost/priced-design.ts';
+/** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
+import { costOf } from '../cost/chip.ts';
+import type { CostConstants } from '../cost/constants.ts';
+import { priceLogDomain } from '../cost/log-domain.ts';
+import { formatOf, type LogDomainCostDesign } from '../cost/log-domain-design.ts';
+import type { CostReport } from '../cost/report.ts';
 import type { CostShape } from '../cost/shape.ts';
 import { blockTensors, headTensor } from '../cost/shape.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 
-export const EXAMPLE_DESIGN: CostDesign = {
+export const EXAMPLE_DESIGN: LogDomainCostDesign = {
   tileRows: 256,
   weightBits: 4,
   weightOverrides: {},
@@ -30,6 +33,14 @@ export const EXAMPLE_DESIGN: CostDesign = {
   headFabric: 'digital',
   sign: 'integrate',
   device: { widthM: 0.2e-6, lengthM: 0.1e-6, gateF: 0.25e-15, drainF: 0.1e-15 },
+  // One transistor below seven taps, two bit lines and a source line.
+  footprint: {
+    fingersOfTopTap: 1,
+    horizontalTracks: 'taps',
+    verticalTracks: 3,
+    resistors: 0,
+    isolatedWells: 0,
+  },
 };
 
 export function exampleActivity(
@@ -39,7 +50,7 @@ export function exampleActivity(
     tokens?: number;
     head?: boolean;
     currentPerCellA?: number;
-    design?: Pick<CostDesign, 'weightBits' | 'weightOverrides'>;
+    design?: Pick<LogDomainCostDesign, 'weightBits' | 'weightOverrides'>;
   } = {},
 ): Activity<TileActivity> {
   const {
@@ -74,4 +85,15 @@ export function exampleActivity(
   for (let layer = 0; layer < shape.layers; layer++) for (const t of blockTensors(shape)) add(layer, t);
   if (head) add(-1, headTensor(shape));
   return { layers };
+}
+
+/** Prices a model on a log-domain chip at an activity. */
+export function costOfLogDomain(
+  activity: Activity<TileActivity>,
+  shape: CostShape,
+  design: LogDomainCostDesign,
+  constants: CostConstants,
+  options: { contextTokens: number },
+): CostReport {
+  return costOf(priceLogDomain(activity, design), shape, constants, options);
 }

@@ -1,12 +1,10 @@
 /** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
-
-import { costOf } from '../cost/chip.ts';
 import { loadCostConstants } from '../cost/constants.ts';
 import { projectActivity } from '../cost/project.ts';
 import { blockTensors, type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import type { CalibrationFigures } from '../report/figures-cell.ts';
-import { EXAMPLE_DESIGN, exampleActivity } from './activity.ts';
+import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity } from './activity.ts';
 
 export const FIXTURE_SHAPE: CostShape = {
   name: 'stories260K',
@@ -27,8 +25,8 @@ function wobble(i: number): number {
 export function fixtureResult(chips = 8): RunResult {
   const constants = loadCostConstants('planar32lp');
   const activity = exampleActivity(FIXTURE_SHAPE, { tileRows: 64, tokens: 1804, currentPerCellA: 0.23e-9 });
-  const cost = costOf(activity, FIXTURE_SHAPE, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
-  const projection = costOf(
+  const cost = costOfLogDomain(activity, FIXTURE_SHAPE, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
+  const projection = costOfLogDomain(
     projectActivity(activity, FIXTURE_SHAPE, LLAMA_3_1_8B),
     LLAMA_3_1_8B,
     EXAMPLE_DESIGN,

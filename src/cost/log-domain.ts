@@ -1,0 +1,129 @@
+/**
+ * The log-domain fabric as the cost sees it: what a run counted, put into components.
+ */
+import { OnefetError } from '../error.ts';
+import type { Activity, TileActivity } from '../fabric/activity.ts';
+import { count, formatSi, plain } from '../format.ts';
+import { ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
+import { type Census, census } from './census.ts';
+import { array, cellAreaOf } from './components/array.ts';
+import { accumulators, columns, columnTraffic } from './components/columns.ts';
+import { rowDrivers } from './components/row-drivers.ts';
+import type { CostConstants } from './constants.ts';
+import { costLine, lineValue, UM2_PER_MM2, UNPROVEN } from './lines.ts';
+import { checkDesign, type LogDomainCostDesign } from './log-domain-design.ts';
+import type { PricedDesign, PricedSystem } from './priced-design.ts';
+import type { CostLine, WeightCost } from './report.ts';
+import { dependentSteps, macPerToken } from './shape.ts';
+
+/**
+ * Prices a log-domain design at the activity of a run.
+ * Errors: COST_DESIGN, COST_CLAMP, COST_HEAD, COST_ACTIVITY, NO_ACTIVITY.
+ */
+export function priceLogDomain(activity: Activity<TileActivity>, design: LogDomainCostDesign): PricedDesign {
+  checkDesign(design);
+  const counts = census(activity, design);
+  if (counts.hasHead !== (design.headFabric === 'analog')) {
+    throw new OnefetError(
+      'input',
+      'COST_HEAD',
+      `cost: the design has ${design.headFabric} heads but the activity ${counts.hasHead ? 'contains' : 'lacks'} the head`,
+    );
+  }
+  checkClamps(activity, design);
+  return {
+    kvBits: design.kvBits,
+    headInFabric: design.headFabric === 'analog',
+    components: [
+      array(counts, design),
+      rowDrivers(counts, design),
+      columns(counts, design),
+      accumulators(counts, design),
+    ],
+    traffic: ({ constants }) => columnTraffic(counts, design, constants),
+    weights: (constants) => weightCosts(counts, design, constants),
+    references: (system, energy) => referenceLines(counts, design, system, energy),
+    warnings: warningsOf(design),
+  };
+}
+
+/** The clamps are priced for design.clampMaxA: columns that carried more on average cannot have been held by them. */
+function checkClamps(activity: Activity<TileActivity>, design: LogDomainCostDesign): void {
+  for (const one of activity.layers) {
+    const meanA = one.sumCurrentA / (one.tokens * one.tiles * one.columns * one.phases);
+    if (meanA > design.clampMaxA) {
+      throw new OnefetError(
+        'usage',
+        'COST_CLAMP',
+        `cost: the columns of layer ${one.layer} ${one.tensor} carried ${formatSi(meanA, 'A')} on average, their clamps are priced for at most ${formatSi(design.clampMaxA, 'A')}`,
+        { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
+      );
+    }
+  }
+}
+
+function warningsOf({ rowDriver, ladderCurrentA, settleTimeS }: LogDomainCostDesign): string[] {
+  if (rowDriver === null || rowDriver.currentA >= ladderCurrentA) return [];
+  // The time constant of a tap goes as one over the current that its resistors are drawn for.
+  return [
+    `The simulated row driver draws ${formatSi(rowDriver.currentA, 'A')}, less than the ${formatSi(ladderCurrentA, 'A')} of ladder.currentA that timing.settleTimeS (${formatSi(settleTimeS, 's')}) was chosen for: its rows settle at least ${plain(ladderCurrentA / rowDriver.currentA, 2)} times slower, which is in neither the latency nor the accuracy.`,
+  ];
+}
+
+function weightCosts(counts: Census, design: LogDomainCostDesign, constants: CostConstants): WeightCost[] {
+  return counts.formats.map(({ bits, taps, tensors, cells, columnEnds, adcConversions }) => {
+    const { um2 } = cellAreaOf(design, constants, taps);
+    return {
+      bits,
+      taps,
+      tensors,
+      cells,
+      columnEnds,
+      adcConversions,
+      cellUm2: um2,
+      cellsMm2: (cells * um2) / UM2_PER_MM2,
+    };
+  });
+}
+
+/**
+ * Computes the physical lower bound of current-mode multiplication, J per product: E = Vdd q SNR / s^2, s^2 the
+ * normalised variance of the products and B = 1 / 2T (0.7 V, s^2 = 0.1, 20 dB: 0.11 fJ). Shown beside the array's
+ * energy: an array below it multiplies with less than the stated SNR, and the line says with how much.
+ */
+export function shotNoiseBoundJ(supplyV: number, snrDb: number, productVariance: number): number {
+  return (supplyV * ELEMENTARY_CHARGE_C * 10 ** (snrDb / 10)) / productVariance;
+}
+
+function referenceLines(
+  counts: Census,
+  design: LogDomainCostDesign,
+  { shape, constants: { bound, analog } }: PricedSystem,
+  energy: readonly CostLine[],
+): CostLine[] {
+  const { supplyV, rowDriver, ladderCurrentA } = design;
+  const perMacJ = shotNoiseBoundJ(supplyV, bound.snrDb.value, bound.productVariance.value);
+  const drawnJ = (counts.currentA * supplyV * design.integrationTimeS) / counts.macs;
+  const drawnDb = 10 * Math.log10(drawnJ / shotNoiseBoundJ(supplyV, 0, bound.productVariance.value));
+  const assumedA = ladderCurrentA + analog.rowBufferA.value;
+  const assumed =
+    rowDriver === null
+      ? []
+      : [
+          costLine(
+            'row-drivers-assumed',
+            (lineValue(energy, 'row-drivers') * assumedA) / rowDriver.currentA,
+            `the row drivers at the assumed ${formatSi(ladderCurrentA, 'A')} per ladder and ${formatSi(analog.rowBufferA.value, 'A')} per buffer instead of the simulated ${formatSi(rowDriver.currentA, 'A')}`,
+            [UNPROVEN, analog.rowBufferA],
+          ),
+        ];
+  return [
+    ...assumed,
+    costLine(
+      'shot-noise-bound',
+      counts.macs * perMacJ,
+      `${count(counts.macs)} analog MAC (of ${count(macPerToken(shape))}, ${dependentSteps(shape)} steps) x ${supplyV} V x q x 10^(${bound.snrDb.value}/10) / ${bound.productVariance.value} = ${formatSi(perMacJ, 'J')} each; the current drawn is ${formatSi(drawnJ, 'J')} each, enough for ${plain(drawnDb)} dB per product`,
+      [bound.snrDb, bound.productVariance],
+    ),
+  ];
+}

@@ -1,0 +1,52 @@
+/**
+ * Provenance: how a number is known. Every value in a data file and every line of a cost carries one of these tags and a
+ * source; this is the one place where they are declared.
+ */
+import { z } from 'zod';
+
+/** Best first: a value is known no better than the last of the tags that went into it. */
+export const TAGS = ['chosen', 'measured', 'simulated', 'fitted', 'cited', 'assumed'] as const;
+export type Tag = (typeof TAGS)[number];
+
+/** What each tag says, for legends and messages. */
+export const TAG_WORDS: Readonly<Record<Tag, string>> = {
+  chosen: 'a choice of the design, true by definition',
+  measured: 'read from hardware or from a real model',
+  simulated: 'computed by SPICE, or counted while a run computed',
+  fitted: 'from an equation or a law fitted to measured or simulated values',
+  cited: 'from a source that a reader can find: author, venue and year, a document, or an address',
+  assumed: 'an estimate or an assumption that nothing here supports',
+};
+
+export const tagSchema = z.enum(TAGS);
+
+/** `source` and `tag` of a value, to be spread into its schema. */
+export const provenanceShape = { source: z.string().min(1), tag: tagSchema };
+
+export interface Provenance {
+  source: string;
+  tag: Tag;
+}
+
+/** A value with its provenance: { value, source, tag }. */
+export function sourced<T extends z.ZodType>(value: T) {
+  return z.strictObject({ value, ...provenanceShape });
+}
+
+/** Returns the tag of a value made of others: it is known no better than its least known part. */
+export function weakestTag(used: readonly { readonly tag: Tag }[]): Tag {
+  let worst = 0;
+  for (const { tag } of used) worst = Math.max(worst, TAGS.indexOf(tag));
+  return TAGS[worst];
+}
+
+/**
+ * Says whether a source names something that a reader can look up: a year with an author or a venue, an address, or a
+ * document's number. What has none of them is `assumed`, not `cited`.
+ */
+export function namesASource(source: string): boolean {
+  const year = /\b(19|20)\d\d\b/.test(source) && /[A-Z][\w.'-]+/.test(source);
+  const address = /https?:\/\/|\b(doi|arXiv)\b|\b[a-z][\w-]*\.(org|com|io|net|edu)\b/i.test(source);
+  const document = /\b(PDK|datasheet|data sheet|model card|JEDEC|IEEE|US\d{7,}|WO\d{7,})\b/i.test(source);
+  return year || address || document;
+}
