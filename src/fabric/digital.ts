@@ -75,7 +75,7 @@ function bindDesign(design: DigitalDesign): Fabric {
             },
           ],
     counters: ['tokens', 'macs'] satisfies (keyof MacActivity)[],
-    tiles: undefined,
+    physics: undefined,
     inputCodes: bits === 'float' ? undefined : { bits, scale },
     bytesPerWeight: () => (bits === 'float' ? 4 : 0),
     checkBuildable: () => {},

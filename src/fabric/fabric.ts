@@ -90,8 +90,8 @@ export interface Fabric {
   /** Keys of the activity of a layer that are sums over tokens; the others describe the layer. */
   readonly counters: readonly string[];
   /** Physics of its analog tiles, for engines that compute them with kernels of their own; undefined without tiles. */
-  readonly tiles: TilePhysics | undefined;
-  /** Inputs of exact arithmetic: magnitude bits and group of their scale. Undefined: the inputs are real-valued or coded by `tiles`. */
+  readonly physics: TilePhysics | undefined;
+  /** Inputs of exact arithmetic: magnitude bits and group of their scale. Undefined: the inputs are real-valued or coded by its tiles. */
   readonly inputCodes: { readonly bits: number; readonly scale: 'tile' | 'token' } | undefined;
   /** Bytes per weight that a layer made by `build` takes beside the mapped weights. */
   bytesPerWeight(cellSums: CellSumsKind): number;

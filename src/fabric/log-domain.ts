@@ -57,12 +57,12 @@ export const logDomainFabric: FabricModule<LogDomainDesign> = {
 
 /** `rangeScale`: what measured full scales are multiplied by. */
 function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScale: number): Fabric {
-  const tiles = tilePhysics(calibration, design);
+  const physics = tilePhysics(calibration, design);
   return {
     kind: design.fabric,
     design,
     parts: { design, calibration },
-    cell: cellProvenance(calibration, tiles),
+    cell: cellProvenance(calibration, physics),
     wording: {
       loss: 'the analog part',
       remark: `The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; ${
@@ -79,7 +79,7 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
       sameOnEveryChip: sameOnEveryChip(name),
     })),
     counters: TILE_COUNTERS,
-    tiles,
+    physics,
     inputCodes: undefined,
     // Baked cells are 8 bytes, twice while they are made, and their draws 16, for every bank.
     bytesPerWeight: () => 32 * banksOf(design),
@@ -90,8 +90,8 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     carries: ({ layer }) => layer >= 0 || design.head === 'analog',
     mapWeights: (name, outputs, inputs, row) =>
       recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
-    build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics: tiles }),
-    ranges: (record) => rangesOf(record, tiles),
+    build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics }),
+    ranges: (record) => rangesOf(record, physics),
     withoutErrors: () => bindDesign(idealDesign(design), calibration, 1),
     withOnly(source) {
       const one = errorSource(source);
