@@ -21,6 +21,7 @@ import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { LLAMA } from '../model/architecture.ts';
 import type { LlamaShape } from '../model/shape.ts';
+import { median } from '../numbers.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 
 /** Llama 3.1 8B (Meta, model card). */
@@ -203,12 +204,6 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
 interface Times {
   readonly prefill: number[];
   readonly decode: number[];
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 export async function measureLimits(): Promise<BenchLimits> {

@@ -10,11 +10,13 @@
  * One deck is one thread here, so a single run is compared as it is; `sweep` is what a calibration does, many decks on all
  * cores: our pool against the faster of as many native processes at a time and one after the other on two threads.
  */
+
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { interrupted, OnefetError } from '../error.ts';
+import { median } from '../numbers.ts';
 import type { Deck } from '../spice/deck.ts';
 import { engineId } from '../spice/job.ts';
 import { createSpicePool } from '../spice/pool.ts';
@@ -242,12 +244,6 @@ async function timed(run: () => Promise<void>): Promise<number> {
   const start = performance.now();
   await run();
   return (performance.now() - start) / 1000;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 function readCpu(): string {

@@ -4,10 +4,11 @@
 import { join } from 'node:path';
 import { loadProcess } from '../cell/technology.ts';
 import { findDataFile, listDataFolder, writeFileAtomic } from '../files.ts';
+import { roundDigits } from '../numbers.ts';
 import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { createSpicePool } from '../spice/pool.ts';
-import { type BlockCalibration, blockPath, calibrateBlockToFile } from './blocks/calibrate-block.ts';
 import { calibrateToFile } from './calibrate.ts';
+import { type BlockCalibration, blockPath, calibrateBlockToFile } from './circuits/calibrate-circuit.ts';
 import { type CellComparison, CODES, type Comparison, compareCell, TAPS } from './compare-cells.ts';
 
 export interface CalibrateAllOptions {
@@ -69,15 +70,18 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
         cells.push(await compareCell(process, cell, calibration, pool, options.signal));
         report(`${technology.name}/${cell} compared`);
       }
-      const comparison = rounded({
-        schema: 'onefet.comparison/1',
-        process: technology.name,
-        codes: CODES,
-        taps: TAPS,
-        supplyV: technology.supplyV.value,
-        cells,
-        blocks,
-      }) as Comparison;
+      const comparison: Comparison = roundDigits(
+        {
+          schema: 'onefet.comparison/1' as const,
+          process: technology.name,
+          codes: CODES,
+          taps: TAPS,
+          supplyV: technology.supplyV.value,
+          cells,
+          blocks,
+        },
+        5,
+      );
       comparisons.push(comparison);
       const path = join('calibration', technology.name, 'comparison.json');
       writeFileAtomic(path, `${JSON.stringify(comparison, null, 1)}\n`);
@@ -94,14 +98,4 @@ export function processNames(): string[] {
   return listDataFolder('spice').filter(
     (name) => findDataFile(join('spice', name, 'technology.yaml')) !== undefined,
   );
-}
-
-/** Five digits: a stable file. */
-function rounded(value: unknown): unknown {
-  if (typeof value === 'number') return Number.isInteger(value) ? value : Number(value.toPrecision(5));
-  if (Array.isArray(value)) return value.map(rounded);
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, rounded(item)]));
-  }
-  return value;
 }

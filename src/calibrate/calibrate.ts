@@ -1,9 +1,12 @@
 /**
  * From netlists and a process to a calibration: simulate, fit, check against points that the fit never saw.
  */
-
-import { type Calibration, calibrationPath, calibrationSchema, sourceKey } from '../cell/calibration.ts';
-import type { CellLaw } from '../cell/cell-law.ts';
+import {
+  type Calibration,
+  calibrationDigits,
+  calibrationPath,
+  calibrationSchema,
+} from '../cell/calibration.ts';
 import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
@@ -15,7 +18,9 @@ import {
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, sha256, writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../files.ts';
+import { roundDigits } from '../numbers.ts';
+import { hashSources } from '../sources.ts';
 import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { engineId } from '../spice/job.ts';
 import { createSpicePool, type SpicePool } from '../spice/pool.ts';
@@ -96,10 +101,10 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   try {
     const corners = await fitCorners(bench, plan);
     const measured = await measureNominal(bench, plan, corners[0]);
-    const fitted = rounded(assemble(bench, plan, corners, measured)) as Calibration;
+    const fitted = roundDigits(assemble(bench, plan, corners, measured), calibrationDigits);
     // With the topology's own cell.inc where it has one: its well decides how it answers to the source line.
     const whole = { ...bench, cell: { ...cell, topology: described.topology }, transistor: cell.topology };
-    const law = rounded(await measureCellLaw({ ...whole, cal: fitted })) as CellLaw;
+    const law = roundDigits(await measureCellLaw({ ...whole, cal: fitted }), calibrationDigits);
     const calibration: Calibration = { ...fitted, sources: hashSources(bench.sources), law };
     if (topology.kind === 'exponentiator') return calibrationSchema.parse(calibration);
     const { path: transistorPath } = loadMultiplier(topology.transistor);
@@ -110,7 +115,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
       topology: described.topology,
       driver: topology.driver,
       sources: hashSources(bench.sources),
-      product: rounded(product),
+      product: roundDigits(product, calibrationDigits),
     });
   } catch (error) {
     if (options.signal?.aborted) {
@@ -235,15 +240,6 @@ function assemble(
   };
 }
 
-/** Path below the working folder or the package -> SHA-256, sorted. */
-function hashSources(paths: Iterable<string>): Record<string, string> {
-  return Object.fromEntries(
-    [...paths]
-      .map((path) => [sourceKey(path), sha256(readTextFile(path, 'calibration source'))] as const)
-      .sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}
-
 /** Calibrates and writes calibration/<process>/<cell>.json below the working folder. Returns it and its path. */
 export async function calibrateToFile(
   options: CalibrateOptions,
@@ -252,17 +248,4 @@ export async function calibrateToFile(
   const path = calibrationPath(options.process, options.cell);
   writeFileAtomic(path, `${JSON.stringify(calibration)}\n`);
   return { path, calibration };
-}
-
-/** Coefficients keep 12 digits, everything else 6: a stable file and no invented precision. */
-export function rounded(value: unknown, key = ''): unknown {
-  if (typeof value === 'number') {
-    if (Number.isInteger(value)) return value;
-    return Number(value.toPrecision(key === 'coefficients' ? 12 : key === 'lnRatio' ? 3 : 6));
-  }
-  if (Array.isArray(value)) return value.map((item) => rounded(item, key));
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, rounded(item, name)]));
-  }
-  return value;
 }

@@ -11,15 +11,15 @@ import { loadProcess } from '../cell/technology.ts';
 import { packageRoot, sha256 } from '../files.ts';
 import { comparisonHtml, comparisonMarkdown } from '../report/cell-comparison.ts';
 import { createSpicePool } from '../spice/pool.ts';
-import { integrate } from './blocks/block-bench.ts';
+import { processNames } from './calibrate-all.ts';
 import {
   type BlockCalibration,
   blockSchema,
   calibrateBlock,
   calibrateBlockToFile,
-} from './blocks/calibrate-block.ts';
-import { misreadProbability, normalTail } from './blocks/measure-rom.ts';
-import { processNames } from './calibrate-all.ts';
+} from './circuits/calibrate-circuit.ts';
+import { integrate } from './circuits/circuit-testbench.ts';
+import { misreadProbability, normalTail } from './circuits/measure-rom.ts';
 import { type Comparison, compareCell } from './compare-cells.ts';
 
 const pool = createSpicePool({ threads: 2 });
@@ -161,7 +161,7 @@ describe('blocks live', () => {
       expect(again).toEqual(JSON.parse(shipped(`${name}.json`)));
     }
     await expect(calibrateBlock(planar, 'mask-rum', pool)).rejects.toMatchObject({
-      code: 'BLOCK_UNKNOWN',
+      code: 'CIRCUIT_UNKNOWN',
       hint: 'did you mean mask-rom?',
     });
   });

@@ -10,7 +10,7 @@ import { cellArea, cellPowerW, loadLayoutRules } from '../cell/footprint.ts';
 import { CORNERS, type Corner, cellOf, type Process } from '../cell/technology.ts';
 import { loadMultiplier, type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import type { SpicePool } from '../spice/pool.ts';
-import { type BlockCalibration, loadBlock } from './blocks/calibrate-block.ts';
+import { type BlockCalibration, loadBlock } from './circuits/calibrate-circuit.ts';
 import { ladderMismatchError } from './measure-products.ts';
 import {
   codeMagnitudes,

@@ -7,6 +7,7 @@ import { type cornerTableSchema, interpolate, type ProductTable } from '../cell/
 import { type Corner, SMALLEST_OFF_A } from '../cell/technology.ts';
 import type { MultiplierTopology } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
+import { largest, mean, rms } from '../numbers.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import type { Residual } from './fit/fit.ts';
 import {
@@ -227,8 +228,8 @@ const fixed = (value: number): number => Math.round(value * 1e5) / 1e5;
 function residualFrom(deviations: readonly number[]): Residual {
   return {
     points: deviations.length,
-    rms: Math.sqrt(deviations.reduce((sum, d) => sum + d * d, 0) / deviations.length),
-    max: deviations.reduce((most, d) => Math.max(most, Math.abs(d)), 0),
+    rms: rms(deviations),
+    max: largest(deviations),
   };
 }
 
@@ -271,7 +272,7 @@ export async function ladderMismatchError(
     }),
   );
   return {
-    rms: results.reduce((sum, { rms }) => sum + rms, 0) / draws,
-    max: results.reduce((sum, { max }) => sum + max, 0) / draws,
+    rms: mean(results.map((result) => result.rms)),
+    max: mean(results.map((result) => result.max)),
   };
 }

@@ -2,11 +2,11 @@
  * Products in SPICE, for any topology: one row with a cell on every tap, the input magnitude swept. The same deck
  * serves to find the bias of full scale, the products, their slopes on threshold and row offset, and the off state.
  */
-
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../cell/ekv.ts';
 import type { Corner } from '../cell/technology.ts';
 import { type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
+import { largest, rms } from '../numbers.ts';
 import { type Bench, celsius, runDeck, spiceNumber } from './sweeps.ts';
 
 /** A row at one condition. */
@@ -240,8 +240,8 @@ export function productErrorOf(currentA: readonly ArrayLike<number>[], magnitude
   return {
     gainA: gain,
     points: errors.length,
-    rms: Math.sqrt(errors.reduce((sum, e) => sum + e * e, 0) / errors.length),
-    max: errors.reduce((most, e) => Math.max(most, Math.abs(e)), 0),
+    rms: rms(errors),
+    max: largest(errors),
   };
 }
 

@@ -3,15 +3,14 @@
  * and the data behind the plots. It names the hash of every file that it was made from and is refused when one of
  * them has changed. No date: the same sources give the same file.
  */
-import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { nearestName, OnefetError } from '../error.ts';
-import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
+import { loadResult } from '../sources.ts';
 import { type CellLaw, cellLawSchema } from './cell-law.ts';
 import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
 import { productTableSchema } from './product-table.ts';
-import { CORNERS, checkName, validate } from './technology.ts';
+import { CORNERS, checkName } from './technology.ts';
 
 const number = z.number();
 const numbers = z.array(number).max(100_000);
@@ -155,44 +154,23 @@ export function calibrationPath(process: string, cell: string): string {
 export function loadCalibration(process: string, cell: string): Calibration {
   checkName(process, 'process');
   checkName(cell, 'cell');
-  const hint = `run: onefet calibrate --process ${process} --cell ${cell}`;
-  const path = requireDataFile(calibrationPath(process, cell), `calibration of ${process}/${cell}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(readTextFile(path, 'calibration'));
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'CALIBRATION_INVALID', `${path}: ${reasonOf(cause)}`, { hint, cause });
-  }
-  const calibration = validate(calibrationSchema, value, path, 'CALIBRATION_INVALID');
-  const stale = (what: string) => new OnefetError('input', 'CALIBRATION_STALE', `${path}: ${what}`, { hint });
-  for (const [source, hash] of Object.entries(calibration.sources)) {
-    const found = findDataFile(source);
-    if (found === undefined) throw stale(`${source}, which it was made from, is gone`);
-    if (sha256(readTextFile(found, 'calibration source')) !== hash)
-      throw stale(`${source} has changed since`);
-  }
-  if (calibration.model.coefficientNames.join() !== COEFFICIENT_NAMES.join()) {
-    throw stale('it was made with another cell equation');
-  }
-  return calibration;
+  return loadResult({
+    relative: calibrationPath(process, cell),
+    kind: 'calibration',
+    name: `${process}/${cell}`,
+    schema: calibrationSchema,
+    code: 'CALIBRATION',
+    hint: `run: onefet calibrate --process ${process} --cell ${cell}`,
+    changed: ({ model }) =>
+      model.coefficientNames.join() === COEFFICIENT_NAMES.join()
+        ? undefined
+        : 'it was made with another cell equation',
+  });
 }
 
-/** Path of a source file as it is stored: below the working folder or the package, with forward slashes. */
-export function sourceKey(path: string): string {
-  for (const root of [globalThis.process.cwd(), packageRoot]) {
-    const below = relative(root, path);
-    if (!below.startsWith('..') && existsSync(join(root, below))) return below.split(/[\\/]/).join('/');
-  }
-  throw new OnefetError(
-    'input',
-    'SOURCE_OUTSIDE',
-    `${path} is neither below the working folder nor the package`,
-    {
-      hint: 'copy included files into netlists/ or spice/ so that the calibration can be checked later',
-    },
-  );
-}
+/** Significant digits of a calibration's numbers by key: coefficients keep 12, plotted deviations 3, all else 6. */
+export const calibrationDigits = (key: string): number =>
+  key === 'coefficients' ? 12 : key === 'lnRatio' ? 3 : 6;
 
 /** One corner, or an error that says which there are. */
 export function cornerOf(calibration: Calibration, corner: string): CornerCalibration {

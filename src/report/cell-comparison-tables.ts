@@ -2,7 +2,7 @@
  * The tables of a comparison: for its Markdown and for its page.
  */
 
-import type { BlockCalibration } from '../calibrate/blocks/calibrate-block.ts';
+import type { BlockCalibration } from '../calibrate/circuits/calibrate-circuit.ts';
 import type { CellComparison, Comparison, CornerErrors, ErrorAt, Mode } from '../calibrate/compare-cells.ts';
 import { formatSi } from '../format.ts';
 import type { Table } from './html.ts';

@@ -13,18 +13,9 @@
  */
 
 import { afterAll, describe, expect, test } from 'vitest';
-import {
-  biasClamp,
-  type Clamp,
-  CODES,
-  drawColumn,
-  drawInputs,
-  phaseCode,
-  simulateColumns,
-  TAPS,
-} from '../calibrate/studies/column/column.ts';
+import { biasClamp, type Clamp, CODES, drawColumn, drawInputs, phaseCode, simulateColumns, TAPS } from '../calibrate/studies/column/column.ts';
 import { differential, sumsOf } from '../calibrate/studies/column/random.ts';
-import { operatingPoint, rms, type StudyBench, withBench } from '../calibrate/studies/study.ts';
+import { operatingPoint, type StudyBench, withBench } from '../calibrate/studies/study.ts';
 import type { Corner } from '../cell/technology.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';
@@ -36,6 +27,7 @@ import { tilePhysics } from './physics.ts';
 import { drawStatics, type TileStatics } from './static-errors.ts';
 import { createTile } from './tile.ts';
 import { type HardwareWeights, weightFormat } from './weight-code.ts';
+import { rms } from '../numbers.ts';
 
 const pool = createSpicePool({ threads: 2 });
 afterAll(() => pool.close());

@@ -1,8 +1,8 @@
 /**
  * Figures of merit from simulated curves: exponential range, ladder slope, product error, mismatch statistics, noise.
  */
-
 import { BOLTZMANN_OVER_CHARGE } from '../../cell/ekv.ts';
+import { deviation, largest, mean, rms, upperMedian } from '../../numbers.ts';
 import { ELEMENTARY_CHARGE_C } from '../../physical-constants.ts';
 import { gridValue, type MismatchSample, type MultiplySweep, type NoiseSpectrum } from '../sweeps.ts';
 import type { Residual } from './fit.ts';
@@ -37,9 +37,9 @@ export function exponentialRange(
       let high = Number.NEGATIVE_INFINITY;
       let low = Number.POSITIVE_INFINITY;
       for (let k = i; k <= j; k++) {
-        const deviation = y[k] - offset - slope * vgsV[k];
-        if (deviation > high) high = deviation;
-        if (deviation < low) low = deviation;
+        const off = y[k] - offset - slope * vgsV[k];
+        if (off > high) high = off;
+        if (off < low) low = off;
       }
       if ((high - low) / 2 > limit) {
         // Longer runs from here only get worse once they are far outside.
@@ -101,8 +101,8 @@ export function ladderSlopeFactor(
   const spread = (n: number) => {
     const slopeV = n * BOLTZMANN_OVER_CHARGE * tempK;
     const deviations = lnProducts.map((p) => Math.log(currentA(fullScaleVgsV + slopeV * p)) - p);
-    const mean = deviations.reduce((sum, d) => sum + d, 0) / deviations.length;
-    return deviations.reduce((sum, d) => sum + (d - mean) ** 2, 0);
+    const centre = mean(deviations);
+    return deviations.reduce((sum, d) => sum + (d - centre) ** 2, 0);
   };
   const golden = (Math.sqrt(5) - 1) / 2;
   let low = 1;
@@ -130,8 +130,8 @@ export function productError(sweep: MultiplySweep): Residual {
   const errors = ratios.map((r) => r / gain - 1);
   return {
     points: errors.length,
-    rms: Math.sqrt(errors.reduce((sum, e) => sum + e * e, 0) / errors.length),
-    max: errors.reduce((most, e) => Math.max(most, Math.abs(e)), 0),
+    rms: rms(errors),
+    max: largest(errors),
   };
 }
 
@@ -153,22 +153,20 @@ export function mismatchStatistics(
   const lnSigmaTheory = gm.map((g) => Math.hypot(g * sigmaVtV, sigmaBeta));
   const last = vgsV.length - 1;
   const ln = sample.drainA.map((currents) => Math.log(currents[last]));
-  const median = [...ln].sort((a, b) => a - b)[ln.length >> 1];
+  const middle = upperMedian(ln);
   const bins = 40;
   const lowerEdge = -4 * lnSigmaTheory[last];
   const binWidth = (8 * lnSigmaTheory[last]) / bins;
   const counts = new Array<number>(bins).fill(0);
   for (const value of ln) {
-    const bin = Math.floor((value - median - lowerEdge) / binWidth);
+    const bin = Math.floor((value - middle - lowerEdge) / binWidth);
     counts[Math.min(bins - 1, Math.max(0, bin))]++;
   }
   return {
     product: vgsV.map((v) => Math.exp((v - fullScaleVgsV) / ladderSlopeV)),
     vgsV,
     gmOverIPerV: gm,
-    lnSigmaSpice: vgsV.map((_, k) =>
-      standardDeviation(sample.drainA.map((currents) => Math.log(currents[k]))),
-    ),
+    lnSigmaSpice: vgsV.map((_, k) => deviation(sample.drainA.map((currents) => Math.log(currents[k])))),
     lnSigmaTheory,
     thresholdSlopePerV: vgsV.map((_, k) => thresholdSlope(sample, k)),
     histogram: { lowerEdge, binWidth, counts },
@@ -178,8 +176,8 @@ export function mismatchStatistics(
 /** -d ln I / d Vt at one gate voltage, 1/V. */
 function thresholdSlope({ thresholdShiftV, lnGain, drainA }: MismatchSample, k: number): number {
   const y = drainA.map((currents, i) => Math.log(currents[k]) - lnGain[i]);
-  const meanX = thresholdShiftV.reduce((sum, x) => sum + x, 0) / y.length;
-  const meanY = y.reduce((sum, value) => sum + value, 0) / y.length;
+  const meanX = mean(thresholdShiftV);
+  const meanY = mean(y);
   let xy = 0;
   let xx = 0;
   y.forEach((value, i) => {
@@ -187,11 +185,6 @@ function thresholdSlope({ thresholdShiftV, lnGain, drainA }: MismatchSample, k: 
     xx += (thresholdShiftV[i] - meanX) ** 2;
   });
   return -xy / xx;
-}
-
-export function standardDeviation(values: readonly number[]): number {
-  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
-  return Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (values.length - 1));
 }
 
 /**

@@ -1,8 +1,7 @@
 /**
  * The calibration of measured corners: products read off the data, spread of devices, plots.
  */
-
-import { type Calibration, sourceKey } from '../../cell/calibration.ts';
+import type { Calibration } from '../../cell/calibration.ts';
 import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
@@ -14,7 +13,7 @@ import {
 } from '../../cell/ekv.ts';
 import type { CellDescription, loadProcess } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
-import { readTextFile, sha256 } from '../../files.ts';
+import { hashSources } from '../../sources.ts';
 import { SMALLEST_PRODUCT } from '../fit/corner-fit.ts';
 import { residualOf } from '../fit/fit.ts';
 import { exponentialRange, ladderSlopeFactor, productError } from '../fit/measures.ts';
@@ -109,11 +108,7 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
     topology: cell.topology,
     driver: 'ideal',
     engine: `measured: ${points.length} points of ${name}${supplement === undefined ? '' : `; what it does not show: ${supplement.engine}, cell ${supplement.cell}`}`,
-    sources: Object.fromEntries(
-      [...parts.sources]
-        .map((path) => [sourceKey(path), sha256(readTextFile(path, 'calibration source'))] as const)
-        .sort(([a], [b]) => (a < b ? -1 : 1)),
-    ),
+    sources: hashSources(parts.sources),
     device: { widthM: cell.widthM, lengthM: cell.lengthM, oxideM: technology.oxideM.value },
     nominal: {
       tempK: REFERENCE_TEMP_K,

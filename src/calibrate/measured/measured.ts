@@ -1,9 +1,9 @@
 /**
  * From measured currents to a calibration: the same equation, fit, held-out checks and file as from SPICE (calibrate.ts).
  */
-
 import {
   type Calibration,
+  calibrationDigits,
   calibrationPath,
   calibrationSchema,
   loadCalibration,
@@ -11,7 +11,7 @@ import {
 import { type CellDescription, CORNERS, cellOf, loadProcess } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { displayPath, writeFileAtomic } from '../../files.ts';
-import { rounded } from '../calibrate.ts';
+import { roundDigits } from '../../numbers.ts';
 import { assembleMeasured } from './assemble.ts';
 import { readMeasuredConstants } from './constants.ts';
 import { fitMeasured, type MeasuredCorner } from './corner.ts';
@@ -85,7 +85,7 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
     sources,
   });
   return {
-    calibration: calibrationSchema.parse(rounded(calibration)),
+    calibration: calibrationSchema.parse(roundDigits(calibration, calibrationDigits)),
     summary: {
       points: points.length,
       devices: devicesOf(points).length,

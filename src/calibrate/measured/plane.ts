@@ -2,10 +2,10 @@
  * Measured points of one corner as rows of equal temperature and drain voltage, and what a calibration reads off them.
  * A lab's grid need not be uniform, complete or free of noise, unlike a simulated one.
  */
-
 import type { CornerCalibration } from '../../cell/calibration.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { OnefetError } from '../../error.ts';
+import { mean } from '../../numbers.ts';
 import { LARGEST_PRODUCT, OFF_RANGE_V, SMALLEST_PRODUCT } from '../fit/corner-fit.ts';
 import type { CellPoint } from '../fit/fit.ts';
 import type { MeasuredPoint } from './csv.ts';
@@ -189,8 +189,8 @@ function steepest({ vgsV, lnA }: MeasuredRow, belowV: number): number {
     const last = window[window.length - 1];
     if (vgsV[last] > belowV) break;
     if (window.length < 3 || vgsV[last] - vgsV[i] < SLOPE_SPAN_V / 2) continue;
-    const meanX = window.reduce((sum, j) => sum + vgsV[j], 0) / window.length;
-    const meanY = window.reduce((sum, j) => sum + lnA[j], 0) / window.length;
+    const meanX = mean(window.map((j) => vgsV[j]));
+    const meanY = mean(window.map((j) => lnA[j]));
     const xy = window.reduce((sum, j) => sum + (vgsV[j] - meanX) * (lnA[j] - meanY), 0);
     const xx = window.reduce((sum, j) => sum + (vgsV[j] - meanX) ** 2, 0);
     best = Math.max(best, xy / xx);

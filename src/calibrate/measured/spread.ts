@@ -4,10 +4,9 @@
  *   var(ln I)(Vgs) = (gm/I)^2 sigmaVt^2 + sigmaBeta^2,
  * by non-negative least squares, each variance weighted by its own relative error, which is the same for all.
  */
-
 import type { Calibration } from '../../cell/calibration.ts';
 import { OnefetError } from '../../error.ts';
-import { standardDeviation } from '../fit/measures.ts';
+import { deviation, upperMedian } from '../../numbers.ts';
 import type { MeasuredPoint } from './csv.ts';
 
 /** Below this a spread is known to worse than 25 %: 1 / sqrt(2 (n - 1)). */
@@ -54,7 +53,7 @@ export function spreadOf(
     );
   }
   const vgsV = complete.map(([v]) => v);
-  const sigma = complete.map(([, values]) => standardDeviation([...values.values()]));
+  const sigma = complete.map(([, values]) => deviation([...values.values()]));
   const gm = vgsV.map(at.gmOverIPerV);
   const { sigmaVtV, sigmaBeta } = split(gm, sigma);
   // Full scale is the gate voltage nearest to it.
@@ -63,14 +62,14 @@ export function spreadOf(
     0,
   );
   const ln = [...complete[last][1].values()];
-  const median = [...ln].sort((a, b) => a - b)[ln.length >> 1];
+  const middle = upperMedian(ln);
   const theory = gm.map((g) => Math.hypot(g * sigmaVtV, sigmaBeta));
   const bins = 40;
   const lowerEdge = -4 * theory[last];
   const binWidth = (8 * theory[last]) / bins;
   const counts = new Array<number>(bins).fill(0);
   for (const value of ln) {
-    const bin = Math.floor((value - median - lowerEdge) / binWidth);
+    const bin = Math.floor((value - middle - lowerEdge) / binWidth);
     counts[Math.min(bins - 1, Math.max(0, bin))]++;
   }
   // Thinned to what the file needs; full scale stays the last entry.

@@ -11,6 +11,13 @@ import { z } from 'zod';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { gmOverIPerV } from '../../cell/operating-point.ts';
 import type { CellDescription } from '../../cell/technology.ts';
+import { roundDigits } from '../../numbers.ts';
+import {
+  BOLTZMANN_J_PER_K,
+  ELEMENTARY_CHARGE_C,
+  VACUUM_PERMITTIVITY_F_PER_M,
+} from '../../physical-constants.ts';
+import { hashSources } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
 import { SpiceError } from '../../spice/spice-error.ts';
 import { celsius, spiceNumber } from '../sweeps.ts';
@@ -20,20 +27,15 @@ import {
   gateVoltage,
   loadStudy,
   operatingPoint,
-  roundedNumbers,
   runStudyDeck,
   type StudyBench,
   type StudyOptions,
-  studySources,
   thermalVoltageV,
   withBench,
 } from './study.ts';
 
-/** SI 2019, exact. */
-const ELEMENTARY_CHARGE_C = 1.602176634e-19;
-const BOLTZMANN_J_PER_K = 1.380649e-23;
 /** Relative permittivity of SiO2 (3.9) times that of vacuum, F/m. */
-const OXIDE_F_PER_M = 3.9 * 8.8541878128e-12;
+const OXIDE_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
 
 const number = z.number();
 const numbers = z.array(number).max(10_000);
@@ -197,26 +199,29 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
       }),
     );
     return noiseStudySchema.parse(
-      roundedNumbers({
-        schema: 'onefet.noise/1',
-        process: cal.process,
-        cell: cal.cell,
-        engine: engineId(),
-        sources: studySources(bench),
-        calibrationSha256: calibrationFingerprint(cal),
-        resistorRatio: together.resistorRatio,
-        white,
-        ...(refused === undefined ? {} : { optionsRefused: refused }),
-        additivity: whiteOf(together) / singles.reduce((sum, cell) => sum + whiteOf(cell), 0),
-        flicker: {
-          product: PRODUCTS,
-          relativePsdAt1Hz: flicker.map(({ relativePsdAt1Hz }) => relativePsdAt1Hz),
-          exponent: flicker.map(({ exponent }) => exponent),
-          areaM2: byArea.map(({ areaM2 }) => areaM2),
-          byArea: byArea.map(({ psd }) => psd),
+      roundDigits(
+        {
+          schema: 'onefet.noise/1',
+          process: cal.process,
+          cell: cal.cell,
+          engine: engineId(),
+          sources: hashSources(bench.sources),
+          calibrationSha256: calibrationFingerprint(cal),
+          resistorRatio: together.resistorRatio,
+          white,
+          ...(refused === undefined ? {} : { optionsRefused: refused }),
+          additivity: whiteOf(together) / singles.reduce((sum, cell) => sum + whiteOf(cell), 0),
+          flicker: {
+            product: PRODUCTS,
+            relativePsdAt1Hz: flicker.map(({ relativePsdAt1Hz }) => relativePsdAt1Hz),
+            exponent: flicker.map(({ exponent }) => exponent),
+            areaM2: byArea.map(({ areaM2 }) => areaM2),
+            byArea: byArea.map(({ psd }) => psd),
+          },
+          telegraph: await measureTelegraph(bench, vgsV[3]),
         },
-        telegraph: await measureTelegraph(bench, vgsV[3]),
-      }),
+        6,
+      ),
     );
   });
 }

@@ -4,33 +4,20 @@
  */
 import { dirname, join } from 'node:path';
 import type { z } from 'zod';
-import { type Calibration, loadCalibration, sourceKey } from '../../cell/calibration.ts';
+import { type Calibration, loadCalibration } from '../../cell/calibration.ts';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { biasPoint, type OperatingPoint } from '../../cell/operating-point.ts';
-import {
-  type CellDescription,
-  type Corner,
-  cellOf,
-  checkName,
-  loadProcess,
-  validate,
-} from '../../cell/technology.ts';
+import { type CellDescription, type Corner, cellOf, checkName, loadProcess } from '../../cell/technology.ts';
 import { loadMultiplier } from '../../cell/topology.ts';
 import { OnefetError } from '../../error.ts';
-import {
-  findDataFile,
-  readTextFile,
-  reasonOf,
-  requireDataFile,
-  sha256,
-  writeFileAtomic,
-} from '../../files.ts';
+import { findDataFile, requireDataFile, sha256, writeFileAtomic } from '../../files.ts';
 import { DEFAULT_CACHE_FOLDER } from '../../spice/cache.ts';
 import { assembleDeck } from '../../spice/deck.ts';
 import type { ExpectedOutput } from '../../spice/job.ts';
 import { createSpicePool, type SpicePool } from '../../spice/pool.ts';
 import type { RawPlot } from '../../spice/raw-file.ts';
 import { type Bench, spiceNumber } from '../sweeps.ts';
+import { loadResult } from '../../sources.ts';
 
 export interface StudyOptions {
   readonly process: string;
@@ -209,15 +196,6 @@ export function gateVoltage(cal: Calibration, op: OperatingPoint): (product: num
 
 export const thermalVoltageV = (tempK: number): number => BOLTZMANN_OVER_CHARGE * tempK;
 
-/** Path below the working folder or the package -> SHA-256, sorted. */
-export function studySources(bench: Bench): Record<string, string> {
-  return Object.fromEntries(
-    [...bench.sources]
-      .map((path) => [sourceKey(path), sha256(readTextFile(path, 'source'))] as const)
-      .sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}
-
 /** Hash of the parts of a calibration that a study is held against: its fit, not its plots. */
 export function calibrationFingerprint({ nominal, corners, mismatch }: Calibration): string {
   const coefficients = Object.entries(corners).map(([corner, entry]) => [corner, entry.coefficients]);
@@ -232,26 +210,18 @@ export function calibrationFingerprint({ nominal, corners, mismatch }: Calibrati
 export function loadStudy<
   T extends z.ZodType<{ sources: Record<string, string>; calibrationSha256: string }>,
 >(schema: T, process: string, cell: string, study: string): z.infer<T> {
-  const hint = `run: onefet calibrate --process ${process} --cell ${cell} --studies`;
-  const path = requireDataFile(studyPath(process, cell, study), `${study} study of ${process}/${cell}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(readTextFile(path, `${study} study`));
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'STUDY_INVALID', `${path}: ${reasonOf(cause)}`, { hint, cause });
-  }
-  const result = validate(schema, value, path, 'STUDY_INVALID');
-  const stale = (what: string) => new OnefetError('input', 'STUDY_STALE', `${path}: ${what}`, { hint });
-  for (const [source, hash] of Object.entries(result.sources)) {
-    const found = findDataFile(source);
-    if (found === undefined) throw stale(`${source}, which it was made from, is gone`);
-    if (sha256(readTextFile(found, 'source')) !== hash) throw stale(`${source} has changed since`);
-  }
-  if (calibrationFingerprint(loadCalibration(process, cell)) !== result.calibrationSha256) {
-    throw stale('the calibration has changed since');
-  }
-  return result;
+  return loadResult<T>({
+    relative: studyPath(process, cell, study),
+    kind: `${study} study`,
+    name: `${process}/${cell}`,
+    schema,
+    code: 'STUDY',
+    hint: `run: onefet calibrate --process ${process} --cell ${cell} --studies`,
+    changed: ({ calibrationSha256 }) =>
+      calibrationFingerprint(loadCalibration(process, cell)) === calibrationSha256
+        ? undefined
+        : 'the calibration has changed since',
+  });
 }
 
 export function studyPath(process: string, cell: string, study: string): string {
@@ -265,29 +235,4 @@ export function writeStudy(result: { process: string; cell: string }, study: str
   const path = studyPath(result.process, result.cell, study);
   writeFileAtomic(path, `${JSON.stringify(result)}\n`);
   return path;
-}
-
-/** Six significant digits: a stable file and no invented precision. */
-export function roundedNumbers<T>(value: T): T {
-  const round = (item: unknown): unknown => {
-    if (typeof item === 'number') return Number.isInteger(item) ? item : Number(item.toPrecision(6));
-    if (Array.isArray(item)) return item.map(round);
-    if (item !== null && typeof item === 'object') {
-      return Object.fromEntries(Object.entries(item).map(([key, inner]) => [key, round(inner)]));
-    }
-    return item;
-  };
-  return round(value) as T;
-}
-
-export function rms(values: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
-  return Math.sqrt(sum / values.length);
-}
-
-export function largest(values: ArrayLike<number>): number {
-  let most = 0;
-  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
-  return most;
 }

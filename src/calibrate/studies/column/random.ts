@@ -1,13 +1,13 @@
 /**
  * Random columns solved wholly in SPICE against the law, and the stimuli that all column studies share.
  */
-
 import { type CellLaw, lawConstants } from '../../../cell/cell-law.ts';
 import { applyDroop, type Droop, type Sums } from '../../../cell/droop.ts';
 import { outputConductancePerV } from '../../../cell/operating-point.ts';
 import type { Corner } from '../../../cell/technology.ts';
+import { rms } from '../../../numbers.ts';
 import { nameCoordinate, streamKey, uniform } from '../../../random.ts';
-import { gateVoltage, operatingPoint, rms, type StudyBench, thermalVoltageV } from '../study.ts';
+import { gateVoltage, operatingPoint, type StudyBench, thermalVoltageV } from '../study.ts';
 import {
   CODES,
   type Column,

@@ -2,25 +2,22 @@
  * A whole column's behaviour measured in SPICE, and the closed-form law of law.ts held against it:
  * calibration/<process>/<cell>.column.json.
  */
-
 import { requireLaw } from '../../../cell/calibration.ts';
 import type { CellLaw } from '../../../cell/cell-law.ts';
 import { applyDroop } from '../../../cell/droop.ts';
 import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
 import { offCurrentA } from '../../../cell/operating-point.ts';
+import { largest, rms, roundDigits } from '../../../numbers.ts';
+import { hashSources } from '../../../sources.ts';
 import { engineId } from '../../../spice/job.ts';
 import { lawTempsK } from '../../measure-law.ts';
 import {
   calibrationFingerprint,
   gateVoltage,
-  largest,
   loadStudy,
   operatingPoint,
-  rms,
-  roundedNumbers,
   type StudyBench,
   type StudyOptions,
-  studySources,
   withBench,
 } from '../study.ts';
 import {
@@ -76,20 +73,23 @@ export function characteriseColumn(options: ColumnStudyOptions): Promise<ColumnS
       measureRandom(bench, law, options.randomRows ?? 256, options.columns ?? 16, seed),
     ]);
     return columnStudySchema.parse(
-      roundedNumbers({
-        schema: 'onefet.column/1',
-        process: bench.cal.process,
-        cell: bench.cal.cell,
-        engine: engineId(),
-        sources: studySources(bench),
-        calibrationSha256: calibrationFingerprint(bench.cal),
-        seed,
-        law,
-        sizes,
-        offLeakage,
-        crossTalk,
-        random,
-      }),
+      roundDigits(
+        {
+          schema: 'onefet.column/1',
+          process: bench.cal.process,
+          cell: bench.cal.cell,
+          engine: engineId(),
+          sources: hashSources(bench.sources),
+          calibrationSha256: calibrationFingerprint(bench.cal),
+          seed,
+          law,
+          sizes,
+          offLeakage,
+          crossTalk,
+          random,
+        },
+        6,
+      ),
     );
   });
 }

@@ -3,16 +3,16 @@
  */
 import { z } from 'zod';
 import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
+import { roundDigits } from '../../../numbers.ts';
+import { hashSources } from '../../../sources.ts';
 import { engineId } from '../../../spice/job.ts';
 import {
   calibrationFingerprint,
   gateVoltage,
   loadStudy,
   operatingPoint,
-  roundedNumbers,
   type StudyBench,
   type StudyOptions,
-  studySources,
   thermalVoltageV,
   withBench,
 } from '../study.ts';
@@ -121,18 +121,21 @@ export function characteriseTransient(options: StudyOptions): Promise<TransientS
       ),
     );
     return transientSchema.parse(
-      roundedNumbers({
-        schema: 'onefet.transient/1',
-        process: cal.process,
-        cell: cal.cell,
-        engine: engineId(),
-        sources: studySources(bench),
-        calibrationSha256: calibrationFingerprint(cal),
-        tempK: op.tempK,
-        supplyV,
-        assumed: { gateWireF: GATE_WIRE_F, lineWireF: LINE_WIRE_F, ladderTapV: LADDER_TAP_V },
-        cases: cases.flat(),
-      }),
+      roundDigits(
+        {
+          schema: 'onefet.transient/1',
+          process: cal.process,
+          cell: cal.cell,
+          engine: engineId(),
+          sources: hashSources(bench.sources),
+          calibrationSha256: calibrationFingerprint(cal),
+          tempK: op.tempK,
+          supplyV,
+          assumed: { gateWireF: GATE_WIRE_F, lineWireF: LINE_WIRE_F, ladderTapV: LADDER_TAP_V },
+          cases: cases.flat(),
+        },
+        6,
+      ),
     );
   });
 }

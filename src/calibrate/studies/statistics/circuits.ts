@@ -1,13 +1,12 @@
 /**
  * Statistics of what transistors share: the ladder of a row, a replica of several cells, a whole die.
  */
-
 import { biasPoint, gmOverIPerV } from '../../../cell/operating-point.ts';
 import { OnefetError } from '../../../error.ts';
+import { deviation, mean } from '../../../numbers.ts';
 import { gaussian } from '../../../random.ts';
 import { CODES, TAPS } from '../column/column.ts';
 import { nominalPoint, type StudyBench } from '../study.ts';
-import { deviation, mean } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
 import {
   drawCells,

@@ -1,22 +1,13 @@
 /**
  * Statistics of single transistors: the law of ln I, gm/I, Pelgrom's coefficients, correlated draws.
  */
-
 import { cornerOf } from '../../../cell/calibration.ts';
 import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
 import { biasPoint, gateRange, gmOverIPerV } from '../../../cell/operating-point.ts';
+import { deviation, mean, median, rms } from '../../../numbers.ts';
 import { CODES, TAPS, thresholdResponse } from '../column/column.ts';
-import { gateVoltage, nominalPoint, rms, type StudyBench } from '../study.ts';
-import {
-  correlation,
-  deviation,
-  kolmogorovSmirnov,
-  mean,
-  median,
-  normalCdf,
-  quantile,
-  secondOrderCdf,
-} from './math.ts';
+import { gateVoltage, nominalPoint, type StudyBench } from '../study.ts';
+import { correlation, kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
 import { drawCells, drawKeyOf, extractMismatch, simulateCells } from './statistics.ts';
 

@@ -1,6 +1,7 @@
 /**
  * Distributions: normal, Kolmogorov-Smirnov, and the distribution of ln I when a threshold shift acts to second order.
  */
+import { mean } from '../../../numbers.ts';
 
 /** Standard normal distribution function, Abramowitz and Stegun 7.1.26 in double precision by series and continued fraction. */
 export function normalCdf(x: number): number {
@@ -86,20 +87,6 @@ export function secondOrderCdf(
   };
 }
 
-export function mean(values: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i];
-  return sum / values.length;
-}
-
-/** Sample standard deviation. */
-export function deviation(values: ArrayLike<number>): number {
-  const m = mean(values);
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += (values[i] - m) ** 2;
-  return Math.sqrt(sum / (values.length - 1));
-}
-
 export function correlation(x: ArrayLike<number>, y: ArrayLike<number>): number {
   const mx = mean(x);
   const my = mean(y);
@@ -112,10 +99,4 @@ export function correlation(x: ArrayLike<number>, y: ArrayLike<number>): number 
     yy += (y[i] - my) ** 2;
   }
   return xy / Math.sqrt(xx * yy);
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }

@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gaussian, streamKey } from '../../../random.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
 import { withBench } from '../study.ts';
-import { deviation, kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
+import { kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
 import { monteCarloRate } from './statistics.ts';
 import { characteriseStatistics } from './study.ts';
+import { deviation } from '../../../numbers.ts';
 
 describe('distributions', () => {
   test('normal distribution function: tabulated values', () => {

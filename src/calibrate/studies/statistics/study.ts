@@ -1,17 +1,11 @@
 /**
  * Statistics of a cell from SPICE beside the behavioural model: calibration/<process>/<cell>.statistics.json.
  */
-
 import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
+import { roundDigits } from '../../../numbers.ts';
+import { hashSources } from '../../../sources.ts';
 import { engineId } from '../../../spice/job.ts';
-import {
-  calibrationFingerprint,
-  loadStudy,
-  roundedNumbers,
-  type StudyOptions,
-  studySources,
-  withBench,
-} from '../study.ts';
+import { calibrationFingerprint, loadStudy, type StudyOptions, withBench } from '../study.ts';
 import { measureGlobal, measureLadders, measureReplicas } from './circuits.ts';
 import { measureCorrelation, measureLognormal, measurePelgrom, measureSlopes } from './devices.ts';
 import { type StatisticsStudy, statisticsSchema } from './schema.ts';
@@ -38,23 +32,26 @@ export function characteriseStatistics(options: StatisticsOptions): Promise<Stat
     const replica = await measureReplicas(bench, seed);
     const { global, refused } = await measureGlobal(bench, options.globalSamples ?? 300, seed);
     return statisticsSchema.parse(
-      roundedNumbers({
-        schema: 'onefet.statistics/1',
-        process: bench.cal.process,
-        cell: bench.cal.cell,
-        engine: engineId(),
-        sources: studySources(bench),
-        calibrationSha256: calibrationFingerprint(bench.cal),
-        seed,
-        tempK: REFERENCE_TEMP_K,
-        lognormal,
-        outsideWeakInversion,
-        pelgrom,
-        correlation: correlated,
-        ladder,
-        replica,
-        ...(global === undefined ? { globalRefused: refused } : { global }),
-      }),
+      roundDigits(
+        {
+          schema: 'onefet.statistics/1',
+          process: bench.cal.process,
+          cell: bench.cal.cell,
+          engine: engineId(),
+          sources: hashSources(bench.sources),
+          calibrationSha256: calibrationFingerprint(bench.cal),
+          seed,
+          tempK: REFERENCE_TEMP_K,
+          lognormal,
+          outsideWeakInversion,
+          pelgrom,
+          correlation: correlated,
+          ladder,
+          replica,
+          ...(global === undefined ? { globalRefused: refused } : { global }),
+        },
+        6,
+      ),
     );
   });
 }

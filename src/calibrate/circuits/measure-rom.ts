@@ -16,7 +16,7 @@ import {
   modelOf,
   parameterOf,
   runBlockDeck,
-} from './block-bench.ts';
+} from './circuit-testbench.ts';
 
 const number = z.number();
 const numbers = z.array(number).max(4096);

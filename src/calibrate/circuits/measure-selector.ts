@@ -16,7 +16,7 @@ import {
   parameterOf,
   runBlockDeck,
   valueAt,
-} from './block-bench.ts';
+} from './circuit-testbench.ts';
 
 const number = z.number();
 const conditionSchema = z.strictObject({

@@ -6,9 +6,17 @@ import { z } from 'zod';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
+import { largest, mean, rms } from '../../numbers.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
 import { celsius, spiceNumber } from '../sweeps.ts';
-import { type BlockBench, countOf, integrate, modelOf, parameterOf, runBlockDeck } from './block-bench.ts';
+import {
+  type BlockBench,
+  countOf,
+  integrate,
+  modelOf,
+  parameterOf,
+  runBlockDeck,
+} from './circuit-testbench.ts';
 
 const number = z.number();
 export const converterSchema = z.strictObject({
@@ -83,8 +91,8 @@ export async function measureConverter(
       (v, i) => Math.exp((v - out[codes - 1]) / slopeV(tempK)) / magnitude[i] - 1,
     );
     return {
-      rms: Math.sqrt(errors.reduce((sum, e) => sum + e * e, 0) / codes),
-      max: errors.reduce((most, e) => Math.max(most, Math.abs(e)), 0),
+      rms: rms(errors),
+      max: largest(errors),
     };
   };
 
@@ -167,8 +175,8 @@ export async function measureConverter(
     mismatch: {
       sigma,
       draws: DRAWS,
-      rms: drawn.reduce((sum, { rms }) => sum + rms, 0) / DRAWS,
-      max: drawn.reduce((sum, { max }) => sum + max, 0) / DRAWS,
+      rms: mean(drawn.map((draw) => draw.rms)),
+      max: mean(drawn.map((draw) => draw.max)),
     },
     settling: settled.map(({ corner, tempK, riseS, fallS }) => ({ corner, tempK, riseS, fallS })),
     switchEnergyJ: typical.energyJ,

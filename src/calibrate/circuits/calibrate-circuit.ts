@@ -3,21 +3,16 @@
  * calibration/<process>/<block>.json beside the cells.
  */
 import { z } from 'zod';
-import { calibrationPath, sourceKey } from '../../cell/calibration.ts';
-import { type Process, validate } from '../../cell/technology.ts';
+import { calibrationPath } from '../../cell/calibration.ts';
+import type { Process } from '../../cell/technology.ts';
 import { isMultiplier, loadTopology, parameterValues } from '../../cell/topology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
-import {
-  findDataFile,
-  readTextFile,
-  reasonOf,
-  requireDataFile,
-  sha256,
-  writeFileAtomic,
-} from '../../files.ts';
+import { writeFileAtomic } from '../../files.ts';
+import { roundDigits } from '../../numbers.ts';
+import { hashSources, loadResult } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
 import type { SpicePool } from '../../spice/pool.ts';
-import type { BlockBench } from './block-bench.ts';
+import type { BlockBench } from './circuit-testbench.ts';
 import { autoZeroSchema, measureAutoZero } from './measure-auto-zero.ts';
 import { converterSchema, measureConverter } from './measure-converter.ts';
 import { measureRom, romSchema } from './measure-rom.ts';
@@ -42,7 +37,7 @@ export type BlockCalibration = z.infer<typeof blockSchema>;
 
 export const blockPath = calibrationPath;
 
-/** Measures one block. Errors: BLOCK_UNKNOWN, TOPOLOGY_*, TECHNOLOGY_INVALID, SPICE_*, SELECTOR_STUCK, ROM_LEVELS. */
+/** Measures one block. Errors: CIRCUIT_UNKNOWN, TOPOLOGY_*, TECHNOLOGY_INVALID, SPICE_*, SELECTOR_STUCK, ROM_LEVELS. */
 export async function calibrateBlock(
   process: Process,
   block: string,
@@ -53,7 +48,7 @@ export async function calibrateBlock(
   const known = technology.blocks ?? {};
   if (!Object.hasOwn(known, block)) {
     const nearest = nearestName(block, Object.keys(known));
-    throw new OnefetError('usage', 'BLOCK_UNKNOWN', `${process.path}: no block "${block}"`, {
+    throw new OnefetError('usage', 'CIRCUIT_UNKNOWN', `${process.path}: no block "${block}"`, {
       hint: nearest ? `did you mean ${nearest}?` : `blocks are ${Object.keys(known).join(', ') || 'none'}`,
     });
   }
@@ -88,38 +83,25 @@ export async function calibrateBlock(
     block,
     kind: topology.kind,
     engine: engineId(),
-    sources: Object.fromEntries(
-      [...bench.sources]
-        .map((source) => [sourceKey(source), sha256(readTextFile(source, 'calibration source'))] as const)
-        .sort(([a], [b]) => (a < b ? -1 : 1)),
-    ),
+    sources: hashSources(bench.sources),
     parameters,
-    ...(sixDigits(result) as typeof result),
+    ...roundDigits(result, 6),
   });
 }
 
 /**
  * Finds calibration/<process>/<block>.json (working folder first) and refuses one whose netlists or models have changed.
- * Errors: FILE_MISSING, BLOCK_INVALID, BLOCK_STALE.
+ * Errors: FILE_MISSING, CIRCUIT_INVALID, CIRCUIT_STALE.
  */
 export function loadBlock(process: string, block: string): BlockCalibration {
-  const path = requireDataFile(blockPath(process, block), `block ${process}/${block}`);
-  const hint = `run: onefet calibrate --all --process ${process}`;
-  let value: unknown;
-  try {
-    value = JSON.parse(readTextFile(path, 'block'));
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'BLOCK_INVALID', `${path}: ${reasonOf(cause)}`, { hint, cause });
-  }
-  const valid = validate(blockSchema, value, path, 'BLOCK_INVALID');
-  for (const [source, hash] of Object.entries(valid.sources)) {
-    const found = findDataFile(source);
-    if (found !== undefined && sha256(readTextFile(found, 'source')) === hash) continue;
-    const what = found === undefined ? 'is gone' : 'has changed since';
-    throw new OnefetError('input', 'BLOCK_STALE', `${path}: ${source} ${what}`, { hint });
-  }
-  return valid;
+  return loadResult({
+    relative: blockPath(process, block),
+    kind: 'circuit',
+    name: `${process}/${block}`,
+    schema: blockSchema,
+    code: 'CIRCUIT',
+    hint: `run: onefet calibrate --all --process ${process}`,
+  });
 }
 
 export async function calibrateBlockToFile(
@@ -131,13 +113,4 @@ export async function calibrateBlockToFile(
   const calibration = await calibrateBlock(process, block, pool, signal);
   writeFileAtomic(blockPath(process.technology.name, block), `${JSON.stringify(calibration)}\n`);
   return calibration;
-}
-
-function sixDigits(value: unknown): unknown {
-  if (typeof value === 'number') return Number.isInteger(value) ? value : Number(value.toPrecision(6));
-  if (Array.isArray(value)) return value.map(sixDigits);
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, sixDigits(item)]));
-  }
-  return value;
 }

@@ -5,7 +5,7 @@ import { afterAll, expect, test } from 'vitest';
 import { loadProcess } from '../../cell/technology.ts';
 import { loadTopology, parameterValues } from '../../cell/topology.ts';
 import { createSpicePool } from '../../spice/pool.ts';
-import { loadBlock } from './calibrate-block.ts';
+import { loadBlock } from './calibrate-circuit.ts';
 import { measureAutoZero } from './measure-auto-zero.ts';
 
 const pool = createSpicePool({ threads: 2 });

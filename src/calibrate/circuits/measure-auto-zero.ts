@@ -6,9 +6,18 @@ import { z } from 'zod';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
+import { deviation, mean } from '../../numbers.ts';
+import { BOLTZMANN_J_PER_K } from '../../physical-constants.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
 import { celsius, spiceNumber } from '../sweeps.ts';
-import { type BlockBench, integrate, modelOf, parameterOf, runBlockDeck, valueAt } from './block-bench.ts';
+import {
+  type BlockBench,
+  integrate,
+  modelOf,
+  parameterOf,
+  runBlockDeck,
+  valueAt,
+} from './circuit-testbench.ts';
 
 const number = z.number();
 const conditionSchema = z.strictObject({
@@ -50,8 +59,6 @@ const ROWS_PER_NETLIST = 20;
 const ROWS = 20;
 const TYPICAL_ROWS = 200;
 const TEMPS_C = [-40, 27, 125];
-/** Exact in the SI of 2019. */
-const BOLTZMANN_J_PER_K = 1.380649e-23;
 /** Length of the first zero phase, which starts settled, and of the use before the zeroing that is measured. */
 const START_S = 0.2e-6;
 const USE_S = 1e-6;
@@ -278,11 +285,4 @@ function waveforms(bench: BlockBench, supplyV: number) {
       ]),
     },
   };
-}
-
-const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
-
-function deviation(values: readonly number[]): number {
-  const centre = mean(values);
-  return Math.sqrt(values.reduce((sum, v) => sum + (v - centre) ** 2, 0) / (values.length - 1));
 }

@@ -1,0 +1,63 @@
+/**
+ * Sums over lists of numbers, and digits of numbers that go into files.
+ */
+
+/** sum(x) / n. */
+export function mean(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i];
+  return sum / values.length;
+}
+
+/** Sample standard deviation: sqrt(sum((x - mean)^2) / (n - 1)). */
+export function deviation(values: ArrayLike<number>): number {
+  const centre = mean(values);
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += (values[i] - centre) ** 2;
+  return Math.sqrt(sum / (values.length - 1));
+}
+
+/** sqrt(sum(x^2) / n). */
+export function rms(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
+  return Math.sqrt(sum / values.length);
+}
+
+/** Largest |x|; 0 of an empty list. */
+export function largest(values: ArrayLike<number>): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
+}
+
+/** Middle of the sorted values; of an even number of them the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+/** Middle of the sorted values; of an even number of them the upper of the two in the middle, so always one of the values. */
+export function upperMedian(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
+}
+
+/**
+ * Rounds every number of a plain value (lists and objects too) to significant digits; integers stay. `digits` may depend
+ * on the key that a number stands under. A file of rounded numbers is stable and has no invented precision.
+ */
+export function roundDigits<T>(value: T, digits: number | ((key: string) => number)): T {
+  const round = (item: unknown, key: string): unknown => {
+    if (typeof item === 'number') {
+      if (Number.isInteger(item)) return item;
+      return Number(item.toPrecision(typeof digits === 'number' ? digits : digits(key)));
+    }
+    if (Array.isArray(item)) return item.map((inner) => round(inner, key));
+    if (item !== null && typeof item === 'object') {
+      return Object.fromEntries(Object.entries(item).map(([name, inner]) => [name, round(inner, name)]));
+    }
+    return item;
+  };
+  return round(value, '') as T;
+}
