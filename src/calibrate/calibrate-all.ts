@@ -2,21 +2,20 @@
  * Every cell and block of one or all processes: calibrated, compared, written.
  */
 import { join } from 'node:path';
+import { calibrationPath } from '../cell/calibration.ts';
+import type { CircuitCalibration } from '../cell/circuits/circuit.ts';
+import type { CellComparison, Comparison } from '../cell/comparison.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { findDataFile, listDataFolder, writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
-import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
-import { createSpicePool } from '../spice/pool.ts';
 import { calibrateToFile } from './calibrate.ts';
-import { type BlockCalibration, blockPath, calibrateBlockToFile } from './circuits/calibrate-circuit.ts';
-import { type CellComparison, CODES, type Comparison, compareCell, TAPS } from './compare-cells.ts';
+import { calibrateCircuitToFile } from './circuits/calibrate-circuit.ts';
+import { compareCell } from './compare-cells.ts';
+import { CODES, type SimulatorOptions, TAPS, withSimulators } from './testbench.ts';
 
-export interface CalibrateAllOptions {
+export interface CalibrateAllOptions extends Omit<SimulatorOptions, 'pool'> {
   /** One process, or every folder below spice/ that has a technology.yaml. */
   readonly process?: string;
-  readonly threads?: number;
-  readonly cacheFolder?: string | null;
-  readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { done: number; total: number; label: string }) => void;
 }
 
@@ -34,10 +33,6 @@ export interface CalibrateAllResult {
 export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<CalibrateAllResult> {
   const names = options.process === undefined ? processNames() : [options.process];
   const processes = names.map(loadProcess);
-  const pool = createSpicePool({
-    threads: options.threads ?? 2,
-    ...(options.cacheFolder === null ? {} : { cacheFolder: options.cacheFolder ?? DEFAULT_CACHE_FOLDER }),
-  });
   const steps = processes.reduce(
     (sum, { technology }) =>
       sum + 2 * Object.keys(technology.cells).length + Object.keys(technology.blocks ?? {}).length,
@@ -47,14 +42,14 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
   const report = (label: string) => options.onProgress?.({ done: ++done, total: steps, label });
   const paths: string[] = [];
   const comparisons: Comparison[] = [];
-  try {
+  await withSimulators(options, 'calibration', async (pool) => {
     for (const process of processes) {
       const { technology } = process;
       // Blocks first: the comparison of a cell may use what a block leaves.
-      const blocks: BlockCalibration[] = [];
+      const blocks: CircuitCalibration[] = [];
       for (const block of Object.keys(technology.blocks ?? {})) {
-        blocks.push(await calibrateBlockToFile(process, block, pool, options.signal));
-        paths.push(blockPath(technology.name, block));
+        blocks.push(await calibrateCircuitToFile(process, block, pool, options.signal));
+        paths.push(calibrationPath(technology.name, block));
         report(`${technology.name}/${block} calibrated`);
       }
       const cells: CellComparison[] = [];
@@ -87,9 +82,7 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
       writeFileAtomic(path, `${JSON.stringify(comparison, null, 1)}\n`);
       paths.push(path);
     }
-  } finally {
-    await pool.close();
-  }
+  });
   return { comparisons, paths };
 }
 

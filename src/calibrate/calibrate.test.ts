@@ -14,17 +14,17 @@ import { packageRoot } from '../files.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { calibrate, calibrateToFile } from './calibrate.ts';
 import { productError } from './fit/measures.ts';
-import { type Bench, sweepMultiply, sweepTransfer } from './sweeps.ts';
+import { sweepMultiply, sweepTransfer } from './sweeps.ts';
+import { type CellTestbench, cellTestbench } from './testbench.ts';
 
 const pool = createSpicePool({ threads: 2 });
 const home = process.cwd();
 afterEach(() => process.chdir(home));
 afterAll(() => pool.close());
 
-function benchOf(processName: string, cellName: string): Bench {
+function benchOf(processName: string, cellName: string): CellTestbench {
   const process = loadProcess(processName);
-  const cell = cellOf(process, cellName);
-  return { process, cellName, cell, pool, signal: undefined, sources: new Set(), onRun: () => {} };
+  return cellTestbench(process, cellName, cellOf(process, cellName), { pool });
 }
 
 describe('T1 as a multiplier in SPICE: relative error over 63 x 7 products', () => {

@@ -17,13 +17,10 @@ import {
 } from '../cell/ekv.ts';
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
-import { OnefetError } from '../error.ts';
 import { writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
 import { hashSources } from '../sources.ts';
-import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { engineId } from '../spice/job.ts';
-import { createSpicePool, type SpicePool } from '../spice/pool.ts';
 import {
   checkLimits,
   LARGEST_PRODUCT,
@@ -37,10 +34,8 @@ import { multiplyPoints, residualPlots, transferPlots } from './fit/plot-data.ts
 import { lawRuns, measureCellLaw } from './measure-law.ts';
 import { calibrateTable, tableRuns } from './measure-products.ts';
 import {
-  CODES,
   type FittedCorner,
   fitCorners,
-  LEVELS,
   MONTE_CARLO_DEVICES,
   MONTE_CARLO_SEED,
   measureNominal,
@@ -48,19 +43,21 @@ import {
   type NominalMeasurements,
 } from './nominal.ts';
 import { type Plan, planSweep } from './sweep-plan.ts';
-import { type Bench, DEVICES_PER_NETLIST, gridValue, gridValues } from './sweeps.ts';
+import { DEVICES_PER_NETLIST, gridValue, gridValues } from './sweeps.ts';
+import {
+  type CellTestbench,
+  CODES,
+  calibratedTestbench,
+  cellTestbench,
+  type SimulatorOptions,
+  TAPS,
+  withSimulators,
+} from './testbench.ts';
 
-export interface CalibrateOptions {
+export interface CalibrateOptions extends SimulatorOptions {
   readonly process: string;
   readonly cell: string;
-  /** Folder of the simulation cache; null for none. Default .onefet/cache/spice in the working folder. */
-  readonly cacheFolder?: string | null;
-  /** Simulator threads, default 2. */
-  readonly threads?: number;
-  readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { done: number; total: number; label: string }) => void;
-  /** Simulators to use instead of starting some; they are left running. */
-  readonly pool?: SpicePool;
 }
 
 /** Simulates and fits one cell. Errors: SPICE_*, FIT_RESIDUAL, CELL_UNKNOWN, TECHNOLOGY_*, INTERRUPTED. */
@@ -75,12 +72,6 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     fullScaleA: described.fullScaleA / topology.area.fingersOfTopTap,
   };
   const plan = planSweep(process, cell);
-  const pool =
-    options.pool ??
-    createSpicePool({
-      threads: options.threads ?? 2,
-      ...(options.cacheFolder === null ? {} : { cacheFolder: options.cacheFolder ?? DEFAULT_CACHE_FOLDER }),
-    });
   const total =
     2 * plan.corners.length +
     plan.multiplyTemps.length +
@@ -89,27 +80,26 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     lawRuns([plan.temps[0], plan.temps[plan.temps.length - 1]]) +
     (topology.kind === 'multiplier' ? tableRuns(plan.corners.length, 7) : 0);
   let done = 0;
-  const bench: Bench = {
-    process,
-    cellName: options.cell,
-    cell,
-    pool,
-    signal: options.signal,
-    sources: new Set([process.path, topologyPath]),
-    onRun: (label) => options.onProgress?.({ done: ++done, total, label }),
-  };
-  try {
+  return withSimulators(options, 'calibration', async (pool) => {
+    const parts = { pool, signal: options.signal, sources: [process.path, topologyPath] };
+    const onRun = (label: string) => options.onProgress?.({ done: ++done, total, label });
+    const bench = cellTestbench(process, options.cell, cell, { ...parts, onRun });
     const corners = await fitCorners(bench, plan);
     const measured = await measureNominal(bench, plan, corners[0]);
     const fitted = roundDigits(assemble(bench, plan, corners, measured), calibrationDigits);
     // With the topology's own cell.inc where it has one: its well decides how it answers to the source line.
-    const whole = { ...bench, cell: { ...cell, topology: described.topology }, transistor: cell.topology };
-    const law = roundDigits(await measureCellLaw({ ...whole, cal: fitted }), calibrationDigits);
+    const whole = { ...bench, cell: { ...cell, topology: described.topology } };
+    const lawBench = calibratedTestbench(whole, fitted, cell.topology);
+    const law = roundDigits(await measureCellLaw(lawBench), calibrationDigits);
     const calibration: Calibration = { ...fitted, sources: hashSources(bench.sources), law };
     if (topology.kind === 'exponentiator') return calibrationSchema.parse(calibration);
-    const { path: transistorPath } = loadMultiplier(topology.transistor);
-    bench.sources.add(transistorPath);
-    const product = await calibrateTable({ ...bench, cell: described }, topology, plan.corners);
+    bench.sources.add(loadMultiplier(topology.transistor).path);
+    const multiplier = {
+      ...bench,
+      cell: described,
+      folder: described.topology,
+    };
+    const product = await calibrateTable(multiplier, topology, plan.corners);
     return calibrationSchema.parse({
       ...calibration,
       topology: described.topology,
@@ -117,24 +107,17 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
       sources: hashSources(bench.sources),
       product: roundDigits(product, calibrationDigits),
     });
-  } catch (error) {
-    if (options.signal?.aborted) {
-      throw new OnefetError('interrupted', 'INTERRUPTED', 'calibration interrupted', { cause: error });
-    }
-    throw error;
-  } finally {
-    if (options.pool === undefined) await pool.close();
-  }
+  });
 }
 
 /** The calibration file's contents, before rounding. */
 function assemble(
-  bench: Bench,
+  bench: CellTestbench,
   plan: Plan,
   corners: readonly FittedCorner[],
   measured: NominalMeasurements,
 ): Calibration {
-  const { process, cell, cellName } = bench;
+  const { process, cell, device } = bench;
   const { technology } = process;
   const { temps, vgs, vds } = plan;
   const { fullScaleVgsV, ladderSlopeFactorN, sigmaVtV, sigmaBeta, multiply } = measured;
@@ -153,7 +136,7 @@ function assemble(
   const everyFourth = <T>(values: Iterable<T>) => [...values].filter((_, i) => i % 4 === 0);
   const heldOut = multiply.map((sweep) => residualOf(multiplyPoints(sweep, cell.vdsV), coefficients));
   heldOut.forEach((residual, i) => {
-    checkLimits(`${technology.name}/${cellName} multiply at ${multiply[i].tempK} K`, residual);
+    checkLimits(`${technology.name}/${device} multiply at ${multiply[i].tempK} K`, residual);
   });
   const { avtVm, abetaM } = technology.mismatch;
   const statistics = mismatchStatistics(
@@ -169,7 +152,7 @@ function assemble(
   return {
     schema: 'onefet.calibration/1',
     process: technology.name,
-    cell: cellName,
+    cell: device,
     topology: cell.topology,
     driver: 'ideal',
     engine: engineId(),
@@ -224,7 +207,7 @@ function assemble(
     ),
     multiply: {
       codes: CODES,
-      levels: LEVELS,
+      levels: TAPS,
       tempK: multiply.map(({ tempK }) => tempK),
       spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
       fit: multiply.map((sweep) =>

@@ -6,21 +6,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
+import { type CircuitCalibration, circuitSchema } from '../cell/circuits/circuit.ts';
+import { misreadProbability, normalTail } from '../cell/circuits/rom.ts';
+import type { Comparison } from '../cell/comparison.ts';
 import { cellCurrentA } from '../cell/operating-point.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { packageRoot, sha256 } from '../files.ts';
 import { comparisonHtml, comparisonMarkdown } from '../report/cell-comparison.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { processNames } from './calibrate-all.ts';
-import {
-  type BlockCalibration,
-  blockSchema,
-  calibrateBlock,
-  calibrateBlockToFile,
-} from './circuits/calibrate-circuit.ts';
-import { integrate } from './circuits/circuit-testbench.ts';
-import { misreadProbability, normalTail } from './circuits/measure-rom.ts';
-import { type Comparison, compareCell } from './compare-cells.ts';
+import { calibrateCircuit, calibrateCircuitToFile } from './circuits/calibrate-circuit.ts';
+import { integrate } from './circuits/waveform.ts';
+import { compareCell } from './compare-cells.ts';
 
 const pool = createSpicePool({ threads: 2 });
 const home = process.cwd();
@@ -100,7 +97,7 @@ describe('comparison as shipped', () => {
 });
 
 describe('blocks as shipped', () => {
-  const load = (name: string) => blockSchema.parse(JSON.parse(shipped(`${name}.json`)));
+  const load = (name: string) => circuitSchema.parse(JSON.parse(shipped(`${name}.json`)));
   test.each(Object.keys(planar.technology.blocks!))('%s: made from the files that are here', (name) => {
     for (const [source, hash] of Object.entries(load(name).sources)) {
       expect(sha256(readFileSync(join(packageRoot, source), 'utf8')), source).toBe(hash);
@@ -157,10 +154,10 @@ describe('blocks as shipped', () => {
 describe('blocks live', () => {
   test('mask ROM and selector reproduce the shipped files; unknown ones are named', async () => {
     for (const name of ['mask-rom', 'routed-selector']) {
-      const again: BlockCalibration = await calibrateBlock(planar, name, pool);
+      const again: CircuitCalibration = await calibrateCircuit(planar, name, pool);
       expect(again).toEqual(JSON.parse(shipped(`${name}.json`)));
     }
-    await expect(calibrateBlock(planar, 'mask-rum', pool)).rejects.toMatchObject({
+    await expect(calibrateCircuit(planar, 'mask-rum', pool)).rejects.toMatchObject({
       code: 'CIRCUIT_UNKNOWN',
       hint: 'did you mean mask-rom?',
     });
@@ -168,7 +165,7 @@ describe('blocks live', () => {
 
   test('is written below the working folder', async () => {
     process.chdir(mkdtempSync(join(tmpdir(), 'onefet-block-')));
-    await calibrateBlockToFile(planar, 'routed-selector', pool);
+    await calibrateCircuitToFile(planar, 'routed-selector', pool);
     const written = readFileSync(join('calibration', 'planar32lp', 'routed-selector.json'), 'utf8');
     expect(written).toBe(shipped('routed-selector.json'));
   });

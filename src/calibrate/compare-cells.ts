@@ -3,14 +3,14 @@
  * what a replica and a PTAT ladder are worth, area, static power, drift. All errors are simulated products of 63 codes
  * and all taps against the ideal product, one common gain removed; gains are the change of that common gain.
  */
-
 import type { Calibration } from '../cell/calibration.ts';
+import { loadCircuit } from '../cell/circuits/circuit.ts';
+import type { CellComparison, CornerErrors, ErrorAt, Mode } from '../cell/comparison.ts';
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
 import { cellArea, cellPowerW, loadLayoutRules } from '../cell/footprint.ts';
 import { CORNERS, type Corner, cellOf, type Process } from '../cell/technology.ts';
 import { loadMultiplier, type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import type { SpicePool } from '../spice/pool.ts';
-import { type BlockCalibration, loadBlock } from './circuits/calibrate-circuit.ts';
 import { ladderMismatchError } from './measure-products.ts';
 import {
   codeMagnitudes,
@@ -20,94 +20,13 @@ import {
   sweepRow,
   tuneDrive,
 } from './row-sweep.ts';
-import type { Bench } from './sweeps.ts';
+import { type CellTestbench, CODES, cellTestbench, TAPS } from './testbench.ts';
 
-export const CODES = 63;
-export const TAPS = 7;
 const WORST_TEMPS_C = [-40, 27, 85, 125];
 const SUPPLY_SHARES = [0.9, 1, 1.1];
 const MODE_TEMPS_C = [-40, 0, 27, 60, 85, 125];
 const LADDER_SIGMAS = [0.01, 0.03];
 const LADDER_DRAWS = 16;
-
-export interface ErrorAt {
-  readonly corner: Corner;
-  readonly tempK: number;
-  readonly supplyV: number;
-  readonly rms: number;
-  readonly max: number;
-  /** ln of the common gain over that of TT, 27 C, nominal supply, at the bias of the mode. */
-  readonly lnGain: number;
-}
-
-/** Bias found by a replica at each condition, or kept at that of TT, 27 C; converter and ladder PTAT, or kept. */
-export type Mode = 'replica+ptat' | 'fixed+ptat' | 'replica+fixed' | 'fixed+fixed';
-
-/** One corner over all temperatures and supplies, in one mode. */
-export interface CornerErrors {
-  readonly corner: Corner;
-  /** 27 C, nominal supply. */
-  readonly nominal: ErrorAt;
-  readonly worstBelow85C: ErrorAt;
-  readonly worst: ErrorAt;
-  readonly leastLnGain: number;
-  readonly mostLnGain: number;
-}
-
-export interface CellComparison {
-  readonly cell: string;
-  readonly topology: string;
-  readonly driver: 'ideal' | 'transistor';
-  readonly widthM: number;
-  readonly lengthM: number;
-  readonly fullScaleA: number;
-  readonly dacSlopeFactor: number;
-  readonly ladderSlopeFactor: number;
-  /** TT, 27 C, nominal supply. */
-  readonly nominal: { readonly rms: number; readonly max: number };
-  /** Largest over all corners at 27 C; over all corners, temperatures and supplies, replica and PTAT. */
-  readonly corners: ErrorAt;
-  readonly worst: ErrorAt;
-  readonly worstBelow85C: ErrorAt;
-  /** TT, nominal supply, by temperature. */
-  readonly modes: Readonly<Partial<Record<Mode, readonly ErrorAt[]>>>;
-  /** Every corner of the process x -40, 27, 85, 125 C x 0.9, 1, 1.1 supplies. */
-  readonly cornersByMode: Readonly<Partial<Record<Mode, readonly CornerErrors[]>>>;
-  /** Decades within 5 % of an exponential (EKV cells: of the transistor). */
-  readonly exponentialDecades: number;
-  /** Per weight: device, tracks, resistors, wells; undefined without a cost.yaml of the process. */
-  readonly areaM2: number | undefined;
-  /** Sigma of ln I of one cell at full scale from mismatch. */
-  readonly lnSigma: number;
-  /** Mean static power of one weight at uniformly distributed codes, W: cell current and resistors. */
-  readonly cellPowerW: number;
-  /** Static power of one row's driver, and of the reference that rows share, W; undefined with ideal sources. */
-  readonly rowPowerW: number | undefined;
-  readonly sharedPowerW: number | undefined;
-  /** Largest change of the common gain at fixed bias, TT: ln over the temperatures, and for +-10 % supply. */
-  readonly gainDriftFixed: number;
-  readonly gainDriftReplica: number;
-  readonly supplyGain: number;
-  /**
-   * Sigma of one row's ln gain from the driver's offset, without auto-zero and with what the process's auto-zero block
-   * leaves (undefined: the process has no such block); undefined for ideal sources.
-   */
-  readonly rowOffsetLnSigma: { readonly plain: number; readonly autoZero: number | undefined } | undefined;
-  /** Mean error with random ladder steps of this relative sigma; empty without a ladder of resistors or taps. */
-  readonly ladderMismatch: readonly { readonly sigma: number; readonly rms: number; readonly max: number }[];
-  /** Interpolation error of the table, or held-out error of the fitted equation: ln I. */
-  readonly interpolation: { readonly rms: number; readonly max: number };
-}
-
-export interface Comparison {
-  readonly schema: 'onefet.comparison/1';
-  readonly process: string;
-  readonly codes: number;
-  readonly taps: number;
-  readonly supplyV: number;
-  readonly cells: readonly CellComparison[];
-  readonly blocks: readonly BlockCalibration[];
-}
 
 const worstOf = (list: readonly ErrorAt[]): ErrorAt => list.reduce((a, b) => (b.rms > a.rms ? b : a));
 const isBelow85C = (e: ErrorAt): boolean => e.tempK < 359;
@@ -122,7 +41,7 @@ export async function compareCell(
 ): Promise<CellComparison> {
   const cell = cellOf(process, cellName);
   const { topology } = loadMultiplier(cell.topology);
-  const bench: Bench = { process, cellName, cell, pool, signal, sources: new Set(), onRun: () => {} };
+  const bench = cellTestbench(process, cellName, cell, { pool, signal });
   const { technology } = process;
   const rules = loadLayoutRules(technology.name);
   const nominalV = technology.supplyV.value;
@@ -275,7 +194,7 @@ export async function compareCell(
 
 /** Sigma of ln gain of a row from its driver's offset: slope in SPICE times the mismatch of the transistor named. */
 async function rowOffset(
-  bench: Bench,
+  bench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: { bias: number; dacSlopeFactor: number; ladderSlopeFactor: number },
@@ -301,7 +220,7 @@ async function rowOffset(
   const sigmaV = bench.process.technology.mismatch.avtVm.value / Math.sqrt(area);
   const { name, blocks = {} } = bench.process.technology;
   const residue = Object.hasOwn(blocks, offset.autoZeroBlock)
-    ? loadBlock(name, offset.autoZeroBlock).autoZero?.rowSigmaV
+    ? loadCircuit(name, offset.autoZeroBlock).autoZero?.rowSigmaV
     : undefined;
   return {
     plain: slopePerV * sigmaV,

@@ -1,8 +1,9 @@
 /** Measures src/cell/cell-law.ts: one deck per temperature for the source, one for the threshold. */
 import type { CellLaw } from '../cell/cell-law.ts';
-import { gmOverIPerV, outputConductancePerV } from '../cell/operating-point.ts';
-import { CODES, sourceSlopeFactors, TAPS, thresholdResponse } from './studies/column/column.ts';
-import { gateVoltage, operatingPoint, type StudyBench, thermalVoltageV } from './studies/study.ts';
+import { thermalVoltageV } from '../cell/ekv.ts';
+import { gateVoltage, gmOverIPerV, operatingPoint, outputConductancePerV } from '../cell/operating-point.ts';
+import { sourceSlopeFactors, thresholdResponse } from './studies/column/column.ts';
+import { type CalibratedTestbench, CODES, TAPS } from './testbench.ts';
 
 /** Temperatures of the constants; linear between them. */
 const LAW_TEMPS_C = [-40, 0, 27, 60, 85, 125];
@@ -16,7 +17,7 @@ export const lawTempsK = ([lowK, highK]: readonly [number, number]): number[] =>
 export const lawRuns = (range: readonly [number, number]): number => 2 * lawTempsK(range).length;
 
 /** The constants from single cells: no column is used. `bench.sources` gets the deck. */
-export async function measureCellLaw(bench: StudyBench): Promise<CellLaw> {
+export async function measureCellLaw(bench: CalibratedTestbench): Promise<CellLaw> {
   const { cal } = bench;
   const tempK = lawTempsK(cal.validRange.tempK);
   const byTemp = await Promise.all(

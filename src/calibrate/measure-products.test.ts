@@ -20,7 +20,7 @@ import {
   sweepRow,
   tuneDrive,
 } from './row-sweep.ts';
-import type { Bench } from './sweeps.ts';
+import { type CellTestbench, cellTestbench } from './testbench.ts';
 
 const pool = createSpicePool({ threads: 2 });
 afterAll(() => pool.close());
@@ -29,9 +29,8 @@ const process_ = loadProcess('planar32lp');
 const ut = BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K;
 const nominal: RowCondition = { corner: 'TT', tempK: REFERENCE_TEMP_K, supplyV: 0.8, vdsV: 0.4, taps: 7 };
 
-function benchOf(cellName: string, change: Partial<CellDescription> = {}): Bench {
-  const cell = { ...cellOf(process_, cellName), ...change };
-  return { process: process_, cellName, cell, pool, signal: undefined, sources: new Set(), onRun: () => {} };
+function benchOf(cellName: string, change: Partial<CellDescription> = {}): CellTestbench {
+  return cellTestbench(process_, cellName, { ...cellOf(process_, cellName), ...change }, { pool });
 }
 
 async function errorOf(cellName: string, drive: RowDrive, change: Partial<RowCondition> = {}) {

@@ -3,13 +3,14 @@
  */
 import type { z } from 'zod';
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
-import { type cornerTableSchema, interpolate, type ProductTable } from '../cell/product-table.ts';
+import type { cornerTableSchema, ProductTable } from '../cell/product-schema.ts';
+import { interpolate } from '../cell/product-table.ts';
+import type { Residual } from '../cell/residual.ts';
 import { type Corner, SMALLEST_OFF_A } from '../cell/technology.ts';
 import type { MultiplierTopology } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
 import { largest, mean, rms } from '../numbers.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
-import type { Residual } from './fit/fit.ts';
 import {
   codeMagnitudes,
   findBias,
@@ -18,7 +19,7 @@ import {
   sweepRow,
   tuneDrive,
 } from './row-sweep.ts';
-import type { Bench } from './sweeps.ts';
+import { type CellTestbench, CODES, TAPS } from './testbench.ts';
 
 /** Nodes in temperature, C, and conditions between them that are only for the check. */
 const NODE_TEMPS_C = [-40, 0, 27, 60, 85, 105, 125];
@@ -29,8 +30,7 @@ const HELD_OUT_SUPPLY_SHARES = [0.95, 1.05];
 const LOWEST_MAGNITUDE = 1 / 1023;
 const MAGNITUDES = 17;
 const OFF_LEVELS = { startV: -0.3, stopV: 0.1, points: 9 };
-const CODES = 63;
-export const TABLE_TAPS = [7, 3];
+const TABLE_TAPS = [TAPS, 3];
 const SLOPE_STEP_V = 1e-3;
 
 /** Runs that `calibrateTable` makes, for progress. */
@@ -40,7 +40,7 @@ export function tableRuns(corners: number, temps: number): number {
 
 /** Simulates the table of one cell. Errors: SPICE_*, FULL_SCALE_UNREACHED, TABLE_RESIDUAL. */
 export async function calibrateTable(
-  bench: Bench,
+  bench: CellTestbench,
   topology: MultiplierTopology,
   corners: readonly Corner[],
 ): Promise<ProductTable> {
@@ -59,7 +59,7 @@ export async function calibrateTable(
     taps,
   });
   const nominalV = technology.supplyV.value;
-  const tuned = await tuneDrive(bench, topology, condition(7, 'TT', REFERENCE_TEMP_K, nominalV), CODES);
+  const tuned = await tuneDrive(bench, topology, condition(TAPS, 'TT', REFERENCE_TEMP_K, nominalV), CODES);
   const slopes = { dacSlopeFactor: tuned.dacSlopeFactor, ladderSlopeFactor: tuned.ladderSlopeFactor };
   const logarithm = { kind: 'logarithm', lowest: LOWEST_MAGNITUDE, points: MAGNITUDES } as const;
   const step = -Math.log(LOWEST_MAGNITUDE) / (MAGNITUDES - 1);
@@ -186,10 +186,10 @@ export async function calibrateTable(
   };
   // Conditions that are not nodes: 63 linear codes, whose magnitudes are no nodes either except the last.
   const check = async (t: number, supply: number): Promise<Residual> => {
-    const at = condition(7, 'TT', t, supply);
+    const at = condition(TAPS, 'TT', t, supply);
     const bias = await findBias(bench, topology, at, slopes);
     const run = await sweepRow(bench, topology, at, { ...slopes, bias }, { kind: 'codes', codes: CODES });
-    const interpolated = interpolate(table, 'TT', t, supply, codeMagnitudes(CODES), 7);
+    const interpolated = interpolate(table, 'TT', t, supply, codeMagnitudes(CODES), TAPS);
     return residualFrom(
       run.currentA.flatMap((row, i) =>
         Array.from(row, (current, k) => Math.log(interpolated[k][i + 1] / (current / cell.fullScaleA))),
@@ -210,7 +210,7 @@ export async function calibrateTable(
     throw new OnefetError(
       'simulation',
       'TABLE_RESIDUAL',
-      `${technology.name}/${bench.cellName}: interpolation over ${what} deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
+      `${technology.name}/${bench.device}: interpolation over ${what} deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
       { hint: 'the cell changes too fast between the nodes of src/cell/product-table.ts' },
     );
   }
@@ -247,7 +247,7 @@ function pooled(parts: readonly Residual[]): Residual {
  * ladder's resistors is worth.
  */
 export async function ladderMismatchError(
-  bench: Bench,
+  bench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: { bias: number; dacSlopeFactor: number; ladderSlopeFactor: number },

@@ -17,7 +17,6 @@ import type { CellFit } from './fit/fit.ts';
 import { ladderSlopeFactor } from './fit/measures.ts';
 import type { Plan } from './sweep-plan.ts';
 import {
-  type Bench,
   type MismatchSample,
   type MultiplySweep,
   measureCapacitance,
@@ -28,10 +27,10 @@ import {
   sweepTransfer,
   type TransferSweep,
 } from './sweeps.ts';
+import { type CellTestbench, CODES, TAPS } from './testbench.ts';
+
 /** Products at which the noise is simulated; the one at full scale (1) is what the behavioural model uses. */
 export const NOISE_PRODUCTS = [0.01, 0.1, 1, 5];
-export const CODES = 63;
-export const LEVELS = 7;
 export const MONTE_CARLO_DEVICES = 1000;
 export const MONTE_CARLO_SEED = 1;
 
@@ -43,7 +42,7 @@ export interface FittedCorner {
 }
 
 /** Transfer sweep and fit of every corner, TT first; the other fits start from it. */
-export async function fitCorners(bench: Bench, plan: Plan): Promise<FittedCorner[]> {
+export async function fitCorners(bench: CellTestbench, plan: Plan): Promise<FittedCorner[]> {
   const { cell } = bench;
   const sweeps = await Promise.all(
     plan.corners.map((corner) => sweepTransfer(bench, corner, plan.temps, plan.vgs, plan.vds)),
@@ -51,7 +50,7 @@ export async function fitCorners(bench: Bench, plan: Plan): Promise<FittedCorner
   const fitted: FittedCorner[] = [];
   for (const [i, corner] of plan.corners.entries()) {
     bench.signal?.throwIfAborted();
-    const label = `${bench.process.technology.name}/${bench.cellName} fit ${corner}`;
+    const label = `${bench.process.technology.name}/${bench.device} fit ${corner}`;
     const { fit, entry } = cachedFitCorner(
       bench.pool.cacheFolder,
       sweeps[i],
@@ -81,7 +80,7 @@ export interface NominalMeasurements {
 
 /** Everything that is measured at the typical corner around the bias that its fit gives. */
 export async function measureNominal(
-  bench: Bench,
+  bench: CellTestbench,
   plan: Plan,
   nominal: FittedCorner,
 ): Promise<NominalMeasurements> {
@@ -95,12 +94,12 @@ export async function measureNominal(
   };
   const fullScaleVgsV = fullScaleAt(REFERENCE_TEMP_K);
   const at = atTemperature(coefficients, REFERENCE_TEMP_K);
-  const n = ladderSlopeFactor((v) => ekvCurrentA(at, v, cell.vdsV), fullScaleVgsV, CODES, LEVELS);
+  const n = ladderSlopeFactor((v) => ekvCurrentA(at, v, cell.vdsV), fullScaleVgsV, CODES, TAPS);
   const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
   const rootArea = Math.sqrt(cell.widthM * cell.lengthM);
   const sigmaVtV = avtVm.value / rootArea;
   const sigmaBeta = abetaM.value / rootArea;
-  const spanV = slopeAt(REFERENCE_TEMP_K) * Math.log(CODES * LEVELS);
+  const spanV = slopeAt(REFERENCE_TEMP_K) * Math.log(CODES * TAPS);
   const operating = { tempK: REFERENCE_TEMP_K, vdsV: cell.vdsV };
   const [multiply, mismatch, noise, capacitance] = await Promise.all([
     Promise.all(
@@ -111,7 +110,7 @@ export async function measureNominal(
           fullScaleVgsV: fullScaleAt(tempK),
           ladderSlopeV: slopeAt(tempK),
           codes: CODES,
-          levels: LEVELS,
+          levels: TAPS,
         }),
       ),
     ),

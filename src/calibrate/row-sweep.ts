@@ -7,7 +7,7 @@ import type { Corner } from '../cell/technology.ts';
 import { type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
 import { largest, rms } from '../numbers.ts';
-import { type Bench, celsius, runDeck, spiceNumber } from './sweeps.ts';
+import { type CellTestbench, celsius, runDeck, spiceNumber } from './testbench.ts';
 
 /** A row at one condition. */
 export interface RowCondition {
@@ -53,7 +53,7 @@ export interface RowCurrents {
 
 /** Runs one row. Drain voltages are relative to the source line. */
 export async function sweepRow(
-  bench: Bench,
+  bench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: RowDrive,
@@ -118,14 +118,19 @@ export async function sweepRow(
     slots.vds_v = spiceNumber(condition.vdsV);
     if (topology.pmos) slots.pmos = pmosOf(bench);
   }
-  const [plot] = await runDeck(bench, 'product.cir', condition.corner, slots, [
-    {
-      file: 'product.raw',
-      plot: 'DC transfer characteristic',
-      variables: transistor ? [...currents, 'i(vdd)', 'i(vshared)'] : currents,
-      points,
-    },
-  ]);
+  const [plot] = await runDeck(bench, {
+    file: 'product.cir',
+    corner: condition.corner,
+    slots,
+    outputs: [
+      {
+        file: 'product.raw',
+        plot: 'DC transfer characteristic',
+        variables: transistor ? [...currents, 'i(vdd)', 'i(vshared)'] : currents,
+        points,
+      },
+    ],
+  });
   return {
     at: Array.from({ length: points }, (_, i) => start + i * step),
     currentA: currents.map((name) => plot.real.get(name)!.map((x) => -x)),
@@ -161,7 +166,7 @@ function axis(topology: MultiplierTopology, sweep: RowSweep) {
   }
 }
 
-function pmosOf(bench: Bench): string {
+function pmosOf(bench: CellTestbench): string {
   const { pmos } = bench.process.technology;
   if (pmos !== undefined) return pmos;
   throw new OnefetError(
@@ -177,7 +182,7 @@ function pmosOf(bench: Bench): string {
  * The bias sweep is inverted by a cubic through the four points around the crossing.
  */
 export async function findBias(
-  bench: Bench,
+  bench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: Omit<RowDrive, 'bias'>,
@@ -204,7 +209,7 @@ export async function findBias(
     throw new OnefetError(
       'simulation',
       'FULL_SCALE_UNREACHED',
-      `${bench.process.technology.name}/${bench.cellName}: no ${topology.bias.quantity} between ${at[0]} and ${at[at.length - 1].toFixed(3)} ${topology.bias.unit} carries ${bench.cell.fullScaleA} A at ${condition.tempK.toFixed(2)} K, ${condition.corner}, supply ${condition.supplyV} V`,
+      `${bench.process.technology.name}/${bench.device}: no ${topology.bias.quantity} between ${at[0]} and ${at[at.length - 1].toFixed(3)} ${topology.bias.unit} carries ${bench.cell.fullScaleA} A at ${condition.tempK.toFixed(2)} K, ${condition.corner}, supply ${condition.supplyV} V`,
       { hint: 'change fullScaleA of the cell in technology.yaml, or the range of the bias in topology.yaml' },
     );
   }
@@ -221,7 +226,7 @@ export async function findBias(
     throw new OnefetError(
       'simulation',
       'HEADROOM',
-      `${bench.process.technology.name}/${bench.cellName}: bit line at ${(bias + condition.vdsV).toFixed(3)} V above the supply of ${condition.supplyV.toFixed(3)} V at ${condition.tempK.toFixed(2)} K, ${condition.corner}`,
+      `${bench.process.technology.name}/${bench.device}: bit line at ${(bias + condition.vdsV).toFixed(3)} V above the supply of ${condition.supplyV.toFixed(3)} V at ${condition.tempK.toFixed(2)} K, ${condition.corner}`,
       { hint: 'lower vdsV of the cell or the full scale of the converter' },
     );
   }
@@ -254,7 +259,7 @@ export const codeMagnitudes = (codes: number): number[] =>
  * temperature (Gauss-Newton with slopes from two more runs; the deviation is nearly linear in both), and the bias.
  */
 export async function tuneDrive(
-  bench: Bench,
+  bench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   codes: number,

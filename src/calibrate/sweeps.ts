@@ -2,28 +2,9 @@
  * The simulations behind a calibration: each function fills one netlist of the topology, runs it and returns arrays
  * in SI units. Many points share a run, since starting a run costs more than a hundred operating points.
  */
-import { join } from 'node:path';
-import type { CellDescription, Corner, Process } from '../cell/technology.ts';
-import { OnefetError } from '../error.ts';
-import { requireDataFile } from '../files.ts';
+import type { Corner } from '../cell/technology.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
-import { assembleDeck } from '../spice/deck.ts';
-import type { ExpectedOutput, SpiceJob } from '../spice/job.ts';
-import type { SpicePool } from '../spice/pool.ts';
-import type { RawPlot } from '../spice/raw-file.ts';
-
-/** A cell on the bench: what every deck of it has in common. */
-export interface Bench {
-  readonly process: Process;
-  readonly cellName: string;
-  readonly cell: CellDescription;
-  readonly pool: SpicePool;
-  readonly signal: AbortSignal | undefined;
-  /** Absolute paths of all files that went into a simulation; grows. */
-  readonly sources: Set<string>;
-  /** Called after each run. */
-  readonly onRun: (label: string) => void;
-}
+import { type CellTestbench, celsius, runDeck, spiceNumber } from './testbench.ts';
 
 export interface Grid {
   readonly start: number;
@@ -35,49 +16,6 @@ export const gridValue = ({ start, step }: Grid, i: number): number => start + i
 export const gridValues = (grid: Grid): number[] =>
   Array.from({ length: grid.count }, (_, i) => gridValue(grid, i));
 export const gridStop = (grid: Grid): number => gridValue(grid, grid.count - 1);
-
-/** ngspice reads a number of 12 digits without loss that matters; more only bloats the netlist. */
-export const spiceNumber = (value: number): string => Number(value.toPrecision(12)).toString();
-
-export const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);
-
-/** Fills and runs one deck of the cell's topology (or of `topology`). */
-export async function runDeck(
-  bench: Bench,
-  file: string,
-  corner: Corner,
-  slots: Readonly<Record<string, string>>,
-  outputs: readonly ExpectedOutput[],
-  topology = bench.cell.topology,
-): Promise<readonly RawPlot[]> {
-  const { process, cell, cellName } = bench;
-  const { models, junctionLengthM } = process.technology;
-  const section = models.corners[corner];
-  if (section === undefined) {
-    throw new OnefetError('usage', 'CORNER_UNKNOWN', `${process.path}: no corner ${corner}`);
-  }
-  const path = requireDataFile(join('netlists', topology, file), `netlist of topology ${topology}`);
-  const deck = assembleDeck(
-    path,
-    {
-      models: models.file,
-      corner: section,
-      model: cell.model,
-      width_m: spiceNumber(cell.widthM),
-      length_m: spiceNumber(cell.lengthM),
-      drain_area_m2: spiceNumber(cell.widthM * junctionLengthM.value),
-      drain_perimeter_m: spiceNumber(cell.widthM + 2 * junctionLengthM.value),
-      ...slots,
-    },
-    [process.folder],
-  );
-  for (const source of deck.sources) bench.sources.add(source);
-  const label = `${process.technology.name}/${cellName} ${file.replace(/\.cir$/, '')} ${corner}`;
-  const job: SpiceJob = { label, netlist: deck.netlist, files: deck.files, commands: [], outputs };
-  const { plots } = await bench.pool.run(job, bench.signal);
-  bench.onRun(label);
-  return plots;
-}
 
 export interface TransferSweep {
   readonly tempK: readonly number[];
@@ -91,17 +29,16 @@ export interface TransferSweep {
 
 /** Drain and gate current over the whole plane at each temperature. */
 export async function sweepTransfer(
-  bench: Bench,
+  bench: CellTestbench,
   corner: Corner,
   tempK: readonly number[],
   vgs: Grid,
   vds: Grid,
 ): Promise<TransferSweep> {
-  const plots = await runDeck(
-    bench,
-    'transfer.cir',
+  const plots = await runDeck(bench, {
+    file: 'transfer.cir',
     corner,
-    {
+    slots: {
       temps_c: tempK.map(celsius).join(' '),
       vgs_start_v: spiceNumber(vgs.start),
       // Half a step more: the last point must not be lost to rounding.
@@ -111,13 +48,13 @@ export async function sweepTransfer(
       vds_stop_v: spiceNumber(gridStop(vds) + vds.step / 2),
       vds_step_v: spiceNumber(vds.step),
     },
-    tempK.map((t) => ({
+    outputs: tempK.map((t) => ({
       file: `transfer_${celsius(t)}.raw`,
       plot: 'DC transfer characteristic',
       variables: ['i(vd)', 'i(vg)'],
       points: vgs.count * vds.count,
     })),
-  );
+  });
   const column = (name: string) => plots.map((plot) => plot.real.get(name)!.map((value) => -value));
   return { tempK, vgs, vds, drainA: column('i(vd)'), gateA: column('i(vg)') };
 }
@@ -134,7 +71,7 @@ export interface MultiplySweep {
 
 /** Every input code times every weight tap, through the netlist's own logarithms. */
 export async function sweepMultiply(
-  bench: Bench,
+  bench: CellTestbench,
   corner: Corner,
   at: {
     tempK: number;
@@ -145,11 +82,10 @@ export async function sweepMultiply(
     levels: number;
   },
 ): Promise<MultiplySweep> {
-  const [plot] = await runDeck(
-    bench,
-    'multiply.cir',
+  const [plot] = await runDeck(bench, {
+    file: 'multiply.cir',
     corner,
-    {
+    slots: {
       temp_c: celsius(at.tempK),
       vds_v: spiceNumber(at.vdsV),
       full_scale_vgs_v: spiceNumber(at.fullScaleVgsV),
@@ -157,7 +93,7 @@ export async function sweepMultiply(
       codes: String(at.codes),
       levels: String(at.levels),
     },
-    [
+    outputs: [
       {
         file: 'multiply.raw',
         plot: 'DC transfer characteristic',
@@ -165,7 +101,7 @@ export async function sweepMultiply(
         points: at.codes * at.levels,
       },
     ],
-  );
+  });
   const { tempK, codes, levels, fullScaleVgsV, ladderSlopeV } = at;
   return {
     tempK,
@@ -208,7 +144,7 @@ export interface MismatchSample {
  * come from a counter stream of the seed: ngspice's own random functions differ between its versions.
  */
 export async function sampleMismatch(
-  bench: Bench,
+  bench: CellTestbench,
   corner: Corner,
   at: {
     tempK: number;
@@ -231,11 +167,10 @@ export async function sampleMismatch(
     const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
-      runDeck(
-        bench,
-        'mismatch.cir',
+      runDeck(bench, {
+        file: 'mismatch.cir',
         corner,
-        {
+        slots: {
           temp_c: celsius(at.tempK),
           vgs_start_v: spiceNumber(at.vgs.start),
           vgs_stop_v: spiceNumber(gridStop(at.vgs) + at.vgs.step / 2),
@@ -243,7 +178,7 @@ export async function sampleMismatch(
           instances: lines.join('\n'),
           currents: currents.join(' '),
         },
-        [
+        outputs: [
           {
             file: 'mismatch.raw',
             plot: 'DC transfer characteristic',
@@ -251,7 +186,7 @@ export async function sampleMismatch(
             points: at.vgs.count,
           },
         ],
-      ).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => -x))),
+      }).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => -x))),
     );
   }
   return { vgs: at.vgs, thresholdShiftV, lnGain, drainA: (await Promise.all(batches)).flat() };
@@ -267,18 +202,17 @@ export interface NoiseSpectrum {
 
 /** Noise of the drain current at each gate voltage, 1 Hz to 100 MHz. */
 export async function sweepNoise(
-  bench: Bench,
+  bench: CellTestbench,
   corner: Corner,
   at: { tempK: number; vdsV: number; vgsV: readonly number[] },
 ): Promise<NoiseSpectrum[]> {
   const decades = 8;
   const points = 2 * decades + 1;
   const names = at.vgsV.map(spiceNumber);
-  const plots = await runDeck(
-    bench,
-    'noise.cir',
+  const plots = await runDeck(bench, {
+    file: 'noise.cir',
     corner,
-    {
+    slots: {
       temp_c: celsius(at.tempK),
       vds_v: spiceNumber(at.vdsV),
       vgs_list_v: names.join(' '),
@@ -286,7 +220,7 @@ export async function sweepNoise(
       freq_start_hz: '1',
       freq_stop_hz: spiceNumber(10 ** decades),
     },
-    names.flatMap((name) => [
+    outputs: names.flatMap((name) => [
       { file: `bias_${name}.raw`, plot: 'Operating Point', variables: ['i(vsense)'], points: 1 },
       {
         file: `noise_${name}.raw`,
@@ -295,7 +229,7 @@ export async function sweepNoise(
         points,
       },
     ]),
-  );
+  });
   return at.vgsV.map((vgsV, i) => ({
     vgsV,
     currentA: Math.abs(plots[2 * i].real.get('i(vsense)')![0]),
@@ -306,68 +240,24 @@ export async function sweepNoise(
 
 /** Gate and drain capacitance with the other terminals at signal ground, F. */
 export async function measureCapacitance(
-  bench: Bench,
+  bench: CellTestbench,
   corner: Corner,
   at: { tempK: number; vdsV: number; vgsV: number },
 ): Promise<{ gateF: number; drainF: number }> {
   const frequencyHz = 1e6;
-  const [plot] = await runDeck(
-    bench,
-    'capacitance.cir',
+  const [plot] = await runDeck(bench, {
+    file: 'capacitance.cir',
     corner,
-    {
+    slots: {
       temp_c: celsius(at.tempK),
       vds_v: spiceNumber(at.vdsV),
       vgs_v: spiceNumber(at.vgsV),
       freq_hz: spiceNumber(frequencyHz),
     },
-    [{ file: 'capacitance.raw', plot: 'AC Analysis', variables: ['i(vgate)', 'i(vdrain)'], points: 1 }],
-  );
+    outputs: [
+      { file: 'capacitance.raw', plot: 'AC Analysis', variables: ['i(vgate)', 'i(vdrain)'], points: 1 },
+    ],
+  });
   const farad = (name: string) => Math.abs(plot.imaginary.get(name)![0]) / (2 * Math.PI * frequencyHz);
   return { gateF: farad('i(vgate)'), drainF: farad('i(vdrain)') };
-}
-
-export interface ColumnCell {
-  /** Bit line of the drain. */
-  readonly line: 'plus' | 'minus';
-  readonly thresholdShiftV: number;
-  /** [vectors] gate voltage for each input vector. */
-  readonly vgsV: readonly number[];
-}
-
-/** Currents of the two bit lines of a column for each input vector, A. */
-export async function sweepColumn(
-  bench: Bench,
-  corner: Corner,
-  at: { tempK: number; vdsV: number; clampOhm: number; sourceOhm: number; cells: readonly ColumnCell[] },
-): Promise<{ plusA: Float64Array; minusA: Float64Array }> {
-  const vectors = at.cells[0].vgsV.length;
-  const lines = at.cells.flatMap(({ line, thresholdShiftV, vgsV }, i) => [
-    `bgate${i} g${i} 0 v=pwl(v(vector),${vgsV.map((v, k) => `${k},${spiceNumber(v)}`).join(',')})`,
-    `xcell${i} ${line} g${i} s b cell dvt=${spiceNumber(thresholdShiftV)} gain=1`,
-  ]);
-  const [plot] = await runDeck(
-    bench,
-    'column.cir',
-    corner,
-    {
-      temp_c: celsius(at.tempK),
-      vds_v: spiceNumber(at.vdsV),
-      // ngspice takes no resistor of zero.
-      clamp_ohm: spiceNumber(Math.max(at.clampOhm, 1e-3)),
-      source_ohm: spiceNumber(Math.max(at.sourceOhm, 1e-3)),
-      last_vector: String(vectors - 1),
-      instances: lines.join('\n'),
-    },
-    [
-      {
-        file: 'column.raw',
-        plot: 'DC transfer characteristic',
-        variables: ['i(vplus)', 'i(vminus)'],
-        points: vectors,
-      },
-    ],
-  );
-  const current = (name: string) => plot.real.get(name)!.map((value) => -value);
-  return { plusA: current('i(vplus)'), minusA: current('i(vminus)') };
 }

@@ -9,14 +9,13 @@ import { nearestName, OnefetError } from '../error.ts';
 import { loadResult } from '../sources.ts';
 import { type CellLaw, cellLawSchema } from './cell-law.ts';
 import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
-import { productTableSchema } from './product-table.ts';
+import { productTableSchema } from './product-schema.ts';
+import { residualSchema } from './residual.ts';
 import { CORNERS, checkName } from './technology.ts';
 
 const number = z.number();
 const numbers = z.array(number).max(100_000);
 const pair = z.tuple([number, number]);
-
-const residualSchema = z.strictObject({ points: z.int(), rms: number, max: number });
 
 export const cornerSchema = z.strictObject({
   /** In the order of `model.coefficientNames`. */

@@ -12,7 +12,6 @@
  * voltage) are added. Each parameter is a polynomial in tau = (T - T0)/100 K, the floor in the Arrhenius variable
  * 1000 K (1/T0 - 1/T).
  */
-
 import { OnefetError } from '../error.ts';
 import { BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 
@@ -154,3 +153,5 @@ export function ekvGateVoltageV(
   }
   return (low + high) / 2;
 }
+
+export const thermalVoltageV = (tempK: number): number => BOLTZMANN_OVER_CHARGE * tempK;

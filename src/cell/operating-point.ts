@@ -152,3 +152,14 @@ function locate(
   const fraction = last === 0 ? 0 : (value - grid[index]) / (grid[index + 1] - grid[index]);
   return { index, fraction: Math.min(1, Math.max(0, fraction)) };
 }
+
+/** The operating point of the calibration at a corner and temperature. */
+export function operatingPoint(cal: Calibration, corner: Corner, tempK: number): OperatingPoint {
+  return { corner, tempK, vdsV: cal.nominal.vdsV, fullScaleA: cal.nominal.fullScaleA };
+}
+
+/** Gate voltage of an ideal product under replica bias and a PTAT ladder. */
+export function gateVoltage(cal: Calibration, op: OperatingPoint): (product: number) => number {
+  const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
+  return (product) => fullScaleVgsV + ladderSlopeV * Math.log(product);
+}

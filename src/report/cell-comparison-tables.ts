@@ -1,9 +1,8 @@
 /**
  * The tables of a comparison: for its Markdown and for its page.
  */
-
-import type { BlockCalibration } from '../calibrate/circuits/calibrate-circuit.ts';
-import type { CellComparison, Comparison, CornerErrors, ErrorAt, Mode } from '../calibrate/compare-cells.ts';
+import type { CircuitCalibration } from '../cell/circuits/circuit.ts';
+import type { CellComparison, Comparison, CornerErrors, ErrorAt, Mode } from '../cell/comparison.ts';
 import { formatSi } from '../format.ts';
 import type { Table } from './html.ts';
 
@@ -133,7 +132,7 @@ export function modeCornerTable(comparison: Comparison): Table {
 
 const gainText = (lnGain: number): string => `x ${Number(Math.exp(lnGain).toPrecision(3))}`;
 
-export function blockTables(blocks: readonly BlockCalibration[]): Table[] {
+export function blockTables(blocks: readonly CircuitCalibration[]): Table[] {
   const tables: Table[] = [];
   const converters = blocks.filter((b) => b.converter !== undefined);
   if (converters.length > 0) {

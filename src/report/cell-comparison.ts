@@ -2,7 +2,7 @@
  * The comparison as a Markdown table (for calibration/<process>/) and as one self-contained HTML page.
  */
 import { join } from 'node:path';
-import type { CellComparison, Comparison, ErrorAt, Mode } from '../calibrate/compare-cells.ts';
+import type { CellComparison, Comparison, ErrorAt, Mode } from '../cell/comparison.ts';
 import { writeFileAtomic } from '../files.ts';
 import {
   accuracyTable,

@@ -13,11 +13,21 @@
  */
 
 import { afterAll, describe, expect, test } from 'vitest';
-import { biasClamp, type Clamp, CODES, drawColumn, drawInputs, phaseCode, simulateColumns, TAPS } from '../calibrate/studies/column/column.ts';
+import {
+  biasClamp,
+  type Clamp,
+  drawColumn,
+  drawInputs,
+  phaseCode,
+  simulateColumns,
+} from '../calibrate/studies/column/column.ts';
 import { differential, sumsOf } from '../calibrate/studies/column/random.ts';
-import { operatingPoint, type StudyBench, withBench } from '../calibrate/studies/study.ts';
+import { withTestbench } from '../calibrate/studies/study.ts';
+import { type CalibratedTestbench, CODES, TAPS } from '../calibrate/testbench.ts';
+import { operatingPoint } from '../cell/operating-point.ts';
 import type { Corner } from '../cell/technology.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
+import { rms } from '../numbers.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { bakedSums, type CellSums, referenceSums } from './cell-sums.ts';
@@ -27,7 +37,6 @@ import { tilePhysics } from './physics.ts';
 import { drawStatics, type TileStatics } from './static-errors.ts';
 import { createTile } from './tile.ts';
 import { type HardwareWeights, weightFormat } from './weight-code.ts';
-import { rms } from '../numbers.ts';
 
 const pool = createSpicePool({ threads: 2 });
 afterAll(() => pool.close());
@@ -56,7 +65,7 @@ interface Where {
 }
 
 /** Column `index` of a cell, in SPICE and in the tile. */
-async function solve(bench: StudyBench, index: number, where?: Where): Promise<Solved> {
+async function solve(bench: CalibratedTestbench, index: number, where?: Where): Promise<Solved> {
   const { cal } = bench;
   const key = streamKey(SEED, nameCoordinate('tile column'), index);
   const [lowK, highK] = cal.validRange.tempK;
@@ -157,7 +166,7 @@ interface Errors {
   readonly nominal: number;
 }
 
-async function columnErrors(bench: StudyBench, index: number): Promise<Errors> {
+async function columnErrors(bench: CalibratedTestbench, index: number): Promise<Errors> {
   const { at, spice, tile } = await solve(bench, index);
   const error = (d: readonly number[]) => rms(d.map((x, k) => x - spice[k])) / rms(spice);
   return {
@@ -177,7 +186,7 @@ describe.each([
   { process: 'planar130', cell: 't1', reference: 0.01, baked: 0.013, mismatch: 0.1 },
 ])('$process/$cell', ({ process, cell, reference, baked, mismatch }) => {
   test('256 random cells: D of the tile is that of SPICE within a hundredth of its RMS', async () => {
-    const columns = await withBench({ process, cell, pool }, (bench) =>
+    const columns = await withTestbench({ process, cell, pool }, (bench) =>
       Promise.all(Array.from({ length: COLUMNS }, (_, index) => columnErrors(bench, index))),
     );
     const of = (pick: (errors: Errors) => number) => columns.map(pick);
@@ -194,7 +203,7 @@ describe.each([
 });
 
 test('a cascode clamp changes D of the tile as it does in SPICE', async () => {
-  const change = await withBench({ process: 'planar32lp', cell: 't1', pool }, async (bench) => {
+  const change = await withTestbench({ process: 'planar32lp', cell: 't1', pool }, async (bench) => {
     const tempK = 300.15;
     const supplyV = bench.process.technology.supplyV.value;
     const middleA = 15e-9;

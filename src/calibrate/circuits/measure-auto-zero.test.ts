@@ -2,10 +2,11 @@
  * The auto-zero against what charge on a capacitor must do, as shipped and live.
  */
 import { afterAll, expect, test } from 'vitest';
+import { loadCircuit } from '../../cell/circuits/circuit.ts';
 import { loadProcess } from '../../cell/technology.ts';
 import { loadTopology, parameterValues } from '../../cell/topology.ts';
 import { createSpicePool } from '../../spice/pool.ts';
-import { loadBlock } from './calibrate-circuit.ts';
+import { circuitTestbench } from './circuit-testbench.ts';
 import { measureAutoZero } from './measure-auto-zero.ts';
 
 const pool = createSpicePool({ threads: 2 });
@@ -14,7 +15,7 @@ afterAll(() => pool.close());
 test.each(['planar32lp', 'planar130'])(
   '%s as shipped: less than the offset, at least what the gain leaves',
   (name) => {
-    const { parameters, autoZero } = loadBlock(name, 'auto-zero');
+    const { parameters, autoZero } = loadCircuit(name, 'auto-zero');
     const { plainSigmaV, drawnSigmaV, noiseV, rowSigmaV, conditions } = autoZero!;
     // Pelgrom; 200 draws have a standard error of 5 %.
     const { avtVm } = loadProcess(name).technology.mismatch;
@@ -46,14 +47,7 @@ test('a capacitor twice as large: gain and residue follow C / (C + C gate); repr
   const values = parameterValues(loadTopology('auto-zero').topology);
   const measure = (change: Record<string, number>) =>
     measureAutoZero(
-      {
-        process: { ...process, technology },
-        block: 'auto-zero',
-        parameters: { ...values, ...change },
-        pool,
-        signal: undefined,
-        sources: new Set(),
-      },
+      circuitTestbench({ ...process, technology }, 'auto-zero', { ...values, ...change }, { pool }),
       20,
     );
   const [small, large] = await Promise.all([
@@ -68,7 +62,7 @@ test('a capacitor twice as large: gain and residue follow C / (C + C gate); repr
   const expected = a.residualSigmaV / 2;
   expect(b.residualSigmaV / expected).toBeGreaterThan(0.8);
   expect(b.residualSigmaV / expected).toBeLessThan(1.3);
-  const shipped = loadBlock('planar32lp', 'auto-zero').autoZero!.conditions.find(
+  const shipped = loadCircuit('planar32lp', 'auto-zero').autoZero!.conditions.find(
     (c) => c.corner === 'TT' && c.tempK > 390,
   )!;
   expect(small.conditions.find((c) => c.tempK > 390)!.residualSigmaV / shipped.residualSigmaV).toBeCloseTo(

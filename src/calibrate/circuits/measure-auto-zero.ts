@@ -2,58 +2,16 @@
  * Auto-zero of a row's follower: what it leaves of the drawn offsets, the charge that its switches inject, how fast the
  * stored voltage droops, and the energy of one zeroing. Rows with drawn mismatch share a transient.
  */
-import { z } from 'zod';
+import type { AutoZeroResult } from '../../cell/circuits/auto-zero.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { deviation, mean } from '../../numbers.ts';
 import { BOLTZMANN_J_PER_K } from '../../physical-constants.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
-import { celsius, spiceNumber } from '../sweeps.ts';
-import {
-  type BlockBench,
-  integrate,
-  modelOf,
-  parameterOf,
-  runBlockDeck,
-  valueAt,
-} from './circuit-testbench.ts';
-
-const number = z.number();
-const conditionSchema = z.strictObject({
-  corner: z.enum(CORNERS),
-  tempK: number,
-  rows: z.int(),
-  /** Sigma over rows of the row line at full scale, V, right after zeroing and after the hold time. */
-  residualSigmaV: number,
-  heldSigmaV: number,
-  /** Sigma over rows of the step from full scale to the low level, V. */
-  stepSigmaV: number,
-  /** Row line over converter for that step: the capacitor loses a share to the gate. */
-  gain: number,
-  /** Mean of row line less converter at full scale right after zeroing, V: common to the rows, so a replica takes it. */
-  meanV: number,
-  /** Mean charge that the switches leave on the gate, C: what the row's level before and the gain do not explain. */
-  injectedC: number,
-  /** Mean change of the row line during the hold time, V/s. */
-  droopVPerS: number,
-});
-
-export const autoZeroSchema = z.strictObject({
-  /** Sigma of the follower's own offset: A_VT / sqrt(W L). */
-  plainSigmaV: number,
-  /** What is drawn of it over the rows at 27 C. */
-  drawnSigmaV: number,
-  conditions: z.array(conditionSchema),
-  /** sqrt(kT/C) of the stored voltage at 27 C, V: drawn anew by every zeroing. Calculated, not in the transient. */
-  noiseV: number,
-  /** Root of the squares of the typical residual after the hold time and of the noise: what a row's offset is. */
-  rowSigmaV: number,
-  /** One zeroing of one row, TT, 27 C, J: clocks, reference and converter. */
-  energyJ: number,
-  zeroS: number,
-});
-export type AutoZeroResult = z.infer<typeof autoZeroSchema>;
+import { celsius, runDeck, spiceNumber } from '../testbench.ts';
+import { type CircuitTestbench, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { integrate, valueAt } from './waveform.ts';
 
 const ROWS_PER_NETLIST = 20;
 const ROWS = 20;
@@ -79,7 +37,7 @@ interface Reading {
  * Errors: SPICE_*, TOPOLOGY_INVALID, TECHNOLOGY_INVALID, AUTO_ZERO_STUCK.
  */
 export async function measureAutoZero(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   typicalRows = TYPICAL_ROWS,
 ): Promise<AutoZeroResult> {
   const { technology } = bench.process;
@@ -111,22 +69,21 @@ export async function measureAutoZero(
     });
     const outputs = rows.map((_, i) => `v(x${i})`);
     const sources = ['i(vref)', 'i(vdac)', ...CLOCKS.map((clock) => `i(v${clock})`)];
-    const [plot] = await runBlockDeck(
-      bench,
-      'zero.cir',
+    const [plot] = await runDeck(bench, {
+      file: 'zero.cir',
       corner,
-      [
-        'reference_v',
-        'follower_w_m',
-        'follower_l_m',
-        'row_f',
-        'store_f',
-        'zero_switch_w_m',
-        'dummy_w_m',
-        'pass_w_m',
-        'switch_l_m',
-      ],
-      {
+      slots: {
+        ...parameterSlots(bench, [
+          'reference_v',
+          'follower_w_m',
+          'follower_l_m',
+          'row_f',
+          'store_f',
+          'zero_switch_w_m',
+          'dummy_w_m',
+          'pass_w_m',
+          'switch_l_m',
+        ]),
         temp_c: celsius(tempK),
         supply_v: supplyV,
         nmos: modelOf(bench, 'nmos'),
@@ -137,7 +94,7 @@ export async function measureAutoZero(
         step_s: wave.stepS,
         stop_s: wave.stopS,
       },
-      [
+      outputs: [
         {
           file: 'zero.raw',
           plot: 'Transient Analysis',
@@ -145,7 +102,7 @@ export async function measureAutoZero(
           points: { min: 200, max: 200_000 },
         },
       ],
-    );
+    });
     const time = plot.real.get('time')!;
     const readings = outputs.map((name): Reading => {
       const v = plot.real.get(name)!;
@@ -181,7 +138,7 @@ export async function measureAutoZero(
       throw new OnefetError(
         'simulation',
         'AUTO_ZERO_STUCK',
-        `${technology.name}/${bench.block}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
+        `${technology.name}/${bench.device}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
         { hint: 'a longer zero_s, wider switches or a reference_v within the supply' },
       );
     }
@@ -229,7 +186,7 @@ const CLOCKS = ['zb', 'z', 's', 'sb', 'u', 'ub'] as const;
  * The gate switch opens first, then the plate leaves the source line, then it goes to the converter: what the gate switch
  * injects does not depend on the input. Ten edges lie between the steps.
  */
-function waveforms(bench: BlockBench, supplyV: number) {
+function waveforms(bench: CircuitTestbench, supplyV: number) {
   const edge = parameterOf(bench, 'edge_s');
   const gap = 10 * edge;
   const zeroS = START_S + USE_S;

@@ -2,46 +2,21 @@
  * A string converter: levels against the law they should follow, as magnitudes exp((V - V_fs) / n Ut); what resistor
  * mismatch adds; settling of the loaded row and the energy of a step.
  */
-import { z } from 'zod';
+import type { ConverterResult } from '../../cell/circuits/converter.ts';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { largest, mean, rms } from '../../numbers.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
-import { celsius, spiceNumber } from '../sweeps.ts';
-import {
-  type BlockBench,
-  countOf,
-  integrate,
-  modelOf,
-  parameterOf,
-  runBlockDeck,
-} from './circuit-testbench.ts';
-
-const number = z.number();
-export const converterSchema = z.strictObject({
-  law: z.enum(['uniform', 'logarithmic']),
-  codes: z.int(),
-  /** TT, 27 C: magnitudes that the levels stand for, lowest code first. */
-  magnitude: z.array(number).max(4096),
-  /** Relative error of those magnitudes with matched resistors: leakage of the switches. */
-  levels: z.array(z.strictObject({ corner: z.enum(CORNERS), tempK: number, rms: number, max: number })),
-  /** Mean over draws with the stated resistor sigma. */
-  mismatch: z.strictObject({ sigma: number, draws: z.int(), rms: number, max: number }),
-  /** From the code change until the row stays within n Ut / 100, 1 % of the product; lowest to highest code and back. */
-  settling: z.array(z.strictObject({ corner: z.enum(CORNERS), tempK: number, riseS: number, fallS: number })),
-  /** Gate charge of one change of code times the supply, J. */
-  switchEnergyJ: number,
-  /** String current at 27 C times the supply, W; one string may serve many rows. */
-  stringPowerW: number,
-});
-export type ConverterResult = z.infer<typeof converterSchema>;
+import { celsius, runDeck, spiceNumber } from '../testbench.ts';
+import { type CircuitTestbench, countOf, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { integrate } from './waveform.ts';
 
 const DRAWS = 12;
 const TEMPS_C = [-40, 27, 125];
 
 export async function measureConverter(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   law: 'uniform' | 'logarithmic',
 ): Promise<ConverterResult> {
   const codes = countOf(bench, 'codes', 2, 1023);
@@ -59,7 +34,7 @@ export async function measureConverter(
     throw new OnefetError(
       'input',
       'TOPOLOGY_INVALID',
-      `netlists/${bench.block}/topology.yaml: the string spans ${spanV.toFixed(3)} V of a full scale of ${fullScaleV} V`,
+      `netlists/${bench.folder}/topology.yaml: the string spans ${spanV.toFixed(3)} V of a full scale of ${fullScaleV} V`,
       { hint: 'raise full_scale_v or lower dynamic_range' },
     );
   }
@@ -77,14 +52,19 @@ export async function measureConverter(
         `b${k} g${k} 0 v=${spiceNumber(supplyV)}*(abs(v(code)-${k})<0.5)`,
       );
     }
-    const [plot] = await runBlockDeck(
-      bench,
-      'levels.cir',
+    const [plot] = await runDeck(bench, {
+      file: 'levels.cir',
       corner,
-      ['codes', 'full_scale_v'],
-      { temp_c: celsius(tempK), string_now_a: stringNow(tempK), taps: lines.join('\n') },
-      [{ file: 'levels.raw', plot: 'DC transfer characteristic', variables: ['v(out)'], points: codes }],
-    );
+      slots: {
+        ...parameterSlots(bench, ['codes', 'full_scale_v']),
+        temp_c: celsius(tempK),
+        string_now_a: stringNow(tempK),
+        taps: lines.join('\n'),
+      },
+      outputs: [
+        { file: 'levels.raw', plot: 'DC transfer characteristic', variables: ['v(out)'], points: codes },
+      ],
+    });
     const out = plot.real.get('v(out)')!;
     const errors = Array.from(
       out,
@@ -104,12 +84,11 @@ export async function measureConverter(
       if (k < codes) lines.push(resistor(k, 0));
       lines.push(`m${k} t${k} ${k === 1 ? 'glow' : k === codes ? 'ghigh' : '0'} out 0 ${device}`);
     }
-    const [plot] = await runBlockDeck(
-      bench,
-      'settle.cir',
+    const [plot] = await runDeck(bench, {
+      file: 'settle.cir',
       corner,
-      ['codes', 'full_scale_v', 'load_f'],
-      {
+      slots: {
+        ...parameterSlots(bench, ['codes', 'full_scale_v', 'load_f']),
         temp_c: celsius(tempK),
         supply_v: supplyV,
         string_now_a: stringNow(tempK),
@@ -118,7 +97,7 @@ export async function measureConverter(
         step_s: 0.1e-9,
         stop_s: stopS,
       },
-      [
+      outputs: [
         {
           file: 'settle.raw',
           plot: 'Transient Analysis',
@@ -126,7 +105,7 @@ export async function measureConverter(
           points: { min: 100, max: 100_000 },
         },
       ],
-    );
+    });
     const time = plot.real.get('time')!;
     const out = plot.real.get('v(out)')!;
     const within = slopeV(tempK) / 100;

@@ -2,71 +2,20 @@
  * A multibit mask-ROM cell read by current levels: the currents of a word on each source rail, the threshold shift that
  * moves each across the next sense level, the probability of a misread that follows, read time and energy.
  */
-import { z } from 'zod';
+import { misreadProbability, type RomCondition, type RomResult } from '../../cell/circuits/rom.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
-import { celsius, spiceNumber } from '../sweeps.ts';
-import {
-  type BlockBench,
-  countOf,
-  crossing,
-  integrate,
-  modelOf,
-  parameterOf,
-  runBlockDeck,
-} from './circuit-testbench.ts';
-
-const number = z.number();
-const numbers = z.array(number).max(4096);
-const conditionSchema = z.strictObject({
-  corner: z.enum(CORNERS),
-  tempK: number,
-  /** [levels] current on each rail, A; rail 0 (ground, largest current) first. */
-  currentA: numbers,
-  /** [levels - 1] sense levels: geometric means of neighbours, as a replica of both would give. */
-  senseA: numbers,
-  /** [levels] threshold shift down (too much current) and up (too little) that is misread, V; the ends are one-sided. */
-  marginDownV: z.array(number.nullable()),
-  marginUpV: z.array(number.nullable()),
-});
-export const romSchema = z.strictObject({
-  levels: z.int(),
-  bitsPerCell: number,
-  conditions: z.array(conditionSchema),
-  /** Misread probability of a cell with a random word, TT 27 C, by sigma(Vt): from the margins, normal Vt. */
-  misread: z.array(z.strictObject({ sigmaVtV: number, probability: number })),
-  /** Sigma(Vt) of this cell's area, its probability, and that of the Monte Carlo cells simulated in SPICE. */
-  cellSigmaVtV: number,
-  cellProbability: number,
-  monteCarlo: z.strictObject({
-    sigmaVtV: number,
-    cells: z.int(),
-    misreads: z.int(),
-    expected: number,
-  }),
-  /** Time until the fastest level has moved the bit line by sense_v, and the slowest that must. */
-  read: z.array(
-    z.strictObject({
-      corner: z.enum(CORNERS),
-      tempK: number,
-      /** [levels] time to a fall of sense_v; null where the level does not reach it in the window. */
-      fallS: z.array(number.nullable()),
-      /** Supply energy to restore the bit line after the read, mean over levels, J. */
-      bitEnergyJ: number,
-      /** Word line, per cell, J. */
-      wordEnergyJ: number,
-    }),
-  ),
-});
-export type RomResult = z.infer<typeof romSchema>;
+import { celsius, runDeck, spiceNumber } from '../testbench.ts';
+import { type CircuitTestbench, countOf, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { crossing, integrate } from './waveform.ts';
 
 const SHIFT_STEP_V = 2e-3;
 const SIGMAS_V = [0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06];
 const MONTE_CARLO_CELLS = 500;
 
-export async function measureRom(bench: BlockBench): Promise<RomResult> {
+export async function measureRom(bench: CircuitTestbench): Promise<RomResult> {
   const levels = countOf(bench, 'levels', 2, 16);
   const { models, mismatch } = bench.process.technology;
   const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
@@ -90,7 +39,7 @@ export async function measureRom(bench: BlockBench): Promise<RomResult> {
 
 /** Currents of cells (rail, shift) in one operating point. */
 async function currents(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   levels: number,
   corner: Corner,
   tempK: number,
@@ -111,28 +60,27 @@ async function currents(
     ]),
   ];
   const names = cells.map((_, i) => `i(vd${i})`);
-  const [plot] = await runBlockDeck(
-    bench,
-    'levels.cir',
+  const [plot] = await runDeck(bench, {
+    file: 'levels.cir',
     corner,
-    ['word_share'],
-    {
+    slots: {
+      ...parameterSlots(bench, ['word_share']),
       temp_c: celsius(tempK),
       supply_v: supplyV.value,
       instances: lines.join('\n'),
       currents: names.join(' '),
     },
-    [{ file: 'levels.raw', plot: 'Operating Point', variables: names, points: 1 }],
-  );
+    outputs: [{ file: 'levels.raw', plot: 'Operating Point', variables: names, points: 1 }],
+  });
   return names.map((name) => -plot.real.get(name)![0]);
 }
 
 async function margins(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   levels: number,
   corner: Corner,
   tempK: number,
-): Promise<z.infer<typeof conditionSchema>> {
+): Promise<RomCondition> {
   const step = parameterOf(bench, 'rail_step_v');
   const reach = Math.ceil((1.5 * step) / SHIFT_STEP_V);
   const shifts = Array.from({ length: 2 * reach + 1 }, (_, i) => (i - reach) * SHIFT_STEP_V);
@@ -152,7 +100,7 @@ async function margins(
     throw new OnefetError(
       'simulation',
       'ROM_LEVELS',
-      `${bench.process.technology.name}/${bench.block}: the levels do not separate at ${corner}, ${tempK} K`,
+      `${bench.process.technology.name}/${bench.device}: the levels do not separate at ${corner}, ${tempK} K`,
       { hint: 'raise rail_step_v, or bit_v above the highest rail' },
     );
   };
@@ -166,35 +114,11 @@ async function margins(
   };
 }
 
-/** Mean over words of the two tails of a normal threshold. */
-export function misreadProbability(
-  { marginDownV, marginUpV }: Pick<z.infer<typeof conditionSchema>, 'marginDownV' | 'marginUpV'>,
-  sigmaVtV: number,
-): number {
-  const tail = (margin: number | null) => (margin === null ? 0 : normalTail(margin / sigmaVtV));
-  return (
-    marginUpV.reduce<number>((sum, up, k) => sum + tail(up) + tail(marginDownV[k]), 0) / marginUpV.length
-  );
-}
-
-/** Q(x): upper tail of the standard normal, relative error below 1.2e-7 (Numerical Recipes, erfcc). */
-export function normalTail(x: number): number {
-  const z = Math.abs(x) / Math.SQRT2;
-  const t = 1 / (1 + 0.5 * z);
-  const coefficients = [
-    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587,
-    -0.82215223, 0.17087277,
-  ];
-  const polynomial = coefficients.reduceRight((sum, c) => sum * t + c, 0);
-  const upper = (t * Math.exp(-z * z + polynomial)) / 2;
-  return x >= 0 ? upper : 1 - upper;
-}
-
 /** Cells with drawn thresholds in SPICE, read against the nominal sense levels. */
 async function monteCarlo(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   levels: number,
-  typical: z.infer<typeof conditionSchema>,
+  typical: RomCondition,
   sigmaVtV: number,
 ): Promise<RomResult['monteCarlo']> {
   const key = streamKey(1, nameCoordinate('mask-rom'));
@@ -216,7 +140,7 @@ async function monteCarlo(
 
 /** One read and the precharge after it, a bit line per level. */
 async function readCycle(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   levels: number,
   corner: Corner,
   tempK: number,
@@ -234,12 +158,11 @@ async function readCycle(
   const bits = Array.from({ length: levels }, (_, k) => `v(bit${k})`);
   const supplies = Array.from({ length: levels }, (_, k) => `i(vdd${k})`);
   const stopS = 1e-9 + 2 * readS + 2e-9;
-  const [plot] = await runBlockDeck(
-    bench,
-    'read.cir',
+  const [plot] = await runDeck(bench, {
+    file: 'read.cir',
     corner,
-    ['word_share', 'cell_w_m', 'cell_l_m', 'rows', 'wire_f', 'word_wire_f'],
-    {
+    slots: {
+      ...parameterSlots(bench, ['word_share', 'cell_w_m', 'cell_l_m', 'rows', 'wire_f', 'word_wire_f']),
       nmos: modelOf(bench, 'nmos'),
       temp_c: celsius(tempK),
       supply_v: supplyV.value,
@@ -249,7 +172,7 @@ async function readCycle(
       instances: lines.join('\n'),
       vectors: [...bits, ...supplies].join(' '),
     },
-    [
+    outputs: [
       {
         file: 'read.raw',
         plot: 'Transient Analysis',
@@ -257,7 +180,7 @@ async function readCycle(
         points: { min: 100, max: 200_000 },
       },
     ],
-  );
+  });
   const time = plot.real.get('time')!;
   const of = (name: string) => plot.real.get(name)!;
   const sense = parameterOf(bench, 'sense_v');

@@ -2,50 +2,13 @@
  * The selector of "multiplication by routing": delay from the input edge to the accumulator's input and energy per
  * selected bit, from a transient of one product wire with all its columns.
  */
-import { z } from 'zod';
+import type { SelectorCondition, SelectorResult } from '../../cell/circuits/selector.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
-import { celsius } from '../sweeps.ts';
-import {
-  type BlockBench,
-  countOf,
-  crossing,
-  integrate,
-  modelOf,
-  parameterOf,
-  runBlockDeck,
-  valueAt,
-} from './circuit-testbench.ts';
-
-const number = z.number();
-const conditionSchema = z.strictObject({
-  corner: z.enum(CORNERS),
-  tempK: number,
-  supplyV: number,
-  /** 50 % of the input to 50 % of the receiver's output, product bit rising and falling. */
-  riseS: number,
-  fallS: number,
-  /** Level of a one behind the pass transistor over the supply. */
-  oneLevel: number,
-  /** Supply energy of one rise and one fall, per selected column: wire and driver shared, line and receiver. */
-  energyPerToggleJ: number,
-  /**
-   * Standing power of one product wire with all its columns, low and high averaged. Dominated by the integrator's
-   * ringing of nA (it reads 24 nW at -40 C, where the transistors leak far less): not shown, do not use it.
-   */
-  leakageW: number,
-});
-export const selectorSchema = z.strictObject({
-  selectedColumns: z.int(),
-  conditions: z.array(conditionSchema),
-  /**
-   * TT, 27 C, nominal supply: a bit of a random product toggles in half of the steps, half of these upwards; a rise and
-   * a fall together are energyPerToggle.
-   */
-  energyPerSelectedBitJ: number,
-});
-export type SelectorResult = z.infer<typeof selectorSchema>;
+import { celsius, runDeck } from '../testbench.ts';
+import { type CircuitTestbench, countOf, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { crossing, integrate, valueAt } from './waveform.ts';
 
 const PARAMETERS = [
   'pass_w_m',
@@ -60,7 +23,7 @@ const PARAMETERS = [
   'line_f',
 ] as const;
 
-export async function measureSelector(bench: BlockBench): Promise<SelectorResult> {
+export async function measureSelector(bench: CircuitTestbench): Promise<SelectorResult> {
   const selectedColumns = countOf(bench, 'selected_columns', 2, 65_536);
   const { supplyV, models } = bench.process.technology;
   const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
@@ -79,19 +42,18 @@ export async function measureSelector(bench: BlockBench): Promise<SelectorResult
 }
 
 async function select(
-  bench: BlockBench,
+  bench: CircuitTestbench,
   corner: Corner,
   tempK: number,
   supplyV: number,
   selectedColumns: number,
-): Promise<z.infer<typeof conditionSchema>> {
+): Promise<SelectorCondition> {
   const halfS = 20e-9;
-  const [plot] = await runBlockDeck(
-    bench,
-    'select.cir',
+  const [plot] = await runDeck(bench, {
+    file: 'select.cir',
     corner,
-    PARAMETERS,
-    {
+    slots: {
+      ...parameterSlots(bench, PARAMETERS),
       nmos: modelOf(bench, 'nmos'),
       pmos: modelOf(bench, 'pmos'),
       temp_c: celsius(tempK),
@@ -101,7 +63,7 @@ async function select(
       step_s: 10e-12,
       stop_s: 1e-9 + 2 * halfS,
     },
-    [
+    outputs: [
       {
         file: 'select.raw',
         plot: 'Transient Analysis',
@@ -109,7 +71,7 @@ async function select(
         points: { min: 100, max: 200_000 },
       },
     ],
-  );
+  });
   const time = plot.real.get('time')!;
   const of = (name: string) => plot.real.get(name)!;
   const half = supplyV / 2;
@@ -122,7 +84,7 @@ async function select(
     throw new OnefetError(
       'simulation',
       'SELECTOR_STUCK',
-      `${bench.process.technology.name}/${bench.block}: the receiver does not switch at ${supplyV} V, ${corner}, ${tempK} K`,
+      `${bench.process.technology.name}/${bench.device}: the receiver does not switch at ${supplyV} V, ${corner}, ${tempK} K`,
       { hint: `raise select_share (${parameterOf(bench, 'select_share')})` },
     );
   }

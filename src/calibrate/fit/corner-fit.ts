@@ -2,12 +2,12 @@
  * One corner of a cell: which simulated points are fitted, which are held out, over which gate voltages, and what
  * deviation is accepted.
  */
-
 import type { CornerCalibration } from '../../cell/calibration.ts';
+import type { Residual } from '../../cell/residual.ts';
 import { SMALLEST_OFF_A } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { type Grid, gridValue, gridValues, type TransferSweep } from '../sweeps.ts';
-import { type CellFit, type CellPoint, fitCell, type Residual, residualOf } from './fit.ts';
+import { type CellFit, type CellPoint, fitCell, residualOf } from './fit.ts';
 
 /** Temperatures that the fit never sees: the residual there is the error of the temperature law. */
 const HELD_OUT_TEMPS_C = [-20, 50, 95, 115];

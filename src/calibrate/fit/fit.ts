@@ -3,6 +3,7 @@
  */
 import { levenbergMarquardt } from 'ml-levenberg-marquardt';
 import { atTemperature, COEFFICIENT_COUNT, EKV_PARAMETERS, ekvCurrentA } from '../../cell/ekv.ts';
+import type { Residual } from '../../cell/residual.ts';
 import { OnefetError } from '../../error.ts';
 
 export interface CellPoint {
@@ -19,13 +20,6 @@ export interface CellFit {
   readonly covariance: number[][];
   readonly residual: Residual;
   readonly iterations: number;
-}
-
-/** Deviation of ln I (about the relative error of I). */
-export interface Residual {
-  readonly points: number;
-  readonly rms: number;
-  readonly max: number;
 }
 
 const STARTS = EKV_PARAMETERS.flatMap(({ start }) => [...start] as number[]);

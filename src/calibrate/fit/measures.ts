@@ -2,10 +2,10 @@
  * Figures of merit from simulated curves: exponential range, ladder slope, product error, mismatch statistics, noise.
  */
 import { BOLTZMANN_OVER_CHARGE } from '../../cell/ekv.ts';
+import type { Residual } from '../../cell/residual.ts';
 import { deviation, largest, mean, rms, upperMedian } from '../../numbers.ts';
 import { ELEMENTARY_CHARGE_C } from '../../physical-constants.ts';
 import { gridValue, type MismatchSample, type MultiplySweep, type NoiseSpectrum } from '../sweeps.ts';
-import type { Residual } from './fit.ts';
 
 export interface ExponentialRange {
   readonly tolerance: number;

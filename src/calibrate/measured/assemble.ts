@@ -18,14 +18,13 @@ import { SMALLEST_PRODUCT } from '../fit/corner-fit.ts';
 import { residualOf } from '../fit/fit.ts';
 import { exponentialRange, ladderSlopeFactor, productError } from '../fit/measures.ts';
 import { multiplyPoints } from '../fit/plot-data.ts';
+import { CODES, TAPS } from '../testbench.ts';
 import { completeNoise, type MeasuredConstants } from './constants.ts';
 import { heldOutTemps, heldOutVds, type MeasuredCorner, nominalVds } from './corner.ts';
 import type { MeasuredPoint } from './csv.ts';
 import { lnCurrentAt, type MeasuredRow, nearest, rowAt } from './plane.ts';
 import { devicesOf, LEAST_DEVICES, spreadOf } from './spread.ts';
 
-const CODES = 63;
-const LEVELS = 7;
 /** The nearest measured temperature must be this close to 27 C. */
 const NOMINAL_TEMP_K = 5.01;
 
@@ -60,7 +59,7 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
     entry.gate.lowV[k] - 0.02,
     entry.gate.highV[k] + 0.02,
   );
-  const n = ladderSlopeFactor((v) => currentA(REFERENCE_TEMP_K, v), fullScaleVgsV, CODES, LEVELS);
+  const n = ladderSlopeFactor((v) => currentA(REFERENCE_TEMP_K, v), fullScaleVgsV, CODES, TAPS);
   const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
   const nominalRow = rowAt(plane, referenceK, vdsV);
   const multiply = [plane.tempK[0], referenceK, plane.tempK[plane.tempK.length - 1]].map((tempK) =>
@@ -148,7 +147,7 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
     ),
     multiply: {
       codes: CODES,
-      levels: LEVELS,
+      levels: TAPS,
       tempK: multiply.map(({ tempK }) => tempK),
       spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
       fit: multiply.map((sweep) =>
@@ -173,9 +172,9 @@ function measuredProducts({ cell, fitted, name }: MeasuredParts, row: MeasuredRo
     row.vgsV[0],
     row.vgsV[row.vgsV.length - 1],
   );
-  const drainA = new Float64Array(CODES * LEVELS);
+  const drainA = new Float64Array(CODES * TAPS);
   for (let i = 0; i < drainA.length; i++) {
-    const product = ((Math.floor(i / CODES) + 1) * ((i % CODES) + 1)) / (CODES * LEVELS);
+    const product = ((Math.floor(i / CODES) + 1) * ((i % CODES) + 1)) / (CODES * TAPS);
     const vgsV = fullScaleVgsV + ladderSlopeV * Math.log(product);
     const ln = lnCurrentAt(row, vgsV);
     if (ln === undefined) {
@@ -188,7 +187,7 @@ function measuredProducts({ cell, fitted, name }: MeasuredParts, row: MeasuredRo
     }
     drainA[i] = Math.exp(ln);
   }
-  return { tempK: row.tempK, codes: CODES, levels: LEVELS, fullScaleVgsV, ladderSlopeV, drainA };
+  return { tempK: row.tempK, codes: CODES, levels: TAPS, fullScaleVgsV, ladderSlopeV, drainA };
 }
 
 /** Points that a plot needs at most per row. */

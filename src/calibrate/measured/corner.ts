@@ -1,12 +1,12 @@
 /**
  * One corner of measured data: what is fitted, what is held out, and whether the equation holds.
  */
-
 import type { Calibration } from '../../cell/calibration.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
+import type { Residual } from '../../cell/residual.ts';
 import type { CellDescription, Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
-import { type CellFit, type CellPoint, fitCell, type Residual, residualOf } from '../fit/fit.ts';
+import { type CellFit, type CellPoint, fitCell, residualOf } from '../fit/fit.ts';
 import type { MeasuredPoint } from './csv.ts';
 import {
   gateRangeOf,

@@ -2,6 +2,7 @@
  * Measured data in place of SPICE. The independent case: points of a known cell (SPICE of planar32lp/t1, and the cell
  * equation itself with drawn devices) written as a lab would write them, with noise of a known sigma.
  */
+
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +15,8 @@ import { cellOf, loadProcess } from '../../cell/technology.ts';
 import { packageRoot } from '../../files.ts';
 import { gaussian, streamKey } from '../../random.ts';
 import { createSpicePool } from '../../spice/pool.ts';
-import { type Bench, gridValue, sweepTransfer, type TransferSweep } from '../sweeps.ts';
+import { gridValue, sweepTransfer, type TransferSweep } from '../sweeps.ts';
+import { cellTestbench } from '../testbench.ts';
 import { parseMeasuredCsv } from './csv.ts';
 import { calibrateFromCsv, calibrateFromCsvToFile } from './measured.ts';
 
@@ -63,15 +65,7 @@ describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
   let sweep: TransferSweep;
   beforeAll(async () => {
     const process_ = loadProcess('planar32lp');
-    const bench: Bench = {
-      process: process_,
-      cellName: 't1',
-      cell: cellOf(process_, 't1'),
-      pool,
-      signal: undefined,
-      sources: new Set(),
-      onRun: () => {},
-    };
+    const bench = cellTestbench(process_, 't1', cellOf(process_, 't1'), { pool });
     sweep = await sweepTransfer(
       bench,
       'TT',

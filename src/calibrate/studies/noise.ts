@@ -8,8 +8,8 @@
  * BSIM4's thermal options were made for strong inversion: none gives 2 q I in weak inversion. What each gives is shown.
  */
 import { z } from 'zod';
-import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
-import { gmOverIPerV } from '../../cell/operating-point.ts';
+import { REFERENCE_TEMP_K, thermalVoltageV } from '../../cell/ekv.ts';
+import { gateVoltage, gmOverIPerV, operatingPoint } from '../../cell/operating-point.ts';
 import type { CellDescription } from '../../cell/technology.ts';
 import { roundDigits } from '../../numbers.ts';
 import {
@@ -20,19 +20,17 @@ import {
 import { hashSources } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
 import { SpiceError } from '../../spice/spice-error.ts';
-import { celsius, spiceNumber } from '../sweeps.ts';
-import { CODES, TAPS, thresholdResponse } from './column/column.ts';
 import {
-  calibrationFingerprint,
-  gateVoltage,
-  loadStudy,
-  operatingPoint,
-  runStudyDeck,
-  type StudyBench,
-  type StudyOptions,
-  thermalVoltageV,
-  withBench,
-} from './study.ts';
+  type CalibratedTestbench,
+  CODES,
+  cellSlots,
+  celsius,
+  runDeck,
+  spiceNumber,
+  TAPS,
+} from '../testbench.ts';
+import { thresholdResponse } from './column/column.ts';
+import { calibrationFingerprint, loadStudy, type StudyOptions, withTestbench } from './study.ts';
 
 /** Relative permittivity of SiO2 (3.9) times that of vacuum, F/m. */
 const OXIDE_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
@@ -106,7 +104,7 @@ interface CellNoise {
 }
 
 async function simulateNoise(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: {
     tempK: number;
     vdsV: number;
@@ -116,12 +114,12 @@ async function simulateNoise(
   },
 ): Promise<CellNoise> {
   const cell = at.cell ?? bench.cell;
-  const [bias, noise, resistor] = await runStudyDeck(bench, {
+  const [bias, noise, resistor] = await runDeck(bench, {
     folder: 'column',
     file: 'noise.cir',
     corner: 'TT',
-    ...(at.cell === undefined ? {} : { cell: at.cell }),
     slots: {
+      ...cellSlots(bench.process, cell),
       temp_c: celsius(at.tempK),
       vds_v: spiceNumber(at.vdsV),
       reference_ohm: spiceNumber(REFERENCE_OHM),
@@ -158,7 +156,7 @@ const whiteOf = ({ densityA2PerHz }: CellNoise): number => densityA2PerHz[densit
 
 /** Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. A card without BSIM4's options is shown as it is. */
 export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
-  return withBench(options, async (bench) => {
+  return withTestbench(options, async (bench) => {
     const { cal } = bench;
     const tempK = REFERENCE_TEMP_K;
     const op = operatingPoint(cal, 'TT', tempK);
@@ -228,7 +226,7 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
 
 /** The options that the card's model takes: all, or 'card' alone with the simulator's reason. */
 async function thermalOptions(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: { tempK: number; vdsV: number; vgsV: readonly number[] },
 ): Promise<{ options: readonly ThermalOption[]; refused?: string }> {
   try {
@@ -257,7 +255,7 @@ function flickerOf(cell: CellNoise): { relativePsdAt1Hz: number; exponent: numbe
  * The step of one charge on the calibrated device and on devices of a fraction of its area. The smaller ones are the same
  * transistor with a larger shift: a card's short-channel behaviour is not mixed in.
  */
-async function measureTelegraph(bench: StudyBench, vgsV: number): Promise<NoiseStudy['telegraph']> {
+async function measureTelegraph(bench: CalibratedTestbench, vgsV: number): Promise<NoiseStudy['telegraph']> {
   const { cal } = bench;
   const op = operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
   const capacitanceFPerM2 = OXIDE_F_PER_M / cal.device.oxideM;

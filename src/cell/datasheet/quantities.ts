@@ -3,7 +3,6 @@
  * how it is read off the calibration. A new quantity is one more entry.
  */
 
-import type { Residual } from '../../calibrate/fit/fit.ts';
 import { OnefetError } from '../../error.ts';
 import { type Calibration, cornerOf } from '../calibration.ts';
 import { REFERENCE_TEMP_K } from '../ekv.ts';
@@ -15,6 +14,7 @@ import {
   offCurrentA,
   outputConductancePerV,
 } from '../operating-point.ts';
+import type { Residual } from '../residual.ts';
 import type { Corner } from '../technology.ts';
 
 export interface Condition {

@@ -16,7 +16,8 @@ import {
 import { cellOf, loadProcess } from '../../../cell/technology.ts';
 import { gaussian, streamKey, uniform } from '../../../random.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
-import { type Bench, type ColumnCell, sweepColumn } from '../../sweeps.ts';
+import { calibratedTestbench, cellTestbench } from '../../testbench.ts';
+import { IDEAL_WIRING, type LineCurrents, simulateColumns } from './column.ts';
 
 const pool = createSpicePool({ threads: 1 });
 afterAll(() => pool.close());
@@ -30,15 +31,40 @@ const VECTORS = 6;
 const key = streamKey(11);
 
 const loaded = loadProcess('planar32lp');
-const bench: Bench = {
-  process: loaded,
-  cellName: 't1',
-  cell: cellOf(loaded, 't1'),
-  pool,
-  signal: undefined,
-  sources: new Set(),
-  onRun: () => {},
-};
+const bench = calibratedTestbench(cellTestbench(loaded, 't1', cellOf(loaded, 't1'), { pool }), cal, 't1');
+
+interface ColumnCell {
+  /** Bit line of the drain. */
+  readonly line: 'plus' | 'minus';
+  readonly thresholdShiftV: number;
+  /** [vectors] gate voltage for each input vector. */
+  readonly vgsV: readonly number[];
+}
+
+/** Currents of the two bit lines for each input vector, A. */
+async function solveColumn(
+  cells: readonly ColumnCell[],
+  { clampOhm = 0, sourceOhm = 0 }: { clampOhm?: number; sourceOhm?: number } = {},
+): Promise<LineCurrents> {
+  const [lines] = await simulateColumns(bench, {
+    corner: op.corner,
+    tempK: op.tempK,
+    vdsV: op.vdsV,
+    supplyV: op.vdsV,
+    wiring: { ...IDEAL_WIRING, clamp: { kind: 'resistor', ohm: clampOhm }, sourceOhm },
+    columns: [
+      {
+        // The sign selects the line; the gate voltages hold the taps already.
+        weights: Int8Array.from(cells, ({ line }) => (line === 'plus' ? 1 : -1)),
+        thresholdShiftV: Float64Array.from(cells, ({ thresholdShiftV }) => thresholdShiftV),
+        lnGain: new Float64Array(cells.length),
+      },
+    ],
+    vgsV: (_column, row, vector) => cells[row].vgsV[vector],
+    vectors: VECTORS,
+  });
+  return lines;
+}
 
 /** Random taps 1..7 of either sign and random codes 0..63, a third of the rows off. */
 function column(sigmaVtV: number): ColumnCell[] {
@@ -74,11 +100,9 @@ const nominalCell = (vgsV: number) => cellCurrentA(cal, op, vgsV);
 const kernelCell = (gain: number) => (vgsV: number, dvt: number) =>
   cellCurrentA(cal, op, vgsV) * Math.exp(-gain * gmOverIPerV(cal, op, vgsV) * dvt);
 
-const ideal = { tempK: op.tempK, vdsV: op.vdsV, clampOhm: 0, sourceOhm: 0 };
-
 test('nominal cells: the bit-line currents are the sums of the calibrated cells within the fit', async () => {
   const cells = column(0);
-  const { plusA, minusA } = await sweepColumn(bench, 'TT', { ...ideal, cells });
+  const { plusA, minusA } = await solveColumn(cells);
   for (let k = 0; k < VECTORS; k++) {
     expect(Math.abs(plusA[k] / sumOfCells(cells, 'plus', k, nominalCell) - 1)).toBeLessThan(0.003);
     expect(Math.abs(minusA[k] / sumOfCells(cells, 'minus', k, nominalCell) - 1)).toBeLessThan(0.003);
@@ -87,7 +111,7 @@ test('nominal cells: the bit-line currents are the sums of the calibrated cells 
 
 test('sigma(Vt) of 17.7 mV: the first-order gain exp(-gm/I dVt) holds within 2 % of a bit line', async () => {
   const cells = column(cal.mismatch.sigmaVtV);
-  const spice = await sweepColumn(bench, 'TT', { ...ideal, cells });
+  const spice = await solveColumn(cells);
   const errors = { none: 0, gate: 0, threshold: 0 };
   for (let k = 0; k < VECTORS; k++) {
     for (const line of ['plus', 'minus'] as const) {
@@ -110,8 +134,8 @@ test('sigma(Vt) of 17.7 mV: the first-order gain exp(-gm/I dVt) holds within 2 %
 test('clamp resistance: dI/I = -(d ln I/dVds) R I', async () => {
   const cells = column(0);
   const clampOhm = 200e3;
-  const reference = await sweepColumn(bench, 'TT', { ...ideal, cells });
-  const clamped = await sweepColumn(bench, 'TT', { ...ideal, clampOhm, cells });
+  const reference = await solveColumn(cells);
+  const clamped = await solveColumn(cells, { clampOhm });
   const lambda = outputConductancePerV(cal, op, fullScaleVgsV);
   for (let k = 0; k < VECTORS; k++) {
     const measured = clamped.plusA[k] / reference.plusA[k] - 1;
@@ -127,8 +151,8 @@ test('source resistance: dI/I = -R (I+ + I-) / (m Ut), m near 1.15 with the bulk
   const cells = column(0);
   const sourceOhm = 2e3;
   const ut = BOLTZMANN_OVER_CHARGE * op.tempK;
-  const reference = await sweepColumn(bench, 'TT', { ...ideal, cells });
-  const raised = await sweepColumn(bench, 'TT', { ...ideal, sourceOhm, cells });
+  const reference = await solveColumn(cells);
+  const raised = await solveColumn(cells, { sourceOhm });
   for (let k = 0; k < VECTORS; k++) {
     const measured = Math.log(raised.plusA[k] / reference.plusA[k]);
     const slopeFactor = (-sourceOhm * (raised.plusA[k] + raised.minusA[k])) / (ut * measured);

@@ -6,11 +6,17 @@
  *
  * Gate levels are ideal sources; a row without a drain via (tap 0) has no cell.
  */
-
 import type { Corner } from '../../../cell/technology.ts';
 import { gaussian, nameCoordinate, streamKey, uniform } from '../../../random.ts';
-import { celsius, spiceNumber } from '../../sweeps.ts';
-import { runStudyDeck, type StudyBench, wireOhm } from '../study.ts';
+import {
+  type CalibratedTestbench,
+  CODES,
+  celsius,
+  runDeck,
+  spiceNumber,
+  TAPS,
+  wireOhm,
+} from '../../testbench.ts';
 
 /** The cells of one column; arrays are [rows]. */
 export interface Column {
@@ -20,9 +26,6 @@ export interface Column {
   /** ln of the relative current factor. */
   readonly lnGain: Float64Array;
 }
-
-export const CODES = 63;
-export const TAPS = 7;
 
 /** What stands between the cells and the ideal bit line. */
 export type Clamp =
@@ -78,7 +81,10 @@ export interface ColumnSimulation {
 }
 
 /** Simulates the columns of one source line. Returns the currents of each. */
-export async function simulateColumns(bench: StudyBench, at: ColumnSimulation): Promise<LineCurrents[]> {
+export async function simulateColumns(
+  bench: CalibratedTestbench,
+  at: ColumnSimulation,
+): Promise<LineCurrents[]> {
   const { wiring, columns } = at;
   const { clamp } = wiring;
   const rows = columns[0].weights.length;
@@ -112,7 +118,7 @@ export async function simulateColumns(bench: StudyBench, at: ColumnSimulation): 
     for (let i = 0; i < rows; i++) lines.push(`rs${i} s${i} s${i + 1} ${spiceNumber(wiring.sourceWireOhm)}`);
   }
   const variables = columns.flatMap((_, c) => [`i(vplus${c})`, `i(vminus${c})`, `v(p${c}_0)`]);
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'column',
     file: 'column.cir',
     corner: at.corner,
@@ -166,7 +172,7 @@ export interface ClampBias {
 
 /** Biases a cascode transistor as a clamp at one current. */
 export async function biasClamp(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: {
     corner: Corner;
     tempK: number;
@@ -177,7 +183,7 @@ export async function biasClamp(
     middleA: number;
   },
 ): Promise<ClampBias> {
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'column',
     file: 'clamp-bias.cir',
     corner: at.corner,
@@ -207,12 +213,12 @@ export async function biasClamp(
  * the drain and the bulk held.
  */
 export async function sourceSlopeFactors(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; thermalVoltageV: number },
 ): Promise<number[]> {
   const stepV = 1e-3;
   const currents = at.vgsV.map((_, i) => `i(vd${i})`);
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'column',
     file: 'source.cir',
     corner: at.corner,
@@ -245,13 +251,13 @@ export interface ThresholdResponse {
 
 /** What a threshold shift does to ln I, by gate voltage: central differences over +- stepV. */
 export async function thresholdResponse(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; stepV: number },
 ): Promise<ThresholdResponse> {
   const shifts = [-at.stepV, 0, at.stepV];
   const names = at.vgsV.flatMap((_, i) => shifts.map((_s, j) => `${3 * i + j}`));
   const currents = names.map((name) => `i(vd${name})`);
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'column',
     file: 'source.cir',
     corner: at.corner,

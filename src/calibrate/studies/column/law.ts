@@ -9,12 +9,13 @@ import type { Calibration } from '../../../cell/calibration.ts';
 import { type CellSlopes, columnDroop, type Droop, type Sums } from '../../../cell/droop.ts';
 import {
   cellCurrentA,
+  gateVoltage,
   gmOverIPerV,
   type OperatingPoint,
   offCurrentA,
 } from '../../../cell/operating-point.ts';
-import { gateVoltage } from '../study.ts';
-import { type Clamp, CODES, type Column, phaseCode, TAPS, type Wiring } from './column.ts';
+import { CODES, TAPS } from '../../testbench.ts';
+import { type Clamp, type Column, phaseCode, type Wiring } from './column.ts';
 
 /** How a threshold shift acts on a cell. */
 export type MismatchLaw =

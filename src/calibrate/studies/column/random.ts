@@ -3,20 +3,19 @@
  */
 import { type CellLaw, lawConstants } from '../../../cell/cell-law.ts';
 import { applyDroop, type Droop, type Sums } from '../../../cell/droop.ts';
-import { outputConductancePerV } from '../../../cell/operating-point.ts';
+import { thermalVoltageV } from '../../../cell/ekv.ts';
+import { gateVoltage, operatingPoint, outputConductancePerV } from '../../../cell/operating-point.ts';
 import type { Corner } from '../../../cell/technology.ts';
 import { rms } from '../../../numbers.ts';
 import { nameCoordinate, streamKey, uniform } from '../../../random.ts';
-import { gateVoltage, operatingPoint, type StudyBench, thermalVoltageV } from '../study.ts';
+import { type CalibratedTestbench, CODES, TAPS } from '../../testbench.ts';
 import {
-  CODES,
   type Column,
   drawColumn,
   drawInputs,
   type LineCurrents,
   phaseCode,
   simulateColumns,
-  TAPS,
   type Wiring,
 } from './column.ts';
 import { cellTables, droopOf, type MismatchLaw, sumCells } from './law.ts';
@@ -97,7 +96,7 @@ const MISMATCH_LAWS: readonly MismatchLaw[] = [
  * constants: the law with the 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
  */
 export async function measureRandom(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   law: CellLaw,
   rows: number,
   count: number,

@@ -6,30 +6,21 @@ import { requireLaw } from '../../../cell/calibration.ts';
 import type { CellLaw } from '../../../cell/cell-law.ts';
 import { applyDroop } from '../../../cell/droop.ts';
 import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
-import { offCurrentA } from '../../../cell/operating-point.ts';
+import { gateVoltage, offCurrentA, operatingPoint } from '../../../cell/operating-point.ts';
 import { largest, rms, roundDigits } from '../../../numbers.ts';
 import { hashSources } from '../../../sources.ts';
 import { engineId } from '../../../spice/job.ts';
 import { lawTempsK } from '../../measure-law.ts';
-import {
-  calibrationFingerprint,
-  gateVoltage,
-  loadStudy,
-  operatingPoint,
-  type StudyBench,
-  type StudyOptions,
-  withBench,
-} from '../study.ts';
+import { type CalibratedTestbench, CODES, TAPS } from '../../testbench.ts';
+import { calibrationFingerprint, loadStudy, type StudyOptions, withTestbench } from '../study.ts';
 import {
   biasClamp,
   type Clamp,
-  CODES,
   type Column,
   drawColumn,
   drawInputs,
   IDEAL_WIRING,
   simulateColumns,
-  TAPS,
   type Wiring,
 } from './column.ts';
 import {
@@ -61,7 +52,7 @@ const CLAMP_GAIN = 100;
 
 /** Measures columns of the cell and judges the law. Errors: SPICE_*, OUT_OF_RANGE, CALIBRATION_*. */
 export function characteriseColumn(options: ColumnStudyOptions): Promise<ColumnStudy> {
-  return withBench(options, async (bench) => {
+  return withTestbench(options, async (bench) => {
     const seed = options.seed ?? 1;
     const law = requireLaw(bench.cal);
     const sizes = await Promise.all(
@@ -108,7 +99,7 @@ function gainFree(values: readonly number[], reference: readonly number[]): numb
 }
 
 async function measureSize(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   law: CellLaw,
   rows: number,
   seed: number,
@@ -196,7 +187,7 @@ async function measureSize(
 }
 
 /** Leakage of connected off rows at the off level, against the calibrated off current and the LSB. */
-async function measureOff(bench: StudyBench, seed: number): Promise<ColumnStudy['offLeakage']> {
+async function measureOff(bench: CalibratedTestbench, seed: number): Promise<ColumnStudy['offLeakage']> {
   const { cal } = bench;
   const rows = 256;
   const column = drawColumn(seed, 1, rows, 0, 0);
@@ -230,7 +221,7 @@ async function measureOff(bench: StudyBench, seed: number): Promise<ColumnStudy[
 
 /** A victim column at fixed inputs while a neighbour on the same source line, or its own minus line, goes from off to full. */
 async function measureCrossTalk(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   law: CellLaw,
   rows: number,
   seed: number,

@@ -2,20 +2,13 @@
  * Settling and energy of a multiply-accumulate at several loads: calibration/<process>/<cell>.transient.json.
  */
 import { z } from 'zod';
-import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
+import { REFERENCE_TEMP_K, thermalVoltageV } from '../../../cell/ekv.ts';
+import { gateVoltage, operatingPoint } from '../../../cell/operating-point.ts';
 import { roundDigits } from '../../../numbers.ts';
 import { hashSources } from '../../../sources.ts';
 import { engineId } from '../../../spice/job.ts';
-import {
-  calibrationFingerprint,
-  gateVoltage,
-  loadStudy,
-  operatingPoint,
-  type StudyBench,
-  type StudyOptions,
-  thermalVoltageV,
-  withBench,
-} from '../study.ts';
+import type { CalibratedTestbench } from '../../testbench.ts';
+import { calibrationFingerprint, loadStudy, type StudyOptions, withTestbench } from '../study.ts';
 import { biasClamp, type Clamp } from './column.ts';
 import { type MacTransient, simulateMac } from './transient.ts';
 
@@ -82,7 +75,7 @@ const CLAMP_GAIN = 100;
 
 /** Errors: SPICE_*, CALIBRATION_*. */
 export function characteriseTransient(options: StudyOptions): Promise<TransientStudy> {
-  return withBench(options, async (bench) => {
+  return withTestbench(options, async (bench) => {
     const { cal } = bench;
     const supplyV = bench.process.technology.supplyV.value;
     const op = operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
@@ -146,7 +139,7 @@ export function loadTransientStudy(process: string, cell: string): TransientStud
 }
 
 async function measureCase(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: {
     tapOhm: number;
     gates: number;

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCalibration } from '../../../cell/calibration.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
-import { withBench } from '../study.ts';
+import { withTestbench } from '../study.ts';
 import { type MacResult, type MacTransient, simulateMac } from './transient.ts';
 import { characteriseTransient, rowSettling, type TransientStudy } from './transient-study.ts';
 
@@ -30,7 +30,7 @@ const PROTOTYPE: MacTransient = {
 };
 const CASCODE = { kind: 'cascode', gateV: 0.65, widthM: 1e-6, lengthM: 0.1e-6 } as const;
 const run = (change: Partial<MacTransient>): Promise<MacResult> =>
-  withBench({ process: 'planar32lp', cell: 't1', pool }, (bench) =>
+  withTestbench({ process: 'planar32lp', cell: 't1', pool }, (bench) =>
     simulateMac(bench, { ...PROTOTYPE, ...change }),
   );
 const ns = (seconds: number) => seconds * 1e9;

@@ -10,8 +10,7 @@
  */
 import { dirname } from 'node:path';
 import { requireDataFile } from '../../../files.ts';
-import { celsius, spiceNumber } from '../../sweeps.ts';
-import { runStudyDeck, type StudyBench } from '../study.ts';
+import { type CalibratedTestbench, celsius, runDeck, spiceNumber } from '../../testbench.ts';
 import { type Clamp, clampSlots } from './column.ts';
 
 export interface MacTransient {
@@ -66,7 +65,7 @@ const EDGE_S = 50e-12;
 const STEPS_PER_PHASE = 1500;
 
 /** Simulates the three intervals. Errors: SPICE_*. */
-export async function simulateMac(bench: StudyBench, at: MacTransient): Promise<MacResult> {
+export async function simulateMac(bench: CalibratedTestbench, at: MacTransient): Promise<MacResult> {
   const edges = [0, 1, 2, 3].map((i) => LEAD_S + i * at.phaseS);
   const { lowVgsV: low, highVgsV: high } = at;
   const pulse = (rise: number, fall: number) =>
@@ -81,11 +80,11 @@ export async function simulateMac(bench: StudyBench, at: MacTransient): Promise<
       .join(' ');
   const stepS = at.phaseS / STEPS_PER_PHASE;
   const variables = ['time', 'i(vsupply)', 'v(line)', 'i(vina)', 'i(vinb)'];
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'transient',
     file: 'mac.cir',
     corner: 'TT',
-    folders: [dirname(requireDataFile('netlists/column/clamp-resistor.inc', 'clamp'))],
+    includeFolders: [dirname(requireDataFile('netlists/column/clamp-resistor.inc', 'clamp'))],
     slots: {
       temp_c: celsius(at.tempK),
       vds_v: spiceNumber(at.vdsV),

@@ -5,8 +5,8 @@ import { biasPoint, gmOverIPerV } from '../../../cell/operating-point.ts';
 import { OnefetError } from '../../../error.ts';
 import { deviation, mean } from '../../../numbers.ts';
 import { gaussian } from '../../../random.ts';
-import { CODES, TAPS } from '../column/column.ts';
-import { nominalPoint, type StudyBench } from '../study.ts';
+import { type CalibratedTestbench, CODES, TAPS } from '../../testbench.ts';
+import { nominalPoint } from '../study.ts';
 import type { StatisticsStudy } from './schema.ts';
 import {
   drawCells,
@@ -23,7 +23,10 @@ const RESISTOR_SIGMA = 0.03;
 const OFFSET_SIGMA_V = 0.5e-3;
 const LADDERS = 100;
 
-export async function measureLadders(bench: StudyBench, seed: number): Promise<StatisticsStudy['ladder']> {
+export async function measureLadders(
+  bench: CalibratedTestbench,
+  seed: number,
+): Promise<StatisticsStudy['ladder']> {
   const { cal } = bench;
   const op = nominalPoint(bench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
@@ -58,7 +61,10 @@ export async function measureLadders(bench: StudyBench, seed: number): Promise<S
   };
 }
 
-export async function measureReplicas(bench: StudyBench, seed: number): Promise<StatisticsStudy['replica']> {
+export async function measureReplicas(
+  bench: CalibratedTestbench,
+  seed: number,
+): Promise<StatisticsStudy['replica']> {
   const { cal } = bench;
   const op = nominalPoint(bench);
   const { fullScaleVgsV } = biasPoint(cal, op);
@@ -105,7 +111,7 @@ export async function measureReplicas(bench: StudyBench, seed: number): Promise<
 
 /** Global draws, or why there are none. */
 export async function measureGlobal(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   samples: number,
   seed: number,
 ): Promise<{ global?: StatisticsStudy['global']; refused?: string }> {
@@ -119,7 +125,7 @@ export async function measureGlobal(
 }
 
 async function drawGlobal(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   samples: number,
   seed: number,
 ): Promise<NonNullable<StatisticsStudy['global']>> {

@@ -3,22 +3,23 @@
  */
 import { cornerOf } from '../../../cell/calibration.ts';
 import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
-import { biasPoint, gateRange, gmOverIPerV } from '../../../cell/operating-point.ts';
+import { biasPoint, gateRange, gateVoltage, gmOverIPerV } from '../../../cell/operating-point.ts';
 import { deviation, mean, median, rms } from '../../../numbers.ts';
-import { CODES, TAPS, thresholdResponse } from '../column/column.ts';
-import { gateVoltage, nominalPoint, type StudyBench } from '../study.ts';
+import { type CalibratedTestbench, CODES, TAPS } from '../../testbench.ts';
+import { thresholdResponse } from '../column/column.ts';
+import { nominalPoint } from '../study.ts';
 import { correlation, kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
 import { drawCells, drawKeyOf, extractMismatch, simulateCells } from './statistics.ts';
 
 /** Top of the calibrated gate range at 27 C. */
-const highestGateV = (bench: StudyBench): number =>
+const highestGateV = (bench: CalibratedTestbench): number =>
   gateRange(cornerOf(bench.cal, 'TT'), REFERENCE_TEMP_K).highV;
 const STEP_DVT_V = 5e-3;
 const SCORES = Array.from({ length: 25 }, (_, i) => -3 + i / 4);
 
 export async function measureLognormal(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   devices: number,
   seed: number,
 ): Promise<StatisticsStudy['lognormal']> {
@@ -86,7 +87,9 @@ export async function measureLognormal(
   return { devices, sigmaVtV, sigmaBeta, byProduct };
 }
 
-export async function measureSlopes(bench: StudyBench): Promise<StatisticsStudy['outsideWeakInversion']> {
+export async function measureSlopes(
+  bench: CalibratedTestbench,
+): Promise<StatisticsStudy['outsideWeakInversion']> {
   const op = nominalPoint(bench);
   const gate = gateVoltage(bench.cal, op);
   const product = [1 / 441, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 4, 7.5].filter(
@@ -106,7 +109,7 @@ export async function measureSlopes(bench: StudyBench): Promise<StatisticsStudy[
 }
 
 /** Gate voltages of an extraction: from full scale to the supply, weak to strong inversion. */
-function extractionGrid(bench: StudyBench) {
+function extractionGrid(bench: CalibratedTestbench) {
   const { fullScaleVgsV } = biasPoint(bench.cal, nominalPoint(bench));
   const stop = bench.process.technology.supplyV.value;
   const count = 24;
@@ -114,7 +117,7 @@ function extractionGrid(bench: StudyBench) {
 }
 
 export async function measurePelgrom(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   devices: number,
   seed: number,
 ): Promise<StatisticsStudy['pelgrom']> {
@@ -178,7 +181,7 @@ function intercept(x: readonly number[], y: readonly number[]): number {
 }
 
 export async function measureCorrelation(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   devices: number,
   seed: number,
 ): Promise<StatisticsStudy['correlation']> {

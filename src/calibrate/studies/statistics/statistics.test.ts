@@ -3,14 +3,14 @@
  * a laboratory extraction has to return, Fenton-Wilkinson for a mean of lognormals, and the prototype's spread of ln I.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { deviation } from '../../../numbers.ts';
 import { gaussian, streamKey } from '../../../random.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
-import { withBench } from '../study.ts';
+import { withTestbench } from '../study.ts';
 import { kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
 import { monteCarloRate } from './statistics.ts';
 import { characteriseStatistics } from './study.ts';
-import { deviation } from '../../../numbers.ts';
 
 describe('distributions', () => {
   test('normal distribution function: tabulated values', () => {
@@ -139,8 +139,9 @@ describe('planar32lp/t1 in SPICE', () => {
   });
 
   test('flattened netlists: thousands of samples per second', async () => {
-    const rate = await withBench({ process: 'planar32lp', cell: 't1', threads: 1, cacheFolder: null }, (b) =>
-      monteCarloRate(b, 2500, 0.25),
+    const rate = await withTestbench(
+      { process: 'planar32lp', cell: 't1', threads: 1, cacheFolder: null },
+      (b) => monteCarloRate(b, 2500, 0.25),
     );
     // 11,200 measured on a shared core; a separate netlist for each sample gives about 500.
     expect(rate).toBeGreaterThan(2000);

@@ -2,21 +2,13 @@
  * Monte Carlo of cells in SPICE: many devices with drawn threshold shifts and current factors flattened into one netlist,
  * replicas, and global parameters. Draws come from counter streams: the same seed gives the same devices.
  */
-
 import { join } from 'node:path';
 import type { CellDescription, Corner } from '../../../cell/technology.ts';
 import { OnefetError } from '../../../error.ts';
 import { readTextFile } from '../../../files.ts';
 import { gaussian, nameCoordinate, type StreamKey, streamKey } from '../../../random.ts';
-import {
-  celsius,
-  DEVICES_PER_NETLIST,
-  type Grid,
-  gridValue,
-  mismatchLines,
-  spiceNumber,
-} from '../../sweeps.ts';
-import { runStudyDeck, type StudyBench } from '../study.ts';
+import { DEVICES_PER_NETLIST, type Grid, gridValue, mismatchLines } from '../../sweeps.ts';
+import { type CalibratedTestbench, cellSlots, celsius, runDeck, spiceNumber } from '../../testbench.ts';
 
 export interface CellDraws {
   readonly thresholdShiftV: Float64Array;
@@ -48,7 +40,7 @@ export const drawKeyOf = (seed: number, what: string, index = 0): StreamKey =>
 
 /** ln of the drain currents [devices][vgs] of the drawn cells. */
 export async function simulateCells(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: {
     corner: Corner;
     tempK: number;
@@ -65,12 +57,12 @@ export async function simulateCells(
     const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
-      runStudyDeck(bench, {
+      runDeck(bench, {
         folder: bench.transistor,
         file: 'mismatch.cir',
         corner: at.corner,
-        ...(at.cell === undefined ? {} : { cell: at.cell }),
         slots: {
+          ...(at.cell === undefined ? {} : cellSlots(bench.process, at.cell)),
           temp_c: celsius(at.tempK),
           vgs_start_v: spiceNumber(at.vgs.start),
           vgs_stop_v: spiceNumber(gridValue(at.vgs, at.vgs.count - 0.5)),
@@ -93,7 +85,11 @@ export async function simulateCells(
 }
 
 /** Samples per second of `simulateCells` at one gate voltage, without cache: the second of two equal runs (warm). */
-export async function monteCarloRate(bench: StudyBench, devices: number, vgsV: number): Promise<number> {
+export async function monteCarloRate(
+  bench: CalibratedTestbench,
+  devices: number,
+  vgsV: number,
+): Promise<number> {
   const run = async (index: number) => {
     const draws = drawCells(drawKeyOf(1, 'rate', index), devices, 1e-3, 0);
     const start = performance.now();
@@ -112,7 +108,7 @@ export async function monteCarloRate(bench: StudyBench, devices: number, vgsV: n
 
 /** Gate voltage [replicas] at which each drawn group of `cells` carries cells times fullScaleA. */
 export async function simulateReplicas(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: {
     tempK: number;
     vdsV: number;
@@ -133,7 +129,7 @@ export async function simulateReplicas(
     }
   }
   const gates = Array.from({ length: at.replicas }, (_, r) => `v(g${r})`);
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'column',
     file: 'replica.cir',
     corner: 'TT',
@@ -151,7 +147,7 @@ export async function simulateReplicas(
 
 /** ln of the cell currents [ladders][taps] on ladders with drawn segments (relative) and top offsets (V). */
 export async function simulateLadders(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: {
     tempK: number;
     vdsV: number;
@@ -181,7 +177,7 @@ export async function simulateLadders(
     }
   });
   const names = at.segmentErrors.map((_, r) => Array.from({ length: taps }, (_v, m) => `i(vd${r}_${m + 1})`));
-  const [plot] = await runStudyDeck(bench, {
+  const [plot] = await runDeck(bench, {
     folder: 'column',
     file: 'ladder.cir',
     corner: 'TT',
@@ -207,7 +203,7 @@ export interface GlobalParameters {
  * Global parameters of a corner library: every `.param name=value` of its TT section that FF or SS change. The corners are
  * taken as three sigma of independent normal distributions (stated in the library). Error: GLOBAL_PARAMETERS.
  */
-export function globalParameters(bench: StudyBench): GlobalParameters {
+export function globalParameters(bench: CalibratedTestbench): GlobalParameters {
   const { models } = bench.process.technology;
   const path = join(bench.process.folder, models.file);
   const library = readTextFile(path, 'model library');
@@ -251,7 +247,7 @@ const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\
 
 /** ln of the cell's current [samples][vgs] under drawn global parameters; sample -1 is nominal. */
 export async function simulateGlobal(
-  bench: StudyBench,
+  bench: CalibratedTestbench,
   at: { tempK: number; vdsV: number; vgs: Grid; samples: number; seed: number },
 ): Promise<{ nominal: Float64Array; samples: Float64Array[] }> {
   const { parameters, rest } = globalParameters(bench);
@@ -262,7 +258,7 @@ export async function simulateGlobal(
       const { nominal, sigma } = parameters[name];
       return `${name}=${spiceNumber(nominal + (sample < 0 ? 0 : sigma * gaussian(key, i)))}`;
     });
-    const [plot] = await runStudyDeck(bench, {
+    const [plot] = await runDeck(bench, {
       folder: 'column',
       file: 'global.cir',
       corner: 'TT',

@@ -5,7 +5,7 @@ import { REFERENCE_TEMP_K } from '../../../cell/ekv.ts';
 import { roundDigits } from '../../../numbers.ts';
 import { hashSources } from '../../../sources.ts';
 import { engineId } from '../../../spice/job.ts';
-import { calibrationFingerprint, loadStudy, type StudyOptions, withBench } from '../study.ts';
+import { calibrationFingerprint, loadStudy, type StudyOptions, withTestbench } from '../study.ts';
 import { measureGlobal, measureLadders, measureReplicas } from './circuits.ts';
 import { measureCorrelation, measureLognormal, measurePelgrom, measureSlopes } from './devices.ts';
 import { type StatisticsStudy, statisticsSchema } from './schema.ts';
@@ -22,7 +22,7 @@ export interface StatisticsOptions extends StudyOptions {
 
 /** Monte Carlo of the cell. Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. */
 export function characteriseStatistics(options: StatisticsOptions): Promise<StatisticsStudy> {
-  return withBench(options, async (bench) => {
+  return withTestbench(options, async (bench) => {
     const seed = options.seed ?? 1;
     const lognormal = await measureLognormal(bench, options.devices ?? 4000, seed);
     const outsideWeakInversion = await measureSlopes(bench);

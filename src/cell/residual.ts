@@ -1,0 +1,9 @@
+/**
+ * How far a model lies from the points that it is held against.
+ */
+import { z } from 'zod';
+
+/** Deviation of ln I (about the relative error of I). */
+export const residualSchema = z.strictObject({ points: z.int(), rms: z.number(), max: z.number() });
+
+export type Residual = Readonly<z.infer<typeof residualSchema>>;
