@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
 import type { CellDescription, Corner, Process } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
-import { OnefetError } from '../error.ts';
+import { interrupted, OnefetError } from '../error.ts';
 import { findDataFile, requireDataFile } from '../files.ts';
 import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
 import { assembleDeck } from '../spice/deck.ts';
@@ -195,10 +195,7 @@ export async function withSimulators<T>(
   try {
     return await work(pool);
   } catch (error) {
-    if (signal?.aborted) {
-      throw new OnefetError('interrupted', 'INTERRUPTED', `${what} interrupted`, { cause: error });
-    }
-    throw error;
+    throw signal?.aborted ? interrupted(`${what} interrupted`, { cause: error }) : error;
   } finally {
     if (given === undefined) await pool.close();
   }
