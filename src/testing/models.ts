@@ -1,13 +1,17 @@
 /** Small Llama models with drawn weights, written with this project's own writer. */
+import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { pid } from 'node:process';
 import { packageRoot } from '../files.ts';
 import type { Codec } from '../model/codecs/codec.ts';
+import { F16 } from '../model/codecs/f16.ts';
 import { F32 } from '../model/codecs/f32.ts';
 import type { GgufValue } from '../model/gguf.ts';
 import { openGguf } from '../model/gguf.ts';
 import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
 import { writeGguf } from '../model/gguf-writer.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
+import { runFolder } from './run-folder.ts';
 
 export const EMBEDDED_F16 = join(packageRoot, 'experiments/models/onefet-stories-f16.gguf');
 export const EMBEDDED_Q8_0 = join(packageRoot, 'experiments/models/onefet-stories-q8_0.gguf');
@@ -105,6 +109,28 @@ export function writeFixture(path: string, options: FixtureOptions = {}): void {
     });
   }
   writeGguf(path, fields, options.tensors?.(tensors) ?? tensors);
+}
+
+const CONTEXT: Record<string, GgufField> = { 'llama.context_length': { type: 'u32', value: 512 } };
+
+/**
+ * The models that most tests run: SMALL has two blocks whose feed-forward needs two tiles of 256 rows (0.5 million
+ * weights, a sixth of the embedded model), TINY one block of 30,000.
+ */
+const FIXTURES = {
+  small: { dim: 128, ffnDim: 320, layers: 2, heads: 4, kvHeads: 2, codec: F16, fields: CONTEXT },
+  tiny: { dim: 64, ffnDim: 96, layers: 1, heads: 4, kvHeads: 2, codec: F16, fields: CONTEXT },
+} satisfies Record<string, FixtureOptions>;
+
+/** Returns the path of a fixture; the first caller of a run writes it for all test files. */
+export function fixtureModel(name: keyof typeof FIXTURES): string {
+  const path = join(runFolder('models'), `${name}.gguf`);
+  if (!existsSync(path)) {
+    const own = `${path}.${pid}`;
+    writeFixture(own, FIXTURES[name]);
+    renameSync(own, path);
+  }
+  return path;
 }
 
 let vocabularyFields: [string, GgufField][] | undefined;

@@ -12,7 +12,7 @@ import { forward, newSession, resetSession } from '../../model/llama.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
-import { EMBEDDED_F16 } from '../../testing/models.ts';
+import { EMBEDDED_F16, fixtureModel } from '../../testing/models.ts';
 import { idealDesign, onlySource } from '../../tile/error-sources.ts';
 import { tilePhysics } from '../../tile/physics.ts';
 import { createEngine, type Engine, type EngineOptions } from './engine.ts';
@@ -22,13 +22,20 @@ const calibrationOf = ({ process, cell }: Design) => loadCalibration(process, ce
 const calibration = calibrationOf(design);
 const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
 
+/** The model of the tests; those that ask what training made of the weights take the embedded one. */
 let model: LlamaModel;
+let trained: LlamaModel;
+let tiny: LlamaModel;
 let ids: Int32Array;
 beforeAll(() => {
-  model = openModel(EMBEDDED_F16);
-  ids = model.tokenizer.encode(textOf('stories.txt')).slice(0, 220);
+  model = openModel(fixtureModel('small'));
+  tiny = openModel(fixtureModel('tiny'));
+  trained = openModel(EMBEDDED_F16);
+  ids = trained.tokenizer.encode(textOf('stories.txt')).slice(0, 120);
 });
-afterAll(() => model.close());
+afterAll(() => {
+  for (const opened of [model, tiny, trained]) opened.close();
+});
 
 async function withEngine<T>(
   options: Partial<EngineOptions> & Pick<EngineOptions, 'mode'>,
@@ -59,14 +66,36 @@ async function logitsOf(engine: Engine, tokens: ArrayLike<number>, window = 0): 
   return all;
 }
 
+interface ScalarResult {
+  readonly logits: Float32Array[];
+  readonly ranges: RangeTable;
+}
+
+const scalarResults = new Map<string, ScalarResult>();
+
+/** Each run of the scalar model once, however many tests compare with it. */
 function scalarLogits(
   variant: Variant,
   own: Design,
   tokens: Int32Array,
   ranges?: RangeTable,
-): { logits: Float32Array[]; ranges: RangeTable } {
+  of: LlamaModel = model,
+): ScalarResult {
+  const key = JSON.stringify([variant, own, [...tokens], ranges, of.name, of.shape]);
+  const known = scalarResults.get(key) ?? runScalar(variant, own, tokens, ranges, of);
+  scalarResults.set(key, known);
+  return known;
+}
+
+function runScalar(
+  variant: Variant,
+  own: Design,
+  tokens: Int32Array,
+  ranges: RangeTable | undefined,
+  of: LlamaModel,
+): ScalarResult {
   const parts: VariantParts = {
-    model,
+    model: of,
     design: own,
     calibration: calibrationOf(own),
     kernel: 'baked',
@@ -74,7 +103,7 @@ function scalarLogits(
     ranges,
   };
   const built = buildVariant(variant, parts);
-  const session = newSession(model, built.layers, tokens.length);
+  const session = newSession(of, built.layers, tokens.length);
   const logits = [...tokens].map((id, position) => forward(session, id, { window: 0, position }).slice());
   return {
     logits,
@@ -104,8 +133,10 @@ function compare(found: Float32Array[], expected: Float32Array[]) {
 test.each([{ int8Terms: 2 as const }, { int8Terms: 1 as const }])(
   'digital agrees with the scalar model, $int8Terms byte(s) per weight',
   async ({ int8Terms }) => {
-    const expected = scalarLogits({ kind: 'digital' }, design, ids).logits;
-    const found = await withEngine({ mode: 'digital', int8Terms }, (engine) => logitsOf(engine, ids));
+    const expected = scalarLogits({ kind: 'digital' }, design, ids, undefined, trained).logits;
+    const found = await withEngine({ model: trained, mode: 'digital', int8Terms }, (engine) =>
+      logitsOf(engine, ids),
+    );
     const { top1, nllError, worst } = compare(found, expected);
     // One byte is Q8_0's precision: top-1 flips are near-ties.
     expect(nllError).toBeLessThan(int8Terms === 2 ? 5e-4 : 5e-3);
@@ -115,8 +146,8 @@ test.each([{ int8Terms: 2 as const }, { int8Terms: 1 as const }])(
 );
 
 test('recoded agrees with the scalar recoded model', async () => {
-  const expected = scalarLogits({ kind: 'recoded' }, design, ids).logits;
-  const found = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+  const expected = scalarLogits({ kind: 'recoded' }, design, ids, undefined, trained).logits;
+  const found = await withEngine({ model: trained, mode: 'recoded' }, (engine) => logitsOf(engine, ids));
   const { top1, nllError } = compare(found, expected);
   expect(nllError).toBeLessThan(1e-3);
   expect(top1).toBeGreaterThanOrEqual(0.99);
@@ -162,16 +193,18 @@ const stillOf = (own: Design): Design => ({
 });
 
 test.each([
-  { settings: [], precision: 'exact' as const },
-  { settings: [], precision: 'fast' as const },
-  { settings: ['weights.bits=6', 'input.scale=token'], precision: 'exact' as const },
+  { settings: [], precision: 'exact' as const, within: 0.04 },
+  { settings: [], precision: 'fast' as const, within: 0.055 },
+  { settings: ['weights.bits=6', 'input.scale=token'], precision: 'exact' as const, within: 0.06 },
   {
     settings: ['weights.bits=3', 'weights.overrides.attn_v=4', 'input.codes=log', 'tile.rows=96'],
     precision: 'exact' as const,
+    within: 0.04,
   },
   {
     settings: ['weights.overrides.ffn_down=6', 'head=analog', 'response.residualBound=1e-5'],
     precision: 'fast' as const,
+    within: 0.075,
   },
   // What tells chips apart are the offsets of ladders that feed one panel each.
   {
@@ -182,25 +215,32 @@ test.each([
       'weights.overrides.attn_q=6',
     ],
     precision: 'exact' as const,
+    within: 0.07,
   },
   // Taps of one to seven transistors.
-  { settings: ['cell=t4', 'fullScaleA=1e-8', 'column.clampMaxA=1e-5'], precision: 'exact' as const },
-])('a chip is the same chip as the scalar one: $settings $precision', async ({ settings, precision }) => {
-  const still = stillOf(loadLogDomainDesign('log-domain', settings).design);
-  const text = ids.slice(0, 80);
-  const { ranges } = scalarLogits({ kind: 'range' }, still, text);
-  const expected = scalarLogits({ kind: 'chip', seed: 5 }, still, text, ranges).logits;
-  const other = scalarLogits({ kind: 'chip', seed: 6 }, still, text, ranges).logits;
-  const found = await withEngine({ mode: 'chip', design: still, chipSeed: 5, ranges, precision }, (engine) =>
-    logitsOf(engine, text),
-  );
-  // What differs: baked weights of 8 bits, and with `fast` rows of 7. Another chip is much further away.
-  const ratio = meanKl(expected, found) / meanKl(expected, other);
-  console.log(
-    `${settings.join(' ')} ${precision}: KL to the scalar chip is ${ratio.toFixed(3)} of that to another chip`,
-  );
-  expect(ratio).toBeLessThan(precision === 'exact' ? 0.15 : 0.3);
-});
+  {
+    settings: ['cell=t4', 'fullScaleA=1e-8', 'column.clampMaxA=1e-5'],
+    precision: 'exact' as const,
+    within: 0.03,
+  },
+])(
+  'a chip is the same chip as the scalar one: $settings $precision',
+  async ({ settings, precision, within }) => {
+    const still = stillOf(loadLogDomainDesign('log-domain', settings).design);
+    const text = ids.slice(0, 80);
+    const { ranges } = scalarLogits({ kind: 'range' }, still, text);
+    const expected = scalarLogits({ kind: 'chip', seed: 5 }, still, text, ranges).logits;
+    const other = scalarLogits({ kind: 'chip', seed: 6 }, still, text, ranges).logits;
+    const found = await withEngine(
+      { mode: 'chip', design: still, chipSeed: 5, ranges, precision },
+      (engine) => logitsOf(engine, text),
+    );
+    // What differs: baked weights of 8 bits, and with `fast` rows of 7. Another chip is much further away. The bounds are
+    // about twice what the same seeds give every time.
+    const ratio = meanKl(expected, found) / meanKl(expected, other);
+    expect(ratio).toBeLessThan(within);
+  },
+);
 
 test('codes from the file of an earlier engine are the codes: same bits, recoded and on a chip', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'onefet-engine-codes-'));
@@ -247,14 +287,16 @@ test('a nominal chip with real-valued converters: what is left of the integers',
     logitsOf(engine, text),
   );
   // Converters of 8 bits would round 16 % of the columns to the next code: see chip.test.ts.
-  expect(compare(found, expected).worst).toBeLessThan(0.02);
+  expect(compare(found, expected).worst).toBeLessThan(0.04);
 });
 
 test.each([
-  { name: 'white, sampling, level noise', traps: 0, noise: 'product' as const },
-  { name: 'white, from the mean current', traps: 0, noise: 'token' as const },
-  { name: 'slow noise of many traps', traps: 3000, noise: 'product' as const },
-])('noise has the variance of the scalar chip: $name', async ({ traps, noise }) => {
+  { name: 'white, sampling, level noise', traps: 0, noise: 'product' as const, expected: 1 },
+  // The current of a column is taken from the mean over all, and the sum of squares of a column's currents from the
+  // rows' sum and the cells': on 64 rows 5 and 8 % too much, the same for every seed.
+  { name: 'white, from the mean current', traps: 0, noise: 'token' as const, expected: 1.05 },
+  { name: 'slow noise of many traps', traps: 3000, noise: 'product' as const, expected: 1.08 },
+])('noise has the variance of the scalar chip: $name', async ({ traps, noise, expected }) => {
   const only = onlySource(design, 'noise');
   const own: Design = {
     ...only,
@@ -266,44 +308,56 @@ test.each([
     },
   };
   const parts: VariantParts = {
-    model,
+    model: tiny,
     design: own,
     calibration,
     kernel: 'baked',
     hardware: new Map(),
-    ranges: scalarLogits({ kind: 'range' }, own, ids.slice(0, 50)).ranges,
+    ranges: scalarLogits({ kind: 'range' }, own, ids.slice(0, 50), undefined, tiny).ranges,
   };
   // One token at position 0 in many windows: every draw anew, and nothing else changes.
-  const windows = 300;
+  const windows = 1500;
   const built = buildVariant({ kind: 'chip', seed: 2 }, parts);
-  const session = newSession(model, built.layers, 4);
-  const spread = (logits: readonly Float32Array[]) => {
-    let total = 0;
-    for (let i = 0; i < logits[0].length; i++) {
-      const mean = logits.reduce((sum, l) => sum + l[i], 0) / windows;
-      total += logits.reduce((sum, l) => sum + (l[i] - mean) ** 2, 0) / (windows - 1);
-    }
-    return total / logits[0].length;
-  };
-  const scalar = Array.from({ length: windows }, (_, window) => {
+  const session = newSession(tiny, built.layers, 4);
+  const scalar = variance(tiny.shape.vocab);
+  for (let window = 0; window < windows; window++) {
     resetSession(session);
-    return forward(session, ids[5], { window, position: 0 }).slice();
-  });
-  const found: Float32Array[] = [];
+    scalar.add(forward(session, ids[5], { window, position: 0 }));
+  }
+  const found = variance(tiny.shape.vocab);
   await withEngine(
-    { mode: 'chip', design: own, chipSeed: 2, ranges: parts.ranges!, noise },
+    { model: tiny, mode: 'chip', design: own, chipSeed: 2, ranges: parts.ranges!, noise },
     async (engine) => {
       for (let window = 0; window < windows; window++) {
-        await engine.prefill([ids[5]], window, (_p, logits) => found.push(logits.slice()));
+        await engine.prefill([ids[5]], window, (_p, logits) => found.add(logits));
       }
     },
   );
-  const ratio = spread(found) / spread(scalar);
-  console.log(`variance of the logits, engine over scalar: ${ratio.toFixed(3)}`);
-  // 300 draws, few independent directions among the logits: a standard error of about 4 % each.
-  expect(ratio).toBeGreaterThan(0.8);
-  expect(ratio).toBeLessThan(1.25);
+  const ratio = found.mean() / scalar.mean();
+  // Sampling error 1 to 2 %. With 15 % of the noise power missing it is 0.15 away.
+  expect(Math.abs(ratio / expected - 1)).toBeLessThan(0.06);
 });
+
+/** Mean over `size` logits of their variance over the texts that are added. */
+function variance(size: number) {
+  const first = new Float64Array(size);
+  const sums = new Float64Array(size);
+  const squares = new Float64Array(size);
+  let count = 0;
+  return {
+    add(logits: Float32Array) {
+      // Differences from the first text: small numbers lose no digits.
+      if (count++ === 0) first.set(logits);
+      logits.forEach((logit, i) => {
+        const difference = logit - first[i];
+        sums[i] += difference;
+        squares[i] += difference * difference;
+      });
+    },
+    mean: () =>
+      squares.reduce((total, square, i) => total + (square - sums[i] ** 2 / count) / (count - 1), 0) / size,
+  };
+}
 
 test('the same bits for any number of threads and any batch, and token by token', async () => {
   const text = ids.slice(0, 40);
