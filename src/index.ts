@@ -26,7 +26,7 @@ export type { Linear, LinearBuilder, LinearName } from './fabric/linear.ts';
 export { logDomainLinear } from './fabric/log-domain.ts';
 export { rangesOf } from './fabric/ranges.ts';
 export { type Design, designSchema, loadFabric } from './fabric/registry.ts';
-export { forward, newSession, type Session } from './model/llama.ts';
+export { forward, newSession, type Session } from './model/forward.ts';
 export { buildLayers, type LlamaModel, openModel } from './model/model.ts';
 export type { TokenPosition } from './random.ts';
 export { writeReport } from './report/report.ts';

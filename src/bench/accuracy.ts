@@ -10,7 +10,7 @@ import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
 import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
-import { forward, newSession } from '../model/llama.ts';
+import { forward, newSession } from '../model/forward.ts';
 import type { LlamaModel } from '../model/model.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import type { BenchVariant } from './engine.ts';

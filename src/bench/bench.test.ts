@@ -5,7 +5,7 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
 import { packageRoot } from '../files.ts';
 import { openModel } from '../model/model.ts';
-import { SYNTH_SHAPES } from '../synth/shapes.ts';
+import { MODEL_SHAPES } from '../model/shapes.ts';
 import { EMBEDDED_F16 } from '../testing/models.ts';
 import { openOracle } from '../testing/oracle.ts';
 import { accuracyDifferences } from './accuracy.ts';
@@ -35,7 +35,7 @@ test('the engine differs from the scalar chip by far less than the chip from the
 test('llama.cpp takes turns on two models of a small shape', async () => {
   if (!(await openOracle())) return;
   const peer = await startLlamaCpp({
-    shape: SYNTH_SHAPES.tiny,
+    shape: MODEL_SHAPES.tiny,
     threads: 1,
     batchTokens: 24,
     decodeTokens: 3,

@@ -18,29 +18,13 @@ import { instantiate } from '../engine/wasm/kernels/module.ts';
 import type { EngineMode } from '../engine/wasm/plan/operations.ts';
 import { OnefetError } from '../error.ts';
 import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
+import { tensorKey } from '../fabric/placement.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import { LLAMA } from '../model/architecture.ts';
-import type { LlamaShape } from '../model/shape.ts';
+import { ropeFrequencies } from '../model/rope.ts';
+import { blockWeights, type ModelShape, modelMatrices, shapeRecord } from '../model/shape.ts';
+import { MODEL_SHAPES } from '../model/shapes.ts';
 import { median } from '../numbers.ts';
 import { weightFormat } from '../tile/weight-code.ts';
-
-/** Llama 3.1 8B (Meta, model card). */
-export const LLAMA_8B: LlamaShape = {
-  dim: 4096,
-  ffnDim: 14336,
-  layers: 32,
-  heads: 32,
-  kvHeads: 8,
-  headDim: 128,
-  queryDim: 4096,
-  kvDim: 1024,
-  vocab: 128256,
-  contextTokens: 131072,
-  normEpsilon: 1e-5,
-  ropeBase: 500000,
-  ropeLinearFactor: 1,
-  tied: false,
-};
 
 /** Seconds of the whole model. */
 export interface PeerTimes {
@@ -61,7 +45,7 @@ export interface BenchOptions {
   readonly design: Design;
   readonly calibration: Calibration;
   readonly threads?: number;
-  readonly shape?: LlamaShape;
+  readonly shape?: ModelShape;
   /** Blocks that are really built. */
   readonly layers?: number;
   readonly batchTokens?: number;
@@ -127,7 +111,7 @@ export interface Bench {
   readonly schema: 'onefet.bench/1';
   readonly node: string;
   readonly threads: number;
-  readonly shape: LlamaShape;
+  readonly shape: Readonly<Record<string, unknown>>;
   readonly layersBuilt: number;
   readonly batchTokens: number;
   readonly rounds: number;
@@ -146,7 +130,7 @@ export interface PeerResult {
 }
 
 export async function bench(options: BenchOptions, onResult?: (result: BenchResult) => void): Promise<Bench> {
-  const shape = options.shape ?? LLAMA_8B;
+  const shape = options.shape ?? MODEL_SHAPES['llama-3.1-8b'];
   const layersBuilt = options.layers ?? 2;
   const threads = options.threads ?? 2;
   const batchTokens = options.batchTokens ?? 252;
@@ -177,7 +161,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
     schema: 'onefet.bench/1',
     node: process.version,
     threads,
-    shape,
+    shape: shapeRecord(shape),
     layersBuilt,
     batchTokens,
     rounds,
@@ -239,7 +223,7 @@ export async function measureLimits(): Promise<BenchLimits> {
 }
 
 interface VariantBench {
-  readonly shape: LlamaShape;
+  readonly shape: ModelShape;
   readonly layersBuilt: number;
   readonly threads: number;
   readonly batchTokens: number;
@@ -255,7 +239,7 @@ interface VariantBench {
 
 async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<BenchResult> {
   const { shape, layersBuilt, threads, batchTokens, decodeTokens, limits, design, calibration } = of;
-  const built: LlamaShape = { ...shape, layers: layersBuilt };
+  const built: ModelShape = { ...shape, layers: layersBuilt };
   const { name, ...choice } = variant;
   const options: Omit<EngineOptions, 'model'> = {
     ...choice,
@@ -313,8 +297,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     }
     const prefillS = median(own.prefill);
     const decodeS = median(own.decode);
-    const blockWeights = shape.dim * (2 * shape.queryDim + 2 * shape.kvDim + 3 * shape.ffnDim);
-    const gmacPerSecond = (shape.layers * blockWeights * batchTokens) / prefillS / 1e9;
+    const gmacPerSecond = (blockWeights(shape) * batchTokens) / prefillS / 1e9;
     const { weightBytes } = engine.memory;
     // The head's int8 blocks of 32 rows have tables of 8 bytes per column.
     const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
@@ -358,7 +341,7 @@ function shares(sums: Record<string, number>, scale = { layersBuilt: 1, layers: 
   return Object.fromEntries(times.map(([key, time]) => [key, Number((time / total).toFixed(4))]));
 }
 
-function syntheticSource(shape: LlamaShape): EngineSource {
+function syntheticSource(shape: ModelShape): EngineSource {
   const ones = () => new Float32Array(shape.dim).fill(1);
   const each = () => Array.from({ length: shape.layers }, ones);
   return {
@@ -372,25 +355,18 @@ function syntheticSource(shape: LlamaShape): EngineSource {
     attnNorm: each(),
     ffnNorm: each(),
     outputNorm: ones(),
-    ropeFrequencies: Float64Array.from(
-      { length: shape.headDim / 2 },
-      (_, j) => shape.ropeBase ** ((-2 * j) / shape.headDim),
-    ),
+    ropeFrequencies: ropeFrequencies(shape),
   };
 }
 
 /** The same full scale everywhere: enough for arithmetic to be ordinary. */
-function evenRanges(shape: LlamaShape, design: Design): RangeTable {
+function evenRanges(shape: ModelShape, design: Design): RangeTable {
   const table: RangeTable = {};
-  for (let layer = 0; layer < shape.layers; layer++) {
-    for (const { tensor } of LLAMA.matrices) {
-      const inputs =
-        tensor === 'ffn_down' ? shape.ffnDim : tensor === 'attn_output' ? shape.queryDim : shape.dim;
-      const { cellWeights } = weightFormat(design.weights.overrides[tensor] ?? design.weights.bits);
-      table[`blk.${layer}.${tensor}`] = Array.from({ length: Math.ceil(inputs / design.tile.rows) }, () =>
-        cellWeights.map(() => 8),
-      );
-    }
+  for (const { name, inputs } of modelMatrices(shape)) {
+    const { cellWeights } = weightFormat(design.weights.overrides[name.tensor] ?? design.weights.bits);
+    table[tensorKey(name)] = Array.from({ length: Math.ceil(inputs / design.tile.rows) }, () =>
+      cellWeights.map(() => 8),
+    );
   }
   return table;
 }

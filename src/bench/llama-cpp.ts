@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { OnefetError } from '../error.ts';
 import { packageRoot, reasonOf } from '../files.ts';
-import { SYNTH_SHAPES, type SynthShape } from '../synth/shapes.ts';
+import { MODEL_SHAPES, type NamedShape } from '../model/shapes.ts';
 import { synthesise } from '../synth/synthesise.ts';
 import type { PeerTimes, SpeedPeer } from './engine.ts';
 
@@ -29,7 +29,7 @@ export function llamaCppMissing(): string | undefined {
 
 export interface LlamaCppOptions {
   /** Default: Llama 3.1 8B's. */
-  readonly shape?: SynthShape;
+  readonly shape?: NamedShape;
   readonly threads: number;
   readonly batchTokens: number;
   readonly decodeTokens: number;
@@ -40,7 +40,7 @@ export interface LlamaCppOptions {
 /** Writes the two models to a temporary folder, loads them, and answers with times of the whole shape. */
 export async function startLlamaCpp(options: LlamaCppOptions): Promise<SpeedPeer> {
   const { threads, batchTokens, decodeTokens, onProgress, signal } = options;
-  const shape: SynthShape = options.shape ?? SYNTH_SHAPES['llama-3.1-8b'];
+  const shape: NamedShape = options.shape ?? MODEL_SHAPES['llama-3.1-8b'];
   const folder = mkdtempSync(join(tmpdir(), 'onefet-bench-'));
   let child: ChildProcessWithoutNullStreams | undefined;
   const close = async () => {

@@ -4,6 +4,7 @@ import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval } from '../experiment/result.ts';
 import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
+import { shapeRecord } from '../model/shape.ts';
 import type { FinishedRun } from './work.ts';
 
 function print(line = ''): void {
@@ -163,7 +164,7 @@ export function printInspection(model: LlamaModel, json: boolean): void {
     parameters: model.parameterCount,
     fileType: model.fileType,
     synthetic: model.synthetic,
-    shape: model.shape,
+    shape: shapeRecord(model.shape),
     tokenizer: {
       model: model.tokenizer.model,
       size: model.tokenizer.size,

@@ -6,7 +6,7 @@ import { OnefetError } from '../error.ts';
 import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
-import type { LlamaShape } from '../model/shape.ts';
+import type { ModelShape } from '../model/shape.ts';
 import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { estimateEngineMemory } from './wasm/plan/plan.ts';
@@ -16,7 +16,7 @@ export type KernelChoice = 'auto' | 'fast' | TileKernel;
 
 export interface KernelQuestion {
   readonly kernel: KernelChoice;
-  readonly shape: LlamaShape;
+  readonly shape: ModelShape;
   readonly design: Design;
   readonly calibration: Calibration;
   readonly threads: number;

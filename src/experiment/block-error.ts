@@ -10,7 +10,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { OnefetError } from '../error.ts';
 import { readAt, writeAt } from '../files.ts';
-import type { LlamaShape } from '../model/shape.ts';
+import type { ModelShape } from '../model/shape.ts';
 import type { BlockErrorSums, Job } from './job.ts';
 
 /** Size of states.f32 that is not exceeded: 122 positions of Llama 3.1 8B. */
@@ -25,7 +25,7 @@ export interface BlockErrors {
   close(): void;
 }
 
-export function stateStride(shape: Pick<LlamaShape, 'layers' | 'dim'>, scored: number): number {
+export function stateStride(shape: Pick<ModelShape, 'layers' | 'dim'>, scored: number): number {
   const rows = Math.max(1, Math.floor(STATES_BYTES / (4 * shape.layers * shape.dim)));
   return Math.max(1, Math.ceil(scored / rows));
 }
@@ -34,7 +34,7 @@ export function stateStride(shape: Pick<LlamaShape, 'layers' | 'dim'>, scored: n
 export function openBlockErrors(
   job: Job,
   path: string,
-  { layers, dim }: Pick<LlamaShape, 'layers' | 'dim'>,
+  { layers, dim }: Pick<ModelShape, 'layers' | 'dim'>,
   stride: number,
 ): BlockErrors | undefined {
   const { kind } = job.variant;

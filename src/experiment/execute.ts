@@ -8,7 +8,7 @@ import { resetActivity } from '../fabric/activity.ts';
 import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { TILE_COUNTERS } from '../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
-import { newSession, type Session } from '../model/llama.ts';
+import { newSession, type Session } from '../model/forward.ts';
 import { openModel } from '../model/model.ts';
 import { runWindow } from '../model/scoring.ts';
 import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';

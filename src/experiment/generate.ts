@@ -11,7 +11,7 @@ import { checkOverrides } from '../fabric/common-design.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
-import { LLAMA, tensorNames } from '../model/architecture.ts';
+import { tensorNames } from '../model/architecture.ts';
 import { openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
@@ -70,7 +70,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
   const calibration = options.calibration ?? loadCalibration(design.process, design.cell);
   const model = openModel(options.model);
   try {
-    checkOverrides(design, tensorNames(LLAMA));
+    checkOverrides(design, tensorNames(model.shape.architecture));
     const prompt = model.tokenizer.encode(options.prompt);
     const contextTokens = prompt.length + options.tokens;
     if (contextTokens > model.shape.contextTokens) {

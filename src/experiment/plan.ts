@@ -13,7 +13,7 @@ import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadLogDomainDesign } from '../fabric/design.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
-import { LLAMA, tensorNames } from '../model/architecture.ts';
+import { tensorNames } from '../model/architecture.ts';
 import { type LlamaModel, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
@@ -113,7 +113,7 @@ export function planRun(options: RunOptions): RunPlan {
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);
   try {
-    checkOverrides(design.design, tensorNames(LLAMA));
+    checkOverrides(design.design, tensorNames(model.shape.architecture));
     const contextTokens =
       options.contextTokens ?? Math.min(DEFAULT_CONTEXT_TOKENS, model.shape.contextTokens);
     checkContext(contextTokens, model);

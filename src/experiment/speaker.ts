@@ -5,7 +5,7 @@ import { createEngine, type Engine } from '../engine/wasm/engine.ts';
 import { OnefetError } from '../error.ts';
 import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
-import { forward, newSession } from '../model/llama.ts';
+import { forward, newSession } from '../model/forward.ts';
 import type { LlamaModel } from '../model/model.ts';
 import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { tilePhysics } from '../tile/physics.ts';

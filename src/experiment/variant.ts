@@ -16,7 +16,7 @@ import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { type RangeRecord, type RangeTable, scaleRanges } from '../fabric/ranges.ts';
-import { buildLayers, type LlamaLayers, type LlamaModel } from '../model/model.ts';
+import { buildLayers, type LlamaModel, type ModelLayers } from '../model/model.ts';
 import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { type ErrorSource, onlySource, rangeFactor } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
@@ -59,7 +59,7 @@ export function variantRanges(
 }
 
 export interface VariantLayers {
-  readonly layers: LlamaLayers;
+  readonly layers: ModelLayers;
   /** The analog layers, in the order of the data flow. */
   readonly analog: readonly CountedLinear<TileActivity>[];
   /** Filled by the range variant. */

@@ -46,8 +46,8 @@ export interface BlockNorms {
 export interface Rotary {
   /** Which elements of a head turn together: (2j, 2j + 1), or (j, j + d / 2). */
   readonly pairs: 'adjacent' | 'halves';
-  /** Ways to stretch the positions that the architecture knows; `factors` is a tensor rope_freqs.weight. */
-  readonly scaling: readonly ('none' | 'linear' | 'factors')[];
+  /** Ways to stretch the positions that its models use; `factors` are a tensor rope_freqs.weight. */
+  readonly scaling: readonly ('none' | 'linear' | 'yarn' | 'factors')[];
 }
 
 /** silu(z) = z / (1 + e^-z); gelu(z) = z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))). */
@@ -83,6 +83,9 @@ export const LLAMA: Architecture = {
   activation: 'silu',
 };
 
+/** Architectures that a model file may have, by `general.architecture`. */
+export const ARCHITECTURES: ReadonlyMap<string, Architecture> = new Map([LLAMA].map((a) => [a.name, a]));
+
 /** Name of the output head among the linear layers. */
 export const HEAD = 'output';
 
@@ -90,3 +93,16 @@ export const HEAD = 'output';
 export function tensorNames({ matrices }: Architecture): string[] {
   return [...matrices.map(({ tensor }) => tensor), HEAD];
 }
+
+/** Places in `matrices` of those that read at a stage: they share their inputs. */
+export function readersOf({ matrices }: Architecture, stage: Stage): number[] {
+  return [...matrices.keys()].filter((i) => matrices[i].reads === stage);
+}
+
+/** The stages in the order of the data flow. */
+export const STAGES: readonly Stage[] = [
+  'attention-input',
+  'attention-output',
+  'feed-forward-input',
+  'feed-forward-hidden',
+];

@@ -1,15 +1,23 @@
 /**
- * A Llama-architecture model in a GGUF file: shape and tokenizer at once, weights by row when asked for.
+ * A model in a GGUF file: shape and tokenizer at once, weights by row when asked for.
  */
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { OnefetError } from '../error.ts';
-import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
-import { HEAD, LLAMA } from './architecture.ts';
-import type { GgufFile, GgufTensor } from './gguf.ts';
+import type { Linear, LinearBuilder } from '../fabric/linear.ts';
+import type { BlockNorms, HeadNorm } from './architecture.ts';
+import type { GgufFile } from './gguf.ts';
 import { openGguf, readRow } from './gguf.ts';
-import type { LlamaShape } from './shape.ts';
-import { readShape, requireTensor } from './shape.ts';
+import { readShape, requireTensor } from './read-shape.ts';
+import { ropeFrequencies } from './rope.ts';
+import {
+  blockMatrices,
+  headMatrix,
+  type MatrixShape,
+  type ModelShape,
+  sourceTensor,
+  windowTokens,
+} from './shape.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import { createTokenizer } from './tokenizer/tokenizer.ts';
 
@@ -17,7 +25,7 @@ export interface LlamaModel {
   readonly file: GgufFile;
   /** general.name, or the file's name. */
   readonly name: string;
-  readonly shape: LlamaShape;
+  readonly shape: ModelShape;
   readonly tokenizer: Tokenizer;
   /** Type of most of the matrix elements, such as Q8_0. */
   readonly fileType: string;
@@ -30,27 +38,25 @@ export interface LlamaModel {
   close(): void;
 }
 
-/** The matrices of one block, and the vectors between them. */
-export interface LlamaBlock {
-  readonly attnNorm: Float32Array; // [D]
-  readonly attnQ: Linear; // [heads d][D]
-  readonly attnK: Linear; // [kvHeads d][D]
-  readonly attnV: Linear; // [kvHeads d][D]
-  readonly attnOutput: Linear; // [D][heads d]
-  readonly ffnNorm: Float32Array; // [D]
-  readonly ffnGate: Linear; // [F][D]
-  readonly ffnUp: Linear; // [F][D]
-  readonly ffnDown: Linear; // [D][F]
+/** The matrices of one block, in the order of its architecture, and the vectors between them. */
+export interface ModelBlock {
+  readonly linears: readonly Linear[];
+  /** [outputs] of each matrix that has one. */
+  readonly biases: readonly (Float32Array | undefined)[];
+  readonly norms: BlockGains;
+  /** RoPE's angle per position of each pair, radians: [headDim / 2]. */
+  readonly ropeFrequencies: Float64Array;
 }
 
-export interface LlamaLayers {
-  readonly blocks: readonly LlamaBlock[];
+/** Gains of the norms that the architecture has, [D]; of queries and keys [headDim], or the whole row. */
+export type BlockGains = { readonly [place in keyof BlockNorms]?: Float32Array };
+
+export interface ModelLayers {
+  readonly blocks: readonly ModelBlock[];
   readonly outputNorm: Float32Array; // [D]
   readonly output: Linear; // [vocab][D]
   /** Fills out[D] with the embedding of a token. */
   embedding(tokenId: number, out: Float32Array): void;
-  /** RoPE's angle per position of each pair, radians: [headDim / 2]. */
-  readonly ropeFrequencies: Float64Array;
 }
 
 /** Opens and checks a model file; close() it after use. Errors are OnefetError('input', ...). */
@@ -92,61 +98,56 @@ export function openModel(path: string): LlamaModel {
  * Builds all linear layers with `build`, which gets each matrix row by row and may recode the rows as they come, so
  * that no float32 copy of the model need exist. Layers are asked for in the order in which a token passes them.
  */
-export function buildLayers(model: LlamaModel, build: LinearBuilder): LlamaLayers {
+export function buildLayers(model: LlamaModel, build: LinearBuilder): ModelLayers {
   const { file, shape } = model;
-  const vector = (name: string): Float32Array => {
-    const tensor = requireTensor(file, name);
-    const out = new Float32Array(tensor.elements);
-    readRow(file, tensor, 0, out);
-    return out;
+  const linear = ({ name }: MatrixShape): Linear => {
+    const source = requireTensor(file, sourceTensor(name, shape.tied));
+    return build(name, source.shape[0], source.shape[1], (n, out) => readRow(file, source, n, out));
   };
-  const count = LLAMA.matrices.length;
-  const matrix = (name: LinearName, source: GgufTensor): Linear =>
-    build(name, source.shape[0], source.shape[1], (n, out) => readRow(file, source, n, out));
-  const inBlock = (layer: number, tensor: string): Linear => {
-    const ordinal = LLAMA.matrices.findIndex((matrix) => matrix.tensor === tensor);
-    return matrix({ layer, tensor, ordinal, count }, requireTensor(file, `blk.${layer}.${tensor}.weight`));
-  };
-
-  const blocks: LlamaBlock[] = [];
-  for (let layer = 0; layer < shape.layers; layer++) {
-    blocks.push({
-      attnNorm: vector(`blk.${layer}.attn_norm.weight`),
-      attnQ: inBlock(layer, 'attn_q'),
-      attnK: inBlock(layer, 'attn_k'),
-      attnV: inBlock(layer, 'attn_v'),
-      attnOutput: inBlock(layer, 'attn_output'),
-      ffnNorm: vector(`blk.${layer}.ffn_norm.weight`),
-      ffnGate: inBlock(layer, 'ffn_gate'),
-      ffnUp: inBlock(layer, 'ffn_up'),
-      ffnDown: inBlock(layer, 'ffn_down'),
-    });
-  }
+  const rotations = blockRotations(file, shape);
+  const blocks = Array.from({ length: shape.layers }, (_, layer): ModelBlock => {
+    const matrices = blockMatrices(shape, layer);
+    return {
+      linears: matrices.map(linear),
+      biases: matrices.map(({ name: { tensor } }) =>
+        shape.biases.includes(tensor) ? vector(file, `blk.${layer}.${tensor}.bias`) : undefined,
+      ),
+      norms: blockGains(file, shape.architecture.norms, layer),
+      ropeFrequencies: rotations(layer),
+    };
+  });
   const embedding = requireTensor(file, 'token_embd.weight');
   return {
     blocks,
-    outputNorm: vector('output_norm.weight'),
-    output: matrix(
-      { layer: -1, tensor: HEAD, ordinal: count, count },
-      shape.tied ? embedding : requireTensor(file, 'output.weight'),
-    ),
+    outputNorm: vector(file, 'output_norm.weight'),
+    output: linear(headMatrix(shape)),
     embedding: (tokenId, out) => readRow(file, embedding, tokenId, out),
-    ropeFrequencies: ropeFrequencies(
-      shape,
-      file.tensors.has('rope_freqs.weight') ? vector('rope_freqs.weight') : undefined,
-    ),
   };
 }
 
-/**
- * Angle per position of pair j: base^(-2j / headDim) / (linear factor * factor_j). The factors of `rope_freqs.weight`
- * carry Llama 3.1's scaling: 1 for short wavelengths, 8 for long ones, a ramp between (llama.cpp's converter).
- */
-function ropeFrequencies(shape: LlamaShape, factors: Float32Array | undefined): Float64Array {
-  return Float64Array.from(
-    { length: shape.headDim / 2 },
-    (_, j) => shape.ropeBase ** ((-2 * j) / shape.headDim) / (shape.ropeLinearFactor * (factors?.[j] ?? 1)),
-  );
+function vector(file: GgufFile, name: string): Float32Array {
+  const tensor = requireTensor(file, name);
+  const out = new Float32Array(tensor.elements);
+  readRow(file, tensor, 0, out);
+  return out;
+}
+
+function blockGains(file: GgufFile, norms: BlockNorms, layer: number): BlockGains {
+  const gains = Object.entries(norms).map(([place, norm]: [string, string | HeadNorm]) => [
+    place,
+    vector(file, `blk.${layer}.${typeof norm === 'string' ? norm : norm.tensor}.weight`),
+  ]);
+  return Object.fromEntries(gains) as BlockGains;
+}
+
+/** RoPE's angles by block: blocks with a window may have their own base. */
+function blockRotations(file: GgufFile, shape: ModelShape): (layer: number) => Float64Array {
+  const factors = file.tensors.has('rope_freqs.weight') ? vector(file, 'rope_freqs.weight') : undefined;
+  const full = ropeFrequencies(shape, factors);
+  const { window, headDim } = shape;
+  if (!window) return () => full;
+  const local = ropeFrequencies({ headDim, ropeBase: window.ropeBase, ropeLinearFactor: 1 });
+  return (layer) => (windowTokens(shape, layer) === undefined ? full : local);
 }
 
 function parameterCount(file: GgufFile): number {

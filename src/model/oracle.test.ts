@@ -17,7 +17,7 @@ import { sharedFile } from '../testing/shared.ts';
 import type { Codec } from './codecs/codec.ts';
 import { halfBits } from './codecs/half.ts';
 import { codecByName } from './codecs/registry.ts';
-import { forward, newSession, resetSession } from './llama.ts';
+import { forward, newSession, resetSession } from './forward.ts';
 import { buildLayers, openModel } from './model.ts';
 import { greedyToken } from './sample.ts';
 import { documentWindows, negativeLogLikelihood, runWindow } from './scoring.ts';

@@ -2,8 +2,8 @@
  * Which predictions of a text are scored, and what they cost in nats.
  */
 import { OnefetError } from '../error.ts';
-import type { Session } from './llama.ts';
-import { forward, resetSession } from './llama.ts';
+import type { Session } from './forward.ts';
+import { forward, resetSession } from './forward.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A run of tokens that is evaluated on its own, from an empty cache. */

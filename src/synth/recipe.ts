@@ -3,15 +3,17 @@
  * seed, the tensor and the row only. Plain data describes it, so that every thread can rebuild it.
  */
 import { OnefetError } from '../error.ts';
+import type { Stage } from '../model/architecture.ts';
 import type { Codec } from '../model/codecs/codec.ts';
 import { F32 } from '../model/codecs/f32.ts';
 import { codecByName } from '../model/codecs/registry.ts';
 import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
+import { ropeFactors } from '../model/rope.ts';
+import { blockMatrices, headMatrix, missingFeatures, sourceTensor } from '../model/shape.ts';
+import type { NamedShape } from '../model/shapes.ts';
 import { bits32, nameCoordinate, streamKey } from '../random.ts';
 import type { QuantileTable } from './draws.ts';
 import { buildQuantileTable, fillDraws } from './draws.ts';
-import type { SynthShape } from './shapes.ts';
-import { ropeFactors } from './shapes.ts';
 import type { MatrixKind, WeightStatistics } from './statistics.ts';
 import { SMALLEST_VOCABULARY, vocabularyFields } from './vocabulary.ts';
 
@@ -20,7 +22,7 @@ export const SYNTH_TYPES = { F32: 0, F16: 1, Q8_0: 7, Q4_0: 2, Q4_K: 14, Q6_K: 1
 export type SynthType = keyof typeof SYNTH_TYPES;
 
 export interface SynthRecipe {
-  readonly shape: SynthShape;
+  readonly shape: NamedShape;
   readonly type: SynthType;
   readonly seed: number;
   readonly statistics: WeightStatistics;
@@ -35,51 +37,91 @@ const STREAM = { matrix: 0x73796e01, norm: 0x73796e02, outliers: 0x73796e03 } as
  * Throws OnefetError('usage', 'SYNTH_SHAPE') for a shape that is not a Llama or does not fit the type's blocks.
  */
 export function tensorsOf(recipe: SynthRecipe): GgufTensorSource[] {
-  const { shape, type, seed, statistics } = recipe;
+  const { shape, type } = recipe;
   checkShape(shape);
-  const { dim, ffnDim } = shape;
-  const queryDim = shape.heads * shape.headDim;
-  const kvDim = shape.kvHeads * shape.headDim;
   const codec = codecByName(type)!;
   const headCodec = type === 'Q4_0' || type === 'Q4_K' ? codecByName('Q6_K')! : codec;
-  const outliers = outlierChannels(recipe);
+  const tableOf = quantileTables();
+  const matrix = matrixMaker(recipe, tableOf);
+  const { norms } = shape.architecture;
+  const normBefore: { readonly [stage in Stage]?: string | undefined } = {
+    'attention-input': norms.attentionInput,
+    'feed-forward-input': norms.feedForwardInput,
+  };
+  const tensors = [
+    matrix('token_embd', 'token_embd.weight', shape.vocab, shape.dim, shape.tied ? headCodec : codec),
+  ];
+  for (let layer = 0; layer < shape.layers; layer++) {
+    let stage: Stage | undefined;
+    for (const { name, outputs, inputs } of blockMatrices(shape, layer)) {
+      const { reads } = shape.architecture.matrices[name.ordinal];
+      const norm = reads === stage ? undefined : normBefore[reads];
+      stage = reads;
+      if (norm) tensors.push(normTensor(recipe, `blk.${layer}.${norm}.weight`, tableOf));
+      tensors.push(matrix(name.tensor, sourceTensor(name, shape.tied), outputs, inputs, codec));
+    }
+  }
+  tensors.push(normTensor(recipe, 'output_norm.weight', tableOf));
+  const head = headMatrix(shape);
+  if (!shape.tied) {
+    const name = sourceTensor(head.name, false);
+    tensors.push(matrix(head.name.tensor, name, head.outputs, head.inputs, headCodec));
+  }
+  if (shape.ropeScaling) tensors.push(factorsTensor(ropeFactors(shape, shape.ropeScaling)));
+  return tensors;
+}
+
+type TableOf = (exponent: number) => QuantileTable;
+
+/** Quantile tables by exponent, each built when first used. */
+function quantileTables(): TableOf {
   const tables = new Map<number, QuantileTable>();
-  const tableOf = (exponent: number): QuantileTable => {
+  return (exponent) => {
     const table = tables.get(exponent) ?? buildQuantileTable(exponent);
     tables.set(exponent, table);
     return table;
   };
+}
 
-  const matrix = (
-    kind: MatrixKind,
-    name: string,
-    rows: number,
-    columns: number,
-    as: Codec = codec,
-  ): GgufTensorSource => {
-    if (columns % as.blockSize !== 0) {
+/** Makes matrices [rows][columns] whose rows are drawn by the law of their kind. */
+function matrixMaker(recipe: SynthRecipe, tableOf: TableOf) {
+  const { shape, seed, statistics } = recipe;
+  const outliers = outlierChannels(recipe);
+  const writesResidual = new Set(
+    shape.architecture.matrices
+      .filter(({ gives }) => gives.includes('attention') || gives.includes('feed-forward'))
+      .map(({ tensor }) => tensor),
+  );
+  return (kind: string, name: string, rows: number, columns: number, codec: Codec): GgufTensorSource => {
+    if (columns % codec.blockSize !== 0) {
       throw new OnefetError(
         'usage',
         'SYNTH_SHAPE',
-        `${name} of shape ${shape.name} has rows of ${columns} values, not a multiple of ${as.name}'s block of ${as.blockSize}`,
+        `${name} of shape ${shape.name} has rows of ${columns} values, not a multiple of ${codec.name}'s block of ${codec.blockSize}`,
         { hint: 'choose another type' },
       );
     }
-    const law = statistics.tensors[kind];
+    const law = statistics.tensors[kind as MatrixKind];
     const sigma = law.sigma * Math.sqrt(law.fanIn / columns);
-    const writesResidual = kind === 'attn_output' || kind === 'ffn_down';
     const tensor = nameCoordinate(name);
     return {
       name,
       shape: [rows, columns],
-      codec: as,
+      codec,
       row(n, out) {
-        const factor = writesResidual && outliers.has(n) ? statistics.outliers.factor : 1;
+        const factor = writesResidual.has(kind) && outliers.has(n) ? statistics.outliers.factor : 1;
         fillDraws(tableOf(law.shape), streamKey(STREAM.matrix, seed, tensor, n), factor * sigma, out);
       },
     };
   };
-  const norm = (name: string): GgufTensorSource => ({
+}
+
+function normTensor(
+  { shape: { dim }, seed, statistics }: SynthRecipe,
+  name: string,
+  tableOf: TableOf,
+): GgufTensorSource {
+  return {
     name,
     shape: [dim],
     codec: F32,
@@ -88,46 +130,25 @@ export function tensorsOf(recipe: SynthRecipe): GgufTensorSource[] {
       fillDraws(tableOf(2), streamKey(STREAM.norm, seed, nameCoordinate(name)), sigma, out);
       for (let i = 0; i < dim; i++) out[i] += gain;
     },
-  });
+  };
+}
 
-  const tensors = [
-    matrix('token_embd', 'token_embd.weight', shape.vocab, dim, shape.tied ? headCodec : codec),
-  ];
-  for (let layer = 0; layer < shape.layers; layer++) {
-    const inBlock = (kind: MatrixKind, rows: number, columns: number): GgufTensorSource =>
-      matrix(kind, `blk.${layer}.${kind}.weight`, rows, columns);
-    tensors.push(
-      norm(`blk.${layer}.attn_norm.weight`),
-      inBlock('attn_q', queryDim, dim),
-      inBlock('attn_k', kvDim, dim),
-      inBlock('attn_v', kvDim, dim),
-      inBlock('attn_output', dim, queryDim),
-      norm(`blk.${layer}.ffn_norm.weight`),
-      inBlock('ffn_gate', ffnDim, dim),
-      inBlock('ffn_up', ffnDim, dim),
-      inBlock('ffn_down', dim, ffnDim),
-    );
-  }
-  tensors.push(norm('output_norm.weight'));
-  if (!shape.tied) tensors.push(matrix('output', 'output.weight', shape.vocab, dim, headCodec));
-  if (shape.ropeScaling) {
-    const factors = ropeFactors(shape, shape.ropeScaling);
-    tensors.push({
-      name: 'rope_freqs.weight',
-      shape: [factors.length],
-      codec: F32,
-      row: (_, out) => out.set(factors),
-    });
-  }
-  return tensors;
+function factorsTensor(factors: Float32Array): GgufTensorSource {
+  return {
+    name: 'rope_freqs.weight',
+    shape: [factors.length],
+    codec: F32,
+    row: (_, out) => out.set(factors),
+  };
 }
 
 /** The metadata; `general.onefet.synthetic` marks the model wherever it is used. */
 export function metadataOf({ shape, type, seed, statistics }: SynthRecipe): Map<string, GgufField> {
   const u32 = (value: number): GgufField => ({ type: 'u32', value });
   const text = (value: string): GgufField => ({ type: 'string', value });
+  const architecture = shape.architecture.name;
   return new Map<string, GgufField>([
-    ['general.architecture', text('llama')],
+    ['general.architecture', text(architecture)],
     ['general.name', text(`synthetic ${shape.name}`)],
     ['general.description', text('Random weights with the statistics of a trained model: it says nothing.')],
     ['general.file_type', u32(SYNTH_TYPES[type])],
@@ -136,18 +157,18 @@ export function metadataOf({ shape, type, seed, statistics }: SynthRecipe): Map<
     ['general.onefet.shape', text(shape.name)],
     ['general.onefet.seed', { type: 'u64', value: seed }],
     ['general.onefet.statistics_sha256', text(statistics.sha256)],
-    ['llama.context_length', u32(shape.contextTokens)],
-    ['llama.embedding_length', u32(shape.dim)],
-    ['llama.block_count', u32(shape.layers)],
-    ['llama.feed_forward_length', u32(shape.ffnDim)],
-    ['llama.attention.head_count', u32(shape.heads)],
-    ['llama.attention.head_count_kv', u32(shape.kvHeads)],
-    ['llama.attention.key_length', u32(shape.headDim)],
-    ['llama.attention.value_length', u32(shape.headDim)],
-    ['llama.attention.layer_norm_rms_epsilon', { type: 'f32', value: shape.normEpsilon }],
-    ['llama.rope.dimension_count', u32(shape.headDim)],
-    ['llama.rope.freq_base', { type: 'f32', value: shape.ropeBase }],
-    ['llama.vocab_size', u32(shape.vocab)],
+    [`${architecture}.context_length`, u32(shape.contextTokens)],
+    [`${architecture}.embedding_length`, u32(shape.dim)],
+    [`${architecture}.block_count`, u32(shape.layers)],
+    [`${architecture}.feed_forward_length`, u32(shape.ffnDim)],
+    [`${architecture}.attention.head_count`, u32(shape.heads)],
+    [`${architecture}.attention.head_count_kv`, u32(shape.kvHeads)],
+    [`${architecture}.attention.key_length`, u32(shape.headDim)],
+    [`${architecture}.attention.value_length`, u32(shape.headDim)],
+    [`${architecture}.attention.layer_norm_rms_epsilon`, { type: 'f32', value: shape.normEpsilon }],
+    [`${architecture}.rope.dimension_count`, u32(shape.headDim)],
+    [`${architecture}.rope.freq_base`, { type: 'f32', value: shape.ropeBase }],
+    [`${architecture}.vocab_size`, u32(shape.vocab)],
     ...vocabularyFields(shape.vocab),
   ]);
 }
@@ -162,11 +183,15 @@ export function outlierChannels({ shape, seed, statistics }: SynthRecipe): Reado
   return channels;
 }
 
-function checkShape(shape: SynthShape): void {
+function checkShape(shape: NamedShape): void {
   const refuse = (what: string): never => {
     throw new OnefetError('usage', 'SYNTH_SHAPE', `shape ${shape.name}: ${what}`);
   };
-  const bounds: [keyof SynthShape, number, number][] = [
+  const bounds: [
+    'dim' | 'ffnDim' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'vocab' | 'contextTokens',
+    number,
+    number,
+  ][] = [
     ['dim', 1, 2 ** 17],
     ['ffnDim', 1, 2 ** 20],
     ['layers', 1, 1024],
@@ -177,7 +202,7 @@ function checkShape(shape: SynthShape): void {
     ['contextTokens', 1, 2 ** 26],
   ];
   for (const [key, least, most] of bounds) {
-    const value = shape[key] as number;
+    const value = shape[key];
     if (!Number.isInteger(value) || value < least || value > most) {
       refuse(`${key} is ${value}; a whole number from ${least} to ${most} is needed`);
     }
@@ -185,5 +210,7 @@ function checkShape(shape: SynthShape): void {
   if (shape.heads % shape.kvHeads !== 0) {
     refuse(`${shape.heads} heads cannot share ${shape.kvHeads} key/value heads evenly`);
   }
+  const missing = missingFeatures(shape, []);
+  if (missing !== undefined) refuse(`${missing} cannot be made up`);
   if (shape.headDim % 2 !== 0) refuse(`headDim is ${shape.headDim}; an even number is needed`);
 }

@@ -16,7 +16,7 @@ import { buildDigital } from '../fabric/digital.ts';
 import type { LinearBuilder } from '../fabric/linear.ts';
 import { F16 } from '../model/codecs/f16.ts';
 import { Q8_0 } from '../model/codecs/q8_0.ts';
-import { forward, newSession } from '../model/llama.ts';
+import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, openModel } from '../model/model.ts';
 import { openOracle } from '../testing/oracle.ts';
 import { synthesise } from './synthesise.ts';

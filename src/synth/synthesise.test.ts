@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/digital.ts';
 import { sha256 } from '../files.ts';
+import { forward, newSession } from '../model/forward.ts';
 import { openGguf, readRow } from '../model/gguf.ts';
 import { writeGguf } from '../model/gguf-writer.ts';
-import { forward, newSession } from '../model/llama.ts';
 import { buildLayers, openModel } from '../model/model.ts';
+import { ropeFactors } from '../model/rope.ts';
+import { MODEL_SHAPES } from '../model/shapes.ts';
 import { metadataOf, outlierChannels, SYNTH_TYPES, tensorsOf } from './recipe.ts';
-import { ropeFactors, SYNTH_SHAPES } from './shapes.ts';
 import { loadWeightStatistics } from './statistics.ts';
 import { planSynthesis, synthesise } from './synthesise.ts';
 
@@ -26,7 +27,7 @@ const statistics = loadWeightStatistics();
 describe('bytes', () => {
   test('do not depend on the threads, do depend on the seed', async () => {
     // Matrices of several pieces (8 MB of embeddings), so that threads share them.
-    const shape = { ...SYNTH_SHAPES.tiny, name: 'wide', vocab: 8192, layers: 1 };
+    const shape = { ...MODEL_SHAPES.tiny, name: 'wide', vocab: 8192, layers: 1 };
     const digest = async (threads: number, seed: number): Promise<string> => {
       const path = join(folder, 'm.gguf');
       await synthesise({ shape, type: 'F32', seed, path, threads, force: true });
@@ -44,7 +45,7 @@ describe('bytes', () => {
     const path = join(folder, 'm.gguf');
     const reference = join(folder, 'reference.gguf');
     const result = await synthesise({ shape: 'tiny', type, seed: 3, path, threads: 2 });
-    const recipe = { shape: SYNTH_SHAPES.tiny, type: result.type, seed: 3, statistics };
+    const recipe = { shape: MODEL_SHAPES.tiny, type: result.type, seed: 3, statistics };
     writeGguf(reference, metadataOf(recipe), tensorsOf(recipe));
     expect(sha256(readFileSync(path))).toBe(sha256(readFileSync(reference)));
     expect(readdirSync(folder).sort()).toEqual(['m.gguf', 'reference.gguf']);
@@ -70,7 +71,7 @@ describe('contents', () => {
     const path = join(folder, 'm.gguf');
     await synthesise({ shape: 'tiny', type: 'F32', seed: 9, path, threads: 1 });
     const file = openGguf(path);
-    const outliers = outlierChannels({ shape: SYNTH_SHAPES.tiny, type: 'F32', seed: 9, statistics });
+    const outliers = outlierChannels({ shape: MODEL_SHAPES.tiny, type: 'F32', seed: 9, statistics });
     expect(outliers.size).toBe(1); // 6 per 4096, at least one
     for (const tensor of file.tensors.values()) {
       if (tensor.shape.length === 1) continue;
@@ -103,7 +104,7 @@ describe('contents', () => {
   });
 
   test('RoPE factors: transformers\u2019 form of the rule', () => {
-    for (const shape of [SYNTH_SHAPES['llama-3.1-8b'], SYNTH_SHAPES['llama-3.2-1b']]) {
+    for (const shape of [MODEL_SHAPES['llama-3.1-8b'], MODEL_SHAPES['llama-3.2-1b']]) {
       const { factor, originalContextTokens: context } = shape.ropeScaling;
       const factors = ropeFactors(shape, shape.ropeScaling);
       expect(factors.length).toBe(shape.headDim / 2);
@@ -126,7 +127,7 @@ describe('contents', () => {
 
   test('activations stay sane over 32 layers', async () => {
     const path = join(folder, 'm.gguf');
-    const shape = { ...SYNTH_SHAPES.tiny, name: 'deep', layers: 32, ffnDim: 896 };
+    const shape = { ...MODEL_SHAPES.tiny, name: 'deep', layers: 32, ffnDim: 896 };
     await synthesise({ shape, type: 'F16', path, threads: 2 });
     const model = openModel(path);
     const layers = buildLayers(model, buildDigital);
@@ -184,7 +185,7 @@ describe('refusals and interruption', () => {
     await refuse({ type: 'toString' }).toMatchObject({ code: 'SYNTH_TYPE' });
     for (const seed of [-1, 0.5, 2 ** 53]) await refuse({ seed }).toMatchObject({ code: 'SYNTH_SEED' });
     for (const threads of [0, 1.5]) await refuse({ threads }).toMatchObject({ code: 'SYNTH_THREADS' });
-    const shape = { ...SYNTH_SHAPES.tiny, name: 'odd', dim: 288 };
+    const shape = { ...MODEL_SHAPES.tiny, name: 'odd', dim: 288 };
     await refuse({ shape, type: 'Q4_K' }).toMatchObject({
       code: 'SYNTH_SHAPE',
       message: expect.stringMatching(/token_embd.*288.*Q4_K/),
@@ -207,7 +208,7 @@ describe('refusals and interruption', () => {
   test('a disk without room, before anything is written', async () => {
     // Some 6 TB.
     const shape = {
-      ...SYNTH_SHAPES['llama-3.1-8b'],
+      ...MODEL_SHAPES['llama-3.1-8b'],
       name: 'huge',
       dim: 2 ** 16,
       ffnDim: 2 ** 18,

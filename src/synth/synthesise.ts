@@ -21,18 +21,18 @@ import { dirname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, interrupted, nearestName, OnefetError } from '../error.ts';
 import { reasonOf, sourceExtension } from '../files.ts';
+import type { NamedShape } from '../model/shapes.ts';
+import { shapeByName } from '../model/shapes.ts';
 import type { Layout } from './layout.ts';
 import { layoutOf } from './layout.ts';
 import type { SynthRecipe, SynthType } from './recipe.ts';
 import { metadataOf, SYNTH_TYPES, tensorsOf } from './recipe.ts';
-import type { SynthShape } from './shapes.ts';
-import { shapeByName } from './shapes.ts';
 import { loadWeightStatistics } from './statistics.ts';
 import type { SynthWorkerData, SynthWorkerMessage } from './worker.ts';
 
 export interface SynthOptions {
-  /** A name of SYNTH_SHAPES, or dimensions of one's own. */
-  readonly shape: string | SynthShape;
+  /** A name of MODEL_SHAPES, or dimensions of one's own. */
+  readonly shape: string | NamedShape;
   /** A name of SYNTH_TYPES. Default Q4_0. */
   readonly type?: string;
   /** A whole number from 0. Default 1. */

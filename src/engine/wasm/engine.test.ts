@@ -8,7 +8,7 @@ import { loadLogDomainDesign } from '../../fabric/design.ts';
 import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
 import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
 import { packageRoot } from '../../files.ts';
-import { forward, newSession, resetSession } from '../../model/llama.ts';
+import { forward, newSession, resetSession } from '../../model/forward.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';

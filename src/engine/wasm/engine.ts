@@ -1,6 +1,6 @@
 /**
  * The fast engine: the whole forward pass in WebAssembly on several threads, behind the meaning of the scalar reference
- * (src/model/llama.ts with src/fabric and src/tile).
+ * (src/model/forward.ts with src/fabric and src/tile).
  *
  *   digital  int8 weights in blocks of 32 (two terms where they fit), activations of 14 bits
  *   recoded  the hardware weights in exact arithmetic, activations of 14 bits
@@ -19,14 +19,14 @@ import type { RangeTable } from '../../fabric/ranges.ts';
 import { requireMemory } from '../../memory.ts';
 import type { LlamaModel } from '../../model/model.ts';
 import { buildLayers } from '../../model/model.ts';
-import type { LlamaShape } from '../../model/shape.ts';
+import { type ModelShape, sourceTensor } from '../../model/shape.ts';
 import { chooseKernels } from './check/selftest.ts';
 import { COMMAND, CONTROL_WORDS, type Crew, fail, finished, itemsTaken, send } from './control.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './load/codes-cache.ts';
 import { loadStarts } from './load/load.ts';
 import { type EngineData, NUMBERS, TAP_COUNTS } from './plan/context.ts';
 import { allocateMemories, estimateMemory, type MemoryEstimate } from './plan/layout.ts';
-import { type EngineMode, tensorName, tileStarts, virtualStarts } from './plan/operations.ts';
+import { type EngineMode, tileStarts, virtualStarts } from './plan/operations.ts';
 import { type PlanOptions, planEngine } from './plan/plan.ts';
 import { fillNumbers, fillState } from './run/fill.ts';
 import { newSession } from './session.ts';
@@ -110,7 +110,7 @@ export interface StateVisitor {
 
 /** Shape and weights; `bench` has no file. */
 export interface EngineSource {
-  readonly shape: LlamaShape;
+  readonly shape: ModelShape;
   readonly modelPath: string | undefined;
   /** GGUF type of a layer's weights. */
   codecOf(name: LinearName): string | undefined;
@@ -131,12 +131,12 @@ function sourceOf(model: LlamaModel): EngineSource {
   return {
     shape: model.shape,
     modelPath: model.file.path,
-    codecOf: (name) => model.file.tensors.get(tensorName(name, model.shape.tied))?.codec.name,
+    codecOf: (name) => model.file.tensors.get(sourceTensor(name, model.shape.tied))?.codec.name,
     embedding: layers.embedding,
-    attnNorm: layers.blocks.map((block) => block.attnNorm),
-    ffnNorm: layers.blocks.map((block) => block.ffnNorm),
+    attnNorm: layers.blocks.map((block) => block.norms.attentionInput!),
+    ffnNorm: layers.blocks.map((block) => block.norms.feedForwardInput!),
     outputNorm: layers.outputNorm,
-    ropeFrequencies: layers.ropeFrequencies,
+    ropeFrequencies: layers.blocks[0].ropeFrequencies,
   };
 }
 

@@ -2,12 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { BENCH_VARIANTS, bench, LLAMA_8B } from '../../bench/engine.ts';
+import { BENCH_VARIANTS, bench } from '../../bench/engine.ts';
 import { loadCalibration } from '../../cell/calibration.ts';
 import { loadLogDomainDesign } from '../../fabric/design.ts';
 import { packageRoot } from '../../files.ts';
 import { openModel } from '../../model/model.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
+import { modelShape } from '../../model/shape.ts';
+import { MODEL_SHAPES } from '../../model/shapes.ts';
 import { EMBEDDED_F16 } from '../../testing/models.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';
 import { allocate, MEMORY_BYTES, newArena } from './emit/arena.ts';
@@ -18,6 +20,7 @@ import { memoriesOf, planOperations } from './plan/operations.ts';
 import { estimateEngineMemory } from './plan/plan.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
+const SHAPE_8B = MODEL_SHAPES['llama-3.1-8b'];
 const calibration = loadCalibration(design.process, design.cell);
 
 test('the self-test names a kernel that is wrong', async () => {
@@ -37,14 +40,14 @@ test('the self-test names a kernel that is wrong', async () => {
 
 test('8B: no memory is overrun, and a context of 8192 tokens fits beside the weights', () => {
   const options = { design, calibration, contextTokens: 8192, threads: 2, chipSeed: 1 } as const;
-  const chip = estimateEngineMemory(LLAMA_8B, { ...options, mode: 'chip', precision: 'fast' });
+  const chip = estimateEngineMemory(SHAPE_8B, { ...options, mode: 'chip', precision: 'fast' });
   // 6.98e9 cells of a byte and their tables, the digital head of 0.53e9 weights.
   expect(chip.weightBytes).toBeGreaterThan(7.5e9);
   expect(chip.weightBytes).toBeLessThan(8.5e9);
   expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
-  const recoded = estimateEngineMemory(LLAMA_8B, { ...options, mode: 'recoded' });
+  const recoded = estimateEngineMemory(SHAPE_8B, { ...options, mode: 'recoded' });
   expect(recoded.weightBytes).toBeLessThan(4.8e9);
-  const operations = planOperations(LLAMA_8B, {
+  const operations = planOperations(SHAPE_8B, {
     mode: 'chip',
     design,
     precision: 'fast',
@@ -65,7 +68,7 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     expect(o.panelBytes % 16).toBe(0);
   });
   expect(() =>
-    estimateEngineMemory(LLAMA_8B, { ...options, mode: 'recoded', contextTokens: 131072 }),
+    estimateEngineMemory(SHAPE_8B, { ...options, mode: 'recoded', contextTokens: 131072 }),
   ).toThrow(/GiB beside the weights/);
 });
 
@@ -124,18 +127,16 @@ test('a cache of bytes costs little; the context is a bound', async () => {
 });
 
 test('the bench runs on a small shape and its shares add up', async () => {
-  const shape = {
-    ...LLAMA_8B,
+  const shape = modelShape({
+    ...SHAPE_8B,
     dim: 256,
     ffnDim: 512,
     layers: 8,
     heads: 4,
     kvHeads: 2,
     headDim: 64,
-    queryDim: 256,
-    kvDim: 128,
     vocab: 512,
-  };
+  });
   const result = await bench({
     design,
     calibration,

@@ -8,7 +8,7 @@ import { loadCalibration } from '../../cell/calibration.ts';
 import { buildVariant, type Variant } from '../../experiment/variant.ts';
 import { loadLogDomainDesign } from '../../fabric/design.ts';
 import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
-import { forward, newSession } from '../../model/llama.ts';
+import { forward, newSession } from '../../model/forward.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { synthesise } from '../../synth/synthesise.ts';
 import { type FixtureOptions, writeFixture } from '../../testing/models.ts';

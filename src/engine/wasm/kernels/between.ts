@@ -1,7 +1,7 @@
 /**
  * What a block does between its linear layers, in f32: norm, rotation, gated activation, residual.
  *
- *   norm      y = x / sqrt(mean x^2 + epsilon) gain                     (src/model/llama.ts, with sums in f32)
+ *   norm      y = x / sqrt(mean x^2 + epsilon) gain                     (src/model/forward.ts, with sums in f32)
  *   rotate    pairs (2j, 2j+1) turned by position frequency_j; table [2][headDim]: cos cos.., -sin sin ..
  *   gate      g = g / (1 + e^-g) u
  *   residual  x += y

@@ -4,7 +4,8 @@
  */
 
 import { openGguf, readRow } from '../../../model/gguf.ts';
-import { requireTensor } from '../../../model/shape.ts';
+import { requireTensor } from '../../../model/read-shape.ts';
+import { sourceTensor } from '../../../model/shape.ts';
 import { bits32, streamKey } from '../../../random.ts';
 import { ladderOf, type RowErrors } from '../../../tile/ladder.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
@@ -15,7 +16,7 @@ import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
-import { type Operation, quadsOf, tensorName } from '../plan/operations.ts';
+import { type Operation, quadsOf } from '../plan/operations.ts';
 import { converterErrors, converterStep, rowsOf, tilePlace, tileRowErrors } from '../plan/tile-place.ts';
 import { bakeTile } from './bake-tile.ts';
 import {
@@ -33,7 +34,7 @@ export function loadWeights(context: WorkerContext): void {
   const file = modelPath === undefined ? undefined : openGguf(modelPath);
   const read: RowReader | undefined = file
     ? ({ name }, n, out) => {
-        readRow(file, requireTensor(file, tensorName(name, data.shape.tied)), n, out);
+        readRow(file, requireTensor(file, sourceTensor(name, data.shape.tied)), n, out);
       }
     : undefined;
   const codes = openPanelCodes(data.codesFile, operations);

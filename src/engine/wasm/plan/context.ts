@@ -2,7 +2,7 @@
 
 import type { LogDomainDesign as Design } from '../../../fabric/log-domain.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
-import type { LlamaShape } from '../../../model/shape.ts';
+import type { ModelShape } from '../../../model/shape.ts';
 import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
@@ -27,7 +27,7 @@ export interface CodesFile {
 export interface EngineData {
   /** GGUF file; undefined: weights are drawn (`bench`). */
   readonly modelPath: string | undefined;
-  readonly shape: LlamaShape;
+  readonly shape: ModelShape;
   readonly mode: EngineMode;
   readonly operations: readonly Operation[];
   readonly layout: Layout;

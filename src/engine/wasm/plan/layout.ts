@@ -6,7 +6,7 @@
  */
 
 import { OnefetError } from '../../../error.ts';
-import type { LlamaShape } from '../../../model/shape.ts';
+import type { ModelShape } from '../../../model/shape.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import { type Arena, allocate, MEMORY_BYTES, newArena } from '../emit/arena.ts';
 import { CONSTANTS_END } from '../emit/constants.ts';
@@ -19,7 +19,7 @@ import { RANGE_BINS } from '../kernels/record.ts';
 import { memoriesOf, type Operation, padded, quadsOf } from './operations.ts';
 
 export interface LayoutChoice {
-  readonly shape: LlamaShape;
+  readonly shape: ModelShape;
   readonly operations: readonly Operation[];
   /** By number of taps; empty without analog tiles. */
   readonly codings: ReadonlyMap<number, ChipCoding>;

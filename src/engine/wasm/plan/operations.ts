@@ -6,8 +6,7 @@
 import { OnefetError } from '../../../error.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
 import type { LogDomainDesign as Design } from '../../../fabric/log-domain.ts';
-import { HEAD, LLAMA } from '../../../model/architecture.ts';
-import type { LlamaShape } from '../../../model/shape.ts';
+import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { MEMORY_BYTES } from '../emit/arena.ts';
@@ -60,12 +59,6 @@ const INT8_ROWS = 32;
  */
 export const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
 
-/** The tensor of a linear layer in a GGUF file. */
-export function tensorName({ layer, tensor }: LinearName, tied: boolean): string {
-  if (layer >= 0) return `blk.${layer}.${tensor}.weight`;
-  return tied ? 'token_embd.weight' : 'output.weight';
-}
-
 export interface OperationChoice {
   readonly mode: EngineMode;
   readonly design: Design;
@@ -83,21 +76,11 @@ export interface OperationChoice {
 }
 
 /** The linear layers in the order of the data flow, with their places in as many memories as they need. */
-export function planOperations(shape: LlamaShape, choice: OperationChoice): Operation[] {
-  const dims: Record<string, readonly [outputs: number, inputs: number]> = {
-    attn_q: [shape.queryDim, shape.dim],
-    attn_k: [shape.kvDim, shape.dim],
-    attn_v: [shape.kvDim, shape.dim],
-    attn_output: [shape.dim, shape.queryDim],
-    ffn_gate: [shape.ffnDim, shape.dim],
-    ffn_up: [shape.ffnDim, shape.dim],
-    ffn_down: [shape.dim, shape.ffnDim],
-  };
+export function planOperations(shape: ModelShape, choice: OperationChoice): Operation[] {
   const operations: Operation[] = [];
-  const count = LLAMA.matrices.length;
   let memory = 0;
   let at = 0;
-  const add = (name: LinearName, outputs: number, inputs: number) => {
+  for (const { name, outputs, inputs } of modelMatrices(shape)) {
     const shapeOf = operationShape(name, outputs, inputs, choice);
     const bytes = shapeOf.panels * shapeOf.panelBytes;
     if (bytes > MEMORY_BYTES) {
@@ -113,13 +96,7 @@ export function planOperations(shape: LlamaShape, choice: OperationChoice): Oper
     }
     operations.push({ ...shapeOf, memory, at });
     at += bytes;
-  };
-  for (let layer = 0; layer < shape.layers; layer++) {
-    LLAMA.matrices.forEach(({ tensor }, ordinal) => {
-      add({ layer, tensor, ordinal, count }, ...dims[tensor]);
-    });
   }
-  add({ layer: -1, tensor: HEAD, ordinal: count, count }, shape.vocab, shape.dim);
   return operations;
 }
 

@@ -2,7 +2,8 @@
 
 import { availableParallelism } from 'node:os';
 import { OnefetError } from '../../../error.ts';
-import type { LlamaShape } from '../../../model/shape.ts';
+import { readersOf, STAGES } from '../../../model/architecture.ts';
+import { blockWeights, type Feature, type ModelShape, missingFeatures } from '../../../model/shape.ts';
 import { type TilePhysics, tilePhysics } from '../../../tile/physics.ts';
 import { codingsOf, requireSupported } from '../../chip-coding.ts';
 import type { EngineOptions, EngineSource } from '../engine.ts';
@@ -19,6 +20,9 @@ const DEFAULT_BATCH = 252;
 /** Above this many weights a second byte per digital weight is not taken by default. */
 const TWO_TERMS_WEIGHTS = 2 ** 28;
 
+/** What the forward pass of run/forward.ts can do beyond a plain Llama. */
+export const WASM_FEATURES: readonly Feature[] = [];
+
 export interface Plan {
   readonly physics: TilePhysics | undefined;
   readonly operations: Operation[];
@@ -31,12 +35,18 @@ export interface Plan {
 export type PlanOptions = Omit<EngineOptions, 'model'>;
 
 export function planEngine(
-  shape: LlamaShape,
+  shape: ModelShape,
   options: PlanOptions,
   codecOf: EngineSource['codecOf'] = () => undefined,
 ): Plan {
   const { design, mode, calibration, contextTokens } = options;
   const precision = options.precision ?? 'exact';
+  const missing = missingFeatures(shape, WASM_FEATURES);
+  if (missing !== undefined) {
+    throw new OnefetError('usage', 'ENGINE_MODEL', `${missing}: the fast engine cannot compute them`, {
+      hint: 'use the scalar kernel',
+    });
+  }
   if (shape.headDim % 16 !== 0) {
     throw new OnefetError(
       'usage',
@@ -75,7 +85,8 @@ export function planEngine(
     mode,
     design,
     precision,
-    int8Terms: options.int8Terms ?? (weightsOf(shape) <= TWO_TERMS_WEIGHTS ? 2 : 1),
+    int8Terms:
+      options.int8Terms ?? (blockWeights(shape) + shape.dim * shape.vocab <= TWO_TERMS_WEIGHTS ? 2 : 1),
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
@@ -91,10 +102,7 @@ export function planEngine(
   });
   const taps = operations.filter((o) => o.kind === 'tile').map((o) => o.taps);
   const noisyRows = chip && physics !== undefined && design.driver.noiseV > 0 && precision === 'exact';
-  const groups = [
-    [0, 1, 2],
-    [4, 5],
-  ];
+  const groups = STAGES.map((stage) => readersOf(shape.architecture, stage));
   const mixed = groups.some((group) => group.some((i) => !sameInputs(operations[group[0]], operations[i])));
   const tokens = Math.max(1, Math.min(options.batchTokens ?? DEFAULT_BATCH, contextTokens));
   return {
@@ -117,12 +125,7 @@ export function planEngine(
   };
 }
 
-function weightsOf(shape: LlamaShape): number {
-  const block = shape.dim * (2 * shape.queryDim + 2 * shape.kvDim + 3 * shape.ffnDim);
-  return shape.layers * block + shape.dim * shape.vocab;
-}
-
 /** What an engine with these options would take, without building it. */
-export function estimateEngineMemory(shape: LlamaShape, options: PlanOptions): MemoryEstimate {
+export function estimateEngineMemory(shape: ModelShape, options: PlanOptions): MemoryEstimate {
   return estimateMemory(planEngine(shape, options).choice);
 }

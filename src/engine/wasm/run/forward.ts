@@ -1,15 +1,14 @@
 /**
- * The forward pass of src/model/llama.ts for a batch of tokens, run by all workers at once: a stage ends when all its
+ * The forward pass of src/model/forward.ts for a batch of tokens, run by all workers at once: a stage ends when all its
  * items are done. Items are tokens, panels of a layer, or (token, key/value head) pairs.
  */
+import type { Architecture, Part } from '../../../model/architecture.ts';
 import { stage } from '../control.ts';
 import { CACHE_BYTES, QUERIES } from '../kernels/attention.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
 import { type Batch, encodeToken, panelRunner } from './linear.ts';
 
-/** Operations of a block, in the order of plan.ts. */
-const PER_BLOCK = 7;
 /** Stages of the profile. */
 export const STAGES = ['encode', 'linear', 'cache', 'attention', 'head'] as const;
 type Stage = (typeof STAGES)[number];
@@ -28,6 +27,14 @@ interface LayerTarget {
   readonly operation: number;
   readonly out: number;
   readonly width: number;
+}
+
+/** Where the operation that gives a part is among all, by block: planOperations lays them out matrix by matrix. */
+function operationsByPart({ matrices }: Architecture): (layer: number) => Record<Part, number> {
+  return (layer) =>
+    Object.fromEntries(
+      matrices.map(({ gives: [part] }, ordinal) => [part, layer * matrices.length + ordinal]),
+    ) as Record<Part, number>;
 }
 
 /**
@@ -54,19 +61,20 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     wasm.norm(row.normed(t), row.x(t), gain, widths.dim / 4, shape.dim, epsilon);
   };
   const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), widths.dim / 4);
+  const operationsOf = operationsByPart(shape.architecture);
   mark(context, undefined);
   for (let layer = from; layer < to; layer++) {
-    const [q, k, v, o, gate, up, down] = Array.from({ length: PER_BLOCK }, (_, i) => layer * PER_BLOCK + i);
+    const { query, key, value, attention, gate, up, 'feed-forward': down } = operationsOf(layer);
     tokens((t) => {
       if (layer > 0) addDelta(t);
       norm(t, layout.attnNorm[layer]);
-      encodeToken(context, [q, k, v], batch, t, row.normed(t));
+      encodeToken(context, [query, key, value], batch, t, row.normed(t));
     });
     mark(context, 'encode');
     multiply(context, batch, [
-      { operation: q, out: layout.q, width: padded(shape.queryDim) },
-      { operation: k, out: layout.k, width: padded(shape.kvDim) },
-      { operation: v, out: layout.v, width: padded(shape.kvDim) },
+      { operation: query, out: layout.q, width: padded(shape.queryDim) },
+      { operation: key, out: layout.k, width: padded(shape.kvDim) },
+      { operation: value, out: layout.v, width: padded(shape.kvDim) },
     ]);
     mark(context, 'linear');
     tokens((t) => enterCache(context, batch, layer, t));
@@ -76,9 +84,9 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
       attend(context, batch, layer, Math.floor(job / shape.kvHeads), job % shape.kvHeads),
     );
     mark(context, 'attention');
-    tokens((t) => encodeToken(context, [o], batch, t, row.attended(t)));
+    tokens((t) => encodeToken(context, [attention], batch, t, row.attended(t)));
     mark(context, 'encode');
-    multiply(context, batch, [{ operation: o, out: layout.delta, width: widths.dim }]);
+    multiply(context, batch, [{ operation: attention, out: layout.delta, width: widths.dim }]);
     mark(context, 'linear');
     tokens((t) => {
       addDelta(t);

@@ -19,9 +19,9 @@ import {
   writeFixture,
 } from '../testing/models.ts';
 import { sharedFile } from '../testing/shared.ts';
+import type { Session } from './forward.ts';
+import { forward, newSession, resetSession } from './forward.ts';
 import type { GgufField } from './gguf-writer.ts';
-import type { Session } from './llama.ts';
-import { forward, newSession, resetSession } from './llama.ts';
 import { buildLayers, openModel } from './model.ts';
 import { greedyToken } from './sample.ts';
 import { documentWindows, negativeLogLikelihood, runWindow } from './scoring.ts';
