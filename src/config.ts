@@ -84,6 +84,18 @@ export function validate<S extends z.ZodType>(
   throw new OnefetError(as.kind, as.code ?? 'CONFIG_VALUE', `${where}: ${key}: ${issue.message}${more}`);
 }
 
+/** Reads and validates a YAML data file; `code` is that of every complaint but FILE_UNREADABLE, `where` names it in them. */
+export function loadYaml<S extends z.ZodType>(
+  path: string,
+  what: string,
+  schema: S,
+  code: string,
+  where = path,
+): z.output<S> {
+  const as: ConfigErrors = { kind: 'input', code };
+  return validate(schema, parseYaml(readTextFile(path, what), where, as), where, as);
+}
+
 /** Sets `a.b=value` (value in YAML syntax) in plain data that came from a YAML mapping. */
 export function applySettings(data: unknown, settings: readonly string[]): unknown {
   if (settings.length === 0) return data;

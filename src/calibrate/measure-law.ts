@@ -2,8 +2,8 @@
 import type { CellLaw } from '../cell/cell-law.ts';
 import { thermalVoltageV } from '../cell/ekv.ts';
 import { gateVoltage, gmOverIPerV, operatingPoint, outputConductancePerV } from '../cell/operating-point.ts';
-import { sourceSlopeFactors, thresholdResponse } from './studies/column/column.ts';
-import { type CalibratedTestbench, CODES, TAPS } from './testbench.ts';
+import type { Corner } from '../cell/technology.ts';
+import { type CalibratedTestbench, CODES, celsius, runDeck, spiceNumber, TAPS } from './testbench.ts';
 
 /** Temperatures of the constants; linear between them. */
 const LAW_TEMPS_C = [-40, 0, 27, 60, 85, 125];
@@ -44,5 +44,81 @@ export async function measureCellLaw(bench: CalibratedTestbench): Promise<CellLa
     thresholdGain: byTemp.map(({ gain }) => gain),
     thresholdCurvaturePerV2: byTemp.map(({ curvature }) => curvature),
     outputConductancePerV: byTemp.map(({ lambda }) => lambda),
+  };
+}
+
+/**
+ * 1 / (-d ln I / dVs) over Ut by gate voltage: how many thermal voltages of source rise an e-fold costs with the gate,
+ * the drain and the bulk held.
+ */
+export async function sourceSlopeFactors(
+  bench: CalibratedTestbench,
+  at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; thermalVoltageV: number },
+): Promise<number[]> {
+  const stepV = 1e-3;
+  const currents = at.vgsV.map((_, i) => `i(vd${i})`);
+  const [plot] = await runDeck(bench, {
+    folder: 'column',
+    file: 'source.cir',
+    corner: at.corner,
+    slots: {
+      temp_c: celsius(at.tempK),
+      instances: at.vgsV
+        .map(
+          (v, i) =>
+            `vd${i} d${i} 0 ${spiceNumber(at.vdsV)}\nvg${i} g${i} 0 ${spiceNumber(v)}\nxcell${i} d${i} g${i} s b cell`,
+        )
+        .join('\n'),
+      currents: currents.join(' '),
+      stop_v: spiceNumber(2.5 * stepV),
+      step_v: spiceNumber(stepV),
+    },
+    outputs: [{ file: 'source.raw', plot: 'DC transfer characteristic', variables: currents, points: 3 }],
+  });
+  return currents.map((name) => {
+    const [low, , high] = plot.real.get(name)!;
+    return (2 * stepV) / (Math.log(low / high) * at.thermalVoltageV);
+  });
+}
+
+export interface ThresholdResponse {
+  /** [vgsV] -d ln I / d dVt, 1/V. */
+  readonly slopePerV: readonly number[];
+  /** [vgsV] -(d^2 ln I / d dVt^2) / 2, 1/V^2: ln I = ln I0 - slope x - curvature x^2. */
+  readonly curvaturePerV2: readonly number[];
+}
+
+/** What a threshold shift does to ln I, by gate voltage: central differences over +- stepV. */
+export async function thresholdResponse(
+  bench: CalibratedTestbench,
+  at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; stepV: number },
+): Promise<ThresholdResponse> {
+  const shifts = [-at.stepV, 0, at.stepV];
+  const names = at.vgsV.flatMap((_, i) => shifts.map((_s, j) => `${3 * i + j}`));
+  const currents = names.map((name) => `i(vd${name})`);
+  const [plot] = await runDeck(bench, {
+    folder: 'column',
+    file: 'source.cir',
+    corner: at.corner,
+    slots: {
+      temp_c: celsius(at.tempK),
+      instances: names
+        .map((name, i) => {
+          const vgsV = at.vgsV[Math.floor(i / 3)];
+          return `vd${name} d${name} 0 ${spiceNumber(at.vdsV)}\nvg${name} g${name} 0 ${spiceNumber(vgsV)}\nxcell${name} d${name} g${name} s b cell dvt=${spiceNumber(shifts[i % 3])}`;
+        })
+        .join('\n'),
+      currents: currents.join(' '),
+      stop_v: '0.5m',
+      step_v: '1m',
+    },
+    outputs: [{ file: 'source.raw', plot: 'DC transfer characteristic', variables: currents, points: 1 }],
+  });
+  const ln = currents.map((name) => Math.log(-plot.real.get(name)![0]));
+  const each = (f: (low: number, middle: number, high: number) => number) =>
+    at.vgsV.map((_, i) => f(ln[3 * i], ln[3 * i + 1], ln[3 * i + 2]));
+  return {
+    slopePerV: each((low, _m, high) => (low - high) / (2 * at.stepV)),
+    curvaturePerV2: each((low, middle, high) => -(low - 2 * middle + high) / (2 * at.stepV ** 2)),
   };
 }

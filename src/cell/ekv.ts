@@ -44,26 +44,41 @@ export const COEFFICIENT_NAMES: readonly string[] = EKV_PARAMETERS.flatMap(({ na
   Array.from({ length: degree + 1 }, (_, i) => `${name}.${i}`),
 );
 
-/** The parameters at one temperature, in the order of EKV_PARAMETERS, and Ut. */
-export interface EkvAtTemperature {
+/** The parameters at one temperature, and Ut. */
+export type EkvAtTemperature = { readonly [name in (typeof EKV_PARAMETERS)[number]['name']]: number } & {
+  /** kT/q, V. */
   readonly ut: number;
-  readonly p: Float64Array;
-}
+};
 
+/** Evaluates the polynomials of the coefficient vector [COEFFICIENT_COUNT] at a temperature. */
 export function atTemperature(coefficients: ArrayLike<number>, tempK: number): EkvAtTemperature {
   const tau = (tempK - REFERENCE_TEMP_K) / 100;
   const arrhenius = 1000 * (1 / REFERENCE_TEMP_K - 1 / tempK);
-  const p = new Float64Array(EKV_PARAMETERS.length);
+  const values = new Float64Array(EKV_PARAMETERS.length);
   let at = 0;
-  for (let i = 0; i < p.length; i++) {
+  for (let i = 0; i < values.length; i++) {
     const { name, degree } = EKV_PARAMETERS[i];
     const x = name === 'lnFloorA' ? arrhenius : tau;
     let sum = 0;
     for (let d = degree; d >= 0; d--) sum = sum * x + coefficients[at + d];
-    p[i] = sum;
+    values[i] = sum;
     at += degree + 1;
   }
-  return { ut: BOLTZMANN_OVER_CHARGE * tempK, p };
+  // One literal, so that all have one hidden class: the fit evaluates the current some million times.
+  return {
+    ut: thermalVoltageV(tempK),
+    lnSpecificCurrentA: values[0],
+    slopeFactor: values[1],
+    thresholdV: values[2],
+    barrierLowering: values[3],
+    lengthModulationPerV: values[4],
+    lnFloorA: values[5],
+    lnEdgeA: values[6],
+    edgeSlopePerV: values[7],
+    edgeCurvePerV2: values[8],
+    edgeCubicPerV3: values[9],
+    saturation: values[10],
+  };
 }
 
 /** F(u) = ln^2(1 + e^(u/2)). */
@@ -82,48 +97,57 @@ function inversionSlope(u: number): number {
   return softPlus(u / 2) / (1 + Math.exp(-u / 2));
 }
 
+/** vp, V. */
+function pinchOffV(at: EkvAtTemperature, vgsV: number, vdsV: number): number {
+  return (vgsV - at.thresholdV + at.barrierLowering * vdsV) / at.slopeFactor;
+}
+
 /** Drain current, A. */
-export function ekvCurrentA({ ut, p }: EkvAtTemperature, vgsV: number, vdsV: number): number {
-  const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
+export function ekvCurrentA(at: EkvAtTemperature, vgsV: number, vdsV: number): number {
+  const { ut } = at;
+  const vp = pinchOffV(at, vgsV, vdsV);
   const channel =
-    Math.exp(p[0]) *
-    (inversion(pinchOff / ut) - inversion((pinchOff - p[10] * vdsV) / ut)) *
-    (1 + p[4] * vdsV);
-  return channel + Math.exp(p[5]) * -Math.expm1(-vdsV / ut) + edgeA(p, vdsV - vgsV - 0.5);
+    Math.exp(at.lnSpecificCurrentA) *
+    (inversion(vp / ut) - inversion((vp - at.saturation * vdsV) / ut)) *
+    (1 + at.lengthModulationPerV * vdsV);
+  return channel + Math.exp(at.lnFloorA) * -Math.expm1(-vdsV / ut) + edgeA(at, vdsV - vgsV - 0.5);
 }
 
 /** Tunnelling and band-to-band generation vanish without a drain-gate voltage, hence the factor x + 0.5 V. */
-function edgeA(p: Float64Array, x: number): number {
-  return (2 * x + 1) * edgeScaleA(p, x);
+function edgeA(at: EkvAtTemperature, x: number): number {
+  return (2 * x + 1) * edgeScaleA(at, x);
 }
 
-function edgeScaleA(p: Float64Array, x: number): number {
-  return Math.exp(p[6] + x * (p[7] + x * (p[8] + x * p[9])));
+function edgeScaleA(at: EkvAtTemperature, x: number): number {
+  return Math.exp(at.lnEdgeA + x * (at.edgeSlopePerV + x * (at.edgeCurvePerV2 + x * at.edgeCubicPerV3)));
 }
 
 /** Current and its derivatives with respect to the gate and drain voltage, A/V. */
 export function ekvDerivatives(
-  { ut, p }: EkvAtTemperature,
+  at: EkvAtTemperature,
   vgsV: number,
   vdsV: number,
 ): { currentA: number; perGateV: number; perDrainV: number } {
-  const pinchOff = (vgsV - p[2] + p[3] * vdsV) / p[1];
-  const uf = pinchOff / ut;
-  const ur = (pinchOff - p[10] * vdsV) / ut;
-  const scale = Math.exp(p[0]) * (1 + p[4] * vdsV);
+  const { ut, slopeFactor, saturation, lengthModulationPerV } = at;
+  const vp = pinchOffV(at, vgsV, vdsV);
+  const uf = vp / ut;
+  const ur = (vp - saturation * vdsV) / ut;
+  const scale = Math.exp(at.lnSpecificCurrentA) * (1 + lengthModulationPerV * vdsV);
   const channel = scale * (inversion(uf) - inversion(ur));
   const perPinchOff = (scale * (inversionSlope(uf) - inversionSlope(ur))) / ut;
-  const floor = Math.exp(p[5]);
+  const floor = Math.exp(at.lnFloorA);
   const x = vdsV - vgsV - 0.5;
-  const edge = edgeA(p, x);
-  const edgePerX = 2 * edgeScaleA(p, x) + edge * (p[7] + x * (2 * p[8] + x * 3 * p[9]));
+  const edge = edgeA(at, x);
+  const edgePerX =
+    2 * edgeScaleA(at, x) +
+    edge * (at.edgeSlopePerV + x * (2 * at.edgeCurvePerV2 + x * 3 * at.edgeCubicPerV3));
   return {
     currentA: channel + floor * -Math.expm1(-vdsV / ut) + edge,
-    perGateV: perPinchOff / p[1] - edgePerX,
+    perGateV: perPinchOff / slopeFactor - edgePerX,
     perDrainV:
-      (perPinchOff * p[3]) / p[1] +
-      (scale * p[10] * inversionSlope(ur)) / ut +
-      (channel * p[4]) / (1 + p[4] * vdsV) +
+      (perPinchOff * at.barrierLowering) / slopeFactor +
+      (scale * saturation * inversionSlope(ur)) / ut +
+      (channel * lengthModulationPerV) / (1 + lengthModulationPerV * vdsV) +
       (floor / ut) * Math.exp(-vdsV / ut) +
       edgePerX,
   };

@@ -3,11 +3,10 @@
  * cells and the cost of a chip both take it from here.
  */
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { findDataFile, readTextFile } from '../files.ts';
-import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from './ekv.ts';
-import { validate } from './technology.ts';
+import { loadYaml } from '../config.ts';
+import { findDataFile } from '../files.ts';
+import { REFERENCE_TEMP_K, thermalVoltageV } from './ekv.ts';
 import { type MultiplierTopology, parameterValues } from './topology.ts';
 
 /** `area` of a topology: what a weight is made of. */
@@ -96,12 +95,7 @@ const rulesSchema = z.looseObject({
 export function loadLayoutRules(process: string): LayoutRules | undefined {
   const path = findDataFile(join('spice', process, 'cost.yaml'));
   if (path === undefined) return undefined;
-  const { layout } = validate(
-    rulesSchema,
-    parse(readTextFile(path, 'cost constants')),
-    path,
-    'COST_CONSTANTS',
-  );
+  const { layout } = loadYaml(path, 'cost constants', rulesSchema, 'COST_CONSTANTS');
   return {
     metalPitchM: layout.metalPitchM.value,
     deviceSideM: layout.deviceSideM.value,
@@ -122,7 +116,7 @@ export function cellPowerW(
 ): number {
   let product = 0;
   let squared = 0;
-  const ut = BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K;
+  const ut = thermalVoltageV(REFERENCE_TEMP_K);
   for (let k = 1; k <= codes; k++) {
     for (let m = 1; m <= taps; m++) {
       product += (k * m) / (codes * taps);

@@ -3,11 +3,10 @@
  * known. A folder of the same name in the working folder comes before the package's.
  */
 import { dirname, join } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { validate as validateConfig } from '../config.ts';
+import { loadYaml } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
-import { readTextFile, reasonOf, requireDataFile } from '../files.ts';
+import { requireDataFile } from '../files.ts';
 
 export const CORNERS = ['TT', 'FF', 'SS', 'FS', 'SF'] as const;
 export type Corner = (typeof CORNERS)[number];
@@ -85,14 +84,7 @@ export interface Process {
 export function loadProcess(process: string): Process {
   checkName(process, 'process');
   const path = requireDataFile(join('spice', process, 'technology.yaml'), `process ${process}`);
-  let value: unknown;
-  try {
-    value = parse(readTextFile(path, 'technology file'), { maxAliasCount: 100 });
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'TECHNOLOGY_INVALID', `${path}: ${reasonOf(cause)}`, { cause });
-  }
-  const technology = validate(technologySchema, value, path, 'TECHNOLOGY_INVALID');
+  const technology = loadYaml(path, 'technology file', technologySchema, 'TECHNOLOGY_INVALID');
   if (technology.name !== process) {
     throw new OnefetError(
       'input',
@@ -122,14 +114,4 @@ export function checkName(text: string, what: string): void {
       `${what} "${text}": lower-case letters, digits and dashes only`,
     );
   }
-}
-
-/** Parses with a schema; the first problem becomes a one-line input error with the path of the key. */
-export function validate<T extends z.ZodType>(
-  schema: T,
-  value: unknown,
-  path: string,
-  code: string,
-): z.output<T> {
-  return validateConfig(schema, value, path, { kind: 'input', code });
 }

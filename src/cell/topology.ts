@@ -4,11 +4,11 @@
  * topology by name: a new one is a folder.
  */
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
+import { loadYaml } from '../config.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, reasonOf, requireDataFile } from '../files.ts';
-import { checkName, validate } from './technology.ts';
+import { requireDataFile } from '../files.ts';
+import { checkName } from './technology.ts';
 
 const folderName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes');
 const slotName = z.string().regex(/^[a-z][a-z0-9_]{0,40}$/, 'a slot of the netlist');
@@ -122,14 +122,7 @@ export type CircuitTopology = Extract<Topology, { kind: 'converter' | 'selector'
 export function loadTopology(topology: string): { topology: Topology; path: string } {
   checkName(topology, 'topology');
   const path = requireDataFile(join('netlists', topology, 'topology.yaml'), `topology ${topology}`);
-  let value: unknown;
-  try {
-    value = parse(readTextFile(path, 'topology file'), { maxAliasCount: 100 });
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'TOPOLOGY_INVALID', `${path}: ${reasonOf(cause)}`, { cause });
-  }
-  const valid = validate(topologySchema, value, path, 'TOPOLOGY_INVALID');
+  const valid = loadYaml(path, 'topology file', topologySchema, 'TOPOLOGY_INVALID');
   if (valid.name !== topology) {
     throw new OnefetError(
       'input',

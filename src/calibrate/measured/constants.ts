@@ -2,12 +2,11 @@
  * What a current-voltage sweep cannot show: noise, capacitance and, without several devices, mismatch. It comes from a
  * file of constants with sources, or from the simulated calibration of a cell of the same size; nothing is assumed.
  */
-import { parse } from 'yaml';
 import { z } from 'zod';
 import type { Calibration } from '../../cell/calibration.ts';
-import { validate } from '../../cell/technology.ts';
+import { loadYaml } from '../../config.ts';
 import { OnefetError } from '../../error.ts';
-import { displayPath, readTextFile, reasonOf } from '../../files.ts';
+import { displayPath } from '../../files.ts';
 
 const sourced = z.strictObject({
   value: z.number(),
@@ -29,16 +28,7 @@ const constantsSchema = z.strictObject({
 export type MeasuredConstants = z.infer<typeof constantsSchema>;
 
 export function readMeasuredConstants(path: string): MeasuredConstants {
-  let value: unknown;
-  try {
-    value = parse(readTextFile(path, 'measured constants'), { maxAliasCount: 100 });
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'MEASURED_CONSTANTS', `${displayPath(path)}: ${reasonOf(cause)}`, {
-      cause,
-    });
-  }
-  return validate(constantsSchema, value, displayPath(path), 'MEASURED_CONSTANTS');
+  return loadYaml(path, 'measured constants', constantsSchema, 'MEASURED_CONSTANTS', displayPath(path));
 }
 
 /** A noise and a capacitance for the calibration; error MEASURED_INCOMPLETE names what is missing. */

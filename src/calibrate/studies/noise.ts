@@ -20,6 +20,7 @@ import {
 import { hashSources } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
 import { SpiceError } from '../../spice/spice-error.ts';
+import { thresholdResponse } from '../measure-law.ts';
 import {
   type CalibratedTestbench,
   CODES,
@@ -29,7 +30,6 @@ import {
   spiceNumber,
   TAPS,
 } from '../testbench.ts';
-import { thresholdResponse } from './column/column.ts';
 import { calibrationFingerprint, loadStudy, type StudyOptions, withTestbench } from './study.ts';
 
 /** Relative permittivity of SiO2 (3.9) times that of vacuum, F/m. */

@@ -11,12 +11,12 @@
  * must hold at every combination, and `typ` is compared at the nominal one.
  */
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
+import { loadYaml } from '../../config.ts';
 import { nearestName, OnefetError } from '../../error.ts';
-import { displayPath, readTextFile, reasonOf, requireDataFile } from '../../files.ts';
+import { displayPath, requireDataFile } from '../../files.ts';
 import type { Calibration } from '../calibration.ts';
-import { CORNERS, type Corner, checkName, validate } from '../technology.ts';
+import { CORNERS, type Corner, checkName } from '../technology.ts';
 import { type Condition, type ConditionName, nominalCondition, QUANTITIES, UNITS } from './quantities.ts';
 
 const oneOrMore = <T extends z.ZodType>(item: T) =>
@@ -92,14 +92,7 @@ export function loadDatasheetSpec(
   checkName(cell, 'cell');
   const path = specPath ?? requireDataFile(datasheetPath(process, cell), `datasheet of ${process}/${cell}`);
   const shown = displayPath(path);
-  let value: unknown;
-  try {
-    value = parse(readTextFile(path, 'datasheet'), { maxAliasCount: 100 });
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'DATASHEET_INVALID', `${shown}: ${reasonOf(cause)}`, { cause });
-  }
-  const spec = validate(datasheetSchema, value, shown, 'DATASHEET_INVALID');
+  const spec = loadYaml(path, 'datasheet', datasheetSchema, 'DATASHEET_INVALID', shown);
   for (const [i, item] of spec.specs.entries()) checkSpec(item, `${shown}: specs.${i}`);
   return { spec, path };
 }

@@ -1,0 +1,113 @@
+/**
+ * Imports of the source files: what a cell is does not know how it is measured, no file imports itself over others, and
+ * folders import one way along the order of the README's "How data flows".
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { packageRoot } from './files.ts';
+
+const root = join(packageRoot, 'src');
+const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
+  .map((file) => file.replaceAll('\\', '/'))
+  .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+  .sort();
+const isTest = (file: string) => /\.test(-helper)?\.ts$/.test(file) || file.startsWith('testing/');
+
+/** File -> files that it imports, of types too; paths below src/. */
+const imports = new Map(
+  files.map((file) => {
+    const text = readFileSync(join(root, file), 'utf8');
+    const found = [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+\.ts)'/g)];
+    const targets = found.map(([, path]) =>
+      relative(root, join(root, dirname(file), path)).replaceAll('\\', '/'),
+    );
+    return [file, [...new Set(targets)]] as const;
+  }),
+);
+
+/** Groups of files that reach one another by imports (Tarjan 1972). */
+function circles(): string[][] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const open: string[] = [];
+  const found: string[][] = [];
+  const visit = (file: string): void => {
+    index.set(file, index.size);
+    low.set(file, index.get(file)!);
+    open.push(file);
+    for (const next of imports.get(file) ?? []) {
+      if (!index.has(next)) visit(next);
+      if (open.includes(next)) low.set(file, Math.min(low.get(file)!, low.get(next)!));
+    }
+    if (low.get(file) !== index.get(file)) return;
+    const group = open.splice(open.indexOf(file));
+    if (group.length > 1) found.push(group.sort());
+  };
+  for (const file of files) if (!index.has(file)) visit(file);
+  return found;
+}
+
+/** Circles that are known and about to be opened; none may be added. */
+const KNOWN_CIRCLES = [
+  ['engine/wasm/engine.ts', 'engine/wasm/plan/plan.ts', 'engine/wasm/run/fill.ts', 'engine/wasm/session.ts'],
+];
+
+/** From the ground up; a folder imports those before it. Files of src/ itself that are not listed are ground. */
+const ORDER = [
+  '.',
+  'spice',
+  'cell',
+  'calibrate',
+  'tile',
+  'fabric',
+  'model',
+  'engine',
+  'cost',
+  'experiment',
+  'synth',
+  'report',
+  'bench',
+  'cli',
+];
+/** They stand above all folders. */
+const TOP = ['cli.ts', 'index.ts'];
+const folderOf = (file: string): string => {
+  if (!file.includes('/')) return TOP.includes(file) ? 'top' : '.';
+  return file.slice(0, file.indexOf('/'));
+};
+const place = (folder: string): number => (folder === 'top' ? ORDER.length : ORDER.indexOf(folder));
+
+const shipped = files.filter((file) => !isTest(file));
+const arrows = shipped.flatMap((file) => imports.get(file)!.map((target) => ({ file, target })));
+
+describe('imports of src/', () => {
+  test('lead to files that there are', () => {
+    expect(files.length).toBeGreaterThan(200);
+    expect(arrows.length).toBeGreaterThan(800);
+    for (const { file, target } of arrows) expect(imports.has(target), `${file} -> ${target}`).toBe(true);
+  });
+
+  test('what a cell is knows neither the simulator nor its measurement', () => {
+    const wrong = arrows.filter(
+      ({ file, target }) => file.startsWith('cell/') && /^(spice|calibrate)\//.test(target),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test('no circles, of types neither', () => {
+    expect(circles()).toEqual(KNOWN_CIRCLES);
+  });
+
+  test('folders import one way', () => {
+    for (const folder of new Set(shipped.map(folderOf))) {
+      expect(place(folder), `src/${folder} has a place in the order`).toBeGreaterThanOrEqual(0);
+    }
+    const upward = arrows.filter(({ file, target }) => place(folderOf(target)) > place(folderOf(file)));
+    expect(upward.map(({ file, target }) => `${file} -> ${target}`)).toEqual([]);
+  });
+
+  test('shipped files import no test helpers', () => {
+    expect(arrows.filter(({ target }) => isTest(target))).toEqual([]);
+  });
+});
