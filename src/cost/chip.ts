@@ -8,6 +8,7 @@
  */
 import { OnefetError } from '../error.ts';
 import { formatSi, plain } from '../format.ts';
+import type { NamedShape } from '../model/shapes.ts';
 import { digital, kvBytes, kvReadS, sramMm2 } from './components/digital.ts';
 import {
   clockLine,
@@ -30,12 +31,12 @@ import type {
 } from './priced-design.ts';
 import type { CostLine, CostReport } from './report.ts';
 import { sensitivityOf } from './sensitivity.ts';
-import { type CostShape, macPerToken } from './shape.ts';
+import { macPerToken } from './shape.ts';
 
 /** Prices a model of `shape` on a chip of `design`. Errors: COST_CONTEXT, ADC_RANGE. */
 export function costOf(
   design: PricedDesign,
-  shape: CostShape,
+  shape: NamedShape,
   constants: CostConstants,
   options: { readonly contextTokens: number },
 ): CostReport {

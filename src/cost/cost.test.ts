@@ -8,7 +8,14 @@ import { trackAreaUm2 } from '../cell/footprint.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
 import { LLAMA } from '../model/architecture.ts';
-import { costOfLogDomain as costOf, EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
+import { blockWeights } from '../model/shape.ts';
+import { LLAMA_3_1_8B } from '../model/shapes.ts';
+import {
+  costOfLogDomain as costOf,
+  EXAMPLE_DESIGN,
+  exampleActivity,
+  STORIES_260K,
+} from '../testing/activity.ts';
 import { checkSwing } from '../tile/integrator.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { adcCost } from './adc.ts';
@@ -20,26 +27,9 @@ import { lineValue, sumOf } from './lines.ts';
 import { shotNoiseBoundJ } from './log-domain.ts';
 import { logDomainCostDesign, rowDriverOf } from './log-domain-design.ts';
 import { projectActivity } from './project.ts';
-import {
-  blockMacPerToken,
-  type CostShape,
-  dependentSteps,
-  kvElementsPerToken,
-  LLAMA_3_1_8B,
-  macPerToken,
-} from './shape.ts';
+import { dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
 
 const constants = loadCostConstants('planar32lp');
-const STORIES: CostShape = {
-  name: 'stories260K',
-  layers: 5,
-  embeddingLength: 64,
-  feedForwardLength: 172,
-  heads: 8,
-  kvHeads: 4,
-  headLength: 8,
-  vocabulary: 512,
-};
 
 describe('reference case B: the ADC regression of the Accelergy plug-in', () => {
   it.each([
@@ -75,7 +65,7 @@ describe('reference case G: silicon', () => {
 describe('counts of Llama 3.1 8B', () => {
   it('7,504,658,432 MAC per token, 218,103,808 per layer, 65,536 cache elements, 129 steps', () => {
     expect(macPerToken(LLAMA_3_1_8B)).toBe(7_504_658_432);
-    expect(blockMacPerToken(LLAMA_3_1_8B) / 32).toBe(218_103_808);
+    expect(blockWeights(LLAMA_3_1_8B) / 32).toBe(218_103_808);
     expect(kvElementsPerToken(LLAMA_3_1_8B)).toBe(65_536);
     expect(dependentSteps(LLAMA_3_1_8B)).toBe(129);
   });
@@ -176,9 +166,9 @@ describe('costOf', () => {
   });
 
   it('the bias of the clamps follows from what they may carry, and a run that carried more has no cost', () => {
-    const activity = exampleActivity(STORIES, { tileRows: 32 });
+    const activity = exampleActivity(STORIES_260K, { tileRows: 32 });
     const cost = (clampMaxA: number) =>
-      costOf(activity, STORIES, { ...EXAMPLE_DESIGN, tileRows: 32, clampMaxA }, constants, {
+      costOf(activity, STORIES_260K, { ...EXAMPLE_DESIGN, tileRows: 32, clampMaxA }, constants, {
         contextTokens: 128,
       });
     const clamps = (clampMaxA: number) => lineValue(cost(clampMaxA).energyJ, 'clamps');
@@ -300,11 +290,11 @@ describe('costOf', () => {
   });
 
   it('energy grows with every quantity that was counted (property)', () => {
-    const base = exampleActivity(STORIES, { tokens: 10 });
+    const base = exampleActivity(STORIES_260K, { tokens: 10 });
     // Clamps that hold a hundred times the current.
     const design = { ...EXAMPLE_DESIGN, clampMaxA: 100 * EXAMPLE_DESIGN.clampMaxA };
     const cost = (activity: typeof base) =>
-      costOf(activity, STORIES, design, constants, { contextTokens: 128 }).perTokenJ;
+      costOf(activity, STORIES_260K, design, constants, { contextTokens: 128 }).perTokenJ;
     const before = cost(base);
     fc.assert(
       fc.property(
@@ -321,19 +311,19 @@ describe('costOf', () => {
   });
 
   it('refuses what it cannot mean', () => {
-    const activity = exampleActivity(STORIES);
+    const activity = exampleActivity(STORIES_260K);
     const cost = (design: Partial<typeof EXAMPLE_DESIGN>, contextTokens = 128) =>
-      costOf(activity, STORIES, { ...EXAMPLE_DESIGN, ...design }, constants, { contextTokens });
+      costOf(activity, STORIES_260K, { ...EXAMPLE_DESIGN, ...design }, constants, { contextTokens });
     expect(() => cost({}, 0)).toThrow(/context of 0 tokens/);
     expect(() => cost({ ladderDuty: 2 })).toThrow(/ladderDuty is 2, it must be 0 to 1/);
     expect(() => cost({ integrationTimeS: Number.NaN })).toThrow(/integrationTimeS is NaN/);
     expect(() => cost({ vdsV: 0.9 })).toThrow(/vdsV is 0.9/);
     expect(() => cost({ headFabric: 'analog' })).toThrow(/activity lacks the head/);
-    expect(() => costOf({ layers: [] }, STORIES, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
-      /no analog layers/,
-    );
+    expect(() =>
+      costOf({ layers: [] }, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 1 }),
+    ).toThrow(/no analog layers/);
     const idle = { layers: activity.layers.map((l) => ({ ...l, tokens: 0 })) };
-    expect(() => costOf(idle, STORIES, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
+    expect(() => costOf(idle, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
       /processed 0 tokens/,
     );
   });
@@ -404,8 +394,8 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
   });
 
   it('is carried over to the projection tensor by tensor', () => {
-    const small = exampleActivity(STORIES, { design, tokens: 5 });
-    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), design);
+    const small = exampleActivity(STORIES_260K, { design, tokens: 5 });
+    const after = census(projectActivity(small, STORIES_260K, LLAMA_3_1_8B), design);
     expect(after.formats.map((format) => Math.round(format.cells))).toEqual([
       value,
       all - value - down,
@@ -468,8 +458,8 @@ describe('row drivers that SPICE has simulated', () => {
 
 describe('projectActivity', () => {
   it('to its own shape, it is the average of the layers: per-token sums do not change', () => {
-    const activity = exampleActivity(STORIES, { tileRows: 32, tokens: 7 });
-    const projected = projectActivity(activity, STORIES, STORIES);
+    const activity = exampleActivity(STORIES_260K, { tileRows: 32, tokens: 7 });
+    const projected = projectActivity(activity, STORIES_260K, STORIES_260K);
     const before = census(activity, EXAMPLE_DESIGN);
     const after = census(projected, EXAMPLE_DESIGN);
     const { formats, ...sums } = before;
@@ -480,13 +470,13 @@ describe('projectActivity', () => {
   });
 
   it('to the 8B, it keeps the mean current per cell and counts conversions of the new tiles', () => {
-    const small = exampleActivity(STORIES, {
+    const small = exampleActivity(STORIES_260K, {
       tileRows: 256,
       tokens: 7,
       currentPerCellA: 0.31e-9,
       head: true,
     });
-    const after = census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN);
+    const after = census(projectActivity(small, STORIES_260K, LLAMA_3_1_8B), EXAMPLE_DESIGN);
     expect(after.macs).toBe(7_504_658_432);
     expect(after.currentA / after.cells).toBeCloseTo(0.31e-9, 15);
     expect(after.adcConversions).toBeCloseTo(29_315_072, 3);
@@ -494,21 +484,21 @@ describe('projectActivity', () => {
   });
 
   it('weights layers by what they did: a layer of twice the current counts', () => {
-    const small = exampleActivity(STORIES, { tokens: 3 });
+    const small = exampleActivity(STORIES_260K, { tokens: 3 });
     const doubled = {
       layers: small.layers.map((l) => (l.layer === 0 ? { ...l, sumCurrentA: 2 * l.sumCurrentA } : l)),
     };
     const ratio =
-      census(projectActivity(doubled, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA /
-      census(projectActivity(small, STORIES, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA;
+      census(projectActivity(doubled, STORIES_260K, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA /
+      census(projectActivity(small, STORIES_260K, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA;
     // One of five equal layers doubled: 6/5.
     expect(ratio).toBeCloseTo(1.2, 9);
   });
 
   it('says which tensor is missing', () => {
-    const small = exampleActivity(STORIES);
+    const small = exampleActivity(STORIES_260K);
     const without = { layers: small.layers.filter((l) => l.tensor !== 'ffn_up') };
-    expect(() => projectActivity(without, STORIES, LLAMA_3_1_8B)).toThrow(/the run has no ffn_up/);
+    expect(() => projectActivity(without, STORIES_260K, LLAMA_3_1_8B)).toThrow(/the run has no ffn_up/);
   });
 });
 
@@ -566,7 +556,8 @@ describe('cost.yaml', () => {
       expect(mine.adc.energyMultiplier.value).toBe(3);
       const run = (c: typeof mine) =>
         lineValue(
-          costOf(exampleActivity(STORIES), STORIES, EXAMPLE_DESIGN, c, { contextTokens: 128 }).energyJ,
+          costOf(exampleActivity(STORIES_260K), STORIES_260K, EXAMPLE_DESIGN, c, { contextTokens: 128 })
+            .energyJ,
           'adcs',
         );
       expect(run(mine)).toBeCloseTo(3 * run(constants), 15);

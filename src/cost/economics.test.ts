@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
 import { loadComparators } from './comparators.ts';
 import { loadCostConstants } from './constants.ts';
 import { economicsOf, grossDies, murphyYield } from './economics.ts';
-import { LLAMA_3_1_8B } from './shape.ts';
 
 const constants = loadCostConstants('planar32lp');
 const report = costOfLogDomain(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {

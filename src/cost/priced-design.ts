@@ -5,13 +5,14 @@
  * A component is pure: it reads the model's shape, the constants and what the stages before it found, and answers with
  * lines. The stages are area, then latency (needs the area), then energy (needs both).
  */
+
+import type { NamedShape } from '../model/shapes.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine, WeightCost } from './report.ts';
-import type { CostShape } from './shape.ts';
 
 /** What every component may read. Constants change between calls: the sensitivity halves and doubles each. */
 export interface PricedSystem {
-  readonly shape: CostShape;
+  readonly shape: NamedShape;
   readonly constants: CostConstants;
   readonly contextTokens: number;
 }

@@ -8,13 +8,13 @@
  */
 import { OnefetError } from '../error.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
-import type { CostShape } from './shape.ts';
-import { blockTensors, headTensor, type TensorShape } from './shape.ts';
+import { headMatrix, type MatrixShape, modelMatrices } from '../model/shape.ts';
+import type { NamedShape } from '../model/shapes.ts';
 
 export function projectActivity(
   activity: Activity<TileActivity>,
-  from: CostShape,
-  to: CostShape,
+  from: NamedShape,
+  to: NamedShape,
 ): Activity<TileActivity> {
   const byTensor = new Map<string, TileActivity[]>();
   for (const layer of activity.layers) {
@@ -23,26 +23,25 @@ export function projectActivity(
     byTensor.set(layer.tensor, list);
   }
   const layers: TileActivity[] = [];
-  const project = (layer: number, shape: TensorShape) => {
-    const seen = byTensor.get(shape.tensor);
+  const head = headMatrix(to).name.tensor;
+  for (const matrix of modelMatrices(to)) {
+    const { tensor } = matrix.name;
+    const seen = byTensor.get(tensor);
     if (seen === undefined) {
+      if (tensor === head) continue; // digital
       throw new OnefetError(
         'input',
         'PROJECT_TENSOR',
-        `cannot project ${from.name} to ${to.name}: the run has no ${shape.tensor}`,
+        `cannot project ${from.name} to ${to.name}: the run has no ${tensor}`,
         { hint: `it has ${[...byTensor.keys()].join(', ') || 'no analog layer at all'}` },
       );
     }
-    layers.push(projectTensor(seen, layer, shape));
-  };
-  for (let layer = 0; layer < to.layers; layer++) {
-    for (const shape of blockTensors(to)) project(layer, shape);
+    layers.push(projectTensor(seen, matrix));
   }
-  if (byTensor.has('output')) project(-1, headTensor(to));
   return { layers };
 }
 
-function projectTensor(seen: readonly TileActivity[], layer: number, to: TensorShape): TileActivity {
+function projectTensor(seen: readonly TileActivity[], to: MatrixShape): TileActivity {
   const first = seen[0];
   for (const one of seen) {
     if (!(one.tokens > 0) || one.tileRows !== first.tileRows || one.phases !== first.phases) {
@@ -69,8 +68,8 @@ function projectTensor(seen: readonly TileActivity[], layer: number, to: TensorS
   const adcConversions = tiles * columns * conversionsPerColumn;
   const converted = total((one) => one.adcConversions);
   return {
-    layer,
-    tensor: to.tensor,
+    layer: to.name.layer,
+    tensor: to.name.tensor,
     outputs: to.outputs,
     inputs: to.inputs,
     tiles,

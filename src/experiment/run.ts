@@ -14,11 +14,11 @@ import { priceLogDomain } from '../cost/log-domain.ts';
 import { logDomainCostDesign } from '../cost/log-domain-design.ts';
 import { projectActivity } from '../cost/project.ts';
 import type { CostReport } from '../cost/report.ts';
-import { type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, TileActivity as LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
+import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds } from './attribution.ts';
@@ -318,16 +318,7 @@ function costsOf(
   const { calibration } = plan;
   const { shape, name } = plan.modelInfo;
   const costDesign = logDomainCostDesign(design, calibration, plan.converters, ranges);
-  const from: CostShape = {
-    name,
-    layers: shape.layers,
-    embeddingLength: shape.dim,
-    feedForwardLength: shape.ffnDim,
-    heads: shape.heads,
-    kvHeads: shape.kvHeads,
-    headLength: shape.headDim,
-    vocabulary: shape.vocab,
-  };
+  const from: NamedShape = { ...shape, name };
   const contextTokens = plan.contextTokens;
   return {
     run: costOf(priceLogDomain(activity, costDesign), from, plan.costConstants, { contextTokens }),

@@ -134,6 +134,13 @@ export function blockWeights(shape: ModelShape): number {
   return shape.layers * blockMatrices(shape, 0).reduce((sum, m) => sum + m.outputs * m.inputs, 0);
 }
 
+/** Elements that the norms of one block take. */
+export function normElements({ architecture, dim, queryDim, kvDim }: ModelShape): number {
+  const { query, key, ...places } = architecture.norms;
+  const rows = (query ? queryDim : 0) + (key ? kvDim : 0);
+  return Object.keys(places).length * dim + rows;
+}
+
 /** The tensor of a linear layer in a GGUF file. */
 export function sourceTensor({ layer, tensor }: LinearName, tied: boolean): string {
   if (layer >= 0) return `blk.${layer}.${tensor}.weight`;

@@ -17,8 +17,24 @@ const LLAMA31_ROPE: RopeScaling = {
   originalContextTokens: 8192,
 };
 
+/** Meta, model card and config.json of meta-llama/Llama-3.1-8B: 7,504,658,432 MAC per token without attention. */
+export const LLAMA_3_1_8B = modelShape({
+  ...LLAMA3,
+  name: 'llama-3.1-8b',
+  dim: 4096,
+  ffnDim: 14_336,
+  layers: 32,
+  heads: 32,
+  kvHeads: 8,
+  headDim: 128,
+  vocab: 128_256,
+  contextTokens: 131_072,
+  ropeScaling: LLAMA31_ROPE,
+  tied: false,
+});
+
 /**
- * Dimensions of the published models from their config.json (meta-llama/Llama-3.1-8B and Llama-3.2-1B); the small ones
+ * Dimensions of the published models from their config.json (meta-llama/Llama-3.2-1B); the small ones
  * are made up for tests, with widths that are multiples of the K types' blocks of 256.
  */
 export const MODEL_SHAPES = {
@@ -65,20 +81,7 @@ export const MODEL_SHAPES = {
     ropeScaling: { ...LLAMA31_ROPE, factor: 32 },
     tied: true,
   }),
-  'llama-3.1-8b': modelShape({
-    ...LLAMA3,
-    name: 'llama-3.1-8b',
-    dim: 4096,
-    ffnDim: 14_336,
-    layers: 32,
-    heads: 32,
-    kvHeads: 8,
-    headDim: 128,
-    vocab: 128_256,
-    contextTokens: 131_072,
-    ropeScaling: LLAMA31_ROPE,
-    tied: false,
-  }),
+  'llama-3.1-8b': LLAMA_3_1_8B,
 } satisfies Record<string, NamedShape>;
 
 export type ModelShapeName = keyof typeof MODEL_SHAPES;

@@ -4,10 +4,26 @@ import type { CostConstants } from '../cost/constants.ts';
 import { priceLogDomain } from '../cost/log-domain.ts';
 import { formatOf, type LogDomainCostDesign } from '../cost/log-domain-design.ts';
 import type { CostReport } from '../cost/report.ts';
-import type { CostShape } from '../cost/shape.ts';
-import { blockTensors, headTensor } from '../cost/shape.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
+import { modelMatrices, modelShape } from '../model/shape.ts';
+import type { NamedShape } from '../model/shapes.ts';
+
+/** Andrej Karpathy's stories260K. */
+export const STORIES_260K: NamedShape = modelShape({
+  name: 'stories260K',
+  layers: 5,
+  dim: 64,
+  ffnDim: 172,
+  heads: 8,
+  kvHeads: 4,
+  headDim: 8,
+  vocab: 512,
+  contextTokens: 512,
+  normEpsilon: 1e-5,
+  ropeBase: 10_000,
+  tied: true,
+});
 
 export const EXAMPLE_DESIGN: LogDomainCostDesign = {
   tileRows: 256,
@@ -44,7 +60,7 @@ export const EXAMPLE_DESIGN: LogDomainCostDesign = {
 };
 
 export function exampleActivity(
-  shape: CostShape,
+  shape: NamedShape,
   options: {
     tileRows?: number;
     tokens?: number;
@@ -61,13 +77,17 @@ export function exampleActivity(
     design = EXAMPLE_DESIGN,
   } = options;
   const layers: TileActivity[] = [];
-  const add = (layer: number, t: { tensor: string; outputs: number; inputs: number }) => {
-    const tiles = Math.ceil(t.inputs / tileRows);
-    const columns = t.outputs * formatOf(design, t.tensor).cellWeights.length;
-    const cells = columns * t.inputs;
+  const matrices = modelMatrices(shape).slice(0, head ? undefined : -1);
+  for (const { name, outputs, inputs } of matrices) {
+    const { layer, tensor } = name;
+    const tiles = Math.ceil(inputs / tileRows);
+    const columns = outputs * formatOf(design, tensor).cellWeights.length;
+    const cells = columns * inputs;
     layers.push({
       layer,
-      ...t,
+      tensor,
+      outputs,
+      inputs,
       tiles,
       tileRows,
       columns,
@@ -76,21 +96,19 @@ export function exampleActivity(
       phases: 2,
       tokens,
       sumCurrentA: tokens * cells * currentPerCellA,
-      sumActiveRows: tokens * t.inputs * 0.75,
-      dacConversions: tokens * t.inputs,
+      sumActiveRows: tokens * inputs * 0.75,
+      dacConversions: tokens * inputs,
       adcConversions: tokens * tiles * columns,
       adcClipped: tokens * tiles * columns * 0.001,
     });
-  };
-  for (let layer = 0; layer < shape.layers; layer++) for (const t of blockTensors(shape)) add(layer, t);
-  if (head) add(-1, headTensor(shape));
+  }
   return { layers };
 }
 
 /** Prices a model on a log-domain chip at an activity. */
 export function costOfLogDomain(
   activity: Activity<TileActivity>,
-  shape: CostShape,
+  shape: NamedShape,
   design: LogDomainCostDesign,
   constants: CostConstants,
   options: { contextTokens: number },

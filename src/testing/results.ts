@@ -1,21 +1,11 @@
 /** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
 import { loadCostConstants } from '../cost/constants.ts';
 import { projectActivity } from '../cost/project.ts';
-import { blockTensors, type CostShape, LLAMA_3_1_8B } from '../cost/shape.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
+import { blockMatrices } from '../model/shape.ts';
+import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import type { CalibrationFigures } from '../report/figures-cell.ts';
-import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity } from './activity.ts';
-
-export const FIXTURE_SHAPE: CostShape = {
-  name: 'stories260K',
-  layers: 5,
-  embeddingLength: 64,
-  feedForwardLength: 172,
-  heads: 8,
-  kvHeads: 4,
-  headLength: 8,
-  vocabulary: 512,
-};
+import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity, STORIES_260K } from './activity.ts';
 
 /** Repeatable wobble in -1 .. 1, so that figures look like data. */
 function wobble(i: number): number {
@@ -24,10 +14,10 @@ function wobble(i: number): number {
 
 export function fixtureResult(chips = 8): RunResult {
   const constants = loadCostConstants('planar32lp');
-  const activity = exampleActivity(FIXTURE_SHAPE, { tileRows: 64, tokens: 1804, currentPerCellA: 0.23e-9 });
-  const cost = costOfLogDomain(activity, FIXTURE_SHAPE, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
+  const activity = exampleActivity(STORIES_260K, { tileRows: 64, tokens: 1804, currentPerCellA: 0.23e-9 });
+  const cost = costOfLogDomain(activity, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
   const projection = costOfLogDomain(
-    projectActivity(activity, FIXTURE_SHAPE, LLAMA_3_1_8B),
+    projectActivity(activity, STORIES_260K, LLAMA_3_1_8B),
     LLAMA_3_1_8B,
     EXAMPLE_DESIGN,
     constants,
@@ -53,10 +43,12 @@ export function fixtureResult(chips = 8): RunResult {
     const half = (2.36 * sd) / Math.sqrt(chips);
     return { mean, ci95: [mean - half, mean + half] as [number, number] };
   };
-  const coding = Array.from({ length: FIXTURE_SHAPE.layers }, (_, layer) =>
-    blockTensors(FIXTURE_SHAPE).map((t, i) => ({
+  const coding = Array.from({ length: STORIES_260K.layers }, (_, layer) =>
+    blockMatrices(STORIES_260K, layer).map(({ name: { tensor }, outputs, inputs }, i) => ({
       layer,
-      ...t,
+      tensor,
+      outputs,
+      inputs,
       bits: 4,
       codingSnrDb: 19.5 + 1.6 * wobble(layer * 7 + i) + (i === 6 ? -1.5 : 0),
       zeroShare: 0.14 + 0.02 * wobble(layer + i),
@@ -129,8 +121,8 @@ export function fixtureResult(chips = 8): RunResult {
     coding,
     blocks: {
       positions: 220,
-      recodedDb: Array.from({ length: FIXTURE_SHAPE.layers }, (_, i) => 17 - 2 * i),
-      chipDb: Array.from({ length: FIXTURE_SHAPE.layers }, (_, i) => interval(() => 14 - 2 * i)),
+      recodedDb: Array.from({ length: STORIES_260K.layers }, (_, i) => 17 - 2 * i),
+      chipDb: Array.from({ length: STORIES_260K.layers }, (_, i) => interval(() => 14 - 2 * i)),
     },
     calibration: {
       process: 'planar32lp',

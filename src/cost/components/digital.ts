@@ -3,6 +3,7 @@
  * (where the fabric does not compute it), adapters, and the wires between them.
  */
 import { count, formatSi, plain } from '../../format.ts';
+import { blockMatrices, type ModelShape, normElements } from '../../model/shape.ts';
 import type { CostConstants } from '../constants.ts';
 import { costLine, onSilicon, piecesLine } from '../lines.ts';
 import type {
@@ -15,18 +16,12 @@ import type {
   TimedSystem,
 } from '../priced-design.ts';
 import type { CostLine } from '../report.ts';
-import {
-  attentionMacPerToken,
-  blockTensors,
-  type CostShape,
-  dependentSteps,
-  kvElementsPerToken,
-} from '../shape.ts';
+import { attentionMacPerToken, dependentSteps, kvElementsPerToken } from '../shape.ts';
 
 // Physics.
 
 /** Bytes of the key-value cache of one user. */
-export function kvBytes(shape: CostShape, kvBits: number, contextTokens: number): number {
+export function kvBytes(shape: ModelShape, kvBits: number, contextTokens: number): number {
   return (kvElementsPerToken(shape) * contextTokens * kvBits) / 8;
 }
 
@@ -36,18 +31,18 @@ export function sramMm2(bytes: number, { memory }: CostConstants): number {
 }
 
 /** Weights of the adapters: rank (N + K) for each linear layer of the blocks. */
-export function loraWeights(shape: CostShape, rank: number): number {
-  return shape.layers * rank * blockTensors(shape).reduce((sum, t) => sum + t.outputs + t.inputs, 0);
+export function loraWeights(shape: ModelShape, rank: number): number {
+  return shape.layers * rank * blockMatrices(shape, 0).reduce((sum, m) => sum + m.outputs + m.inputs, 0);
 }
 
 /** Operations of the vector units of one token: norms, rotations, softmax, activations, residuals. */
-export function vectorOpsPerToken(shape: CostShape, contextTokens: number): number {
-  const { layers, embeddingLength: d, feedForwardLength: ffn, heads, kvHeads, headLength } = shape;
-  const norms = (2 * layers + 1) * d * 3;
-  const rotations = layers * (heads + kvHeads) * headLength * 3;
+export function vectorOpsPerToken(shape: ModelShape, contextTokens: number): number {
+  const { layers, dim, ffnDim, heads, kvHeads, headDim } = shape;
+  const norms = (layers * normElements(shape) + dim) * 3;
+  const rotations = layers * (heads + kvHeads) * headDim * 3;
   const softmax = layers * heads * contextTokens * 4;
-  const activations = layers * ffn * 5;
-  const residuals = layers * 2 * d;
+  const activations = layers * ffnDim * 5;
+  const residuals = layers * 2 * dim;
   return norms + rotations + softmax + activations + residuals;
 }
 
@@ -70,8 +65,8 @@ export function kvReadS(
   return { seconds: layerBytes / (macros * portBytesPerCycle) / clockHz, macros };
 }
 
-function headWeights(shape: CostShape): number {
-  return shape.vocabulary * shape.embeddingLength;
+function headWeights(shape: ModelShape): number {
+  return shape.vocab * shape.dim;
 }
 
 function layerSideMm(areaMm2: number, layers: number): number {
@@ -134,14 +129,14 @@ function memoryAreas(kvBits: number, { shape, constants, contextTokens }: Priced
 /** ROM that holds a value for each token of the vocabulary and each channel. */
 function romLine(
   name: string,
-  shape: CostShape,
+  shape: ModelShape,
   bits: CostConstants['memory']['embeddingBits'],
   perMm2: CostConstants['memory']['romBitsPerMm2'],
 ): CostLine {
   return costLine(
     name,
-    (shape.vocabulary * shape.embeddingLength * bits.value) / perMm2.value,
-    `${count(shape.vocabulary)} x ${shape.embeddingLength} x ${bits.value} bit / ${formatSi(perMm2.value, 'bit')} per mm2`,
+    (shape.vocab * shape.dim * bits.value) / perMm2.value,
+    `${count(shape.vocab)} x ${shape.dim} x ${bits.value} bit / ${formatSi(perMm2.value, 'bit')} per mm2`,
     [perMm2, bits],
   );
 }
@@ -263,7 +258,7 @@ function wireLine(design: DigitalDesign, system: TimedSystem): CostLine {
   const { wire } = system.constants;
   const { inputBits, resultBits, resultBitMm } = design.traffic(system);
   const sideMm = layerSideMm(areaMm2, shape.layers);
-  const perCrossingBits = shape.embeddingLength * 16;
+  const perCrossingBits = shape.dim * 16;
   return costLine(
     'wires',
     (inputBits * sideMm + resultBitMm) * wire.energyJPerBitMm.value +
