@@ -7,7 +7,7 @@ import { packageRoot } from '../files.ts';
 import { openModel } from '../model/model.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
 import { EMBEDDED_F16 } from '../testing/models.ts';
-import { openOracle } from '../testing/oracle.ts';
+import { oracleIsLive } from '../testing/oracle.ts';
 import { accuracyDifferences } from './accuracy.ts';
 import { BENCH_VARIANTS } from './engine.ts';
 import { startLlamaCpp } from './llama-cpp.ts';
@@ -32,8 +32,7 @@ test('the engine differs from the scalar chip by far less than the chip from the
   }
 });
 
-test('llama.cpp takes turns on two models of a small shape', async () => {
-  if (!(await openOracle())) return;
+test.skipIf(!oracleIsLive)('llama.cpp takes turns on two models of a small shape', async () => {
   const peer = await startLlamaCpp({
     shape: MODEL_SHAPES.tiny,
     threads: 1,

@@ -18,12 +18,12 @@ import { F16 } from '../model/codecs/f16.ts';
 import { Q8_0 } from '../model/codecs/q8_0.ts';
 import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, openModel } from '../model/model.ts';
-import { openOracle } from '../testing/oracle.ts';
+import { logitSketch, openOracle } from '../testing/oracle.ts';
 import { synthesise } from './synthesise.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-synth-oracle-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const oracle = await openOracle();
+const oracle = openOracle('synth');
 
 const TEXT = 'One transistor per weight? caf\u00e9, 12345\n\n  and <|eot_id|>.';
 
@@ -70,7 +70,7 @@ function roundingBuilder(type: string, headType: string): LinearBuilder {
   };
 }
 
-describe.skipIf(!oracle)('llama.cpp reads synthetic models', () => {
+describe('llama.cpp reads synthetic models', () => {
   test.each([
     ['tiny', 'F32', 1e-5],
     ['small', 'F32', 1e-5],
@@ -85,25 +85,21 @@ describe.skipIf(!oracle)('llama.cpp reads synthetic models', () => {
     await synthesise({ shape, type, path, threads: 2 });
     const model = openModel(path);
     const ids = [...model.tokenizer.encode(TEXT)];
-    const answer = await oracle!.ask(path, { texts: [TEXT], logits: [ids] });
+    const answer = await oracle.ask(`${shape} ${type}`, path, { texts: [TEXT], logits: [ids] });
     expect(answer.tokens[0]).toEqual(ids.slice(1));
     expect(answer.vocabulary).toEqual({ bos: model.tokenizer.bosId, eos: model.tokenizer.eosId });
     const headType = model.file.tensors.get(model.shape.tied ? 'token_embd.weight' : 'output.weight')!.codec
       .name;
     const session = newSession(model, buildLayers(model, roundingBuilder(type, headType)), ids.length);
-    let largest = 0;
     let squares = 0;
     for (const [position, id] of ids.entries()) {
-      forward(session, id, { window: 0, position }).forEach((logit, i) => {
-        const difference = logit - answer.logits[0][position][i];
-        largest = Math.max(largest, Math.abs(difference));
-        squares += difference * difference;
+      const own = logitSketch(forward(session, id, { window: 0, position }));
+      own.forEach((sum, i) => {
+        squares += (sum - answer.sketches[0][position][i]) ** 2;
       });
     }
+    // The square of a sum's difference is, in the mean, the sum of the logits' squared differences.
     const rms = Math.sqrt(squares / (ids.length * model.shape.vocab));
-    console.log(
-      `${shape} ${type}: logits differ by ${rms.toExponential(1)} rms, ${largest.toExponential(1)} at most`,
-    );
     expect(rms).toBeLessThan(bound);
     model.close();
   });

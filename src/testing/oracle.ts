@@ -1,21 +1,26 @@
 /**
- * llama.cpp for the tests, through experiments/oracle: its own package, installed at the first use, never by the
- * product. Without it (another platform, no network) the tests that need it skip with a printed reason, except in CI
- * on linux-x64, where a missing oracle is a failure.
+ * llama.cpp for the tests. Its answers are recorded below experiments/oracle/recorded, so that a test run needs no
+ * llama.cpp; ONEFET_ORACLE=live asks it again and checks the recorded answers, =record also writes them
+ * (`npm run oracle`, `npm run oracle:record`). Live, it is its own package in experiments/oracle, never one of the
+ * product's.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../files.ts';
+import { env, execPath } from 'node:process';
+import { packageRoot, sha256 } from '../files.ts';
+import { bits32, nameCoordinate, streamKey } from '../random.ts';
 
 export interface OracleRequest {
   /** Tokenised without BOS and without parsing special tokens. */
   texts?: string[];
   /** Sequences of ids, BOS included; every token but the first is scored. */
   score?: number[][];
-  /** Sequences of ids; all logits behind every token are wanted. */
+  /** Sequences of ids; sketches of all logits behind every token are wanted. */
   logits?: number[][];
+  /** Only the first logits of these, by default all. */
+  logitsTo?: number;
   /** Prompts as ids. */
   greedy?: number[][];
   /** Tokens per greedy continuation. */
@@ -27,88 +32,127 @@ export interface OracleAnswer {
   tokens: number[][];
   /** Nats per prediction. */
   score: { nll: number[] }[];
-  /** [sequence][position][vocabulary]. */
-  logits: number[][][];
+  /** [sequence][position] sketch of the logits, see logitSketch. */
+  sketches: number[][][];
   greedy: number[][];
 }
 
 export interface Oracle {
-  ask(modelPath: string, request: OracleRequest): Promise<OracleAnswer>;
+  /** The answer to a request about a model file; `name` finds it among the recorded ones. */
+  ask(name: string, modelPath: string, request: OracleRequest): Promise<OracleAnswer>;
 }
+
+/** Is llama.cpp itself asked in this run? */
+export const oracleIsLive = env.ONEFET_ORACLE === 'live' || env.ONEFET_ORACLE === 'record';
 
 const folder = join(packageRoot, 'experiments/oracle');
-const marker = join(folder, 'node_modules/.package-lock.json');
-const lock = join(folder, '.installing');
+const SCHEMA = 'onefet.oracle/1';
 
-/** The oracle, or undefined after printing why there is none. */
-export async function openOracle(): Promise<Oracle | undefined> {
-  const reason = await install();
-  if (reason === undefined) return { ask };
-  if (process.env.CI === 'true' && process.platform === 'linux' && process.arch === 'x64') {
-    throw new Error(`the llama.cpp oracle is required in CI: ${reason}`);
-  }
-  console.log(`skipped: llama.cpp comparison (${reason})`);
-  return undefined;
+interface Recorded {
+  schema: string;
+  /** By name: the hash of model file and request, and what llama.cpp said. */
+  answers: Record<string, { question: string; answer: OracleAnswer }>;
 }
 
-async function ask(modelPath: string, request: OracleRequest): Promise<OracleAnswer> {
+/** The oracle whose answers are in experiments/oracle/recorded/<file>.json. */
+export function openOracle(file: string): Oracle {
+  const path = join(folder, 'recorded', `${file}.json`);
+  return {
+    async ask(name, modelPath, request) {
+      const question = sha256(readFileSync(modelPath), JSON.stringify(request));
+      if (env.ONEFET_ORACLE === 'record') {
+        const answer = await askLive(modelPath, request);
+        const recorded = read(path);
+        recorded.answers[name] = { question, answer };
+        writeFileSync(path, printRecorded(recorded));
+        return answer;
+      }
+      const known = read(path).answers[name];
+      if (known?.question !== question) {
+        throw new Error(
+          `${path} has no answer about ${name} as it is now: the model file or the request has changed; npm run oracle:record asks llama.cpp again`,
+        );
+      }
+      if (!oracleIsLive) return known.answer;
+      const live = await askLive(modelPath, request);
+      checkSame(name, known.answer, live);
+      return live;
+    },
+  };
+}
+
+function read(path: string): Recorded {
+  if (!existsSync(path)) return { schema: SCHEMA, answers: {} };
+  return JSON.parse(readFileSync(path, 'utf8'));
+}
+
+/** One line per answer, names sorted: a new recording changes only the lines it must. */
+function printRecorded({ schema, answers }: Recorded): string {
+  const lines = Object.keys(answers)
+    .sort()
+    .map((name) => `  ${JSON.stringify(name)}: ${JSON.stringify(answers[name])}`);
+  return `{\n"schema": ${JSON.stringify(schema)},\n"answers": {\n${lines.join(',\n')}\n}\n}\n`;
+}
+
+/** Another processor may sum in another order: numbers within 1e-3 of their size or 1e-4, words and ids alike. */
+function checkSame(name: string, recorded: OracleAnswer, live: OracleAnswer): void {
+  const differ = (what: string) =>
+    new Error(`${name}: llama.cpp's ${what} are not those recorded; npm run oracle:record writes them anew`);
+  for (const what of ['vocabulary', 'tokens', 'greedy'] as const) {
+    if (JSON.stringify(recorded[what]) !== JSON.stringify(live[what])) throw differ(what);
+  }
+  const numbers = (answer: OracleAnswer) => [
+    ...answer.score.flatMap(({ nll }) => nll),
+    ...answer.sketches.flat(2),
+  ];
+  const now = numbers(live);
+  const then = numbers(recorded);
+  const near = (x: number, i: number) => Math.abs(x - now[i]) <= 1e-4 + 1e-3 * Math.abs(x);
+  if (then.length !== now.length || !then.every(near)) throw differ('numbers');
+}
+
+/** Logits per sum of a sketch. */
+const SKETCH_GROUP = 64;
+
+/**
+ * Sums logits with fixed random signs: [ceil(logits / SKETCH_GROUP)], group by group. The squared difference of two
+ * sketches has the expectation of the squared difference of the logits, so that it finds errors as they do in a
+ * sixty-fourth of the numbers.
+ */
+export function logitSketch(logits: ArrayLike<number>): number[] {
+  const key = streamKey(nameCoordinate('oracle sketch'));
+  const sums = new Array<number>(Math.ceil(logits.length / SKETCH_GROUP)).fill(0);
+  for (let i = 0; i < logits.length; i++) {
+    sums[Math.floor(i / SKETCH_GROUP)] += bits32(key, i) & 1 ? logits[i] : -logits[i];
+  }
+  return sums;
+}
+
+async function askLive(modelPath: string, request: OracleRequest): Promise<OracleAnswer> {
+  if (!existsSync(join(folder, 'node_modules/node-llama-cpp'))) {
+    throw new Error('llama.cpp is not installed: npm ci --prefix experiments/oracle');
+  }
   const scratch = mkdtempSync(join(tmpdir(), 'onefet-oracle-'));
   try {
     const requestPath = join(scratch, 'request.json');
     const answerPath = join(scratch, 'answer.json');
     writeFileSync(requestPath, JSON.stringify(request));
-    await run(process.execPath, [join(folder, 'oracle.mjs'), modelPath, requestPath, answerPath]);
-    return JSON.parse(readFileSync(answerPath, 'utf8'));
+    await run(execPath, [join(folder, 'oracle.mjs'), modelPath, requestPath, answerPath]);
+    const { logits, score, ...rest } = JSON.parse(readFileSync(answerPath, 'utf8')) as Omit<
+      OracleAnswer,
+      'sketches'
+    > & { logits: number[][][] };
+    return {
+      ...rest,
+      score: score.map(({ nll }) => ({ nll: nll.map((x) => Number(x.toPrecision(9))) })),
+      sketches: logits.map((positions) =>
+        positions.map((all) =>
+          logitSketch(all.slice(0, request.logitsTo)).map((x) => Number(x.toPrecision(8))),
+        ),
+      ),
+    };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-/** Installs unless done; a reason when it cannot be. Test files run in parallel: one installs, the others wait. */
-async function install(): Promise<string | undefined> {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    return `there is a pinned build for linux-x64 only, this is ${process.platform}-${process.arch}`;
-  }
-  const deadlineMs = Date.now() + 110_000;
-  while (!existsSync(marker)) {
-    if (takeLock()) {
-      try {
-        console.log('installing the llama.cpp oracle once: npm ci in experiments/oracle (85 MB)');
-        // Options on the command line: those of the surrounding `npm test` arrive in the environment and would win
-        // over the .npmrc there.
-        const options = [
-          '--prefix',
-          folder,
-          '--omit=optional',
-          '--ignore-scripts',
-          '--no-audit',
-          '--no-fund',
-        ];
-        await run('npm', ['ci', ...options, '--loglevel=error']);
-      } catch (error) {
-        return `npm ci failed: ${error instanceof Error ? error.message : error}`;
-      } finally {
-        rmSync(lock, { recursive: true, force: true });
-      }
-      if (!existsSync(marker)) return 'npm ci left no node_modules';
-    } else if (Date.now() > deadlineMs) {
-      return `another process has been installing for long; remove ${lock} if it is gone`;
-    } else {
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  }
-  return undefined;
-}
-
-function takeLock(): boolean {
-  try {
-    mkdirSync(lock);
-    return true;
-  } catch {
-    // A lock that outlived its process is taken over.
-    const ageMs = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-    if (ageMs > 300_000) rmSync(lock, { recursive: true, force: true });
-    return false;
   }
 }
 
@@ -131,9 +175,9 @@ function run(command: string, args: string[]): Promise<void> {
 }
 
 function summary(output: string): string {
-  const lines = output.split('\n').map((line) => line.replace(/^npm error\s*/, '').trim());
+  const lines = output.split('\n').map((line) => line.trim());
   return lines
-    .filter((line) => line !== '' && !line.startsWith('npm warn'))
+    .filter((line) => line !== '')
     .slice(0, 4)
     .join('; ');
 }
