@@ -41,11 +41,11 @@ export const costConstantsSchema = z.strictObject({
     attentionMacJ: positive,
     /** One int8 multiply-accumulate of the head, of adapters and of a digital fabric. */
     macJ: positive,
+    /** One int4 multiply-accumulate; other widths lie on the line through this and macJ (components/macs.ts). */
+    mac4J: positive,
     vectorDepthCyclesPerLayer: nonNegative,
     headDepthCycles: nonNegative,
     headMacsPerCycle: whole,
-    /** Multipliers of one transformer block of a digital fabric. */
-    blockMacsPerCycle: whole,
     headWeightBits: whole,
     /** Clock distribution as a share of the digital energy. */
     clockShare: nonNegative,
@@ -99,6 +99,8 @@ export const costConstantsSchema = z.strictObject({
     vectorUnitMm2PerLayer: nonNegative,
     /** One int8 multiply-accumulate unit of the head or of a digital fabric. */
     macUm2: nonNegative,
+    /** An int4 multiply-accumulate unit. */
+    mac4Um2: nonNegative,
     /** Pads, power grid, clock, routing and empty space as a share of the rest. */
     overheadShare: nonNegative,
     reticleMm2: positive,

@@ -7,7 +7,7 @@
  * model are distributed: its outliers, with per-tile scaling, make fewer rows large, so its current is likely lower.
  */
 import { OnefetError } from '../error.ts';
-import type { Activity, TileActivity } from '../fabric/activity.ts';
+import type { Activity, LayerActivity, TileActivity } from '../fabric/activity.ts';
 import { headMatrix, type MatrixShape, modelMatrices } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
 
@@ -16,13 +16,23 @@ export function projectActivity(
   from: NamedShape,
   to: NamedShape,
 ): Activity<TileActivity> {
-  const byTensor = new Map<string, TileActivity[]>();
+  return projectLayers(activity, from, to, projectTensor);
+}
+
+/** As projectActivity, of any fabric: `one` gives a layer of the other shape from those of the same tensor that ran. */
+export function projectLayers<A extends LayerActivity>(
+  activity: Activity<A>,
+  from: NamedShape,
+  to: NamedShape,
+  one: (seen: readonly A[], to: MatrixShape) => A,
+): Activity<A> {
+  const byTensor = new Map<string, A[]>();
   for (const layer of activity.layers) {
     const list = byTensor.get(layer.tensor) ?? [];
     list.push(layer);
     byTensor.set(layer.tensor, list);
   }
-  const layers: TileActivity[] = [];
+  const layers: A[] = [];
   const head = headMatrix(to).name.tensor;
   for (const matrix of modelMatrices(to)) {
     const { tensor } = matrix.name;
@@ -33,10 +43,10 @@ export function projectActivity(
         'input',
         'PROJECT_TENSOR',
         `cannot project ${from.name} to ${to.name}: the run has no ${tensor}`,
-        { hint: `it has ${[...byTensor.keys()].join(', ') || 'no analog layer at all'}` },
+        { hint: `it has ${[...byTensor.keys()].join(', ') || 'no layer of the fabric at all'}` },
       );
     }
-    layers.push(projectTensor(seen, matrix));
+    layers.push(one(seen, matrix));
   }
   return { layers };
 }

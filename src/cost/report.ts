@@ -27,14 +27,15 @@ export interface CostSensitivity {
 /** What the tensors of one weight format take. */
 export interface WeightCost {
   bits: number;
-  taps: number;
   tensors: string[];
+  /** Cells, or weights stored where each takes one place. */
   cells: number;
-  columnEnds: number;
-  /** Per token. */
-  adcConversions: number;
   cellUm2: number;
   cellsMm2: number;
+  /** Of analog cells: taps of the ladder, ends of columns, and conversions per token. */
+  taps?: number;
+  columnEnds?: number;
+  adcConversions?: number;
 }
 
 export interface CostReport {

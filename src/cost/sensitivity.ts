@@ -20,7 +20,6 @@ const CLIP: Record<string, readonly [number, number]> = {
 const WHOLE = new Set([
   'digital.headMacsPerCycle',
   'digital.headWeightBits',
-  'digital.blockMacsPerCycle',
   'memory.kvMacroBytes',
   'memory.kvPortBytesPerCycle',
   'memory.embeddingBits',

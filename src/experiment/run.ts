@@ -162,7 +162,7 @@ function assemble(
   const range = finishedJob(folder, plan.rangeJob.key);
   const cost = costsOf(plan, { layers: sumActivity(activities) }, range.ranges!);
   const { responses } = tilePhysics(calibration, design);
-  const separable = cost.run.weights.map(({ taps }) => responses.get(taps)!.separable);
+  const separable = cost.run.weights.map(({ taps }) => responses.get(taps!)!.separable);
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,

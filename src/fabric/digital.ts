@@ -37,8 +37,8 @@ export const digitalDesign = z.strictObject({
     .prefault({}),
   mac: z
     .strictObject({
-      /** Weights that one multiply-accumulate unit serves, one a cycle: the units of a chip and the time of a step. */
-      weightsPerUnit: z.int().min(1).max(1_048_576).default(512),
+      /** Weights of a block that share one multiply-accumulate unit, one a cycle: sets the units of a chip and the time of a block. */
+      weightsPerUnit: z.int().min(1).max(1_048_576).default(1664),
     })
     .prefault({}),
   /** The output head: the model's own weights as in other designs, or mapped like the other layers. */

@@ -6,7 +6,8 @@
  *   1. src/fabric/<word>.ts: the zod schema of its design (the shared shapes of common-design.ts plus its own keys, with
  *      `fabric: z.literal('<word>')`) and a FabricModule that makes a Fabric of a design
  *   2. one line in src/fabric/registry.ts
- *   3. src/cost: what its parts cost, and one line in the table of priced fabrics there
+ *   3. src/cost/<word>.ts: the components that it is built of, priced (components/ has those that exist), and one line in
+ *      src/cost/fabrics.ts
  *   4. experiments/designs/<name>.yaml
  *   5. where it rests on a circuit: its netlist and calibration (src/calibrate, src/cell), read by `load`
  * src/fabric/fabric.test.ts holds every registered fabric to this interface.
@@ -48,8 +49,8 @@ export interface LayerOptions {
 }
 
 /** Plain data from which `loadFabric` makes the same fabric again, in a worker thread for example. */
-export interface FabricParts {
-  readonly design: CommonDesign;
+export interface FabricParts<D extends CommonDesign = CommonDesign> {
+  readonly design: D;
   /** Of the cell; undefined for fabrics without one. */
   readonly calibration: Calibration | undefined;
 }

@@ -106,29 +106,7 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
     headers: ['Limit', 'Tokens/s', 'Formula'],
     rows: report.limits.map((l) => [l.name, count(l.tokensPerSecond), l.formula]),
   });
-  const weights = tableHtml({
-    caption: `Cells by weight format, ${name}`,
-    headers: [
-      'Bits',
-      'Taps',
-      'Tensors',
-      'Cells',
-      'Column ends',
-      'Conversions per token',
-      'Cell (um²)',
-      'Cells (mm²)',
-    ],
-    rows: report.weights.map((w) => [
-      w.bits,
-      w.taps,
-      w.tensors.join(', '),
-      count(w.cells),
-      count(w.columnEnds),
-      count(w.adcConversions),
-      plain(w.cellUm2),
-      plain(w.cellsMm2),
-    ]),
-  });
+  const weights = weightsTable(name, report.weights);
   const tables = [
     table(`Energy per token, ${name}: ${formatSi(report.perTokenJ, 'J')}`, report.energyJ, (v) =>
       formatSi(v, 'J'),
@@ -142,6 +120,36 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
     limits,
   ];
   return `<details${open ? ' open' : ''}><summary>Lines of ${escapeHtml(name)}</summary>${tables.join('\n')}</details>`;
+}
+
+/** Places of weights by format; columns of analog cells only where there are any. */
+function weightsTable(name: string, weights: CostReport['weights']): string {
+  const analog = weights.some(({ taps }) => taps !== undefined);
+  const number = (value: number | undefined) => (value === undefined ? '' : count(value));
+  return tableHtml({
+    caption: `${analog ? 'Cells by weight format' : 'Weights by format'}, ${name}`,
+    headers: analog
+      ? [
+          'Bits',
+          'Taps',
+          'Tensors',
+          'Cells',
+          'Column ends',
+          'Conversions per token',
+          'Cell (um²)',
+          'Cells (mm²)',
+        ]
+      : ['Bits', 'Tensors', 'Weights', 'Weight (um²)', 'Weights (mm²)'],
+    rows: weights.map((w) => [
+      w.bits,
+      ...(analog ? [w.taps ?? ''] : []),
+      w.tensors.join(', '),
+      count(w.cells),
+      ...(analog ? [number(w.columnEnds), number(w.adcConversions)] : []),
+      plain(w.cellUm2),
+      plain(w.cellsMm2),
+    ]),
+  });
 }
 
 export function economicsHtml(economics: EconomicsReport): string {

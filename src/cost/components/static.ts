@@ -60,16 +60,18 @@ export function leakageLine(
   const { power } = constants;
   const mm2 = siliconMm2(parts);
   const watts = leakageW(mm2, constants);
+  const kinds = [
+    { mm2: mm2.logic, name: 'mm2 logic', perMm2: power.logicLeakageWPerMm2 },
+    { mm2: mm2.sram, name: 'SRAM', perMm2: power.sramLeakageWPerMm2 },
+    { mm2: mm2.rom, name: 'ROM', perMm2: power.romLeakageWPerMm2 },
+    { mm2: mm2.analog, name: 'analog', perMm2: power.analogLeakageWPerMm2 },
+  ].filter((kind) => kind.mm2 > 0);
+  const terms = kinds.map((kind) => `${plain(kind.mm2)} ${kind.name} x ${kind.perMm2.value}`);
   return costLine(
     'leakage',
     watts * tokenTimeS,
-    `(${plain(mm2.logic)} mm2 logic x ${power.logicLeakageWPerMm2.value} + ${plain(mm2.sram)} SRAM x ${power.sramLeakageWPerMm2.value} + ${plain(mm2.rom)} ROM x ${power.romLeakageWPerMm2.value} + ${plain(mm2.analog)} analog x ${power.analogLeakageWPerMm2.value} W/mm2) = ${formatSi(watts, 'W')} x ${formatSi(tokenTimeS, 's')}`,
-    [
-      power.logicLeakageWPerMm2,
-      power.sramLeakageWPerMm2,
-      power.romLeakageWPerMm2,
-      power.analogLeakageWPerMm2,
-    ],
+    `(${terms.join(' + ')} W/mm2) = ${formatSi(watts, 'W')} x ${formatSi(tokenTimeS, 's')}`,
+    kinds.map(({ perMm2 }) => perMm2),
   );
 }
 

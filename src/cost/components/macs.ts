@@ -1,0 +1,187 @@
+/**
+ * Multiply-accumulate units beside a ROM that holds the mapped weights: what a digital fabric is built of.
+ *
+ * The units of a block serve its matrices in turn, one weight a cycle each; a weight is read from the ROM for every product.
+ */
+import { count, formatSi, plain } from '../../format.ts';
+import type { Constant, CostConstants } from '../constants.ts';
+import { CHOSEN, COUNTED, costLine, onSilicon, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
+import type { CostComponent, PricedSystem, Traffic } from '../priced-design.ts';
+import type { CostLine, WeightCost } from '../report.ts';
+
+/** What the cost knows of a digital design at the activity of a run, per token. */
+export interface MacCounts {
+  /** Bits of an input, sign included. */
+  readonly inputBits: number;
+  readonly weightsPerUnit: number;
+  /** By bits of the weights, ascending. */
+  readonly formats: readonly MacFormat[];
+  /** Transformer blocks with matrices on the fabric, and weights of the largest; 1 more with the head. */
+  readonly banks: number;
+  readonly weights: number;
+  /** Units of all banks. */
+  readonly units: number;
+  /** Scales: one per output and tile. */
+  readonly scales: number;
+  /** Inputs of all matrices, and outputs of all tiles. */
+  readonly inputs: number;
+  readonly tileResults: number;
+  readonly outputs: number;
+}
+
+export interface MacFormat {
+  readonly bits: number;
+  readonly tensors: string[];
+  readonly weights: number;
+  readonly macs: number;
+}
+
+/** Bits of a scale in the ROM. */
+const SCALE_BITS = 16;
+/** Bits of a result on its way to the vector units. */
+const RESULT_BITS = 16;
+
+// Physics.
+
+/**
+ * Interpolates a figure of a multiply-accumulate of w x a bits: a line in the product w a (the adders of an array multiplier)
+ * through 4 x 4 and 8 x 8 bits, whose intercept is the accumulator.
+ */
+export function macFigure(weightBits: number, inputBits: number, at4x4: number, at8x8: number): number {
+  return at4x4 + ((at8x8 - at4x4) * (weightBits * inputBits - 16)) / 48;
+}
+
+function mostBits(formats: readonly MacFormat[]): number {
+  return Math.max(...formats.map(({ bits }) => bits));
+}
+
+function romMm2(bits: number, { memory }: CostConstants): number {
+  return bits / memory.romBitsPerMm2.value;
+}
+
+function storedBits({ formats, scales }: MacCounts): { weights: number; scales: number } {
+  return {
+    weights: formats.reduce((sum, { bits, weights }) => sum + bits * weights, 0),
+    scales: scales * SCALE_BITS,
+  };
+}
+
+// Lines.
+
+/** Weights and scales in mask ROM. */
+export function weightRom(counts: MacCounts): CostComponent {
+  return {
+    name: 'weight-rom',
+    clocked: true,
+    area: ({ constants }) => {
+      const { romBitsPerMm2 } = constants.memory;
+      const bits = storedBits(counts);
+      const terms = counts.formats.map((f) => `${count(f.weights)} weights x ${f.bits} bit`).join(' + ');
+      return onSilicon(
+        'rom',
+        costLine(
+          'weight-rom',
+          romMm2(bits.weights, constants),
+          `(${terms}) / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
+          [CHOSEN, romBitsPerMm2],
+        ),
+        costLine(
+          'scale-rom',
+          romMm2(bits.scales, constants),
+          `${count(counts.scales)} scales (one per output and tile) x ${SCALE_BITS} bit / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
+          [CHOSEN, romBitsPerMm2],
+        ),
+      );
+    },
+    energy: ({ constants: { memory } }) => {
+      const bits = storedBits(counts);
+      const bytes = (bits.weights + bits.scales) / 8;
+      return [
+        costLine(
+          'weight-rom',
+          bytes * memory.romReadJPerByte.value,
+          `${formatSi(bytes, 'B')} of weights and scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
+          [COUNTED, memory.romReadJPerByte],
+        ),
+      ];
+    },
+  };
+}
+
+/** The units, their accumulators and what scales the sum of a tile. */
+export function macUnits(counts: MacCounts): CostComponent {
+  return {
+    name: 'macs',
+    clocked: true,
+    area: ({ constants }) => onSilicon('logic', unitLine(counts, constants)),
+    latency: ({ constants: { digital } }) => {
+      const bankS = counts.weightsPerUnit / digital.clockHz.value;
+      return {
+        lines: [
+          costLine(
+            'macs',
+            counts.banks * bankS,
+            `${count(counts.banks)} banks of units (one per block of the model) x ${count(counts.weightsPerUnit)} weights a unit / ${formatSi(digital.clockHz.value, 'Hz')}`,
+            [UNPROVEN, digital.clockHz],
+          ),
+        ],
+        stages: [{ name: 'multiply-accumulate', seconds: bankS }],
+      };
+    },
+    energy: ({ constants }) => [productLine(counts, constants), scaleLine(counts, constants)],
+  };
+}
+
+function unitLine(
+  { units, weights, weightsPerUnit, formats, inputBits }: MacCounts,
+  { layout }: CostConstants,
+): CostLine {
+  const bits = mostBits(formats);
+  const um2 = macFigure(bits, inputBits, layout.mac4Um2.value, layout.macUm2.value);
+  return costLine(
+    'macs',
+    (units * um2) / UM2_PER_MM2,
+    `${count(weights)} weights / ${count(weightsPerUnit)} a unit = ${count(units)} units of ${bits} x ${inputBits} bit x ${plain(um2)} um2 (line through ${layout.mac4Um2.value} at 4 x 4 and ${layout.macUm2.value} at 8 x 8 bit)`,
+    [UNPROVEN, layout.mac4Um2, layout.macUm2],
+  );
+}
+
+function productLine({ formats, inputBits }: MacCounts, { digital }: CostConstants): CostLine {
+  const each = (bits: number) => macFigure(bits, inputBits, digital.mac4J.value, digital.macJ.value);
+  return costLine(
+    'macs',
+    formats.reduce((sum, { bits, macs }) => sum + macs * each(bits), 0),
+    `${formats.map(({ bits, macs }) => `${count(macs)} MAC of ${bits} x ${inputBits} bit x ${formatSi(each(bits), 'J')}`).join(' + ')} (line through ${formatSi(digital.mac4J.value, 'J')} at 4 x 4 and ${formatSi(digital.macJ.value, 'J')} at 8 x 8 bit)`,
+    [COUNTED, INTERPOLATED, digital.mac4J, digital.macJ],
+  );
+}
+
+const INTERPOLATED: Pick<Constant, 'source' | 'tag'> = {
+  source: 'linear in the product of the widths (adders of an array multiplier)',
+  tag: 'assumed',
+};
+
+function scaleLine({ tileResults }: MacCounts, { digital }: CostConstants): CostLine {
+  return costLine(
+    'accumulation',
+    tileResults * (digital.accumulateJ.value + digital.scaleMultiplyJ.value),
+    `${count(tileResults)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
+    [COUNTED, digital.accumulateJ, digital.scaleMultiplyJ],
+  );
+}
+
+/** Inputs cross a layer (components/digital.ts); results leave the silicon of a block's ROM and units. */
+export function macTraffic(counts: MacCounts, { constants }: PricedSystem): Traffic {
+  const bits = storedBits(counts);
+  const unitMm2 = unitLine(counts, constants).value;
+  const bankSideMm = Math.sqrt((romMm2(bits.weights + bits.scales, constants) + unitMm2) / counts.banks);
+  const resultBits = counts.outputs * RESULT_BITS;
+  return { inputBits: counts.inputs * counts.inputBits, resultBits, resultBitMm: resultBits * bankSideMm };
+}
+
+export function storedWeights({ formats }: MacCounts, constants: CostConstants): WeightCost[] {
+  return formats.map(({ bits, tensors, weights }) => {
+    const mm2 = romMm2(bits * weights, constants);
+    return { bits, tensors, cells: weights, cellUm2: (mm2 * UM2_PER_MM2) / weights, cellsMm2: mm2 };
+  });
+}

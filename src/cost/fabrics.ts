@@ -1,0 +1,79 @@
+/** How each fabric is priced: one line each. */
+import { OnefetError } from '../error.ts';
+import type { Activity, LayerActivity, MacActivity, TileActivity } from '../fabric/activity.ts';
+import type { CommonDesign } from '../fabric/common-design.ts';
+import type { DigitalDesign } from '../fabric/digital.ts';
+import type { Fabric, FabricParts } from '../fabric/fabric.ts';
+import type { LogDomainDesign } from '../fabric/log-domain.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
+import type { NamedShape } from '../model/shapes.ts';
+import { priceDigital, projectMacs } from './digital.ts';
+import { priceLogDomain } from './log-domain.ts';
+import { logDomainCostDesign } from './log-domain-design.ts';
+import type { PricedDesign } from './priced-design.ts';
+import { projectActivity } from './project.ts';
+
+interface FabricPricing<D extends CommonDesign = CommonDesign, A extends LayerActivity = LayerActivity> {
+  /** Throws what a cost would refuse, before the work of a run. */
+  check(parts: FabricParts<D>): void;
+  /** `ranges`: the full scales that the run's converters had. */
+  price(parts: FabricParts<D>, activity: Activity<A>, ranges: RangeTable): PricedDesign;
+  /** The activity of a model of another shape. */
+  project(activity: Activity<A>, from: NamedShape, to: NamedShape): Activity<A>;
+}
+
+const logDomain: FabricPricing<LogDomainDesign, TileActivity> = {
+  // No full scale is known yet, so nothing is priced.
+  check: (parts) => {
+    logDomainCost(parts, {});
+  },
+  price: (parts, activity, ranges) => priceLogDomain(activity, logDomainCost(parts, ranges)),
+  project: projectActivity,
+};
+
+function logDomainCost({ design, calibration }: FabricParts<LogDomainDesign>, ranges: RangeTable) {
+  const { input, adc } = design;
+  if (calibration === undefined || input.bits === 'float' || adc.bits === 'float') {
+    throw new OnefetError(
+      'internal',
+      'COST_DESIGN',
+      'cost: a design without a calibration or with float converters',
+    );
+  }
+  return logDomainCostDesign(design, calibration, { dacBits: input.bits, adcBits: adc.bits }, ranges);
+}
+
+const digital: FabricPricing<DigitalDesign, MacActivity> = {
+  check: () => {},
+  price: ({ design }, activity) => priceDigital(activity, design),
+  project: projectMacs,
+};
+
+const FABRICS: Readonly<Record<string, FabricPricing>> = { 'log-domain': logDomain, digital };
+
+function pricingOf({ kind }: Fabric): FabricPricing {
+  const pricing = FABRICS[kind];
+  if (pricing) return pricing;
+  throw new OnefetError('internal', 'COST_FABRIC', `cost: nothing says how a ${kind} fabric is priced`);
+}
+
+/** Refuses what cannot be built or priced, before any work. Errors: FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE. */
+export function checkPriceable(fabric: Fabric): void {
+  fabric.checkBuildable();
+  pricingOf(fabric).check(fabric.parts);
+}
+
+/** A fabric's part of the cost of a chip, at the activity of a run. */
+export function priceFabric(fabric: Fabric, activity: Activity, ranges: RangeTable): PricedDesign {
+  return pricingOf(fabric).price(fabric.parts, activity, ranges);
+}
+
+/** From the activity of the model that ran to that of a model of another shape. */
+export function projectFabric(
+  fabric: Fabric,
+  activity: Activity,
+  from: NamedShape,
+  to: NamedShape,
+): Activity {
+  return pricingOf(fabric).project(activity, from, to);
+}
