@@ -6,7 +6,7 @@ import { OnefetError } from '../error.ts';
 import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
 import { formatSi } from '../format.ts';
 import type { LlamaModel } from '../model/model.ts';
-import type { ModelShape } from '../model/shape.ts';
+import { blockWeights, type ModelShape } from '../model/shape.ts';
 import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { estimateEngineMemory } from './wasm/plan/plan.ts';
@@ -78,8 +78,7 @@ const PROCESS_BYTES = 250e6;
  */
 export function scalarMemoryBytes(model: LlamaModel, threads: number, banks: number): number {
   const { shape } = model;
-  const block = shape.dim * (shape.queryDim + 2 * shape.kvDim + shape.queryDim + 3 * shape.ffnDim);
-  const weights = shape.layers * block;
+  const weights = blockWeights(shape);
   const head = shape.dim * shape.vocab;
   const threadBytes = 165e6;
   return PROCESS_BYTES + threads * (threadBytes + weights * (1 + 32 * banks) + head * 4);

@@ -242,9 +242,19 @@ describe('models that are refused', () => {
     ['a layer too few', 'MODEL_TENSOR_MISSING', { fields: { 'llama.block_count': u32(3) } }],
     ['a layer too many', 'MODEL_TENSOR_UNKNOWN', { fields: { 'llama.block_count': u32(1) } }],
     [
-      'a bias',
-      'MODEL_TENSOR_UNKNOWN',
+      'a bias in one block of two',
+      'MODEL_TENSOR_MISSING',
       { tensors: (all) => [...all, { ...all[1], name: 'blk.0.attn_q.bias' }] },
+    ],
+    [
+      'norms of queries',
+      'MODEL_TENSOR_UNKNOWN',
+      { tensors: (all) => [...all, { ...all[1], name: 'blk.0.attn_q_norm.weight', shape: [16] }] },
+    ],
+    [
+      'attention to what comes later',
+      'MODEL_ATTENTION',
+      { fields: { 'llama.attention.causal': { type: 'bool', value: false } } },
     ],
     [
       'another vocabulary size',
@@ -267,6 +277,32 @@ describe('models that are refused', () => {
       return;
     }
     expect.unreachable('the model was accepted');
+  });
+
+  test('what is refused is named by its key; a part of a split model before all else', () => {
+    const refused = (name: string, fields: FixtureOptions['fields']) => {
+      const path = join(folder, name);
+      writeFixture(path, { fields: fields! });
+      return expect(() => openModel(path));
+    };
+    refused('causal.gguf', {
+      'llama.attention.causal': { type: 'bool', value: false },
+    }).toThrowError(/metadata llama\.attention\.causal is false/);
+    refused('m-00002-of-00003.gguf', {
+      'general.architecture': undefined,
+      'split.count': u32(3),
+    }).toThrowError(
+      expect.objectContaining({
+        code: 'MODEL_SPLIT',
+        hint: expect.stringContaining('m-00001-of-00003.gguf'),
+      }),
+    );
+    refused('typo.gguf', { 'general.architecture': { type: 'string', value: 'lama' } }).toThrowError(
+      expect.objectContaining({ code: 'MODEL_ARCHITECTURE', hint: 'did you mean llama?' }),
+    );
+    const causal = join(folder, 'really-causal.gguf');
+    writeFixture(causal, { fields: { 'llama.attention.causal': { type: 'bool', value: true } } });
+    openModel(causal).close();
   });
 
   test('the synthetic flag is read', () => {

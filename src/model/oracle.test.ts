@@ -14,6 +14,7 @@ import type { FixtureOptions } from '../testing/models.ts';
 import { EMBEDDED_F16, EMBEDDED_GOLDEN, EMBEDDED_Q8_0, writeFixture } from '../testing/models.ts';
 import { openOracle } from '../testing/oracle.ts';
 import { sharedFile } from '../testing/shared.ts';
+import { LLAMA } from './architecture.ts';
 import type { Codec } from './codecs/codec.ts';
 import { halfBits } from './codecs/half.ts';
 import { codecByName } from './codecs/registry.ts';
@@ -186,6 +187,8 @@ describe('files written here', () => {
       },
     ],
     ['Llama 3.1 RoPE factors', f32Bound, { ropeFactors: [1, 1, 1, 1.5, 2.6, 4.4, 8, 8] }],
+    ['biases of queries, keys and values', f32Bound, { biases: ['attn_q', 'attn_k', 'attn_v'] }],
+    ['all biases', f32Bound, { biases: LLAMA.matrices.map(({ tensor }) => tensor) }],
     ['f16', 2e-2, { codec: codecByName('F16')! }],
     ['bf16', 1e-1, { codec: BF16_WRITER }],
     ['q4_1', 3e-1, { codec: Q4_1_WRITER }],

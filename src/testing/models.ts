@@ -26,6 +26,8 @@ export interface FixtureOptions {
   headDim?: number;
   codec?: Codec;
   tied?: boolean;
+  /** Matrices of a block whose outputs get biases N(0, 1/4). */
+  biases?: readonly string[];
   /** [headDim / 2], written as rope_freqs.weight. */
   ropeFactors?: number[];
   /** More metadata, or changes to it; undefined leaves a key out. */
@@ -81,10 +83,29 @@ export function writeFixture(path: string, options: FixtureOptions = {}): void {
       for (let k = 0; k < dim; k++) out[k] = 1 + 0.2 * gaussian(key, k);
     },
   });
+  const bias = (name: string, width: number): GgufTensorSource => ({
+    name,
+    shape: [width],
+    codec: F32,
+    row(_, out) {
+      const key = streamKey(3, nameCoordinate(name));
+      for (let k = 0; k < width; k++) out[k] = 0.5 * gaussian(key, k);
+    },
+  });
+  const widths: Record<string, number> = {
+    attn_q: heads * headDim,
+    attn_k: kvHeads * headDim,
+    attn_v: kvHeads * headDim,
+    attn_output: dim,
+    ffn_gate: ffnDim,
+    ffn_up: ffnDim,
+    ffn_down: dim,
+  };
   const tensors = [matrix('token_embd.weight', vocab, dim, options.tied ? 2 / Math.sqrt(dim) : 1)];
   for (let layer = 0; layer < layers; layer++) {
     const block = (name: string, rows: number, columns: number): GgufTensorSource =>
       matrix(`blk.${layer}.${name}.weight`, rows, columns, 1 / Math.sqrt(columns));
+    for (const name of options.biases ?? []) tensors.push(bias(`blk.${layer}.${name}.bias`, widths[name]));
     tensors.push(
       gains(`blk.${layer}.attn_norm.weight`),
       block('attn_q', heads * headDim, dim),
