@@ -418,7 +418,7 @@ describe('row drivers that SPICE has simulated', () => {
   it('are priced at their measured supply current, the assumed figures stand beside', () => {
     const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
     const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
-    const costDesign = logDomainCostDesign(design, calibration, { dacBits: 6, adcBits: 8 }, ranges);
+    const costDesign = logDomainCostDesign(design, calibration, ranges);
     const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
       contextTokens: 1024,
     });

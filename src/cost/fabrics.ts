@@ -32,15 +32,10 @@ const logDomain: FabricPricing<LogDomainDesign, TileActivity> = {
 };
 
 function logDomainCost({ design, calibration }: FabricParts<LogDomainDesign>, ranges: RangeTable) {
-  const { input, adc } = design;
-  if (calibration === undefined || input.bits === 'float' || adc.bits === 'float') {
-    throw new OnefetError(
-      'internal',
-      'COST_DESIGN',
-      'cost: a design without a calibration or with float converters',
-    );
+  if (calibration === undefined) {
+    throw new OnefetError('internal', 'COST_DESIGN', `cost: design ${design.name} has no calibrated cell`);
   }
-  return logDomainCostDesign(design, calibration, { dacBits: input.bits, adcBits: adc.bits }, ranges);
+  return logDomainCostDesign(design, calibration, ranges);
 }
 
 const digital: FabricPricing<DigitalDesign, MacActivity> = {

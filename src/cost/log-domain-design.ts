@@ -117,21 +117,20 @@ function need(ok: boolean, key: string, value: number, range: string): void {
 }
 
 /**
- * Gathers what the cost needs. `converters` are those of the design, known to be of a number of bits; `ranges` are the
- * full scales that the run's converters had (empty: not known yet, so nothing can be costed).
- * Errors: COST_DESIGN, OUT_OF_RANGE, and those of the cell's topology file.
+ * Gathers what the cost needs. `ranges` are the full scales that the run's converters had (empty: not known yet, so
+ * nothing can be priced). Errors: FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE, and those of the cell's topology file.
  */
 export function logDomainCostDesign(
   design: LogDomainDesign,
   calibration: Calibration,
-  converters: { readonly dacBits: number; readonly adcBits: number },
   ranges: RangeTable,
 ): LogDomainCostDesign {
   const costDesign: LogDomainCostDesign = {
     tileRows: design.tile.rows,
     weightBits: design.weights.bits,
     weightOverrides: design.weights.overrides,
-    ...converters,
+    dacBits: builtBits(design.input.bits, 'input.bits'),
+    adcBits: builtBits(design.adc.bits, 'adc.bits'),
     adcColumnsShared: design.adc.columnsShared,
     swingV: design.adc.swingV,
     fullScaleCells: meanFullScales(ranges),
@@ -158,6 +157,14 @@ export function logDomainCostDesign(
   };
   checkDesign(costDesign);
   return costDesign;
+}
+
+/** A real-valued converter can be emulated and not be built. */
+function builtBits(bits: number | 'float', key: string): number {
+  if (bits !== 'float') return bits;
+  throw new OnefetError('usage', 'FLOAT_CONVERTER', `${key} is float: it has no cost`, {
+    hint: `set ${key} to a number of bits`,
+  });
 }
 
 /** Averages by tensor, over blocks, tiles and cells: every cell of a tensor has as many columns. */

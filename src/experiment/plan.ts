@@ -108,7 +108,7 @@ export function planRun(options: RunOptions): RunPlan {
   const calibration = options.calibration ?? loadCalibration(design.design.process, design.design.cell);
   // A run ends in a cost: what that lacks or cannot mean is refused before the work and not after it.
   const costConstants = loadCostConstants(design.design.process);
-  logDomainCostDesign(design.design, calibration, converters, {});
+  logDomainCostDesign(design.design, calibration, {});
   tilePhysics(calibration, design.design);
   const calibrationSha256 = sha256(JSON.stringify(calibration));
   const model = openModel(options.model);

@@ -317,7 +317,7 @@ function costsOf(
   const { design } = plan.design;
   const { calibration } = plan;
   const { shape, name } = plan.modelInfo;
-  const costDesign = logDomainCostDesign(design, calibration, plan.converters, ranges);
+  const costDesign = logDomainCostDesign(design, calibration, ranges);
   const from: NamedShape = { ...shape, name };
   const contextTokens = plan.contextTokens;
   return {
