@@ -27,11 +27,12 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
   }
   const { digital, recoded, summary, chips, text } = result;
   print(
-    `${result.model.name} on ${result.design.name} (${result.calibration.process}/${result.calibration.cell}, ${result.calibration.driver} driver)`,
+    `${result.model.name} on ${result.design.name} (${result.calibration ? `${result.calibration.process}/${result.calibration.cell}, ${result.calibration.driver} driver` : result.fabric.kind})`,
   );
   print(
-    `${text.scored} predictions, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
+    `${text.scored} predictions, ${result.fabric.chipsDiffer ? `${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}` : 'every chip the same'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
   );
+  const chipLabel = result.fabric.chipsDiffer ? 'chip, mean' : 'chip';
   if (result.model.synthetic) {
     print();
     print(
@@ -40,7 +41,7 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
     const row = (label: string, kl: number, top1: number) =>
       print(`${label.padEnd(14)} KL ${kl.toFixed(4)} nats, top-1 ${(100 * top1).toFixed(1)} %`);
     row('recoded', recoded.kl, recoded.top1);
-    row('chip, mean', summary.kl.mean, summary.top1.mean);
+    row(chipLabel, summary.kl.mean, summary.top1.mean);
     if (summary.kl.ci95)
       print(`  95 % interval  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`);
     const snr = result.coding.map((tensor) => tensor.codingSnrDb);
@@ -64,7 +65,7 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
       );
     row('digital', { ...digital, kl: 0, top1: 1 });
     row('recoded', recoded);
-    row('chip, mean', {
+    row(chipLabel, {
       nll: summary.nll.mean,
       perplexity: summary.perplexity.mean,
       kl: summary.kl.mean,
@@ -75,8 +76,12 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
         `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`,
       );
     }
+    const { share, ci95, perplexityRatio } = result.yield;
+    const within = `within ${perplexityRatio} x the digital perplexity`;
     print(
-      `  yield          ${(100 * result.yield.share).toFixed(0)} % of the chips (95 % ${(100 * result.yield.ci95[0]).toFixed(0)} to ${(100 * result.yield.ci95[1]).toFixed(0)}) within ${result.yield.perplexityRatio} x the digital perplexity`,
+      ci95
+        ? `  yield          ${(100 * share).toFixed(0)} % of the chips (95 % ${(100 * ci95[0]).toFixed(0)} to ${(100 * ci95[1]).toFixed(0)}) ${within}`
+        : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
     );
     if (result.attribution.length > 0) {
       print();

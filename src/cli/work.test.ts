@@ -25,7 +25,7 @@ const report = () =>
 
 it('draws the cell of the calibration that the run used', () => {
   const result = fixtureResult();
-  result.calibration.sha256 = sha256(JSON.stringify(loadCalibration('planar32lp', 't1')));
+  result.calibration!.sha256 = sha256(JSON.stringify(loadCalibration('planar32lp', 't1')));
   write(result);
   expect(report()).toContain('id="cell"');
   expect(notices).toEqual([]);
@@ -35,7 +35,7 @@ it('leaves the cell out where another calibration, or none, is on file, and says
   const result = fixtureResult();
   write(result);
   expect(report()).not.toContain('id="cell"');
-  result.calibration.cell = 'gone';
+  result.calibration!.cell = 'gone';
   write(result);
   expect(report()).not.toContain('id="cell"');
   expect(notices[0]).toMatch(

@@ -130,6 +130,7 @@ function readResult(folder: string): RunResult {
 }
 
 function calibrationOfRun({ calibration }: RunResult, notice: (text: string) => void): Calibration | null {
+  if (calibration === null) return null;
   const { process, cell, sha256: used } = calibration;
   let onFile: Calibration;
   try {

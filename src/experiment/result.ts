@@ -23,8 +23,8 @@ export interface Interval {
 
 export interface ChipResult extends Accuracy {
   seed: number;
-  /** Share of ADC conversions that clipped. */
-  clipRate: number;
+  /** Share of ADC conversions that clipped; null for a fabric without converters. */
+  clipRate: number | null;
 }
 
 /** One source of error alone: means over chips with their intervals. */
@@ -77,6 +77,14 @@ export interface RunResult {
   };
   /** The design with every default filled in. */
   design: { name: string; sha256: string; resolved: Record<string, unknown> };
+  fabric: {
+    /** Word of the design: `log-domain`, ... */
+    kind: string;
+    /** False: nothing is drawn, and one chip ran in place of all. */
+    chipsDiffer: boolean;
+    /** What a chip loses beyond the coding of its weights, in words. */
+    loss: string;
+  };
   text: {
     file: string;
     sha256: string;
@@ -85,7 +93,8 @@ export interface RunResult {
     scored: number;
     scoring: 'window' | 'all';
     contextTokens: number;
-    rangeFile: string;
+    /** What set the converters' ranges; null for a fabric without converters. */
+    rangeFile: string | null;
     rangeTokens: number;
   };
   seed: number;
@@ -97,14 +106,15 @@ export interface RunResult {
   yield: {
     perplexityRatio: number;
     share: number;
-    /** 95 % interval of the share, Clopper and Pearson (1934). */
-    ci95: [number, number];
+    /** 95 % interval of the share, Clopper and Pearson (1934); null where every chip is the same. */
+    ci95: [number, number] | null;
   };
   /** Each source of error alone on the first chips, all others off: what limits the accuracy. */
   attribution: AttributionResult[];
   coding: TensorCoding[];
   /** null: jobs of this folder were done before it was measured. */
   blocks: BlockSnr | null;
+  /** Of the cell; null for a fabric without one. */
   calibration: {
     process: string;
     cell: string;
@@ -114,7 +124,7 @@ export interface RunResult {
     /** Largest |residual| of the separable response, as a share of full scale. */
     separableResidual: number;
     driver: string;
-  };
+  } | null;
   energy: { perTokenJ: number; breakdownJ: Record<string, number> };
   area: { mm2: number; breakdownMm2: Record<string, number> };
   throughput: { tokensPerSecondPerUser: number };
@@ -133,5 +143,6 @@ export interface RunResult {
   verdict: string[];
   /** What a reader must know before trusting a number above; empty if nothing. */
   warnings: string[];
-  provenance: { onefet: string; node: string; ngspice: string };
+  /** ngspice: of the calibration; null without one. */
+  provenance: { onefet: string; node: string; ngspice: string | null };
 }

@@ -17,6 +17,7 @@ import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, TileActivity as LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import { loadFabric } from '../fabric/registry.ts';
 import { displayPath, packageVersion, writeFileAtomic } from '../files.ts';
 import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from '../tile/error-sources.ts';
@@ -137,6 +138,7 @@ function assemble(
 ): RunResult {
   const { options, calibration } = plan;
   const { design } = plan.design;
+  const fabric = loadFabric(design, calibration);
   const windows = plan.digitalJobs.map((job) => job.windows[0].window);
   const sumsOf = (variant: Variant): MetricSums => {
     const sums: MetricSums = { scored: 0, nll: 0, kl: 0, top1: 0 };
@@ -176,6 +178,7 @@ function assemble(
       synthetic: plan.modelInfo.synthetic,
     },
     design: { name: design.name, sha256: plan.design.sha256, resolved: design },
+    fabric: { kind: fabric.kind, chipsDiffer: fabric.chipsDiffer, loss: fabric.wording.loss },
     text: {
       file: plan.text.path,
       sha256: plan.text.sha256,
@@ -228,7 +231,7 @@ function assemble(
     warnings: [...plan.warnings, ...cost.projection.warnings],
     provenance: { onefet: packageVersion(), node: process.version, ngspice: calibration.engine },
   };
-  return { ...partial, verdict: verdictOf(partial) };
+  return { ...partial, verdict: verdictOf(partial, fabric.wording.remark) };
 }
 
 /** null when a job has no sums: done by an older version, in a folder that is continued. */

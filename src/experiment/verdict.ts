@@ -5,7 +5,8 @@ import type { AttributionResult, RunResult } from './result.ts';
 const AS_GOOD = 1.05;
 const USABLE = 1.25;
 
-export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
+/** `remark` is the fabric's own last sentence. */
+export function verdictOf(result: Omit<RunResult, 'verdict'>, remark: string): string[] {
   const { digital, recoded, summary, chips, projection } = result;
   const lines: string[] = [];
   if (result.model.synthetic) {
@@ -24,9 +25,11 @@ export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
       `The chip ${word} the digital model: perplexity ${summary.perplexity.mean.toFixed(2)}${
         interval
           ? ` (95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}, ${chips.length} chips)`
-          : ' (one chip)'
+          : result.fabric.chipsDiffer
+            ? ' (one chip)'
+            : ''
       } against ${digital.perplexity.toFixed(2)}. ` +
-        `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); the analog part is the other x ${(ratio / coding).toFixed(2)}.`,
+        `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); ${result.fabric.loss} is the other x ${(ratio / coding).toFixed(2)}.`,
     );
     const worst = [...result.attribution].sort((a, b) => b.excessKl.mean - a.excessKl.mean);
     if (worst.length > 1) {
@@ -35,7 +38,7 @@ export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
         `${source} ${nats(mean)}${ci95 ? ` (${nats(ci95[0])} to ${nats(ci95[1])})` : ''}`;
       const most = Math.max(...worst.map(({ chips }) => chips));
       lines.push(
-        `What limits it, each alone${most > 1 ? ` on up to ${most} chips (95 % interval of the mean)` : ' on one chip'}: ` +
+        `What limits it, each alone${most > 1 ? ` on up to ${most} chips (95 % interval of the mean)` : result.fabric.chipsDiffer ? ' on one chip' : ''}: ` +
           `recoding costs a KL divergence of ${nats(recoded.kl)} nats, to which ${worst.slice(0, 3).map(adds).join(', ')} are added.`,
       );
     }
@@ -46,12 +49,6 @@ export function verdictOf(result: Omit<RunResult, 'verdict'>): string[] {
       `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
       `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
   );
-  const driver =
-    result.calibration.driver === 'ideal'
-      ? 'the row driver is ideal in this calibration'
-      : 'the row driver is simulated at transistor level';
-  lines.push(
-    `The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; ${driver}.`,
-  );
+  lines.push(remark);
   return lines;
 }

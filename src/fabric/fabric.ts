@@ -122,6 +122,8 @@ export interface Fabric {
 /** A fabric's file: its schema and how it is made. */
 export interface FabricModule<D extends CommonDesign = CommonDesign> {
   readonly schema: z.ZodType<D>;
+  /** The cell whose calibration `load` reads: a file below calibration/<process>/. Absent: none. */
+  cell?(design: D): string;
   /** `calibration`: one that was just made; by default the one on file. Throws what the design asks and cannot be. */
   load(design: D, calibration?: Calibration): Fabric;
 }

@@ -51,6 +51,7 @@ export type LogDomainDesign = z.infer<typeof logDomainDesign>;
 
 export const logDomainFabric: FabricModule<LogDomainDesign> = {
   schema: logDomainDesign,
+  cell: (design) => design.cell,
   load: (design, calibration = loadCalibration(design.process, design.cell)) =>
     bindDesign(design, calibration, 1),
 };

@@ -34,3 +34,9 @@ export function fabricModule(word: unknown, where: string): FabricModule {
 export function loadFabric(design: CommonDesign, calibration?: Calibration): Fabric {
   return fabricModule(design.fabric, `design ${design.name}`).load(design, calibration);
 }
+
+/** The calibrated cell that a design rests on, or undefined. */
+export function calibratedCell(design: CommonDesign): { process: string; cell: string } | undefined {
+  const cell = fabricModule(design.fabric, `design ${design.name}`).cell?.(design);
+  return cell === undefined ? undefined : { process: design.process, cell };
+}

@@ -14,7 +14,8 @@ export function runFigures(result: RunResult): Figure[] {
   }
   if (result.attribution.length > 0 && result.chips.length > 0) figures.push(attributionFigure(result));
   if (result.coding.length > 0) figures.push(codingFigure(result));
-  if (result.chips.length > 0) figures.push(clipFigure(result));
+  const clips = clipRates(result);
+  if (clips.length > 0) figures.push(clipFigure(result, clips));
   return figures;
 }
 
@@ -24,6 +25,11 @@ export function intervalText(interval: Interval, digits = 4): string {
   return interval.ci95 === null
     ? mean
     : `${mean} (${plain(interval.ci95[0], digits)} to ${plain(interval.ci95[1], digits)})`;
+}
+
+/** What `recoded` is, beside chips. */
+function recodedName({ calibration }: RunResult): string {
+  return calibration ? 'recoded weights, ideal analog' : 'recoded weights, exact arithmetic';
 }
 
 interface Level {
@@ -112,7 +118,7 @@ function perplexityFigure(result: RunResult): Figure {
     summary.perplexity,
     [
       {
-        name: 'recoded weights, ideal analog',
+        name: recodedName(result),
         value: recoded.perplexity,
         color: COLOURS.orange,
         dash: 'dash',
@@ -122,14 +128,15 @@ function perplexityFigure(result: RunResult): Figure {
     'Perplexity (lower is better)',
     'perplexity',
   );
-  const spread =
-    chips.length > 1
+  const spread = !result.fabric.chipsDiffer
+    ? ', the same on every chip'
+    : chips.length > 1
       ? ` over ${chips.length} chips`
       : ' on the one chip that ran, so that no interval exists';
   return {
     id: 'accuracy',
     title: 'Accuracy: every chip beside the digital model',
-    caption: `The digital model has perplexity ${plain(digital.perplexity, 4)}, recoded weights alone ${plain(recoded.perplexity, 4)}, the chip ${intervalText(summary.perplexity)}${spread}: the step from green to orange is coding, from orange to blue is analog.`,
+    caption: `The digital model has perplexity ${plain(digital.perplexity, 4)}, recoded weights alone ${plain(recoded.perplexity, 4)}, the chip ${intervalText(summary.perplexity)}${spread}: the step from green to orange is coding, from orange to blue is ${result.fabric.loss}.`,
     data,
     layout,
     height: 380,
@@ -144,7 +151,7 @@ function divergenceFigure(result: RunResult): Figure {
     result,
     chips.map((c) => c.kl),
     summary.kl,
-    [{ name: 'recoded weights, ideal analog', value: recoded.kl, color: COLOURS.orange, dash: 'dash' }],
+    [{ name: recodedName(result), value: recoded.kl, color: COLOURS.orange, dash: 'dash' }],
     'KL divergence (nats per token)',
     'KL',
   );
@@ -163,13 +170,15 @@ function divergenceFigure(result: RunResult): Figure {
 export function accuracyTable(result: RunResult): Figure['table'] {
   const percent = (share: number) => `${(share * 100).toFixed(2)} %`;
   const synthetic = result.model.synthetic;
+  const clips = clipRates(result).length > 0;
+  const clipHeader = clips ? ['ADC clip rate'] : [];
   return {
     caption: synthetic
       ? 'Divergence by chip (synthetic weights: no perplexity)'
       : 'Accuracy by chip; KL is KL(digital || chip)',
     headers: synthetic
-      ? ['Model', 'Seed', 'KL (nats)', 'Top-1 agreement', 'ADC clip rate']
-      : ['Model', 'Seed', 'Perplexity', 'NLL (nats)', 'KL (nats)', 'Top-1 agreement', 'ADC clip rate'],
+      ? ['Model', 'Seed', 'KL (nats)', 'Top-1 agreement', ...clipHeader]
+      : ['Model', 'Seed', 'Perplexity', 'NLL (nats)', 'KL (nats)', 'Top-1 agreement', ...clipHeader],
     rows: [
       ...(synthetic
         ? []
@@ -181,20 +190,34 @@ export function accuracyTable(result: RunResult): Figure['table'] {
               plainNumber(result.digital.nll),
               0,
               '100.00 %',
-              '',
+              ...(clips ? [''] : []),
             ],
           ]),
       row('recoded', '', result.recoded, ''),
       ...result.chips.map((c, i) =>
-        row(`chip ${i + 1}`, String(c.seed), c, `${(c.clipRate * 100).toFixed(3)} %`),
+        row(
+          `chip ${i + 1}`,
+          String(c.seed),
+          c,
+          c.clipRate === null ? '' : `${(c.clipRate * 100).toFixed(3)} %`,
+        ),
       ),
     ],
   };
 
   function row(name: string, seed: string, a: RunResult['recoded'], clip: string): (string | number)[] {
+    const own = clips ? [clip] : [];
     return synthetic
-      ? [name, seed, plainNumber(a.kl), percent(a.top1), clip]
-      : [name, seed, plainNumber(a.perplexity), plainNumber(a.nll), plainNumber(a.kl), percent(a.top1), clip];
+      ? [name, seed, plainNumber(a.kl), percent(a.top1), ...own]
+      : [
+          name,
+          seed,
+          plainNumber(a.perplexity),
+          plainNumber(a.nll),
+          plainNumber(a.kl),
+          percent(a.top1),
+          ...own,
+        ];
   }
 }
 
@@ -211,7 +234,7 @@ function attributionFigure(result: RunResult): Figure {
   };
   const coding = {
     source: 'coding',
-    description: 'recoded weights, nothing analog',
+    description: 'recoded weights, everything else exact',
     chips: 0,
     sameOnEveryChip: true,
     kl: exact(recoded.kl),
@@ -371,8 +394,13 @@ function codingFigure(result: RunResult): Figure {
   };
 }
 
-function clipFigure(result: RunResult): Figure {
-  const percent = result.chips.map((c) => c.clipRate * 100);
+/** Of chips with converters. */
+function clipRates({ chips }: RunResult): number[] {
+  return chips.map(({ clipRate }) => clipRate).filter((rate) => rate !== null);
+}
+
+function clipFigure(result: RunResult, rates: readonly number[]): Figure {
+  const percent = rates.map((rate) => rate * 100);
   const mean = percent.reduce((a, b) => a + b, 0) / percent.length;
   return {
     id: 'clip',
@@ -402,7 +430,7 @@ function clipFigure(result: RunResult): Figure {
     table: {
       caption: 'Clip rate by chip',
       headers: ['Chip', 'Seed', 'Clip rate'],
-      rows: result.chips.map((c, i) => [i + 1, c.seed, `${(c.clipRate * 100).toFixed(4)} %`]),
+      rows: result.chips.map((c, i) => [i + 1, c.seed, `${percent[i].toFixed(4)} %`]),
     },
   };
 }

@@ -104,7 +104,7 @@ export function renderReport(
   const synthetic = result.model.synthetic ? ' (synthetic weights)' : '';
   return pageHtml(
     `onefet: ${result.model.name}${synthetic} on ${result.design.name}`,
-    `${result.calibration.process}/${result.calibration.cell}, ${result.chips.length} ${result.chips.length === 1 ? 'chip' : 'chips'}, seed ${result.seed}`,
+    `${result.calibration ? `${result.calibration.process}/${result.calibration.cell}` : result.fabric.kind}, ${chipsText(result)}, seed ${result.seed}`,
     headlineHtml(result),
     sections,
   );
@@ -112,7 +112,12 @@ export function renderReport(
 
 function economicsOfProjection(result: RunResult): EconomicsReport | null {
   if (!(result.projection.tokensPerSecondAggregate > 0)) return null;
-  return economicsOf(result.projection, loadCostConstants(result.calibration.process));
+  return economicsOf(result.projection, loadCostConstants(String(result.design.resolved.process)));
+}
+
+function chipsText({ fabric, chips }: RunResult): string {
+  if (!fabric.chipsDiffer) return 'every chip the same';
+  return `${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}`;
 }
 
 function topologyText({ process, cell, topology }: CalibrationFigures): string {
@@ -124,7 +129,7 @@ function topologyText({ process, cell, topology }: CalibrationFigures): string {
 
 function projectionText(result: RunResult): string {
   const { projection, cost } = result;
-  return `Scaled from what the run of ${cost.shape.name} counted (mean current per cell, rows driven, cells connected, clip rate, tensor by tensor) to the shape of ${projection.shape.name}. A projection of cost, not of accuracy.`;
+  return `Scaled from what the run of ${cost.shape.name} counted (${result.calibration ? 'mean current per cell, rows driven, cells connected, clip rate' : 'products'}, tensor by tensor) to the shape of ${projection.shape.name}. A projection of cost, not of accuracy.`;
 }
 
 function figures(list: readonly Figure[]): string {

@@ -16,7 +16,14 @@ import { tagBadge } from './tags.ts';
 export function headlineHtml(result: RunResult): string {
   const { model, digital, recoded, summary, chips, cost, projection } = result;
   const n = chips.length;
-  const over = n === 1 ? 'one chip, no interval' : `${n} chips, mean and 95 % interval`;
+  const differ = result.fabric.chipsDiffer;
+  const over = !differ
+    ? 'all the same, no interval'
+    : n === 1
+      ? 'one chip, no interval'
+      : `${n} chips, mean and 95 % interval`;
+  const ci = (interval: readonly [number, number] | null | undefined, unit = '') =>
+    differ ? ciOf(interval, n, unit) : 'every chip the same';
   const banner = model.synthetic
     ? '<p class="banner"><strong>Synthetic weights.</strong> This model was never trained: perplexity and verdicts about accuracy do not exist for it. Energy, speed and divergence from the digital model do.</p>'
     : '';
@@ -32,22 +39,22 @@ export function headlineHtml(result: RunResult): string {
     cards.push(
       ['Perplexity, digital', plain(digital.perplexity, 4), 'the model as shipped'],
       ['Perplexity, recoded', plain(recoded.perplexity, 4), 'coding loss only'],
-      ['Perplexity, chip', plain(summary.perplexity.mean, 4), ciOf(summary.perplexity.ci95, n)],
+      ['Perplexity, chip', plain(summary.perplexity.mean, 4), ci(summary.perplexity.ci95)],
     );
   }
   if (!model.synthetic) {
     cards.push([
       'Yield',
       `${(result.yield.share * 100).toFixed(0)} %`,
-      `of ${n} ${n === 1 ? 'chip' : 'chips'} (95 %: ${(result.yield.ci95[0] * 100).toFixed(0)} to ${(result.yield.ci95[1] * 100).toFixed(0)} %) within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
+      `${yieldOf(result)} within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
     ]);
   }
   cards.push(
-    ['KL(digital ‖ chip)', `${plain(summary.kl.mean)} nats`, ciOf(summary.kl.ci95, n)],
+    ['KL(digital ‖ chip)', `${plain(summary.kl.mean)} nats`, ci(summary.kl.ci95)],
     [
       'Top-1 agreement',
       `${(summary.top1.mean * 100).toFixed(1)} %`,
-      ciOf(summary.top1.ci95?.map((x) => x * 100) as [number, number] | undefined, n, ' %'),
+      ci(summary.top1.ci95?.map((x) => x * 100) as [number, number] | undefined, ' %'),
     ],
     [
       'Energy per token',
@@ -78,8 +85,19 @@ export function headlineHtml(result: RunResult): string {
     .join('');
   return `${banner}${warnings}${verdict}<ul class="cards" aria-label="Headline numbers">${items}</ul>
 <p>${escapeHtml(
-    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens}); the converters' ranges come from ${result.text.rangeTokens.toLocaleString('en-US')} tokens of ${result.text.rangeFile}. KL is ${intervalText(summary.kl)} nats per token.`,
+    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens})${rangesOf(result)}. KL is ${intervalText(summary.kl)} nats per token.`,
   )}</p>`;
+}
+
+function yieldOf({ chips, yield: { ci95 } }: RunResult): string {
+  if (ci95 === null) return 'of the chips, which are all the same,';
+  const [low, high] = ci95.map((x) => (x * 100).toFixed(0));
+  return `of ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'} (95 %: ${low} to ${high} %)`;
+}
+
+function rangesOf({ text: { rangeFile, rangeTokens } }: RunResult): string {
+  if (rangeFile === null) return '';
+  return `; the converters' ranges come from ${rangeTokens.toLocaleString('en-US')} tokens of ${rangeFile}`;
 }
 
 function ciOf(ci: readonly [number, number] | null | undefined, n: number, unit = ''): string {
@@ -193,15 +211,22 @@ export function accuracyReferencesHtml(comparators: Comparators): string {
 }
 
 export function limitsHtml(result: RunResult): string {
+  const { calibration, fabric } = result;
   const items = [
-    `The cell's response is fitted to SPICE of a compact-model card (${result.calibration.process}, driver: ${result.calibration.driver}); no silicon of this cell was measured.`,
-    `The separable response leaves ${plain(result.calibration.separableResidual * 100)} % of full scale at rank ${result.calibration.rank}; what it leaves is not simulated.`,
-    'The projection to 8B keeps averages per cell of the model that ran. The activations of a larger model have stronger outliers, which changes how many rows are driven high and how large the columns get.',
+    ...(calibration
+      ? [
+          `The cell's response is fitted to SPICE of a compact-model card (${calibration.process}, driver: ${calibration.driver}); no silicon of this cell was measured.`,
+          `The separable response leaves ${plain(calibration.separableResidual * 100)} % of full scale at rank ${calibration.rank}; what it leaves is not simulated.`,
+          'The projection to 8B keeps averages per cell of the model that ran. The activations of a larger model have stronger outliers, which changes how many rows are driven high and how large the columns get.',
+        ]
+      : [
+          'Arithmetic is exact but for the codes of weights and inputs: errors of circuits (timing, soft errors, wear) are not emulated.',
+        ]),
     'Energy is for one user, so that leakage of the whole chip is on one token; the figure for a full pipeline is given beside it.',
     'Not costed: test and repair, redundancy, clock generation, input and output of the package, cooling, the host.',
     'Constants tagged "assumed" are assumptions: change them in spice/<process>/cost.yaml of the working folder and run again.',
   ];
-  if (result.chips.length < 2)
+  if (fabric.chipsDiffer && result.chips.length < 2)
     items.unshift('Only one chip ran: there is no interval, and chip-to-chip spread is unknown.');
   if (result.chips.length >= 2 && result.chips.length < 10) {
     items.unshift(
@@ -216,7 +241,10 @@ export function provenanceHtml(result: RunResult): string {
   const { model, text, calibration, emulation, provenance, design } = result;
   const facts: [string, string][] = [
     ['Command', `onefet ${emulation.command.join(' ')}`],
-    ['Versions', `onefet ${provenance.onefet}, Node ${provenance.node}, ngspice ${provenance.ngspice}`],
+    [
+      'Versions',
+      `onefet ${provenance.onefet}, Node ${provenance.node}${provenance.ngspice === null ? '' : `, ngspice ${provenance.ngspice}`}`,
+    ],
     ['Seed', `${result.seed}; chips ${result.chips.map((c) => c.seed).join(', ')}`],
     [
       'Model',
@@ -224,8 +252,11 @@ export function provenanceHtml(result: RunResult): string {
     ],
     ['Model SHA-256', model.sha256],
     ['Text', `${text.file}, ${count(text.tokens)} tokens, SHA-256 ${text.sha256}`],
-    ['Range text', `${text.rangeFile}, ${count(text.rangeTokens)} tokens`],
-    ['Calibration', `${calibration.process}/${calibration.cell}, SHA-256 ${calibration.sha256}`],
+    ...factOf('Range text', text.rangeFile && `${text.rangeFile}, ${count(text.rangeTokens)} tokens`),
+    ...factOf(
+      'Calibration',
+      calibration && `${calibration.process}/${calibration.cell}, SHA-256 ${calibration.sha256}`,
+    ),
     ['Design', `${design.name}, SHA-256 ${design.sha256}`],
     [
       'Emulation',
@@ -237,4 +268,9 @@ export function provenanceHtml(result: RunResult): string {
     .map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`)
     .join('');
   return `<dl class="facts">${list}</dl><details><summary>The design in full</summary><pre>${escapeHtml(stringify(design.resolved))}</pre></details>`;
+}
+
+/** A fact, or nothing where there is none to state. */
+function factOf(name: string, value: string | null): [string, string][] {
+  return value === null ? [] : [[name, value]];
 }

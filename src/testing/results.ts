@@ -72,6 +72,7 @@ export function fixtureResult(chips = 8): RunResult {
       sha256: 'b'.repeat(64),
       resolved: { name: 'log-domain-4bit', tile: { rows: 64, sign: 'integrate' }, adc: { bits: 8 } },
     },
+    fabric: { kind: 'log-domain', chipsDiffer: true, loss: 'the analog part' },
     text: {
       file: 'experiments/texts/tinystories.txt',
       sha256: 'c'.repeat(64),
