@@ -7,6 +7,7 @@ import { packageRoot } from '../files.ts';
 import { openModel } from '../model/model.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
 import { EMBEDDED_F16 } from '../testing/models.ts';
+import { needs } from '../testing/needs.ts';
 import { oracleIsLive } from '../testing/oracle.ts';
 import { accuracyDifferences } from './accuracy.ts';
 import { BENCH_VARIANTS } from './engine.ts';
@@ -32,7 +33,8 @@ test('the engine differs from the scalar chip by far less than the chip from the
   }
 });
 
-test.skipIf(!oracleIsLive)('llama.cpp takes turns on two models of a small shape', async () => {
+const recordedOnly = oracleIsLive ? undefined : 'llama.cpp runs in npm run oracle only';
+test('llama.cpp takes turns on two models of a small shape', needs(recordedOnly), async () => {
   const peer = await startLlamaCpp({
     shape: MODEL_SHAPES.tiny,
     threads: 1,

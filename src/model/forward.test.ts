@@ -18,7 +18,7 @@ import {
   type FixtureOptions,
   writeFixture,
 } from '../testing/models.ts';
-import { sharedFile } from '../testing/shared.ts';
+import { missingShared, needs, sharedPath } from '../testing/needs.ts';
 import type { Session } from './forward.ts';
 import { forward, newSession, resetSession } from './forward.ts';
 import type { GgufField } from './gguf-writer.ts';
@@ -99,12 +99,13 @@ describe('reference case E: stories260K', () => {
     'Lily was sad and didn\'t know what to do. She said, "I want to play with your ball, but I can\'t find it."\n' +
     "Lily was sad and didn't know what to do. She said, \"I'm sorry, Lily. I didn't know what to do.\"\n" +
     "Lily didn't want to help her mom, so she";
-  const path = sharedFile('models/stories260K-f32.gguf');
-  const text = sharedFile('text/tinystories_sample.txt');
+  const stories = 'models/stories260K-f32.gguf';
+  const sample = 'text/tinystories_sample.txt';
+  const path = sharedPath(stories);
 
-  test.skipIf(!path)('greedy text of 200 tokens equals the published one', () => {
-    const session = sessionOf(path!);
-    const stream = openModel(path!).tokenizer.newStream();
+  test('greedy text of 200 tokens equals the published one', needs(missingShared(stories)), () => {
+    const session = sessionOf(path);
+    const stream = openModel(path).tokenizer.newStream();
     let id = 1; // BOS
     let out = '';
     for (let position = 0; position < 200; position++) {
@@ -116,25 +117,31 @@ describe('reference case E: stories260K', () => {
 
   // f32: exact. Q8_0 and Q4_0: llama.cpp, which gave the reference values, also quantises the activations to 8 bits;
   // this pass does not. Measured residuals: +0.03 % and -0.12 %.
-  test.skipIf(!path || !text).each([
+  test.each([
     ['f32', 1.2664, 1e-4],
     ['q8_0', 1.2666, 5e-3],
     ['q4_0', 1.3403, 5e-3],
-  ])('NLL per token, %s: %f', (type, expected, tolerance) => {
-    const model = openModel(path!.replace('f32', type));
-    const session = newSession(model, buildLayers(model, buildDigital), 512);
-    const windows = documentWindows(readFileSync(text!, 'utf8'), model.tokenizer, { contextTokens: 512 });
-    let nll = 0;
-    let predictions = 0;
-    for (const window of windows) {
-      runWindow(session, window, (_, logits, target) => {
-        nll += negativeLogLikelihood(logits, target);
-        predictions++;
+  ])(
+    'NLL per token, %s: %f',
+    needs(missingShared(stories), missingShared(sample)),
+    (type, expected, tolerance) => {
+      const model = openModel(path.replace('f32', type));
+      const session = newSession(model, buildLayers(model, buildDigital), 512);
+      const windows = documentWindows(readFileSync(sharedPath(sample), 'utf8'), model.tokenizer, {
+        contextTokens: 512,
       });
-    }
-    expect(predictions).toBe(1804);
-    expect(Math.abs(nll / predictions / expected - 1)).toBeLessThan(tolerance);
-  });
+      let nll = 0;
+      let predictions = 0;
+      for (const window of windows) {
+        runWindow(session, window, (_, logits, target) => {
+          nll += negativeLogLikelihood(logits, target);
+          predictions++;
+        });
+      }
+      expect(predictions).toBe(1804);
+      expect(Math.abs(nll / predictions / expected - 1)).toBeLessThan(tolerance);
+    },
+  );
 });
 
 describe('the session', () => {

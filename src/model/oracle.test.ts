@@ -12,8 +12,8 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/digital.ts';
 import type { FixtureOptions } from '../testing/models.ts';
 import { EMBEDDED_F16, EMBEDDED_GOLDEN, EMBEDDED_Q8_0, writeFixture } from '../testing/models.ts';
+import { missingShared, needs, sharedPath } from '../testing/needs.ts';
 import { openOracle } from '../testing/oracle.ts';
-import { sharedFile } from '../testing/shared.ts';
 import { LLAMA } from './architecture.ts';
 import type { Codec } from './codecs/codec.ts';
 import { halfBits } from './codecs/half.ts';
@@ -115,12 +115,12 @@ describe('embedded model', () => {
   });
 });
 
-const stories = sharedFile('models/stories260K-f32.gguf');
-const sample = sharedFile('text/tinystories_sample.txt');
-describe.skipIf(!stories || !sample)('stories260K', () => {
+const stories = 'models/stories260K-f32.gguf';
+const sample = 'text/tinystories_sample.txt';
+describe('stories260K', needs(missingShared(stories), missingShared(sample)), () => {
   test.each(['f32', 'q8_0', 'q4_0'])('%s', async (type) => {
-    const path = stories!.replace('f32', type);
-    const text = readFileSync(sample!, 'utf8');
+    const path = sharedPath(stories).replace('f32', type);
+    const text = readFileSync(sharedPath(sample), 'utf8');
     const windows = documentWindows(text, openModel(path).tokenizer, { contextTokens: 512 });
     const result = await compare(`stories260K ${type}`, path, {
       texts: [...TEXTS, text],

@@ -1,10 +1,10 @@
 /**
  * The datasheet against the calibration that it is made from, and its page in a browser.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Calibration, calibrationSchema } from '../cell/calibration.ts';
 import {
@@ -16,6 +16,8 @@ import {
 import { QUANTITIES } from '../cell/datasheet/quantities.ts';
 import { offCurrentA } from '../cell/operating-point.ts';
 import { packageRoot } from '../files.ts';
+import { expectPageDraws, missingBrowser, startBrowser } from '../testing/browser.ts';
+import { needs } from '../testing/needs.ts';
 import { datasheetHtml, datasheetOf, requireDatasheet } from './datasheet.ts';
 
 const read = (process: string, cell: string): Calibration =>
@@ -170,53 +172,23 @@ describe('the pages', () => {
   });
 });
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  existsSync,
-);
-if (CHROMIUM === undefined)
-  console.warn('skipped: the datasheet in a browser, because no chromium is installed');
+describe('in chromium, from a file', needs(missingBrowser), () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterAll(() => browser.close());
 
-describe.skipIf(CHROMIUM === undefined)('in chromium, from a file', () => {
   it.each([1280, 390])(
     'draws every figure at %i px without an error, a request or sideways scrolling',
     async (width) => {
-      const { chromium } = await import('playwright-core');
-      const browser = await chromium.launch({
-        executablePath: CHROMIUM!,
-        args: ['--no-sandbox', '--disable-gpu'],
+      const { htmlPath } = datasheetOf({
+        process: 'planar32lp',
+        cell: 't1',
+        outFolder: folder,
+        calibration: t1,
       });
-      try {
-        const { htmlPath } = datasheetOf({
-          process: 'planar32lp',
-          cell: 't1',
-          outFolder: folder,
-          calibration: t1,
-        });
-        const page = await browser.newPage({ viewport: { width, height: 900 } });
-        const errors: string[] = [];
-        const requests: string[] = [];
-        page.on('console', (message) => errors.push(message.text()));
-        page.on('pageerror', (error) => errors.push(error.message));
-        page.on('request', (request) => {
-          if (!/^(data|blob):/.test(request.url())) requests.push(request.url());
-        });
-        const url = pathToFileURL(htmlPath).href;
-        await page.goto(url);
-        await page.waitForSelector('body[data-figures]', { timeout: 50_000 });
-        expect(await page.locator('body').getAttribute('data-figures')).toBe('11');
-        expect(await page.locator('.figure .main-svg').count()).toBeGreaterThanOrEqual(11);
-        const overflow = await page
-          .locator('html')
-          .evaluate(
-            (html: { scrollWidth: number; clientWidth: number }) => html.scrollWidth - html.clientWidth,
-          );
-        expect(overflow).toBeLessThanOrEqual(0);
-        expect(errors).toEqual([]);
-        expect(requests).toEqual([url]);
-      } finally {
-        await browser.close();
-      }
+      expect((await expectPageDraws(browser, htmlPath, width)).figures).toBe(11);
     },
-    60_000,
   );
 });

@@ -1,9 +1,11 @@
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { expectPageDraws, missingBrowser, startBrowser } from '../testing/browser.ts';
+import { needs } from '../testing/needs.ts';
 import { fixtureCalibration, fixtureResult } from '../testing/results.ts';
 import { escapeHtml, plotText, scriptJson, tableHtml, wrapPlotText } from './html.ts';
 import { renderReport, writeReport } from './report.ts';
@@ -117,23 +119,15 @@ describe('the page', () => {
   });
 });
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  existsSync,
-);
-if (CHROMIUM === undefined)
-  console.warn('skipped: the report in a browser, because no chromium is installed');
-
-describe.skipIf(CHROMIUM === undefined)('in chromium, from a file', () => {
+describe('in chromium, from a file', needs(missingBrowser), () => {
   let folder: string;
-  let browser: import('playwright-core').Browser;
-
+  let browser: Browser;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'onefet-report-'));
-    const { chromium } = await import('playwright-core');
-    browser = await chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox', '--disable-gpu'] });
+    browser = await startBrowser();
   });
   afterAll(async () => {
-    await browser?.close();
+    await browser.close();
     rmSync(folder, { recursive: true });
   });
 
@@ -147,33 +141,8 @@ describe.skipIf(CHROMIUM === undefined)('in chromium, from a file', () => {
       result.model.name = name;
       const path = join(folder, `report-${width}.html`);
       writeReport(path, result, fixtureCalibration());
-      const page = await browser.newPage({ viewport: { width, height: 900 } });
-      const errors: string[] = [];
-      const requests: string[] = [];
-      page.on('console', (message) => {
-        if (message.type() !== 'log') errors.push(message.text());
-      });
-      page.on('pageerror', (error) => errors.push(error.message));
-      page.on('dialog', (dialog) => errors.push(`dialog ${dialog.message()}`));
-      page.on('request', (request) => {
-        if (!/^(data|blob):/.test(request.url())) requests.push(request.url());
-      });
-      const url = pathToFileURL(path).href;
-      await page.goto(url);
-      await page.waitForSelector('body[data-figures]', { timeout: 50_000 });
-      const figures = await page.locator('.figure').count();
-      expect(await page.locator('body').getAttribute('data-figures')).toBe(String(figures));
-      expect(await page.locator('.figure .main-svg').count()).toBeGreaterThanOrEqual(figures);
-      const overflow = await page
-        .locator('html')
-        .evaluate(
-          (html: { scrollWidth: number; clientWidth: number }) => html.scrollWidth - html.clientWidth,
-        );
-      expect(overflow).toBeLessThanOrEqual(0);
-      expect(await page.locator('h1').textContent()).toContain(name);
-      expect(errors).toEqual([]);
-      expect(requests).toEqual([url]);
-      await page.close();
+      const { heading } = await expectPageDraws(browser, path, width);
+      expect(heading).toContain(name);
     },
   );
 });

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { streamKey } from '../random.ts';
-import { sharedFile } from '../testing/shared.ts';
+import { missingShared, needs, sharedPath } from '../testing/needs.ts';
 import { buildQuantileTable, fillDraws } from './draws.ts';
 import { loadWeightStatistics } from './statistics.ts';
 
@@ -113,28 +113,32 @@ test('Gaussian magnitudes on Weibull paper: the survey\u2019s ceiling of 1.204',
   expect(Math.abs(r2 - 0.9978)).toBeLessThan(0.0005);
 });
 
-const survey = sharedFile('models/weight-statistics-weibull.csv');
-test.skipIf(!survey)('the draws have the survey\u2019s Weibull parameters for Llama-3-8B', () => {
-  const [header, ...rows] = readFileSync(survey!, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => line.split(','));
-  const row = rows.find(([id]) => id === 'llama-3-8b')!;
-  const at = (column: string): number => Number(row[header.indexOf(column)]);
-  const { tensors } = loadWeightStatistics();
-  for (const [kind, name] of [
-    ['attn_q', 'q'],
-    ['attn_k', 'k'],
-    ['attn_v', 'v'],
-    ['attn_output', 'o'],
-    ['ffn_gate', 'gate'],
-    ['ffn_up', 'up'],
-    ['ffn_down', 'down'],
-  ] as const) {
-    const { modulus, scale, r2 } = weibullFit(draws(tensors[kind].shape, 500_000, tensors[kind].sigma));
-    expect(Math.abs(modulus / at(`k_median_${name}`) - 1)).toBeLessThan(0.004);
-    expect(Math.abs(scale / at(`lambda_median_${name}`) - 1)).toBeLessThan(0.004);
-    // Not fitted: how straight the line is depends on the family of laws.
-    expect(Math.abs(r2 - at(`R2_median_${name}`))).toBeLessThan(0.0005);
-  }
-});
+const survey = 'models/weight-statistics-weibull.csv';
+test(
+  'the draws have the survey\u2019s Weibull parameters for Llama-3-8B',
+  needs(missingShared(survey)),
+  () => {
+    const [header, ...rows] = readFileSync(sharedPath(survey), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => line.split(','));
+    const row = rows.find(([id]) => id === 'llama-3-8b')!;
+    const at = (column: string): number => Number(row[header.indexOf(column)]);
+    const { tensors } = loadWeightStatistics();
+    for (const [kind, name] of [
+      ['attn_q', 'q'],
+      ['attn_k', 'k'],
+      ['attn_v', 'v'],
+      ['attn_output', 'o'],
+      ['ffn_gate', 'gate'],
+      ['ffn_up', 'up'],
+      ['ffn_down', 'down'],
+    ] as const) {
+      const { modulus, scale, r2 } = weibullFit(draws(tensors[kind].shape, 500_000, tensors[kind].sigma));
+      expect(Math.abs(modulus / at(`k_median_${name}`) - 1)).toBeLessThan(0.004);
+      expect(Math.abs(scale / at(`lambda_median_${name}`) - 1)).toBeLessThan(0.004);
+      // Not fitted: how straight the line is depends on the family of laws.
+      expect(Math.abs(r2 - at(`R2_median_${name}`))).toBeLessThan(0.0005);
+    }
+  },
+);

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { sharedFile } from '../../testing/shared.ts';
+import { missingShared, needs, sharedPath } from '../../testing/needs.ts';
 import { openGguf, readRow } from '../gguf.ts';
 import type { Codec } from './codec.ts';
 import { HALF_VALUES, halfBits } from './half.ts';
@@ -160,12 +160,13 @@ describe('quantisers', () => {
     }
   });
 
-  const reference = sharedFile('models/stories260K-f32.gguf');
-  test.skipIf(!reference).each(['q8_0', 'q4_0'])(
+  const stories = 'models/stories260K-f32.gguf';
+  test.each(['q8_0', 'q4_0'])(
     'stories260K: the bytes of the published %s file',
+    needs(missingShared(stories)),
     (type) => {
-      const source = openGguf(reference!);
-      const target = openGguf(reference!.replace('f32', type));
+      const source = openGguf(sharedPath(stories));
+      const target = openGguf(sharedPath(stories).replace('f32', type));
       let quantised = 0;
       for (const tensor of target.tensors.values()) {
         if (tensor.codec.blockSize === 1) continue;

@@ -8,7 +8,7 @@ import { Tokenizer as HuggingfaceTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { EMBEDDED_F16, EMBEDDED_GOLDEN } from '../../testing/models.ts';
-import { sharedFile } from '../../testing/shared.ts';
+import { missingShared, needs, sharedPath } from '../../testing/needs.ts';
 import type { GgufValue } from '../gguf.ts';
 import { openGguf } from '../gguf.ts';
 import { BYTE_TO_CHAR } from './byte-pair.ts';
@@ -179,9 +179,10 @@ describe('merging', () => {
   });
 });
 
-const llama31 = sharedFile('tokenizer/llama-3.1-tokenizer.json.gz');
-describe.skipIf(!llama31)("Llama 3.1's vocabulary equals @huggingface/tokenizers", () => {
-  const json = llama31 ? JSON.parse(gunzipSync(readFileSync(llama31)).toString()) : undefined;
+const llama31 = 'tokenizer/llama-3.1-tokenizer.json.gz';
+const noLlama31 = missingShared(llama31);
+describe("Llama 3.1's vocabulary equals @huggingface/tokenizers", needs(noLlama31), () => {
+  const json = noLlama31 ? undefined : JSON.parse(gunzipSync(readFileSync(sharedPath(llama31))).toString());
   const tokens: string[] = [];
   for (const [token, id] of Object.entries(json?.model.vocab ?? {})) tokens[id as number] = token;
   for (const { id, content } of json?.added_tokens ?? []) tokens[id] = content;
@@ -198,19 +199,20 @@ describe.skipIf(!llama31)("Llama 3.1's vocabulary equals @huggingface/tokenizers
       ]),
     );
 
-  test.each(['wikitext2-raw-test-first-third.txt', 'onefet-stories-heldout.txt', 'tinystories-eval.txt'])(
-    '%s',
-    (name) => {
-      const path = sharedFile(`text/${name}`);
-      if (!path) return;
-      const text = readFileSync(path, 'utf8');
+  for (const name of [
+    'wikitext2-raw-test-first-third.txt',
+    'onefet-stories-heldout.txt',
+    'tinystories-eval.txt',
+  ]) {
+    test(name, needs(noLlama31, missingShared(`text/${name}`)), () => {
+      const text = readFileSync(sharedPath(`text/${name}`), 'utf8');
       const own = build();
       const ids = own.encode(text, { parseSpecial: true });
       const oracle = new HuggingfaceTokenizer(json, {});
       expect([...ids]).toEqual(oracle.encode(text).ids);
       expect(own.decode(ids) === text.replaceAll('<|end_of_text|>', '')).toBe(true);
-    },
-  );
+    });
+  }
 
   test('special tokens and odd characters', () => {
     const own = build();
@@ -297,9 +299,9 @@ describe('SentencePiece', () => {
     );
   });
 
-  const stories = sharedFile('models/stories260K-f32.gguf');
-  test.skipIf(!stories)('a megabyte without blanks takes seconds', () => {
-    const own = createTokenizer(metadataOf(stories!));
+  const stories = 'models/stories260K-f32.gguf';
+  test('a megabyte without blanks takes seconds', needs(missingShared(stories)), () => {
+    const own = createTokenizer(metadataOf(sharedPath(stories)));
     const text = 'onceuponatime'.repeat(8e4);
     const startMs = performance.now();
     const ids = own.encode(text);
