@@ -70,7 +70,12 @@ export function fixtureResult(chips = 8): RunResult {
     design: {
       name: 'log-domain-4bit',
       sha256: 'b'.repeat(64),
-      resolved: { name: 'log-domain-4bit', tile: { rows: 64, sign: 'integrate' }, adc: { bits: 8 } },
+      resolved: {
+        process: 'planar32lp',
+        name: 'log-domain-4bit',
+        tile: { rows: 64, sign: 'integrate' },
+        adc: { bits: 8 },
+      },
     },
     fabric: { kind: 'log-domain', chipsDiffer: true, loss: 'the analog part' },
     text: {
