@@ -17,17 +17,12 @@ interface SynthFlags {
 export function addModelCommands(root: Command, { signal, progress }: CliContext): void {
   root
     .command('inspect')
-    .description('what a GGUF model holds: shape, tensor types, tokenizer')
+    .description('what a GGUF model holds: shape, tensor types, tokenizer, and what of it is not supported')
     .argument('[model]', 'GGUF file (default: the embedded one)')
     .addOption(jsonOption())
     .action(async (path: string | undefined, flags: { json?: boolean }) => {
-      const { openModel } = await import('../model/model.ts');
-      const model = openModel(path ?? embedded().model);
-      try {
-        printInspection(model, flags.json === true);
-      } finally {
-        model.close();
-      }
+      const { inspectModel } = await import('../model/inspect.ts');
+      printInspection(inspectModel(path ?? embedded().model), flags.json === true);
     });
 
   root

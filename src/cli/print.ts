@@ -3,8 +3,7 @@ import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval } from '../experiment/result.ts';
 import { formatSi } from '../format.ts';
-import type { LlamaModel } from '../model/model.ts';
-import { shapeRecord } from '../model/shape.ts';
+import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
 
 function print(line = ''): void {
@@ -156,35 +155,20 @@ export function printGenerated(
   if (kernelReason !== undefined) print(`scalar kernel: ${kernelReason}`);
 }
 
-export function printInspection(model: LlamaModel, json: boolean): void {
-  const types: Record<string, number> = {};
-  for (const { codec } of model.file.tensors.values()) types[codec.name] = (types[codec.name] ?? 0) + 1;
-  const description = {
-    schema: 'onefet.inspect/1',
-    file: model.file.path,
-    bytes: model.file.sizeBytes,
-    sha256: model.sha256(),
-    ggufVersion: model.file.version,
-    name: model.name,
-    parameters: model.parameterCount,
-    fileType: model.fileType,
-    synthetic: model.synthetic,
-    shape: shapeRecord(model.shape),
-    tokenizer: {
-      model: model.tokenizer.model,
-      size: model.tokenizer.size,
-      bosId: model.tokenizer.bosId ?? null,
-    },
-    tensorTypes: types,
-  };
+export function printInspection(inspection: Inspection, json: boolean): void {
   if (json) {
-    printJson(description);
+    printJson(inspection);
     return;
   }
-  const { shape, tokenizer, tensorTypes, ...rest } = description;
-  for (const [group, values] of Object.entries({ '': rest, shape, tokenizer, tensorTypes })) {
-    for (const [key, value] of Object.entries(values))
+  const { shape, tokenizer, tensorTypes, metadata, unsupported, ...rest } = inspection;
+  const groups = { '': rest, shape, tokenizer, tensorTypes, metadata };
+  for (const [group, values] of Object.entries(groups)) {
+    for (const [key, value] of Object.entries(values ?? {}))
       print(`${(group ? `${group}.${key}` : key).padEnd(24)} ${value}`);
+  }
+  for (const { message, hint } of unsupported) {
+    print(`${'not supported'.padEnd(24)} ${message}`);
+    if (hint !== undefined) print(`${'  hint:'.padEnd(24)} ${hint}`);
   }
 }
 

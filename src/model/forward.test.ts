@@ -242,7 +242,11 @@ describe('models that are refused', () => {
     ['unequal key and value', 'MODEL_SHAPE', { fields: { 'llama.attention.value_length': u32(8) } }],
     ['odd RoPE', 'MODEL_SHAPE', { fields: { 'llama.rope.dimension_count': u32(15) } }],
     ['half of each head rotated', 'MODEL_SHAPE', { fields: { 'llama.rope.dimension_count': u32(8) } }],
-    ['vocabulary that is not there', 'MODEL_SHAPE', { fields: { 'llama.vocab_size': u32(1000) } }],
+    [
+      'key and value heads by block',
+      'MODEL_METADATA',
+      { fields: { 'llama.attention.head_count_kv': { type: 'i32s', value: [2, 4] } } },
+    ],
     ['feed-forward of another width', 'MODEL_SHAPE', { fields: { 'llama.feed_forward_length': u32(128) } }],
     ['yarn', 'MODEL_ROPE', { fields: { 'llama.rope.scaling.type': { type: 'string', value: 'yarn' } } }],
     ['too few RoPE factors', 'MODEL_SHAPE', { ropeFactors: [1, 1, 1] }],
@@ -310,6 +314,28 @@ describe('models that are refused', () => {
     const causal = join(folder, 'really-causal.gguf');
     writeFixture(causal, { fields: { 'llama.attention.causal': { type: 'bool', value: true } } });
     openModel(causal).close();
+  });
+
+  test('what other converters write differently and llama.cpp takes', () => {
+    const logits = (name: string, options: FixtureOptions) => {
+      const path = join(folder, name);
+      writeFixture(path, options);
+      return prime(sessionOf(path), [1022, 5, 9]).slice();
+    };
+    const expected = logits('plain.gguf', {});
+    const bothBlocks = (value: number): GgufField => ({ type: 'i32s', value: [value, value] });
+    const perBlock = logits('by-block.gguf', {
+      fields: {
+        'llama.attention.head_count_kv': bothBlocks(2),
+        'llama.feed_forward_length': bothBlocks(96),
+        'llama.vocab_size': u32(1000),
+      },
+    });
+    expect(perBlock).toEqual(expected);
+    const rows = logits('norms-of-one-row.gguf', {
+      tensors: (all) => all.map((t) => (t.shape.length === 1 ? { ...t, shape: [1, ...t.shape] } : t)),
+    });
+    expect(rows).toEqual(expected);
   });
 
   test('the synthetic flag is read', () => {

@@ -288,7 +288,7 @@ function attend(session: Session, layer: number): void {
 }
 
 /** y = x / sqrt(mean(x^2) + epsilon) * gain, all [D]; y may be x. */
-export function rmsNorm(y: Float32Array, x: Float32Array, gain: Float32Array, epsilon: number): void {
+function rmsNorm(y: Float32Array, x: Float32Array, gain: Float32Array, epsilon: number): void {
   let squares = 0;
   for (let i = 0; i < x.length; i++) squares += x[i] * x[i];
   const inverse = 1 / Math.sqrt(squares / x.length + epsilon);

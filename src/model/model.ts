@@ -21,12 +21,11 @@ import {
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import { createTokenizer } from './tokenizer/tokenizer.ts';
 
-export interface LlamaModel {
+/** What a model file says of itself, whatever its architecture. */
+export interface FileFacts {
   readonly file: GgufFile;
   /** general.name, or the file's name. */
   readonly name: string;
-  readonly shape: ModelShape;
-  readonly tokenizer: Tokenizer;
   /** Type of most of the matrix elements, such as Q8_0. */
   readonly fileType: string;
   /** The weights are made up (`general.onefet.synthetic`): such a model has no accuracy to report. */
@@ -35,6 +34,11 @@ export interface LlamaModel {
   readonly parameterCount: number;
   /** Of the whole file, in hex; computed by streaming at the first call, then remembered. */
   sha256(): string;
+}
+
+export interface LlamaModel extends FileFacts {
+  readonly shape: ModelShape;
+  readonly tokenizer: Tokenizer;
   close(): void;
 }
 
@@ -65,33 +69,38 @@ export function openModel(path: string): LlamaModel {
   try {
     const shape = readShape(file);
     const tokenizer = createTokenizer(file.metadata);
-    if (tokenizer.size !== shape.vocab) {
-      throw new OnefetError(
-        'input',
-        'MODEL_SHAPE',
-        `${path}: the vocabulary has ${tokenizer.size} tokens but token_embd.weight has ${shape.vocab} rows`,
-      );
-    }
-    const name = file.metadata.get('general.name');
-    let digest: string | undefined;
-    return {
-      file,
-      name: typeof name === 'string' && name !== '' ? name : basename(path, '.gguf'),
-      shape,
-      tokenizer,
-      fileType: commonestType(file),
-      synthetic: file.metadata.get('general.onefet.synthetic') === true,
-      parameterCount: parameterCount(file),
-      sha256: () => {
-        digest ??= hashFile(file);
-        return digest;
-      },
-      close: () => file.close(),
-    };
+    checkVocabulary(file, tokenizer, shape);
+    return { ...fileFacts(file), shape, tokenizer, close: () => file.close() };
   } catch (error) {
     file.close();
     throw error;
   }
+}
+
+/** Throws OnefetError('input', 'MODEL_SHAPE') where the tokenizer and the embedding differ in size. */
+export function checkVocabulary({ path }: GgufFile, { size }: Tokenizer, { vocab }: ModelShape): void {
+  if (size === vocab) return;
+  throw new OnefetError(
+    'input',
+    'MODEL_SHAPE',
+    `${path}: the vocabulary has ${size} tokens but token_embd.weight has ${vocab} rows`,
+  );
+}
+
+export function fileFacts(file: GgufFile): FileFacts {
+  const name = file.metadata.get('general.name');
+  let digest: string | undefined;
+  return {
+    file,
+    name: typeof name === 'string' && name !== '' ? name : basename(file.path, '.gguf'),
+    fileType: commonestType(file),
+    synthetic: file.metadata.get('general.onefet.synthetic') === true,
+    parameterCount: parameterCount(file),
+    sha256: () => {
+      digest ??= hashFile(file);
+      return digest;
+    },
+  };
 }
 
 /**
@@ -162,7 +171,7 @@ function commonestType(file: GgufFile): string {
   for (const { shape, codec, elements: count } of file.tensors.values()) {
     if (shape.length > 1) elements.set(codec.name, (elements.get(codec.name) ?? 0) + count);
   }
-  return [...elements].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+  return [...elements].reduce((a, b) => (b[1] > a[1] ? b : a), ['none', 0])[0];
 }
 
 function hashFile(file: GgufFile): string {

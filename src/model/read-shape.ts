@@ -22,7 +22,8 @@ export function readShape(file: GgufFile): ModelShape {
     ffnDim: fields.count('feed_forward_length', LIMITS.ffnDim),
     layers: fields.count('block_count', LIMITS.layers),
     ...heads,
-    vocab: readVocab(file, fields),
+    // As in llama.cpp the vocabulary is what the tensors have; vocab_size is not read.
+    vocab: requireTensor(file, 'token_embd.weight').shape[0],
     contextTokens: fields.count('context_length', LIMITS.context),
     normEpsilon: fields.positive('attention.layer_norm_rms_epsilon'),
     ropeBase: fields.positive('rope.freq_base', 10000), // llama.cpp's default
@@ -113,15 +114,6 @@ function readHeads(
   return { heads, kvHeads, headDim };
 }
 
-function readVocab(file: GgufFile, fields: MetadataReader): number {
-  const vocab = requireTensor(file, 'token_embd.weight').shape[0];
-  const stated = fields.count('vocab_size', 2 ** 22, vocab);
-  if (stated !== vocab) {
-    fail(file, 'MODEL_SHAPE', `vocab_size is ${stated} but token_embd.weight has ${vocab} rows`);
-  }
-  return vocab;
-}
-
 /** Matrices with biases; optional ones are there in all blocks or in none (checkTensors). */
 function readBiases(file: GgufFile, { matrices }: Architecture): string[] {
   return matrices
@@ -154,7 +146,7 @@ function linearFactor(file: GgufFile, fields: MetadataReader): number {
 function checkTensors(file: GgufFile, shape: ModelShape): void {
   const expected = expectedTensors(file, shape);
   for (const [name, extents] of expected) {
-    const found = requireTensor(file, name).shape;
+    const found = withoutLeadingOnes(requireTensor(file, name).shape, extents.length);
     if (found.length !== extents.length || found.some((extent, i) => extent !== extents[i])) {
       fail(
         file,
@@ -173,6 +165,12 @@ function checkTensors(file: GgufFile, shape: ModelShape): void {
       );
     }
   }
+}
+
+/** Vectors may be stored as matrices of one row. */
+function withoutLeadingOnes(shape: readonly number[], rank: number): readonly number[] {
+  const extra = shape.length - rank;
+  return extra > 0 && shape.slice(0, extra).every((extent) => extent === 1) ? shape.slice(extra) : shape;
 }
 
 /** Names and extents of all tensors, in the order in which a missing one is best reported. */
@@ -222,7 +220,7 @@ function metadataReader(file: GgufFile, prefix: string): MetadataReader {
   const keyOf = (key: string) => `${prefix}.${key}`;
   const valueAt = (key: string) => file.metadata.get(keyOf(key));
   function number(key: string, absent?: number): number {
-    const value = valueAt(key) ?? absent;
+    const value = sameInAllBlocks(file, keyOf(key), valueAt(key)) ?? absent;
     if (value === undefined) fail(file, 'MODEL_METADATA', `metadata ${keyOf(key)} is missing`);
     if (typeof value !== 'number') fail(file, 'MODEL_METADATA', `metadata ${keyOf(key)} is not a number`);
     return value;
@@ -252,6 +250,21 @@ function metadataReader(file: GgufFile, prefix: string): MetadataReader {
       return value;
     },
   };
+}
+
+/** A value by block, as some converters write heads and feed-forward widths: of equal values, the value. */
+function sameInAllBlocks(file: GgufFile, key: string, value: GgufValue | undefined): GgufValue | undefined {
+  if (!Array.isArray(value) || value.length === 0) return value;
+  const [first] = value;
+  const other = value.findIndex((one) => one !== first);
+  if (other >= 0) {
+    fail(
+      file,
+      'MODEL_METADATA',
+      `metadata ${key} is ${first} in block 0 and ${value[other]} in block ${other}; equal blocks are supported`,
+    );
+  }
+  return first;
 }
 
 function fail(file: GgufFile, code: string, what: string, hint?: string): never {

@@ -18,7 +18,7 @@ export function greedyToken(logits: Float32Array): number {
 }
 
 /** Throws OnefetError('usage') unless temperature >= 0 and 0 < topP <= 1. */
-export function checkSampleOptions({ temperature, topP }: SampleOptions): void {
+function checkSampleOptions({ temperature, topP }: SampleOptions): void {
   if (!(temperature >= 0 && temperature < Infinity)) {
     throw new OnefetError(
       'usage',

@@ -148,7 +148,7 @@ export function sourceTensor({ layer, tensor }: LinearName, tied: boolean): stri
 }
 
 /** What a model may have beyond a plain Llama, as messages name it. */
-export const FEATURES = {
+const FEATURES = {
   biases: 'biases of linear layers',
   'fused-matrices': 'matrices of several parts in one',
   'head-norms': 'norms of queries and keys',

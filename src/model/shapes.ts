@@ -84,7 +84,7 @@ export const MODEL_SHAPES = {
   'llama-3.1-8b': LLAMA_3_1_8B,
 } satisfies Record<string, NamedShape>;
 
-export type ModelShapeName = keyof typeof MODEL_SHAPES;
+type ModelShapeName = keyof typeof MODEL_SHAPES;
 
 /** Throws OnefetError('usage', 'SYNTH_SHAPE') for a name that is not in MODEL_SHAPES. */
 export function shapeByName(name: string): NamedShape {
