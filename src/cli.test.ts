@@ -49,7 +49,7 @@ test('usage errors end with 2 and say what was meant', async () => {
   expect(key.stderr).toMatch(/unknown key adc\.bitz\n.*did you mean adc\.bits\?/);
   const context = await onefet('run', '--model', model, '--context', '100000');
   expect(context.code).toBe(2);
-  expect(context.stderr).toMatch(/context of 100000 tokens is impossible: .* takes 4 to 512/);
+  expect(context.stderr).toMatch(/context of 100000 tokens is out of range: .* takes 4 to 512/);
   const requirement = await onefet('run', '--require', 'top2>=0.5');
   expect(requirement.code).toBe(2);
   expect(requirement.stderr).toContain('metrics: nll');

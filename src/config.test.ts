@@ -2,8 +2,8 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { applySettings, readYaml } from './config.ts';
-import { loadDesign } from './fabric/design.ts';
+import { applyChanges, changesOf, readYaml } from './config.ts';
+import { loadLogDomainDesign } from './fabric/design.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-config-'));
 const file = (text: string) => {
@@ -14,14 +14,14 @@ const file = (text: string) => {
 
 test('a typo in a design names the key that was meant', () => {
   const path = file('name: x\nprocess: p\ncell: c\nadc: { bitz: 6 }\n');
-  expect(() => loadDesign(path)).toThrow(
+  expect(() => loadLogDomainDesign(path)).toThrow(
     expect.objectContaining({ kind: 'usage', code: 'CONFIG_KEY', hint: 'did you mean adc.bits?' }),
   );
 });
 
 test('a value out of range names the key', () => {
   const path = file('name: x\nprocess: p\ncell: c\nadc: { bits: 60 }\n');
-  expect(() => loadDesign(path)).toThrow(/adc\.bits/);
+  expect(() => loadLogDomainDesign(path)).toThrow(/adc\.bits/);
 });
 
 test('broken YAML names the line', () => {
@@ -40,14 +40,44 @@ test('an alias bomb is refused', () => {
   );
 });
 
+const apply = (data: unknown, settings: string[]) => applyChanges(data, changesOf(settings));
+
 test('--set overrides nested keys with YAML values and refuses prototype keys', () => {
-  expect(applySettings({ a: { b: 1 } }, ['a.b=2.5', 'a.c=[1, x]', 'd=true'])).toEqual({
-    a: { b: 2.5, c: [1, 'x'] },
-    d: true,
-  });
-  expect(() => applySettings({}, ['__proto__.x=1'])).toThrow(/bad key/);
-  expect(() => applySettings({}, ['novalue'])).toThrow(/key=value/);
+  const data = { a: { b: 1 } };
+  expect(apply(data, ['a.b=2.5', 'a.c=[1, x]', 'd=true'])).toEqual({ a: { b: 2.5, c: [1, 'x'] }, d: true });
+  expect(data).toEqual({ a: { b: 1 } });
+  expect(() => apply({}, ['__proto__.x=1'])).toThrow(/bad key/);
+  expect(() => apply({}, ['a..b=1'])).toThrow(/bad key/);
+  expect(() => apply({}, ['novalue'])).toThrow(/key=value/);
+  expect(() => apply({}, ['a={'])).toThrow(/--set a={/);
+  expect(() => apply({ a: 1 }, ['a.b=1'])).toThrow(/a is a value/);
   const path = file('name: x\nprocess: p\ncell: c\n');
-  expect(loadDesign(path, ['adc.bits=6']).design).toMatchObject({ adc: { bits: 6 } });
-  expect(loadDesign(path, ['adc.bits=6']).sha256).not.toBe(loadDesign(path).sha256);
+  expect(loadLogDomainDesign(path, ['adc.bits=6']).design).toMatchObject({ adc: { bits: 6 } });
+  expect(loadLogDomainDesign(path, ['adc.bits=6']).sha256).not.toBe(loadLogDomainDesign(path).sha256);
+});
+
+test('overrides are the same design as --set, by path or by group, and are recorded flat', () => {
+  const path = file('name: x\nprocess: p\ncell: c\n');
+  const set = loadLogDomainDesign(path, ['adc.bits=6', 'weights.overrides.attn_v=3']);
+  for (const overrides of [
+    { 'adc.bits': 6, 'weights.overrides.attn_v': 3 },
+    { adc: { bits: 6 }, weights: { overrides: { attn_v: 3 } } },
+    { adc: { bits: 6 }, 'weights.overrides': { attn_v: 3 } },
+  ]) {
+    const loaded = loadLogDomainDesign(path, [], overrides);
+    expect(loaded.sha256).toBe(set.sha256);
+    expect(loaded.overrides).toEqual({ 'adc.bits': 6, 'weights.overrides.attn_v': 3 });
+  }
+  // Data comes after the command line's strings, and the last of a key wins.
+  const both = loadLogDomainDesign(path, ['adc.bits=6', 'adc.bits=7'], { adc: { bits: 5 } });
+  expect(both.design.adc.bits).toBe(5);
+  expect(both.overrides).toEqual({ 'adc.bits': 5 });
+  // A mapping in a string replaces the group, a group of overrides changes it.
+  const half = { adc: { bits: 6, gainSigma: 0.5 } };
+  expect(apply(half, ['adc={bits: 7}'])).toEqual({ adc: { bits: 7 } });
+  expect(applyChanges(half, changesOf([], { adc: { bits: 7 } }))).toEqual({
+    adc: { bits: 7, gainSigma: 0.5 },
+  });
+  expect(() => loadLogDomainDesign(path, [], { adc: { bitz: 1 } })).toThrow(/unknown key adc.bitz/);
+  expect(() => loadLogDomainDesign(path, [], JSON.parse('{"__proto__": {"x": 1}}'))).toThrow(/bad key/);
 });

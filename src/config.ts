@@ -1,5 +1,5 @@
 /**
- * YAML configuration: parsed, overridden with `--set a.b=value`, validated against a zod schema. Every complaint is
+ * YAML configuration: parsed, overridden by key, validated against a zod schema. Every complaint is
  * one line that names the file, the key and, for a name that nearly fits, what was probably meant.
  */
 import { parse, parseDocument } from 'yaml';
@@ -96,46 +96,86 @@ export function loadYaml<S extends z.ZodType>(
   return validate(schema, parseYaml(readTextFile(path, what), where, as), where, as);
 }
 
-/** Sets `a.b=value` (value in YAML syntax) in plain data that came from a YAML mapping. */
-export function applySettings(data: unknown, settings: readonly string[]): unknown {
-  if (settings.length === 0) return data;
+/**
+ * Changes to plain data by key: paths with dots, groups of keys, or both. `{ 'adc.bits': 7 }` and `{ adc: { bits: 7 } }`
+ * are the same; a list is a value.
+ */
+export interface Overrides {
+  readonly [key: string]: unknown;
+}
+
+/**
+ * The changes that `a.b=value` strings (value in YAML syntax, as --set has them) and then overrides ask for: one value by
+ * path, in the order in which they are to be made. A group in `overrides` changes the keys that it has; a mapping in a
+ * string is a value, which replaces what is there.
+ */
+export function changesOf(settings: readonly string[], overrides: Overrides = {}): Overrides {
+  const changes = new Map<string, unknown>();
+  for (const [key, value] of [...settings.map(parseSetting), ...leaves(overrides, [])]) {
+    // What is set last is made last.
+    changes.delete(key);
+    changes.set(key, value);
+  }
+  return Object.fromEntries(changes);
+}
+
+function parseSetting(setting: string): [string, unknown] {
+  const equals = setting.indexOf('=');
+  if (equals < 1) {
+    throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: expected key=value`, {
+      hint: 'for example --set adc.bits=6',
+    });
+  }
+  const key = setting.slice(0, equals);
+  checkKeys(key.split('.'));
+  try {
+    return [key, parse(setting.slice(equals + 1))];
+  } catch (cause) {
+    throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+function leaves(group: Overrides, below: readonly string[]): [string, unknown][] {
+  return Object.entries(group).flatMap(([key, value]): [string, unknown][] => {
+    const path = [...below, ...key.split('.')];
+    checkKeys(path);
+    return isGroup(value) ? leaves(value, path) : [[path.join('.'), value]];
+  });
+}
+
+/** Makes `changesOf` in a copy of plain data that came from a YAML mapping. Errors: SET_PATH. */
+export function applyChanges(data: unknown, changes: Overrides): unknown {
   const root = structuredClone(data) as Record<string, unknown>;
-  for (const setting of settings) {
-    const equals = setting.indexOf('=');
-    if (equals < 1) {
-      throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: expected key=value`, {
-        hint: 'for example --set adc.bits=6',
-      });
-    }
-    const path = setting.slice(0, equals).split('.');
+  for (const [key, value] of Object.entries(changes)) {
+    const path = key.split('.');
     let at = root;
-    for (const key of path.slice(0, -1)) {
-      rejectPrototypeKey(key, setting);
-      const next = at[key];
-      if (next === undefined || next === null) at[key] = {};
+    for (const step of path.slice(0, -1)) {
+      const next = at[step];
+      if (next === undefined || next === null) at[step] = {};
       else if (typeof next !== 'object') {
-        throw new OnefetError(
-          'usage',
-          'SET_PATH',
-          `--set ${setting}: ${key} is a value, not a group of keys`,
-        );
+        throw new OnefetError('usage', 'SET_PATH', `${key}: ${step} is a value, not a group of keys`);
       }
-      at = at[key] as Record<string, unknown>;
+      at = at[step] as Record<string, unknown>;
     }
-    const last = path[path.length - 1];
-    rejectPrototypeKey(last, setting);
-    try {
-      at[last] = parse(setting.slice(equals + 1));
-    } catch (cause) {
-      throw new OnefetError('usage', 'SET_SYNTAX', `--set ${setting}: ${reasonOf(cause)}`, { cause });
-    }
+    at[path[path.length - 1]] = value;
   }
   return root;
 }
 
-function rejectPrototypeKey(key: string, setting: string): void {
-  if (key === '__proto__' || key === 'constructor' || key === 'prototype' || key === '') {
-    throw new OnefetError('usage', 'SET_PATH', `--set ${setting}: bad key "${key}"`);
+function isGroup(value: unknown): value is Overrides {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.keys(value as object).length > 0
+  );
+}
+
+function checkKeys(path: readonly string[]): void {
+  for (const key of path) {
+    if (key === '__proto__' || key === 'constructor' || key === 'prototype' || key === '') {
+      throw new OnefetError('usage', 'SET_PATH', `override ${path.join('.')}: bad key "${key}"`);
+    }
   }
 }
 

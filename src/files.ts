@@ -17,6 +17,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
@@ -75,16 +76,46 @@ export function listDataFolder(relative: string): string[] {
   return [...names].sort();
 }
 
-/** Reads a whole text file; a missing or unreadable one is an input error. */
-export function readTextFile(path: string, what: string): string {
+/**
+ * Reads a whole text file, at most `mostBytes` of it. Errors (input): FILE_UNREADABLE; TEXT_SIZE, found by size where the
+ * file has one and else while it is read, so that a device or a pipe without an end is refused too.
+ */
+export function readTextFile(path: string, what: string, mostBytes = Number.POSITIVE_INFINITY): string {
+  const tooLarge = () =>
+    new OnefetError('input', 'TEXT_SIZE', `${what} ${path} is larger than the limit of ${mostBytes} bytes`);
+  let bytes: Buffer;
   try {
-    return readFileSync(path, 'utf8');
+    if (mostBytes === Number.POSITIVE_INFINITY) return readFileSync(path, 'utf8');
+    if (statSync(path).size > mostBytes) throw tooLarge();
+    bytes = readAtMost(path, mostBytes + 1);
   } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', 'FILE_UNREADABLE', `cannot read ${what} ${path}: ${reasonOf(cause)}`, {
       cause,
     });
   }
+  if (bytes.length > mostBytes) throw tooLarge();
+  return bytes.toString('utf8');
 }
+
+function readAtMost(path: string, most: number): Buffer {
+  const handle = openSync(path, 'r');
+  try {
+    const parts: Buffer[] = [];
+    for (let total = 0; total < most; ) {
+      const part = Buffer.allocUnsafe(Math.min(READ_BYTES, most - total));
+      const count = readSync(handle, part, 0, part.length, null);
+      if (count === 0) break;
+      parts.push(part.subarray(0, count));
+      total += count;
+    }
+    return Buffer.concat(parts);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+const READ_BYTES = 1 << 22;
 
 /** Writes through a temporary name in the same folder and renames: whole or not at all. */
 export function writeFileAtomic(path: string, data: string | Uint8Array): void {

@@ -16,7 +16,14 @@ export { projectActivity } from './cost/project.ts';
 export type { CostLine, CostReport } from './cost/report.ts';
 export { OnefetError } from './error.ts';
 export { type Generated, type GenerateOptions, type Generation, generate } from './experiment/generate.ts';
-export { planRun, type RunOptions, type RunPlan } from './experiment/plan.ts';
+export { type InputOptions, openInputs, type RunInputs } from './experiment/inputs.ts';
+export {
+  type DesignOptions,
+  planDesign,
+  planRun,
+  type RunOptions,
+  type RunPlan,
+} from './experiment/plan.ts';
 export type { RunResult } from './experiment/result.ts';
 export { executeRun, type RunHooks } from './experiment/run.ts';
 export type { Activity, LayerActivity } from './fabric/activity.ts';

@@ -39,6 +39,11 @@ interface RunFlags {
   dryRun?: boolean;
 }
 
+/** A line for a person beside the data: on stderr. */
+const notice = (text: string): void => {
+  process.stderr.write(`onefet: ${text}\n`);
+};
+
 export function addRunCommands(root: Command, { signal, argv, progress }: CliContext): void {
   runOptions(
     root
@@ -53,6 +58,7 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
       signal,
       command: argv,
       report: flags.report,
+      notice,
     });
     printRun(finished, flags.json === true);
     checkRequirements(flags.require, finished.result);
@@ -92,6 +98,7 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
       signal,
       command: argv,
       report: flags.report,
+      notice,
     });
     printRun(finished, flags.json === true);
     checkRequirements(flags.require, finished.result);
@@ -103,7 +110,6 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     .argument('<folder>', 'a folder below runs/')
     .action(async (folder: string) => {
       const { reportOfFolder } = await import('./work.ts');
-      const notice = (text: string) => process.stderr.write(`onefet: ${text}\n`);
       process.stdout.write(`${reportOfFolder(folder, notice)}\n`);
     });
 

@@ -21,6 +21,8 @@ export interface StartHooks {
   readonly command: readonly string[];
   /** Write report.html. */
   readonly report: boolean;
+  /** What a person should know, a line each. */
+  readonly notice: (text: string) => void;
 }
 
 export interface FinishedRun {
@@ -31,7 +33,7 @@ export interface FinishedRun {
 
 /** Calibrates the design's cell from SPICE, not from the file, and runs with that. */
 export async function startRun(options: RunOptions, hooks: StartHooks): Promise<FinishedRun> {
-  const { design } = loadLogDomainDesign(options.design, options.settings);
+  const { design } = loadLogDomainDesign(options.design, options.settings, options.overrides);
   const { progress } = hooks;
   let calibration: Calibration;
   try {
@@ -55,8 +57,9 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
     result = await executeRun(plan, {
       signal: hooks.signal,
       command: hooks.command,
+      onNotice: hooks.notice,
       onProgress: (done, total, label) =>
-        progress.update(done, total, `${plan.design.design.name}: ${label}`),
+        progress.update(done, total, `${plan.loaded.design.name}: ${label}`),
     });
   } finally {
     progress.finish();
@@ -73,12 +76,12 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
 export function describePlan(plan: RunPlan): Record<string, string | number> {
   const jobs = [...plan.digitalJobs, plan.rangeJob, ...plan.dependentJobs];
   return {
-    model: plan.modelInfo.name,
-    design: plan.design.design.name,
+    model: plan.inputs.model.name,
+    design: plan.loaded.design.name,
     jobs: jobs.length,
     chips: plan.chipSeeds.length,
     windows: plan.digitalJobs.length,
-    scoredTokens: plan.text.scored,
+    scoredTokens: plan.inputs.text.scored,
     computedTokens: jobs.reduce(
       (sum, job) => sum + job.windows.reduce((n, window) => n + window.scoreTo, 0),
       0,

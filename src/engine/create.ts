@@ -76,7 +76,7 @@ const PROCESS_BYTES = 250e6;
  * collector has taken it. The constants are measured on the embedded model: 493 MB against 503 MB with one thread,
  * 736 against 755 with two.
  */
-export function scalarMemoryBytes(model: LlamaModel, threads: number, banks: number): number {
+export function scalarMemoryBytes(model: Pick<LlamaModel, 'shape'>, threads: number, banks: number): number {
   const { shape } = model;
   const weights = blockWeights(shape);
   const head = shape.dim * shape.vocab;

@@ -23,6 +23,7 @@ export interface BlockErrorSums {
   readonly error: number[];
 }
 
+/** What an engine makes of a job. */
 export interface JobResult {
   readonly key: string;
   /** Tokens that were computed. */
@@ -39,6 +40,35 @@ export interface JobResult {
   readonly blocks?: BlockErrorSums;
 }
 
+export const JOB_SCHEMA = 'onefet.job/1';
+
+/** A finished job as results.jsonl keeps it: what it was, as data, and what came of it. */
+export interface FinishedJob extends JobResult {
+  readonly schema: typeof JOB_SCHEMA;
+  readonly variant: Variant;
+  readonly window: number | 'all';
+  /** Of `digital`: what its rows of the baseline's files are known by. */
+  readonly rows?: RowHashes;
+}
+
+/** SHA-256 of a job's rows of baseline.f32 and of states.f32. */
+export interface RowHashes {
+  readonly baselineSha256: string;
+  readonly statesSha256: string;
+}
+
+export function finishJob(job: Job, result: JobResult, rows?: RowHashes): FinishedJob {
+  const window = job.variant.kind === 'range' ? 'all' : job.windows[0].window;
+  return {
+    schema: JOB_SCHEMA,
+    variant: job.variant,
+    window,
+    ...result,
+    ...(rows === undefined ? {} : { rows }),
+  };
+}
+
+/** Names a job's storage; nothing is read back out of it. */
 export function jobKey(variant: Variant, window: number | 'all'): string {
   return `${variantKey(variant)}/${window}`;
 }

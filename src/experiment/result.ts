@@ -75,8 +75,14 @@ export interface RunResult {
     fileType: string;
     synthetic: boolean;
   };
-  /** The design with every default filled in. */
-  design: { name: string; sha256: string; resolved: Record<string, unknown> };
+  design: {
+    name: string;
+    sha256: string;
+    /** What was changed in the design's file, by key. */
+    overrides: Record<string, unknown>;
+    /** With every default filled in. */
+    resolved: Record<string, unknown>;
+  };
   fabric: {
     /** Word of the design: `log-domain`, ... */
     kind: string;

@@ -6,36 +6,36 @@
  *   baseline.f32          log-probabilities of the digital model at the scored positions
  *   states.f32            its residual stream behind each block, at some of them (block-error.ts)
  *   result.json           the result; report.html the page
+ *   lock                  who is working in it (lock.ts)
  *
  * The hash covers everything that decides a job's outcome but not how many chips there are or how many threads work,
  * so that asking for more chips continues the same folder.
+ *
+ * A line of results.jsonl has a schema and the SHA-256 of its own content. One that was cut off or changed is not
+ * believed: its job is done again. The last line of a job counts.
  */
-import {
-  appendFileSync,
-  closeSync,
-  existsSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
-import { reasonOf, writeFileAtomic } from '../files.ts';
+import { reasonOf, sha256, writeFileAtomic } from '../files.ts';
 import { takeLock } from '../lock.ts';
-import type { JobResult } from './job.ts';
+import { type FinishedJob, JOB_SCHEMA } from './job.ts';
 
 export interface RunFolder {
   readonly path: string;
   /** Finished jobs by key. */
-  readonly finished: Map<string, JobResult>;
-  append(result: JobResult): void;
+  readonly finished: ReadonlyMap<string, FinishedJob>;
+  /** Lines that could not be believed: their jobs are done again. */
+  readonly damagedLines: number;
+  /** Writes a job to the disk, then counts it as finished. */
+  append(job: FinishedJob): void;
+  /** Counts a job as not finished after all. */
+  forget(key: string): void;
   /** Releases the folder for other processes. */
   close(): void;
 }
 
-/** Opens or creates the folder and takes its lock; a half-written last line of results.jsonl is cut off. */
+/** Opens or creates the folder and takes its lock; lines of results.jsonl that are damaged are taken out. */
 export function openRunFolder(path: string, manifest: object, configYaml: string): RunFolder {
   try {
     mkdirSync(path, { recursive: true });
@@ -50,21 +50,16 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
     writeFileAtomic(join(path, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
     writeFileAtomic(join(path, 'config.resolved.yaml'), configYaml);
     const results = join(path, 'results.jsonl');
-    const finished = readResults(results);
+    const { finished, damagedLines } = readResults(results);
     return {
       path,
       finished,
-      append(result) {
-        try {
-          appendFileSync(results, `${JSON.stringify(result)}\n`);
-        } catch (cause) {
-          throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${results}: ${reasonOf(cause)}`, {
-            cause,
-            hint: 'free disk space and run the same command again: finished jobs are kept',
-          });
-        }
-        finished.set(result.key, result);
+      damagedLines,
+      append(job) {
+        appendLine(results, encodeJob(job));
+        finished.set(job.key, job);
       },
+      forget: (key) => finished.delete(key),
       close: unlock,
     };
   } catch (error) {
@@ -73,28 +68,51 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
   }
 }
 
-function readResults(path: string): Map<string, JobResult> {
-  const finished = new Map<string, JobResult>();
-  if (!existsSync(path)) return finished;
-  const text = readFileSync(path, 'utf8');
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  let good = 0;
-  for (const line of whole.split('\n')) {
-    if (line === '') continue;
-    try {
-      const result = JSON.parse(line) as JobResult;
-      finished.set(result.key, result);
-    } catch {
-      // A line that a full disk or a crash spoiled: it and what follows is done again.
-      break;
-    }
-    good += Buffer.byteLength(line, 'utf8') + 1;
-  }
-  const handle = openSync(path, 'r+');
+/** One line of JSON that ends in the hash of all before it. */
+export function encodeJob(job: FinishedJob): string {
+  return JSON.stringify({ ...job, sha256: sha256(JSON.stringify(job)) });
+}
+
+/** The job of a line, or undefined where it is not what was written. */
+export function decodeJob(line: string): FinishedJob | undefined {
   try {
-    if (fstatSync(handle).size !== good) ftruncateSync(handle, good);
-  } finally {
-    closeSync(handle);
+    const { sha256: hash, ...job } = JSON.parse(line) as FinishedJob & { sha256: string };
+    return job.schema === JOB_SCHEMA && hash === sha256(JSON.stringify(job)) ? job : undefined;
+  } catch {
+    return undefined;
   }
-  return finished;
+}
+
+function readResults(path: string): { finished: Map<string, FinishedJob>; damagedLines: number } {
+  const finished = new Map<string, FinishedJob>();
+  if (!existsSync(path)) return { finished, damagedLines: 0 };
+  const lines = readFileSync(path, 'utf8').split('\n');
+  // Behind the last line break there is nothing, or a line that was cut off.
+  const rest = lines.pop();
+  const good = lines.filter((line) => {
+    const job = decodeJob(line);
+    if (job) finished.set(job.key, job);
+    return job !== undefined;
+  });
+  const damagedLines = lines.length - good.length + (rest === '' ? 0 : 1);
+  if (damagedLines > 0) writeFileAtomic(path, good.map((line) => `${line}\n`).join(''));
+  return { finished, damagedLines };
+}
+
+function appendLine(path: string, line: string): void {
+  try {
+    const handle = openSync(path, 'a');
+    try {
+      const bytes = Buffer.from(`${line}\n`, 'utf8');
+      for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+  } catch (cause) {
+    throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${path}: ${reasonOf(cause)}`, {
+      cause,
+      hint: 'free disk space and run the same command again: finished jobs are kept',
+    });
+  }
 }

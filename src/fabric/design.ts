@@ -1,5 +1,5 @@
 /** Designs by name or path: experiments/designs/<name>.yaml in the working folder or the package, or a file. */
-import { applySettings, readYaml, validate } from '../config.ts';
+import { applyChanges, changesOf, type Overrides, readYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { readTextFile, requireDataFile, sha256 } from '../files.ts';
 import type { LogDomainDesign } from './log-domain.ts';
@@ -13,9 +13,16 @@ export interface LoadedDesign<D extends Design = Design> {
   /** Of the resolved design: what decides the result. */
   readonly sha256: string;
   readonly design: D;
+  /** What was changed in the file, by key: settings and overrides together. */
+  readonly overrides: Overrides;
 }
 
-export function loadDesign(nameOrPath: string, settings: readonly string[] = []): LoadedDesign {
+/** Loads a design and changes it by the command line's `settings`, then by `overrides`. */
+export function loadDesign(
+  nameOrPath: string,
+  settings: readonly string[] = [],
+  overrides: Overrides = {},
+): LoadedDesign {
   const path = /[/\\]|\.ya?ml$/.test(nameOrPath)
     ? nameOrPath
     : requireDataFile(`experiments/designs/${nameOrPath}.yaml`, 'design');
@@ -24,23 +31,25 @@ export function loadDesign(nameOrPath: string, settings: readonly string[] = [])
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     throw new OnefetError('usage', 'CONFIG_VALUE', `${path}: a design is a mapping of keys to values`);
   }
-  const settled = applySettings(data, settings);
+  const changes = changesOf(settings, overrides);
+  const settled = applyChanges(data, changes);
   const word = (settled as { fabric?: unknown }).fabric ?? DEFAULT_FABRIC;
   const design = validate(fabricModule(word, path).schema, settled, path) as Design;
-  return { path, sha256: sha256(JSON.stringify(design)), design };
+  return { path, sha256: sha256(JSON.stringify(design)), design, overrides: changes };
 }
 
 /** A design for what is about the tiles of a log-domain chip alone; others are refused. */
 export function loadLogDomainDesign(
   nameOrPath: string,
   settings: readonly string[] = [],
+  overrides: Overrides = {},
 ): LoadedDesign<LogDomainDesign> {
-  const { path, sha256: hash, design } = loadDesign(nameOrPath, settings);
-  if (design.fabric === 'log-domain') return { path, sha256: hash, design };
+  const { design, ...loaded } = loadDesign(nameOrPath, settings, overrides);
+  if (design.fabric === 'log-domain') return { ...loaded, design };
   throw new OnefetError(
     'usage',
     'FABRIC',
-    `${path}: this is for log-domain chips, not for ${design.fabric}`,
+    `${loaded.path}: this is for log-domain chips, not for ${design.fabric}`,
     {
       hint: 'use a design with fabric: log-domain',
     },

@@ -70,6 +70,7 @@ export function fixtureResult(chips = 8): RunResult {
     design: {
       name: 'log-domain-4bit',
       sha256: 'b'.repeat(64),
+      overrides: {},
       resolved: {
         process: 'planar32lp',
         name: 'log-domain-4bit',

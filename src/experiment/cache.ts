@@ -1,0 +1,303 @@
+/**
+ * The digital pass and the ranges of a run, kept by content below the working folder, so that another run on the same
+ * model and texts does not compute them again:
+ *   .onefet/cache/baseline/<key>/   baseline.f32, states.f32, entry.json (the digital jobs)
+ *   .onefet/cache/ranges/<key>.json  the range job
+ * The key is a hash of everything that decides the numbers, and nothing else: chips, seed and most of the design do not.
+ *
+ * A run folder gets the files as hard links (copies where links cannot be), so an entry may be removed while a run uses it,
+ * and a run folder needs no cache to be resumed. An entry is written under a private name and renamed: it is whole or not
+ * there, and of two processes that made the same one the first stays. Every entry has a schema, sizes and SHA-256s; one
+ * that does not hold is removed, said, and made again. A cache that cannot be written or read never fails a run.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  constants,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { pid, versions } from 'node:process';
+import type { LogDomainDesign } from '../fabric/log-domain.ts';
+import { isProcessAlive, reasonOf, sha256 } from '../files.ts';
+import type { ScoringWindow } from '../model/scoring.ts';
+import { type DigitalFiles, rowsHold } from './baseline.ts';
+import type { FinishedJob, Job } from './job.ts';
+import type { RunPlan } from './plan.ts';
+
+/** Raise it with any change of what the digital pass or the range pass computes, or of what is kept of them. */
+const REVISION = 'passes 1';
+const ENTRY_SCHEMA = 'onefet.cache/1';
+
+/** Digital passes that are kept, and the bytes of all: one window of 512 tokens of Llama 3.1 8B has 0.2 GB. */
+const KEPT_BASELINES = 8;
+const KEPT_BYTES = 8e9;
+/** Tables of ranges that are kept: 8B in tiles of 256 rows has some 50 kB. */
+const KEPT_RANGES = 256;
+
+export interface PassCache {
+  /** Puts a kept digital pass into the run's files; undefined where there is none that holds. */
+  takeBaseline(files: DigitalFiles): FinishedJob[] | undefined;
+  /** Keeps the finished digital pass of the run's files. */
+  keepBaseline(files: DigitalFiles, finished: readonly FinishedJob[]): void;
+  takeRanges(): FinishedJob | undefined;
+  keepRanges(finished: FinishedJob): void;
+}
+
+/** Opens the cache of the passes of a plan; `notice` hears of what is damaged or cannot be kept. */
+export function openPassCache(
+  plan: RunPlan,
+  notice: (text: string) => void,
+  root = join('.onefet', 'cache'),
+): PassCache {
+  const baselines = join(root, 'baseline');
+  const ranges = join(root, 'ranges');
+  const entry = join(baselines, baselineKey(plan));
+  const rangesFile = join(ranges, `${rangesKey(plan)}.json`);
+  let told = false;
+  const attempt = (work: () => void) => {
+    try {
+      work();
+    } catch (cause) {
+      if (!told) notice(`nothing is kept in ${root}: ${reasonOf(cause)}`);
+      told = true;
+    }
+  };
+  const drop = (path: string, what: string) => {
+    notice(`${what} ${path} is damaged: it is not used and made again`);
+    attempt(() => removeEntry(path));
+  };
+  return {
+    takeBaseline(files) {
+      const found = readEntry<FinishedJob[]>(join(entry, 'entry.json'));
+      if (found === 'absent') return undefined;
+      if (found !== 'damaged' && sameJobs(found, plan.digitalJobs)) {
+        const taken = takeFiles(entry, files, plan.digitalJobs, found);
+        if (taken === 'taken') return found;
+        if (taken === 'absent') return undefined;
+      }
+      drop(entry, 'the kept digital baseline');
+      return undefined;
+    },
+    keepBaseline(files, finished) {
+      const bytes = files.baselineBytes + files.statesBytes;
+      if (existsSync(entry) || bytes > KEPT_BYTES) return;
+      attempt(() => {
+        makeFolder(baselines);
+        removeOld(baselines, KEPT_BASELINES - 1, KEPT_BYTES - bytes);
+        const part = partOf(entry);
+        try {
+          mkdirSync(part);
+          linkOrCopy(files.baseline, join(part, 'baseline.f32'));
+          linkOrCopy(files.states, join(part, 'states.f32'));
+          writeFileSync(join(part, 'entry.json'), encodeEntry(finished), { flush: true });
+          renameSync(part, entry);
+        } catch (cause) {
+          rmSync(part, { recursive: true, force: true });
+          // Another process was first with the same: its entry is as good.
+          if (!existsSync(entry)) throw cause;
+        }
+      });
+    },
+    takeRanges() {
+      const found = readEntry<FinishedJob>(rangesFile);
+      if (found === 'absent') return undefined;
+      if (found !== 'damaged' && sameJobs([found], [plan.rangeJob]) && found.ranges) {
+        touch(rangesFile);
+        return found;
+      }
+      drop(rangesFile, 'the kept table of ranges');
+      return undefined;
+    },
+    keepRanges(finished) {
+      if (existsSync(rangesFile)) return;
+      attempt(() => {
+        makeFolder(ranges);
+        removeOld(ranges, KEPT_RANGES - 1, Number.POSITIVE_INFINITY);
+        const part = partOf(rangesFile);
+        try {
+          writeFileSync(part, encodeEntry(finished), { flush: true });
+          renameSync(part, rangesFile);
+        } finally {
+          rmSync(part, { force: true });
+        }
+      });
+    },
+  };
+}
+
+/** What decides the digital pass: weights, tokens, context, the cache's width, and what computes it. */
+export function baselineKey({ inputs, loaded, kernel, version }: RunPlan): string {
+  return keyOf({
+    revision: REVISION,
+    onefet: version,
+    v8: versions.v8,
+    backend: kernel === 'fast' ? 'fast' : 'scalar',
+    model: inputs.model.sha256,
+    contextTokens: inputs.contextTokens,
+    kvBits: loaded.design.kvBits,
+    windows: windowsHash(inputs.windows),
+  });
+}
+
+/** What decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
+export function rangesKey({ inputs, loaded, calibrationSha256, kernel, version }: RunPlan): string {
+  return keyOf({
+    revision: REVISION,
+    onefet: version,
+    v8: versions.v8,
+    backend: kernel,
+    model: inputs.model.sha256,
+    contextTokens: inputs.contextTokens,
+    windows: windowsHash(inputs.rangeWindows),
+    calibration: calibrationSha256,
+    design: nominalDesign(loaded.design),
+  });
+}
+
+/**
+ * The design as the range pass sees it: on the nominal chip with open converters nothing is drawn or rounded, so that what
+ * is only drawn, converted or written about does not matter. (The spread of the cells does: it is their mean gain.)
+ */
+export function nominalDesign(design: LogDomainDesign): object {
+  const { name: _name, description: _description, sources: _sources, noise: _noise, ...rest } = design;
+  const { offsetSigmaV: _offset, resistorSigma: _resistor, noiseV: _noiseV, ...driver } = design.driver;
+  const { rangeQuantile, swingV } = design.adc;
+  return { ...rest, driver, adc: { rangeQuantile, swingV } };
+}
+
+const keyOf = (parts: object) => sha256(JSON.stringify(parts)).slice(0, 32);
+
+function windowsHash(windows: readonly ScoringWindow[]): string {
+  return sha256(
+    ...windows.flatMap(({ window, ids, scoreFrom, scoreTo }) => [
+      JSON.stringify([window, ids.length, scoreFrom, scoreTo]),
+      new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength),
+    ]),
+  );
+}
+
+function encodeEntry(body: unknown): string {
+  return `${JSON.stringify({ schema: ENTRY_SCHEMA, sha256: sha256(JSON.stringify(body)), body })}\n`;
+}
+
+function readEntry<T>(path: string): T | 'absent' | 'damaged' {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    return 'absent';
+  }
+  try {
+    const { schema, sha256: hash, body } = JSON.parse(text) as { schema: string; sha256: string; body: T };
+    return schema === ENTRY_SCHEMA && hash === sha256(JSON.stringify(body)) ? body : 'damaged';
+  } catch {
+    return 'damaged';
+  }
+}
+
+function sameJobs(found: readonly FinishedJob[], jobs: readonly Job[]): boolean {
+  return found.length === jobs.length && found.every(({ key }, i) => key === jobs[i].key);
+}
+
+/** Links or copies an entry's files beside the run's, checks every row, and only then puts them in place. */
+function takeFiles(
+  entry: string,
+  files: DigitalFiles,
+  jobs: readonly Job[],
+  known: readonly FinishedJob[],
+): 'taken' | 'absent' | 'damaged' {
+  const private_ = { ...files, baseline: `${files.baseline}.part`, states: `${files.states}.part` };
+  const clean = () => {
+    for (const path of [private_.baseline, private_.states]) rmSync(path, { force: true });
+  };
+  clean();
+  try {
+    linkOrCopy(join(entry, 'baseline.f32'), private_.baseline);
+    linkOrCopy(join(entry, 'states.f32'), private_.states);
+    const whole =
+      statSync(private_.baseline).size === files.baselineBytes &&
+      statSync(private_.states).size === files.statesBytes &&
+      jobs.every((job, i) => rowsHold(private_, job, known[i].rows));
+    if (!whole) return 'damaged';
+    renameSync(private_.baseline, files.baseline);
+    renameSync(private_.states, files.states);
+    touch(entry);
+    return 'taken';
+  } catch (cause) {
+    // Half an entry is damage; one that another process has just removed, or a full disk, is none.
+    const lost = (cause as NodeJS.ErrnoException).code === 'ENOENT' && existsSync(join(entry, 'entry.json'));
+    return lost ? 'damaged' : 'absent';
+  } finally {
+    clean();
+  }
+}
+
+function linkOrCopy(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') throw cause;
+    copyFileSync(from, to, constants.COPYFILE_FICLONE);
+  }
+}
+
+function touch(path: string): void {
+  try {
+    const now = new Date();
+    utimesSync(path, now, now);
+  } catch {
+    // A cache that cannot be written keeps its ages.
+  }
+}
+
+function makeFolder(path: string): void {
+  mkdirSync(path, { recursive: true });
+}
+
+/** A private name beside a path that says whose it is. */
+function partOf(path: string): string {
+  return `${path}.${pid}-${randomBytes(6).toString('hex')}.${hostname()}.part`;
+}
+
+/** Renamed first: an entry that is half removed is not met under its name. */
+function removeEntry(path: string): void {
+  const part = partOf(path);
+  renameSync(path, part);
+  rmSync(part, { recursive: true, force: true });
+}
+
+/** Removes the oldest entries beyond `keep` in number or `keepBytes` in size, and parts of processes that are gone. */
+function removeOld(folder: string, keep: number, keepBytes: number): void {
+  const entries: { path: string; time: number; bytes: number }[] = [];
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    const part = /\.(\d+)-[0-9a-f]+\.(.*)\.part$/.exec(name);
+    if (part) {
+      if (part[2] === hostname() && !isProcessAlive(Number(part[1])))
+        rmSync(path, { recursive: true, force: true });
+    } else entries.push({ path, time: statSync(path).mtimeMs, bytes: bytesOf(path) });
+  }
+  entries.sort((a, b) => b.time - a.time);
+  let bytes = 0;
+  entries.forEach((entry, i) => {
+    bytes += entry.bytes;
+    if (i >= keep || bytes > keepBytes) removeEntry(entry.path);
+  });
+}
+
+function bytesOf(path: string): number {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.size;
+  return readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+}

@@ -1,0 +1,182 @@
+/**
+ * What a run reads, opened once for any number of designs: the model's shape and hash, the text that is scored in windows,
+ * and the text that sets the converters' ranges.
+ *
+ *     const inputs = openInputs({ model, text, rangeText, ... });
+ *     const plans = designs.map((design) => planDesign(inputs, { design, ... }));
+ */
+import { OnefetError } from '../error.ts';
+import { displayPath, readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { type LlamaModel, openModel } from '../model/model.ts';
+import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
+import { checkRangeText } from './overlap.ts';
+
+export interface InputOptions {
+  readonly model: string;
+  readonly text: string;
+  /** Text that sets the converters' ranges; disjoint from `text`. */
+  readonly rangeText: string;
+  /** Window length; undefined = 512 or the model's context, whichever is less. */
+  readonly contextTokens: number | undefined;
+  readonly scoring: 'window' | 'all';
+  /** Score only the first windows. */
+  readonly maxWindows: number | undefined;
+}
+
+export interface ModelInputs {
+  /** As it was given, to open it again. */
+  readonly path: string;
+  /** As people know it. */
+  readonly file: string;
+  readonly name: string;
+  readonly sha256: string;
+  readonly parameters: number;
+  readonly fileType: string;
+  readonly synthetic: boolean;
+  readonly shape: LlamaModel['shape'];
+}
+
+export interface TextInputs {
+  readonly file: string;
+  readonly sha256: string;
+  /** Of the whole text; of the range text those that are run. */
+  readonly tokens: number;
+}
+
+export interface RunInputs {
+  readonly model: ModelInputs;
+  readonly contextTokens: number;
+  readonly scoring: 'window' | 'all';
+  readonly text: TextInputs & { readonly scored: number };
+  readonly rangeText: TextInputs;
+  /** What is scored. */
+  readonly windows: readonly ScoringWindow[];
+  /** What sets the ranges. */
+  readonly rangeWindows: readonly ScoringWindow[];
+  /** What a reader of the result must know. */
+  readonly warnings: readonly string[];
+}
+
+/** llama.cpp's default window of its perplexity tool. */
+const DEFAULT_CONTEXT_TOKENS = 512;
+/** Enough |D| values (tokens times columns) for a 99.95 % quantile of every tile. */
+const RANGE_TOKENS = 512;
+/** Texts are tokenised in memory; 256 MiB is a hundred times WikiText-2. */
+const MAX_TEXT_BYTES = 256 << 20;
+
+/**
+ * Reads, tokenises and hashes model and texts. The model is closed again: only its shape is kept.
+ * Errors: CONTEXT_RANGE, SCORE_TEXT_SHORT, RANGE_TEXT (usage); TEXT_SIZE, TEXT_EMPTY, unreadable files (input).
+ */
+export function openInputs(options: InputOptions): RunInputs {
+  const model = openModel(options.model);
+  try {
+    const contextTokens = contextOf(model, options.contextTokens);
+    const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
+    const scored = scoredText(model, options, contextTokens, bos);
+    const rangePath = requireDataFile(options.rangeText, 'range text');
+    const rangeText = boundedText(rangePath, 'range text');
+    const rangeTokens = model.tokenizer.encode(rangeText).subarray(0, RANGE_TOKENS);
+    const warning = checkRangeText(rangeTokens, scored.passages);
+    const rangeWindows = rangeWindowsOf(rangeTokens, contextTokens, bos);
+    return {
+      model: {
+        path: options.model,
+        file: displayPath(options.model),
+        name: model.name,
+        sha256: model.sha256(),
+        parameters: model.parameterCount,
+        fileType: model.fileType,
+        synthetic: model.synthetic,
+        shape: model.shape,
+      },
+      contextTokens,
+      scoring: options.scoring,
+      text: scored.text,
+      rangeText: {
+        file: displayPath(options.rangeText),
+        sha256: sha256(rangeText),
+        tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
+      },
+      windows: scored.windows,
+      rangeWindows,
+      warnings: warning === null ? [] : [warning],
+    };
+  } finally {
+    model.close();
+  }
+}
+
+/** The text that is scored, its windows, and its tokens as `checkRangeText` wants them: unbroken passages. */
+function scoredText(
+  { tokenizer }: LlamaModel,
+  options: InputOptions,
+  contextTokens: number,
+  bos: number | undefined,
+): { text: RunInputs['text']; windows: readonly ScoringWindow[]; passages: Int32Array } {
+  const text = boundedText(options.text, 'text');
+  const tokens = tokenizer.encode(text);
+  const all =
+    options.scoring === 'all'
+      ? documentWindows(text, tokenizer, { contextTokens })
+      : scoringWindows(tokens, { contextTokens, bos });
+  const windows = all.slice(0, options.maxWindows ?? all.length);
+  // Windows have BOS in place of their first token, which would cut a passage; documents are as they are.
+  const passages =
+    options.scoring === 'all' ? documentTokens(windows) : tokens.subarray(0, windows.length * contextTokens);
+  return {
+    text: {
+      file: displayPath(options.text),
+      sha256: sha256(text),
+      tokens: tokens.length,
+      scored: windows.reduce((sum, window) => sum + window.scoreTo - window.scoreFrom, 0),
+    },
+    windows,
+    passages,
+  };
+}
+
+/** The window length: what was asked for, checked, or llama.cpp's. */
+function contextOf({ name, shape }: LlamaModel, asked: number | undefined): number {
+  const most = shape.contextTokens;
+  const contextTokens = asked ?? Math.min(DEFAULT_CONTEXT_TOKENS, most);
+  if (!Number.isInteger(contextTokens) || contextTokens < 4 || contextTokens > most) {
+    throw new OnefetError(
+      'usage',
+      'CONTEXT_RANGE',
+      `a context of ${contextTokens} tokens is out of range: ${name} takes 4 to ${most}`,
+    );
+  }
+  return contextTokens;
+}
+
+function boundedText(path: string, what: string): string {
+  const text = readTextFile(path, what, MAX_TEXT_BYTES);
+  if (text.trim() === '') throw new OnefetError('input', 'TEXT_EMPTY', `${what} ${path} is empty`);
+  return text;
+}
+
+/** What the documents hold, one after the other. */
+function documentTokens(windows: readonly ScoringWindow[]): Int32Array {
+  const all = new Int32Array(windows.reduce((sum, { ids }) => sum + ids.length, 0));
+  let at = 0;
+  for (const { ids } of windows) {
+    all.set(ids, at);
+    at += ids.length;
+  }
+  return all;
+}
+
+/** The range text in windows of the context. */
+function rangeWindowsOf(tokens: Int32Array, contextTokens: number, bos: number | undefined): ScoringWindow[] {
+  const windows: ScoringWindow[] = [];
+  for (let start = 0; start < tokens.length; start += contextTokens) {
+    const ids = tokens.slice(start, start + contextTokens);
+    if (bos !== undefined) ids[0] = bos;
+    // All positions but the last predict a token that is known, so all of them can be run.
+    if (ids.length >= 2) windows.push({ window: windows.length, ids, scoreFrom: 0, scoreTo: ids.length - 1 });
+  }
+  if (windows.length === 0)
+    throw new OnefetError('input', 'TEXT_EMPTY', 'the range text has fewer than two tokens');
+  return windows;
+}
