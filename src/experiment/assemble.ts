@@ -112,6 +112,7 @@ function sourcesOf({ inputs, loaded }: RunPlan): Pick<RunResult, 'model' | 'desi
     design: {
       name: loaded.design.name,
       sha256: loaded.sha256,
+      process: loaded.design.process,
       overrides: loaded.overrides,
       resolved: loaded.design,
     },

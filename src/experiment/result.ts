@@ -78,6 +78,7 @@ export interface RunResult {
   design: {
     name: string;
     sha256: string;
+    process: string;
     /** What was changed in the design's file, by key. */
     overrides: Record<string, unknown>;
     /** With every default filled in. */

@@ -112,7 +112,7 @@ export function renderReport(
 
 function economicsOfProjection(result: RunResult): EconomicsReport | null {
   if (!(result.projection.tokensPerSecondAggregate > 0)) return null;
-  return economicsOf(result.projection, loadCostConstants(String(result.design.resolved.process)));
+  return economicsOf(result.projection, loadCostConstants(result.design.process));
 }
 
 function chipsText({ fabric, chips }: RunResult): string {

@@ -71,8 +71,8 @@ export function fixtureResult(chips = 8): RunResult {
       name: 'log-domain-4bit',
       sha256: 'b'.repeat(64),
       overrides: {},
+      process: 'planar32lp',
       resolved: {
-        process: 'planar32lp',
         name: 'log-domain-4bit',
         tile: { rows: 64, sign: 'integrate' },
         adc: { bits: 8 },
