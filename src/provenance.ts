@@ -18,10 +18,8 @@ export const TAG_WORDS: Readonly<Record<Tag, string>> = {
   assumed: 'an estimate or an assumption that nothing here supports',
 };
 
-export const tagSchema = z.enum(TAGS);
-
 /** `source` and `tag` of a value, to be spread into its schema. */
-export const provenanceShape = { source: z.string().min(1), tag: tagSchema };
+export const provenanceShape = { source: z.string().min(1), tag: z.enum(TAGS) };
 
 export interface Provenance {
   source: string;
@@ -38,15 +36,4 @@ export function weakestTag(used: readonly { readonly tag: Tag }[]): Tag {
   let worst = 0;
   for (const { tag } of used) worst = Math.max(worst, TAGS.indexOf(tag));
   return TAGS[worst];
-}
-
-/**
- * Says whether a source names something that a reader can look up: a year with an author or a venue, an address, or a
- * document's number. What has none of them is `assumed`, not `cited`.
- */
-export function namesASource(source: string): boolean {
-  const year = /\b(19|20)\d\d\b/.test(source) && /[A-Z][\w.'-]+/.test(source);
-  const address = /https?:\/\/|\b(doi|arXiv)\b|\b[a-z][\w-]*\.(org|com|io|net|edu)\b/i.test(source);
-  const document = /\b(PDK|datasheet|data sheet|model card|JEDEC|IEEE|US\d{7,}|WO\d{7,})\b/i.test(source);
-  return year || address || document;
 }

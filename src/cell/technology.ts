@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { loadYaml } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
 import { requireDataFile } from '../files.ts';
+import { provenanceShape, sourced } from '../provenance.ts';
 
 export const CORNERS = ['TT', 'FF', 'SS', 'FS', 'SF'] as const;
 export type Corner = (typeof CORNERS)[number];
@@ -14,8 +15,7 @@ export type Corner = (typeof CORNERS)[number];
 /** Floor of tabulated off currents, so that a logarithm exists where rounding leaves zero. */
 export const SMALLEST_OFF_A = 1e-21;
 
-const tag = z.enum(['measured', 'fitted', 'cited', 'assumed']);
-const sourced = z.strictObject({ value: z.number().positive(), source: z.string().min(1), tag });
+const positive = sourced(z.number().positive());
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes');
 
 const modelName = z.string().regex(/^[A-Za-z_][\w.]{0,63}$/);
@@ -33,8 +33,7 @@ const cellSchema = z.strictObject({
   vdsV: z.number().positive().default(0.4),
   /** Overrides of the topology's parameters for this process, by slot name. */
   parameters: z.record(z.string(), z.number()).optional(),
-  source: z.string().min(1),
-  tag,
+  ...provenanceShape,
 });
 
 const technologySchema = z.strictObject({
@@ -52,17 +51,17 @@ const technologySchema = z.strictObject({
   /** Names of the transistor models for circuits around the cell: drivers, converters, selectors. */
   nmos: modelName.optional(),
   pmos: modelName.optional(),
-  supplyV: sourced,
-  minTempK: sourced,
-  maxTempK: sourced,
-  oxideM: sourced,
+  supplyV: positive,
+  minTempK: positive,
+  maxTempK: positive,
+  oxideM: positive,
   /** Length of the drain and source junctions along the channel direction. */
-  junctionLengthM: sourced,
+  junctionLengthM: positive,
   mismatch: z.strictObject({
     /** Pelgrom coefficient of the threshold, V m: sigma(Vt) = avtVm / sqrt(W L). */
-    avtVm: sourced,
+    avtVm: positive,
     /** Of the current factor, m: sigma(beta)/beta = abetaM / sqrt(W L). */
-    abetaM: sourced,
+    abetaM: positive,
   }),
   cells: z.record(name, cellSchema),
   /** Converter, selector and memory topologies to characterise, with overrides of their parameters. */

@@ -8,17 +8,14 @@ import { z } from 'zod';
 import { loadYaml } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { requireDataFile } from '../files.ts';
+import { sourced } from '../provenance.ts';
 import { checkName } from './technology.ts';
 
 const folderName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes');
 const slotName = z.string().regex(/^[a-z][a-z0-9_]{0,40}$/, 'a slot of the netlist');
 
 /** A number that fills a slot of the netlist, with where it comes from. */
-const parameterSchema = z.strictObject({
-  value: z.number(),
-  source: z.string().min(1),
-  tag: z.enum(['measured', 'simulated', 'fitted', 'cited', 'assumed']),
-});
+const parameterSchema = sourced(z.number());
 const parametersSchema = z.record(slotName, parameterSchema).default({});
 
 const common = {

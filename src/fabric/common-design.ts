@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { nearestName, OnefetError } from '../error.ts';
+import { provenanceShape } from '../provenance.ts';
 
 const weightBits = z.union([z.literal(3), z.literal(4), z.literal(6)]);
 
@@ -31,12 +32,7 @@ export const weightsShape = {
 export const closingShape = {
   kvBits: z.union([z.literal(8), z.literal(16)]).default(16),
   /** Where each value comes from: key path -> source and tag. Values without an entry are choices of the design. */
-  sources: z
-    .record(
-      z.string(),
-      z.strictObject({ source: z.string(), tag: z.enum(['measured', 'fitted', 'cited', 'assumed']) }),
-    )
-    .default({}),
+  sources: z.record(z.string(), z.strictObject(provenanceShape)).default({}),
 };
 
 const common = z.object({

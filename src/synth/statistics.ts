@@ -3,8 +3,7 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { OnefetError } from '../error.ts';
 import { readTextFile, reasonOf, requireDataFile, sha256 } from '../files.ts';
-
-const provenance = { tag: z.enum(['measured', 'fitted', 'cited', 'assumed']), source: z.string().min(1) };
+import { provenanceShape } from '../provenance.ts';
 
 const matrix = z.strictObject({
   /** Exponent of the generalised normal law: 2 Gaussian, 1 Laplace. The quantile table holds within these bounds. */
@@ -12,7 +11,7 @@ const matrix = z.strictObject({
   /** Standard deviation in matrices of fanIn inputs. */
   sigma: z.number().positive().max(1e3),
   fanIn: z.int().positive(),
-  ...provenance,
+  ...provenanceShape,
 });
 
 const schema = z.strictObject({
@@ -33,12 +32,12 @@ const schema = z.strictObject({
     gain: z.number().positive().max(1e3),
     /** Standard deviation of the gains. */
     sigma: z.number().min(0).max(1e3),
-    ...provenance,
+    ...provenanceShape,
   }),
   outliers: z.strictObject({
     channelsPer4096: z.number().min(0).max(4096),
     factor: z.number().min(1).max(1e4),
-    ...provenance,
+    ...provenanceShape,
   }),
 });
 

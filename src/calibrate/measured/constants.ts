@@ -7,22 +7,19 @@ import type { Calibration } from '../../cell/calibration.ts';
 import { loadYaml } from '../../config.ts';
 import { OnefetError } from '../../error.ts';
 import { displayPath } from '../../files.ts';
+import { sourced } from '../../provenance.ts';
 
-const sourced = z.strictObject({
-  value: z.number(),
-  source: z.string().min(1),
-  tag: z.enum(['measured', 'fitted', 'cited', 'assumed']),
-});
+const number = sourced(z.number());
 
 const constantsSchema = z.strictObject({
   schema: z.literal('onefet.measured-constants/1'),
   /** S_I / I^2 at 1 Hz at full scale, 1/Hz, and its exponent. */
-  flickerRelativePsdAt1Hz: sourced.optional(),
-  flickerExponent: sourced.optional(),
+  flickerRelativePsdAt1Hz: number.optional(),
+  flickerExponent: number.optional(),
   /** White S_I over 2 q I at full scale. */
-  whiteRatio: sourced.optional(),
-  gateF: sourced.optional(),
-  drainF: sourced.optional(),
+  whiteRatio: number.optional(),
+  gateF: number.optional(),
+  drainF: number.optional(),
 });
 
 export type MeasuredConstants = z.infer<typeof constantsSchema>;
