@@ -31,7 +31,21 @@ const LADDER_DRAWS = 16;
 const worstOf = (list: readonly ErrorAt[]): ErrorAt => list.reduce((a, b) => (b.rms > a.rms ? b : a));
 const isBelow85C = (e: ErrorAt): boolean => e.tempK < 359;
 
-/** Simulates one calibrated cell's row of the comparison; the process's blocks are calibrated before it. */
+/** One cell under comparison: its testbench and how its row is driven. */
+interface Comparand {
+  readonly bench: CellTestbench;
+  readonly topology: MultiplierTopology;
+  readonly nominalV: number;
+  /** TT, 27 C, nominal supply. */
+  readonly nominal: RowCondition;
+  readonly drive: {
+    readonly bias: number;
+    readonly dacSlopeFactor: number;
+    readonly ladderSlopeFactor: number;
+  };
+}
+
+/** Simulates one calibrated cell's row of the comparison; the process's circuits are calibrated before it. */
 export async function compareCell(
   process: Process,
   cellName: string,
@@ -42,126 +56,18 @@ export async function compareCell(
   const cell = cellOf(process, cellName);
   const { topology } = loadMultiplier(cell.topology);
   const bench = cellTestbench(process, cellName, cell, { pool, signal });
-  const { technology } = process;
-  const rules = loadLayoutRules(technology.name);
-  const nominalV = technology.supplyV.value;
-  const ratio = cell.vdsV / nominalV;
-  const at = (corner: Corner, tempK: number, supplyV: number): RowCondition => ({
-    corner,
-    tempK,
-    supplyV,
-    vdsV: ratio * supplyV,
-    taps: TAPS,
-  });
-  const nominal = at('TT', REFERENCE_TEMP_K, nominalV);
+  const nominalV = process.technology.supplyV.value;
+  const nominal = conditionAt(bench, 'TT', REFERENCE_TEMP_K, nominalV);
   const drive = await tuneDrive(bench, topology, nominal, CODES);
-  const magnitudes = codeMagnitudes(CODES);
-  const product = async (condition: RowCondition, mode: Mode) => {
-    const ladder = mode.endsWith('ptat') ? {} : { ladderTempK: REFERENCE_TEMP_K };
-    const slopes = {
-      dacSlopeFactor: drive.dacSlopeFactor,
-      ladderSlopeFactor: drive.ladderSlopeFactor,
-      ...ladder,
-    };
-    const bias = mode.startsWith('replica') ? await findBias(bench, topology, condition, slopes) : drive.bias;
-    const run = await sweepRow(
-      bench,
-      topology,
-      condition,
-      { ...slopes, bias },
-      { kind: 'codes', codes: CODES },
-    );
-    return { ...productErrorOf(run.currentA, magnitudes), supplyA: run.supplyA, sharedA: run.sharedSupplyA };
-  };
-  const reference = await product(nominal, 'fixed+ptat');
-  const errorAt = async (condition: RowCondition, mode: Mode): Promise<ErrorAt> => {
-    const { rms, max, gainA } = await product(condition, mode);
+  const comparand: Comparand = { bench, topology, nominalV, nominal, drive };
+  const reference = await simulateProducts(comparand, nominal, 'fixed+ptat');
+  const errorAt: ErrorMeter = async (condition, mode) => {
+    const { rms, max, gainA } = await simulateProducts(comparand, condition, mode);
     const { corner, tempK, supplyV } = condition;
     return { corner, tempK, supplyV, rms, max, lnGain: Math.log(gainA / reference.gainA) };
   };
-  const kelvin = (temps: readonly number[]) =>
-    temps
-      .map((c) => c + 273.15)
-      .filter((t) => t >= technology.minTempK.value - 1e-6 && t <= technology.maxTempK.value + 1e-6);
-  const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
-  // A transistor driver makes its own PTAT current: there is no fixed ladder to compare with.
-  const modes: Mode[] =
-    topology.driver === 'ideal'
-      ? ['replica+ptat', 'fixed+ptat', 'replica+fixed', 'fixed+fixed']
-      : ['replica+ptat', 'fixed+ptat'];
-  const grids = Object.fromEntries(
-    await Promise.all(
-      modes.map(
-        async (mode) =>
-          [
-            mode,
-            await Promise.all(
-              corners.flatMap((corner) =>
-                kelvin(WORST_TEMPS_C).flatMap((t) =>
-                  SUPPLY_SHARES.map((share) => errorAt(at(corner, t, share * nominalV), mode)),
-                ),
-              ),
-            ),
-          ] as const,
-      ),
-    ),
-  );
-  signal?.throwIfAborted();
-  const grid: readonly ErrorAt[] = grids['replica+ptat'];
-  const isNominal = (e: ErrorAt) => e.tempK === REFERENCE_TEMP_K && e.supplyV === nominalV;
-  const cornersByMode = Object.fromEntries(
-    modes.map((mode) => [
-      mode,
-      corners.map((corner): CornerErrors => {
-        const own = (grids[mode] as readonly ErrorAt[]).filter((e) => e.corner === corner);
-        const gains = own.map(({ lnGain }) => lnGain);
-        return {
-          corner,
-          nominal: own.find(isNominal)!,
-          worstBelow85C: worstOf(own.filter(isBelow85C)),
-          worst: worstOf(own),
-          leastLnGain: Math.min(...gains),
-          mostLnGain: Math.max(...gains),
-        };
-      }),
-    ]),
-  );
-  const byMode = Object.fromEntries(
-    await Promise.all(
-      modes.map(
-        async (mode) =>
-          [
-            mode,
-            await Promise.all(kelvin(MODE_TEMPS_C).map((t) => errorAt(at('TT', t, nominalV), mode))),
-          ] as const,
-      ),
-    ),
-  );
-  const powerW = (currentA: Float64Array) =>
-    topology.driver === 'transistor' ? currentA[currentA.length - 1] * nominalV : undefined;
-  const supply = await Promise.all(
-    [0.9, 1.1].map((share) => errorAt(at('TT', REFERENCE_TEMP_K, share * nominalV), 'fixed+ptat')),
-  );
-  const drift = (mode: Mode) => Math.max(...byMode[mode].map(({ lnGain }: ErrorAt) => Math.abs(lnGain)));
-  const tapLadder = topology.ladder !== 'none';
-  const ladderMismatch = tapLadder
-    ? await Promise.all(
-        LADDER_SIGMAS.map(async (sigma) => ({
-          sigma,
-          ...(await ladderMismatchError(bench, topology, nominal, drive, sigma, LADDER_DRAWS)),
-        })),
-      )
-    : [];
-  const { monteCarlo, sigmaVtV, sigmaBeta } = calibration.mismatch;
-  const slope = monteCarlo.thresholdSlopePerV[monteCarlo.thresholdSlopePerV.length - 1];
-  const table = calibration.product;
-  const interpolation =
-    table === undefined
-      ? calibration.multiply.heldOut.reduce((a, b) => (b.max > a.max ? b : a))
-      : {
-          rms: Math.max(table.heldOut.temp.rms, table.heldOut.supply.rms, table.heldOut.codes.rms),
-          max: Math.max(table.heldOut.temp.max, table.heldOut.supply.max, table.heldOut.codes.max),
-        };
+  const rules = loadLayoutRules(process.technology.name);
+  const errors = await measureErrors(comparand, errorAt);
   return {
     cell: cellName,
     topology: cell.topology,
@@ -172,23 +78,161 @@ export async function compareCell(
     dacSlopeFactor: drive.dacSlopeFactor,
     ladderSlopeFactor: drive.ladderSlopeFactor,
     nominal: { rms: reference.rms, max: reference.max },
-    corners: worstOf(grid.filter(isNominal)),
-    worst: worstOf(grid),
-    worstBelow85C: worstOf(grid.filter(isBelow85C)),
-    modes: byMode,
-    cornersByMode,
+    ...errors.worst,
+    modes: errors.modes,
+    cornersByMode: errors.cornersByMode,
     exponentialDecades: calibration.exponentialRange[1].decades,
     areaM2: rules && cellArea(topology.area, cell, rules, TAPS).um2 * 1e-12,
-    lnSigma: Math.hypot(slope * sigmaVtV, sigmaBeta) / Math.sqrt(topology.area.fingersOfTopTap),
+    lnSigma: cellLnSigma(calibration, topology),
     cellPowerW: cellPowerW(topology, cell.fullScaleA, nominalV, drive, CODES, TAPS),
-    rowPowerW: powerW(reference.supplyA),
-    sharedPowerW: powerW(reference.sharedA),
-    gainDriftFixed: drift('fixed+ptat'),
-    gainDriftReplica: drift('replica+ptat'),
-    supplyGain: Math.max(...supply.map(({ lnGain }) => Math.abs(lnGain))),
+    rowPowerW: fullInputPowerW(comparand, reference.supplyA),
+    sharedPowerW: fullInputPowerW(comparand, reference.sharedA),
+    ...errors.drift,
+    supplyGain: await supplyGain(comparand, errorAt),
     rowOffsetLnSigma: await rowOffset(bench, topology, nominal, drive),
-    ladderMismatch,
-    interpolation: { rms: interpolation.rms, max: interpolation.max },
+    ladderMismatch: await ladderMismatch(comparand),
+    interpolation: worstInterpolation(calibration),
+  };
+}
+
+type ErrorMeter = (condition: RowCondition, mode: Mode) => Promise<ErrorAt>;
+
+/** The row at a corner, temperature and supply; the bit line follows the supply. */
+function conditionAt(
+  { process, cell }: CellTestbench,
+  corner: Corner,
+  tempK: number,
+  supplyV: number,
+): RowCondition {
+  const ratio = cell.vdsV / process.technology.supplyV.value;
+  return { corner, tempK, supplyV, vdsV: ratio * supplyV, taps: TAPS };
+}
+
+/** Products of all codes and taps in a mode: their error, common gain and supply currents. */
+async function simulateProducts({ bench, topology, drive }: Comparand, condition: RowCondition, mode: Mode) {
+  const { dacSlopeFactor, ladderSlopeFactor } = drive;
+  const ladder = mode.endsWith('ptat') ? {} : { ladderTempK: REFERENCE_TEMP_K };
+  const slopes = { dacSlopeFactor, ladderSlopeFactor, ...ladder };
+  const bias = mode.startsWith('replica') ? await findBias(bench, topology, condition, slopes) : drive.bias;
+  const codes = { kind: 'codes', codes: CODES } as const;
+  const run = await sweepRow(bench, topology, condition, { ...slopes, bias }, codes);
+  const error = productErrorOf(run.currentA, codeMagnitudes(CODES));
+  return { ...error, supplyA: run.supplyA, sharedA: run.sharedSupplyA };
+}
+
+/** Errors over corners, temperatures and supplies in every mode, the worst of them, and the drift of the gain. */
+async function measureErrors({ bench, topology, nominalV }: Comparand, errorAt: ErrorMeter) {
+  const { technology } = bench.process;
+  const inRange = (tempsC: readonly number[]) =>
+    tempsC
+      .map((c) => c + 273.15)
+      .filter((t) => t >= technology.minTempK.value - 1e-6 && t <= technology.maxTempK.value + 1e-6);
+  const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
+  // A transistor driver makes its own PTAT current: there is no fixed ladder to compare with.
+  const modes: Mode[] =
+    topology.driver === 'ideal'
+      ? ['replica+ptat', 'fixed+ptat', 'replica+fixed', 'fixed+fixed']
+      : ['replica+ptat', 'fixed+ptat'];
+  const grids = await byMode(modes, (mode) =>
+    corners.flatMap((corner) =>
+      inRange(WORST_TEMPS_C).flatMap((t) =>
+        SUPPLY_SHARES.map((share) => errorAt(conditionAt(bench, corner, t, share * nominalV), mode)),
+      ),
+    ),
+  );
+  bench.signal?.throwIfAborted();
+  const typical = await byMode(modes, (mode) =>
+    inRange(MODE_TEMPS_C).map((t) => errorAt(conditionAt(bench, 'TT', t, nominalV), mode)),
+  );
+  const isNominal = (e: ErrorAt) => e.tempK === REFERENCE_TEMP_K && e.supplyV === nominalV;
+  const grid = grids['replica+ptat']!;
+  const drift = (mode: Mode) => Math.max(...typical[mode]!.map(({ lnGain }) => Math.abs(lnGain)));
+  return {
+    worst: {
+      corners: worstOf(grid.filter(isNominal)),
+      worst: worstOf(grid),
+      worstBelow85C: worstOf(grid.filter(isBelow85C)),
+    },
+    modes: typical,
+    cornersByMode: Object.fromEntries(
+      modes.map((mode) => [mode, corners.map((corner) => cornerErrors(corner, grids[mode]!, isNominal))]),
+    ),
+    drift: { gainDriftFixed: drift('fixed+ptat'), gainDriftReplica: drift('replica+ptat') },
+  };
+}
+
+type ErrorsByMode = Partial<Record<Mode, readonly ErrorAt[]>>;
+
+/** All errors of every mode at once; a mode that is not measured is absent. */
+async function byMode(
+  modes: readonly Mode[],
+  errors: (mode: Mode) => readonly Promise<ErrorAt>[],
+): Promise<ErrorsByMode> {
+  const all = await Promise.all(modes.map(async (mode) => [mode, await Promise.all(errors(mode))] as const));
+  const result: ErrorsByMode = {};
+  for (const [mode, measured] of all) result[mode] = measured;
+  return result;
+}
+
+function cornerErrors(
+  corner: Corner,
+  grid: readonly ErrorAt[],
+  isNominal: (e: ErrorAt) => boolean,
+): CornerErrors {
+  const own = grid.filter((e) => e.corner === corner);
+  const gains = own.map(({ lnGain }) => lnGain);
+  return {
+    corner,
+    nominal: own.find(isNominal)!,
+    worstBelow85C: worstOf(own.filter(isBelow85C)),
+    worst: worstOf(own),
+    leastLnGain: Math.min(...gains),
+    mostLnGain: Math.max(...gains),
+  };
+}
+
+/** Largest |ln gain| for +-10 % of the supply at fixed bias, TT, 27 C. */
+async function supplyGain({ bench, nominalV }: Comparand, errorAt: ErrorMeter): Promise<number> {
+  const errors = await Promise.all(
+    [0.9, 1.1].map((share) =>
+      errorAt(conditionAt(bench, 'TT', REFERENCE_TEMP_K, share * nominalV), 'fixed+ptat'),
+    ),
+  );
+  return Math.max(...errors.map(({ lnGain }) => Math.abs(lnGain)));
+}
+
+/** Power at full input of a supply current [codes]; undefined with ideal sources. */
+function fullInputPowerW({ topology, nominalV }: Comparand, currentA: Float64Array): number | undefined {
+  return topology.driver === 'transistor' ? currentA[currentA.length - 1] * nominalV : undefined;
+}
+
+async function ladderMismatch({ bench, topology, nominal, drive }: Comparand) {
+  if (topology.ladder === 'none') return [];
+  return Promise.all(
+    LADDER_SIGMAS.map(async (sigma) => ({
+      sigma,
+      ...(await ladderMismatchError(bench, topology, nominal, drive, sigma, LADDER_DRAWS)),
+    })),
+  );
+}
+
+/** Sigma of ln I of a cell at full scale from the mismatch of its unit transistors. */
+function cellLnSigma({ mismatch }: Calibration, topology: MultiplierTopology): number {
+  const { monteCarlo, sigmaVtV, sigmaBeta } = mismatch;
+  const slope = monteCarlo.thresholdSlopePerV[monteCarlo.thresholdSlopePerV.length - 1];
+  return Math.hypot(slope * sigmaVtV, sigmaBeta) / Math.sqrt(topology.area.fingersOfTopTap);
+}
+
+/** Interpolation error of the table, or held-out error of the fitted equation. */
+function worstInterpolation({ product, multiply }: Calibration): { rms: number; max: number } {
+  if (product === undefined) {
+    const { rms, max } = multiply.heldOut.reduce((a, b) => (b.max > a.max ? b : a));
+    return { rms, max };
+  }
+  const { temp, supply, codes } = product.heldOut;
+  return {
+    rms: Math.max(temp.rms, supply.rms, codes.rms),
+    max: Math.max(temp.max, supply.max, codes.max),
   };
 }
 

@@ -1,9 +1,8 @@
 /**
  * The simulations behind a product table, and the check of its interpolation on conditions that are no nodes.
  */
-import type { z } from 'zod';
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
-import type { cornerTableSchema, ProductTable } from '../cell/product-schema.ts';
+import type { CornerTable, ProductTable } from '../cell/product-schema.ts';
 import { interpolate } from '../cell/product-table.ts';
 import type { Residual } from '../cell/residual.ts';
 import { type Corner, SMALLEST_OFF_A } from '../cell/technology.ts';
@@ -16,6 +15,7 @@ import {
   findBias,
   productErrorOf,
   type RowCondition,
+  type RowDrive,
   sweepRow,
   tuneDrive,
 } from './row-sweep.ts';
@@ -44,165 +44,236 @@ export async function calibrateTable(
   topology: MultiplierTopology,
   corners: readonly Corner[],
 ): Promise<ProductTable> {
-  const { technology } = bench.process;
-  const { cell } = bench;
-  const vdsOfSupply = cell.vdsV / technology.supplyV.value;
-  const inRange = (c: number) =>
-    c + 273.15 >= technology.minTempK.value - 1e-6 && c + 273.15 <= technology.maxTempK.value + 1e-6;
-  const tempK = NODE_TEMPS_C.filter(inRange).map((c) => c + 273.15);
-  const supplyV = SUPPLY_SHARES.map((share) => share * technology.supplyV.value);
-  const condition = (taps: number, corner: Corner, t: number, supply: number): RowCondition => ({
-    corner,
-    tempK: t,
-    supplyV: supply,
-    vdsV: vdsOfSupply * supply,
-    taps,
-  });
-  const nominalV = technology.supplyV.value;
-  const tuned = await tuneDrive(bench, topology, condition(TAPS, 'TT', REFERENCE_TEMP_K, nominalV), CODES);
-  const slopes = { dacSlopeFactor: tuned.dacSlopeFactor, ladderSlopeFactor: tuned.ladderSlopeFactor };
-  const logarithm = { kind: 'logarithm', lowest: LOWEST_MAGNITUDE, points: MAGNITUDES } as const;
-  const step = -Math.log(LOWEST_MAGNITUDE) / (MAGNITUDES - 1);
-  const lnMagnitude = Array.from({ length: MAGNITUDES }, (_, k) => Math.log(LOWEST_MAGNITUDE) + k * step);
-  const lnIdeal = (taps: number, m: number, lnX: number) =>
-    Math.log(cell.fullScaleA) + lnX + Math.log(m / taps);
-  const offLevelV =
-    topology.driver === 'transistor'
-      ? []
-      : Array.from(
-          { length: OFF_LEVELS.points },
-          (_, k) =>
-            OFF_LEVELS.startV + (k * (OFF_LEVELS.stopV - OFF_LEVELS.startV)) / (OFF_LEVELS.points - 1),
-        );
-  const rowSupplyA: number[] = [];
-  const sharedSupplyA: number[] = [];
-
-  const tables = [];
+  const plan = await planTable(bench, topology);
+  const tables: ProductTable['tables'] = [];
+  let supplyCurrents: Pick<ProductTable, 'rowSupplyA' | 'sharedSupplyA'> = {
+    rowSupplyA: [],
+    sharedSupplyA: [],
+  };
   for (const taps of TABLE_TAPS) {
-    const simulate = async (corner: Corner, t: number, supply: number) => {
-      const at = condition(taps, corner, t, supply);
-      const bias = await findBias(bench, topology, at, slopes);
-      const run = await sweepRow(bench, topology, at, { ...slopes, bias }, logarithm);
-      const lnDeviation = run.currentA.flatMap((row, i) =>
-        Array.from(row, (current, k) =>
-          fixed(Math.log(Math.max(current, SMALLEST_OFF_A)) - lnIdeal(taps, i + 1, lnMagnitude[k])),
-        ),
-      );
-      return { bias, lnDeviation, supplyA: run.supplyA.at(-1), sharedA: run.sharedSupplyA.at(-1) };
-    };
-    const cornerEntries: [Corner, z.infer<typeof cornerTableSchema>][] = [];
-    const slopeTables: { threshold: number[]; row: number[] }[] = [];
-    for (const corner of corners) {
-      bench.signal?.throwIfAborted();
-      const nodes = await Promise.all(
-        supplyV.map((supply) => Promise.all(tempK.map((t) => simulate(corner, t, supply)))),
-      );
-      const nominal = nodes[SUPPLY_SHARES.indexOf(1)];
-      const off = await Promise.all(
-        tempK.map((t, k) =>
-          sweepRow(
-            bench,
-            topology,
-            condition(taps, corner, t, nominalV),
-            { ...slopes, bias: nominal[k].bias },
-            // A transistor driver sets its own off level: the sweep only repeats it.
-            { kind: 'off', ...(offLevelV.length > 0 ? OFF_LEVELS : { startV: 0, stopV: 1, points: 2 }) },
-          ),
-        ),
-      );
-      cornerEntries.push([
-        corner,
-        {
-          bias: nodes.flatMap((row) => row.map(({ bias }) => bias)),
-          lnDeviation: nodes.flatMap((row) => row.flatMap((node) => node.lnDeviation)),
-          lnOffA: off.flatMap(({ currentA }) =>
-            Array.from({ length: Math.max(1, offLevelV.length) }, (_, level) =>
-              currentA.map((row) => fixed(Math.log(Math.max(row[level], SMALLEST_OFF_A)))),
-            ).flat(),
-          ),
-        },
-      ]);
-      if (corner !== 'TT') continue;
-      if (taps === TABLE_TAPS[0] && topology.driver === 'transistor') {
-        rowSupplyA.push(...nominal.map(({ supplyA }) => supplyA!));
-        sharedSupplyA.push(...nominal.map(({ sharedA }) => sharedA!));
-      }
-      for (const [k, t] of tempK.entries()) {
-        const at = condition(taps, corner, t, nominalV);
-        const drive = { ...slopes, bias: nominal[k].bias };
-        const slope = async (shift: { thresholdShiftV?: number; rowOffsetV?: number }) => {
-          const [up, down] = await Promise.all(
-            [1, -1].map((sign) =>
-              sweepRow(
-                bench,
-                topology,
-                at,
-                {
-                  ...drive,
-                  ...Object.fromEntries(
-                    Object.entries(shift).map(([name, v]) => [name, sign * (v as number)]),
-                  ),
-                },
-                logarithm,
-              ),
-            ),
-          );
-          return up.currentA.flatMap((row, i) =>
-            Array.from(row, (current, j) =>
-              Number((Math.log(current / down.currentA[i][j]) / (2 * SLOPE_STEP_V)).toPrecision(5)),
-            ),
-          );
-        };
-        slopeTables.push({
-          threshold: (await slope({ thresholdShiftV: SLOPE_STEP_V })).map((v) => -v),
-          row: await slope({ rowOffsetV: SLOPE_STEP_V }),
-        });
-      }
+    const { table, nominal } = await tableOfTaps(plan, taps, corners);
+    tables.push(table);
+    if (taps === TAPS && topology.driver === 'transistor') {
+      supplyCurrents = {
+        rowSupplyA: nominal.map(({ supplyA }) => supplyA!),
+        sharedSupplyA: nominal.map(({ sharedA }) => sharedA!),
+      };
     }
-    tables.push({
-      taps,
-      corners: Object.fromEntries(cornerEntries),
-      thresholdSlopePerV: slopeTables.flatMap(({ threshold }) => threshold),
-      rowSlopePerV: slopeTables.flatMap(({ row }) => row),
-    });
   }
-
   const table: ProductTable = {
     driver: topology.driver,
     biasQuantity: topology.bias.quantity,
     biasUnit: topology.bias.unit,
-    fullScaleA: cell.fullScaleA,
-    ...slopes,
-    supplyV,
-    tempK,
-    lnMagnitude,
-    offLevelV,
-    vdsOfSupply,
+    fullScaleA: bench.cell.fullScaleA,
+    ...plan.slopes,
+    supplyV: plan.supplyV,
+    tempK: plan.tempK,
+    lnMagnitude: plan.lnMagnitude,
+    offLevelV: plan.offLevelV,
+    vdsOfSupply: plan.vdsOfSupply,
     fingersByTap: topology.area.fingersOfTopTap > 1,
     tables,
     heldOut: { temp: NONE, supply: NONE, codes: NONE },
-    rowSupplyA,
-    sharedSupplyA,
+    ...supplyCurrents,
   };
-  // Conditions that are not nodes: 63 linear codes, whose magnitudes are no nodes either except the last.
-  const check = async (t: number, supply: number): Promise<Residual> => {
-    const at = condition(TAPS, 'TT', t, supply);
+  return { ...table, heldOut: await checkTable(plan, table) };
+}
+
+/** The nodes of a cell's table, and how its row is driven at all of them. */
+interface TablePlan {
+  readonly bench: CellTestbench;
+  readonly topology: MultiplierTopology;
+  readonly nominalV: number;
+  /** Drain voltage over supply: the bit line follows the supply. */
+  readonly vdsOfSupply: number;
+  readonly tempK: number[];
+  readonly supplyV: number[];
+  readonly lnMagnitude: number[];
+  /** Empty where the driver itself sets the level. */
+  readonly offLevelV: number[];
+  readonly slopes: { readonly dacSlopeFactor: number; readonly ladderSlopeFactor: number };
+}
+
+const LOGARITHM = { kind: 'logarithm', lowest: LOWEST_MAGNITUDE, points: MAGNITUDES } as const;
+
+async function planTable(bench: CellTestbench, topology: MultiplierTopology): Promise<TablePlan> {
+  const nominalV = bench.process.technology.supplyV.value;
+  const step = -Math.log(LOWEST_MAGNITUDE) / (MAGNITUDES - 1);
+  const { startV, stopV, points } = OFF_LEVELS;
+  const plan = {
+    bench,
+    topology,
+    nominalV,
+    vdsOfSupply: bench.cell.vdsV / nominalV,
+    tempK: temperaturesInside(bench, NODE_TEMPS_C),
+    supplyV: SUPPLY_SHARES.map((share) => share * nominalV),
+    lnMagnitude: Array.from({ length: MAGNITUDES }, (_, k) => Math.log(LOWEST_MAGNITUDE) + k * step),
+    offLevelV:
+      topology.driver === 'transistor'
+        ? []
+        : Array.from({ length: points }, (_, k) => startV + (k * (stopV - startV)) / (points - 1)),
+  };
+  const typical = conditionAt(plan, TAPS, 'TT', REFERENCE_TEMP_K, nominalV);
+  const { dacSlopeFactor, ladderSlopeFactor } = await tuneDrive(bench, topology, typical, CODES);
+  return { ...plan, slopes: { dacSlopeFactor, ladderSlopeFactor } };
+}
+
+/** Those of the temperatures that the process is made for, K. */
+function temperaturesInside({ process }: CellTestbench, tempsC: readonly number[]): number[] {
+  const { minTempK, maxTempK } = process.technology;
+  return tempsC
+    .map((c) => c + 273.15)
+    .filter((t) => t >= minTempK.value - 1e-6 && t <= maxTempK.value + 1e-6);
+}
+
+const conditionAt = (
+  { vdsOfSupply }: Pick<TablePlan, 'vdsOfSupply'>,
+  taps: number,
+  corner: Corner,
+  tempK: number,
+  supplyV: number,
+): RowCondition => ({ corner, tempK, supplyV, vdsV: vdsOfSupply * supplyV, taps });
+
+/** The row at one corner, temperature and supply, at the bias that a replica finds. */
+interface TableNode {
+  readonly bias: number;
+  /** [tap][magnitude] ln of current over ideal product. */
+  readonly lnDeviation: readonly number[];
+  /** At full input, of a transistor driver and of what rows share. */
+  readonly supplyA: number | undefined;
+  readonly sharedA: number | undefined;
+}
+
+async function simulateNode(plan: TablePlan, at: RowCondition): Promise<TableNode> {
+  const { bench, topology, slopes, lnMagnitude } = plan;
+  const lnIdeal = (m: number, lnX: number) => Math.log(bench.cell.fullScaleA) + lnX + Math.log(m / at.taps);
+  const bias = await findBias(bench, topology, at, slopes);
+  const run = await sweepRow(bench, topology, at, { ...slopes, bias }, LOGARITHM);
+  const lnDeviation = run.currentA.flatMap((row, i) =>
+    Array.from(row, (current, k) =>
+      fiveDecimals(Math.log(Math.max(current, SMALLEST_OFF_A)) - lnIdeal(i + 1, lnMagnitude[k])),
+    ),
+  );
+  return { bias, lnDeviation, supplyA: run.supplyA.at(-1), sharedA: run.sharedSupplyA.at(-1) };
+}
+
+/** The table of rows with `taps` taps, and its nodes [tempK] at TT and the nominal supply. */
+async function tableOfTaps(
+  plan: TablePlan,
+  taps: number,
+  corners: readonly Corner[],
+): Promise<{ table: ProductTable['tables'][number]; nominal: readonly TableNode[] }> {
+  const entries: [Corner, CornerTable][] = [];
+  let nominal: readonly TableNode[] = [];
+  let slopes = { threshold: [] as number[], row: [] as number[] };
+  for (const corner of corners) {
+    plan.bench.signal?.throwIfAborted();
+    const nodes = await Promise.all(
+      plan.supplyV.map((supply) =>
+        Promise.all(plan.tempK.map((t) => simulateNode(plan, conditionAt(plan, taps, corner, t, supply)))),
+      ),
+    );
+    const atNominal = nodes[SUPPLY_SHARES.indexOf(1)];
+    entries.push([
+      corner,
+      {
+        bias: nodes.flatMap((row) => row.map(({ bias }) => bias)),
+        lnDeviation: nodes.flatMap((row) => row.flatMap((node) => node.lnDeviation)),
+        lnOffA: await simulateOff(plan, taps, corner, atNominal),
+      },
+    ]);
+    if (corner !== 'TT') continue;
+    nominal = atNominal;
+    slopes = await simulateSlopes(plan, taps, nominal);
+  }
+  return {
+    table: {
+      taps,
+      corners: Object.fromEntries(entries),
+      thresholdSlopePerV: slopes.threshold,
+      rowSlopePerV: slopes.row,
+    },
+    nominal,
+  };
+}
+
+/** [temp][off level][tap] ln of the current of cells whose row is off, at the nominal supply. */
+async function simulateOff(
+  plan: TablePlan,
+  taps: number,
+  corner: Corner,
+  nominal: readonly TableNode[],
+): Promise<number[]> {
+  const { bench, topology, slopes, tempK, nominalV, offLevelV } = plan;
+  // A transistor driver sets its own off level: the sweep only repeats it.
+  const levels = offLevelV.length > 0 ? OFF_LEVELS : { startV: 0, stopV: 1, points: 2 };
+  const off = await Promise.all(
+    tempK.map((t, k) =>
+      sweepRow(
+        bench,
+        topology,
+        conditionAt(plan, taps, corner, t, nominalV),
+        { ...slopes, bias: nominal[k].bias },
+        { kind: 'off', ...levels },
+      ),
+    ),
+  );
+  return off.flatMap(({ currentA }) =>
+    Array.from({ length: Math.max(1, offLevelV.length) }, (_, level) =>
+      currentA.map((row) => fiveDecimals(Math.log(Math.max(row[level], SMALLEST_OFF_A)))),
+    ).flat(),
+  );
+}
+
+/** [temp][tap][magnitude] -d ln I / dVt and d ln I / d(row offset), TT, nominal supply: central differences. */
+async function simulateSlopes(
+  plan: TablePlan,
+  taps: number,
+  nominal: readonly TableNode[],
+): Promise<{ threshold: number[]; row: number[] }> {
+  const { bench, topology, slopes, tempK, nominalV } = plan;
+  const threshold: number[] = [];
+  const row: number[] = [];
+  for (const [k, t] of tempK.entries()) {
+    const at = conditionAt(plan, taps, 'TT', t, nominalV);
+    const slope = async (shifted: (stepV: number) => Partial<RowDrive>) => {
+      const [up, down] = await Promise.all(
+        [SLOPE_STEP_V, -SLOPE_STEP_V].map((stepV) =>
+          sweepRow(bench, topology, at, { ...slopes, bias: nominal[k].bias, ...shifted(stepV) }, LOGARITHM),
+        ),
+      );
+      return up.currentA.flatMap((line, i) =>
+        Array.from(line, (current, j) =>
+          Number((Math.log(current / down.currentA[i][j]) / (2 * SLOPE_STEP_V)).toPrecision(5)),
+        ),
+      );
+    };
+    threshold.push(...(await slope((stepV) => ({ thresholdShiftV: stepV }))).map((v) => -v));
+    row.push(...(await slope((stepV) => ({ rowOffsetV: stepV }))));
+  }
+  return { threshold, row };
+}
+
+/** Compares the table with conditions that are not nodes: 63 linear codes, whose magnitudes are none either except the last. */
+async function checkTable(plan: TablePlan, table: ProductTable): Promise<ProductTable['heldOut']> {
+  const { bench, topology, slopes, nominalV } = plan;
+  const check = async (tempK: number, supplyV: number): Promise<Residual> => {
+    const at = conditionAt(plan, TAPS, 'TT', tempK, supplyV);
     const bias = await findBias(bench, topology, at, slopes);
     const run = await sweepRow(bench, topology, at, { ...slopes, bias }, { kind: 'codes', codes: CODES });
-    const interpolated = interpolate(table, 'TT', t, supply, codeMagnitudes(CODES), TAPS);
+    const interpolated = interpolate(table, 'TT', tempK, supplyV, codeMagnitudes(CODES), TAPS);
     return residualFrom(
       run.currentA.flatMap((row, i) =>
-        Array.from(row, (current, k) => Math.log(interpolated[k][i + 1] / (current / cell.fullScaleA))),
+        Array.from(row, (current, k) => Math.log(interpolated[k][i + 1] / (current / table.fullScaleA))),
       ),
     );
   };
-  const temp = await Promise.all(HELD_OUT_TEMPS_C.filter(inRange).map((c) => check(c + 273.15, nominalV)));
-  const supply = await Promise.all(
-    HELD_OUT_SUPPLY_SHARES.map((share) => check(REFERENCE_TEMP_K, share * nominalV)),
-  );
+  const temps = temperaturesInside(bench, HELD_OUT_TEMPS_C);
   const heldOut = {
-    temp: pooled(temp),
-    supply: pooled(supply),
+    temp: pooled(await Promise.all(temps.map((t) => check(t, nominalV)))),
+    supply: pooled(
+      await Promise.all(HELD_OUT_SUPPLY_SHARES.map((share) => check(REFERENCE_TEMP_K, share * nominalV))),
+    ),
     codes: await check(REFERENCE_TEMP_K, nominalV),
   };
   for (const [what, { rms, max }] of Object.entries(heldOut)) {
@@ -210,11 +281,11 @@ export async function calibrateTable(
     throw new OnefetError(
       'simulation',
       'TABLE_RESIDUAL',
-      `${technology.name}/${bench.device}: interpolation over ${what} deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
-      { hint: 'the cell changes too fast between the nodes of src/cell/product-table.ts' },
+      `${bench.process.technology.name}/${bench.device}: interpolation over ${what} deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
+      { hint: 'the cell changes too fast between the nodes of src/calibrate/measure-products.ts' },
     );
   }
-  return { ...table, heldOut };
+  return heldOut;
 }
 
 /** Accepted interpolation error of ln I, as for the fitted cell. */
@@ -223,7 +294,7 @@ const MAX_DEVIATION = 0.03;
 const NONE: Residual = { points: 0, rms: 0, max: 0 };
 
 /** Five decimals of a logarithm: 0.001 % of the current. */
-const fixed = (value: number): number => Math.round(value * 1e5) / 1e5;
+const fiveDecimals = (value: number): number => Math.round(value * 1e5) / 1e5;
 
 function residualFrom(deviations: readonly number[]): Residual {
   return {

@@ -9,7 +9,7 @@ const number = z.number();
 
 const numbers = z.array(number).max(200_000);
 
-export const cornerTableSchema = z.strictObject({
+const cornerTableSchema = z.strictObject({
   /** [supply][temp] full-scale bias that a replica finds. */
   bias: numbers,
   /** [supply][temp][tap][magnitude] ln of current over ideal product. */
@@ -17,6 +17,8 @@ export const cornerTableSchema = z.strictObject({
   /** [temp][off level][tap] ln of the current of a cell whose row is off, A, at the nominal supply. */
   lnOffA: numbers,
 });
+
+export type CornerTable = z.infer<typeof cornerTableSchema>;
 
 export const productTableSchema = z.strictObject({
   driver: z.enum(['ideal', 'transistor']),
