@@ -32,153 +32,198 @@ interface Reading {
   readonly lowV: number;
 }
 
+/** Rows with drawn mismatch in the waveforms of one zeroing. */
+interface ZeroingPlan {
+  readonly bench: CircuitTestbench;
+  readonly supplyV: number;
+  readonly wave: ReturnType<typeof waveforms>;
+  /** Sigma of the threshold shift of each transistor, by the row's parameter that shifts it. */
+  readonly sigmasV: readonly (readonly [parameter: string, sigmaV: number])[];
+  /** Standard normal draw of a row: of the transistors in the order of sigmasV, then of its sink. */
+  readonly drawn: (row: number, which: number) => number;
+}
+
 /**
- * `typicalRows`: rows at TT, 27 C, a multiple of 20; the other conditions take 20.
+ * Measures the circuit. `typicalRows`: rows at TT, 27 C, a multiple of 20; the other conditions take 20.
  * Errors: SPICE_*, TOPOLOGY_INVALID, TECHNOLOGY_INVALID, AUTO_ZERO_STUCK.
  */
 export async function measureAutoZero(
   bench: CircuitTestbench,
   typicalRows = TYPICAL_ROWS,
 ): Promise<AutoZeroResult> {
-  const { technology } = bench.process;
-  const value = (name: string) => parameterOf(bench, name);
-  const supplyV = technology.supplyV.value;
-  const length = value('switch_l_m');
-  const sigma = (w: number, l: number) => technology.mismatch.avtVm.value / Math.sqrt(w * l);
-  const plainSigmaV = sigma(value('follower_w_m'), value('follower_l_m'));
-  const sigmas = {
-    dvf: plainSigmaV,
-    dvz: sigma(value('zero_switch_w_m'), length),
-    dvd: sigma(value('dummy_w_m'), length),
-    dvsn: sigma(value('pass_w_m'), length),
-    dvsp: sigma(value('pass_w_m'), length),
-    dvun: sigma(value('pass_w_m'), length),
-    dvup: sigma(value('pass_w_m'), length),
-  };
-  const names = Object.keys(sigmas) as (keyof typeof sigmas)[];
-  const key = streamKey(1, nameCoordinate('auto-zero'));
-  const drawn = (row: number, which: number) => gaussian(key, row * (names.length + 1) + which);
-  const wave = waveforms(bench, supplyV);
-
-  const batch = async (corner: Corner, tempK: number, first: number) => {
-    const sinkA = (value('sink_a') * tempK) / REFERENCE_TEMP_K;
-    const rows = Array.from({ length: ROWS_PER_NETLIST }, (_, i) => {
-      const shifts = names.map((n, k) => `${n}=${spiceNumber(sigmas[n] * drawn(first + i, k))}`);
-      const sink = sinkA * (1 + value('sink_sigma') * drawn(first + i, names.length));
-      return `xrow${i} x${i} vdd ref dac zb z s sb u ub row ${shifts.join(' ')} sink=${spiceNumber(sink)}`;
-    });
-    const outputs = rows.map((_, i) => `v(x${i})`);
-    const sources = ['i(vref)', 'i(vdac)', ...CLOCKS.map((clock) => `i(v${clock})`)];
-    const [plot] = await runDeck(bench, {
-      file: 'zero.cir',
-      corner,
-      slots: {
-        ...parameterSlots(bench, [
-          'reference_v',
-          'follower_w_m',
-          'follower_l_m',
-          'row_f',
-          'store_f',
-          'zero_switch_w_m',
-          'dummy_w_m',
-          'pass_w_m',
-          'switch_l_m',
-        ]),
-        temp_c: celsius(tempK),
-        supply_v: supplyV,
-        nmos: modelOf(bench, 'nmos'),
-        pmos: modelOf(bench, 'pmos'),
-        ...wave.slots,
-        rows: rows.join('\n'),
-        outputs: outputs.join(' '),
-        step_s: wave.stepS,
-        stop_s: wave.stopS,
-      },
-      outputs: [
-        {
-          file: 'zero.raw',
-          plot: 'Transient Analysis',
-          variables: ['time', ...outputs, ...sources],
-          points: { min: 200, max: 200_000 },
-        },
-      ],
-    });
-    const time = plot.real.get('time')!;
-    const readings = outputs.map((name): Reading => {
-      const v = plot.real.get(name)!;
-      const [zeroV, fullV, heldV, lowV] = [wave.useS, wave.fullS, wave.heldS, wave.lowS].map((t) =>
-        valueAt(time, v, t),
-      );
-      return { zeroV, fullV, heldV, lowV };
-    });
-    // What the sources give from the start of the zeroing until the row is back in use.
-    const levels: Record<string, number> = {
-      'i(vref)': value('reference_v'),
-      'i(vdac)': value('full_scale_v'),
-    };
-    const energyJ = sources.reduce((sum, name) => {
-      const current = plot.real.get(name)!.map((i) => Math.max(0, -i));
-      return sum + (levels[name] ?? supplyV) * integrate(time, current, wave.zeroS, wave.fullS);
-    }, 0);
-    return { readings, energyJ: energyJ / ROWS_PER_NETLIST };
-  };
-
-  const measure = async (corner: Corner, tempK: number, rows: number) => {
-    const parts = await Promise.all(
-      Array.from({ length: rows / ROWS_PER_NETLIST }, (_, b) => batch(corner, tempK, b * ROWS_PER_NETLIST)),
-    );
-    const readings = parts.flatMap((part) => part.readings);
-    const full = readings.map(({ fullV }) => fullV);
-    const step = readings.map(({ heldV, lowV }) => heldV - lowV);
-    const stepV = value('full_scale_v') - value('low_v');
-    const gain = mean(step) / stepV;
-    const zeroV = mean(readings.map((reading) => reading.zeroV));
-    const meanV = mean(full) - value('full_scale_v');
-    if (!(gain > 0.3 && gain < 1.05) || Math.abs(meanV) > 0.1) {
-      throw new OnefetError(
-        'simulation',
-        'AUTO_ZERO_STUCK',
-        `${technology.name}/${bench.device}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
-        { hint: 'a longer zero_s, wider switches or a reference_v within the supply' },
-      );
-    }
-    return {
-      condition: {
-        corner,
-        tempK,
-        rows,
-        residualSigmaV: deviation(full),
-        heldSigmaV: deviation(readings.map(({ heldV }) => heldV)),
-        stepSigmaV: deviation(step),
-        gain,
-        meanV,
-        injectedC: ((mean(full) - zeroV - gain * (value('full_scale_v') - zeroV)) * value('store_f')) / gain,
-        droopVPerS: mean(readings.map(({ heldV, fullV }) => heldV - fullV)) / (wave.heldS - wave.fullS),
-      },
-      energyJ: parts[0].energyJ,
-    };
-  };
-
-  const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
+  const { models } = bench.process.technology;
+  const plan = planZeroing(bench);
+  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
   const results = await Promise.all(
     corners.flatMap((corner) =>
-      TEMPS_C.map((c) => measure(corner, c + 273.15, corner === 'TT' && c === 27 ? typicalRows : ROWS)),
+      TEMPS_C.map((c) =>
+        measureCondition(plan, corner, c + 273.15, corner === 'TT' && c === 27 ? typicalRows : ROWS),
+      ),
     ),
   );
   const typical = results.find(
     ({ condition: c }) => c.corner === 'TT' && Math.abs(c.tempK - REFERENCE_TEMP_K) < 1e-9,
   )!;
-  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / value('store_f'));
+  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / parameterOf(bench, 'store_f'));
+  const [[, plainSigmaV]] = plan.sigmasV;
   return {
     plainSigmaV,
-    drawnSigmaV: deviation(Array.from({ length: typicalRows }, (_, row) => plainSigmaV * drawn(row, 0))),
+    drawnSigmaV: deviation(Array.from({ length: typicalRows }, (_, row) => plainSigmaV * plan.drawn(row, 0))),
     conditions: results.map(({ condition }) => condition),
     noiseV,
     rowSigmaV: Math.hypot(typical.condition.heldSigmaV, noiseV),
     energyJ: typical.energyJ,
-    zeroS: value('zero_s'),
+    zeroS: parameterOf(bench, 'zero_s'),
   };
 }
+
+function planZeroing(bench: CircuitTestbench): ZeroingPlan {
+  const { mismatch, supplyV } = bench.process.technology;
+  const value = (name: string) => parameterOf(bench, name);
+  const sigma = (widthM: number, lengthM: number) => mismatch.avtVm.value / Math.sqrt(widthM * lengthM);
+  const ofSwitch = (width: string) => sigma(value(width), value('switch_l_m'));
+  const sigmasV = [
+    // The follower, whose offset it is, first.
+    ['dvf', sigma(value('follower_w_m'), value('follower_l_m'))],
+    ['dvz', ofSwitch('zero_switch_w_m')],
+    ['dvd', ofSwitch('dummy_w_m')],
+    ['dvsn', ofSwitch('pass_w_m')],
+    ['dvsp', ofSwitch('pass_w_m')],
+    ['dvun', ofSwitch('pass_w_m')],
+    ['dvup', ofSwitch('pass_w_m')],
+  ] as const;
+  const key = streamKey(1, nameCoordinate('auto-zero'));
+  return {
+    bench,
+    supplyV: supplyV.value,
+    wave: waveforms(bench, supplyV.value),
+    sigmasV,
+    drawn: (row, which) => gaussian(key, row * (sigmasV.length + 1) + which),
+  };
+}
+
+/** Lines of the rows first .. first + ROWS_PER_NETLIST - 1. */
+function rowLines({ bench, sigmasV, drawn }: ZeroingPlan, tempK: number, first: number): string[] {
+  const sinkA = (parameterOf(bench, 'sink_a') * tempK) / REFERENCE_TEMP_K;
+  return Array.from({ length: ROWS_PER_NETLIST }, (_, i) => {
+    const shifts = sigmasV.map(([name, sigmaV], k) => `${name}=${spiceNumber(sigmaV * drawn(first + i, k))}`);
+    const sink = sinkA * (1 + parameterOf(bench, 'sink_sigma') * drawn(first + i, sigmasV.length));
+    return `xrow${i} x${i} vdd ref dac zb z s sb u ub row ${shifts.join(' ')} sink=${spiceNumber(sink)}`;
+  });
+}
+
+/** Readings of ROWS_PER_NETLIST rows that share a transient, and the energy of one zeroing of one row. */
+async function simulateRows(
+  plan: ZeroingPlan,
+  corner: Corner,
+  tempK: number,
+  first: number,
+): Promise<{ readings: Reading[]; energyJ: number }> {
+  const { bench, supplyV, wave } = plan;
+  const rows = rowLines(plan, tempK, first);
+  const outputs = rows.map((_, i) => `v(x${i})`);
+  const sources = ['i(vref)', 'i(vdac)', ...CLOCKS.map((clock) => `i(v${clock})`)];
+  const [plot] = await runDeck(bench, {
+    file: 'zero.cir',
+    corner,
+    slots: {
+      ...parameterSlots(bench, DECK_PARAMETERS),
+      temp_c: celsius(tempK),
+      supply_v: supplyV,
+      nmos: modelOf(bench, 'nmos'),
+      pmos: modelOf(bench, 'pmos'),
+      ...wave.slots,
+      rows: rows.join('\n'),
+      outputs: outputs.join(' '),
+      step_s: wave.stepS,
+      stop_s: wave.stopS,
+    },
+    outputs: [
+      {
+        file: 'zero.raw',
+        plot: 'Transient Analysis',
+        variables: ['time', ...outputs, ...sources],
+        points: { min: 200, max: 200_000 },
+      },
+    ],
+  });
+  const time = plot.real.get('time')!;
+  const readings = outputs.map((name): Reading => {
+    const v = plot.real.get(name)!;
+    const [zeroV, fullV, heldV, lowV] = [wave.useS, wave.fullS, wave.heldS, wave.lowS].map((t) =>
+      valueAt(time, v, t),
+    );
+    return { zeroV, fullV, heldV, lowV };
+  });
+  // What the sources give from the start of the zeroing until the row is back in use.
+  const levels: Record<string, number> = {
+    'i(vref)': parameterOf(bench, 'reference_v'),
+    'i(vdac)': parameterOf(bench, 'full_scale_v'),
+  };
+  const energyJ = sources.reduce((sum, name) => {
+    const current = plot.real.get(name)!.map((i) => Math.max(0, -i));
+    return sum + (levels[name] ?? supplyV) * integrate(time, current, wave.zeroS, wave.fullS);
+  }, 0);
+  return { readings, energyJ: energyJ / ROWS_PER_NETLIST };
+}
+
+/** One corner and temperature with `rows` rows. Error: AUTO_ZERO_STUCK. */
+async function measureCondition(
+  plan: ZeroingPlan,
+  corner: Corner,
+  tempK: number,
+  rows: number,
+): Promise<{ condition: AutoZeroResult['conditions'][number]; energyJ: number }> {
+  const { bench, wave } = plan;
+  const value = (name: string) => parameterOf(bench, name);
+  const parts = await Promise.all(
+    Array.from({ length: rows / ROWS_PER_NETLIST }, (_, b) =>
+      simulateRows(plan, corner, tempK, b * ROWS_PER_NETLIST),
+    ),
+  );
+  const readings = parts.flatMap((part) => part.readings);
+  const full = readings.map(({ fullV }) => fullV);
+  const step = readings.map(({ heldV, lowV }) => heldV - lowV);
+  const stepV = value('full_scale_v') - value('low_v');
+  const gain = mean(step) / stepV;
+  const zeroV = mean(readings.map((reading) => reading.zeroV));
+  const meanV = mean(full) - value('full_scale_v');
+  if (!(gain > 0.3 && gain < 1.05) || Math.abs(meanV) > 0.1) {
+    throw new OnefetError(
+      'simulation',
+      'AUTO_ZERO_STUCK',
+      `${bench.process.technology.name}/${bench.device}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
+      { hint: 'a longer zero_s, wider switches or a reference_v within the supply' },
+    );
+  }
+  return {
+    condition: {
+      corner,
+      tempK,
+      rows,
+      residualSigmaV: deviation(full),
+      heldSigmaV: deviation(readings.map(({ heldV }) => heldV)),
+      stepSigmaV: deviation(step),
+      gain,
+      meanV,
+      injectedC: ((mean(full) - zeroV - gain * (value('full_scale_v') - zeroV)) * value('store_f')) / gain,
+      droopVPerS: mean(readings.map(({ heldV, fullV }) => heldV - fullV)) / (wave.heldS - wave.fullS),
+    },
+    energyJ: parts[0].energyJ,
+  };
+}
+
+const DECK_PARAMETERS = [
+  'reference_v',
+  'follower_w_m',
+  'follower_l_m',
+  'row_f',
+  'store_f',
+  'zero_switch_w_m',
+  'dummy_w_m',
+  'pass_w_m',
+  'switch_l_m',
+] as const;
 
 const CLOCKS = ['zb', 'z', 's', 'sb', 'u', 'ub'] as const;
 
