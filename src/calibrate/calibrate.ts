@@ -3,6 +3,7 @@
  */
 import {
   type Calibration,
+  CELL_EQUATION,
   calibrationDigits,
   calibrationPath,
   calibrationSchema,
@@ -10,7 +11,6 @@ import {
 import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
-  COEFFICIENT_NAMES,
   ekvCurrentA,
   ekvDerivatives,
   REFERENCE_TEMP_K,
@@ -28,9 +28,13 @@ import {
   OFF_RANGE_V,
   SMALLEST_PRODUCT,
 } from './fit/corner-fit.ts';
-import { residualOf } from './fit/fit.ts';
-import { exponentialRange, mismatchStatistics, noiseSummary, productError } from './fit/measures.ts';
-import { multiplyPoints, residualPlots, transferPlots } from './fit/plot-data.ts';
+import {
+  EXPONENTIAL_TOLERANCES,
+  exponentialRange,
+  mismatchStatistics,
+  noiseSummary,
+} from './fit/measures.ts';
+import { productEntry, residualPlots, transferPlots } from './fit/plot-data.ts';
 import { lawRuns, measureCellLaw } from './measure-law.ts';
 import { calibrateTable, tableRuns } from './measure-products.ts';
 import {
@@ -46,11 +50,9 @@ import { type Plan, planSweep } from './sweep-plan.ts';
 import { DEVICES_PER_NETLIST, gridValue, gridValues } from './sweeps.ts';
 import {
   type CellTestbench,
-  CODES,
   calibratedTestbench,
   cellTestbench,
   type SimulatorOptions,
-  TAPS,
   withSimulators,
 } from './testbench.ts';
 
@@ -120,35 +122,16 @@ function assemble(
   const { process, cell, device } = bench;
   const { technology } = process;
   const { temps, vgs, vds } = plan;
-  const { fullScaleVgsV, ladderSlopeFactorN, sigmaVtV, sigmaBeta, multiply } = measured;
+  const { fullScaleVgsV, ladderSlopeFactorN } = measured;
   const [nominal] = corners;
   const { coefficients } = nominal.fit;
-  const at = (tempK: number) => atTemperature(coefficients, tempK);
-  const currentA = (tempK: number, vgsV: number) => ekvCurrentA(at(tempK), vgsV, cell.vdsV);
-  const gmOverIPerV = (vgsV: number) => {
-    const derivatives = ekvDerivatives(at(REFERENCE_TEMP_K), vgsV, cell.vdsV);
-    return derivatives.perGateV / derivatives.currentA;
-  };
+  const currentA = (tempK: number) =>
+    ekvCurrentA(atTemperature(coefficients, tempK), fullScaleVgsV, cell.vdsV);
   const tempIndex = temps.indexOf(REFERENCE_TEMP_K);
   const rowStart = nearestIndex(vds, cell.vdsV) * vgs.count;
   const nominalRow = (values: readonly Float64Array[]) =>
     values[tempIndex].subarray(rowStart, rowStart + vgs.count);
   const everyFourth = <T>(values: Iterable<T>) => [...values].filter((_, i) => i % 4 === 0);
-  const heldOut = multiply.map((sweep) => residualOf(multiplyPoints(sweep, cell.vdsV), coefficients));
-  heldOut.forEach((residual, i) => {
-    checkLimits(`${technology.name}/${device} multiply at ${multiply[i].tempK} K`, residual);
-  });
-  const { avtVm, abetaM } = technology.mismatch;
-  const statistics = mismatchStatistics(
-    measured.mismatch,
-    gmOverIPerV,
-    sigmaVtV,
-    sigmaBeta,
-    fullScaleVgsV,
-    ladderSlopeFactorN * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K,
-  );
-  // Full scale is the last gate voltage of the sample.
-  const last = statistics.vgsV.length - 1;
   return {
     schema: 'onefet.calibration/1',
     process: technology.name,
@@ -172,55 +155,71 @@ function assemble(
       largestProduct: LARGEST_PRODUCT,
       offVgsV: [...OFF_RANGE_V],
     },
-    model: {
-      equation:
-        'Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds) + junction + drain edge; src/cell/ekv.ts',
-      referenceTempK: REFERENCE_TEMP_K,
-      coefficientNames: [...COEFFICIENT_NAMES],
-    },
+    model: CELL_EQUATION,
     corners: Object.fromEntries(corners.map(({ corner, entry }) => [corner, entry])),
-    mismatch: {
-      avtVm: avtVm.value,
-      abetaM: abetaM.value,
-      sigmaVtV,
-      sigmaBeta,
-      thresholdGain: statistics.thresholdSlopePerV[last] / statistics.gmOverIPerV[last],
-      sources: { avt: `${avtVm.source} (${avtVm.tag})`, abeta: `${abetaM.source} (${abetaM.tag})` },
-      monteCarlo: {
-        devices: MONTE_CARLO_DEVICES,
-        seed: MONTE_CARLO_SEED,
-        ...statistics,
-      },
-    },
+    mismatch: mismatchEntry(bench, coefficients, measured),
     noise: noiseSummary(measured.noise, NOISE_PRODUCTS.indexOf(1), cell.vdsV, REFERENCE_TEMP_K),
     capacitance: measured.capacitance,
     gateLeakageA: {
       vgsV: everyFourth(gridValues(vgs)),
       currentA: everyFourth(nominalRow(nominal.sweep.gateA)),
     },
-    temperatureSensitivityPerK:
-      Math.log(
-        currentA(REFERENCE_TEMP_K + 1, fullScaleVgsV) / currentA(REFERENCE_TEMP_K - 1, fullScaleVgsV),
-      ) / 2,
-    exponentialRange: [0.01, 0.05, 0.1].map((tolerance) =>
+    temperatureSensitivityPerK: Math.log(currentA(REFERENCE_TEMP_K + 1) / currentA(REFERENCE_TEMP_K - 1)) / 2,
+    exponentialRange: EXPONENTIAL_TOLERANCES.map((tolerance) =>
       exponentialRange(gridValues(vgs), nominalRow(nominal.sweep.drainA), tolerance, REFERENCE_TEMP_K),
     ),
-    multiply: {
-      codes: CODES,
-      levels: TAPS,
-      tempK: multiply.map(({ tempK }) => tempK),
-      spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
-      fit: multiply.map((sweep) =>
-        multiplyPoints(sweep, cell.vdsV).map(({ vgsV }) => currentA(sweep.tempK, vgsV) / cell.fullScaleA),
-      ),
-      heldOut,
-      product: multiply.map(productError),
-    },
+    multiply: checkedProducts(bench, coefficients, measured.multiply),
     plots: {
       transfer: transferPlots(nominal.sweep, coefficients, nominal.entry, tempIndex),
       residuals: residualPlots(nominal.sweep, coefficients, nominal.entry, cell.vdsV),
     },
   };
+}
+
+/** Drawn devices of SPICE against the fitted cell's first order. */
+function mismatchEntry(
+  { process, cell }: CellTestbench,
+  coefficients: readonly number[],
+  { mismatch, sigmaVtV, sigmaBeta, fullScaleVgsV, ladderSlopeFactorN }: NominalMeasurements,
+): Calibration['mismatch'] {
+  const { avtVm, abetaM } = process.technology.mismatch;
+  const gmOverIPerV = (vgsV: number) => {
+    const at = atTemperature(coefficients, REFERENCE_TEMP_K);
+    const { currentA, perGateV } = ekvDerivatives(at, vgsV, cell.vdsV);
+    return perGateV / currentA;
+  };
+  const statistics = mismatchStatistics(
+    mismatch,
+    gmOverIPerV,
+    sigmaVtV,
+    sigmaBeta,
+    fullScaleVgsV,
+    ladderSlopeFactorN * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K,
+  );
+  // Full scale is the last gate voltage of the sample.
+  const last = statistics.vgsV.length - 1;
+  return {
+    avtVm: avtVm.value,
+    abetaM: abetaM.value,
+    sigmaVtV,
+    sigmaBeta,
+    thresholdGain: statistics.thresholdSlopePerV[last] / statistics.gmOverIPerV[last],
+    sources: { avt: `${avtVm.source} (${avtVm.tag})`, abeta: `${abetaM.source} (${abetaM.tag})` },
+    monteCarlo: { devices: MONTE_CARLO_DEVICES, seed: MONTE_CARLO_SEED, ...statistics },
+  };
+}
+
+/** Simulated products beside those of the fitted cell, which never saw them. Error: FIT_RESIDUAL. */
+function checkedProducts(
+  { process, cell, device }: CellTestbench,
+  coefficients: readonly number[],
+  multiply: NominalMeasurements['multiply'],
+): Calibration['multiply'] {
+  const products = productEntry(multiply, cell, coefficients);
+  products.heldOut.forEach((residual, i) => {
+    checkLimits(`${process.technology.name}/${device} multiply at ${multiply[i].tempK} K`, residual);
+  });
+  return products;
 }
 
 /** Calibrates and writes calibration/<process>/<cell>.json below the working folder. Returns it and its path. */

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { nearestName, OnefetError } from '../error.ts';
 import { loadResult } from '../sources.ts';
 import { type CellLaw, cellLawSchema } from './cell-law.ts';
-import { COEFFICIENT_COUNT, COEFFICIENT_NAMES } from './ekv.ts';
+import { COEFFICIENT_COUNT, COEFFICIENT_NAMES, REFERENCE_TEMP_K } from './ekv.ts';
 import { productTableSchema } from './product-schema.ts';
 import { residualSchema } from './residual.ts';
 import { CORNERS, checkName } from './technology.ts';
@@ -140,6 +140,13 @@ export const calibrationSchema = z.strictObject({
 });
 
 export type Calibration = z.infer<typeof calibrationSchema>;
+
+/** The equation whose coefficients the corners hold. */
+export const CELL_EQUATION: Calibration['model'] = {
+  equation: 'Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds) + junction + drain edge; src/cell/ekv.ts',
+  referenceTempK: REFERENCE_TEMP_K,
+  coefficientNames: [...COEFFICIENT_NAMES],
+};
 export type CornerCalibration = z.infer<typeof cornerSchema>;
 
 export function calibrationPath(process: string, cell: string): string {

@@ -7,6 +7,9 @@ import { deviation, largest, mean, rms, upperMedian } from '../../numbers.ts';
 import { ELEMENTARY_CHARGE_C } from '../../physical-constants.ts';
 import { gridValue, type MismatchSample, type MultiplySweep, type NoiseSpectrum } from '../sweeps.ts';
 
+/** Deviations from an exponential for which a calibration states the range. */
+export const EXPONENTIAL_TOLERANCES = [0.01, 0.05, 0.1];
+
 export interface ExponentialRange {
   readonly tolerance: number;
   readonly decades: number;

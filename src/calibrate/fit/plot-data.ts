@@ -5,7 +5,8 @@ import type { Calibration, CornerCalibration } from '../../cell/calibration.ts';
 import { atTemperature, ekvCurrentA } from '../../cell/ekv.ts';
 import { gridValues, type MultiplySweep, type TransferSweep } from '../sweeps.ts';
 import { isHeldOutTemp, isHeldOutVds } from './corner-fit.ts';
-import type { CellPoint } from './fit.ts';
+import { type CellPoint, residualOf } from './fit.ts';
+import { productError } from './measures.ts';
 
 /** The points of a multiply sweep, levels outer: the netlist formed the gate voltage, here it is computed again. */
 export function multiplyPoints(sweep: MultiplySweep, vdsV: number): CellPoint[] {
@@ -14,6 +15,27 @@ export function multiplyPoints(sweep: MultiplySweep, vdsV: number): CellPoint[] 
     const product = ((Math.floor(i / codes) + 1) * ((i % codes) + 1)) / (levels * codes);
     return { vgsV: fullScaleVgsV + ladderSlopeV * Math.log(product), vdsV, tempK, currentA };
   });
+}
+
+/** Products of sweeps over full scale, those of the fitted cell at the same gate voltages, and the errors of both. */
+export function productEntry(
+  sweeps: readonly MultiplySweep[],
+  { vdsV, fullScaleA }: { readonly vdsV: number; readonly fullScaleA: number },
+  coefficients: readonly number[],
+): Calibration['multiply'] {
+  const [{ codes, levels }] = sweeps;
+  return {
+    codes,
+    levels,
+    tempK: sweeps.map(({ tempK }) => tempK),
+    spice: sweeps.map(({ drainA }) => Array.from(drainA, (value) => value / fullScaleA)),
+    fit: sweeps.map((sweep) => {
+      const at = atTemperature(coefficients, sweep.tempK);
+      return multiplyPoints(sweep, vdsV).map(({ vgsV }) => ekvCurrentA(at, vgsV, vdsV) / fullScaleA);
+    }),
+    heldOut: sweeps.map((sweep) => residualOf(multiplyPoints(sweep, vdsV), coefficients)),
+    product: sweeps.map(productError),
+  };
 }
 
 /** ln(fit / SPICE) over the valid range, every fourth gate voltage. */

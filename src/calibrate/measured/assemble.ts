@@ -1,11 +1,10 @@
 /**
  * The calibration of measured corners: products read off the data, spread of devices, plots.
  */
-import type { Calibration } from '../../cell/calibration.ts';
+import { type Calibration, CELL_EQUATION } from '../../cell/calibration.ts';
 import {
   atTemperature,
   BOLTZMANN_OVER_CHARGE,
-  COEFFICIENT_NAMES,
   ekvCurrentA,
   ekvDerivatives,
   ekvGateVoltageV,
@@ -15,9 +14,8 @@ import type { CellDescription, loadProcess } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { hashSources } from '../../sources.ts';
 import { SMALLEST_PRODUCT } from '../fit/corner-fit.ts';
-import { residualOf } from '../fit/fit.ts';
-import { exponentialRange, ladderSlopeFactor, productError } from '../fit/measures.ts';
-import { multiplyPoints } from '../fit/plot-data.ts';
+import { EXPONENTIAL_TOLERANCES, exponentialRange, ladderSlopeFactor } from '../fit/measures.ts';
+import { productEntry } from '../fit/plot-data.ts';
 import { CODES, TAPS } from '../testbench.ts';
 import { completeNoise, type MeasuredConstants } from './constants.ts';
 import { heldOutTemps, heldOutVds, type MeasuredCorner, nominalVds } from './corner.ts';
@@ -40,64 +38,30 @@ export interface MeasuredParts {
   readonly sources: readonly string[];
 }
 
+/** The bias that the typical fit gives, on the measured grid. */
+interface MeasuredBias {
+  /** Measured drain voltage and temperature nearest to the nominal ones. */
+  readonly vdsV: number;
+  readonly referenceK: number;
+  readonly fullScaleVgsV: number;
+  readonly ladderSlopeFactorN: number;
+  readonly slopeAt: (tempK: number) => number;
+}
+
+/** Assembles the calibration. Errors: MEASURED_GRID, MEASURED_RANGE, MEASURED_INCOMPLETE, MEASURED_DEVICES, SOURCE_OUTSIDE. */
 export function assembleMeasured(parts: MeasuredParts): Calibration {
   const { cellName, cell, process, name, points, fitted, constants, supplement } = parts;
   const { technology } = process;
   const [{ plane, fit, entry }] = fitted;
-  const vdsV = nominalVds(plane, cell, name);
-  const referenceK = nearest(plane.tempK, REFERENCE_TEMP_K);
-  if (Math.abs(referenceK - REFERENCE_TEMP_K) > NOMINAL_TEMP_K) {
-    throw new OnefetError('input', 'MEASURED_GRID', `${name}: no temperature within 5 K of 27 C`);
-  }
-  const at = (tempK: number) => atTemperature(fit.coefficients, tempK);
-  const currentA = (tempK: number, vgsV: number) => ekvCurrentA(at(tempK), vgsV, cell.vdsV);
-  const k = plane.tempK.indexOf(referenceK);
-  const fullScaleVgsV = ekvGateVoltageV(
-    at(REFERENCE_TEMP_K),
-    cell.fullScaleA,
-    cell.vdsV,
-    entry.gate.lowV[k] - 0.02,
-    entry.gate.highV[k] + 0.02,
-  );
-  const n = ladderSlopeFactor((v) => currentA(REFERENCE_TEMP_K, v), fullScaleVgsV, CODES, TAPS);
-  const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
+  const bias = measuredBias(parts);
+  const { vdsV, referenceK, fullScaleVgsV } = bias;
+  const currentA = (tempK: number) =>
+    ekvCurrentA(atTemperature(fit.coefficients, tempK), fullScaleVgsV, cell.vdsV);
   const nominalRow = rowAt(plane, referenceK, vdsV);
   const multiply = [plane.tempK[0], referenceK, plane.tempK[plane.tempK.length - 1]].map((tempK) =>
-    measuredProducts(parts, rowAt(plane, tempK, vdsV), slopeAt(tempK)),
+    measuredProducts(parts, rowAt(plane, tempK, vdsV), bias.slopeAt(tempK)),
   );
-  const gmOverIPerV = (vgsV: number) => {
-    const { currentA: i, perGateV } = ekvDerivatives(at(REFERENCE_TEMP_K), vgsV, cell.vdsV);
-    return perGateV / i;
-  };
-  const devices = devicesOf(points.filter(({ corner }) => corner === 'TT'));
-  const mismatch =
-    devices.length >= LEAST_DEVICES
-      ? spreadOf(
-          points.filter(
-            (p) =>
-              p.corner === 'TT' && Math.abs(p.tempK - referenceK) < 0.005 && Math.abs(p.vdsV - vdsV) < 5e-6,
-          ),
-          devices,
-          {
-            lowV: entry.gate.lowV[k],
-            fullScaleVgsV,
-            ladderSlopeV: slopeAt(REFERENCE_TEMP_K),
-            areaM2: cell.widthM * cell.lengthM,
-            gmOverIPerV,
-            source: name,
-          },
-        )
-      : supplement?.mismatch;
-  if (mismatch === undefined) {
-    throw new OnefetError(
-      'input',
-      'MEASURED_INCOMPLETE',
-      `${name}: mismatch needs a column "device" with at least ${LEAST_DEVICES} devices; there ${devices.length === 1 ? 'is 1' : `are ${devices.length}`}`,
-      {
-        hint: 'measure more devices, or name a simulated cell of the same size (its mismatch is then assumed)',
-      },
-    );
-  }
+  const mismatch = measuredMismatch(parts, bias);
   const whiteRatioTheory = 1 / Math.tanh(cell.vdsV / (2 * BOLTZMANN_OVER_CHARGE * REFERENCE_TEMP_K));
   const gateIndex = nominalRow.gateA.flatMap((value, i) => (value === undefined ? [] : [i]));
   return {
@@ -114,7 +78,7 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
       vdsV: cell.vdsV,
       fullScaleA: cell.fullScaleA,
       fullScaleVgsV,
-      ladderSlopeFactorN: n,
+      ladderSlopeFactorN: bias.ladderSlopeFactorN,
     },
     validRange: {
       tempK: [plane.tempK[0], plane.tempK[plane.tempK.length - 1]],
@@ -123,12 +87,7 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
       largestProduct: Math.min(...fitted.map((corner) => corner.largestProduct)),
       offVgsV: [entry.off.vgsV[0], entry.off.vgsV[entry.off.vgsV.length - 1]],
     },
-    model: {
-      equation:
-        'Is [F(vp/Ut) - F((vp - s Vds)/Ut)] (1 + lambda Vds) + junction + drain edge; src/cell/ekv.ts',
-      referenceTempK: REFERENCE_TEMP_K,
-      coefficientNames: [...COEFFICIENT_NAMES],
-    },
+    model: CELL_EQUATION,
     corners: Object.fromEntries(fitted.map((corner) => [corner.corner, corner.entry])),
     mismatch,
     // As the noise: what a sweep at a grounded source does not show is the simulated cell's of the same size.
@@ -138,28 +97,67 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
       vgsV: gateIndex.map((i) => nominalRow.vgsV[i]),
       currentA: gateIndex.map((i) => nominalRow.gateA[i]!),
     },
-    temperatureSensitivityPerK:
-      Math.log(
-        currentA(REFERENCE_TEMP_K + 1, fullScaleVgsV) / currentA(REFERENCE_TEMP_K - 1, fullScaleVgsV),
-      ) / 2,
-    exponentialRange: [0.01, 0.05, 0.1].map((tolerance) =>
+    temperatureSensitivityPerK: Math.log(currentA(REFERENCE_TEMP_K + 1) / currentA(REFERENCE_TEMP_K - 1)) / 2,
+    exponentialRange: EXPONENTIAL_TOLERANCES.map((tolerance) =>
       exponentialRange(nominalRow.vgsV, nominalRow.lnA.map(Math.exp), tolerance, referenceK),
     ),
-    multiply: {
-      codes: CODES,
-      levels: TAPS,
-      tempK: multiply.map(({ tempK }) => tempK),
-      spice: multiply.map(({ drainA }) => Array.from(drainA, (value) => value / cell.fullScaleA)),
-      fit: multiply.map((sweep) =>
-        multiplyPoints(sweep, vdsV).map(
-          ({ vgsV }) => ekvCurrentA(at(sweep.tempK), vgsV, vdsV) / cell.fullScaleA,
-        ),
-      ),
-      heldOut: multiply.map((sweep) => residualOf(multiplyPoints(sweep, vdsV), fit.coefficients)),
-      product: multiply.map(productError),
-    },
+    multiply: productEntry(multiply, { vdsV, fullScaleA: cell.fullScaleA }, fit.coefficients),
     plots: measuredPlots(fitted[0], vdsV, referenceK),
   };
+}
+
+function measuredBias({ cell, fitted, name }: MeasuredParts): MeasuredBias {
+  const [{ plane, fit, entry }] = fitted;
+  const vdsV = nominalVds(plane, cell, name);
+  const referenceK = nearest(plane.tempK, REFERENCE_TEMP_K);
+  if (Math.abs(referenceK - REFERENCE_TEMP_K) > NOMINAL_TEMP_K) {
+    throw new OnefetError('input', 'MEASURED_GRID', `${name}: no temperature within 5 K of 27 C`);
+  }
+  const at = atTemperature(fit.coefficients, REFERENCE_TEMP_K);
+  const k = plane.tempK.indexOf(referenceK);
+  const fullScaleVgsV = ekvGateVoltageV(
+    at,
+    cell.fullScaleA,
+    cell.vdsV,
+    entry.gate.lowV[k] - 0.02,
+    entry.gate.highV[k] + 0.02,
+  );
+  const n = ladderSlopeFactor((v) => ekvCurrentA(at, v, cell.vdsV), fullScaleVgsV, CODES, TAPS);
+  const slopeAt = (tempK: number) => n * BOLTZMANN_OVER_CHARGE * tempK;
+  return { vdsV, referenceK, fullScaleVgsV, ladderSlopeFactorN: n, slopeAt };
+}
+
+/** The spread of the measured devices, or the supplement's where too few were measured. Error: MEASURED_INCOMPLETE. */
+function measuredMismatch(parts: MeasuredParts, bias: MeasuredBias): Calibration['mismatch'] {
+  const { cell, points, fitted, name, supplement } = parts;
+  const [{ plane, fit, entry }] = fitted;
+  const typical = points.filter(({ corner }) => corner === 'TT');
+  const devices = devicesOf(typical);
+  if (devices.length < LEAST_DEVICES) {
+    if (supplement !== undefined) return supplement.mismatch;
+    throw new OnefetError(
+      'input',
+      'MEASURED_INCOMPLETE',
+      `${name}: mismatch needs a column "device" with at least ${LEAST_DEVICES} devices; there ${devices.length === 1 ? 'is 1' : `are ${devices.length}`}`,
+      {
+        hint: 'measure more devices, or name a simulated cell of the same size (its mismatch is then assumed)',
+      },
+    );
+  }
+  const { vdsV, referenceK, fullScaleVgsV, slopeAt } = bias;
+  const row = typical.filter((p) => Math.abs(p.tempK - referenceK) < 0.005 && Math.abs(p.vdsV - vdsV) < 5e-6);
+  return spreadOf(row, devices, {
+    lowV: entry.gate.lowV[plane.tempK.indexOf(referenceK)],
+    fullScaleVgsV,
+    ladderSlopeV: slopeAt(REFERENCE_TEMP_K),
+    areaM2: cell.widthM * cell.lengthM,
+    gmOverIPerV: (vgsV) => {
+      const at = atTemperature(fit.coefficients, REFERENCE_TEMP_K);
+      const { currentA, perGateV } = ekvDerivatives(at, vgsV, cell.vdsV);
+      return perGateV / currentA;
+    },
+    source: name,
+  });
 }
 
 /** Products read off the measured nominal row: its ln I interpolated at the gate voltage of every code and tap. */
