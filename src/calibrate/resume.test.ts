@@ -50,7 +50,7 @@ test('aborted in the middle, killed in the middle, resumed: no finished simulati
   expect(afterAbort).toBeGreaterThanOrEqual(3);
 
   // 2. SIGKILL after some more: nothing is cleaned up, nothing is said.
-  const module = pathToFileURL(join(packageRoot, 'src', 'cell', 'calibrate.ts')).href;
+  const module = pathToFileURL(join(packageRoot, 'src', 'calibrate', 'calibrate.ts')).href;
   const script = join(cacheFolder, 'run.mjs');
   writeFileSync(
     script,

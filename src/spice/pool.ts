@@ -43,9 +43,10 @@ const DEFAULT_TIMEOUT_S = 60;
 /** No voltage, current or spectral density of a cell comes near; ngspice's own clamp of exp() is 1e99. */
 const LARGEST_PLAUSIBLE = 1e30;
 
+/** A simulator thread and whoever waits for it. */
 interface Thread {
-  worker: Worker;
-  ready: Promise<void>;
+  readonly worker: Worker;
+  readonly ready: Promise<void>;
   runs: number;
   /** Called once with why the thread cannot answer any more. */
   onDeath: ((reason: string) => void) | undefined;
@@ -53,72 +54,104 @@ interface Thread {
   dead: boolean;
 }
 
+/** At most `size` threads, lent to one job each. */
+interface ThreadShelf {
+  /** A free thread, a new one while there are fewer than `size`, or the next to become free; undefined: closed. */
+  acquire(): Promise<Thread | undefined>;
+  release(thread: Thread): void;
+  kill(thread: Thread): void;
+  readonly started: number;
+  close(): Promise<void>;
+}
+
+/** Starts a pool of simulator threads; each starts with its first job. Error: SPICE_THREADS. */
 export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
   const size = options.threads ?? 2;
   if (!Number.isInteger(size) || size < 1 || size > 64) {
     throw new OnefetError('usage', 'SPICE_THREADS', `threads is ${size}: it must be 1 to 64`);
   }
-  const runsPerThread = options.runsPerThread ?? DEFAULT_RUNS_PER_THREAD;
+  const { cacheFolder } = options;
   const engine = engineId();
+  const threads = createThreads(size, options.runsPerThread ?? DEFAULT_RUNS_PER_THREAD);
+
+  async function run(job: SpiceJob, signal?: AbortSignal): Promise<SpiceResult> {
+    if (signal?.aborted) throw interrupted();
+    const hash = jobHash(job, engine);
+    if (job.outputs.length === 0) {
+      throw new SpiceError('SPICE_NO_OUTPUT', `${job.label}: the job states no expected output`, {
+        netlistHash: hash,
+      });
+    }
+    const cached = cacheFolder === undefined ? undefined : readCache(cacheFolder, hash);
+    if (cached !== undefined && cached.length === job.outputs.length) {
+      return { hash, fromCache: true, plots: checkOutputs(job, hash, cached, []) };
+    }
+    const { contents, stderr } = await simulate(threads, job, hash, signal);
+    const plots = checkOutputs(job, hash, contents, stderr);
+    if (cacheFolder !== undefined) writeCache(cacheFolder, hash, contents as Uint8Array[]);
+    return { hash, fromCache: false, plots };
+  }
+
+  return {
+    run,
+    ...(cacheFolder === undefined ? {} : { cacheFolder }),
+    get threadsStarted() {
+      return threads.started;
+    },
+    close: () => threads.close(),
+  };
+}
+
+/** Runs a job on a thread of its own; one that failed is not used again. Errors: SPICE_*, INTERRUPTED. */
+async function simulate(
+  threads: ThreadShelf,
+  job: SpiceJob,
+  hash: string,
+  signal: AbortSignal | undefined,
+): Promise<WorkerReply> {
+  const thread = await threads.acquire();
+  if (thread === undefined) {
+    throw new SpiceError('SPICE_POOL_CLOSED', `${job.label}: the simulators were shut down`);
+  }
+  let reply: WorkerReply;
+  try {
+    await thread.ready;
+    if (signal?.aborted) throw interrupted();
+    thread.runs++;
+    reply = await exchange(thread, job, hash, signal, threads.kill);
+  } catch (error) {
+    if (!(error instanceof OnefetError && error.code === 'INTERRUPTED')) threads.kill(thread);
+    throw error;
+  } finally {
+    threads.release(thread);
+  }
+  if (reply.failure !== undefined) {
+    threads.kill(thread);
+    throw new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator failed: ${reply.failure}`, {
+      stderr: reply.stderr,
+      netlistHash: hash,
+    });
+  }
+  const failed = classifyStderr(reply.stderr, hash, job.label);
+  if (failed !== undefined) throw failed;
+  return reply;
+}
+
+function createThreads(size: number, runsPerThread: number): ThreadShelf {
   const idle: Thread[] = [];
   const waiting: ((thread: Thread | undefined) => void)[] = [];
   const alive = new Set<Thread>();
   let busy = 0;
   let started = 0;
   let closed = false;
-  let nextId = 1;
 
   function start(): Thread {
     started++;
-    const worker = new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), { stderr: false });
-    // An idle simulator does not keep the process alive.
-    worker.unref();
-    const thread: Thread = {
-      worker,
-      runs: 0,
-      onDeath: undefined,
-      onReply: undefined,
-      dead: false,
-      ready: Promise.resolve(),
-    };
-    const die = (reason: string) => {
-      if (thread.dead) return;
-      thread.dead = true;
-      alive.delete(thread);
-      thread.onDeath?.(reason);
-    };
-    thread.ready = new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(
-          new SpiceError('SPICE_ENGINE_START', `the simulator did not start within ${START_TIMEOUT_S} s`),
-        );
-        void worker.terminate();
-      }, START_TIMEOUT_S * 1000);
-      worker.on('message', (message: 'ready' | WorkerReply) => {
-        if (message === 'ready') {
-          clearTimeout(timer);
-          resolve();
-        } else thread.onReply?.(message);
-      });
-      worker.on('error', (cause) => {
-        clearTimeout(timer);
-        reject(
-          new SpiceError('SPICE_ENGINE_START', `the simulator did not start: ${cause.message}`, { cause }),
-        );
-        die(cause.message);
-      });
-      worker.on('exit', (status) => {
-        clearTimeout(timer);
-        reject(new SpiceError('SPICE_ENGINE_START', `the simulator ended with status ${status}`));
-        die(`thread ended with status ${status}`);
-      });
-    });
-    thread.ready.catch(() => {});
+    const thread = startThread((ended) => alive.delete(ended));
     alive.add(thread);
     return thread;
   }
 
-  /** A free thread, a new one while there are fewer than `size`, or the next to become free. */
   function acquire(): Promise<Thread | undefined> {
     if (closed) return Promise.resolve(undefined);
     for (let thread = idle.pop(); thread !== undefined; thread = idle.pop()) {
@@ -150,105 +183,11 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
     void thread.worker.terminate();
   }
 
-  function exchange(thread: Thread, job: SpiceJob, hash: string, signal?: AbortSignal): Promise<WorkerReply> {
-    const timeoutS = job.timeoutS ?? DEFAULT_TIMEOUT_S;
-    return new Promise((resolve, reject) => {
-      const end = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        thread.onReply = undefined;
-        thread.onDeath = undefined;
-        thread.worker.unref();
-      };
-      const onAbort = () => {
-        end();
-        kill(thread);
-        reject(interrupted());
-      };
-      const timer = setTimeout(() => {
-        end();
-        kill(thread);
-        reject(
-          new SpiceError('SPICE_TIMEOUT', `${job.label}: no result within ${timeoutS} s, simulator ended`, {
-            netlistHash: hash,
-            hint: 'an undefined .param or a `quit` makes ngspice run for ever; otherwise raise timeoutS',
-          }),
-        );
-      }, timeoutS * 1000);
-      signal?.addEventListener('abort', onAbort);
-      thread.onReply = (reply) => {
-        end();
-        resolve(reply);
-      };
-      thread.onDeath = (reason) => {
-        end();
-        reject(
-          new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator died: ${reason}`, {
-            netlistHash: hash,
-          }),
-        );
-      };
-      thread.worker.ref();
-      const request: WorkerRequest = {
-        id: nextId++,
-        netlist: job.netlist,
-        files: job.files,
-        commands: job.commands,
-        outputs: job.outputs.map(({ file }) => file),
-      };
-      thread.worker.postMessage(request);
-    });
-  }
-
-  async function run(job: SpiceJob, signal?: AbortSignal): Promise<SpiceResult> {
-    if (signal?.aborted) throw interrupted();
-    const hash = jobHash(job, engine);
-    if (job.outputs.length === 0) {
-      throw new SpiceError('SPICE_NO_OUTPUT', `${job.label}: the job states no expected output`, {
-        netlistHash: hash,
-      });
-    }
-    if (options.cacheFolder !== undefined) {
-      const cached = readCache(options.cacheFolder, hash);
-      if (cached !== undefined && cached.length === job.outputs.length) {
-        return { hash, fromCache: true, plots: checkOutputs(job, hash, cached, []) };
-      }
-    }
-    const thread = await acquire();
-    if (thread === undefined)
-      throw new SpiceError('SPICE_POOL_CLOSED', `${job.label}: the simulators were shut down`);
-    let reply: WorkerReply;
-    try {
-      await thread.ready;
-      if (signal?.aborted) throw interrupted();
-      thread.runs++;
-      reply = await exchange(thread, job, hash, signal);
-    } catch (error) {
-      if (!(error instanceof OnefetError && error.code === 'INTERRUPTED')) kill(thread);
-      throw error;
-    } finally {
-      release(thread);
-    }
-    if (reply.failure !== undefined) {
-      kill(thread);
-      throw new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator failed: ${reply.failure}`, {
-        stderr: reply.stderr,
-        netlistHash: hash,
-      });
-    }
-    const failed = classifyStderr(reply.stderr, hash, job.label);
-    if (failed !== undefined) throw failed;
-    const plots = checkOutputs(job, hash, reply.contents, reply.stderr);
-    if (options.cacheFolder !== undefined) {
-      writeCache(options.cacheFolder, hash, reply.contents as Uint8Array[]);
-    }
-    return { hash, fromCache: false, plots };
-  }
-
   return {
-    run,
-    ...(options.cacheFolder === undefined ? {} : { cacheFolder: options.cacheFolder }),
-    get threadsStarted() {
+    acquire,
+    release,
+    kill,
+    get started() {
       return started;
     },
     async close() {
@@ -257,6 +196,98 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
       await Promise.all([...alive].map((thread) => thread.worker.terminate()));
     },
   };
+}
+
+/** Starts a simulator; `onEnd` is called when it has ended by itself. Its `ready` fails with SPICE_ENGINE_START. */
+function startThread(onEnd: (thread: Thread) => void): Thread {
+  const worker = new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), { stderr: false });
+  // An idle simulator does not keep the process alive.
+  worker.unref();
+  const refused = (what: string, cause?: unknown) =>
+    new SpiceError('SPICE_ENGINE_START', `the simulator ${what}`, { cause });
+  const ready = new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(refused(`did not start within ${START_TIMEOUT_S} s`));
+      void worker.terminate();
+    }, START_TIMEOUT_S * 1000);
+    const end = (error: SpiceError, reason: string) => {
+      clearTimeout(timer);
+      reject(error);
+      if (thread.dead) return;
+      thread.dead = true;
+      onEnd(thread);
+      thread.onDeath?.(reason);
+    };
+    worker.on('message', (message: 'ready' | WorkerReply) => {
+      if (message === 'ready') {
+        clearTimeout(timer);
+        resolve();
+      } else thread.onReply?.(message);
+    });
+    worker.on('error', (cause) => end(refused(`did not start: ${cause.message}`, cause), cause.message));
+    worker.on('exit', (status) =>
+      end(refused(`ended with status ${status}`), `thread ended with status ${status}`),
+    );
+  });
+  ready.catch(() => {});
+  const thread: Thread = { worker, ready, runs: 0, onDeath: undefined, onReply: undefined, dead: false };
+  return thread;
+}
+
+/** Sends a job and waits for the reply, the thread's end, the time limit or the signal; both of these kill the thread. */
+function exchange(
+  thread: Thread,
+  job: SpiceJob,
+  hash: string,
+  signal: AbortSignal | undefined,
+  kill: (thread: Thread) => void,
+): Promise<WorkerReply> {
+  const timeoutS = job.timeoutS ?? DEFAULT_TIMEOUT_S;
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      thread.onReply = undefined;
+      thread.onDeath = undefined;
+      thread.worker.unref();
+    };
+    const onAbort = () => {
+      end();
+      kill(thread);
+      reject(interrupted());
+    };
+    const timer = setTimeout(() => {
+      end();
+      kill(thread);
+      reject(
+        new SpiceError('SPICE_TIMEOUT', `${job.label}: no result within ${timeoutS} s, simulator ended`, {
+          netlistHash: hash,
+          hint: 'an undefined .param or a `quit` makes ngspice run forever; otherwise raise timeoutS',
+        }),
+      );
+    }, timeoutS * 1000);
+    signal?.addEventListener('abort', onAbort);
+    thread.onReply = (reply) => {
+      end();
+      resolve(reply);
+    };
+    thread.onDeath = (reason) => {
+      end();
+      reject(
+        new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator died: ${reason}`, {
+          netlistHash: hash,
+        }),
+      );
+    };
+    thread.worker.ref();
+    const request: WorkerRequest = {
+      netlist: job.netlist,
+      files: job.files,
+      commands: job.commands,
+      outputs: job.outputs.map(({ file }) => file),
+    };
+    thread.worker.postMessage(request);
+  });
 }
 
 /** Every expected file, plot, variable and point must be there, finite and of a plausible size. */

@@ -11,7 +11,6 @@ import { parentPort } from 'node:worker_threads';
 import { Simulation } from 'eecircuit-engine';
 
 export interface WorkerRequest {
-  readonly id: number;
   readonly netlist: string;
   readonly files: Readonly<Record<string, string>>;
   readonly commands: readonly string[];
@@ -19,7 +18,6 @@ export interface WorkerRequest {
 }
 
 export interface WorkerReply {
-  readonly id: number;
   /** [outputs] contents, or null for a file that was not written. */
   readonly contents: readonly (Uint8Array<ArrayBuffer> | null)[];
   readonly stderr: readonly string[];
@@ -106,7 +104,7 @@ async function run(request: WorkerRequest): Promise<WorkerReply> {
     }
   });
   for (const name of [...request.outputs, ...Object.keys(request.files)]) remove(`/${name}`);
-  return { id: request.id, contents, stderr, stdout: log.join('') };
+  return { contents, stderr, stdout: log.join('') };
 }
 
 parentPort?.on('message', async (request: WorkerRequest) => {
@@ -114,7 +112,7 @@ parentPort?.on('message', async (request: WorkerRequest) => {
   try {
     reply = await run(request);
   } catch (error) {
-    reply = { id: request.id, contents: [], stderr, stdout: log.join(''), failure: String(error) };
+    reply = { contents: [], stderr, stdout: log.join(''), failure: String(error) };
   }
   parentPort?.postMessage(
     reply,
