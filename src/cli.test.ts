@@ -1,27 +1,29 @@
-/** The command line as a user meets it: started through the launcher, in a folder of its own. */
-import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** The command line as a user meets it, in a folder of its own; what the launcher adds is tested through it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { execPath, platform } from 'node:process';
+import { afterAll, describe, expect, test } from 'vitest';
 import { packageRoot } from './files.ts';
+import { onefet as commandLine } from './testing/cli.ts';
+import { EMBEDDED_Q8_0, fixtureModel } from './testing/models.ts';
+import { needs } from './testing/needs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-cli-'));
-const model = join(packageRoot, 'experiments/models/onefet-stories-q8_0.gguf');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const tiny = fixtureModel('tiny');
+const small = fixtureModel('small');
 
-function onefet(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [join(packageRoot, 'src/onefet.js'), ...args],
-      { cwd: folder, maxBuffer: 1 << 26 },
-      (error, stdout, stderr) => {
-        const code = error ? (typeof error.code === 'number' ? error.code : -1) : 0;
-        resolve({ code, stdout, stderr });
-      },
-    );
-  });
-}
+const onefet = (...args: string[]) => commandLine(folder, ...args);
 
 const file = (name: string, content: string | Uint8Array) => {
   const path = join(folder, name);
@@ -29,25 +31,112 @@ const file = (name: string, content: string | Uint8Array) => {
   return path;
 };
 
-test('help and version end with 0', async () => {
+const LAUNCHER = join(packageRoot, 'src/onefet.js');
+/** Node options that have the launcher believe in an older Node: it starts the one of the package. */
+const OLD_NODE = [
+  '--import',
+  'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.0.0"}})',
+];
+
+interface Launched {
+  readonly child: ChildProcess;
+  readonly ended: Promise<{
+    code: number | null;
+    signal: NodeJS.Signals | null;
+    stdout: string;
+    stderr: string;
+  }>;
+}
+
+function launch(nodeOptions: readonly string[], ...args: string[]): Launched {
+  const child = spawn(execPath, [...nodeOptions, LAUNCHER, ...args], { cwd: folder });
+  const printed = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].on('data', (chunk: Buffer) => {
+      printed[name] += chunk;
+    });
+  }
+  const ended = new Promise<Awaited<Launched['ended']>>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, ...printed }));
+  });
+  return { child, ended };
+}
+
+describe('the launcher', () => {
+  const version = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version;
+
+  test.each([
+    ['this Node', []],
+    ['an older Node', OLD_NODE],
+  ])('ends as the command does: %s', async (_, nodeOptions) => {
+    const [good, bad] = [launch(nodeOptions, '--version'), launch(nodeOptions, 'rum')];
+    expect(await good.ended).toEqual({ code: 0, signal: null, stdout: `${version}\n`, stderr: '' });
+    const { code, stdout, stderr } = await bad.ended;
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('Did you mean run?');
+  });
+
+  const posix = needs(platform === 'win32' ? 'Windows has no signals' : undefined);
+  const args = ['run', '--model', small, '--context', '32', '--max-windows', '2', '--quiet', '--no-report'];
+
+  test('Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped', {
+    ...posix,
+    timeout: 120_000,
+  }, async () => {
+    const chips = [...args, '--chips', '12', '--threads', '1', '--json', '--out'];
+    // To the launcher alone, as `kill -INT` does it; it hands the signal on.
+    const { child, ended } = launch(OLD_NODE, ...chips, 'stopped');
+    // Two digital windows, the ranges and a first chip.
+    await until(() => results('stopped') >= 5);
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({ code: 130, signal: null });
+    const kept = results('stopped');
+    expect(kept).toBeGreaterThanOrEqual(5);
+    expect(kept).toBeLessThan(29);
+    // A line that was cut in half by a crash is done again.
+    const path = resultsPath('stopped');
+    writeFileSync(path, readFileSync(path, 'utf8').slice(0, -20));
+    const resumed = await onefet(...chips, 'stopped');
+    expect(resumed.code).toBe(0);
+    const whole = await onefet(...chips, 'whole');
+    expect(JSON.parse(resumed.stdout).chips).toEqual(JSON.parse(whole.stdout).chips);
+    // 2 digital jobs, 1 range, 2 recoded, 24 of chips.
+    expect(results('stopped')).toBe(29);
+  });
+
+  test('dies of the signal that its child died of', { ...posix, timeout: 60_000 }, async () => {
+    const { child, ended } = launch(OLD_NODE, ...args, '--chips', '500', '--out', 'hung-up');
+    await until(() => results('hung-up') >= 1);
+    child.kill('SIGHUP');
+    expect(await ended).toMatchObject({ code: null, signal: 'SIGHUP' });
+  });
+
+  const resultsPath = (out: string) => {
+    const at = join(folder, out);
+    const [run] = existsSync(at) ? readdirSync(at) : [];
+    return run ? join(at, run, 'results.jsonl') : '';
+  };
+  const results = (out: string) => {
+    const path = resultsPath(out);
+    return path !== '' && existsSync(path) ? readFileSync(path, 'utf8').split('\n').length - 1 : 0;
+  };
+  const until = async (done: () => boolean) => {
+    while (!done()) await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+});
+
+test('help ends with 0 and lists the exit codes', async () => {
   const help = await onefet('--help');
   expect(help.code).toBe(0);
   expect(help.stdout).toContain('Exit codes');
-  const version = await onefet('--version');
-  expect(version.stdout.trim()).toBe(
-    JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version,
-  );
 });
 
 test('usage errors end with 2 and say what was meant', async () => {
-  const command = await onefet('rum');
-  expect(command.code).toBe(2);
-  expect(command.stderr).toContain('Did you mean run?');
   expect((await onefet('run', '--chips', 'x')).code).toBe(2);
   const key = await onefet('run', '--set', 'adc.bitz=6');
   expect(key.code).toBe(2);
-  expect(key.stderr).toMatch(/unknown key adc\.bitz\n.*did you mean adc\.bits\?/);
-  const context = await onefet('run', '--model', model, '--context', '100000');
+  expect(key.stderr).toMatch(/unknown key adc\.bitz\n {2}hint: did you mean adc\.bits\?/);
+  const context = await onefet('run', '--model', tiny, '--context', '100000');
   expect(context.code).toBe(2);
   expect(context.stderr).toMatch(/context of 100000 tokens is out of range: .* takes 4 to 512/);
   const requirement = await onefet('run', '--require', 'top2>=0.5');
@@ -58,26 +147,26 @@ test('usage errors end with 2 and say what was meant', async () => {
   expect(design.stderr).toContain('did you mean experiments/designs/log-domain.yaml?');
 });
 
-test('missing and damaged inputs end with 3 in one line and a way to mend', async () => {
+test('missing and damaged inputs end with 3 in one line and a hint', async () => {
   const missing = await onefet('run', '--model', 'nowhere.gguf');
   expect(missing.code).toBe(3);
   expect(missing.stderr.split('\n')[0]).toContain('nowhere.gguf');
-  const bytes = readFileSync(model);
+  const bytes = readFileSync(tiny);
   const cut = await onefet('run', '--model', file('cut.gguf', bytes.subarray(0, bytes.length - 1000)));
   expect(cut.code).toBe(3);
   expect(cut.stderr.split('\n')[0]).toMatch(/cut\.gguf: /);
   const garbage = await onefet('inspect', file('garbage.gguf', 'this is not a model'));
   expect(garbage.code).toBe(3);
   expect(garbage.stderr).toContain('not a GGUF file');
-  const text = await onefet('run', '--model', model, '--text', 'nowhere.txt');
+  const text = await onefet('run', '--model', tiny, '--text', 'nowhere.txt');
   expect(text.code).toBe(3);
-  const short = await onefet('run', '--model', model, '--text', file('short.txt', 'Once upon a time.'));
+  const short = await onefet('run', '--model', tiny, '--text', file('short.txt', 'Once upon a time.'));
   expect(short.code).toBe(2);
   expect(short.stderr).toMatch(/the text has \d+ tokens; a window needs 512/);
 });
 
 test('a tensor type that is not supported is named', async () => {
-  const bytes = Buffer.from(readFileSync(model));
+  const bytes = Buffer.from(readFileSync(EMBEDDED_Q8_0));
   // The type of a tensor follows its dimensions: find "blk.0.attn_q.weight", 2 dimensions of 8 bytes, then the type.
   const at = bytes.indexOf('blk.0.attn_q.weight') + 'blk.0.attn_q.weight'.length + 4 + 16;
   expect(bytes.readUInt32LE(at)).toBe(8); // Q8_0
@@ -87,13 +176,11 @@ test('a tensor type that is not supported is named', async () => {
   expect(result.stderr).toMatch(/blk\.0\.attn_q\.weight.*IQ1_S|IQ1_S.*blk\.0\.attn_q\.weight/);
 });
 
-const small = ['run', '--model', model, '--context', '32', '--max-windows', '2', '--quiet', '--no-report'];
+const run = ['run', '--model', tiny, '--context', '32', '--max-windows', '2', '--quiet', '--no-report'];
 
-test('the same seed gives the same object whatever the threads; a finished run is not done again', {
-  timeout: 120_000,
-}, async () => {
-  const one = await onefet(...small, '--chips', '2', '--threads', '1', '--out', 'one', '--json');
-  const two = await onefet(...small, '--chips', '2', '--threads', '2', '--out', 'two', '--json');
+test('the same seed gives the same object whatever the threads; a finished run is not done again', async () => {
+  const one = await onefet(...run, '--chips', '2', '--threads', '1', '--out', 'one', '--json');
+  const two = await onefet(...run, '--chips', '2', '--threads', '2', '--out', 'two', '--json');
   expect(one.stderr).toBe('');
   const strip = (json: string) => {
     const { emulation, ...rest } = JSON.parse(json);
@@ -107,78 +194,25 @@ test('the same seed gives the same object whatever the threads; a finished run i
   const sum = Object.values(first.energy.breakdownJ as Record<string, number>).reduce((a, b) => a + b, 0);
   expect(sum).toBeCloseTo(first.energy.perTokenJ, 12);
   // Three chips in the same folder: only the third is computed, the first two stay as they were.
-  const three = await onefet(...small, '--chips', '3', '--threads', '2', '--out', 'one', '--json');
+  const three = await onefet(...run, '--chips', '3', '--threads', '2', '--out', 'one', '--json');
   expect(JSON.parse(three.stdout).chips.slice(0, 2)).toEqual(first.chips);
   expect(JSON.parse(three.stdout).projection.shape.macPerToken).toBe(7_504_658_432);
-  const again = await onefet(...small, '--chips', '3', '--out', 'one', '--json');
+  const again = await onefet(...run, '--chips', '3', '--out', 'one', '--json');
   expect(JSON.parse(again.stdout).emulation.tokensPerSecond).toBe(0);
 });
 
-test('Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped', {
-  timeout: 120_000,
-}, async () => {
-  const args = [...small, '--chips', '6', '--threads', '1', '--out', 'stopped', '--json'];
-  const child = spawn(process.execPath, [join(packageRoot, 'src/onefet.js'), ...args], {
-    cwd: folder,
-    stdio: 'ignore',
-  });
-  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
-  const results = () => {
-    const out = join(folder, 'stopped');
-    const [run] = existsSync(out) ? readdirSync(out) : [];
-    const path = run ? join(out, run, 'results.jsonl') : '';
-    return path && existsSync(path) ? readFileSync(path, 'utf8').split('\n').length - 1 : 0;
-  };
-  // Two digital windows, the ranges and a first chip.
-  while (results() < 5) await new Promise((resolve) => setTimeout(resolve, 20));
-  child.kill('SIGINT');
-  expect(await ended).toBe(130);
-  const kept = results();
-  expect(kept).toBeGreaterThanOrEqual(5);
-  expect(kept).toBeLessThan(17);
-  // A line that was cut in half by a crash is done again.
-  const [run] = readdirSync(join(folder, 'stopped'));
-  const path = join(folder, 'stopped', run, 'results.jsonl');
-  const text = readFileSync(path, 'utf8');
-  writeFileSync(path, text.slice(0, -20));
-  const resumed = await onefet(...args);
-  expect(resumed.code).toBe(0);
-  const whole = await onefet(...small, '--chips', '6', '--out', 'whole', '--json');
-  expect(JSON.parse(resumed.stdout).chips).toEqual(JSON.parse(whole.stdout).chips);
-  // Seventeen jobs: 2 digital, 1 range, 2 recoded, 12 of chips.
-  expect(results()).toBe(17);
-});
-
-test('--require decides the exit code (of the run that the test above left)', async () => {
-  const met = await onefet(...small, '--chips', '2', '--out', 'one', '--require', 'top1>=0.01', '--json');
+test('--require decides the exit code', async () => {
+  const judged = [...run, '--chips', '1', '--out', 'judged', '--json', '--require'];
+  const met = await onefet(...judged, 'top1>=0.01');
   expect(met.code).toBe(0);
-  const unmet = await onefet(
-    ...small,
-    '--chips',
-    '2',
-    '--out',
-    'one',
-    '--require',
-    'perplexity<=1.01',
-    '--json',
-  );
+  const unmet = await onefet(...judged, 'perplexity<=1.01');
   expect(unmet.code).toBe(5);
   expect(unmet.stderr).toMatch(/required perplexity <= 1\.01, the result is/);
 });
 
 test('generate puts the digital text beside the chip', async () => {
-  const result = await onefet(
-    'generate',
-    '--model',
-    model,
-    '--prompt',
-    'Once upon a time',
-    '--tokens',
-    '8',
-    '--chips',
-    '1',
-    '--json',
-  );
+  const prompt = ['--prompt', 'Once upon a time', '--tokens', '8', '--chips', '1', '--json'];
+  const result = await onefet('generate', '--model', tiny, ...prompt);
   expect(result.code).toBe(0);
   const { texts } = JSON.parse(result.stdout);
   expect(texts.map((text: { name: string }) => text.name)).toEqual(['digital', 'recoded', 'chip']);
@@ -188,7 +222,7 @@ test('generate puts the digital text beside the chip', async () => {
 test('an output folder that cannot be written is one error', async () => {
   file('occupied', 'a file');
   mkdirSync(join(folder, 'x'), { recursive: true });
-  const result = await onefet(...small, '--chips', '1', '--out', 'occupied');
+  const result = await onefet(...run, '--chips', '1', '--out', 'occupied');
   expect(result.code).toBe(2);
   expect(result.stderr).toContain('cannot create the run folder');
 });
