@@ -13,7 +13,7 @@ import { type MultiplierTopology, parameterValues } from './topology.ts';
 export type Footprint = MultiplierTopology['area'];
 
 /** Layout rules: `layout` in spice/<process>/cost.yaml. */
-export interface LayoutRules {
+interface LayoutRules {
   metalPitchM: number;
   /** What a device adds to its gate across the width, and along the length. */
   deviceSideM: number;

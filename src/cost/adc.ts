@@ -12,7 +12,7 @@
  */
 import { OnefetError } from '../error.ts';
 
-export interface AdcCost {
+interface AdcCost {
   /** One conversion, J. */
   energyJ: number;
   /** One converter, um2. */

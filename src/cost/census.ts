@@ -51,9 +51,27 @@ export interface Census {
   hasHead: boolean;
 }
 
-/** Errors: NO_ACTIVITY; COST_ACTIVITY where the columns are not those of the design's weight bits. */
+/** Sums a run's activity. Errors: NO_ACTIVITY; COST_ACTIVITY where the columns are not those of the design's weight bits. */
 export function census(activity: Activity<TileActivity>, design: LogDomainCostDesign): Census {
-  const sum: Census = {
+  if (activity.layers.length === 0) {
+    throw new OnefetError(
+      'input',
+      'NO_ACTIVITY',
+      'cost: the run has no analog layers, so there is nothing to cost',
+      { hint: 'cost needs a design with an analog fabric' },
+    );
+  }
+  const sum = emptyCensus();
+  for (const layer of activity.layers) {
+    checkLayer(layer, design);
+    addLayer(sum, layer, design);
+  }
+  sum.formats.sort((a, b) => a.bits - b.bits);
+  return sum;
+}
+
+function emptyCensus(): Census {
+  return {
     formats: [],
     cells: 0,
     connectedCells: 0,
@@ -73,72 +91,73 @@ export function census(activity: Activity<TileActivity>, design: LogDomainCostDe
     macs: 0,
     hasHead: false,
   };
-  if (activity.layers.length === 0) {
+}
+
+function checkLayer(layer: TileActivity, design: LogDomainCostDesign): void {
+  if (!(layer.tokens > 0)) {
     throw new OnefetError(
       'input',
       'NO_ACTIVITY',
-      'cost: the run has no analog layers, so there is nothing to cost',
-      {
-        hint: 'cost needs a design with an analog fabric',
-      },
+      `cost: layer ${layer.layer} ${layer.tensor} processed ${layer.tokens} tokens, so its averages do not exist`,
     );
   }
-  for (const layer of activity.layers) {
-    if (!(layer.tokens > 0)) {
-      throw new OnefetError(
-        'input',
-        'NO_ACTIVITY',
-        `cost: layer ${layer.layer} ${layer.tensor} processed ${layer.tokens} tokens, so its averages do not exist`,
-      );
-    }
-    const { bits, taps, cellWeights } = formatOf(design, layer.tensor);
-    if (layer.columns !== layer.outputs * cellWeights.length) {
-      throw new OnefetError(
-        'input',
-        'COST_ACTIVITY',
-        `cost: layer ${layer.layer} ${layer.tensor} has ${layer.columns} columns for ${layer.outputs} outputs, but ${bits}-bit weights take ${cellWeights.length} each`,
-        { hint: 'weights.bits and weights.overrides must be those of the run' },
-      );
-    }
-    let format = sum.formats.find((one) => one.bits === bits);
-    if (!format) {
-      format = {
-        bits,
-        taps,
-        tensors: [],
-        cells: 0,
-        ladders: 0,
-        columnEnds: 0,
-        gateCharges: 0,
-        adcConversions: 0,
-      };
-      sum.formats.push(format);
-    }
-    if (!format.tensors.includes(layer.tensor)) format.tensors.push(layer.tensor);
-    // A row of a weight that takes two cells on one column is two rows (paired-rows): cells over columns counts both.
-    const rows = layer.cells / layer.columns;
-    const ladders = ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
-    sum.references += layer.tiles * ladders;
-    for (const both of [sum, format]) {
-      both.cells += layer.cells;
-      both.ladders += rows * ladders;
-      both.columnEnds += layer.tiles * layer.columns;
-      both.gateCharges += (layer.sumActiveRows / layer.tokens) * layer.columns;
-      both.adcConversions += layer.adcConversions / layer.tokens;
-    }
-    const capacitorF = integratorOf(design, layer.tensor);
-    sum.integratorsF += layer.tiles * layer.columns * capacitorF;
-    sum.convertedF += (layer.adcConversions / layer.tokens) * capacitorF;
-    sum.connectedCells += layer.connectedCells;
-    sum.rows += rows;
-    sum.currentA += layer.sumCurrentA / layer.tokens;
-    sum.activeRows += layer.sumActiveRows / layer.tokens;
-    sum.dacConversions += layer.dacConversions / layer.tokens;
-    sum.adcClipped += layer.adcClipped / layer.tokens;
-    sum.clampPhases += layer.tiles * layer.columns * layer.phases;
-    sum.macs += layer.outputs * layer.inputs;
-    if (layer.tensor === 'output') sum.hasHead = true;
+  const { bits, cellWeights } = formatOf(design, layer.tensor);
+  if (layer.columns !== layer.outputs * cellWeights.length) {
+    throw new OnefetError(
+      'input',
+      'COST_ACTIVITY',
+      `cost: layer ${layer.layer} ${layer.tensor} has ${layer.columns} columns for ${layer.outputs} outputs, but ${bits}-bit weights take ${cellWeights.length} each`,
+      { hint: 'weights.bits and weights.overrides must be those of the run' },
+    );
   }
-  sum.formats.sort((a, b) => a.bits - b.bits);
-  return sum;
+}
+
+function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign): void {
+  const { tokens } = layer;
+  const { cellWeights } = formatOf(design, layer.tensor);
+  // A row of a weight that takes two cells on one column is two rows (paired-rows): cells over columns counts both.
+  const rows = layer.cells / layer.columns;
+  const ladders = ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
+  const columnEnds = layer.tiles * layer.columns;
+  for (const both of [sum, formatCensus(sum, layer.tensor, design)]) {
+    both.cells += layer.cells;
+    both.ladders += rows * ladders;
+    both.columnEnds += columnEnds;
+    both.gateCharges += (layer.sumActiveRows / tokens) * layer.columns;
+    both.adcConversions += layer.adcConversions / tokens;
+  }
+  const capacitorF = integratorOf(design, layer.tensor);
+  sum.integratorsF += columnEnds * capacitorF;
+  sum.convertedF += (layer.adcConversions / tokens) * capacitorF;
+  sum.references += layer.tiles * ladders;
+  sum.connectedCells += layer.connectedCells;
+  sum.rows += rows;
+  sum.currentA += layer.sumCurrentA / tokens;
+  sum.activeRows += layer.sumActiveRows / tokens;
+  sum.dacConversions += layer.dacConversions / tokens;
+  sum.adcClipped += layer.adcClipped / tokens;
+  sum.clampPhases += columnEnds * layer.phases;
+  sum.macs += layer.outputs * layer.inputs;
+  if (layer.tensor === 'output') sum.hasHead = true;
+}
+
+/** The format of a tensor's weights, entered where it is the first of its bits. */
+function formatCensus(sum: Census, tensor: string, design: LogDomainCostDesign): FormatCensus {
+  const { bits, taps } = formatOf(design, tensor);
+  let format = sum.formats.find((one) => one.bits === bits);
+  if (format === undefined) {
+    format = {
+      bits,
+      taps,
+      tensors: [],
+      cells: 0,
+      ladders: 0,
+      columnEnds: 0,
+      gateCharges: 0,
+      adcConversions: 0,
+    };
+    sum.formats.push(format);
+  }
+  if (!format.tensors.includes(tensor)) format.tensors.push(tensor);
+  return format;
 }

@@ -8,7 +8,7 @@ import { parseDataFile } from './constants.ts';
 
 const provenance = { ...provenanceShape, note: z.string().optional() };
 
-export const comparatorsSchema = z.strictObject({
+const comparatorsSchema = z.strictObject({
   /** How a comparison with the chip that the question is about must be read. */
   statement: z.string(),
   systems: z.array(
@@ -39,7 +39,6 @@ export const comparatorsSchema = z.strictObject({
 });
 
 export type Comparators = z.infer<typeof comparatorsSchema>;
-export type ComparatorSystem = Comparators['systems'][number];
 
 export function loadComparators(): Comparators {
   const file = requireDataFile('experiments/comparators.yaml', 'comparators');

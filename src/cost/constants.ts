@@ -26,7 +26,7 @@ const band = z
   })
   .refine(({ low, mid, high }) => low <= mid && mid <= high, 'low <= mid <= high must hold');
 
-export const costConstantsSchema = z.strictObject({
+const costConstantsSchema = z.strictObject({
   process: z.string(),
   description: z.string(),
   digital: z.strictObject({
@@ -147,7 +147,7 @@ export const costConstantsSchema = z.strictObject({
   }),
 });
 
-export type CostValues = z.infer<typeof costConstantsSchema>;
+type CostValues = z.infer<typeof costConstantsSchema>;
 export interface Constant extends Provenance {
   value: number;
   note?: string | undefined;

@@ -13,9 +13,9 @@ import type { Band, CostConstants } from './constants.ts';
 import type { CostReport } from './report.ts';
 
 export const SCENARIOS = ['low', 'mid', 'high'] as const;
-export type Scenario = (typeof SCENARIOS)[number];
+type Scenario = (typeof SCENARIOS)[number];
 
-export interface EconomicsScenario {
+interface EconomicsScenario {
   yield: number;
   goodDiesPerWafer: number;
   chipUsd: number;

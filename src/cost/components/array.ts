@@ -36,7 +36,7 @@ export function cellAreaOf(design: LogDomainCostDesign, constants: CostConstants
 }
 
 /** A format with the side of its square cell, m, and the capacitance of a wire across it, F. */
-export interface FormatWires extends FormatCensus {
+interface FormatWires extends FormatCensus {
   readonly sideM: number;
   readonly wireF: number;
 }

@@ -17,12 +17,12 @@ import { switchedEnergyJ } from './row-drivers.ts';
 // Physics.
 
 /** Converters on the chip: each serves `shared` column ends. */
-export function adcCount(columnEnds: number, shared: number): number {
+function adcCount(columnEnds: number, shared: number): number {
   return Math.ceil(columnEnds / shared);
 }
 
 /** One conversion, J, and one converter, um2: the survey's regression with the multipliers of the constants. */
-export function converterCost(bits: number, { adc }: CostConstants): { energyJ: number; areaUm2: number } {
+function converterCost(bits: number, { adc }: CostConstants): { energyJ: number; areaUm2: number } {
   // The regression starts at 4 bits; a coarser converter is priced as one of 4.
   const one = adcCost(Math.max(4, bits), adc.rateHz.value, adc.technologyNm.value);
   return {

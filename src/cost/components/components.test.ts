@@ -1,0 +1,80 @@
+/** The physics of the components, by hand. */
+import { describe, expect, it } from 'vitest';
+import { LLAMA_3_1_8B } from '../../model/shapes.ts';
+import { EXAMPLE_DESIGN } from '../../testing/activity.ts';
+import { loadCostConstants } from '../constants.ts';
+import { currentEnergyJ } from './array.ts';
+import { stepTimesS } from './columns.ts';
+import { kvBytes, kvReadS, sramMm2, storedMacJ, vectorOpsPerToken } from './digital.ts';
+import { ladderDuty, ladderUm2, switchedEnergyJ } from './row-drivers.ts';
+import { leakageW, regulatorLossShare } from './static.ts';
+
+const constants = loadCostConstants('planar32lp');
+
+describe('array and row drivers', () => {
+  it('a current takes I V t, a swing takes C dV V from the supply', () => {
+    // 1 A at 0.8 V for 100 ns; 1 nF by 0.3 V from 0.8 V.
+    expect(currentEnergyJ(1, 0.8, 100e-9)).toBeCloseTo(80e-9, 18);
+    expect(switchedEnergyJ(1e-9, 0.3, 0.8)).toBeCloseTo(0.24e-9, 18);
+  });
+
+  it('a ladder is on for its own step at least, and never more than always', () => {
+    // A step of 300 ns in a token of 100 us is 1/333 of it.
+    expect(ladderDuty(1 / 32, 300e-9, 100e-6)).toBe(1 / 32);
+    expect(ladderDuty(0, 300e-9, 100e-6)).toBeCloseTo(0.003, 12);
+    expect(ladderDuty(0.5, 300e-9, 200e-9)).toBe(1);
+  });
+
+  it('seven resistors and a bias device are eight parts, three and one are four', () => {
+    expect(ladderUm2(2, 7)).toBe(2);
+    expect(ladderUm2(2, 3)).toBe(1);
+  });
+});
+
+describe('columns', () => {
+  it('a step is phases x (settle + integrate) and the shared conversions', () => {
+    // Two phases of 50 + 100 ns, then 16 columns at 100 MS/s.
+    const { settleS, integrateS, convertS, stepS } = stepTimesS(EXAMPLE_DESIGN, 100e6);
+    expect([settleS, integrateS, convertS].map((s) => Math.round(s * 1e9))).toEqual([100, 200, 160]);
+    expect(stepS).toBeCloseTo(460e-9, 15);
+    // Two conversions, and one phase.
+    expect(stepTimesS({ ...EXAMPLE_DESIGN, sign: 'two-conversion' }, 100e6).stepS).toBeCloseTo(620e-9, 15);
+    expect(stepTimesS({ ...EXAMPLE_DESIGN, sign: 'paired-rows' }, 100e6).stepS).toBeCloseTo(310e-9, 15);
+  });
+});
+
+describe('digital units', () => {
+  it('the cache of Llama 3.1 8B: 128 MiB at 1k and 16 bit, read in 512 cycles of small macros', () => {
+    const bytes = kvBytes(LLAMA_3_1_8B, 16, 1024);
+    expect(bytes).toBe(128 * 2 ** 20);
+    // 4 MiB a layer in 256 macros of 16 KiB, each through 32 B a cycle: 512 cycles of 1 ns.
+    const read = kvReadS(bytes / 32, 16384, 32, 1e9);
+    expect(read.macros).toBe(256);
+    expect(read.seconds).toBeCloseTo(512e-9, 15);
+    // 2^30 cells of 0.027 um2 at 65 %.
+    expect(sramMm2(bytes, constants)).toBeCloseTo((2 ** 30 * 0.027) / 0.65 / 1e6, 9);
+  });
+
+  it('a product with 8 stored bits: 51 fJ and one byte at 80 fJ', () => {
+    expect(storedMacJ(51e-15, 80e-15, 8)).toBeCloseTo(131e-15, 20);
+    expect(storedMacJ(51e-15, 80e-15, 4)).toBeCloseTo(91e-15, 20);
+  });
+
+  it('operations of the vector units of Llama 3.1 8B at 1,024 tokens', () => {
+    // 65 norms x 4096 x 3, 40 heads x 128 x 3, softmax 32 x 1024 x 4, 14336 x 5, residuals 2 x 4096, in 32 layers.
+    const perLayer = 40 * 128 * 3 + 32 * 1024 * 4 + 14336 * 5 + 2 * 4096;
+    expect(vectorOpsPerToken(LLAMA_3_1_8B, 1024)).toBe(65 * 4096 * 3 + 32 * perLayer);
+  });
+});
+
+describe('static parts', () => {
+  it('each kind of silicon leaks by its area, cells and capacitors are counted elsewhere', () => {
+    const none = { logic: 0, sram: 0, rom: 0, analog: 0, passive: 1e6 };
+    expect(leakageW(none, constants)).toBe(0);
+    expect(leakageW({ ...none, logic: 100, sram: 200 }, constants)).toBeCloseTo(100 * 0.06 + 200 * 0.005, 12);
+  });
+
+  it('88 % efficiency loses 0.136 J for each joule behind the regulator', () => {
+    expect(regulatorLossShare(constants)).toBeCloseTo(0.1364, 4);
+  });
+});
