@@ -1,5 +1,5 @@
 /**
- * Every cell and block of one or all processes: calibrated, compared, written.
+ * Every cell and circuit of one or all processes: calibrated, compared, written.
  */
 import { join } from 'node:path';
 import { calibrationPath } from '../cell/calibration.ts';
@@ -21,13 +21,13 @@ export interface CalibrateAllOptions extends Omit<SimulatorOptions, 'pool'> {
 
 export interface CalibrateAllResult {
   readonly comparisons: readonly Comparison[];
-  /** Every file written: calibrations, blocks, comparison.json. */
+  /** Every file written: calibrations, circuits, comparison.json. */
   readonly paths: readonly string[];
 }
 
 /**
- * Calibrates every cell and block of one or all processes, compares them, and writes
- * calibration/<process>/{<cell>,<block>,comparison}.json below the working folder; report/comparison.ts makes the pages.
+ * Calibrates every cell and circuit of one or all processes, compares them, and writes
+ * calibration/<process>/{<cell>,<circuit>,comparison}.json below the working folder; report/cell-comparison.ts makes the pages.
  * Errors: as `calibrate`; the first one ends it (finished simulations stay in the cache, so a second run continues).
  */
 export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<CalibrateAllResult> {
@@ -45,12 +45,12 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
   await withSimulators(options, 'calibration', async (pool) => {
     for (const process of processes) {
       const { technology } = process;
-      // Blocks first: the comparison of a cell may use what a block leaves.
-      const blocks: CircuitCalibration[] = [];
-      for (const block of Object.keys(technology.blocks ?? {})) {
-        blocks.push(await calibrateCircuitToFile(process, block, pool, options.signal));
-        paths.push(calibrationPath(technology.name, block));
-        report(`${technology.name}/${block} calibrated`);
+      // Circuits first: the comparison of a cell may use what an auto-zero leaves.
+      const circuits: CircuitCalibration[] = [];
+      for (const circuit of Object.keys(technology.blocks ?? {})) {
+        circuits.push(await calibrateCircuitToFile(process, circuit, pool, options.signal));
+        paths.push(calibrationPath(technology.name, circuit));
+        report(`${technology.name}/${circuit} calibrated`);
       }
       const cells: CellComparison[] = [];
       for (const cell of Object.keys(technology.cells)) {
@@ -73,7 +73,7 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
           taps: TAPS,
           supplyV: technology.supplyV.value,
           cells,
-          blocks,
+          blocks: circuits,
         },
         5,
       );

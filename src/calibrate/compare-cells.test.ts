@@ -1,5 +1,5 @@
 /**
- * The comparison and the blocks: shipped files against what they were made from, a live block of each kind, the page.
+ * The comparison and the circuits: shipped files against what they were made from, a live circuit of each kind, the page.
  */
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ const comparison = JSON.parse(shipped('comparison.json')) as Comparison;
 const planar = loadProcess('planar32lp');
 
 describe('comparison as shipped', () => {
-  test('holds every cell and block; the Markdown is made from the JSON', () => {
+  test('has every cell and circuit; the Markdown is made from the JSON', () => {
     expect(comparison.cells.map(({ cell }) => cell)).toEqual(Object.keys(planar.technology.cells));
     expect(comparison.blocks.map(({ block }) => block)).toEqual(Object.keys(planar.technology.blocks!));
     expect(comparisonMarkdown(comparison)).toBe(shipped('comparison.md'));
@@ -96,7 +96,7 @@ describe('comparison as shipped', () => {
   });
 });
 
-describe('blocks as shipped', () => {
+describe('circuits as shipped', () => {
   const load = (name: string) => circuitSchema.parse(JSON.parse(shipped(`${name}.json`)));
   test.each(Object.keys(planar.technology.blocks!))('%s: made from the files that are here', (name) => {
     for (const [source, hash] of Object.entries(load(name).sources)) {
@@ -124,8 +124,8 @@ describe('blocks as shipped', () => {
   });
 
   test('mask ROM: Monte Carlo in SPICE agrees with the margins; a rail step is shared by two margins', () => {
-    const block = load('mask-rom');
-    const { monteCarlo, conditions } = block.rom!;
+    const circuit = load('mask-rom');
+    const { monteCarlo, conditions } = circuit.rom!;
     // Binomial: three standard deviations.
     expect(Math.abs(monteCarlo.misreads - monteCarlo.expected)).toBeLessThan(
       3 * Math.sqrt(monteCarlo.expected),
@@ -134,8 +134,8 @@ describe('blocks as shipped', () => {
       for (let k = 1; k < marginUpV.length; k++) {
         // Raising the source takes one rail step and, by the body effect, up to 30 % more.
         const total = marginUpV[k - 1]! + marginDownV[k]!;
-        expect(total / block.parameters.rail_step_v).toBeGreaterThan(1);
-        expect(total / block.parameters.rail_step_v).toBeLessThan(1.35);
+        expect(total / circuit.parameters.rail_step_v).toBeGreaterThan(1);
+        expect(total / circuit.parameters.rail_step_v).toBeLessThan(1.35);
       }
     }
   });
@@ -151,7 +151,7 @@ describe('blocks as shipped', () => {
   });
 });
 
-describe('blocks live', () => {
+describe('circuits live', () => {
   test('mask ROM and selector reproduce the shipped files; unknown ones are named', async () => {
     for (const name of ['mask-rom', 'routed-selector']) {
       const again: CircuitCalibration = await calibrateCircuit(planar, name, pool);
@@ -164,7 +164,7 @@ describe('blocks live', () => {
   });
 
   test('is written below the working folder', async () => {
-    process.chdir(mkdtempSync(join(tmpdir(), 'onefet-block-')));
+    process.chdir(mkdtempSync(join(tmpdir(), 'onefet-circuit-')));
     await calibrateCircuitToFile(planar, 'routed-selector', pool);
     const written = readFileSync(join('calibration', 'planar32lp', 'routed-selector.json'), 'utf8');
     expect(written).toBe(shipped('routed-selector.json'));

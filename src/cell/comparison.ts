@@ -64,8 +64,8 @@ export interface CellComparison {
   readonly gainDriftReplica: number;
   readonly supplyGain: number;
   /**
-   * Sigma of one row's ln gain from the driver's offset, without auto-zero and with what the process's auto-zero block
-   * leaves (undefined: the process has no such block); undefined for ideal sources.
+   * Sigma of one row's ln gain from the driver's offset, without auto-zero and with what the process's auto-zero
+   * leaves (undefined: the process has none); undefined for ideal sources.
    */
   readonly rowOffsetLnSigma: { readonly plain: number; readonly autoZero: number | undefined } | undefined;
   /** Mean error with random ladder steps of this relative sigma; empty without a ladder of resistors or taps. */

@@ -1,6 +1,6 @@
 /**
  * What wires, clamp and source line do to the summed currents of a column, in closed form. One home for the behavioural
- * tile (src/tile/column.ts) and for the law that is held against columns in SPICE (src/calibrate/studies/column/law.ts).
+ * tile (src/tile/column.ts) and for the model that is compared with columns in SPICE (src/calibrate/studies/column/column-model.ts).
  *
  *   source   ln s = ln s0 - D (s + other),  D = R_s / (m Ut),  R_s = R + r_s (N + 1)(2 N + 1) / (6 N)
  *   clamp    ln I = ln I0 - lambda dV,      dV = R_b I, R_b = r_b (N + 1)(2 N + 1) / (6 N) + R_clamp

@@ -68,7 +68,7 @@ const multiplierShape = {
       parameter: slotName,
       widthParameter: slotName,
       lengthParameter: slotName,
-      /** Block of the process whose simulated residue is a row's offset with auto-zero. */
+      /** Circuit of the process whose simulated residue is a row's offset with auto-zero. */
       autoZeroBlock: folderName,
     })
     .optional(),

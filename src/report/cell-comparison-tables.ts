@@ -1,7 +1,12 @@
 /**
  * The tables of a comparison: for its Markdown and for its page.
  */
+
+import type { AutoZeroResult } from '../cell/circuits/auto-zero.ts';
 import type { CircuitCalibration } from '../cell/circuits/circuit.ts';
+import type { ConverterResult } from '../cell/circuits/converter.ts';
+import type { RomResult } from '../cell/circuits/rom.ts';
+import type { SelectorResult } from '../cell/circuits/selector.ts';
 import type { CellComparison, Comparison, CornerErrors, ErrorAt, Mode } from '../cell/comparison.ts';
 import { formatSi } from '../format.ts';
 import type { Table } from './html.ts';
@@ -132,119 +137,133 @@ export function modeCornerTable(comparison: Comparison): Table {
 
 const gainText = (lnGain: number): string => `x ${Number(Math.exp(lnGain).toPrecision(3))}`;
 
-export function blockTables(blocks: readonly CircuitCalibration[]): Table[] {
-  const tables: Table[] = [];
-  const converters = blocks.filter((b) => b.converter !== undefined);
-  if (converters.length > 0) {
-    tables.push({
-      caption:
-        'String converters: error of the magnitudes exp(V / n Ut), TT 27 °C and worst of corners x T; settling to 1 % of the product',
-      headers: [
-        'converter',
-        'levels RMS',
-        'worst RMS',
-        'with resistor sigma',
-        'RMS',
-        'settling',
-        'worst',
-        'switch energy',
-        'string power',
-      ],
-      rows: converters.map(({ block, converter }) => {
-        const c = converter!;
-        const typical = c.levels.find((l) => l.corner === 'TT' && celsius(l.tempK) === '27 °C')!;
-        const times = c.settling.map((s) => Math.max(s.riseS, s.fallS));
-        const time = c.settling.findIndex((s) => s.corner === 'TT' && celsius(s.tempK) === '27 °C');
-        return [
-          block,
-          percent(typical.rms, 3),
-          percent(Math.max(...c.levels.map((l) => l.rms)), 3),
-          percent(c.mismatch.sigma, 1),
-          percent(c.mismatch.rms),
-          formatSi(times[time], 's'),
-          formatSi(Math.max(...times), 's'),
-          formatSi(c.switchEnergyJ, 'J'),
-          formatSi(c.stringPowerW, 'W'),
-        ];
-      }),
-    });
-  }
-  const selectors = blocks.filter((b) => b.selector !== undefined);
-  if (selectors.length > 0) {
-    tables.push({
-      caption:
-        'Product selector ("multiplication by routing"): input edge to the accumulator, at 0.9 to 1.1 supplies, corners and temperatures',
-      headers: [
-        'selector',
-        'condition',
-        'delay rise',
-        'delay fall',
-        'level of a one',
-        'energy per rise and fall',
-      ],
-      rows: selectors.flatMap(({ block, selector }) =>
-        selector!.conditions.map((c) => [
-          block,
-          `${c.corner}, ${celsius(c.tempK)}, ${c.supplyV.toFixed(2)} V`,
-          formatSi(c.riseS, 's'),
-          formatSi(c.fallS, 's'),
-          percent(c.oneLevel, 0),
-          formatSi(c.energyPerToggleJ, 'J'),
-        ]),
-      ),
-    });
-  }
-  for (const { block, parameters, autoZero } of blocks) {
-    if (autoZero === undefined) continue;
-    tables.push({
-      caption: `${block}: sigma of a row's offset of ${formatSi(autoZero.plainSigmaV, 'V')} before. Left after ${formatSi(autoZero.zeroS, 's')} of zeroing: sigma right after it and ${formatSi(parameters.hold_s, 's')} later; with the noise of the capacitor, sqrt(kT/C) = ${formatSi(autoZero.noiseV, 'V')}, a row's sigma is ${formatSi(autoZero.rowSigmaV, 'V')} at TT, 27 °C. One zeroing: ${formatSi(autoZero.energyJ, 'J')}. Charge and droop are common to the rows`,
-      headers: [
-        'condition',
-        'rows',
-        'sigma',
-        'sigma held',
-        'gain',
-        'common offset',
-        'injected charge',
-        'droop',
-      ],
-      rows: autoZero.conditions.map((c) => [
-        `${c.corner}, ${celsius(c.tempK)}`,
-        String(c.rows),
-        formatSi(c.residualSigmaV, 'V'),
-        formatSi(c.heldSigmaV, 'V'),
-        c.gain.toFixed(3),
-        formatSi(c.meanV, 'V'),
-        formatSi(c.injectedC, 'C'),
-        formatSi(c.droopVPerS, 'V/s'),
+const isTypical = (c: { corner: string; tempK: number }): boolean =>
+  c.corner === 'TT' && celsius(c.tempK) === '27 °C';
+
+/** Tables of the measured circuits, by kind. */
+export function circuitTables(circuits: readonly CircuitCalibration[]): Table[] {
+  const converters = circuits.flatMap(({ block, converter }) =>
+    converter === undefined ? [] : [{ block, converter }],
+  );
+  const selectors = circuits.flatMap(({ block, selector }) =>
+    selector === undefined ? [] : [{ block, selector }],
+  );
+  return [
+    ...(converters.length > 0 ? [converterTable(converters)] : []),
+    ...(selectors.length > 0 ? [selectorTable(selectors)] : []),
+    ...circuits.flatMap(({ block, parameters, autoZero }) =>
+      autoZero === undefined ? [] : [autoZeroTable(block, parameters.hold_s, autoZero)],
+    ),
+    ...circuits.flatMap(({ block, rom }) => (rom === undefined ? [] : romTables(block, rom))),
+  ];
+}
+
+function converterTable(converters: readonly { block: string; converter: ConverterResult }[]): Table {
+  return {
+    caption:
+      'String converters: error of the magnitudes exp(V / n Ut), TT 27 °C and worst of corners x T; settling to 1 % of the product',
+    headers: [
+      'converter',
+      'levels RMS',
+      'worst RMS',
+      'with resistor sigma',
+      'RMS',
+      'settling',
+      'worst',
+      'switch energy',
+      'string power',
+    ],
+    rows: converters.map(({ block, converter: c }) => {
+      const times = c.settling.map((s) => Math.max(s.riseS, s.fallS));
+      return [
+        block,
+        percent(c.levels.find(isTypical)!.rms, 3),
+        percent(Math.max(...c.levels.map((l) => l.rms)), 3),
+        percent(c.mismatch.sigma, 1),
+        percent(c.mismatch.rms),
+        formatSi(times[c.settling.findIndex(isTypical)], 's'),
+        formatSi(Math.max(...times), 's'),
+        formatSi(c.switchEnergyJ, 'J'),
+        formatSi(c.stringPowerW, 'W'),
+      ];
+    }),
+  };
+}
+
+function selectorTable(selectors: readonly { block: string; selector: SelectorResult }[]): Table {
+  return {
+    caption:
+      'Product selector ("multiplication by routing"): input edge to the accumulator, at 0.9 to 1.1 supplies, corners and temperatures',
+    headers: [
+      'selector',
+      'condition',
+      'delay rise',
+      'delay fall',
+      'level of a one',
+      'energy per rise and fall',
+    ],
+    rows: selectors.flatMap(({ block, selector }) =>
+      selector.conditions.map((c) => [
+        block,
+        `${c.corner}, ${celsius(c.tempK)}, ${c.supplyV.toFixed(2)} V`,
+        formatSi(c.riseS, 's'),
+        formatSi(c.fallS, 's'),
+        percent(c.oneLevel, 0),
+        formatSi(c.energyPerToggleJ, 'J'),
       ]),
-    });
-  }
-  const roms = blocks.filter((b) => b.rom !== undefined);
-  for (const { block, rom } of roms) {
-    const typical = rom!.conditions.find((c) => c.corner === 'TT' && celsius(c.tempK) === '27 °C')!;
-    const read = rom!.read.find((c) => c.corner === 'TT' && celsius(c.tempK) === '27 °C')!;
-    tables.push(
-      {
-        caption: `${block}: ${rom!.levels} levels, TT 27 °C: current and the threshold shift that is misread`,
-        headers: ['level', 'current', 'shift down', 'shift up', 'bit line falls in'],
-        rows: typical.currentA.map((current, k) => [
-          String(k),
-          formatSi(current, 'A'),
-          typical.marginDownV[k] === null ? '-' : formatSi(typical.marginDownV[k], 'V'),
-          typical.marginUpV[k] === null ? '-' : formatSi(typical.marginUpV[k], 'V'),
-          read.fallS[k] === null ? 'not in 5 ns' : formatSi(read.fallS[k], 's'),
-        ]),
-      },
-      {
-        caption: `${block}: misread probability of a random word by sigma(Vt); the cell's own ${formatSi(rom!.cellSigmaVtV, 'V')} gives ${rom!.cellProbability.toPrecision(3)}, in SPICE ${rom!.monteCarlo.misreads} of ${rom!.monteCarlo.cells} cells (${rom!.monteCarlo.expected.toFixed(1)} expected). Read: ${formatSi(read.bitEnergyJ, 'J')} on the bit line, ${formatSi(read.wordEnergyJ, 'J')} on the word line per cell`,
-        headers: ['sigma(Vt)', 'probability'],
-        rows: rom!.misread.map(({ sigmaVtV, probability }) => [
-          formatSi(sigmaVtV, 'V'),
-          probability.toExponential(2),
-        ]),
-      },
-    );
-  }
-  return tables;
+    ),
+  };
+}
+
+function autoZeroTable(block: string, holdS: number, autoZero: AutoZeroResult): Table {
+  return {
+    caption: `${block}: sigma of a row's offset of ${formatSi(autoZero.plainSigmaV, 'V')} before. Left after ${formatSi(autoZero.zeroS, 's')} of zeroing: sigma right after it and ${formatSi(holdS, 's')} later; with the noise of the capacitor, sqrt(kT/C) = ${formatSi(autoZero.noiseV, 'V')}, a row's sigma is ${formatSi(autoZero.rowSigmaV, 'V')} at TT, 27 °C. One zeroing: ${formatSi(autoZero.energyJ, 'J')}. Charge and droop are common to the rows`,
+    headers: [
+      'condition',
+      'rows',
+      'sigma',
+      'sigma held',
+      'gain',
+      'common offset',
+      'injected charge',
+      'droop',
+    ],
+    rows: autoZero.conditions.map((c) => [
+      `${c.corner}, ${celsius(c.tempK)}`,
+      String(c.rows),
+      formatSi(c.residualSigmaV, 'V'),
+      formatSi(c.heldSigmaV, 'V'),
+      c.gain.toFixed(3),
+      formatSi(c.meanV, 'V'),
+      formatSi(c.injectedC, 'C'),
+      formatSi(c.droopVPerS, 'V/s'),
+    ]),
+  };
+}
+
+function romTables(block: string, rom: RomResult): Table[] {
+  const typical = rom.conditions.find(isTypical)!;
+  const read = rom.read.find(isTypical)!;
+  const orDash = (marginV: number | null) => (marginV === null ? '-' : formatSi(marginV, 'V'));
+  return [
+    {
+      caption: `${block}: ${rom.levels} levels, TT 27 °C: current and the threshold shift that is misread`,
+      headers: ['level', 'current', 'shift down', 'shift up', 'bit line falls in'],
+      rows: typical.currentA.map((current, k) => [
+        String(k),
+        formatSi(current, 'A'),
+        orDash(typical.marginDownV[k]),
+        orDash(typical.marginUpV[k]),
+        read.fallS[k] === null ? 'not in 5 ns' : formatSi(read.fallS[k], 's'),
+      ]),
+    },
+    {
+      caption: `${block}: misread probability of a random word by sigma(Vt); the cell's own ${formatSi(rom.cellSigmaVtV, 'V')} gives ${rom.cellProbability.toPrecision(3)}, in SPICE ${rom.monteCarlo.misreads} of ${rom.monteCarlo.cells} cells (${rom.monteCarlo.expected.toFixed(1)} expected). Read: ${formatSi(read.bitEnergyJ, 'J')} on the bit line, ${formatSi(read.wordEnergyJ, 'J')} on the word line per cell`,
+      headers: ['sigma(Vt)', 'probability'],
+      rows: rom.misread.map(({ sigmaVtV, probability }) => [
+        formatSi(sigmaVtV, 'V'),
+        probability.toExponential(2),
+      ]),
+    },
+  ];
 }

@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../files.ts';
 import {
   accuracyTable,
   area,
-  blockTables,
+  circuitTables,
   costTable,
   driftTable,
   MODE_NAMES,
@@ -45,7 +45,7 @@ export function comparisonMarkdown(comparison: Comparison): string {
       worstTable(comparison),
       modeTable(comparison),
       modeCornerTable(comparison),
-      ...blockTables(comparison.blocks),
+      ...circuitTables(comparison.blocks),
     ].map(markdownTable),
   ].join('\n');
 }
@@ -92,7 +92,7 @@ export function comparisonHtml(comparison: Comparison): string {
     sections.push({
       id: 'blocks',
       title: 'Converters, selector, memory cell',
-      html: blockTables(comparison.blocks).map(tableHtml).join('\n'),
+      html: circuitTables(comparison.blocks).map(tableHtml).join('\n'),
     });
   }
   const intro = `<div class="verdict"><p>${escapeHtml(readingText(comparison))}</p></div>`;

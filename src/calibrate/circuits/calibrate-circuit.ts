@@ -1,8 +1,7 @@
 /**
  * Converters, selectors and memory cells of a process: measured with the decks of their topology and kept in
- * calibration/<process>/<block>.json beside the cells.
+ * calibration/<process>/<circuit>.json beside the cells.
  */
-
 import { calibrationPath } from '../../cell/calibration.ts';
 import { type CircuitCalibration, circuitSchema } from '../../cell/circuits/circuit.ts';
 import type { Process } from '../../cell/technology.ts';
@@ -19,22 +18,29 @@ import { measureConverter } from './measure-converter.ts';
 import { measureRom } from './measure-rom.ts';
 import { measureSelector } from './measure-selector.ts';
 
-/** Measures one block. Errors: CIRCUIT_UNKNOWN, TOPOLOGY_*, TECHNOLOGY_INVALID, SPICE_*, SELECTOR_STUCK, ROM_LEVELS. */
+/** Measures one circuit. Errors: CIRCUIT_UNKNOWN, TOPOLOGY_*, TECHNOLOGY_INVALID, SPICE_*, SELECTOR_STUCK, ROM_LEVELS. */
 export async function calibrateCircuit(
   process: Process,
-  block: string,
+  circuit: string,
   pool: SpicePool,
   signal?: AbortSignal,
 ): Promise<CircuitCalibration> {
   const { technology } = process;
   const known = technology.blocks ?? {};
-  if (!Object.hasOwn(known, block)) {
-    const nearest = nearestName(block, Object.keys(known));
-    throw new OnefetError('usage', 'CIRCUIT_UNKNOWN', `${process.path}: no block "${block}"`, {
-      hint: nearest ? `did you mean ${nearest}?` : `blocks are ${Object.keys(known).join(', ') || 'none'}`,
-    });
+  if (!Object.hasOwn(known, circuit)) {
+    const nearest = nearestName(circuit, Object.keys(known));
+    throw new OnefetError(
+      'usage',
+      'CIRCUIT_UNKNOWN',
+      `${process.path}: no circuit "${circuit}" among its blocks`,
+      {
+        hint: nearest
+          ? `did you mean ${nearest}?`
+          : `circuits are ${Object.keys(known).join(', ') || 'none'}`,
+      },
+    );
   }
-  const { topology, path } = loadTopology(block);
+  const { topology, path } = loadTopology(circuit);
   if (isMultiplier(topology)) {
     throw new OnefetError(
       'usage',
@@ -42,8 +48,8 @@ export async function calibrateCircuit(
       `${path}: a ${topology.kind} belongs under cells, not blocks`,
     );
   }
-  const parameters = parameterValues(topology, known[block].parameters);
-  const bench = circuitTestbench(process, block, parameters, {
+  const parameters = parameterValues(topology, known[circuit].parameters);
+  const bench = circuitTestbench(process, circuit, parameters, {
     pool,
     signal,
     sources: [process.path, path],
@@ -59,7 +65,7 @@ export async function calibrateCircuit(
   return circuitSchema.parse({
     schema: 'onefet.block/1',
     process: technology.name,
-    block,
+    block: circuit,
     kind: topology.kind,
     engine: engineId(),
     sources: hashSources(bench.sources),
@@ -68,13 +74,14 @@ export async function calibrateCircuit(
   });
 }
 
+/** Measures one circuit and writes its file below the working folder. Errors: as `calibrateCircuit`. */
 export async function calibrateCircuitToFile(
   process: Process,
-  block: string,
+  circuit: string,
   pool: SpicePool,
   signal?: AbortSignal,
 ): Promise<CircuitCalibration> {
-  const calibration = await calibrateCircuit(process, block, pool, signal);
-  writeFileAtomic(calibrationPath(process.technology.name, block), `${JSON.stringify(calibration)}\n`);
+  const calibration = await calibrateCircuit(process, circuit, pool, signal);
+  writeFileAtomic(calibrationPath(process.technology.name, circuit), `${JSON.stringify(calibration)}\n`);
   return calibration;
 }

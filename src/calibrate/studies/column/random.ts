@@ -1,5 +1,5 @@
 /**
- * Random columns solved wholly in SPICE against the law, and the stimuli that all column studies share.
+ * Random columns solved wholly in SPICE against the column model, and the stimuli that all column studies share.
  */
 import { type CellLaw, lawConstants } from '../../../cell/cell-law.ts';
 import { applyDroop, type Droop, type Sums } from '../../../cell/droop.ts';
@@ -18,7 +18,7 @@ import {
   simulateColumns,
   type Wiring,
 } from './column.ts';
-import { cellTables, droopOf, type MismatchLaw, sumCells } from './law.ts';
+import { cellTables, droopOf, type MismatchModel, sumCells } from './column-model.ts';
 import type { ColumnStudy } from './schema.ts';
 
 /** Signed inputs per column; each is two vectors, one per phase. */
@@ -33,8 +33,8 @@ export const RANDOM_WIRING: Wiring = {
   sourceOhm: 100,
 };
 
-/** The law's droop at a temperature. */
-export function lawDroop(
+/** The model's droop at a temperature. */
+export function modelDroop(
   law: CellLaw,
   tempK: number,
   wiring: Wiring,
@@ -83,7 +83,7 @@ export const sumsOf =
   });
 
 const CORNERS_TRIED: readonly Corner[] = ['TT', 'FF', 'SS', 'FS', 'SF'];
-const MISMATCH_LAWS: readonly MismatchLaw[] = [
+const MISMATCH_MODELS: readonly MismatchModel[] = [
   'first-order',
   'first-order-by-tap',
   'second-order',
@@ -92,8 +92,8 @@ const MISMATCH_LAWS: readonly MismatchLaw[] = [
 
 /**
  * Random columns: codes, signs, mismatch, temperature and corner that no fit has seen, with wire, clamp and source
- * resistance. Error of D against SPICE over the RMS of D, per column, for each mismatch law; `tile` is a tile without measured
- * constants: the law with the 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
+ * resistance. Error of D against SPICE over the RMS of D, per column, for each mismatch model; `tile` is a tile without measured
+ * constants: the model with the 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
  */
 export async function measureRandom(
   bench: CalibratedTestbench,
@@ -125,7 +125,7 @@ export async function measureRandom(
       });
       const spice = differential(sumsOf(line), INPUTS);
       const tables = cellTables(cal, op, OFF_V);
-      const error = (mismatch: MismatchLaw, gain: number, droop: Droop, nominal = false) => {
+      const error = (mismatch: MismatchModel, gain: number, droop: Droop, nominal = false) => {
         const used = nominal
           ? { ...column, thresholdShiftV: new Float64Array(rows), lnGain: new Float64Array(rows) }
           : column;
@@ -135,7 +135,7 @@ export async function measureRandom(
         );
         return rms(d.map((x, k) => x - spice[k])) / rms(spice);
       };
-      const droop = lawDroop(law, tempK, RANDOM_WIRING, rows);
+      const droop = modelDroop(law, tempK, RANDOM_WIRING, rows);
       const gain = lawConstants(law, tempK).thresholdGain;
       const tileDroop = droopOf({ ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 }, rows, {
         lambdaPerV: outputConductancePerV(cal, op, gateVoltage(cal, op)(1)),
@@ -147,7 +147,7 @@ export async function measureRandom(
         differentialRmsA: rms(spice),
         noMismatch: error('first-order', gain, droop, true),
         tile: error('first-order-by-tap', cal.mismatch.thresholdGain, tileDroop),
-        ...Object.fromEntries(MISMATCH_LAWS.map((name) => [name, error(name, gain, droop)])),
+        ...Object.fromEntries(MISMATCH_MODELS.map((name) => [name, error(name, gain, droop)])),
       };
     }),
   );

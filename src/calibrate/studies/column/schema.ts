@@ -44,12 +44,12 @@ export const columnStudySchema = z.strictObject({
           bitWireOhm: number,
           sourceWireOhm: number,
           sourceOhm: number,
-          /** Largest relative change of a line's current from ideal lines, and the law's largest deviation from SPICE. */
+          /** Largest relative change of a line's current from ideal lines, and the model's largest deviation from SPICE. */
           lineChangeMax: number,
           lineLawMax: number,
           /** Largest deviation of the plus line at its clamp from the nominal voltage. */
           lineMovesV: number,
-          /** Change of D over its RMS; the same with one gain removed; deviation of the law. */
+          /** Change of D over its RMS; the same with one gain removed; deviation of the model. */
           differentialChange: number,
           differentialNonlinearity: number,
           differentialLaw: number,
@@ -94,7 +94,7 @@ export const columnStudySchema = z.strictObject({
         tempK: number,
         corner: z.string(),
         differentialRmsA: number,
-        /** RMS error of D over its RMS: mismatch left out of the model; the lumped law of random.ts; the laws. */
+        /** RMS error of D over its RMS: mismatch left out of the model; the lumped model of random.ts; the models. */
         noMismatch: number,
         tile: number,
         'first-order': number,

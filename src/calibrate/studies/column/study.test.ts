@@ -1,5 +1,5 @@
 /**
- * Columns solved wholly in SPICE against the closed-form law, on draws, codes, signs, temperatures and corners that no fit
+ * Columns solved wholly in SPICE against the closed-form model, on draws, codes, signs, temperatures and corners that no fit
  * has seen. Independent anchors: the prototype's column runs (its own netlists and random numbers, native ngspice) and the
  * exact mean of r min(i, j) for the wire.
  */
@@ -11,7 +11,7 @@ import { applyDroop, effectiveWireOhm } from '../../../cell/droop.ts';
 import { packageRoot } from '../../../files.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
 import { IDEAL_WIRING } from './column.ts';
-import { droopOf } from './law.ts';
+import { droopOf } from './column-model.ts';
 import { type ColumnStudy, columnStudySchema } from './schema.ts';
 import { characteriseColumn } from './study.ts';
 
@@ -31,7 +31,7 @@ describe('live: one size and six random columns', () => {
     });
   }, 120_000);
 
-  test('256 random cells: second-order law within 1 % of the RMS differential current', () => {
+  test('256 random cells: second-order model within 1 % of the RMS differential current', () => {
     for (const column of study.random.columns) {
       // Mismatch is what the differential current is made of at this area: leaving it out is an error of tens of percent.
       expect(column.noMismatch).toBeGreaterThan(0.1);
@@ -64,7 +64,7 @@ describe('live: one size and six random columns', () => {
   test('the droop laws explain the change of D', () => {
     for (const entry of study.sizes[0].cases) {
       if (entry.differentialChange < 1e-4) continue;
-      // A wire along the rows weighs cells by their place, which a law of sums cannot know.
+      // A wire along the rows weighs cells by their place, which a model of sums cannot know.
       const share = entry.sourceWireOhm > 0 ? 0.75 : 0.3;
       expect(entry.differentialLaw / entry.differentialChange, JSON.stringify(entry)).toBeLessThan(share);
     }
@@ -132,7 +132,7 @@ test.each([
   ['planar130', 't1'],
   ['planar130', 't1-large'],
   ['gf180mcu', 't1'],
-])('shipped %s/%s: every random column within a hundredth by the second-order law', (process, cell) => {
+])('shipped %s/%s: every random column within a hundredth by the second-order model', (process, cell) => {
   const path = join(packageRoot, 'calibration', process, `${cell}.column.json`);
   const study = columnStudySchema.parse(JSON.parse(readFileSync(path, 'utf8')));
   expect(study.random.columns.length).toBeGreaterThanOrEqual(16);

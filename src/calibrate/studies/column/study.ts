@@ -1,5 +1,5 @@
 /**
- * A whole column's behaviour measured in SPICE, and the closed-form law of law.ts held against it:
+ * A whole column's behaviour measured in SPICE, and the closed-form model of column-model.ts compared with it:
  * calibration/<process>/<cell>.column.json.
  */
 import { requireLaw } from '../../../cell/calibration.ts';
@@ -27,8 +27,8 @@ import {
   differential,
   drive,
   INPUTS,
-  lawDroop,
   measureRandom,
+  modelDroop,
   OFF_V,
   RANDOM_WIRING,
   sumsOf,
@@ -38,7 +38,7 @@ import { type ColumnStudy, columnStudySchema } from './schema.ts';
 export interface ColumnStudyOptions extends StudyOptions {
   /** Cells of a column. Default 64, 256, 1024. */
   readonly rows?: readonly number[];
-  /** Random columns that the law is held against. Default 16. */
+  /** Random columns that the model is compared with. Default 16. */
   readonly columns?: number;
   /** Rows of a random column. Default 256. */
   readonly randomRows?: number;
@@ -50,7 +50,7 @@ const OFF_LEVELS_V = [-0.1, 0];
 const CLAMP_WIDTHS = 20;
 const CLAMP_GAIN = 100;
 
-/** Measures columns of the cell and judges the law. Errors: SPICE_*, OUT_OF_RANGE, CALIBRATION_*. */
+/** Measures columns of the cell and judges the model. Errors: SPICE_*, OUT_OF_RANGE, CALIBRATION_*. */
 export function characteriseColumn(options: ColumnStudyOptions): Promise<ColumnStudy> {
   return withTestbench(options, async (bench) => {
     const seed = options.seed ?? 1;
@@ -146,7 +146,7 @@ async function measureSize(
   const cases = await Promise.all(
     wirings.map(async (wiring) => {
       const [line] = await simulateColumns(bench, { ...at, wiring });
-      const droop = lawDroop(law, tempK, wiring, rows, { slopeV: bias.slopeV, middleA });
+      const droop = modelDroop(law, tempK, wiring, rows, { slopeV: bias.slopeV, middleA });
       const expected = Array.from({ length: at.vectors }, (_, v) => applyDroop(sumsOf(ideal)(v), droop));
       const d = differential(sumsOf(line), INPUTS);
       const dLaw = differential((v) => expected[v], INPUTS);
@@ -261,8 +261,8 @@ async function measureCrossTalk(
             victim.weights[row] > 0 ? victimV(row) : v === 0 ? OFF_V : gate(-victim.weights[row] / TAPS),
         }),
       ]);
-      const droop = lawDroop(law, tempK, wiring, rows);
-      // Line currents carry the clamp already, so only the source line's share of the law is used.
+      const droop = modelDroop(law, tempK, wiring, rows);
+      // Line currents carry the clamp already, so only the source line's share of the model is used.
       const expected = (changeA: number) => Math.expm1(-droop.source * changeA);
       return {
         bitWireOhm: wiring.bitWireOhm,

@@ -1,7 +1,7 @@
 /**
  * The behavioural column, in closed form: what is held against columns solved in SPICE, with the cell's mismatch at the
  * orders and averages that a kernel may choose from. What runs use is src/tile, held against SPICE in
- * src/tile/spice-column.test.ts; wires, clamp and source line are the same functions (../droop.ts).
+ * src/tile/spice-column.test.ts; wires, clamp and source line are the same functions (src/cell/droop.ts).
  *
  *   cell     I(Vgs) exp(-(a x + b x^2) + dBeta),  x = thresholdGain dVt,  a = gm/I,  b = -(d(gm/I)/dVgs)/2
  */
@@ -18,7 +18,7 @@ import { CODES, TAPS } from '../../testbench.ts';
 import { type Clamp, type Column, phaseCode, type Wiring } from './column.ts';
 
 /** How a threshold shift acts on a cell. */
-export type MismatchLaw =
+export type MismatchModel =
   /** exp(-a x) with gm/I of the cell's own code and tap. */
   | 'first-order'
   /** exp(-a x), gm/I averaged over codes with weight current^2: no cost per token. */
@@ -89,13 +89,13 @@ export function sumCells(
   column: Column,
   inputs: ArrayLike<number>,
   phase: number,
-  law: MismatchLaw,
+  mismatch: MismatchModel,
   thresholdGain: number,
 ): Sums {
   let plusA = 0;
   let minusA = 0;
-  const byTap = law === 'first-order-by-tap' || law === 'second-order-by-tap';
-  const second = law === 'second-order' || law === 'second-order-by-tap';
+  const byTap = mismatch === 'first-order-by-tap' || mismatch === 'second-order-by-tap';
+  const second = mismatch === 'second-order' || mismatch === 'second-order-by-tap';
   for (let i = 0; i < column.weights.length; i++) {
     const weight = column.weights[i];
     if (weight === 0) continue;
