@@ -10,7 +10,8 @@ import { OnefetError } from '../error.ts';
 import { planRun, type RunOptions, type RunPlan } from '../experiment/plan.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import { executeRun } from '../experiment/run.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { calibratedCell } from '../fabric/registry.ts';
 import { readTextFile, sha256 } from '../files.ts';
 import type { Progress } from '../progress.ts';
 import { writeReport } from '../report/report.ts';
@@ -31,15 +32,16 @@ export interface FinishedRun {
   readonly reportPath: string | undefined;
 }
 
-/** Calibrates the design's cell from SPICE, not from the file, and runs with that. */
+/** Calibrates the design's cell from SPICE, not from the file, and runs with that; a fabric without a cell just runs. */
 export async function startRun(options: RunOptions, hooks: StartHooks): Promise<FinishedRun> {
-  const { design } = loadLogDomainDesign(options.design, options.settings, options.overrides);
+  const { design } = loadDesign(options.design, options.settings, options.overrides);
+  const cell = calibratedCell(design);
+  if (cell === undefined) return runToFolder(planRun(options), hooks);
   const { progress } = hooks;
   let calibration: Calibration;
   try {
     calibration = await calibrate({
-      process: design.process,
-      cell: design.cell,
+      ...cell,
       threads: options.threads,
       signal: hooks.signal,
       onProgress: ({ done, total, label }) => progress.update(done, total, `SPICE calibration: ${label}`),
@@ -67,14 +69,14 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
   let reportPath: string | undefined;
   if (hooks.report) {
     reportPath = join(plan.folder, 'report.html');
-    writeReport(reportPath, result, plan.calibration);
+    writeReport(reportPath, result, plan.fabric.parts.calibration ?? null);
   }
   return { result, folder: plan.folder, reportPath };
 }
 
 /** What `--dry-run` prints. */
 export function describePlan(plan: RunPlan): Record<string, string | number> {
-  const jobs = [...plan.digitalJobs, plan.rangeJob, ...plan.dependentJobs];
+  const jobs = [...plan.digitalJobs, ...(plan.rangeJob ? [plan.rangeJob] : []), ...plan.dependentJobs];
   return {
     model: plan.inputs.model.name,
     design: plan.loaded.design.name,

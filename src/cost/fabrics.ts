@@ -52,9 +52,8 @@ function pricingOf({ kind }: Fabric): FabricPricing {
   throw new OnefetError('internal', 'COST_FABRIC', `cost: nothing says how a ${kind} fabric is priced`);
 }
 
-/** Refuses what cannot be built or priced, before any work. Errors: FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE. */
+/** Refuses what cannot be priced, before any work. Errors: COST_DESIGN, OUT_OF_RANGE. */
 export function checkPriceable(fabric: Fabric): void {
-  fabric.checkBuildable();
   pricingOf(fabric).check(fabric.parts);
 }
 

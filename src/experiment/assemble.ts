@@ -5,16 +5,12 @@
  */
 import { version as nodeVersion } from 'node:process';
 import { costOf } from '../cost/chip.ts';
-import { priceLogDomain } from '../cost/log-domain.ts';
-import { logDomainCostDesign } from '../cost/log-domain-design.ts';
-import { projectActivity } from '../cost/project.ts';
+import { priceFabric, projectFabric } from '../cost/fabrics.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
-import type { Activity, TileActivity as LayerActivity } from '../fabric/activity.ts';
+import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import { loadFabric } from '../fabric/registry.ts';
 import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
-import { ERROR_SOURCES, type ErrorSource, sameOnEveryChip } from '../tile/error-sources.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
@@ -27,6 +23,7 @@ import {
   type ChipResult,
   RESULT_SCHEMA,
   type RunResult,
+  type TensorCoding,
 } from './result.ts';
 import { meanInterval, shareInterval } from './statistics.ts';
 import type { Variant } from './variant.ts';
@@ -46,15 +43,15 @@ export interface RunTiming {
 
 /** Assembles the result of all chips of the plan. Errors: JOB_MISSING (internal) where a job of it is not finished. */
 export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: RunTiming): RunResult {
-  const { options, calibration, inputs } = plan;
-  const fabric = loadFabric(plan.loaded.design, calibration);
+  const { options, fabric, inputs } = plan;
   const windows = inputs.windows.map(({ window }) => window);
   const accuracy = (variant: Variant) => accuracyOf(sumMetrics(finished, variant, windows));
   const digital = accuracy({ kind: 'digital' });
   const recoded = accuracy({ kind: 'recoded' });
   const { chips, activity } = chipsOf(plan, finished, windows);
-  const range = finishedJob(finished, plan.rangeJob.key);
-  const cost = costsOf(plan, activity, range.ranges!);
+  const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
+  const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
+  const cost = costsOf(plan, activity, range?.ranges ?? {});
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,
@@ -73,12 +70,12 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
     yield: {
       perplexityRatio: options.yieldRatio,
       share: within / chips.length,
-      ci95: shareInterval(within, chips.length),
+      ci95: fabric.chipsDiffer ? shareInterval(within, chips.length) : null,
     },
     attribution: attributionOf(plan, recoded, (source, seed) => accuracy({ kind: 'source', source, seed })),
-    coding: range.coding!,
+    coding,
     blocks: blockSnrOf(plan, finished, windows),
-    calibration: calibrationOf(plan, cost.run),
+    calibration: calibrationOf(plan, coding),
     energy: { perTokenJ: cost.run.perTokenJ, breakdownJ: breakdown(cost.run.energyJ) },
     area: { mm2: cost.run.areaMm2, breakdownMm2: breakdown(cost.run.areaLinesMm2) },
     throughput: { tokensPerSecondPerUser: cost.run.tokensPerSecondPerUser },
@@ -90,14 +87,14 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
       threads: options.threads,
     },
     projection: cost.projection,
-    warnings: [...inputs.warnings, ...cost.projection.warnings],
-    provenance: { onefet: plan.version, node: nodeVersion, ngspice: calibration.engine },
+    warnings: warningsOf(plan, cost.projection),
+    provenance: { onefet: plan.version, node: nodeVersion, ngspice: fabric.cell?.engine ?? null },
   };
   return { ...partial, verdict: verdictOf(partial, fabric.wording.remark) };
 }
 
 /** What went in: model, design and texts. */
-function sourcesOf({ inputs, loaded }: RunPlan): Pick<RunResult, 'model' | 'design' | 'text'> {
+function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model' | 'design' | 'text'> {
   const { model, text, rangeText } = inputs;
   return {
     model: {
@@ -123,8 +120,8 @@ function sourcesOf({ inputs, loaded }: RunPlan): Pick<RunResult, 'model' | 'desi
       scored: text.scored,
       scoring: inputs.scoring,
       contextTokens: inputs.contextTokens,
-      rangeFile: rangeText.file,
-      rangeTokens: rangeText.tokens,
+      rangeFile: fabric.measuresRanges ? rangeText.file : null,
+      rangeTokens: fabric.measuresRanges ? rangeText.tokens : 0,
     },
   };
 }
@@ -134,39 +131,54 @@ function chipsOf(
   plan: RunPlan,
   finished: FinishedJobs,
   windows: readonly number[],
-): { chips: ChipResult[]; activity: Activity<LayerActivity> } {
+): { chips: ChipResult[]; activity: Activity } {
+  const { fabric } = plan;
+  const { counters } = fabric;
   const activities: LayerActivity[][] = [];
   const chips = plan.chipSeeds.map((seed) => {
     const variant: Variant = { kind: 'chip', seed };
-    const activity = sumActivity(
+    const activity = addActivity(
       windows.map((window) => finishedJob(finished, jobKey(variant, window)).activity!),
+      counters,
     );
     activities.push(activity);
-    const conversions = activity.reduce((sum, layer) => sum + layer.adcConversions, 0);
-    const clipped = activity.reduce((sum, layer) => sum + layer.adcClipped, 0);
     return {
       seed,
       ...accuracyOf(sumMetrics(finished, variant, windows)),
-      clipRate: conversions > 0 ? clipped / conversions : 0,
+      clipRate: fabric.clipRate(activity),
     };
   });
-  return { chips, activity: { layers: sumActivity(activities) } };
+  return { chips, activity: { layers: addActivity(activities, counters) } };
 }
 
 /** The calibration behind the chips; rank and residual are the largest of the weight formats in use. */
 function calibrationOf(
-  { calibration, calibrationSha256, physics }: RunPlan,
-  cost: CostReport,
+  { fabric: { cell } }: RunPlan,
+  coding: readonly TensorCoding[],
 ): RunResult['calibration'] {
-  const separable = cost.weights.map(({ taps }) => physics.responses.get(taps!)!.separable);
+  if (!cell) return null;
+  const separable = coding.map(({ bits }) => cell.response(bits));
   return {
-    process: calibration.process,
-    cell: calibration.cell,
-    sha256: calibrationSha256,
+    process: cell.process,
+    cell: cell.cell,
+    sha256: cell.sha256,
     rank: Math.max(...separable.map(({ rank }) => rank)),
     separableResidual: Math.max(...separable.map(({ residual }) => residual)),
-    driver: calibration.driver,
+    driver: cell.driver,
   };
+}
+
+/** What a reader must know: of the inputs (all about the range text), of the chips, and of the cost. */
+function warningsOf({ fabric, inputs, options }: RunPlan, cost: CostReport): string[] {
+  return [
+    ...(fabric.measuresRanges ? inputs.warnings : []),
+    ...(fabric.chipsDiffer || options.chips < 2
+      ? []
+      : [
+          `Every chip of this fabric computes the same: one ran in place of ${options.chips}, and no interval over chips exists.`,
+        ]),
+    ...cost.warnings,
+  ];
 }
 
 /** null when a job has no sums: done by an older version, in a folder that is continued. */
@@ -191,21 +203,21 @@ function blockSnrOf(plan: RunPlan, finished: FinishedJobs, windows: readonly num
 }
 
 function attributionOf(
-  { chipSeeds, options }: RunPlan,
+  { chipSeeds, fabric, options }: RunPlan,
   recoded: Accuracy,
-  accuracy: (source: ErrorSource, seed: number) => Accuracy,
+  accuracy: (source: string, seed: number) => Accuracy,
 ): AttributionResult[] {
   if (options.attributionChips === 0) return [];
-  return (Object.keys(ERROR_SOURCES) as ErrorSource[]).map((source) => {
+  return fabric.errorSources.map((source) => {
     const chips = attributionSeeds(source, chipSeeds, options.attributionChips).map((seed) =>
-      accuracy(source, seed),
+      accuracy(source.name, seed),
     );
     const over = (of: (chip: Accuracy) => number) => meanInterval(chips.map(of));
     return {
-      source,
-      description: ERROR_SOURCES[source],
+      source: source.name,
+      description: source.description,
       chips: chips.length,
-      sameOnEveryChip: sameOnEveryChip(source),
+      sameOnEveryChip: source.sameOnEveryChip,
       excessKl: over((chip) => chip.kl - recoded.kl),
       kl: over((chip) => chip.kl),
       nll: over((chip) => chip.nll),
@@ -236,22 +248,6 @@ function accuracyOf(sums: MetricSums): Accuracy {
   return { nll, perplexity: Math.exp(nll), kl: sums.kl / sums.scored, top1: sums.top1 / sums.scored };
 }
 
-/** Adds the counts of the same layers over windows or chips, in the order given. */
-function sumActivity(parts: readonly (readonly LayerActivity[])[]): LayerActivity[] {
-  return parts[0].map((first, i) => {
-    const sum = { ...first };
-    for (const part of parts.slice(1)) {
-      sum.tokens += part[i].tokens;
-      sum.sumCurrentA += part[i].sumCurrentA;
-      sum.sumActiveRows += part[i].sumActiveRows;
-      sum.dacConversions += part[i].dacConversions;
-      sum.adcConversions += part[i].adcConversions;
-      sum.adcClipped += part[i].adcClipped;
-    }
-    return sum;
-  });
-}
-
 function breakdown(lines: readonly { name: string; value: number }[]): Record<string, number> {
   return Object.fromEntries(lines.map(({ name, value }) => [name, value]));
 }
@@ -259,23 +255,19 @@ function breakdown(lines: readonly { name: string; value: number }[]): Record<st
 /** Cost of the model that ran, and of Llama 3.1 8B at the same activity per cell. */
 function costsOf(
   plan: RunPlan,
-  activity: Activity<LayerActivity>,
+  activity: Activity,
   ranges: RangeTable,
 ): { run: CostReport; projection: CostReport } {
-  const { calibration } = plan;
-  const { design } = plan.loaded;
+  const { fabric, costConstants } = plan;
   const { shape, name } = plan.inputs.model;
-  const costDesign = logDomainCostDesign(design, calibration, ranges);
   const from: NamedShape = { ...shape, name };
   const { contextTokens } = plan.inputs;
+  const projected = projectFabric(fabric, activity, from, LLAMA_3_1_8B);
   return {
-    run: costOf(priceLogDomain(activity, costDesign), from, plan.costConstants, { contextTokens }),
-    projection: costOf(
-      priceLogDomain(projectActivity(activity, from, LLAMA_3_1_8B), costDesign),
-      LLAMA_3_1_8B,
-      plan.costConstants,
-      { contextTokens: PROJECTION_CONTEXT_TOKENS },
-    ),
+    run: costOf(priceFabric(fabric, activity, ranges), from, costConstants, { contextTokens }),
+    projection: costOf(priceFabric(fabric, projected, ranges), LLAMA_3_1_8B, costConstants, {
+      contextTokens: PROJECTION_CONTEXT_TOKENS,
+    }),
   };
 }
 

@@ -11,7 +11,13 @@ import { logDomainLinear } from '../fabric/log-domain.ts';
 import { scaleRanges } from '../fabric/ranges.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { adcFormat, convert } from '../tile/adc.ts';
-import { ERROR_SOURCES, type ErrorSource, onlySource, rangeFactor } from '../tile/error-sources.ts';
+import {
+  ERROR_SOURCES,
+  type ErrorSource,
+  onlySource,
+  rangeFactor,
+  sameOnEveryChip,
+} from '../tile/error-sources.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { recodeWeights } from '../tile/weight-code.ts';
 import { attributionSeeds } from './attribution.ts';
@@ -58,6 +64,12 @@ describe('the converter split in two', () => {
   });
 });
 
+const alike = (source: ErrorSource) => ({
+  name: source,
+  description: '',
+  sameOnEveryChip: sameOnEveryChip(source),
+});
+
 describe('chips of a source', () => {
   const hardware = recodeWeights(
     OUTPUTS,
@@ -88,7 +100,7 @@ describe('chips of a source', () => {
     '%s: one chip exactly where chips are alike',
     (source) => {
       const seeds = [11, 12, 13, 14, 15];
-      const chips = attributionSeeds(source, seeds, 4);
+      const chips = attributionSeeds(alike(source), seeds, 4);
       if (chips.length === 1) {
         expect(chips).toEqual([11]);
         expect(output(source, 11)).toEqual(output(source, 12));
@@ -96,7 +108,7 @@ describe('chips of a source', () => {
         expect(chips).toEqual([11, 12, 13, 14]);
         expect(output(source, 11)).not.toEqual(output(source, 12));
       }
-      expect(attributionSeeds(source, seeds, 0)).toEqual([]);
+      expect(attributionSeeds(alike(source), seeds, 0)).toEqual([]);
     },
   );
 });

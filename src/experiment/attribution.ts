@@ -1,6 +1,10 @@
-import { type ErrorSource, sameOnEveryChip } from '../tile/error-sources.ts';
+import type { ErrorSource } from '../fabric/fabric.ts';
 
 /** Chips on which a source runs, of those that are asked for. */
-export function attributionSeeds(source: ErrorSource, seeds: readonly number[], chips: number): number[] {
-  return seeds.slice(0, sameOnEveryChip(source) ? Math.min(1, chips) : chips);
+export function attributionSeeds(
+  { sameOnEveryChip }: ErrorSource,
+  seeds: readonly number[],
+  chips: number,
+): number[] {
+  return seeds.slice(0, sameOnEveryChip ? Math.min(1, chips) : chips);
 }

@@ -28,7 +28,6 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { pid, versions } from 'node:process';
-import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import { isProcessAlive, reasonOf, sha256 } from '../files.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import { type DigitalFiles, rowsHold } from './baseline.ts';
@@ -112,7 +111,7 @@ export function openPassCache(
     takeRanges() {
       const found = readEntry<FinishedJob>(rangesFile);
       if (found === 'absent') return undefined;
-      if (found !== 'damaged' && sameJobs([found], [plan.rangeJob]) && found.ranges) {
+      if (found !== 'damaged' && plan.rangeJob && sameJobs([found], [plan.rangeJob]) && found.ranges) {
         touch(rangesFile);
         return found;
       }
@@ -151,7 +150,7 @@ export function baselineKey({ inputs, loaded, kernel, version }: RunPlan): strin
 }
 
 /** What decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
-export function rangesKey({ inputs, loaded, calibrationSha256, kernel, version }: RunPlan): string {
+export function rangesKey({ inputs, fabric, kernel, version }: RunPlan): string {
   return keyOf({
     revision: REVISION,
     onefet: version,
@@ -160,20 +159,9 @@ export function rangesKey({ inputs, loaded, calibrationSha256, kernel, version }
     model: inputs.model.sha256,
     contextTokens: inputs.contextTokens,
     windows: windowsHash(inputs.rangeWindows),
-    calibration: calibrationSha256,
-    design: nominalDesign(loaded.design),
+    calibration: fabric.cell?.sha256,
+    design: fabric.nominalDesign(),
   });
-}
-
-/**
- * The design as the range pass sees it: on the nominal chip with open converters nothing is drawn or rounded, so that what
- * is only drawn, converted or written about does not matter. (The spread of the cells does: it is their mean gain.)
- */
-export function nominalDesign(design: LogDomainDesign): object {
-  const { name: _name, description: _description, sources: _sources, noise: _noise, ...rest } = design;
-  const { offsetSigmaV: _offset, resistorSigma: _resistor, noiseV: _noiseV, ...driver } = design.driver;
-  const { rangeQuantile, swingV } = design.adc;
-  return { ...rest, driver, adc: { rangeQuantile, swingV } };
 }
 
 const keyOf = (parts: object) => sha256(JSON.stringify(parts)).slice(0, 32);

@@ -1,6 +1,6 @@
 /** A job: one variant over one window, and what came of it. The unit of scheduling, progress and resumption. */
 
-import type { TileActivity as LayerActivity } from '../fabric/activity.ts';
+import type { LayerActivity } from '../fabric/activity.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';
@@ -35,6 +35,7 @@ export interface JobResult {
   readonly activity?: LayerActivity[];
   /** Of `range`. */
   readonly ranges?: RangeTable;
+  /** Of `range`, and of `recoded` where there is no range job. */
   readonly coding?: TensorCoding[];
   /** Of all but `range`: the residual stream behind each block against the digital model's. */
   readonly blocks?: BlockErrorSums;

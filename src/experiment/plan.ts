@@ -2,27 +2,25 @@
  * What a run will do, before it does it: inputs, design, jobs, memory and the folder. `--dry-run` stops here.
  *
  *   openInputs    model and texts, once for any number of designs (inputs.ts)
- *   bindDesign    a design with its calibration and its cost data, checked
+ *   bindDesign    a design as a fabric with its cost data, checked
  *   planDesign    the two together: jobs, backend, memory, manifest, folder
  */
 import { join } from 'node:path';
 import type { Calibration } from '../cell/calibration.ts';
-import { loadCalibration } from '../cell/calibration.ts';
 import type { Overrides } from '../config.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
-import { logDomainCostDesign } from '../cost/log-domain-design.ts';
+import { checkPriceable } from '../cost/fabrics.ts';
 import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from '../engine/create.ts';
-import { OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
-import { type LoadedDesign, loadLogDomainDesign } from '../fabric/design.ts';
+import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
+import type { Fabric, FabricParts } from '../fabric/fabric.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
+import { checkBuildable, loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
 import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
-import { ERROR_SOURCES, type ErrorSource } from '../tile/error-sources.ts';
-import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type InputOptions, openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
@@ -49,12 +47,10 @@ export interface DesignOptions {
 
 export type RunOptions = InputOptions & DesignOptions;
 
-/** A design with everything that its chips and their cost need. */
+/** A design as a fabric, and what its cost needs. */
 export interface BoundDesign {
-  readonly loaded: LoadedDesign<LogDomainDesign>;
-  readonly calibration: Calibration;
-  readonly calibrationSha256: string;
-  readonly physics: TilePhysics;
+  readonly loaded: LoadedDesign;
+  readonly fabric: Fabric;
   readonly costConstants: CostConstants;
 }
 
@@ -63,7 +59,8 @@ export interface RunPlan extends BoundDesign {
   readonly inputs: RunInputs;
   readonly chipSeeds: readonly number[];
   readonly digitalJobs: readonly Job[];
-  readonly rangeJob: Job;
+  /** undefined: a fabric without converters. */
+  readonly rangeJob: Job | undefined;
   /** Everything that needs the digital baseline and the ranges. */
   readonly dependentJobs: readonly Job[];
   readonly memoryBytes: number;
@@ -93,51 +90,29 @@ export function planDesign(inputs: RunInputs, options: DesignOptions): RunPlan {
 }
 
 /**
- * Loads a design with its calibration and its cost data, and checks them against each other: whatever a run would end in
- * must be possible before its work begins. Errors: FABRIC, FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE (usage) and others.
+ * Loads a design with what its fabric needs and its cost data, and checks them against each other: whatever a run would
+ * end in must be possible before its work begins. Errors: FABRIC, FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE (usage) and
+ * others.
  */
 function bindDesign(options: DesignOptions): BoundDesign {
-  const loaded = loadLogDomainDesign(options.design, options.settings, options.overrides);
+  const loaded = loadDesign(options.design, options.settings, options.overrides);
   const { design } = loaded;
-  checkConverter(design.input.bits, 'input.bits');
-  checkConverter(design.adc.bits, 'adc.bits');
-  const calibration = options.calibration ?? loadCalibration(design.process, design.cell);
+  checkBuildable(design);
+  const fabric = loadFabric(design, options.calibration);
   const costConstants = loadCostConstants(design.process);
-  checkCost(loaded, calibration);
-  return {
-    loaded,
-    calibration,
-    calibrationSha256: sha256(JSON.stringify(calibration)),
-    physics: tilePhysics(calibration, design),
-    costConstants,
-  };
-}
-
-/** A run ends in a cost, and a real-valued converter has none: refused before the work and not after it. */
-function checkConverter(bits: number | 'float', key: string): void {
-  if (bits !== 'float') return;
-  throw new OnefetError(
-    'usage',
-    'FLOAT_CONVERTER',
-    `${key} is float: a run needs a converter that can be built`,
-    { hint: `set ${key} to a number of bits` },
-  );
-}
-
-/** Refuses a design that cannot be priced: COST_DESIGN, OUT_OF_RANGE. No full scale is known yet, so none is priced. */
-function checkCost({ design }: LoadedDesign<LogDomainDesign>, calibration: Calibration): void {
-  logDomainCostDesign(design, calibration, {});
+  checkPriceable(fabric);
+  return { loaded, fabric, costConstants };
 }
 
 function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): RunPlan {
-  const { design } = bound.loaded;
+  const { design, calibration } = bound.fabric.parts as FabricParts<LogDomainDesign>;
   const { shape } = inputs.model;
   checkOverrides(design, tensorNames(shape.architecture));
   const kernel = chooseKernel({
     kernel: options.kernel,
     shape,
     design,
-    calibration: bound.calibration,
+    calibration: calibration!,
     threads: options.threads,
     contextTokens: inputs.contextTokens,
   });
@@ -150,7 +125,7 @@ function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): 
     ...bound,
     options,
     inputs,
-    ...planChips(inputs, options.seed, options.chips, options.attributionChips),
+    ...planChips(inputs, bound.fabric, options),
     memoryBytes,
     kernel: kernel.kernel,
     kernelReason: kernel.reason,
@@ -163,21 +138,22 @@ function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): 
 
 function manifestOf(
   inputs: RunInputs,
-  { loaded, calibration, calibrationSha256 }: BoundDesign,
+  { loaded, fabric }: BoundDesign,
   seed: number,
   kernel: string,
   version: string,
 ) {
   const { model, text, rangeText, scoring, contextTokens } = inputs;
+  const { cell } = fabric;
   return {
     schema: 'onefet.manifest/2',
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
-    rangeText: { file: rangeText.file, sha256: rangeText.sha256 },
+    rangeText: fabric.measuresRanges ? { file: rangeText.file, sha256: rangeText.sha256 } : null,
     windows: inputs.windows.length,
     design: { name: loaded.design.name, sha256: loaded.sha256 },
-    calibration: { process: calibration.process, cell: calibration.cell, sha256: calibrationSha256 },
+    calibration: cell ? { process: cell.process, cell: cell.cell, sha256: cell.sha256 } : null,
     seed,
     kernel,
   };
@@ -190,66 +166,64 @@ function identityOf(manifest: ReturnType<typeof manifestOf>): string {
       ...manifest,
       model: manifest.model.sha256,
       text: { ...manifest.text, file: '' },
-      rangeText: manifest.rangeText.sha256,
+      rangeText: manifest.rangeText?.sha256 ?? null,
     }),
   );
 }
 
 /** The plan with another number of chips: of the same folder, as chips are numbered from the first. */
 export function withChips(plan: RunPlan, chips: number, attributionChips: number): RunPlan {
+  const options = { ...plan.options, chips, attributionChips };
+  return { ...plan, options, ...planChips(plan.inputs, plan.fabric, options) };
+}
+
+type ChipOptions = Pick<DesignOptions, 'seed' | 'chips' | 'attributionChips'>;
+
+/** Where nothing is drawn, one chip stands for all that are asked for. */
+function planChips(
+  { windows, rangeWindows }: RunInputs,
+  fabric: Fabric,
+  { seed, chips, attributionChips }: ChipOptions,
+): Pick<RunPlan, 'chipSeeds' | 'digitalJobs' | 'rangeJob' | 'dependentJobs'> {
+  const length = fabric.chipsDiffer ? chips : Math.min(1, chips);
+  const chipSeeds = Array.from({ length }, (_, chip) => chipSeed(seed, chip));
+  const over = jobsOver(windows);
   return {
-    ...plan,
-    options: { ...plan.options, chips, attributionChips },
-    ...planChips(plan.inputs, plan.options.seed, chips, attributionChips),
+    chipSeeds,
+    digitalJobs: over({ kind: 'digital' }),
+    rangeJob: fabric.measuresRanges
+      ? {
+          key: jobKey({ kind: 'range' }, 'all'),
+          variant: { kind: 'range' },
+          windows: rangeWindows,
+          baselineRow: 0,
+        }
+      : undefined,
+    dependentJobs: [
+      ...chipSeeds.flatMap((seed) => over({ kind: 'chip', seed })),
+      ...fabric.errorSources.flatMap((source) =>
+        attributionSeeds(source, chipSeeds, attributionChips).flatMap((seed) =>
+          over({ kind: 'source', source: source.name, seed }),
+        ),
+      ),
+      ...over({ kind: 'recoded' }),
+    ],
   };
 }
 
-function planChips(
-  { windows, rangeWindows }: RunInputs,
-  seed: number,
-  chips: number,
-  attributionChips: number,
-): Pick<RunPlan, 'chipSeeds' | 'digitalJobs' | 'rangeJob' | 'dependentJobs'> {
-  const chipSeeds = Array.from({ length: chips }, (_, chip) => chipSeed(seed, chip));
-  return { chipSeeds, ...planJobs(windows, rangeWindows, chipSeeds, attributionChips) };
-}
-
-function planJobs(
-  windows: readonly ScoringWindow[],
-  rangeWindows: readonly ScoringWindow[],
-  chipSeeds: readonly number[],
-  attributionChips: number,
-): Pick<RunPlan, 'digitalJobs' | 'rangeJob' | 'dependentJobs'> {
+/** Makes the jobs of a variant, one per window, each with its first row of the baseline. */
+function jobsOver(windows: readonly ScoringWindow[]): (variant: Job['variant']) => Job[] {
   const rows: number[] = [];
   let row = 0;
   for (const window of windows) {
     rows.push(row);
     row += window.scoreTo - window.scoreFrom;
   }
-  const over = (variant: Job['variant']): Job[] =>
+  return (variant) =>
     windows.map((window, i) => ({
       key: jobKey(variant, window.window),
       variant,
       windows: [window],
       baselineRow: rows[i],
     }));
-  const sources = Object.keys(ERROR_SOURCES) as ErrorSource[];
-  return {
-    digitalJobs: over({ kind: 'digital' }),
-    rangeJob: {
-      key: jobKey({ kind: 'range' }, 'all'),
-      variant: { kind: 'range' },
-      windows: rangeWindows,
-      baselineRow: 0,
-    },
-    dependentJobs: [
-      ...chipSeeds.flatMap((seed) => over({ kind: 'chip', seed })),
-      ...sources.flatMap((source) =>
-        attributionSeeds(source, chipSeeds, attributionChips).flatMap((seed) =>
-          over({ kind: 'source', source, seed }),
-        ),
-      ),
-      ...over({ kind: 'recoded' }),
-    ],
-  };
 }

@@ -10,8 +10,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
+import type { FabricParts } from '../fabric/fabric.ts';
+import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import { writeFileAtomic } from '../files.ts';
-import { ERROR_SOURCES, type ErrorSource } from '../tile/error-sources.ts';
 import { assembleResult, type FinishedJobs } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
@@ -123,21 +124,26 @@ function finishedChips(plan: RunPlan, finished: FinishedJobs): number {
 
 /** Chips from the first on, at most `chips`, on which every source of error is finished. */
 function finishedAttribution(plan: RunPlan, finished: FinishedJobs, chips: number): number {
-  const sources = Object.keys(ERROR_SOURCES) as ErrorSource[];
-  const seeds = Array.from({ length: chips }, (_, chip) => chipSeed(plan.options.seed, chip));
+  const { errorSources, chipsDiffer } = plan.fabric;
+  if (errorSources.length === 0) return 0;
+  const length = chipsDiffer ? chips : Math.min(1, chips);
+  const seeds = Array.from({ length }, (_, chip) => chipSeed(plan.options.seed, chip));
   const complete = (count: number) =>
-    sources.every((source) =>
+    errorSources.every((source) =>
       attributionSeeds(source, seeds, count).every((seed) =>
-        isFinished(plan, finished, { kind: 'source', source, seed }),
+        isFinished(plan, finished, { kind: 'source', source: source.name, seed }),
       ),
     );
   let count = 0;
-  while (count < chips && complete(count + 1)) count++;
+  while (count < length && complete(count + 1)) count++;
   return count;
 }
 
 const isFinished = ({ inputs }: RunPlan, finished: FinishedJobs, variant: Variant): boolean =>
   inputs.windows.every(({ window }) => finished.has(jobKey(variant, window)));
+
+/** The range job, where the fabric has converters. */
+const rangeJobs = ({ rangeJob }: RunPlan): Job[] => (rangeJob ? [rangeJob] : []);
 
 const unfinished = ({ folder }: Run, jobs: readonly Job[]): Job[] =>
   jobs.filter((job) => !folder.finished.has(job.key));
@@ -163,7 +169,7 @@ function takeFromCache(run: Run): void {
     folder.append(baseline!.find(({ key }) => key === job.key)!);
     hooks.onJob?.(job, 'cache');
   }
-  const [rangeJob] = unfinished(run, [plan.rangeJob]);
+  const [rangeJob] = unfinished(run, rangeJobs(plan));
   const ranges = rangeJob && cache.takeRanges();
   if (ranges) {
     folder.append(ranges);
@@ -174,7 +180,7 @@ function takeFromCache(run: Run): void {
 /** Computes what is missing: the digital pass and the ranges, then all that needs them. Returns tokens per second of the latter. */
 async function executeJobs(run: Run): Promise<number> {
   const { plan, folder, files, cache } = run;
-  const first = unfinished(run, [...plan.digitalJobs, plan.rangeJob]);
+  const first = unfinished(run, [...plan.digitalJobs, ...rangeJobs(plan)]);
   const second = unfinished(run, plan.dependentJobs);
   const progress = progressOf(run);
   if (first.some(({ variant }) => variant.kind === 'digital')) makeWritable(files);
@@ -197,10 +203,11 @@ async function executeJobs(run: Run): Promise<number> {
         files,
         plan.digitalJobs.map(({ key }) => folder.finished.get(key)!),
       );
-      cache.keepRanges(folder.finished.get(plan.rangeJob.key)!);
+      for (const { key } of rangeJobs(plan)) cache.keepRanges(folder.finished.get(key)!);
     }
     const started = performance.now();
-    await crew.run(second, folder.finished.get(plan.rangeJob.key)?.ranges, finish);
+    const ranges = plan.rangeJob && folder.finished.get(plan.rangeJob.key)?.ranges;
+    await crew.run(second, ranges, finish);
     const seconds = (performance.now() - started) / 1e3;
     const tokens = second.reduce((sum, job) => sum + folder.finished.get(job.key)!.tokens, 0);
     return tokens > 0 ? tokens / seconds : 0;
@@ -215,10 +222,11 @@ function createRunCrew(
   onShare: (key: string, share: number, loading: boolean) => void,
 ): Crew {
   const { threads } = plan.options;
+  const { design, calibration } = plan.fabric.parts as FabricParts<LogDomainDesign>;
   const executor = {
     modelPath: plan.inputs.model.path,
-    design: plan.loaded.design,
-    calibration: plan.calibration,
+    design,
+    calibration: calibration!,
     kernel: plan.kernel === 'fast' ? ('baked' as const) : plan.kernel,
     contextTokens: plan.inputs.contextTokens,
     baselinePath: files.baseline,
@@ -233,7 +241,7 @@ function createRunCrew(
 
 /** Work is counted in tokens of the digital model. */
 function progressOf({ plan, folder, hooks }: Run) {
-  const all = [...plan.digitalJobs, plan.rangeJob, ...plan.dependentJobs];
+  const all = [...plan.digitalJobs, ...rangeJobs(plan), ...plan.dependentJobs];
   const work = new Map(
     all.map((job) => {
       const tokens = job.windows.reduce((sum, window) => sum + window.scoreTo, 0);

@@ -28,7 +28,7 @@ export type Variant =
   | { readonly kind: 'recoded' }
   | { readonly kind: 'range' }
   | { readonly kind: 'chip'; readonly seed: number }
-  | { readonly kind: 'source'; readonly source: ErrorSource; readonly seed: number };
+  | { readonly kind: 'source'; readonly source: string; readonly seed: number };
 
 /** Stable name of a variant: part of the key of its jobs. */
 export function variantKey(variant: Variant): string {
@@ -44,7 +44,7 @@ export function variantKey(variant: Variant): string {
 
 /** The design of a variant: with a single group of errors for `source`. */
 export function variantDesign(variant: Variant, design: Design): Design {
-  return variant.kind === 'source' ? onlySource(design, variant.source) : design;
+  return variant.kind === 'source' ? onlySource(design, variant.source as ErrorSource) : design;
 }
 
 /** The converters' full scales of a variant. */
@@ -54,7 +54,7 @@ export function variantRanges(
   ranges: RangeTable | undefined,
 ): RangeTable | undefined {
   return ranges && variant.kind === 'source'
-    ? scaleRanges(ranges, rangeFactor(design, variant.source))
+    ? scaleRanges(ranges, rangeFactor(design, variant.source as ErrorSource))
     : ranges;
 }
 

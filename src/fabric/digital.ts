@@ -48,7 +48,11 @@ export const digitalDesign = z.strictObject({
 
 export type DigitalDesign = z.infer<typeof digitalDesign>;
 
-export const digitalFabric: FabricModule<DigitalDesign> = { schema: digitalDesign, load: bindDesign };
+export const digitalFabric: FabricModule<DigitalDesign> = {
+  schema: digitalDesign,
+  checkBuildable: () => {},
+  load: bindDesign,
+};
 
 function bindDesign(design: DigitalDesign): Fabric {
   const { bits, scale } = design.input;
@@ -78,12 +82,13 @@ function bindDesign(design: DigitalDesign): Fabric {
     physics: undefined,
     inputCodes: bits === 'float' ? undefined : { bits, scale },
     bytesPerWeight: () => (bits === 'float' ? 4 : 0),
-    checkBuildable: () => {},
     carries: ({ layer }) => layer >= 0 || design.head === 'mapped',
     mapWeights: (name, outputs, inputs, row) =>
       recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
     build: (name, weights) =>
       bits === 'float' ? floatLayer(name, weights) : codedLayer(name, weights, design),
+    clipRate: () => null,
+    nominalDesign: () => ({}),
     ranges: () => ({}),
     withoutErrors: () => bindDesign({ ...design, input: { ...design.input, bits: 'float' } }),
     withOnly(source) {

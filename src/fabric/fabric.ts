@@ -96,8 +96,6 @@ export interface Fabric {
   readonly inputCodes: { readonly bits: number; readonly scale: 'tile' | 'token' } | undefined;
   /** Bytes per weight that a layer made by `build` takes beside the mapped weights. */
   bytesPerWeight(cellSums: CellSumsKind): number;
-  /** Throws OnefetError('usage') for what can be emulated but not built, and so not be priced. */
-  checkBuildable(): void;
   /** Whether it computes this layer; the others are exact digital arithmetic on the model's own weights. */
   carries(name: LinearName): boolean;
   /** Maps a matrix, given row by row, onto the hardware: the coding loss is in the result. */
@@ -109,6 +107,10 @@ export interface Fabric {
   ): HardwareWeights;
   /** One layer of one chip in scalar TypeScript. */
   build(name: LinearName, weights: HardwareWeights, options: LayerOptions): CountedLinear;
+  /** Share of the conversions that clipped; null without converters. */
+  clipRate(activity: readonly LayerActivity[]): number | null;
+  /** What of the design decides the ranges: the key under which they are kept. */
+  nominalDesign(): object;
   /** Full scales from what was recorded of the nominal chip; {} without converters. */
   ranges(record: RangeRecord): RangeTable;
   /** The fabric with everything ideal: exact arithmetic on the mapped weights, to rounding. */
@@ -124,6 +126,8 @@ export interface FabricModule<D extends CommonDesign = CommonDesign> {
   readonly schema: z.ZodType<D>;
   /** The cell whose calibration `load` reads: a file below calibration/<process>/. Absent: none. */
   cell?(design: D): string;
+  /** Throws OnefetError('usage') for what can be emulated but not built, and so not be priced. */
+  checkBuildable(design: D): void;
   /** `calibration`: one that was just made; by default the one on file. Throws what the design asks and cannot be. */
   load(design: D, calibration?: Calibration): Fabric;
 }

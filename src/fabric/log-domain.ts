@@ -52,6 +52,10 @@ export type LogDomainDesign = z.infer<typeof logDomainDesign>;
 export const logDomainFabric: FabricModule<LogDomainDesign> = {
   schema: logDomainDesign,
   cell: (design) => design.cell,
+  checkBuildable(design) {
+    requireConverter(design.input.bits, 'input.bits');
+    requireConverter(design.adc.bits, 'adc.bits');
+  },
   load: (design, calibration = loadCalibration(design.process, design.cell)) =>
     bindDesign(design, calibration, 1),
 };
@@ -84,14 +88,12 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     inputCodes: undefined,
     // Baked cells are 8 bytes, twice while they are made, and their draws 16, for every bank.
     bytesPerWeight: () => 32 * banksOf(design),
-    checkBuildable() {
-      requireConverter(design.input.bits, 'input.bits');
-      requireConverter(design.adc.bits, 'adc.bits');
-    },
     carries: ({ layer }) => layer >= 0 || design.head === 'analog',
     mapWeights: (name, outputs, inputs, row) =>
       recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
     build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics }),
+    clipRate: (activity) => clipRate(activity as readonly TileActivity[]),
+    nominalDesign: () => nominalDesign(design),
     ranges: (record) => rangesOf(record, physics),
     withoutErrors: () => bindDesign(idealDesign(design), calibration, 1),
     withOnly(source) {
@@ -111,11 +113,28 @@ export const TILE_COUNTERS = [
   'adcClipped',
 ] as const satisfies readonly (keyof TileActivity)[];
 
+/**
+ * The design as the range pass sees it: on the nominal chip with open converters nothing is drawn or rounded, so that what
+ * is only drawn, converted or written about does not matter. (The spread of the cells does: it is their mean gain.)
+ */
+function nominalDesign(design: LogDomainDesign): object {
+  const { name: _name, description: _description, sources: _sources, noise: _noise, ...rest } = design;
+  const { offsetSigmaV: _offset, resistorSigma: _resistor, noiseV: _noiseV, ...driver } = design.driver;
+  const { rangeQuantile, swingV } = design.adc;
+  return { ...rest, driver, adc: { rangeQuantile, swingV } };
+}
+
 const ERROR_SOURCE_NAMES = Object.keys(ERROR_SOURCES) as ErrorSource[];
 
 function errorSource(name: string): ErrorSource {
   if (Object.hasOwn(ERROR_SOURCES, name)) return name as ErrorSource;
   throw new OnefetError('internal', 'ERROR_SOURCE', `log-domain has no source of error ${name}`);
+}
+
+function clipRate(activity: readonly TileActivity[]): number {
+  const conversions = activity.reduce((sum, layer) => sum + layer.adcConversions, 0);
+  const clipped = activity.reduce((sum, layer) => sum + layer.adcClipped, 0);
+  return conversions > 0 ? clipped / conversions : 0;
 }
 
 /** Sets of cells: with paired rows a weight has one for either sign of the input. */
