@@ -41,7 +41,10 @@ function cacheCompiledCode() {
   if (typeof module.enableCompileCache !== 'function' || process.env.NODE_COMPILE_CACHE) return;
   try {
     const home = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-    module.enableCompileCache(join(home, 'onefet', 'node'));
+    const folder = join(home, 'onefet', 'node');
+    const { status } = module.enableCompileCache(folder);
+    // Worker threads know the folder by the environment only; each would compile the engine or a simulator again.
+    if (status === module.constants.compileCacheStatus.ENABLED) process.env.NODE_COMPILE_CACHE = folder;
   } catch {
     // No home folder: compile as ever.
   }
