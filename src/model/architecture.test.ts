@@ -8,7 +8,7 @@ import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { type Architecture, LLAMA, readersOf, tensorNames } from './architecture.ts';
 import { forward, newSession, SCALAR_FEATURES } from './forward.ts';
 import type { LlamaModel, ModelLayers } from './model.ts';
-import { ropeFrequencies } from './rope.ts';
+import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
   blockMatrices,
   featuresOf,
@@ -53,6 +53,7 @@ const headNorms = (over: 'head' | 'row'): Architecture['norms'] => ({
 const OUTPUT_NORMS = { attentionOutput: 'post_attention_norm', feedForwardOutput: 'post_ffw_norm' };
 const HALVES = { ...LLAMA.rotary, pairs: 'halves' as const };
 const WINDOW = { tokens: 3, fullEvery: 3, ropeBase: 30 };
+const YARN = { factor: 8, originalContextTokens: 64 };
 const SCALES = { embedding: 3.5, residual: 0.3, scores: 0.2, logits: 0.125 };
 
 const VARIANTS: [string, Partial<ModelShape>, string[]][] = [
@@ -68,6 +69,13 @@ const VARIANTS: [string, Partial<ModelShape>, string[]][] = [
   ],
   ['norms only after a layer', { architecture: { ...LLAMA, norms: OUTPUT_NORMS } }, ['norm-places']],
   ['halves', { architecture: { ...LLAMA, rotary: HALVES } }, ['halves-rotation']],
+  ['a part of each head turns', { ropeDim: 4 }, ['partial-rotation']],
+  [
+    'halves of a part',
+    { ropeDim: 4, architecture: { ...LLAMA, rotary: HALVES } },
+    ['halves-rotation', 'partial-rotation'],
+  ],
+  ['YaRN', { yarn: YARN }, ['yarn']],
   ['gelu', { architecture: { ...LLAMA, activation: 'gelu' } }, ['gelu']],
   ['a window in all blocks', { window: { ...WINDOW, fullEvery: 0 } }, ['window']],
   ['a window in two blocks of three', { window: WINDOW }, ['window']],
@@ -84,6 +92,8 @@ const VARIANTS: [string, Partial<ModelShape>, string[]][] = [
       },
       biases: ['attn_qkv'],
       window: WINDOW,
+      ropeDim: 4,
+      yarn: YARN,
       softCaps: { scores: 2, logits: 4 },
       scales: SCALES,
     },
@@ -106,8 +116,16 @@ function layersOf(shape: ModelShape): ModelLayers {
     });
   const gains = (name: string, width: number) =>
     Float32Array.from({ length: width }, (_, k) => gain(name, k));
-  const base = (layer: number) =>
-    windowTokens(shape, layer) === undefined ? shape.ropeBase : shape.window!.ropeBase;
+  const rotation = (layer: number) => {
+    if (windowTokens(shape, layer) === undefined) {
+      return { ropeFrequencies: ropeFrequencies(shape), ropeMagnitude: ropeMagnitude(shape) };
+    }
+    const local = modelShape({ ...SHAPE, ropeBase: shape.window!.ropeBase });
+    return {
+      ropeFrequencies: ropeFrequencies({ ...local, ...(shape.ropeDim ? { ropeDim: shape.ropeDim } : {}) }),
+      ropeMagnitude: 1,
+    };
+  };
   return {
     blocks: Array.from({ length: shape.layers }, (_, layer) => ({
       linears: blockMatrices(shape, layer).map(linear),
@@ -124,7 +142,7 @@ function layersOf(shape: ModelShape): ModelLayers {
           return [place, gains(`${layer}.${place}`, width)];
         }),
       ),
-      ropeFrequencies: ropeFrequencies({ ...shape, ropeBase: base(layer) }),
+      ...rotation(layer),
     })),
     outputNorm: gains('output', shape.dim),
     output: linear(headMatrix(shape)),
@@ -136,6 +154,19 @@ function layersOf(shape: ModelShape): ModelLayers {
 
 const sum = (x: number[]) => x.reduce((a, b) => a + b, 0);
 const add = (x: number[], y: number[]) => x.map((v, i) => v + y[i]);
+
+/**
+ * What YaRN leaves of an angle, as transformers computes it (_compute_yarn_parameters): a blend of 1 and 1 / factor
+ * between the pairs that turn 32 times and once within the original context, at whole dimensions.
+ */
+function yarnShare(pair: number, n: number, base: number, yarn: ModelShape['yarn']): number {
+  if (!yarn) return 1;
+  const dimension = (turns: number) =>
+    (n * Math.log(yarn.originalContextTokens / (turns * 2 * Math.PI))) / (2 * Math.log(base));
+  const [low, high] = [Math.max(Math.floor(dimension(32)), 0), Math.min(Math.ceil(dimension(1)), n - 1)];
+  const ramp = Math.min(1, Math.max(0, (pair - low) / (high === low ? 0.001 : high - low)));
+  return ramp / yarn.factor + (1 - ramp);
+}
 
 /** Logits behind a text. */
 function reference(shape: ModelShape, ids: readonly number[]): number[] {
@@ -176,15 +207,17 @@ function reference(shape: ModelShape, ids: readonly number[]): number[] {
     return Array.from({ length: x.length / d }, (_, h) => rms(x.slice(h * d, (h + 1) * d), name)).flat();
   };
   /** Multiplies the complex numbers that the pairs of a head are by e^(i p theta_j). */
-  const turn = (x: number[], position: number, base: number) => {
+  const turn = (x: number[], position: number, base: number, yarn: ModelShape['yarn']) => {
     const y = [...x];
+    const n = shape.ropeDim ?? d;
     for (let h = 0; h < x.length / d; h++) {
-      for (let j = 0; j < d / 2; j++) {
-        const theta = position / base ** ((2 * j) / d);
-        const [re, im] = form.rotary.pairs === 'adjacent' ? [2 * j, 2 * j + 1] : [j, j + d / 2];
+      for (let j = 0; j < n / 2; j++) {
+        const theta = position * base ** ((-2 * j) / n) * yarnShare(j, n, base, yarn);
+        const length = yarn ? 0.1 * Math.log(yarn.factor) + 1 : 1;
+        const [re, im] = form.rotary.pairs === 'adjacent' ? [2 * j, 2 * j + 1] : [j, j + n / 2];
         const [a, b] = [x[h * d + re], x[h * d + im]];
-        y[h * d + re] = a * Math.cos(theta) - b * Math.sin(theta);
-        y[h * d + im] = a * Math.sin(theta) + b * Math.cos(theta);
+        y[h * d + re] = length * (a * Math.cos(theta) - b * Math.sin(theta));
+        y[h * d + im] = length * (a * Math.sin(theta) + b * Math.cos(theta));
       }
     }
     return y;
@@ -206,12 +239,13 @@ function reference(shape: ModelShape, ids: readonly number[]): number[] {
     // Blocks 2, 5, ... of `fullEvery: 3` see everything.
     const local = window !== undefined && !(window.fullEvery === 3 && layer % 3 === 2);
     const base = local ? window.ropeBase : shape.ropeBase;
+    const yarn = local ? undefined : shape.yarn;
     const inputs = stream.map((x) => (form.norms.attentionInput ? rms(x, `${layer}.attentionInput`) : x));
     const parts = inputs.map((a, p) => {
       const [q, k, v] = qkv(layer, a);
       return {
-        q: turn(norms(q, form.norms.query, `${layer}.query`), p, base),
-        k: turn(norms(k, form.norms.key, `${layer}.key`), p, base),
+        q: turn(norms(q, form.norms.query, `${layer}.query`), p, base, yarn),
+        k: turn(norms(k, form.norms.key, `${layer}.key`), p, base, yarn),
         v,
       };
     });

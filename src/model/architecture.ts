@@ -46,6 +46,8 @@ export interface BlockNorms {
 export interface Rotary {
   /** Which elements of a head turn together: (2j, 2j + 1), or (j, j + d / 2). */
   readonly pairs: 'adjacent' | 'halves';
+  /** Whether only the first elements of a head may turn (`rope.dimension_count`). */
+  readonly partial: boolean;
   /** Ways to stretch the positions that its models use; `factors` are a tensor rope_freqs.weight. */
   readonly scaling: readonly ('none' | 'linear' | 'yarn' | 'factors')[];
 }
@@ -79,7 +81,7 @@ export const LLAMA: Architecture = {
     { tensor: 'ffn_down', reads: 'feed-forward-hidden', gives: ['feed-forward'], bias: 'optional' },
   ],
   norms: { attentionInput: 'attn_norm', feedForwardInput: 'ffn_norm' },
-  rotary: { pairs: 'adjacent', scaling: ['none', 'linear', 'factors'] },
+  rotary: { pairs: 'adjacent', partial: false, scaling: ['none', 'linear', 'yarn', 'factors'] },
   activation: 'silu',
 };
 

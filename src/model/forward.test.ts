@@ -248,7 +248,16 @@ describe('models that are refused', () => {
       { fields: { 'llama.attention.head_count_kv': { type: 'i32s', value: [2, 4] } } },
     ],
     ['feed-forward of another width', 'MODEL_SHAPE', { fields: { 'llama.feed_forward_length': u32(128) } }],
-    ['yarn', 'MODEL_ROPE', { fields: { 'llama.rope.scaling.type': { type: 'string', value: 'yarn' } } }],
+    [
+      'longrope',
+      'MODEL_ROPE',
+      { fields: { 'llama.rope.scaling.type': { type: 'string', value: 'longrope' } } },
+    ],
+    [
+      'longer rotated pairs',
+      'MODEL_ROPE',
+      { fields: { 'llama.rope.scaling.attn_factor': { type: 'f32', value: 1.5 } } },
+    ],
     ['too few RoPE factors', 'MODEL_SHAPE', { ropeFactors: [1, 1, 1] }],
     ['a layer too few', 'MODEL_TENSOR_MISSING', { fields: { 'llama.block_count': u32(3) } }],
     ['a layer too many', 'MODEL_TENSOR_UNKNOWN', { fields: { 'llama.block_count': u32(1) } }],

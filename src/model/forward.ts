@@ -32,6 +32,8 @@ export const SCALAR_FEATURES: readonly Feature[] = [
   'head-norms',
   'norm-places',
   'halves-rotation',
+  'partial-rotation',
+  'yarn',
   'gelu',
   'window',
   'soft-caps',
@@ -173,8 +175,8 @@ function attentionHalf(session: Session, block: ModelBlock, layer: number, at: T
   multiply(session, block, 'attention-input', normed, { query: q, key: k, value: v }, at);
   if (norms.query) headNorm(q, block.norms.query!, norms.query, headDim, normEpsilon);
   if (norms.key) headNorm(k, block.norms.key!, norms.key, headDim, normEpsilon);
-  rotate(q, headDim, position, block.ropeFrequencies, rotary.pairs);
-  rotate(k, headDim, position, block.ropeFrequencies, rotary.pairs);
+  rotate(q, headDim, position, block, rotary.pairs);
+  rotate(k, headDim, position, block, rotary.pairs);
   attend(session, layer);
   multiply(session, block, 'attention-output', attended, { attention: delta }, at);
   addToStream(session, block.norms.attentionOutput);
@@ -306,19 +308,20 @@ function softCap(x: Float32Array, count: number, cap: number): void {
 
 /**
  * RoPE on pairs of each head: a turn by position * frequencies[j] (Su et al. 2021, arXiv:2104.09864). `adjacent` are
- * (2j, 2j + 1), as GGUF stores Llama's query and key rows; `halves` are (j, j + headDim / 2), GPT-NeoX's order.
+ * (2j, 2j + 1), as GGUF stores Llama's query and key rows; `halves` are (j, j + n / 2) of the n elements that turn,
+ * GPT-NeoX's order.
  */
 function rotate(
   x: Float32Array,
   headDim: number,
   position: number,
-  frequencies: Float64Array,
+  { ropeFrequencies, ropeMagnitude }: Pick<ModelBlock, 'ropeFrequencies' | 'ropeMagnitude'>,
   pairs: Rotary['pairs'],
 ): void {
-  const [step, apart] = pairs === 'adjacent' ? [2, 1] : [1, headDim / 2];
-  for (let j = 0; j < frequencies.length; j++) {
-    const cosine = Math.cos(position * frequencies[j]);
-    const sine = Math.sin(position * frequencies[j]);
+  const [step, apart] = pairs === 'adjacent' ? [2, 1] : [1, ropeFrequencies.length];
+  for (let j = 0; j < ropeFrequencies.length; j++) {
+    const cosine = ropeMagnitude * Math.cos(position * ropeFrequencies[j]);
+    const sine = ropeMagnitude * Math.sin(position * ropeFrequencies[j]);
     for (let i = step * j; i < x.length; i += headDim) {
       const first = x[i];
       const second = x[i + apart];

@@ -9,7 +9,7 @@ import type { BlockNorms, HeadNorm } from './architecture.ts';
 import type { GgufFile } from './gguf.ts';
 import { openGguf, readRow } from './gguf.ts';
 import { readShape, requireTensor } from './read-shape.ts';
-import { ropeFrequencies } from './rope.ts';
+import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
   blockMatrices,
   headMatrix,
@@ -48,8 +48,10 @@ export interface ModelBlock {
   /** [outputs] of each matrix that has one. */
   readonly biases: readonly (Float32Array | undefined)[];
   readonly norms: BlockGains;
-  /** RoPE's angle per position of each pair, radians: [headDim / 2]. */
+  /** RoPE's angle per position of each pair, radians: [ropeDim / 2]. */
   readonly ropeFrequencies: Float64Array;
+  /** Length of rotated pairs over that of unrotated ones. */
+  readonly ropeMagnitude: number;
 }
 
 /** Gains of the norms that the architecture has, [D]; of queries and keys [headDim], or the whole row. */
@@ -122,7 +124,7 @@ export function buildLayers(model: LlamaModel, build: LinearBuilder): ModelLayer
         shape.biases.includes(tensor) ? vector(file, `blk.${layer}.${tensor}.bias`) : undefined,
       ),
       norms: blockGains(file, shape.architecture.norms, layer),
-      ropeFrequencies: rotations(layer),
+      ...rotations(layer),
     };
   });
   const embedding = requireTensor(file, 'token_embd.weight');
@@ -149,13 +151,17 @@ function blockGains(file: GgufFile, norms: BlockNorms, layer: number): BlockGain
   return Object.fromEntries(gains) as BlockGains;
 }
 
-/** RoPE's angles by block: blocks with a window may have their own base. */
-function blockRotations(file: GgufFile, shape: ModelShape): (layer: number) => Float64Array {
+/** RoPE by block: blocks with a window may have their own base, and no stretching. */
+function blockRotations(
+  file: GgufFile,
+  shape: ModelShape,
+): (layer: number) => Pick<ModelBlock, 'ropeFrequencies' | 'ropeMagnitude'> {
   const factors = file.tensors.has('rope_freqs.weight') ? vector(file, 'rope_freqs.weight') : undefined;
-  const full = ropeFrequencies(shape, factors);
-  const { window, headDim } = shape;
+  const full = { ropeFrequencies: ropeFrequencies(shape, factors), ropeMagnitude: ropeMagnitude(shape) };
+  const { window } = shape;
   if (!window) return () => full;
-  const local = ropeFrequencies({ headDim, ropeBase: window.ropeBase, ropeLinearFactor: 1 });
+  const { yarn: _, ...plain } = { ...shape, ropeBase: window.ropeBase, ropeLinearFactor: 1 };
+  const local = { ropeFrequencies: ropeFrequencies(plain), ropeMagnitude: 1 };
   return (layer) => (windowTokens(shape, layer) === undefined ? full : local);
 }
 

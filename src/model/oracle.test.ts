@@ -187,6 +187,20 @@ describe('files written here', () => {
       },
     ],
     ['Llama 3.1 RoPE factors', f32Bound, { ropeFactors: [1, 1, 1, 1.5, 2.6, 4.4, 8, 8] }],
+    ...[
+      [4, 64],
+      [32, 16],
+    ].map(([factor, context]): [string, number, FixtureOptions] => [
+      `YaRN ${factor} from ${context} tokens`,
+      f32Bound,
+      {
+        fields: {
+          'llama.rope.scaling.type': { type: 'string', value: 'yarn' },
+          'llama.rope.scaling.factor': { type: 'f32', value: factor },
+          'llama.rope.scaling.original_context_length': { type: 'u32', value: context },
+        },
+      },
+    ]),
     ['biases of queries, keys and values', f32Bound, { biases: ['attn_q', 'attn_k', 'attn_v'] }],
     ['all biases', f32Bound, { biases: LLAMA.matrices.map(({ tensor }) => tensor) }],
     ['f16', 2e-2, { codec: codecByName('F16')! }],

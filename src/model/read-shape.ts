@@ -16,6 +16,7 @@ export function readShape(file: GgufFile): ModelShape {
   refuseVariants(file, fields);
   const dim = fields.count('embedding_length', LIMITS.dim);
   const heads = readHeads(file, fields, dim);
+  const contextTokens = fields.count('context_length', LIMITS.context);
   const shape = modelShape({
     architecture,
     dim,
@@ -24,10 +25,10 @@ export function readShape(file: GgufFile): ModelShape {
     ...heads,
     // As in llama.cpp the vocabulary is what the tensors have; vocab_size is not read.
     vocab: requireTensor(file, 'token_embd.weight').shape[0],
-    contextTokens: fields.count('context_length', LIMITS.context),
+    contextTokens,
     normEpsilon: fields.positive('attention.layer_norm_rms_epsilon'),
     ropeBase: fields.positive('rope.freq_base', 10000), // llama.cpp's default
-    ropeLinearFactor: linearFactor(file, fields),
+    ...readRope(file, fields, architecture, contextTokens),
     tied: !file.tensors.has('output.weight'),
     biases: readBiases(file, architecture),
   });
@@ -124,22 +125,46 @@ function readBiases(file: GgufFile, { matrices }: Architecture): string[] {
     .map(({ tensor }) => tensor);
 }
 
+/** What stretches RoPE beyond its defaults: [key, the value that means nothing]. */
+const ROPE_EXTRAS = [
+  ['rope.scaling.attn_factor', 1],
+  ['rope.scaling.yarn_ext_factor', 1],
+  ['rope.scaling.yarn_attn_factor', 1],
+  ['rope.scaling.yarn_beta_fast', 32],
+  ['rope.scaling.yarn_beta_slow', 1],
+  ['rope.scaling.yarn_log_multiplier', 0],
+] as const;
+
 /** Scaling of positions as llama.cpp reads it: without a type, a factor means linear scaling. */
-function linearFactor(file: GgufFile, fields: MetadataReader): number {
+function readRope(
+  file: GgufFile,
+  fields: MetadataReader,
+  { rotary: { scaling } }: Architecture,
+  contextTokens: number,
+): Pick<ModelShape, 'ropeLinearFactor' | 'yarn'> {
   const type = fields.value('rope.scaling.type') ?? 'linear';
-  // 0 means "not given" in llama.cpp.
-  const factor = fields.number('rope.scaling.factor', fields.number('rope.scale_linear', 0)) || 1;
-  if (type === 'none') return 1;
-  if (type !== 'linear') {
+  if (type !== 'none' && type !== 'linear' && type !== 'yarn') {
     fail(
       file,
       'MODEL_ROPE',
       `rope scaling of type ${JSON.stringify(type)} is not supported`,
-      'supported: none, linear, and per-dimension factors in a rope_freqs.weight tensor (Llama 3.1)',
+      `supported: ${scaling.filter((way) => way !== 'factors').join(', ')}, and per-dimension factors in a rope_freqs.weight tensor (Llama 3.1)`,
     );
   }
+  for (const [key, plain] of ROPE_EXTRAS) {
+    const value = fields.value(key) ?? plain;
+    if (value !== plain) {
+      fail(file, 'MODEL_ROPE', `metadata ${fields.key(key)} is ${value}: only ${plain} is supported`);
+    }
+  }
+  // 0 means "not given" in llama.cpp.
+  const factor = fields.number('rope.scaling.factor', fields.number('rope.scale_linear', 0)) || 1;
+  if (type === 'none') return { ropeLinearFactor: 1 };
   if (!(factor > 0)) fail(file, 'MODEL_ROPE', `rope scaling factor ${factor} is not positive`);
-  return factor;
+  if (type === 'linear') return { ropeLinearFactor: factor };
+  const key = 'rope.scaling.original_context_length';
+  const originalContextTokens = fields.count(key, LIMITS.context, contextTokens) || contextTokens;
+  return { ropeLinearFactor: 1, yarn: { factor, originalContextTokens } };
 }
 
 /** Every tensor of the architecture is there with its shape, and none that would be ignored. */

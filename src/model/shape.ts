@@ -24,6 +24,9 @@ export interface ModelShape {
   readonly ropeBase: number;
   /** Positions are divided by this (linear scaling); 1 = none. */
   readonly ropeLinearFactor: number;
+  /** Elements of a head that turn, the first of it, an even number; absent: all. */
+  readonly ropeDim?: number;
+  readonly yarn?: Yarn;
   /** The head is the embedding matrix. */
   readonly tied: boolean;
   /** Matrices of a block whose outputs get a bias. */
@@ -31,6 +34,12 @@ export interface ModelShape {
   readonly window?: AttentionWindow;
   readonly softCaps?: SoftCaps;
   readonly scales?: Scales;
+}
+
+/** Positions stretched by YaRN (Peng et al. 2023, arXiv:2309.00071). */
+export interface Yarn {
+  readonly factor: number;
+  readonly originalContextTokens: number;
 }
 
 /** Blocks that see only the last tokens. */
@@ -154,6 +163,8 @@ const FEATURES = {
   'head-norms': 'norms of queries and keys',
   'norm-places': 'norms elsewhere than before attention and feed-forward',
   'halves-rotation': 'rotation of halves of a head',
+  'partial-rotation': 'rotation of a part of each head',
+  yarn: 'YaRN',
   gelu: 'GELU',
   window: 'an attention window',
   'soft-caps': 'soft caps',
@@ -162,7 +173,8 @@ const FEATURES = {
 export type Feature = keyof typeof FEATURES;
 
 /** The features that a forward pass must have to run a model of this shape. */
-export function featuresOf({ architecture, biases, window, softCaps, scales }: ModelShape): Feature[] {
+export function featuresOf(shape: ModelShape): Feature[] {
+  const { architecture, biases, window, softCaps, scales, ropeDim, headDim, yarn } = shape;
   const { matrices, norms, rotary, activation } = architecture;
   const { attentionInput, feedForwardInput, attentionOutput, feedForwardOutput } = norms;
   const has: Record<Feature, boolean> = {
@@ -171,6 +183,8 @@ export function featuresOf({ architecture, biases, window, softCaps, scales }: M
     'head-norms': norms.query !== undefined || norms.key !== undefined,
     'norm-places': !attentionInput || !feedForwardInput || !!attentionOutput || !!feedForwardOutput,
     'halves-rotation': rotary.pairs === 'halves',
+    'partial-rotation': ropeDim !== undefined && ropeDim !== headDim,
+    yarn: yarn !== undefined,
     gelu: activation === 'gelu',
     window: window !== undefined,
     'soft-caps': softCaps !== undefined,

@@ -10,6 +10,7 @@ import type { GgufValue } from '../model/gguf.ts';
 import { openGguf } from '../model/gguf.ts';
 import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
 import { writeGguf } from '../model/gguf-writer.ts';
+import { blockMatrices, modelShape } from '../model/shape.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { runFolder } from './run-folder.ts';
 
@@ -35,6 +36,9 @@ export interface FixtureOptions {
   /** Last changes to the tensors. */
   tensors?: (tensors: GgufTensorSource[]) => GgufTensorSource[];
 }
+
+/** The order of tensors in llama.cpp's files. */
+const NORM_BEFORE: Readonly<Record<string, string>> = { attn_q: 'attn_norm', ffn_gate: 'ffn_norm' };
 
 /**
  * Matrices are N(0, 1/K), embeddings N(0, 1) and the head N(0, 4/K), so that logits have a standard deviation near 2
@@ -92,31 +96,19 @@ export function writeFixture(path: string, options: FixtureOptions = {}): void {
       for (let k = 0; k < width; k++) out[k] = 0.5 * gaussian(key, k);
     },
   });
-  const widths: Record<string, number> = {
-    attn_q: heads * headDim,
-    attn_k: kvHeads * headDim,
-    attn_v: kvHeads * headDim,
-    attn_output: dim,
-    ffn_gate: ffnDim,
-    ffn_up: ffnDim,
-    ffn_down: dim,
-  };
+  const shape = modelShape({
+    ...{ dim, ffnDim, layers, heads, kvHeads, headDim, vocab },
+    ...{ contextTokens: 128, normEpsilon: 1e-5, ropeBase: 10_000, tied: options.tied === true },
+  });
   const tensors = [matrix('token_embd.weight', vocab, dim, options.tied ? 2 / Math.sqrt(dim) : 1)];
   for (let layer = 0; layer < layers; layer++) {
-    const block = (name: string, rows: number, columns: number): GgufTensorSource =>
-      matrix(`blk.${layer}.${name}.weight`, rows, columns, 1 / Math.sqrt(columns));
-    for (const name of options.biases ?? []) tensors.push(bias(`blk.${layer}.${name}.bias`, widths[name]));
-    tensors.push(
-      gains(`blk.${layer}.attn_norm.weight`),
-      block('attn_q', heads * headDim, dim),
-      block('attn_k', kvHeads * headDim, dim),
-      block('attn_v', kvHeads * headDim, dim),
-      block('attn_output', dim, heads * headDim),
-      gains(`blk.${layer}.ffn_norm.weight`),
-      block('ffn_gate', ffnDim, dim),
-      block('ffn_up', ffnDim, dim),
-      block('ffn_down', dim, ffnDim),
-    );
+    for (const { name, outputs, inputs } of blockMatrices(shape, layer)) {
+      const matrixName = `blk.${layer}.${name.tensor}`;
+      const norm = NORM_BEFORE[name.tensor];
+      if (norm) tensors.push(gains(`blk.${layer}.${norm}.weight`));
+      tensors.push(matrix(`${matrixName}.weight`, outputs, inputs, 1 / Math.sqrt(inputs)));
+      if (options.biases?.includes(name.tensor)) tensors.push(bias(`${matrixName}.bias`, outputs));
+    }
   }
   tensors.push(gains('output_norm.weight'));
   if (!options.tied) tensors.push(matrix('output.weight', vocab, dim, 2 / Math.sqrt(dim)));
