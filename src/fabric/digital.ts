@@ -86,7 +86,8 @@ function bindDesign(design: DigitalDesign): Fabric {
     mapWeights: (name, outputs, inputs, row) =>
       recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
     build: (name, weights) =>
-      bits === 'float' ? floatLayer(name, weights) : codedLayer(name, weights, design),
+      bits === 'float' ? floatLayer(name, weights, design) : codedLayer(name, weights, design),
+    activityOf: (name, outputs, inputs, tokens) => activityOf(design, name, outputs, inputs, tokens),
     clipRate: () => null,
     nominalDesign: () => ({}),
     ranges: () => ({}),
@@ -105,23 +106,21 @@ function bindDesign(design: DigitalDesign): Fabric {
 
 const INPUT_SOURCE = 'input';
 
-function newActivity(name: LinearName, { outputs, inputs, tiles }: HardwareWeights): MacActivity {
-  return {
-    layer: name.layer,
-    tensor: name.tensor,
-    outputs,
-    inputs,
-    tiles: tiles.length,
-    tileRows: tiles[0].rows,
-    tokens: 0,
-    macs: 0,
-  };
+function activityOf(
+  { tile: { rows } }: DigitalDesign,
+  { layer, tensor }: LinearName,
+  outputs: number,
+  inputs: number,
+  tokens: number,
+): MacActivity {
+  const tiles = Math.ceil(inputs / rows);
+  return { layer, tensor, outputs, inputs, tiles, tileRows: rows, tokens, macs: tokens * outputs * inputs };
 }
 
-function floatLayer(name: LinearName, weights: HardwareWeights): CountedLinear {
+function floatLayer(name: LinearName, weights: HardwareWeights, design: DigitalDesign): CountedLinear {
   const { outputs, inputs } = weights;
   const exact = buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
-  const activity = newActivity(name, weights);
+  const activity = activityOf(design, name, outputs, inputs, 0);
   return {
     outputs,
     inputs,
@@ -141,7 +140,7 @@ function codedLayer(name: LinearName, weights: HardwareWeights, design: DigitalD
   const input = newTileInput(design.tile.rows);
   const column = new Float64Array(columns);
   const sum = new Float64Array(outputs);
-  const activity = newActivity(name, weights);
+  const activity = activityOf(design, name, outputs, inputs, 0);
   return {
     outputs,
     inputs,

@@ -120,6 +120,9 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
       } else expect(value).toBe(twice[key]);
     }
     expect(once.tokens).toBe(1);
+    // Where it need not be counted it is what was counted.
+    const told = fabric.activityOf(NAME, OUTPUTS, INPUTS, 2);
+    if (told) expect(layer.activity).toEqual(told);
     resetActivity(layer.activity, fabric.counters);
     const zero = layer.activity as unknown as Record<string, number>;
     for (const key of fabric.counters) expect(zero[key]).toBe(0);

@@ -107,6 +107,11 @@ export interface Fabric {
   ): HardwareWeights;
   /** One layer of one chip in scalar TypeScript. */
   build(name: LinearName, weights: HardwareWeights, options: LayerOptions): CountedLinear;
+  /**
+   * A layer's activity where it follows from shape and tokens alone, for engines that do not `build` layers; undefined
+   * where it must be counted.
+   */
+  activityOf(name: LinearName, outputs: number, inputs: number, tokens: number): LayerActivity | undefined;
   /** Share of the conversions that clipped; null without converters. */
   clipRate(activity: readonly LayerActivity[]): number | null;
   /** What of the design decides the ranges: the key under which they are kept. */

@@ -92,6 +92,7 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     mapWeights: (name, outputs, inputs, row) =>
       recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
     build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics }),
+    activityOf: () => undefined,
     clipRate: (activity) => clipRate(activity as readonly TileActivity[]),
     nominalDesign: () => nominalDesign(design),
     ranges: (record) => rangesOf(record, physics),
