@@ -5,6 +5,7 @@
  * in the package, so that a user adds their own without touching the installation. Output goes to the working
  * folder only, and a file appears whole or not at all.
  */
+
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -21,6 +22,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { cwd, kill, pid } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { nearestName, OnefetError } from './error.ts';
 
@@ -32,7 +34,7 @@ export const sourceExtension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 
 /** First existing of ./relative and <package>/relative, or undefined. */
 export function findDataFile(relative: string): string | undefined {
-  for (const root of [process.cwd(), packageRoot]) {
+  for (const root of [cwd(), packageRoot]) {
     const path = resolve(root, relative);
     if (existsSync(path)) return path;
   }
@@ -48,13 +50,13 @@ export function requireDataFile(relative: string, what: string): string {
   throw new OnefetError('input', 'FILE_MISSING', `${what} not found: ${relative}`, {
     hint: nearest
       ? `did you mean ${join(dirname(relative), nearest)}?`
-      : `looked in ${[...new Set([process.cwd(), packageRoot])].join(' and ')}${known.length ? `; there is ${known.join(', ')}` : ''}`,
+      : `looked in ${[...new Set([cwd(), packageRoot])].join(' and ')}${known.length ? `; there is ${known.join(', ')}` : ''}`,
   });
 }
 
 /** A path as people know it: relative to the working folder or the package where it lies below one of them. */
 export function displayPath(path: string): string {
-  for (const root of [process.cwd(), packageRoot]) {
+  for (const root of [cwd(), packageRoot]) {
     const below = relative(root, resolve(path));
     if (below !== '' && !below.startsWith('..') && !isAbsolute(below)) return below.split(/[\\/]/).join('/');
   }
@@ -64,7 +66,7 @@ export function displayPath(path: string): string {
 /** Names in a data folder, working folder and package together, sorted. */
 export function listDataFolder(relative: string): string[] {
   const names = new Set<string>();
-  for (const root of [process.cwd(), packageRoot]) {
+  for (const root of [cwd(), packageRoot]) {
     const folder = resolve(root, relative);
     if (!existsSync(folder)) continue;
     try {
@@ -119,7 +121,7 @@ const READ_BYTES = 1 << 22;
 
 /** Writes through a temporary name in the same folder and renames: whole or not at all. */
 export function writeFileAtomic(path: string, data: string | Uint8Array): void {
-  const temporary = `${path}.${process.pid}.part`;
+  const temporary = `${path}.${pid}.part`;
   try {
     mkdirSync(dirname(path), { recursive: true });
     const handle = openSync(temporary, 'w');
@@ -173,7 +175,7 @@ export function writeAt(handle: number, bytes: Uint8Array, at: number, what: str
 export function isProcessAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid <= 0) return false;
   try {
-    process.kill(pid, 0);
+    kill(pid, 0);
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';

@@ -1,9 +1,10 @@
 import { totalmem } from 'node:os';
+import { constrainedMemory, memoryUsage } from 'node:process';
 import { OnefetError } from './error.ts';
 
 /** Memory that this process may use: the machine's, or the container's limit where there is one. */
 export function memoryLimitBytes(): number {
-  const constrained = process.constrainedMemory?.() ?? 0;
+  const constrained = constrainedMemory() ?? 0;
   return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem();
 }
 
@@ -13,7 +14,7 @@ export function memoryLimitBytes(): number {
  */
 export function requireMemory(bytes: number, what: string, hint: string): void {
   const limit = memoryLimitBytes();
-  const used = process.memoryUsage().arrayBuffers;
+  const used = memoryUsage().arrayBuffers;
   if (used + bytes <= limit) return;
   const gib = (n: number): string => `${(n / 2 ** 30).toFixed(1)} GiB`;
   throw new OnefetError(

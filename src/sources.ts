@@ -10,7 +10,7 @@ import { OnefetError } from './error.ts';
 import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from './files.ts';
 
 /** Gives a source file's path as it is stored: below the working folder or the package, with forward slashes. Error: SOURCE_OUTSIDE. */
-export function sourceKey(path: string): string {
+function sourceKey(path: string): string {
   for (const root of [cwd(), packageRoot]) {
     const below = relative(root, path);
     if (!below.startsWith('..') && existsSync(join(root, below))) return below.split(/[\\/]/).join('/');

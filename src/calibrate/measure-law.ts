@@ -51,7 +51,7 @@ export async function measureCellLaw(bench: CalibratedTestbench): Promise<CellLa
  * 1 / (-d ln I / dVs) over Ut by gate voltage: how many thermal voltages of source rise an e-fold costs with the gate,
  * the drain and the bulk held.
  */
-export async function sourceSlopeFactors(
+async function sourceSlopeFactors(
   bench: CalibratedTestbench,
   at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; thermalVoltageV: number },
 ): Promise<number[]> {

@@ -15,7 +15,7 @@ export interface Grid {
 export const gridValue = ({ start, step }: Grid, i: number): number => start + i * step;
 export const gridValues = (grid: Grid): number[] =>
   Array.from({ length: grid.count }, (_, i) => gridValue(grid, i));
-export const gridStop = (grid: Grid): number => gridValue(grid, grid.count - 1);
+const gridStop = (grid: Grid): number => gridValue(grid, grid.count - 1);
 
 export interface TransferSweep {
   readonly tempK: readonly number[];

@@ -113,7 +113,6 @@ const topologySchema = z.discriminatedUnion('kind', [
 export type Topology = z.infer<typeof topologySchema>;
 /** A topology that makes products. */
 export type MultiplierTopology = Extract<Topology, { kind: 'exponentiator' | 'multiplier' }>;
-export type CircuitTopology = Extract<Topology, { kind: 'converter' | 'selector' | 'rom' | 'auto-zero' }>;
 
 /** Errors: NAME_INVALID, FILE_MISSING, TOPOLOGY_INVALID. */
 export function loadTopology(topology: string): { topology: Topology; path: string } {

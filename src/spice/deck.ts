@@ -6,8 +6,10 @@
  * another circuit's numbers (a missing include, `quit`, a deck without elements, an unbounded exponential) is refused here.
  * `engine:name` is a card inside the simulator package, and random functions become nominal values: see pdk.ts.
  */
+
 import { existsSync } from 'node:fs';
 import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
+import { cwd } from 'node:process';
 import { nearestName, OnefetError } from '../error.ts';
 import { packageRoot, readTextFile } from '../files.ts';
 import { ENGINE_PREFIX, engineCardText, nominalStatistics } from './pdk.ts';
@@ -145,7 +147,7 @@ function findInclude(file: string, folder: string, folders: readonly string[]): 
     .map((root) => resolve(root, file))
     .flatMap((path) => {
       const below = relative(packageRoot, path);
-      return below.startsWith('..') || isAbsolute(below) ? [path] : [resolve(process.cwd(), below), path];
+      return below.startsWith('..') || isAbsolute(below) ? [path] : [resolve(cwd(), below), path];
     })
     .find((path) => existsSync(path));
 }

@@ -38,7 +38,7 @@ export interface SpiceJob {
 
 /** Exact version that the wrapper is written for: it reaches into the module's internal file system. */
 export const ENGINE_PACKAGE = 'eecircuit-engine';
-export const ENGINE_VERSION = '1.8.0';
+const ENGINE_VERSION = '1.8.0';
 /** Changes when the wrapper treats a netlist differently, so that cached results are not mixed. */
 const WRAPPER_REVISION = 1;
 

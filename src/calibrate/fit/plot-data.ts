@@ -9,7 +9,7 @@ import { type CellPoint, residualOf } from './fit.ts';
 import { productError } from './measures.ts';
 
 /** The points of a multiply sweep, levels outer: the netlist formed the gate voltage, here it is computed again. */
-export function multiplyPoints(sweep: MultiplySweep, vdsV: number): CellPoint[] {
+function multiplyPoints(sweep: MultiplySweep, vdsV: number): CellPoint[] {
   const { levels, codes, tempK, fullScaleVgsV, ladderSlopeV, drainA } = sweep;
   return Array.from(drainA, (currentA, i) => {
     const product = ((Math.floor(i / codes) + 1) * ((i % codes) + 1)) / (levels * codes);

@@ -28,8 +28,8 @@ const REQUIRED = ['vgs_v', 'vds_v', 'temp_c', 'id_a'] as const;
 const OPTIONAL = ['ig_a', 'corner', 'device'] as const;
 const KNOWN: readonly string[] = [...REQUIRED, ...OPTIONAL];
 
-export const MAX_CSV_BYTES = 64 * 2 ** 20;
-export const MAX_CSV_ROWS = 1_000_000;
+const MAX_CSV_BYTES = 64 * 2 ** 20;
+const MAX_CSV_ROWS = 1_000_000;
 const MAX_LINE_CHARS = 1000;
 
 /** What a quantity may be at all; beyond it the file is in other units or of another device. */

@@ -129,7 +129,7 @@ export function lnCurrentAt({ vgsV, lnA }: MeasuredRow, v: number): number | und
 }
 
 /** Gate voltage of a current at a row, by the first crossing from below. */
-export function gateVoltageAt(row: MeasuredRow, currentA: number): number | undefined {
+function gateVoltageAt(row: MeasuredRow, currentA: number): number | undefined {
   const target = Math.log(currentA);
   for (let i = 1; i < row.lnA.length; i++) {
     if (row.lnA[i - 1] <= target && row.lnA[i] > target) {

@@ -38,7 +38,7 @@ const OXIDE_F_PER_M = 3.9 * VACUUM_PERMITTIVITY_F_PER_M;
 const number = z.number();
 const numbers = z.array(number).max(10_000);
 
-export const noiseStudySchema = z.strictObject({
+const noiseStudySchema = z.strictObject({
   schema: z.literal('onefet.noise/1'),
   process: z.string(),
   cell: z.string(),

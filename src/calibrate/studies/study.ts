@@ -111,7 +111,7 @@ export function loadStudy<
   });
 }
 
-export function studyPath(process: string, cell: string, study: string): string {
+function studyPath(process: string, cell: string, study: string): string {
   checkName(process, 'process');
   checkName(cell, 'cell');
   return join('calibration', process, `${cell}.${study}.json`);

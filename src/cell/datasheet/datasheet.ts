@@ -78,7 +78,7 @@ export interface Datasheet {
   readonly failed: number;
 }
 
-export function datasheetPath(process: string, cell: string): string {
+function datasheetPath(process: string, cell: string): string {
   return join('calibration', 'datasheets', process, `${cell}.yaml`);
 }
 

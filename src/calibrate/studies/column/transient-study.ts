@@ -20,7 +20,7 @@ const phase = z.strictObject({
   chargeError: number,
 });
 
-export const transientSchema = z.strictObject({
+const transientSchema = z.strictObject({
   schema: z.literal('onefet.transient/1'),
   process: z.string(),
   cell: z.string(),

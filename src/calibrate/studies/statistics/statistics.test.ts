@@ -6,11 +6,30 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deviation } from '../../../numbers.ts';
 import { gaussian, streamKey } from '../../../random.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
+import type { CalibratedTestbench } from '../../testbench.ts';
 import { withTestbench } from '../study.ts';
 import { kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
-import { monteCarloRate } from './statistics.ts';
+import { drawCells, drawKeyOf, simulateCells } from './statistics.ts';
 import { characteriseStatistics } from './study.ts';
+
+/** Samples per second of `simulateCells` at one gate voltage, without cache: the second of two equal runs (warm). */
+async function monteCarloRate(bench: CalibratedTestbench, devices: number, vgsV: number): Promise<number> {
+  const run = async (index: number) => {
+    const draws = drawCells(drawKeyOf(1, 'rate', index), devices, 1e-3, 0);
+    const start = performance.now();
+    await simulateCells(bench, {
+      corner: 'TT',
+      tempK: 300.15,
+      vdsV: bench.cell.vdsV,
+      vgs: { start: vgsV, step: 1e-3, count: 1 },
+      draws,
+    });
+    return devices / ((performance.now() - start) / 1000);
+  };
+  await run(0);
+  return run(1);
+}
 
 describe('distributions', () => {
   test('normal distribution function: tabulated values', () => {

@@ -84,28 +84,6 @@ export async function simulateCells(
   return (await Promise.all(batches)).flat();
 }
 
-/** Samples per second of `simulateCells` at one gate voltage, without cache: the second of two equal runs (warm). */
-export async function monteCarloRate(
-  bench: CalibratedTestbench,
-  devices: number,
-  vgsV: number,
-): Promise<number> {
-  const run = async (index: number) => {
-    const draws = drawCells(drawKeyOf(1, 'rate', index), devices, 1e-3, 0);
-    const start = performance.now();
-    await simulateCells(bench, {
-      corner: 'TT',
-      tempK: 300.15,
-      vdsV: bench.cell.vdsV,
-      vgs: { start: vgsV, step: 1e-3, count: 1 },
-      draws,
-    });
-    return devices / ((performance.now() - start) / 1000);
-  };
-  await run(0);
-  return run(1);
-}
-
 /** Gate voltage [replicas] at which each drawn group of `cells` carries cells times fullScaleA. */
 export async function simulateReplicas(
   bench: CalibratedTestbench,
