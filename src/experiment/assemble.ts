@@ -101,7 +101,7 @@ function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model'
       file: model.file,
       sha256: model.sha256,
       name: model.name,
-      architecture: 'llama',
+      architecture: model.shape.architecture.name,
       parameters: model.parameters,
       fileType: model.fileType,
       synthetic: model.synthetic,
