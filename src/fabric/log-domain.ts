@@ -26,7 +26,7 @@ import {
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
 import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
 import { drawStatics } from '../tile/static-errors.ts';
-import { createTile, type TileCounts } from '../tile/tile.ts';
+import { createTile, type Tile, type TileCounts } from '../tile/tile.ts';
 import { type HardwareWeights, recodeWeights, weightFormat } from '../tile/weight-code.ts';
 import type { TileActivity } from './activity.ts';
 import { closingShape, nameShape, processShape, weightBitsOf, weightsShape } from './common-design.ts';
@@ -168,37 +168,69 @@ export interface LogDomainOptions extends LayerOptions {
   readonly physics: TilePhysics;
 }
 
+/** One layer of one chip. Errors: RANGES (internal) where `ranges` lack it, NOT_FINITE (internal) for its inputs. */
 export function logDomainLinear(
   name: LinearName,
   hardware: HardwareWeights,
   options: LogDomainOptions,
 ): CountedLinear<TileActivity> {
-  const { physics, chip, ranges, record } = options;
+  const { physics } = options;
   const { design } = physics;
   const { format, outputs, inputs, columns } = hardware;
+  const tiles = buildTiles(name, hardware, options);
+  const activity = newActivity(name, hardware, design);
+  const input = newTileInput(design.tile.rows);
+  const value = new Float64Array(columns);
+  const sum = new Float64Array(outputs);
+  return {
+    outputs,
+    inputs,
+    activity,
+    apply(y, a, at) {
+      const tokenScale = design.input.scale === 'token' ? groupScale(a, 0, inputs) : 0;
+      const counts: TileCounts = { currentA: 0, activeRows: 0, conversions: 0, clipped: 0 };
+      sum.fill(0);
+      for (const tile of tiles) {
+        const { rowStart, rows, scales } = tile.weights;
+        const scale = tokenScale || groupScale(a, rowStart, rowStart + rows);
+        if (!Number.isFinite(scale)) {
+          throw new OnefetError('internal', 'NOT_FINITE', `activations of ${tensorKey(name)} are not finite`);
+        }
+        encodeInputs(input, a, rowStart, rows, scale, physics.input);
+        tile.run(value, input, at, counts);
+        const unit = scale * format.taps;
+        for (const [c, cellWeight] of format.cellWeights.entries()) {
+          const weight = unit * cellWeight;
+          for (let n = 0; n < outputs; n++) sum[n] += weight * scales[n] * value[c * outputs + n];
+        }
+      }
+      y.set(sum);
+      activity.tokens++;
+      activity.sumCurrentA += counts.currentA;
+      activity.sumActiveRows += counts.activeRows;
+      activity.dacConversions += inputs;
+      activity.adcConversions += counts.conversions;
+      activity.adcClipped += counts.clipped;
+    },
+  };
+}
+
+/** The tiles along K with their static errors; they record into `options.record` while ranges are measured. */
+function buildTiles(name: LinearName, hardware: HardwareWeights, options: LogDomainOptions): Tile[] {
+  const { physics, chip, cellSums, blocks } = options;
+  const { format, columns } = hardware;
   const response = physics.responses.get(format.taps)!;
-  const cells = format.cellWeights.length;
-  const key = tensorKey(name);
-  const fullScales = ranges?.[key];
-  if (ranges && fullScales?.length !== hardware.tiles.length) {
-    throw new OnefetError('internal', 'RANGES', `no converter ranges for ${key}`);
-  }
-  let recorders: RangeHistogram[][] | undefined;
-  if (!ranges && record) {
-    recorders = hardware.tiles.map(() => Array.from({ length: cells }, newRangeHistogram));
-    record.set(key, recorders);
-  }
-  const banks = banksOf(design);
-  const makeSums = options.cellSums === 'reference' ? referenceSums : bakedSums;
-  const tiles = hardware.tiles.map((tile, index) => {
+  const fullScales = fullScalesOf(name, hardware, options);
+  const recorders = fullScales ? undefined : openRecorders(name, hardware, options);
+  const makeSums = cellSums === 'reference' ? referenceSums : bakedSums;
+  return hardware.tiles.map((tile, index) => {
     const place: TilePlace = {
       layer: name.layer,
       tensor: name.ordinal,
       tile: index,
-      ...diePosition(name, index, hardware.tiles.length, options.blocks),
+      ...diePosition(name, index, hardware.tiles.length, blocks),
     };
-    const statics = drawStatics(physics, chip, place, tile, hardware, banks);
-    const sums = makeSums(physics, response, tile, columns, statics);
+    const statics = drawStatics(physics, chip, place, tile, hardware, banksOf(physics.design));
     return createTile({
       physics,
       response,
@@ -206,18 +238,51 @@ export function logDomainLinear(
       tile,
       place,
       chip,
-      // Baked sums have the cells' draws in its weights: let go of the arrays.
-      statics: options.cellSums === 'baked' ? { ...statics, vtV: [], beta: [] } : statics,
-      sums,
+      // Baked sums have the cells' draws in their weights: let go of the arrays.
+      statics: cellSums === 'baked' ? { ...statics, vtV: [], beta: [] } : statics,
+      sums: makeSums(physics, response, tile, columns, statics),
       fullScales: fullScales?.[index],
       ...(recorders ? { recorders: recorders[index] } : {}),
     });
   });
-  const connected = hardware.tiles.reduce(
+}
+
+/** [tiles][cells per weight], or undefined while they are measured. */
+function fullScalesOf(
+  name: LinearName,
+  { tiles }: HardwareWeights,
+  { ranges }: LogDomainOptions,
+): number[][] | undefined {
+  if (!ranges) return undefined;
+  const key = tensorKey(name);
+  const fullScales = ranges[key];
+  if (fullScales?.length === tiles.length) return fullScales;
+  throw new OnefetError('internal', 'RANGES', `no converter ranges for ${key}`);
+}
+
+/** [tiles][cells per weight] */
+function openRecorders(
+  name: LinearName,
+  { tiles, format }: HardwareWeights,
+  { record }: LogDomainOptions,
+): RangeHistogram[][] | undefined {
+  if (!record) return undefined;
+  const recorders = tiles.map(() => format.cellWeights.map(newRangeHistogram));
+  record.set(tensorKey(name), recorders);
+  return recorders;
+}
+
+function newActivity(
+  name: LinearName,
+  { tiles, outputs, inputs, columns }: HardwareWeights,
+  design: TileDesign,
+): TileActivity {
+  const banks = banksOf(design);
+  const connected = tiles.reduce(
     (sum, tile) => sum + tile.codes.reduce((n, code) => n + (code ? 1 : 0), 0),
     0,
   );
-  const activity: TileActivity = {
+  return {
     layer: name.layer,
     tensor: name.tensor,
     outputs,
@@ -234,39 +299,5 @@ export function logDomainLinear(
     dacConversions: 0,
     adcConversions: 0,
     adcClipped: 0,
-  };
-  const input = newTileInput(design.tile.rows);
-  const value = new Float64Array(columns);
-  const sum = new Float64Array(outputs);
-  return {
-    outputs,
-    inputs,
-    activity,
-    apply(y, a, at) {
-      const tokenScale = design.input.scale === 'token' ? groupScale(a, 0, inputs) : 0;
-      const counts: TileCounts = { currentA: 0, activeRows: 0, conversions: 0, clipped: 0 };
-      sum.fill(0);
-      for (const tile of tiles) {
-        const { rowStart, rows, scales } = tile.weights;
-        const scale = tokenScale || groupScale(a, rowStart, rowStart + rows);
-        if (!Number.isFinite(scale)) {
-          throw new OnefetError('internal', 'NOT_FINITE', `activations of ${key} are not finite`);
-        }
-        encodeInputs(input, a, rowStart, rows, scale, physics.input);
-        tile.run(value, input, at, counts);
-        const unit = scale * format.taps;
-        for (let c = 0; c < cells; c++) {
-          const weight = unit * format.cellWeights[c];
-          for (let n = 0; n < outputs; n++) sum[n] += weight * scales[n] * value[c * outputs + n];
-        }
-      }
-      for (let n = 0; n < outputs; n++) y[n] = sum[n];
-      activity.tokens++;
-      activity.sumCurrentA += counts.currentA;
-      activity.sumActiveRows += counts.activeRows;
-      activity.dacConversions += inputs;
-      activity.adcConversions += counts.conversions;
-      activity.adcClipped += counts.clipped;
-    },
   };
 }
