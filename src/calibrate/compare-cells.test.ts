@@ -14,12 +14,13 @@ import { loadProcess } from '../cell/technology.ts';
 import { packageRoot, sha256 } from '../files.ts';
 import { comparisonHtml, comparisonMarkdown } from '../report/cell-comparison.ts';
 import { createSpicePool } from '../spice/pool.ts';
+import { sharedSpiceCache } from '../testing/run-folder.ts';
 import { processNames } from './calibrate-all.ts';
 import { calibrateCircuit, calibrateCircuitToFile } from './circuits/calibrate-circuit.ts';
 import { integrate } from './circuits/waveform.ts';
 import { compareCell } from './compare-cells.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 const home = process.cwd();
 afterEach(() => process.chdir(home));
 afterAll(() => pool.close());

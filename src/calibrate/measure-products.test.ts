@@ -10,6 +10,7 @@ import { lagrange, productTable } from '../cell/product-table.ts';
 import { type CellDescription, cellOf, loadProcess } from '../cell/technology.ts';
 import { loadMultiplier, loadTopology, parameterValues } from '../cell/topology.ts';
 import { createSpicePool } from '../spice/pool.ts';
+import { sharedSpiceCache } from '../testing/run-folder.ts';
 import { ladderMismatchError } from './measure-products.ts';
 import {
   codeMagnitudes,
@@ -22,7 +23,7 @@ import {
 } from './row-sweep.ts';
 import { type CellTestbench, cellTestbench } from './testbench.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 
 const process_ = loadProcess('planar32lp');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -106,12 +106,11 @@ describe('the page', () => {
     expect(own.split('id="plotly-gzip"')[0].match(/.{40}(NaN|undefined|\[object).{10}/)).toBeNull();
   });
 
-  it('is written whole within two seconds', () => {
+  it('is written whole, and nothing beside it', () => {
     const folder = mkdtempSync(join(tmpdir(), 'onefet-report-'));
     try {
-      const start = performance.now();
       writeReport(join(folder, 'report.html'), fixtureResult(), fixtureCalibration());
-      expect(performance.now() - start).toBeLessThan(2000);
+      expect(readdirSync(folder)).toEqual(['report.html']);
       expect(statSync(join(folder, 'report.html')).size).toBeLessThan(5e6);
     } finally {
       rmSync(folder, { recursive: true });

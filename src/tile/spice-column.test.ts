@@ -30,6 +30,7 @@ import { loadLogDomainDesign } from '../fabric/design.ts';
 import { rms } from '../numbers.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';
 import { createSpicePool } from '../spice/pool.ts';
+import { sharedSpiceCache } from '../testing/run-folder.ts';
 import { bakedSums, type CellSums, referenceSums } from './cell-sums.ts';
 import type { ChipInstance, TilePlace } from './draws.ts';
 import { newTileInput } from './input-code.ts';
@@ -38,7 +39,7 @@ import { drawStatics, type TileStatics } from './static-errors.ts';
 import { createTile } from './tile.ts';
 import { type HardwareWeights, weightFormat } from './weight-code.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 
 const ROWS = 256;

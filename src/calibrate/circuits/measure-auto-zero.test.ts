@@ -6,10 +6,11 @@ import { loadCircuit } from '../../cell/circuits/circuit.ts';
 import { loadProcess } from '../../cell/technology.ts';
 import { loadTopology, parameterValues } from '../../cell/topology.ts';
 import { createSpicePool } from '../../spice/pool.ts';
+import { sharedSpiceCache } from '../../testing/run-folder.ts';
 import { circuitTestbench } from './circuit-testbench.ts';
 import { measureAutoZero } from './measure-auto-zero.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 
 test.each(['planar32lp', 'planar130'])(

@@ -15,6 +15,7 @@ import { cellOf, loadProcess } from '../../cell/technology.ts';
 import { packageRoot } from '../../files.ts';
 import { gaussian, streamKey } from '../../random.ts';
 import { createSpicePool } from '../../spice/pool.ts';
+import { sharedSpiceCache } from '../../testing/run-folder.ts';
 import { gridValue, sweepTransfer, type TransferSweep } from '../sweeps.ts';
 import { cellTestbench } from '../testbench.ts';
 import { parseMeasuredCsv } from './csv.ts';
@@ -60,7 +61,7 @@ function csvOf(sweep: TransferSweep, noise: number, seed: number): string {
 }
 
 describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
-  const pool = createSpicePool({ threads: 1 });
+  const pool = createSpicePool({ threads: 1, cacheFolder: sharedSpiceCache() });
   afterAll(() => pool.close());
   let sweep: TransferSweep;
   beforeAll(async () => {

@@ -5,9 +5,10 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createSpicePool } from '../../spice/pool.ts';
+import { sharedSpiceCache } from '../../testing/run-folder.ts';
 import { characteriseNoise, type NoiseStudy } from './noise.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 let study: NoiseStudy;
 beforeAll(async () => {

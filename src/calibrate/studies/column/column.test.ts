@@ -16,10 +16,11 @@ import {
 import { cellOf, loadProcess } from '../../../cell/technology.ts';
 import { gaussian, streamKey, uniform } from '../../../random.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
+import { sharedSpiceCache } from '../../../testing/run-folder.ts';
 import { calibratedTestbench, cellTestbench } from '../../testbench.ts';
 import { IDEAL_WIRING, type LineCurrents, simulateColumns } from './column.ts';
 
-const pool = createSpicePool({ threads: 1 });
+const pool = createSpicePool({ threads: 1, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 
 const cal = loadCalibration('planar32lp', 't1');

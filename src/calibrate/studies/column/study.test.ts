@@ -10,12 +10,13 @@ import { lawConstants } from '../../../cell/cell-law.ts';
 import { applyDroop, effectiveWireOhm } from '../../../cell/droop.ts';
 import { packageRoot } from '../../../files.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
+import { sharedSpiceCache } from '../../../testing/run-folder.ts';
 import { IDEAL_WIRING } from './column.ts';
 import { droopOf } from './column-model.ts';
 import { type ColumnStudy, columnStudySchema } from './schema.ts';
 import { characteriseColumn } from './study.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 
 describe('live: one size and six random columns', () => {

@@ -5,11 +5,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCalibration } from '../../../cell/calibration.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
+import { sharedSpiceCache } from '../../../testing/run-folder.ts';
 import { withTestbench } from '../study.ts';
 import { type MacResult, type MacTransient, simulateMac } from './transient.ts';
 import { characteriseTransient, rowSettling, type TransientStudy } from './transient-study.ts';
 
-const pool = createSpicePool({ threads: 2 });
+const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
 afterAll(() => pool.close());
 
 /** The prototype's circuit: 0.9 V, a quarter of 256 cells from 0.20 to 0.2742 V, 0.1 fF of wire per cell. */
