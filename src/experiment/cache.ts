@@ -38,11 +38,19 @@ import type { RunPlan } from './plan.ts';
 const REVISION = 'passes 1';
 const ENTRY_SCHEMA = 'onefet.cache/1';
 
-/** Digital passes that are kept, and the bytes of all: one window of 512 tokens of Llama 3.1 8B has 0.2 GB. */
-const KEPT_BASELINES = 8;
-const KEPT_BYTES = 8e9;
-/** Tables of ranges that are kept: 8B in tiles of 256 rows has some 50 kB. */
-const KEPT_RANGES = 256;
+export interface CacheLimits {
+  /** Digital passes that are kept, and the bytes of all. */
+  readonly baselines: number;
+  readonly bytes: number;
+  /** Tables of ranges that are kept. */
+  readonly ranges: number;
+}
+
+/** One window of 512 tokens of Llama 3.1 8B has 0.2 GB; its ranges in tiles of 256 rows have some 50 kB. */
+const LIMITS: CacheLimits = { baselines: 8, bytes: 8e9, ranges: 256 };
+
+/** Below the working folder, beside the simulations. */
+export const CACHE_FOLDER = join('.onefet', 'cache');
 
 export interface PassCache {
   /** Puts a kept digital pass into the run's files; undefined where there is none that holds. */
@@ -57,7 +65,8 @@ export interface PassCache {
 export function openPassCache(
   plan: RunPlan,
   notice: (text: string) => void,
-  root = join('.onefet', 'cache'),
+  root = CACHE_FOLDER,
+  limits = LIMITS,
 ): PassCache {
   const baselines = join(root, 'baseline');
   const ranges = join(root, 'ranges');
@@ -79,8 +88,8 @@ export function openPassCache(
   return {
     takeBaseline(files) {
       const found = readEntry<FinishedJob[]>(join(entry, 'entry.json'));
-      if (found === 'absent') return undefined;
-      if (found !== 'damaged' && sameJobs(found, plan.digitalJobs)) {
+      if (found === 'absent' && !existsSync(entry)) return undefined;
+      if (typeof found === 'object' && sameJobs(found, plan.digitalJobs)) {
         const taken = takeFiles(entry, files, plan.digitalJobs, found);
         if (taken === 'taken') return found;
         if (taken === 'absent') return undefined;
@@ -90,10 +99,10 @@ export function openPassCache(
     },
     keepBaseline(files, finished) {
       const bytes = files.baselineBytes + files.statesBytes;
-      if (existsSync(entry) || bytes > KEPT_BYTES) return;
+      if (existsSync(entry) || bytes > limits.bytes) return;
       attempt(() => {
-        makeFolder(baselines);
-        removeOld(baselines, KEPT_BASELINES - 1, KEPT_BYTES - bytes);
+        mkdirSync(baselines, { recursive: true });
+        removeOld(baselines, limits.baselines - 1, limits.bytes - bytes);
         const part = partOf(entry);
         try {
           mkdirSync(part);
@@ -121,8 +130,8 @@ export function openPassCache(
     keepRanges(finished) {
       if (existsSync(rangesFile)) return;
       attempt(() => {
-        makeFolder(ranges);
-        removeOld(ranges, KEPT_RANGES - 1, Number.POSITIVE_INFINITY);
+        mkdirSync(ranges, { recursive: true });
+        removeOld(ranges, limits.ranges - 1, Number.POSITIVE_INFINITY);
         const part = partOf(rangesFile);
         try {
           writeFileSync(part, encodeEntry(finished), { flush: true });
@@ -247,10 +256,6 @@ function touch(path: string): void {
   } catch {
     // A cache that cannot be written keeps its ages.
   }
-}
-
-function makeFolder(path: string): void {
-  mkdirSync(path, { recursive: true });
 }
 
 /** A private name beside a path that says whose it is. */

@@ -31,6 +31,8 @@ export interface RunHooks {
   readonly onNotice?: (text: string) => void;
   /** Each job as it is finished, and whether it was computed or taken from the cache. */
   readonly onJob?: (job: Job, from: 'computed' | 'cache') => void;
+  /** Where the digital pass and the ranges are kept for other runs (cache.ts). */
+  readonly cacheFolder?: string;
   readonly signal?: AbortSignal;
   readonly command?: readonly string[];
 }
@@ -52,15 +54,16 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
   const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.loaded.design));
   try {
     if (folder.damagedLines > 0) {
+      const lines = folder.damagedLines === 1 ? '1 line' : `${folder.damagedLines} lines`;
       notice(
-        `${folder.damagedLines} lines of ${join(folder.path, 'results.jsonl')} were cut off or changed: their jobs are done again`,
+        `${lines} of ${join(folder.path, 'results.jsonl')} ${folder.damagedLines === 1 ? 'was' : 'were'} cut off or changed: what stood there is done again`,
       );
     }
     const run: Run = {
       plan: keepLarger(plan, folder, notice),
       folder,
       files: digitalFiles(folder.path, plan.inputs.model.shape, plan.inputs.text.scored),
-      cache: openPassCache(plan, notice),
+      cache: openPassCache(plan, notice, hooks.cacheFolder),
       hooks,
       notice,
     };
