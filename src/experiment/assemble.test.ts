@@ -30,7 +30,7 @@ function numbersOf(plan: RunPlan, { variant, windows }: Job): [number, number] {
   }
 }
 
-const allJobs = (plan: RunPlan) => [...plan.digitalJobs, plan.rangeJob, ...plan.dependentJobs];
+const allJobs = (plan: RunPlan) => [...plan.digitalJobs, plan.rangeJob!, ...plan.dependentJobs];
 const finish = (plan: RunPlan): Map<string, FinishedJob> =>
   new Map(allJobs(plan).map((job) => [job.key, madeJob(plan, job, ...numbersOf(plan, job))]));
 

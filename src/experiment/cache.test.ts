@@ -115,7 +115,7 @@ test('an entry that is flipped, cut off, half there or of another kind is said, 
 
 test('ranges are kept and taken; a flipped digit is said and not used', () => {
   const cacheFolder = newFolder();
-  const job = madeJob(plan, plan.rangeJob, 1, 0);
+  const job = madeJob(plan, plan.rangeJob!, 1, 0);
   open(cacheFolder).keepRanges(job);
   expect(open(cacheFolder).takeRanges()).toEqual(job);
   const [name] = readdirSync(join(cacheFolder, 'ranges'));
@@ -169,7 +169,7 @@ test('parts of a process that is gone are removed; where nothing can be written 
   writeFileSync(blocked, '');
   const cache = open(blocked);
   cache.keepBaseline(files, jobs);
-  cache.keepRanges(madeJob(plan, plan.rangeJob, 1, 0));
+  cache.keepRanges(madeJob(plan, plan.rangeJob!, 1, 0));
   expect(cache.takeBaseline(files)).toBeUndefined();
   expect(cache.takeRanges()).toBeUndefined();
   expect(cache.notices).toEqual([expect.stringMatching(/^nothing is kept in /)]);
