@@ -4,7 +4,7 @@
  *   good dies per wafer = (pi (d/2)^2 / A - pi d / sqrt(2 A)) Y,   Y = ((1 - e^(-A D)) / (A D))^2   (Murphy)
  *   $ / Mtoken = [chip + masks and design / chips] / (rate x utilisation x lifetime) + power x price / rate
  *
- * `low` takes the cheap end of every input, `high` the dear end, together: the truth is unlikely outside. A chip is
+ * `low` takes the favourable end of every input, `high` the unfavourable end, together: the truth is unlikely outside. A chip is
  * all the dies that the model needs. The whole die counts for yield, although an array could carry spare columns.
  */
 import { OnefetError } from '../error.ts';
@@ -56,12 +56,12 @@ export function economicsOf(report: CostReport, constants: CostConstants): Econo
 function scenarioOf(report: CostReport, constants: CostConstants, scenario: Scenario): EconomicsScenario {
   const inputs = constants.economics;
   const mirror = { low: 'high', mid: 'mid', high: 'low' } as const;
-  /** Quantities that make tokens dearer when they grow, and those that make them cheaper. */
-  const dear = (band: Band) => band[scenario];
-  const cheap = (band: Band) => band[mirror[scenario]];
+  /** Quantities that raise the cost of tokens when they grow, and those that lower it. */
+  const raising = (band: Band) => band[scenario];
+  const lowering = (band: Band) => band[mirror[scenario]];
 
   const dieMm2 = report.areaMm2 / report.dies;
-  const dieYield = murphyYield(dieMm2 / 100, dear(inputs.defectsPerCm2));
+  const dieYield = murphyYield(dieMm2 / 100, raising(inputs.defectsPerCm2));
   const goodDiesPerWafer = grossDies(inputs.waferDiameterMm.mid, dieMm2) * dieYield;
   if (!(goodDiesPerWafer > 0)) {
     throw new OnefetError(
@@ -77,23 +77,23 @@ function scenarioOf(report: CostReport, constants: CostConstants, scenario: Scen
       `economics: the chip makes no tokens (${report.binding} binds)`,
     );
   }
-  const dieUsd = dear(inputs.waferPriceUsd) / goodDiesPerWafer + dear(inputs.packagingUsdPerDie);
+  const dieUsd = raising(inputs.waferPriceUsd) / goodDiesPerWafer + raising(inputs.packagingUsdPerDie);
   const chipUsd = dieUsd * report.dies;
-  const nreUsd = dear(inputs.modelMasks) * dear(inputs.maskUsd) + dear(inputs.modelNreUsd);
-  const nreUsdPerChip = nreUsd / cheap(inputs.chipsPerModel);
+  const nreUsd = raising(inputs.modelMasks) * raising(inputs.maskUsd) + raising(inputs.modelNreUsd);
+  const nreUsdPerChip = nreUsd / lowering(inputs.chipsPerModel);
   const rate = report.tokensPerSecondAggregate;
-  const years = cheap(inputs.modelLifetimeYears);
-  const utilisation = cheap(inputs.utilisation);
+  const years = lowering(inputs.modelLifetimeYears);
+  const utilisation = lowering(inputs.utilisation);
   const tokens = rate * utilisation * years * 365.25 * 86400;
   const busyShare = 1 / utilisation;
   // Static power flows while the chip waits, too.
   const joulePerToken = report.perTokenAggregateJ + (report.staticPowerW / rate) * (busyShare - 1);
   const electricity =
-    (joulePerToken / 3.6e6) * dear(inputs.electricityUsdPerKwh) * dear(inputs.facilityFactor) * 1e6;
+    (joulePerToken / 3.6e6) * raising(inputs.electricityUsdPerKwh) * raising(inputs.facilityFactor) * 1e6;
   const silicon = (chipUsd / tokens) * 1e6;
   const nre = (nreUsdPerChip / tokens) * 1e6;
-  // The GPU is taken at its cheap end in the chip's dear scenario, so that the bands bracket the comparison.
-  const gpu = (cheap(inputs.gpuUsdPerHour) / 3600 / dear(inputs.gpuTokensPerSecond)) * 1e6;
+  // The GPU is taken at its cheapest in the chip's most expensive scenario, so that the bands bracket the comparison.
+  const gpu = (lowering(inputs.gpuUsdPerHour) / 3600 / raising(inputs.gpuTokensPerSecond)) * 1e6;
   const savedPerChip = ((gpu - silicon - electricity) / 1e6) * tokens;
   return {
     yield: dieYield,
@@ -107,6 +107,6 @@ function scenarioOf(report: CostReport, constants: CostConstants, scenario: Scen
     usdPerMtoken: silicon + nre + electricity,
     gpuUsdPerMtoken: gpu,
     breakEvenChips: savedPerChip > 0 ? Math.ceil(nreUsd / savedPerChip) : null,
-    formula: `${report.dies} dies x ($${plain(dear(inputs.waferPriceUsd))} / ${plain(goodDiesPerWafer)} good dies + $${plain(dear(inputs.packagingUsdPerDie))}) + $${count(nreUsd)} / ${count(cheap(inputs.chipsPerModel))} chips, over ${plain(years)} years x ${plain(utilisation)} x ${count(rate)} tokens/s`,
+    formula: `${report.dies} dies x ($${plain(raising(inputs.waferPriceUsd))} / ${plain(goodDiesPerWafer)} good dies + $${plain(raising(inputs.packagingUsdPerDie))}) + $${count(nreUsd)} / ${count(lowering(inputs.chipsPerModel))} chips, over ${plain(years)} years x ${plain(utilisation)} x ${count(rate)} tokens/s`,
   };
 }
