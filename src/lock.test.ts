@@ -86,7 +86,7 @@ it('has one holder at a time when four processes fight for it and die with it', 
     const [path, name] = process.argv.slice(-2);
     const held = path + '.held';
     let taken = 0;
-    for (let round = 0; round < 300; round++) {
+    for (let round = 0; round < 120; round++) {
       let release;
       try { release = takeLock(path, 'x'); } catch (error) { if (error.code !== 'BUSY') throw error; continue; }
       taken++;

@@ -1,7 +1,7 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
-import type { Accuracy, Interval } from '../experiment/result.ts';
+import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
 import { formatSi } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
@@ -24,80 +24,104 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
     printJson(result);
     return;
   }
-  const { digital, recoded, summary, chips, text } = result;
+  const { chips, text } = result;
   print(
     `${result.model.name} on ${result.design.name} (${result.calibration ? `${result.calibration.process}/${result.calibration.cell}, ${result.calibration.driver} driver` : result.fabric.kind})`,
   );
   print(
     `${text.scored} predictions, ${result.fabric.chipsDiffer ? `${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}` : 'every chip the same'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
   );
-  const chipLabel = result.fabric.chipsDiffer ? 'chip, mean' : 'chip';
-  if (result.model.synthetic) {
-    print();
-    print(
-      'SYNTHETIC weights: no accuracy; how far the logits of the chip are from those of the digital model:',
-    );
-    const row = (label: string, kl: number, top1: number) =>
-      print(`${label.padEnd(14)} KL ${kl.toFixed(4)} nats, top-1 ${(100 * top1).toFixed(1)} %`);
-    row('recoded', recoded.kl, recoded.top1);
-    row(chipLabel, summary.kl.mean, summary.top1.mean);
-    if (summary.kl.ci95)
-      print(`  95 % interval  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`);
-    const snr = result.coding.map((tensor) => tensor.codingSnrDb);
-    print(
-      `coding SNR     ${Math.min(...snr).toFixed(1)} to ${Math.max(...snr).toFixed(1)} dB over ${snr.length} tensors`,
-    );
-    if (result.blocks) {
-      const { chipDb, recodedDb } = result.blocks;
-      const ends = (of: readonly (number | undefined | null)[]) =>
-        [of[0], of[of.length - 1]].map((x) => x?.toFixed(1) ?? 'none').join(' to ');
-      print(
-        `stream SNR     chips ${ends(chipDb.map((x) => x?.mean))} dB, recoded ${ends(recodedDb)} dB, behind the first and the last of ${chipDb.length} blocks`,
-      );
-    }
-  } else {
-    print();
-    print('                 NLL      perplexity   KL (nats)  top-1');
-    const row = (label: string, a: Accuracy) =>
-      print(
-        `${label.padEnd(14)} ${a.nll.toFixed(4).padStart(7)} ${a.perplexity.toFixed(3).padStart(12)} ${a.kl.toFixed(4).padStart(11)} ${(100 * a.top1).toFixed(1).padStart(6)} %`,
-      );
-    row('digital', { ...digital, kl: 0, top1: 1 });
-    row('recoded', recoded);
-    row(chipLabel, {
-      nll: summary.nll.mean,
-      perplexity: summary.perplexity.mean,
-      kl: summary.kl.mean,
-      top1: summary.top1.mean,
-    });
-    if (summary.nll.ci95) {
-      print(
-        `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`,
-      );
-    }
-    const { share, ci95, perplexityRatio } = result.yield;
-    const within = `within ${perplexityRatio} x the digital perplexity`;
-    print(
-      ci95
-        ? `  yield          ${(100 * share).toFixed(0)} % of the chips (95 % ${(100 * ci95[0]).toFixed(0)} to ${(100 * ci95[1]).toFixed(0)}) ${within}`
-        : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
-    );
-    if (result.attribution.length > 0) {
-      print();
-      print(
-        'each source of error alone: KL that it adds to the coding loss, 95 % interval, and perplexity with it',
-      );
-      const line = (name: string, kl: number, range: string, perplexity: number, chips: string) =>
-        print(
-          `  ${name.padEnd(15)} ${kl.toFixed(4)}  ${range.padEnd(15)} ${perplexity.toFixed(3).padStart(7)}  ${chips}`,
-        );
-      line('coding', recoded.kl, '', recoded.perplexity, '');
-      for (const { source, excessKl, perplexity, chips, sameOnEveryChip } of result.attribution) {
-        const ran = sameOnEveryChip ? 'every chip alike' : chips === 1 ? 'one chip' : `${chips} chips`;
-        line(source, excessKl.mean, excessKl.ci95 ? interval(excessKl, 4) : '', perplexity.mean, ran);
-      }
-    }
+  if (result.model.synthetic) printSynthetic(result);
+  else {
+    printAccuracy(result);
+    printAttribution(result);
   }
+  printCosts(result);
+  print();
+  for (const line of result.verdict) print(line);
+  for (const line of result.warnings) print(`WARNING: ${line}`);
+  print();
+  print(`result  ${folder}/result.json`);
+  if (reportPath) print(`report  ${reportPath}`);
+}
+
+const chipLabel = ({ fabric }: RunResult) => (fabric.chipsDiffer ? 'chip, mean' : 'chip');
+
+/** Made-up weights have distances of logits and signal-to-noise ratios, and no accuracy. */
+function printSynthetic(result: RunResult): void {
+  const { recoded, summary } = result;
+  print();
+  print(
+    'SYNTHETIC weights: no accuracy; how far the logits of the chip are from those of the digital model:',
+  );
+  const row = (label: string, kl: number, top1: number) =>
+    print(`${label.padEnd(14)} KL ${kl.toFixed(4)} nats, top-1 ${(100 * top1).toFixed(1)} %`);
+  row('recoded', recoded.kl, recoded.top1);
+  row(chipLabel(result), summary.kl.mean, summary.top1.mean);
+  if (summary.kl.ci95)
+    print(`  95 % interval  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`);
+  const snr = result.coding.map((tensor) => tensor.codingSnrDb);
+  print(
+    `coding SNR     ${Math.min(...snr).toFixed(1)} to ${Math.max(...snr).toFixed(1)} dB over ${snr.length} tensors`,
+  );
+  if (result.blocks) {
+    const { chipDb, recodedDb } = result.blocks;
+    const ends = (of: readonly (number | undefined | null)[]) =>
+      [of[0], of[of.length - 1]].map((x) => x?.toFixed(1) ?? 'none').join(' to ');
+    print(
+      `stream SNR     chips ${ends(chipDb.map((x) => x?.mean))} dB, recoded ${ends(recodedDb)} dB, behind the first and the last of ${chipDb.length} blocks`,
+    );
+  }
+}
+
+function printAccuracy(result: RunResult): void {
+  const { digital, recoded, summary } = result;
+  print();
+  print('                 NLL      perplexity   KL (nats)  top-1');
+  const row = (label: string, a: Accuracy) =>
+    print(
+      `${label.padEnd(14)} ${a.nll.toFixed(4).padStart(7)} ${a.perplexity.toFixed(3).padStart(12)} ${a.kl.toFixed(4).padStart(11)} ${(100 * a.top1).toFixed(1).padStart(6)} %`,
+    );
+  row('digital', { ...digital, kl: 0, top1: 1 });
+  row('recoded', recoded);
+  row(chipLabel(result), {
+    nll: summary.nll.mean,
+    perplexity: summary.perplexity.mean,
+    kl: summary.kl.mean,
+    top1: summary.top1.mean,
+  });
+  if (summary.nll.ci95) {
+    print(
+      `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`,
+    );
+  }
+  const { share, ci95, perplexityRatio } = result.yield;
+  const within = `within ${perplexityRatio} x the digital perplexity`;
+  print(
+    ci95
+      ? `  yield          ${(100 * share).toFixed(0)} % of the chips (95 % ${(100 * ci95[0]).toFixed(0)} to ${(100 * ci95[1]).toFixed(0)}) ${within}`
+      : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
+  );
+}
+
+function printAttribution({ attribution, recoded }: RunResult): void {
+  if (attribution.length === 0) return;
+  print();
+  print(
+    'each source of error alone: KL that it adds to the coding loss, 95 % interval, and perplexity with it',
+  );
+  const line = (name: string, kl: number, range: string, perplexity: number, chips: string) =>
+    print(
+      `  ${name.padEnd(15)} ${kl.toFixed(4)}  ${range.padEnd(15)} ${perplexity.toFixed(3).padStart(7)}  ${chips}`,
+    );
+  line('coding', recoded.kl, '', recoded.perplexity, '');
+  for (const { source, excessKl, perplexity, chips, sameOnEveryChip } of attribution) {
+    const ran = sameOnEveryChip ? 'every chip alike' : chips === 1 ? 'one chip' : `${chips} chips`;
+    line(source, excessKl.mean, excessKl.ci95 ? interval(excessKl, 4) : '', perplexity.mean, ran);
+  }
+}
+
+function printCosts(result: RunResult): void {
   print();
   for (const [label, cost] of [
     ['this model', result.cost],
@@ -111,12 +135,6 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
       `  energy       ${lines.map(({ name, value }) => `${name} ${formatSi(value, 'J')}`).join(', ')}, ...`,
     );
   }
-  print();
-  for (const line of result.verdict) print(line);
-  for (const line of result.warnings) print(`WARNING: ${line}`);
-  print();
-  print(`result  ${folder}/result.json`);
-  if (reportPath) print(`report  ${reportPath}`);
 }
 
 function interval({ ci95 }: Interval, digits: number): string {
