@@ -8,7 +8,14 @@ import { loadCircuit } from '../cell/circuits/circuit.ts';
 import type { CellComparison, CornerErrors, ErrorAt, Mode } from '../cell/comparison.ts';
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
 import { cellArea, cellPowerW, loadLayoutRules } from '../cell/footprint.ts';
-import { CORNERS, type Corner, cellOf, type Process } from '../cell/technology.ts';
+import {
+  type Corner,
+  cellOf,
+  type Process,
+  processCorners,
+  temperatureRangeK,
+  temperaturesInside,
+} from '../cell/technology.ts';
 import { loadMultiplier, type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import type { SpicePool } from '../spice/pool.ts';
 import { ladderMismatchError } from './measure-products.ts';
@@ -122,12 +129,8 @@ async function simulateProducts({ bench, topology, drive }: Comparand, condition
 
 /** Errors over corners, temperatures and supplies in every mode, the worst of them, and the drift of the gain. */
 async function measureErrors({ bench, topology, nominalV }: Comparand, errorAt: ErrorMeter) {
-  const { technology } = bench.process;
-  const inRange = (tempsC: readonly number[]) =>
-    tempsC
-      .map((c) => c + 273.15)
-      .filter((t) => t >= technology.minTempK.value - 1e-6 && t <= technology.maxTempK.value + 1e-6);
-  const corners = CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
+  const rangeK = temperatureRangeK(bench.process);
+  const corners = processCorners(bench.process);
   // A transistor driver makes its own PTAT current: there is no fixed ladder to compare with.
   const modes: Mode[] =
     topology.driver === 'ideal'
@@ -135,14 +138,14 @@ async function measureErrors({ bench, topology, nominalV }: Comparand, errorAt: 
       : ['replica+ptat', 'fixed+ptat'];
   const grids = await byMode(modes, (mode) =>
     corners.flatMap((corner) =>
-      inRange(WORST_TEMPS_C).flatMap((t) =>
+      temperaturesInside(rangeK, WORST_TEMPS_C).flatMap((t) =>
         SUPPLY_SHARES.map((share) => errorAt(conditionAt(bench, corner, t, share * nominalV), mode)),
       ),
     ),
   );
   bench.signal?.throwIfAborted();
   const typical = await byMode(modes, (mode) =>
-    inRange(MODE_TEMPS_C).map((t) => errorAt(conditionAt(bench, 'TT', t, nominalV), mode)),
+    temperaturesInside(rangeK, MODE_TEMPS_C).map((t) => errorAt(conditionAt(bench, 'TT', t, nominalV), mode)),
   );
   const isNominal = (e: ErrorAt) => e.tempK === REFERENCE_TEMP_K && e.supplyV === nominalV;
   const grid = grids['replica+ptat']!;

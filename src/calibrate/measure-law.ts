@@ -2,16 +2,17 @@
 import type { CellLaw } from '../cell/cell-law.ts';
 import { thermalVoltageV } from '../cell/ekv.ts';
 import { gateVoltage, gmOverIPerV, operatingPoint, outputConductancePerV } from '../cell/operating-point.ts';
-import type { Corner } from '../cell/technology.ts';
-import { type CalibratedTestbench, CODES, celsius, runDeck, spiceNumber, TAPS } from './testbench.ts';
+import { type Corner, temperaturesInside } from '../cell/technology.ts';
+import { spiceNumber } from '../spice/deck.ts';
+import { type CalibratedTestbench, CODES, celsius, runDeck, TAPS } from './testbench.ts';
 
 /** Temperatures of the constants; linear between them. */
 const LAW_TEMPS_C = [-40, 0, 27, 60, 85, 125];
 const LAW_PRODUCTS = [1 / (CODES * TAPS), 0.01, 0.03, 0.1, 0.3, 1];
 
 /** The temperatures inside a range. */
-export const lawTempsK = ([lowK, highK]: readonly [number, number]): number[] =>
-  LAW_TEMPS_C.map((c) => c + 273.15).filter((t) => t >= lowK - 1e-6 && t <= highK + 1e-6);
+export const lawTempsK = (rangeK: readonly [number, number]): number[] =>
+  temperaturesInside(rangeK, LAW_TEMPS_C);
 
 /** Decks that a measurement runs. */
 export const lawRuns = (range: readonly [number, number]): number => 2 * lawTempsK(range).length;

@@ -5,7 +5,7 @@ import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
 import type { CornerTable, ProductTable } from '../cell/product-schema.ts';
 import { interpolate } from '../cell/product-table.ts';
 import type { Residual } from '../cell/residual.ts';
-import { type Corner, SMALLEST_OFF_A } from '../cell/technology.ts';
+import { type Corner, SMALLEST_OFF_A, temperatureRangeK, temperaturesInside } from '../cell/technology.ts';
 import type { MultiplierTopology } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
 import { largest, mean, rms } from '../numbers.ts';
@@ -105,7 +105,7 @@ async function planTable(bench: CellTestbench, topology: MultiplierTopology): Pr
     topology,
     nominalV,
     vdsOfSupply: bench.cell.vdsV / nominalV,
-    tempK: temperaturesInside(bench, NODE_TEMPS_C),
+    tempK: temperaturesInside(temperatureRangeK(bench.process), NODE_TEMPS_C),
     supplyV: SUPPLY_SHARES.map((share) => share * nominalV),
     lnMagnitude: Array.from({ length: MAGNITUDES }, (_, k) => Math.log(LOWEST_MAGNITUDE) + k * step),
     offLevelV:
@@ -116,14 +116,6 @@ async function planTable(bench: CellTestbench, topology: MultiplierTopology): Pr
   const typical = conditionAt(plan, TAPS, 'TT', REFERENCE_TEMP_K, nominalV);
   const { dacSlopeFactor, ladderSlopeFactor } = await tuneDrive(bench, topology, typical, CODES);
   return { ...plan, slopes: { dacSlopeFactor, ladderSlopeFactor } };
-}
-
-/** Those of the temperatures that the process is made for, K. */
-function temperaturesInside({ process }: CellTestbench, tempsC: readonly number[]): number[] {
-  const { minTempK, maxTempK } = process.technology;
-  return tempsC
-    .map((c) => c + 273.15)
-    .filter((t) => t >= minTempK.value - 1e-6 && t <= maxTempK.value + 1e-6);
 }
 
 const conditionAt = (
@@ -268,7 +260,7 @@ async function checkTable(plan: TablePlan, table: ProductTable): Promise<Product
       ),
     );
   };
-  const temps = temperaturesInside(bench, HELD_OUT_TEMPS_C);
+  const temps = temperaturesInside(temperatureRangeK(bench.process), HELD_OUT_TEMPS_C);
   const heldOut = {
     temp: pooled(await Promise.all(temps.map((t) => check(t, nominalV)))),
     supply: pooled(

@@ -6,8 +6,9 @@ import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../cell/ekv.ts';
 import type { Corner } from '../cell/technology.ts';
 import { type MultiplierTopology, parameterValues } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
-import { largest, rms } from '../numbers.ts';
-import { type CellTestbench, celsius, runDeck, spiceNumber } from './testbench.ts';
+import { spiceNumber } from '../spice/deck.ts';
+import { gainFreeError } from './fit/measures.ts';
+import { type CellTestbench, celsius, runDeck } from './testbench.ts';
 
 /** A row at one condition. */
 export interface RowCondition {
@@ -240,14 +241,8 @@ export function productErrorOf(currentA: readonly ArrayLike<number>[], magnitude
   currentA.forEach((row, i) => {
     for (let k = 0; k < magnitudes.length; k++) ratios.push(row[k] / ((magnitudes[k] * (i + 1)) / taps));
   });
-  const gain = ratios.reduce((sum, r) => sum + r * r, 0) / ratios.reduce((sum, r) => sum + r, 0);
-  const errors = ratios.map((r) => r / gain - 1);
-  return {
-    gainA: gain,
-    points: errors.length,
-    rms: rms(errors),
-    max: largest(errors),
-  };
+  const { gain: gainA, points, rms, max } = gainFreeError(ratios);
+  return { gainA, points, rms, max };
 }
 
 /** k / codes for k = 1 .. codes. */

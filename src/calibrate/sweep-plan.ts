@@ -1,9 +1,15 @@
 /**
  * What a calibration simulates: corners, temperatures and grids, from the limits of the process.
  */
-
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
-import { type CellDescription, CORNERS, type Corner, type Process } from '../cell/technology.ts';
+import {
+  type CellDescription,
+  type Corner,
+  type Process,
+  processCorners,
+  temperatureRangeK,
+  temperaturesInside,
+} from '../cell/technology.ts';
 import { OnefetError } from '../error.ts';
 import { type Grid, gridValue } from './sweeps.ts';
 
@@ -25,15 +31,13 @@ export interface Plan {
 
 /** Temperatures and grids of the transfer sweep, from the technology's limits. */
 export function planSweep(process: Process, cell: CellDescription): Plan {
-  const { models, minTempK, maxTempK, supplyV } = process.technology;
-  const temps = TEMPS_C.map((c) => c + 273.15).filter(
-    (t) => t >= minTempK.value - 1e-6 && t <= maxTempK.value + 1e-6,
-  );
+  const { minTempK, maxTempK, supplyV } = process.technology;
+  const temps = temperaturesInside(temperatureRangeK(process), TEMPS_C);
   if (temps.length < 4 || !temps.includes(REFERENCE_TEMP_K)) {
     throw new OnefetError(
       'input',
       'TECHNOLOGY_RANGE',
-      `${process.path}: ${minTempK.value} to ${maxTempK.value} K holds ${temps.length} of the calibration temperatures; 27 C and three more are needed`,
+      `${process.path}: ${minTempK.value} to ${maxTempK.value} K has ${temps.length} of the calibration temperatures; 27 C and three more are needed`,
     );
   }
   const vgs = grid(LOWEST_VGS_V, supplyV.value, STEP_VGS_V);
@@ -47,7 +51,7 @@ export function planSweep(process: Process, cell: CellDescription): Plan {
     );
   }
   return {
-    corners: CORNERS.filter((corner) => models.corners[corner] !== undefined),
+    corners: processCorners(process),
     temps,
     multiplyTemps: [temps[0], REFERENCE_TEMP_K, temps[temps.length - 1]],
     vgs,

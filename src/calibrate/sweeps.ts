@@ -4,7 +4,8 @@
  */
 import type { Corner } from '../cell/technology.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
-import { type CellTestbench, celsius, runDeck, spiceNumber } from './testbench.ts';
+import { spiceNumber } from '../spice/deck.ts';
+import { type CellTestbench, celsius, runDeck } from './testbench.ts';
 
 export interface Grid {
   readonly start: number;

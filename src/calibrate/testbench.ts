@@ -9,7 +9,7 @@ import { loadMultiplier } from '../cell/topology.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { findDataFile, requireDataFile } from '../files.ts';
 import { DEFAULT_CACHE_FOLDER } from '../spice/cache.ts';
-import { assembleDeck } from '../spice/deck.ts';
+import { assembleDeck, spiceNumber } from '../spice/deck.ts';
 import type { ExpectedOutput } from '../spice/job.ts';
 import { createSpicePool, type SpicePool } from '../spice/pool.ts';
 import type { RawPlot } from '../spice/raw-file.ts';
@@ -74,9 +74,6 @@ export interface DeckRequest {
   /** The deck brings its models itself, through a slot of its own. */
   readonly withoutLibrary?: boolean;
 }
-
-/** Writes a number with 12 digits: ngspice reads them without loss that matters, more only bloats the netlist. */
-export const spiceNumber = (value: number): string => Number(value.toPrecision(12)).toString();
 
 /** Writes a temperature as ngspice takes it. */
 export const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);

@@ -178,6 +178,10 @@ export function loadCalibration(process: string, cell: string): Calibration {
 export const calibrationDigits = (key: string): number =>
   key === 'coefficients' ? 12 : key === 'lnRatio' ? 3 : 6;
 
+/** Lists the corners that were calibrated, TT first. */
+export const calibratedCorners = ({ corners }: Calibration): (typeof CORNERS)[number][] =>
+  CORNERS.filter((corner) => corners[corner] !== undefined);
+
 /** One corner, or an error that says which there are. */
 export function cornerOf(calibration: Calibration, corner: string): CornerCalibration {
   const found = calibration.corners[corner as (typeof CORNERS)[number]];

@@ -104,6 +104,22 @@ export function cellOf(process: Process, cell: string): CellDescription {
   });
 }
 
+/** Lists the corners that the process's models have, TT first. */
+export const processCorners = ({ technology }: Process): Corner[] =>
+  CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);
+
+/** Picks temperatures in C that lie inside a range in K; returns them in K. */
+export const temperaturesInside = (
+  [lowK, highK]: readonly [number, number],
+  tempsC: readonly number[],
+): number[] => tempsC.map((c) => c + 273.15).filter((t) => t >= lowK - 1e-6 && t <= highK + 1e-6);
+
+/** Temperatures that the process is made for, K. */
+export const temperatureRangeK = ({ technology }: Process): [number, number] => [
+  technology.minTempK.value,
+  technology.maxTempK.value,
+];
+
 /** Names come from the command line and become path segments. */
 export function checkName(text: string, what: string): void {
   if (!name.safeParse(text).success) {

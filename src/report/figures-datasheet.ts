@@ -1,10 +1,10 @@
 /**
  * Figures of a datasheet beyond those of the report: every sweep of the calibration with its fit.
  */
-import type { Calibration } from '../cell/calibration.ts';
+import { type Calibration, calibratedCorners } from '../cell/calibration.ts';
 import { atTemperature, ekvCurrentA } from '../cell/ekv.ts';
 import { offCurrentA } from '../cell/operating-point.ts';
-import { CORNERS, type Corner } from '../cell/technology.ts';
+import type { Corner } from '../cell/technology.ts';
 import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';
 import { plotText } from './html.ts';
@@ -108,7 +108,7 @@ function cornerFigure(cal: Calibration): Figure {
   const currents: number[] = [];
   const table: (string | number)[][] = [];
   const { vdsV, tempK } = cal.nominal;
-  cornersOf(cal).forEach((corner, i) => {
+  calibratedCorners(cal).forEach((corner, i) => {
     const entry = cal.corners[corner]!;
     const { off, gate } = entry;
     const t = nearestIndex(off.tempK, tempK);
@@ -168,7 +168,7 @@ function offFigure(cal: Calibration): Figure {
   const tempK = cal.corners.TT!.off.tempK;
   const lsbA = fullScaleA / (cal.multiply.codes * cal.multiply.levels);
   const currents: number[] = [lsbA];
-  const corners = cornersOf(cal);
+  const corners = calibratedCorners(cal);
   const data: Trace[] = corners.map((corner, i) => {
     const y = tempK.map((t) => offCurrentA(cal, { corner, tempK: t, vdsV, fullScaleA }, offVgsV));
     currents.push(...y);
@@ -376,10 +376,6 @@ function gateLeakageFigure(cal: Calibration): Figure {
       rows: thin(vgsV.map((v, i) => [`${v.toFixed(3)} V`, formatSi(currentA[i], 'A')])),
     },
   };
-}
-
-function cornersOf(cal: Calibration): Corner[] {
-  return CORNERS.filter((corner) => cal.corners[corner] !== undefined);
 }
 
 function nearestIndex(values: readonly number[], value: number): number {

@@ -6,7 +6,6 @@
  * another circuit's numbers (a missing include, `quit`, a deck without elements, an unbounded exponential) is refused here.
  * `engine:name` is a card inside the simulator package, and random functions become nominal values: see pdk.ts.
  */
-
 import { existsSync } from 'node:fs';
 import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
 import { cwd } from 'node:process';
@@ -226,3 +225,6 @@ function balanced(text: string, start: number): string {
   }
   return text.slice(start);
 }
+
+/** Writes a number with 12 digits: ngspice reads them without loss that matters, more only bloats the netlist. */
+export const spiceNumber = (value: number): string => Number(value.toPrecision(12)).toString();

@@ -4,7 +4,7 @@
  */
 import { OnefetError } from '../error.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
-import { assembleText } from './deck.ts';
+import { assembleText, spiceNumber } from './deck.ts';
 import { drawnSubcircuit, nominalStatistics } from './pdk.ts';
 import type { SpicePool } from './pool.ts';
 
@@ -73,7 +73,7 @@ export async function samplePdkMismatch(options: PdkMismatchOptions): Promise<Pd
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     const lines = currents.flatMap((_, i) => [
       `vd${i} d${i} 0 ${options.vdsV}`,
-      `x${i} d${i} g 0 0 ${subcircuit} w=${options.widthM} l=${options.lengthM} ${names.map((name, p) => `${name}=${draws[p][first + i].toPrecision(12)}`).join(' ')}`,
+      `x${i} d${i} g 0 0 ${subcircuit} w=${options.widthM} l=${options.lengthM} ${names.map((name, p) => `${name}=${spiceNumber(draws[p][first + i])}`).join(' ')}`,
     ]);
     const deck = assemble(lines.join('\n'), currents.join(' '));
     batches.push(
@@ -103,15 +103,14 @@ export async function samplePdkMismatch(options: PdkMismatchOptions): Promise<Pd
 
 function netlist(options: PdkMismatchOptions, instances: string, currents: string): string {
   const { vgs } = options;
-  const number = (value: number) => Number(value.toPrecision(12)).toString();
   return `mismatch of ${options.subcircuit}
 .lib '${options.libraryPath.split(/[\\/]/).pop()}' ${options.section}
-.options gmin=1e-18 abstol=1e-18 reltol=1e-5 temp=${number(options.tempK - 273.15)}
+.options gmin=1e-18 abstol=1e-18 reltol=1e-5 temp=${spiceNumber(options.tempK - 273.15)}
 vg g 0 0
 ${instances}
 .control
 save ${currents}
-dc vg ${number(vgs.start)} ${number(vgs.start + (vgs.count - 0.5) * vgs.step)} ${number(vgs.step)}
+dc vg ${spiceNumber(vgs.start)} ${spiceNumber(vgs.start + (vgs.count - 0.5) * vgs.step)} ${spiceNumber(vgs.step)}
 write mismatch.raw
 .endc
 .end

@@ -2,9 +2,11 @@
  * Decks of converters, selectors and memory cells: like a cell's decks, but their transistors are the process's `nmos`
  * and `pmos`, and their numbers come from the topology's parameters.
  */
-import type { Process } from '../../cell/technology.ts';
+
+import { type Corner, type Process, processCorners } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
-import { spiceNumber, type Testbench, type TestbenchParts } from '../testbench.ts';
+import { spiceNumber } from '../../spice/deck.ts';
+import type { Testbench, TestbenchParts } from '../testbench.ts';
 
 export interface CircuitTestbench extends Testbench {
   /** The topology's parameters with the process's overrides. */
@@ -35,6 +37,13 @@ export function circuitTestbench(
 /** Fills slots with the parameters of the same names. */
 export function parameterSlots(bench: CircuitTestbench, names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, spiceNumber(parameterOf(bench, name))]));
+}
+
+/** Where circuits are measured: every corner of the process at -40, 27 and 125 C. */
+export function circuitConditions(process: Process): { corner: Corner; tempK: number }[] {
+  return processCorners(process).flatMap((corner) =>
+    [-40, 27, 125].map((c) => ({ corner, tempK: c + 273.15 })),
+  );
 }
 
 /** A parameter that the measurement needs. */

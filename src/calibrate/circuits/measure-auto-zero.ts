@@ -4,19 +4,25 @@
  */
 import type { AutoZeroResult } from '../../cell/circuits/auto-zero.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
-import { CORNERS, type Corner } from '../../cell/technology.ts';
+import type { Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { deviation, mean } from '../../numbers.ts';
 import { BOLTZMANN_J_PER_K } from '../../physical-constants.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
-import { celsius, runDeck, spiceNumber } from '../testbench.ts';
-import { type CircuitTestbench, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { spiceNumber } from '../../spice/deck.ts';
+import { celsius, runDeck } from '../testbench.ts';
+import {
+  type CircuitTestbench,
+  circuitConditions,
+  modelOf,
+  parameterOf,
+  parameterSlots,
+} from './circuit-testbench.ts';
 import { integrate, valueAt } from './waveform.ts';
 
 const ROWS_PER_NETLIST = 20;
 const ROWS = 20;
 const TYPICAL_ROWS = 200;
-const TEMPS_C = [-40, 27, 125];
 /** Length of the first zero phase, which starts settled, and of the use before the zeroing that is measured. */
 const START_S = 0.2e-6;
 const USE_S = 1e-6;
@@ -51,19 +57,18 @@ export async function measureAutoZero(
   bench: CircuitTestbench,
   typicalRows = TYPICAL_ROWS,
 ): Promise<AutoZeroResult> {
-  const { models } = bench.process.technology;
   const plan = planZeroing(bench);
-  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
   const results = await Promise.all(
-    corners.flatMap((corner) =>
-      TEMPS_C.map((c) =>
-        measureCondition(plan, corner, c + 273.15, corner === 'TT' && c === 27 ? typicalRows : ROWS),
+    circuitConditions(bench.process).map(({ corner, tempK }) =>
+      measureCondition(
+        plan,
+        corner,
+        tempK,
+        corner === 'TT' && tempK === REFERENCE_TEMP_K ? typicalRows : ROWS,
       ),
     ),
   );
-  const typical = results.find(
-    ({ condition: c }) => c.corner === 'TT' && Math.abs(c.tempK - REFERENCE_TEMP_K) < 1e-9,
-  )!;
+  const typical = results.find(({ condition: c }) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
   const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / parameterOf(bench, 'store_f'));
   const [[, plainSigmaV]] = plan.sigmasV;
   return {

@@ -4,16 +4,23 @@
  */
 import type { ConverterResult } from '../../cell/circuits/converter.ts';
 import { BOLTZMANN_OVER_CHARGE, REFERENCE_TEMP_K } from '../../cell/ekv.ts';
-import { CORNERS, type Corner } from '../../cell/technology.ts';
+import type { Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { largest, mean, rms } from '../../numbers.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
-import { celsius, runDeck, spiceNumber } from '../testbench.ts';
-import { type CircuitTestbench, countOf, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { spiceNumber } from '../../spice/deck.ts';
+import { celsius, runDeck } from '../testbench.ts';
+import {
+  type CircuitTestbench,
+  circuitConditions,
+  countOf,
+  modelOf,
+  parameterOf,
+  parameterSlots,
+} from './circuit-testbench.ts';
 import { integrate } from './waveform.ts';
 
 const DRAWS = 12;
-const TEMPS_C = [-40, 27, 125];
 
 /** The converter's string: what its levels should be and how its lines in the netlist are written. */
 interface StringPlan {
@@ -38,9 +45,7 @@ export async function measureConverter(
 ): Promise<ConverterResult> {
   const plan = planString(bench, law);
   const { codes, magnitude, stringA, supplyV } = plan;
-  const { models } = bench.process.technology;
-  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
-  const conditions = corners.flatMap((corner) => TEMPS_C.map((c) => ({ corner, tempK: c + 273.15 })));
+  const conditions = circuitConditions(bench.process);
   const sigma = parameterOf(bench, 'resistor_sigma');
   const key = streamKey(1, nameCoordinate('string-resistor'));
   const [nominal, drawn, settled] = await Promise.all([

@@ -4,11 +4,19 @@
  */
 import { misreadProbability, type RomCondition, type RomResult } from '../../cell/circuits/rom.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
-import { CORNERS, type Corner } from '../../cell/technology.ts';
+import type { Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { gaussian, nameCoordinate, streamKey } from '../../random.ts';
-import { celsius, runDeck, spiceNumber } from '../testbench.ts';
-import { type CircuitTestbench, countOf, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import { spiceNumber } from '../../spice/deck.ts';
+import { celsius, runDeck } from '../testbench.ts';
+import {
+  type CircuitTestbench,
+  circuitConditions,
+  countOf,
+  modelOf,
+  parameterOf,
+  parameterSlots,
+} from './circuit-testbench.ts';
 import { crossing, integrate } from './waveform.ts';
 
 const SHIFT_STEP_V = 2e-3;
@@ -17,9 +25,8 @@ const MONTE_CARLO_CELLS = 500;
 
 export async function measureRom(bench: CircuitTestbench): Promise<RomResult> {
   const levels = countOf(bench, 'levels', 2, 16);
-  const { models, mismatch } = bench.process.technology;
-  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
-  const sites = corners.flatMap((corner) => [-40, 27, 125].map((c) => ({ corner, tempK: c + 273.15 })));
+  const { mismatch } = bench.process.technology;
+  const sites = circuitConditions(bench.process);
   const conditions = await Promise.all(sites.map((c) => margins(bench, levels, c.corner, c.tempK)));
   const typical = conditions.find((c) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
   const area = parameterOf(bench, 'cell_w_m') * parameterOf(bench, 'cell_l_m');

@@ -4,10 +4,17 @@
  */
 import type { SelectorCondition, SelectorResult } from '../../cell/circuits/selector.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
-import { CORNERS, type Corner } from '../../cell/technology.ts';
+import type { Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { celsius, runDeck } from '../testbench.ts';
-import { type CircuitTestbench, countOf, modelOf, parameterOf, parameterSlots } from './circuit-testbench.ts';
+import {
+  type CircuitTestbench,
+  circuitConditions,
+  countOf,
+  modelOf,
+  parameterOf,
+  parameterSlots,
+} from './circuit-testbench.ts';
 import { crossing, integrate, valueAt } from './waveform.ts';
 
 const PARAMETERS = [
@@ -25,11 +32,10 @@ const PARAMETERS = [
 
 export async function measureSelector(bench: CircuitTestbench): Promise<SelectorResult> {
   const selectedColumns = countOf(bench, 'selected_columns', 2, 65_536);
-  const { supplyV, models } = bench.process.technology;
-  const corners = CORNERS.filter((corner) => models.corners[corner] !== undefined);
+  const { supplyV } = bench.process.technology;
   const conditions = await Promise.all([
-    ...corners.flatMap((corner) =>
-      [-40, 27, 125].map((c) => select(bench, corner, c + 273.15, supplyV.value, selectedColumns)),
+    ...circuitConditions(bench.process).map(({ corner, tempK }) =>
+      select(bench, corner, tempK, supplyV.value, selectedColumns),
     ),
     ...[0.9, 1.1].map((share) =>
       select(bench, 'TT', REFERENCE_TEMP_K, share * supplyV.value, selectedColumns),

@@ -128,14 +128,15 @@ export function productError(sweep: MultiplySweep): Residual {
       ratios.push(sweep.drainA[(level - 1) * sweep.codes + code - 1] / ideal);
     }
   }
-  // Least squares of (ratio / gain - 1) over the gain.
+  const { points, rms, max } = gainFreeError(ratios);
+  return { points, rms, max };
+}
+
+/** Relative error of ratios after the gain that fits them best is removed: least squares of (ratio / gain - 1) over the gain. */
+export function gainFreeError(ratios: readonly number[]): Residual & { readonly gain: number } {
   const gain = ratios.reduce((sum, r) => sum + r * r, 0) / ratios.reduce((sum, r) => sum + r, 0);
   const errors = ratios.map((r) => r / gain - 1);
-  return {
-    points: errors.length,
-    rms: rms(errors),
-    max: largest(errors),
-  };
+  return { gain, points: errors.length, rms: rms(errors), max: largest(errors) };
 }
 
 /**

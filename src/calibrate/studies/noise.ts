@@ -18,18 +18,11 @@ import {
   VACUUM_PERMITTIVITY_F_PER_M,
 } from '../../physical-constants.ts';
 import { hashSources } from '../../sources.ts';
+import { spiceNumber } from '../../spice/deck.ts';
 import { engineId } from '../../spice/job.ts';
 import { SpiceError } from '../../spice/spice-error.ts';
 import { thresholdResponse } from '../measure-law.ts';
-import {
-  type CalibratedTestbench,
-  CODES,
-  cellSlots,
-  celsius,
-  runDeck,
-  spiceNumber,
-  TAPS,
-} from '../testbench.ts';
+import { type CalibratedTestbench, CODES, cellSlots, celsius, runDeck, TAPS } from '../testbench.ts';
 import { calibrationFingerprint, loadStudy, type StudyOptions, withTestbench } from './study.ts';
 
 /** Relative permittivity of SiO2 (3.9) times that of vacuum, F/m. */

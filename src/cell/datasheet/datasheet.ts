@@ -15,7 +15,7 @@ import { z } from 'zod';
 import { loadYaml } from '../../config.ts';
 import { nearestName, OnefetError } from '../../error.ts';
 import { displayPath, requireDataFile } from '../../files.ts';
-import type { Calibration } from '../calibration.ts';
+import { type Calibration, calibratedCorners } from '../calibration.ts';
 import { CORNERS, type Corner, checkName } from '../technology.ts';
 import { type Condition, type ConditionName, nominalCondition, QUANTITIES, UNITS } from './quantities.ts';
 
@@ -195,7 +195,7 @@ function expand(spec: Spec, cal: Calibration): Lists {
     if (value === 'all') {
       lists[name] =
         name === 'corner'
-          ? CORNERS.filter((corner) => cal.corners[corner] !== undefined)
+          ? calibratedCorners(cal)
           : [cal.validRange.tempK[0] - 273.15, nominalCondition(cal).tempC, cal.validRange.tempK[1] - 273.15];
     } else lists[name] = Array.isArray(value) ? value : [value as number];
   }

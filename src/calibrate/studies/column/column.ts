@@ -8,15 +8,8 @@
  */
 import type { Corner } from '../../../cell/technology.ts';
 import { gaussian, nameCoordinate, streamKey, uniform } from '../../../random.ts';
-import {
-  type CalibratedTestbench,
-  CODES,
-  celsius,
-  runDeck,
-  spiceNumber,
-  TAPS,
-  wireOhm,
-} from '../../testbench.ts';
+import { spiceNumber } from '../../../spice/deck.ts';
+import { type CalibratedTestbench, CODES, celsius, runDeck, TAPS, wireOhm } from '../../testbench.ts';
 
 /** The cells of one column; arrays are [rows]. */
 export interface Column {

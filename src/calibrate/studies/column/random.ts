@@ -1,11 +1,12 @@
 /**
  * Random columns solved wholly in SPICE against the column model, and the stimuli that all column studies share.
  */
+
+import { calibratedCorners } from '../../../cell/calibration.ts';
 import { type CellLaw, lawConstants } from '../../../cell/cell-law.ts';
 import { applyDroop, type Droop, type Sums } from '../../../cell/droop.ts';
 import { thermalVoltageV } from '../../../cell/ekv.ts';
 import { gateVoltage, operatingPoint, outputConductancePerV } from '../../../cell/operating-point.ts';
-import type { Corner } from '../../../cell/technology.ts';
 import { rms } from '../../../numbers.ts';
 import { nameCoordinate, streamKey, uniform } from '../../../random.ts';
 import { type CalibratedTestbench, CODES, TAPS } from '../../testbench.ts';
@@ -82,7 +83,6 @@ export const sumsOf =
     minusA: minusA[vector],
   });
 
-const CORNERS_TRIED: readonly Corner[] = ['TT', 'FF', 'SS', 'FS', 'SF'];
 const MISMATCH_MODELS: readonly MismatchModel[] = [
   'first-order',
   'first-order-by-tap',
@@ -105,7 +105,7 @@ export async function measureRandom(
   const { cal } = bench;
   const key = streamKey(seed, nameCoordinate('random columns'));
   const [lowK, highK] = cal.validRange.tempK;
-  const corners = CORNERS_TRIED.filter((corner) => cal.corners[corner] !== undefined);
+  const corners = calibratedCorners(cal);
   const columns = await Promise.all(
     Array.from({ length: count }, async (_, i) => {
       const tempK = lowK + (highK - lowK) * uniform(key, 2 * i);

@@ -10,7 +10,8 @@
  */
 import { dirname } from 'node:path';
 import { requireDataFile } from '../../../files.ts';
-import { type CalibratedTestbench, celsius, runDeck, spiceNumber } from '../../testbench.ts';
+import { spiceNumber } from '../../../spice/deck.ts';
+import { type CalibratedTestbench, celsius, runDeck } from '../../testbench.ts';
 import { type Clamp, clampSlots } from './column.ts';
 
 export interface MacTransient {

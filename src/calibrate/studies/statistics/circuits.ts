@@ -134,7 +134,7 @@ async function drawGlobal(
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
   // A grid around full scale, one point of which is full scale itself, wide enough for 4 sigma of the threshold.
   const stepV = 5e-3;
-  const below = Math.ceil((0.12 + ladderSlopeV * Math.log(63)) / stepV);
+  const below = Math.ceil((0.12 + ladderSlopeV * Math.log(CODES)) / stepV);
   const above = Math.ceil(0.15 / stepV);
   const vgs = { start: fullScaleVgsV - below * stepV, step: stepV, count: below + above + 1 };
   const at = { tempK: op.tempK, vdsV: op.vdsV, vgs };

@@ -7,8 +7,9 @@ import type { CellDescription, Corner } from '../../../cell/technology.ts';
 import { OnefetError } from '../../../error.ts';
 import { readTextFile } from '../../../files.ts';
 import { gaussian, nameCoordinate, type StreamKey, streamKey } from '../../../random.ts';
+import { spiceNumber } from '../../../spice/deck.ts';
 import { DEVICES_PER_NETLIST, type Grid, gridValue, mismatchLines } from '../../sweeps.ts';
-import { type CalibratedTestbench, cellSlots, celsius, runDeck, spiceNumber } from '../../testbench.ts';
+import { type CalibratedTestbench, cellSlots, celsius, runDeck } from '../../testbench.ts';
 
 export interface CellDraws {
   readonly thresholdShiftV: Float64Array;
