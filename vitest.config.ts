@@ -9,5 +9,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Two cores: simulator workers and test files share them.
     maxWorkers: 2,
+    // Files share what they import: mathjs, zod and the plotting library are loaded once per worker. A test that changes
+    // what all share (working folder, environment, streams) restores it.
+    isolate: false,
   },
 });

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { EMBEDDED_F16 } from '../testing/models.ts';
+import { fixtureModel } from '../testing/models.ts';
 import { type GenerateOptions, generate } from './generate.ts';
 
 const options: GenerateOptions = {
-  model: EMBEDDED_F16,
+  model: fixtureModel('small'),
   prompt: 'Once upon a time, there was a little girl named Lily.',
   design: 'log-domain',
   settings: [],
