@@ -53,6 +53,9 @@ export function formatWires(
   });
 }
 
+/** Tracks, fingers, resistors and wells are those of a drawing that nobody has checked against rules. */
+const SKETCHED: Provenance = { source: "area of the cell's topology", tag: 'assumed' };
+
 // Lines.
 
 export function array(counts: Census, design: LogDomainCostDesign): CostComponent {
@@ -69,7 +72,7 @@ function cellLine(
   design: LogDomainCostDesign,
   constants: CostConstants,
 ): CostLine {
-  const used = new Set<Provenance>([UNPROVEN]);
+  const used = new Set<Provenance>([CHOSEN, SKETCHED]);
   let um2 = 0;
   const terms = formats.map(({ bits, taps, cells }) => {
     const cell = cellAreaOf(design, constants, taps);
