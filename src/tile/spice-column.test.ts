@@ -178,8 +178,6 @@ async function columnErrors(bench: CalibratedTestbench, index: number): Promise<
   };
 }
 
-const percent = (x: number) => (100 * x).toFixed(2);
-
 describe.each([
   // planar130's gm/I falls faster with current: by tap alone its worst column is the closed form's 1.06 %.
   { process: 'planar32lp', cell: 't1', reference: 0.01, baked: 0.01, mismatch: 0.1 },
@@ -189,10 +187,6 @@ describe.each([
   test('256 random cells: D of the tile is that of SPICE within a hundredth of its RMS', async () => {
     const columns = await withTestbench({ process, cell, pool }, (bench) =>
       Promise.all(Array.from({ length: COLUMNS }, (_, index) => columnErrors(bench, index))),
-    );
-    const of = (pick: (errors: Errors) => number) => columns.map(pick);
-    console.log(
-      `${process}/${cell}, % of the RMS of D, worst / RMS of ${columns.length} columns: ${(['reference', 'baked', 'nominal'] as const).map((name) => `${name} ${percent(Math.max(...of((e) => e[name])))} / ${percent(rms(of((e) => e[name])))}`).join(', ')}`,
     );
     for (const errors of columns) {
       // The draws are what D is made of: without them the tile is off by tens of percent.
@@ -227,10 +221,12 @@ test('a cascode clamp changes D of the tile as it does in SPICE', async () => {
       tile: difference(({ tile }) => tile(referenceSums, CHIP)),
     };
   });
-  console.log(
-    `cascode: D changes by ${percent(rms(change.spice))} %, the tile's change is off by ${percent(rms(change.tile.map((x, k) => x - change.spice[k])))} %`,
-  );
   expect(rms(change.spice)).toBeGreaterThan(0.001);
-  // The tile's lambda is that of full scale and its slope m Ut that of the cell, not of the clamp's wider transistor.
-  expect(rms(change.tile.map((x, k) => x - change.spice[k]))).toBeLessThan(0.35 * rms(change.spice));
+  // The tile's lambda is that of full scale and its slope m Ut that of the cell, not of the clamp's wider transistor:
+  // its change is a tenth too small, every time, and what a factor does not explain is a twentieth.
+  const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, k) => sum + x * b[k], 0);
+  const factor = dot(change.tile, change.spice) / dot(change.spice, change.spice);
+  expect(Math.abs(factor - 0.91)).toBeLessThan(0.05);
+  const rest = rms(change.tile.map((x, k) => x - factor * change.spice[k]));
+  expect(rest / rms(change.spice)).toBeLessThan(0.1);
 }, 60_000);
