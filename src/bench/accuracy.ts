@@ -1,18 +1,14 @@
 /**
- * What the arithmetic of the fast engine costs in accuracy: the same chip (or the same digital model) by the scalar
- * reference and by the engine, on the embedded model and the range text, without what is drawn anew for every token.
- *   klNats   mean over positions of KL(scalar || engine) of the next token's distribution
+ * What the arithmetic of the WebAssembly engine costs in accuracy: the same chip (or the same digital model) by the scalar
+ * engine and by it, without what is drawn anew for every token.
+ *   klNats   mean over positions of KL(scalar || wasm) of the next token's distribution
  */
-
-import type { Calibration } from '../cell/calibration.ts';
-import { createEngine } from '../engine/wasm/engine.ts';
+import type { BackendName, EngineMode, EngineTuning } from '../engine/backend.ts';
+import { createEngine } from '../engine/create.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
-import { buildVariant, type Variant, type VariantParts } from '../experiment/variant.ts';
-import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
-import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
-import { forward, newSession } from '../model/forward.ts';
+import type { Fabric } from '../fabric/fabric.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import type { LlamaModel } from '../model/model.ts';
-import { tilePhysics } from '../tile/physics.ts';
 import type { BenchVariant } from './engine.ts';
 
 export interface AccuracyDifference {
@@ -27,71 +23,38 @@ const CHIP_SEED = 1;
 export async function accuracyDifferences(
   model: LlamaModel,
   ids: Int32Array,
-  design: Design,
-  calibration: Calibration,
+  fabric: Fabric,
   variants: readonly BenchVariant[],
 ): Promise<Record<string, AccuracyDifference>> {
-  const own = withoutDrawnNoise(design);
-  const parts: VariantParts = {
-    model,
-    design: own,
-    calibration,
-    kernel: 'baked',
-    hardware: new Map(),
-    ranges: undefined,
-  };
-  const scalar = (variant: Variant, ranges?: RangeTable) => {
-    const built = buildVariant(variant, { ...parts, ranges });
-    const session = newSession(model, built.layers, ids.length);
-    const logits = [...ids].map((id, position) => forward(session, id, { window: 0, position }).slice());
-    return { logits, record: built.record };
-  };
-  const ranges = rangesOf(scalar({ kind: 'range' }).record, tilePhysics(calibration, own));
-  const known = new Map<string, Float32Array[]>();
-  const reference = (mode: 'digital' | 'recoded' | 'chip') => {
-    let logits = known.get(mode);
-    if (!logits) {
-      const variant: Variant = mode === 'chip' ? { kind: mode, seed: CHIP_SEED } : { kind: mode };
-      logits = scalar(variant, ranges).logits;
-      known.set(mode, logits);
-    }
-    return logits;
-  };
-  const differences: Record<string, AccuracyDifference> = {};
-  for (const { name, mode, ...choice } of variants) {
-    if (mode === 'range') continue;
-    const engine = await createEngine({
-      ...choice,
-      mode,
-      model,
-      design: own,
-      calibration,
-      chipSeed: CHIP_SEED,
-      ranges,
-      contextTokens: ids.length,
-      // As in the bench: one byte per digital weight.
-      int8Terms: 1,
-    });
-    const found: Float32Array[] = [];
+  // What differs from token to token is drawn by other generators in the engine: left out, so that the rest compares.
+  const still = fabric.withoutNoise();
+  const run = async (
+    backend: BackendName,
+    mode: EngineMode,
+    own: { ranges?: RangeTable; tuning?: EngineTuning } = {},
+  ) => {
+    const [chipSeed, contextTokens, threads] = [CHIP_SEED, ids.length, 2];
+    const request = { model, fabric: still, mode, chipSeed, contextTokens, threads, ...own };
+    const engine = await createEngine(backend, request);
     try {
+      const found: Float32Array[] = [];
       await engine.prefill(ids, 0, (_position, logits) => found.push(logits.slice()));
+      return { logits: found, ranges: mode === 'range' ? engine.ranges() : {} };
     } finally {
       await engine.close();
     }
-    differences[name] = { klNats: meanKl(reference(mode), found), positions: ids.length };
+  };
+  const { ranges } = await run('scalar', 'range');
+  const known = new Map<EngineMode, Float32Array[]>();
+  const differences: Record<string, AccuracyDifference> = {};
+  for (const { name, mode, tuning } of variants) {
+    const expected = known.get(mode) ?? (await run('scalar', mode, { ranges })).logits;
+    known.set(mode, expected);
+    // As in the benchmark: one byte per digital weight.
+    const found = await run('wasm', mode, { ranges, tuning: { ...tuning, int8Terms: 1 } });
+    differences[name] = { klNats: meanKl(expected, found.logits), positions: ids.length };
   }
   return differences;
-}
-
-/** What differs from token to token is drawn by other generators in the engine: left out, so that the rest compares. */
-function withoutDrawnNoise(design: Design): Design {
-  return {
-    ...design,
-    driver: { ...design.driver, noiseV: 0 },
-    bias: { ...design.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
-    column: { ...design.column, clampNoiseV: 0 },
-    noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
-  };
 }
 
 function meanKl(expected: readonly Float32Array[], found: readonly Float32Array[]): number {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { loadFabric } from '../fabric/registry.ts';
 import { packageRoot } from '../files.ts';
 import { openModel } from '../model/model.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
@@ -14,13 +14,13 @@ import { BENCH_VARIANTS } from './engine.ts';
 import { startLlamaCpp } from './llama-cpp.ts';
 
 test('the engine differs from the scalar chip by far less than the chip from the digital model', async () => {
-  const { design } = loadLogDomainDesign('log-domain', []);
-  const calibration = loadCalibration(design.process, design.cell);
+  const { design } = loadDesign('log-domain', []);
+  const fabric = loadFabric(design);
   const model = openModel(EMBEDDED_F16);
   try {
     const text = readFileSync(join(packageRoot, 'experiments/texts/range.txt'), 'utf8');
     const ids = model.tokenizer.encode(text).slice(0, 48);
-    const found = await accuracyDifferences(model, ids, design, calibration, BENCH_VARIANTS);
+    const found = await accuracyDifferences(model, ids, fabric, BENCH_VARIANTS);
     const [fast, , exact, recoded, digital] = BENCH_VARIANTS.map(({ name }) => found[name].klNats);
     // The whole chip's KL to the digital model is 0.09.
     expect(fast).toBeLessThan(0.02);

@@ -7,20 +7,13 @@
  * With a peer, both take turns within a round, and the ratio is the median over rounds of the two times of a round.
  */
 
-import type { Calibration } from '../cell/calibration.ts';
-import { chooseKernels } from '../engine/wasm/check/selftest.ts';
-import { newArena } from '../engine/wasm/emit/arena.ts';
-import { compileKernels } from '../engine/wasm/emit/compile.ts';
-import { CONSTANTS_END, writeConstants } from '../engine/wasm/emit/constants.ts';
-import { createEngineFrom, type EngineOptions, type EngineSource } from '../engine/wasm/engine.ts';
-import { PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../engine/wasm/kernels/limits.ts';
-import { instantiate } from '../engine/wasm/kernels/module.ts';
-import type { EngineMode } from '../engine/wasm/plan/operations.ts';
-import { OnefetError } from '../error.ts';
-import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
+import type { EngineMode, EngineTuning, MachineLimits } from '../engine/backend.ts';
+import { backendOf, createEngine } from '../engine/create.ts';
+import { interrupted } from '../error.ts';
+import { type CommonDesign, weightBitsOf } from '../fabric/common-design.ts';
+import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import { ropeFrequencies } from '../model/rope.ts';
 import { blockWeights, type ModelShape, modelMatrices, shapeRecord } from '../model/shape.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
 import { median } from '../numbers.ts';
@@ -42,8 +35,7 @@ export interface SpeedPeer {
 }
 
 export interface BenchOptions {
-  readonly design: Design;
-  readonly calibration: Calibration;
+  readonly fabric: Fabric;
   readonly threads?: number;
   readonly shape?: ModelShape;
   /** Blocks that are really built. */
@@ -59,30 +51,24 @@ export interface BenchOptions {
 export interface BenchVariant {
   readonly name: string;
   readonly mode: EngineMode;
-  readonly precision?: 'fast' | 'exact';
-  readonly noise?: 'product' | 'token';
+  readonly tuning?: EngineTuning;
 }
 
 export const BENCH_VARIANTS: readonly BenchVariant[] = [
-  { name: 'chip, fast, noise by tile', mode: 'chip', precision: 'fast', noise: 'token' },
-  { name: 'chip, fast, noise from the drawn current', mode: 'chip', precision: 'fast', noise: 'product' },
-  { name: 'chip, exact, noise from the drawn current', mode: 'chip', precision: 'exact', noise: 'product' },
-  { name: 'recoded', mode: 'recoded' },
+  { name: 'chip, fast, noise by tile', mode: 'chip', tuning: { precision: 'fast', noise: 'token' } },
+  {
+    name: 'chip, fast, noise from the drawn current',
+    mode: 'chip',
+    tuning: { precision: 'fast', noise: 'product' },
+  },
+  {
+    name: 'chip, exact, noise from the drawn current',
+    mode: 'chip',
+    tuning: { precision: 'exact', noise: 'product' },
+  },
+  { name: 'recoded', mode: 'mapped' },
   { name: 'digital', mode: 'digital' },
 ];
-
-export interface BenchLimits {
-  readonly kernel: string;
-  readonly rejected: Readonly<Record<string, string>>;
-  /** 10^9 multiply-adds a second, one thread: `gemm_small` of each right dot product. */
-  readonly gemmGmacPerSecond: Readonly<Record<string, number>>;
-  /** The chosen dot product on registers alone, without the shortcut of `gemm_small` (kernels/gemm.ts). */
-  readonly peakGmacPerSecond: number;
-  /** May exceed 1 by that shortcut. */
-  readonly gemmShareOfPeak: number;
-  /** Reading memory that is in no cache, one thread. */
-  readonly streamGbytePerSecond: number;
-}
 
 export interface BenchResult {
   readonly name: string;
@@ -115,7 +101,7 @@ export interface Bench {
   readonly layersBuilt: number;
   readonly batchTokens: number;
   readonly rounds: number;
-  readonly limits: BenchLimits;
+  readonly limits: MachineLimits;
   readonly peer: PeerResult | null;
   readonly results: readonly BenchResult[];
   /** Of all variants by name: the peer's time over ours. */
@@ -136,7 +122,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
   const batchTokens = options.batchTokens ?? 252;
   const rounds = options.rounds ?? 3;
   const { peer } = options;
-  const limits = await measureLimits();
+  const limits = await backendOf('wasm').measureLimits!();
   const results: BenchResult[] = [];
   const peerTimes: Times = { prefill: [], decode: [] };
   for (const variant of options.variants ?? BENCH_VARIANTS) {
@@ -147,8 +133,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
       batchTokens,
       decodeTokens: options.decodeTokens ?? 6,
       limits,
-      design: options.design,
-      calibration: options.calibration,
+      fabric: options.fabric,
       rounds,
       peer,
       peerTimes,
@@ -190,47 +175,14 @@ interface Times {
   readonly decode: number[];
 }
 
-export async function measureLimits(): Promise<BenchLimits> {
-  const { kernel, rejected, gmacPerSecond } = await chooseKernels();
-  const module = await compileKernels([peak(kernel), stream()]);
-  const state = newArena(2 ** 16, CONSTANTS_END);
-  writeConstants(state.memory);
-  const streamBytes = 2 ** 28;
-  const weights = newArena(streamBytes);
-  // Pages that were never written are all the same page of zeros.
-  new Uint8Array(weights.memory.buffer).fill(1);
-  const { peak: runPeak, stream: runStream } = await instantiate(module, state.memory, weights.memory);
-  const best = (work: number, run: () => void) => {
-    let most = 0;
-    for (let i = 0; i < 5; i++) {
-      const started = performance.now();
-      run();
-      most = Math.max(most, work / (performance.now() - started) / 1e6);
-    }
-    return most;
-  };
-  const rounds = 50_000;
-  const peakGmac = best(rounds * PEAK_PRODUCTS, () => runPeak(CONSTANTS_END, rounds));
-  const streamGbyte = best(streamBytes, () => runStream(0, CONSTANTS_END, streamBytes / STREAM_BYTES));
-  return {
-    kernel,
-    rejected: rejected as Record<string, string>,
-    gemmGmacPerSecond: gmacPerSecond as Record<string, number>,
-    peakGmacPerSecond: peakGmac,
-    gemmShareOfPeak: gmacPerSecond[kernel]! / peakGmac,
-    streamGbytePerSecond: streamGbyte,
-  };
-}
-
 interface VariantBench {
   readonly shape: ModelShape;
   readonly layersBuilt: number;
   readonly threads: number;
   readonly batchTokens: number;
   readonly decodeTokens: number;
-  readonly limits: BenchLimits;
-  readonly design: Design;
-  readonly calibration: Calibration;
+  readonly limits: MachineLimits;
+  readonly fabric: Fabric;
   readonly rounds: number;
   readonly peer: SpeedPeer | undefined;
   readonly peerTimes: Times;
@@ -238,22 +190,20 @@ interface VariantBench {
 }
 
 async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<BenchResult> {
-  const { shape, layersBuilt, threads, batchTokens, decodeTokens, limits, design, calibration } = of;
+  const { shape, layersBuilt, threads, batchTokens, decodeTokens, limits, fabric } = of;
   const built: ModelShape = { ...shape, layers: layersBuilt };
-  const { name, ...choice } = variant;
-  const options: Omit<EngineOptions, 'model'> = {
-    ...choice,
-    design,
-    calibration,
+  const engine = await createEngine('wasm', {
+    // The peer's type.
+    model: { shape: built, madeUpType: 'Q4_0' },
+    fabric,
+    mode: variant.mode,
     chipSeed: 1,
-    ranges: evenRanges(built, design),
+    ranges: evenRanges(built, fabric.design),
     threads,
     contextTokens: Math.min(shape.contextTokens, 2 * batchTokens + decodeTokens + 1),
-    batchTokens,
-    int8Terms: 1,
+    tuning: { ...variant.tuning, batchTokens, int8Terms: 1 },
     profile: true,
-  };
-  const engine = await createEngineFrom(syntheticSource(built), options);
+  });
   try {
     const ids = Int32Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
     const own: Times = { prefill: [], decode: [] };
@@ -263,7 +213,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     const decodeProfile: Record<string, number> = {};
     await engine.prefill(ids.subarray(0, 12), 0);
     for (let round = 0; round < of.rounds; round++) {
-      if (of.signal?.aborted) throw new OnefetError('interrupted', 'INTERRUPTED', 'interrupted');
+      if (of.signal?.aborted) throw interrupted();
       const before = engine.profile();
       const started = performance.now();
       const prefillCpu = process.cpuUsage();
@@ -303,7 +253,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
     const bytes = ((weightBytes - headBytes) / layersBuilt) * shape.layers + headBytes;
     return {
-      name,
+      name: variant.name,
       prefillTokensPerSecond: batchTokens / prefillS,
       decodeTokensPerSecond: 1 / decodeS,
       prefillTokensPerCpuSecond: (threads * batchTokens) / median(cpu.prefill),
@@ -341,29 +291,11 @@ function shares(sums: Record<string, number>, scale = { layersBuilt: 1, layers: 
   return Object.fromEntries(times.map(([key, time]) => [key, Number((time / total).toFixed(4))]));
 }
 
-function syntheticSource(shape: ModelShape): EngineSource {
-  const ones = () => new Float32Array(shape.dim).fill(1);
-  const each = () => Array.from({ length: shape.layers }, ones);
-  return {
-    shape,
-    modelPath: undefined,
-    // The peer's type.
-    codecOf: () => 'Q4_0',
-    embedding(id, out) {
-      for (let i = 0; i < out.length; i++) out[i] = Math.sin(id + 1.3 * i);
-    },
-    attnNorm: each(),
-    ffnNorm: each(),
-    outputNorm: ones(),
-    ropeFrequencies: ropeFrequencies(shape),
-  };
-}
-
 /** The same full scale everywhere: enough for arithmetic to be ordinary. */
-function evenRanges(shape: ModelShape, design: Design): RangeTable {
+function evenRanges(shape: ModelShape, design: CommonDesign): RangeTable {
   const table: RangeTable = {};
   for (const { name, inputs } of modelMatrices(shape)) {
-    const { cellWeights } = weightFormat(design.weights.overrides[name.tensor] ?? design.weights.bits);
+    const { cellWeights } = weightFormat(weightBitsOf(design, name.tensor));
     table[tensorKey(name)] = Array.from({ length: Math.ceil(inputs / design.tile.rows) }, () =>
       cellWeights.map(() => 8),
     );

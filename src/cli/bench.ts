@@ -70,15 +70,15 @@ interface EngineFlags {
 
 async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progress): Promise<void> {
   const { bench: measure, BENCH_VARIANTS } = await import('../bench/engine.ts');
-  const { loadLogDomainDesign } = await import('../fabric/design.ts');
-  const { loadCalibration } = await import('../cell/calibration.ts');
+  const { loadDesign } = await import('../fabric/design.ts');
+  const { loadFabric } = await import('../fabric/registry.ts');
   const { accuracyDifferences } = await import('../bench/accuracy.ts');
   const { llamaCppMissing, startLlamaCpp } = await import('../bench/llama-cpp.ts');
   const { benchEngineText } = await import('../bench/engine-text.ts');
   const { openModel } = await import('../model/model.ts');
   const { threads, rounds } = flags;
-  const { design } = loadLogDomainDesign(flags.design, flags.set);
-  const calibration = loadCalibration(design.process, design.cell);
+  const { design } = loadDesign(flags.design, flags.set);
+  const fabric = loadFabric(design);
   const [batchTokens, decodeTokens] = [252, 6];
   const missing = flags.llamaCpp ? llamaCppMissing() : 'left out';
   const onProgress = (done: number, total: number, label: string) => bar.update(done, total, label);
@@ -88,14 +88,14 @@ async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progres
     const text = readTextFile(requireDataFile(RANGE_TEXT, 'range text'), 'range text');
     const ids = model.tokenizer.encode(text).slice(0, 96);
     onProgress(0, 1, 'accuracy of the kernels');
-    const differences = await accuracyDifferences(model, ids, design, calibration, BENCH_VARIANTS);
+    const differences = await accuracyDifferences(model, ids, fabric, BENCH_VARIANTS);
     if (missing === undefined) {
       peer = await startLlamaCpp({ threads, batchTokens, decodeTokens, onProgress, signal });
     }
     let done = 0;
     onProgress(0, BENCH_VARIANTS.length, 'engine');
     const result = await measure(
-      { design, calibration, threads, rounds, batchTokens, decodeTokens, peer, signal },
+      { fabric, threads, rounds, batchTokens, decodeTokens, peer, signal },
       ({ name }) => onProgress(++done, BENCH_VARIANTS.length, name),
     );
     bar.finish();

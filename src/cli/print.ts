@@ -152,12 +152,12 @@ export function printDescription(description: Record<string, unknown>, json: boo
 
 export function printGenerated(
   prompt: string,
-  { kernel, kernelReason, texts }: Generation,
+  { engine, engineReason, texts }: Generation,
   json: boolean,
   streamed: boolean,
 ): void {
   if (json) {
-    printJson({ schema: 'onefet.generate/2', prompt, kernel, kernelReason: kernelReason ?? null, texts });
+    printJson({ schema: 'onefet.generate/3', prompt, engine, engineReason: engineReason ?? null, texts });
     return;
   }
   if (streamed) print();
@@ -170,7 +170,7 @@ export function printGenerated(
     if (notes.length > 0) print(`  (${label}: ${notes.join('; ')})`);
     if (!streamed) print();
   }
-  if (kernelReason !== undefined) print(`scalar kernel: ${kernelReason}`);
+  if (engineReason !== undefined) print(`${engine} engine: ${engineReason}`);
 }
 
 export function printInspection(inspection: Inspection, json: boolean): void {

@@ -29,7 +29,7 @@ interface RunFlags {
   context?: number;
   score?: 'window' | 'all';
   maxWindows?: number;
-  kernel: RunOptions['kernel'];
+  engine: RunOptions['engine'];
   attribution?: boolean | number;
   yieldRatio: number;
   out: string;
@@ -127,7 +127,7 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
     .addOption(seedOption())
     .addOption(threadsOption())
-    .addOption(kernelOption())
+    .addOption(engineOption())
     .addOption(jsonOption())
     .action(async (flags) => {
       const { generate } = await import('../experiment/generate.ts');
@@ -151,9 +151,12 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     });
 }
 
-const kernelOption = (): Option =>
-  new Option('--kernel <name>', 'what computes: fast is WebAssembly, baked and reference are scalar')
-    .choices(['auto', 'fast', 'baked', 'reference'])
+const engineOption = (): Option =>
+  new Option(
+    '--engine <name>',
+    'what computes: WebAssembly, the scalar engine, or that cell by cell; auto is the first that can',
+  )
+    .choices(['auto', 'wasm', 'scalar', 'reference'])
     .default('auto');
 
 const runOptions = (command: Command): Command =>
@@ -173,7 +176,7 @@ const runOptions = (command: Command): Command =>
       number(1, 1000),
       1.1,
     )
-    .addOption(kernelOption())
+    .addOption(engineOption())
     .option('--out <folder>', 'where run folders are made', 'runs')
     .option('--no-report', 'do not write report.html')
     .option(
@@ -197,7 +200,7 @@ function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOpt
     contextTokens: flags.context,
     scoring: flags.score ?? 'window',
     maxWindows: flags.maxWindows,
-    kernel: flags.kernel,
+    engine: flags.engine,
     attributionChips: attributionChipsOf(flags),
     yieldRatio: flags.yieldRatio,
     out: flags.out,

@@ -89,7 +89,7 @@ export function describePlan(plan: RunPlan): Record<string, string | number> {
       0,
     ),
     memoryBytes: Math.round(plan.memoryBytes),
-    kernel: plan.kernelReason ? `${plan.kernel} (${plan.kernelReason})` : plan.kernel,
+    engine: plan.engineReason ? `${plan.engine} (${plan.engineReason})` : plan.engine,
     folder: plan.folder,
   };
 }

@@ -3,7 +3,7 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { loadLogDomainDesign } from '../fabric/design.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { chipCoding, requireSupported } from './chip-coding.ts';
+import { chipCoding } from './chip-coding.ts';
 import { INPUT_TOP } from './integers.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
@@ -71,15 +71,4 @@ test('an ideal response is exact in integers, six-bit inputs in one plane', () =
   expect(INPUT_TOP[1]).toBe(63);
   // D of one full-scale cell is 1.
   expect(63 * weights[7] * coding.differenceUnit).toBeCloseTo(1, 12);
-});
-
-test('designs that the kernels do not do are refused by name', () => {
-  const refuse = (own: Partial<typeof design>) => () =>
-    requireSupported(tilePhysics(calibration, { ...design, ...own }));
-  expect(refuse({})).not.toThrow();
-  expect(refuse({ tile: { rows: 100, sign: 'integrate' } })).toThrow(/100 rows/);
-  expect(refuse({ tile: { rows: 256, sign: 'paired-rows' } })).toThrow(/paired-rows/);
-  expect(refuse({ adc: { ...design.adc, trimVectors: 8 } })).toThrow(/trim/);
-  expect(refuse({ column: { ...design.column, clampOhm: 1e9 } })).toThrow(/droop/);
-  expect(refuse({ column: { ...design.column, clamp: 'cascode' } })).toThrow(/cascode/);
 });

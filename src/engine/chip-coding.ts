@@ -139,32 +139,12 @@ function roundestScale(v: readonly Float64Array[], most: number): number {
   return best;
 }
 
-/** Designs whose tiles the integer kernels do not do; the scalar kernel does. */
-export function requireSupported(physics: TilePhysics): void {
-  const { design } = physics;
-  const refuse = (what: string) => {
-    throw new OnefetError('usage', 'ENGINE_DESIGN', `the fast engine does not do ${what}`, {
-      hint: 'use the scalar kernel for this design',
-    });
-  };
-  if (design.tile.sign !== 'integrate') refuse(`tile.sign ${design.tile.sign}`);
-  if (design.tile.rows % 8 !== 0) refuse(`tiles of ${design.tile.rows} rows (multiples of 8 only)`);
-  if (design.tile.rows > 1024) refuse(`tiles of ${design.tile.rows} rows (at most 1024)`);
-  if (design.adc.trimVectors > 0) refuse('a trim of the converters (adc.trimVectors)');
-  if (physics.droop.cascode) refuse('a cascode clamp (column.clamp)');
-  // The droop of clamp and source line is taken from the tile's mean current.
-  const droop = (physics.droop.clamp + physics.droop.source) * design.tile.rows;
-  if (droop > 0.05)
-    refuse(`a column whose clamp and source line droop by up to ${(droop * 100).toFixed(0)} %`);
-}
-
 /** The encoding tables of the tap counts that occur. */
 export function codingsOf(
   physics: TilePhysics,
   taps: Iterable<number>,
-  precision: 'fast' | 'exact',
+  planes: 1 | 2,
   varied: boolean,
 ): Map<number, ChipCoding> {
-  const planes = precision === 'fast' ? 1 : 2;
   return new Map([...new Set(taps)].map((count) => [count, chipCoding(physics, count, planes, varied)]));
 }

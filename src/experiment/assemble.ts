@@ -9,6 +9,7 @@ import { priceFabric, projectFabric } from '../cost/fabrics.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
+import type { TensorCoding } from '../fabric/coding.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
@@ -23,7 +24,6 @@ import {
   type ChipResult,
   RESULT_SCHEMA,
   type RunResult,
-  type TensorCoding,
 } from './result.ts';
 import { meanInterval, shareInterval } from './statistics.ts';
 import type { Variant } from './variant.ts';
@@ -83,7 +83,7 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
     emulation: {
       ...timing,
       command: [...timing.command],
-      kernel: plan.kernel,
+      engine: plan.engine,
       threads: options.threads,
     },
     projection: cost.projection,

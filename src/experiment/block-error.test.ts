@@ -66,12 +66,12 @@ test('the scalar pass and the fast engine see the same growth, and chips lie bel
     maxWindows: 1,
     yieldRatio: 1.1,
     attributionChips: 0,
-    kernel: 'fast',
+    engine: 'wasm',
     out: folder,
   };
-  const run = (kernel: RunOptions['kernel']): Promise<RunResult> =>
-    executeRun(planRun({ ...options, kernel, out: join(folder, kernel) }));
-  const [fast, scalar] = [(await run('fast')).blocks!, (await run('baked')).blocks!];
+  const run = (engine: RunOptions['engine']): Promise<RunResult> =>
+    executeRun(planRun({ ...options, engine, out: join(folder, engine) }));
+  const [fast, scalar] = [(await run('wasm')).blocks!, (await run('scalar')).blocks!];
   expect(fast.positions).toBe(scalar.positions);
   expect(fast.recodedDb.length).toBe(2);
   fast.recodedDb.forEach((snr, block) => {

@@ -145,12 +145,12 @@ export function openPassCache(
 }
 
 /** What decides the digital pass: weights, tokens, context, the cache's width, and what computes it. */
-export function baselineKey({ inputs, loaded, kernel, version }: RunPlan): string {
+export function baselineKey({ inputs, loaded, engine, version }: RunPlan): string {
   return keyOf({
     revision: REVISION,
     onefet: version,
     v8: versions.v8,
-    backend: kernel === 'fast' ? 'fast' : 'scalar',
+    backend: engine === 'wasm' ? 'wasm' : 'scalar',
     model: inputs.model.sha256,
     contextTokens: inputs.contextTokens,
     kvBits: loaded.design.kvBits,
@@ -159,12 +159,12 @@ export function baselineKey({ inputs, loaded, kernel, version }: RunPlan): strin
 }
 
 /** What decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
-export function rangesKey({ inputs, fabric, kernel, version }: RunPlan): string {
+export function rangesKey({ inputs, fabric, engine, version }: RunPlan): string {
   return keyOf({
     revision: REVISION,
     onefet: version,
     v8: versions.v8,
-    backend: kernel,
+    backend: engine,
     model: inputs.model.sha256,
     contextTokens: inputs.contextTokens,
     windows: windowsHash(inputs.rangeWindows),

@@ -1,29 +1,26 @@
 /**
- * Executes jobs in one thread: keeps the model, the hardware weights and the layers of the last variant, so that the
+ * Executes jobs, one after the other, on engines of one backend: keeps the engine of the last variant, so that the
  * windows of a chip follow each other without building it again.
  */
-
-import type { Calibration } from '../cell/calibration.ts';
-import { resetActivity } from '../fabric/activity.ts';
-import type { LogDomainDesign as Design } from '../fabric/log-domain.ts';
-import { TILE_COUNTERS } from '../fabric/log-domain.ts';
-import { type RangeTable, rangesOf } from '../fabric/ranges.ts';
-import { newSession, type Session } from '../model/forward.ts';
+import { join } from 'node:path';
+import type { BackendName, Engine } from '../engine/backend.ts';
+import { createEngine } from '../engine/create.ts';
+import type { FabricParts } from '../fabric/fabric.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
+import { loadFabric } from '../fabric/registry.ts';
 import { openModel } from '../model/model.ts';
-import { runWindow } from '../model/scoring.ts';
-import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
-import { tilePhysics } from '../tile/physics.ts';
 import { openBlockErrors } from './block-error.ts';
 import type { Job, JobResult } from './job.ts';
 import { openScorer } from './score.ts';
-import { buildVariant, codingOf, type HardwareCache, type VariantLayers, variantKey } from './variant.ts';
+import { type Variant, variantKey, variantRequest } from './variant.ts';
 
-/** Everything a thread needs to execute any job of a run: plain data, handed over once. */
+/** Everything that any job of a run needs: plain data, handed to a thread once. */
 export interface ExecutorOptions {
   readonly modelPath: string;
-  readonly design: Design;
-  readonly calibration: Calibration;
-  readonly kernel: TileKernel;
+  readonly fabric: FabricParts;
+  readonly backend: BackendName;
+  /** Of each engine. */
+  readonly threads: number;
   readonly contextTokens: number;
   readonly baselinePath: string;
   readonly statesPath: string;
@@ -32,73 +29,101 @@ export interface ExecutorOptions {
   readonly stateStride: number;
 }
 
-export interface Executor {
-  /** `ranges` is needed by `chip` and `source`. */
-  execute(job: Job, ranges: RangeTable | undefined): JobResult;
-  close(): void;
+export interface ExecutorHooks {
+  readonly signal?: AbortSignal | undefined;
+  /** How much of the job with that key is done, and whether its engine is still being loaded. */
+  readonly onShare?: ((key: string, share: number, loading: boolean) => void) | undefined;
 }
 
-export function createExecutor(options: ExecutorOptions): Executor {
-  const { design, calibration, kernel } = options;
-  const model = openModel(options.modelPath);
-  const hardware: HardwareCache = new Map();
-  let current: { key: string; built: VariantLayers; session: Session } | undefined;
+export interface Executor {
+  /** `ranges` is needed by `chip` and `source`. */
+  execute(job: Job, ranges: RangeTable | undefined): Promise<JobResult>;
+  close(): Promise<void>;
+}
 
-  const prepare = (job: Job, ranges: RangeTable | undefined) => {
-    const key = variantKey(job.variant);
-    if (current?.key !== key) {
-      current = undefined; // let the last chip go before the next is built
-      const built = buildVariant(job.variant, { model, design, calibration, kernel, hardware, ranges });
-      current = { key, built, session: newSession(model, built.layers, options.contextTokens) };
-    }
-    return current;
+/** Below the working folder, beside the simulations: mapped weights that the next engine need not map again. */
+export const CODES_FOLDER = join('.onefet', 'cache', 'codes');
+
+export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = {}): Executor {
+  const model = openModel(options.modelPath);
+  const fabric = loadFabric(options.fabric.design, options.fabric.calibration);
+  let current: { key: string; engine: Engine } | undefined;
+  /** The job in progress: its tokens, those of finished windows, and those of the window that is running. */
+  let progress: { key: string; tokens: number; before: number; ofWindow: number } | undefined;
+
+  const onProgress = (stage: 'load' | 'prefill', share: number) => {
+    if (!progress) return;
+    const { key, tokens, before, ofWindow } = progress;
+    if (stage === 'load') hooks.onShare?.(key, share, true);
+    else hooks.onShare?.(key, (before + share * ofWindow) / tokens, false);
+  };
+
+  const engineOf = async (variant: Variant, ranges: RangeTable | undefined): Promise<Engine> => {
+    const key = variantKey(variant);
+    if (current?.key === key) return current.engine;
+    await current?.engine.close();
+    current = undefined; // let the last chip go before the next is built
+    const engine = await createEngine(options.backend, {
+      model,
+      ...variantRequest(variant, fabric, ranges),
+      threads: options.threads,
+      contextTokens: options.contextTokens,
+      codesCache: { folder: CODES_FOLDER, modelSha256: options.modelSha256 },
+      onProgress,
+      signal: hooks.signal,
+    });
+    current = { key, engine };
+    return engine;
   };
 
   return {
-    execute(job, ranges) {
+    async execute(job, ranges) {
       const started = performance.now();
-      const { built, session } = prepare(job, ranges);
-      for (const layer of built.analog) resetActivity(layer.activity, TILE_COUNTERS);
+      const tokens = job.windows.reduce((sum, { scoreTo }) => sum + scoreTo, 0);
+      progress = { key: job.key, tokens, before: 0, ofWindow: 0 };
+      const engine = await engineOf(job.variant, ranges);
+      engine.resetActivity();
       const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
       const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
-      let tokens = 0;
       let scored = 0;
       try {
-        for (const window of job.windows) {
-          const first = scored - window.scoreFrom;
-          runWindow(
-            session,
+        for (const { ids, window, scoreFrom, scoreTo } of job.windows) {
+          progress.ofWindow = scoreTo;
+          const first = scored - scoreFrom;
+          await engine.prefill(
+            // The last token of a window predicts nothing that is known.
+            ids.subarray(0, scoreTo),
             window,
-            (_position, logits, target) => scorer.add(logits, target),
-            (position) =>
-              states?.wants(first + position)
-                ? (block, x) => states.add(first + position, block, x)
-                : undefined,
+            (position, logits) => scorer.add(logits, ids[position + 1]),
+            scoreFrom,
+            states && {
+              wants: (position) => position >= scoreFrom && states.wants(first + position),
+              visit: (position, block, x) => states.add(first + position, block, x),
+            },
           );
-          tokens += window.scoreTo;
-          scored += window.scoreTo - window.scoreFrom;
+          progress.before += scoreTo;
+          scored += scoreTo - scoreFrom;
         }
       } finally {
         scorer.close();
         states?.close();
       }
-      const result: JobResult = { key: job.key, tokens, seconds: (performance.now() - started) / 1e3 };
-      if (job.variant.kind === 'range') {
-        return {
-          ...result,
-          ranges: rangesOf(built.record, tilePhysics(calibration, design)),
-          coding: codingOf(hardware),
-        };
-      }
+      const seconds = (performance.now() - started) / 1e3;
+      const done = { key: job.key, tokens, seconds };
+      const { kind } = job.variant;
+      if (kind === 'range') return { ...done, ranges: engine.ranges(), coding: engine.coding() };
       return {
-        ...result,
+        ...done,
         metrics: scorer.sums,
         blocks: states!.sums(),
-        ...(job.variant.kind === 'chip'
-          ? { activity: built.analog.map(({ activity }) => ({ ...activity })) }
-          : {}),
+        ...(kind === 'chip' ? { activity: engine.activity() } : {}),
+        ...(kind === 'recoded' && !fabric.measuresRanges ? { coding: engine.coding() } : {}),
       };
     },
-    close: () => model.close(),
+    async close() {
+      await current?.engine.close();
+      current = undefined;
+      model.close();
+    },
   };
 }

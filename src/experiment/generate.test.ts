@@ -13,15 +13,15 @@ const options: GenerateOptions = {
   seed: 1,
   temperature: 0,
   topP: 1,
-  kernel: 'auto',
+  engine: 'auto',
   threads: 2,
 };
 
-test('fast engine and scalar kernels say the same, digital and recoded; a chip is itself again', async () => {
+test('the WebAssembly and the scalar engine say the same, digital and recoded; a chip is itself again', async () => {
   const fast = await generate(options);
-  const scalar = await generate({ ...options, kernel: 'baked' });
-  expect(fast.kernel).toBe('fast');
-  expect(scalar.kernel).toBe('baked');
+  const scalar = await generate({ ...options, engine: 'scalar' });
+  expect(fast.engine).toBe('wasm');
+  expect(scalar.engine).toBe('scalar');
   for (const i of [0, 1]) expect(fast.texts[i].tokens).toEqual(scalar.texts[i].tokens);
   expect(fast.texts[0].sameTokens).toBe(fast.texts[0].tokens.length);
   const again = await generate({ ...options, threads: 1 });
@@ -29,12 +29,12 @@ test('fast engine and scalar kernels say the same, digital and recoded; a chip i
   expect(fast.texts[2].tokensPerSecond).toBeGreaterThan(0);
 });
 
-test('what the fast engine cannot do goes to the scalar kernel with the reason, or is refused when fast was asked', async () => {
+test('what the WebAssembly engine cannot do goes to the scalar one with the reason, or is refused when wasm was asked for', async () => {
   const settings = ['tile.sign=two-conversion'];
-  const { kernel, kernelReason } = await generate({ ...options, settings, tokens: 2 });
-  expect(kernel).toBe('baked');
-  expect(kernelReason).toContain('two-conversion');
-  await expect(generate({ ...options, settings, kernel: 'fast' })).rejects.toMatchObject({
-    code: 'ENGINE_DESIGN',
+  const { engine, engineReason } = await generate({ ...options, settings, tokens: 2 });
+  expect(engine).toBe('scalar');
+  expect(engineReason).toContain('two-conversion');
+  await expect(generate({ ...options, settings, engine: 'wasm' })).rejects.toMatchObject({
+    code: 'ENGINE_REFUSAL',
   });
 });

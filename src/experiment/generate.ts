@@ -4,21 +4,21 @@
  */
 
 import type { Calibration } from '../cell/calibration.ts';
-import { loadCalibration } from '../cell/calibration.ts';
-import { chooseKernel, type KernelChoice } from '../engine/create.ts';
+import { type BackendName, type Engine, modesOf } from '../engine/backend.ts';
+import { chooseBackend, createEngine, type EngineChoice } from '../engine/create.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
+import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import { loadFabric } from '../fabric/registry.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
-import { openModel } from '../model/model.ts';
+import { type LlamaModel, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
-import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
+import { CODES_FOLDER } from './execute.ts';
 import { chipSeed } from './plan.ts';
-import { fastSpeakers, type Speaker, type SpeakerParts, scalarSpeakers } from './speaker.ts';
-import type { Variant } from './variant.ts';
+import { type Variant, variantRequest } from './variant.ts';
 
 export interface GenerateOptions {
   readonly model: string;
@@ -31,7 +31,7 @@ export interface GenerateOptions {
   readonly seed: number;
   readonly temperature: number;
   readonly topP: number;
-  readonly kernel: KernelChoice;
+  readonly engine: EngineChoice;
   readonly threads: number;
   readonly calibration?: Calibration;
 }
@@ -48,9 +48,9 @@ export interface Generated {
 }
 
 export interface Generation {
-  readonly kernel: TileKernel | 'fast';
-  /** Why the fast engine was not taken, where `auto` looked. */
-  readonly kernelReason: string | undefined;
+  readonly engine: BackendName;
+  /** Why `auto` did not take another. */
+  readonly engineReason: string | undefined;
   readonly texts: readonly Generated[];
 }
 
@@ -66,107 +66,113 @@ export interface GenerateHooks {
 }
 
 export async function generate(options: GenerateOptions, hooks: GenerateHooks = {}): Promise<Generation> {
-  const { design } = loadLogDomainDesign(options.design, options.settings);
-  const calibration = options.calibration ?? loadCalibration(design.process, design.cell);
+  const { design } = loadDesign(options.design, options.settings);
+  const fabric = loadFabric(design, options.calibration);
   const model = openModel(options.model);
   try {
     checkOverrides(design, tensorNames(model.shape.architecture));
-    const prompt = model.tokenizer.encode(options.prompt);
-    const contextTokens = prompt.length + options.tokens;
-    if (contextTokens > model.shape.contextTokens) {
-      throw new OnefetError(
-        'usage',
-        'CONTEXT_RANGE',
-        `${prompt.length} prompt tokens and ${options.tokens} to generate exceed the context of ${model.shape.contextTokens}`,
-        { hint: 'use fewer --tokens or a shorter prompt' },
-      );
-    }
-    if (prompt.length === 0) throw new OnefetError('usage', 'PROMPT_EMPTY', 'the prompt has no tokens');
-    const rangeText = readTextFile(requireDataFile(options.rangeText, 'range text'), 'range text');
-    const rangeIds = model.tokenizer
-      .encode(rangeText)
-      .slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
-    const { kernel, reason } = chooseKernel({
-      kernel: options.kernel,
-      shape: model.shape,
-      design,
-      calibration,
-      threads: options.threads,
-      contextTokens: Math.max(contextTokens, rangeIds.length),
-    });
-    const parts: SpeakerParts = {
-      model,
-      design,
-      calibration,
-      contextTokens: Math.max(contextTokens, rangeIds.length),
-      threads: options.threads,
-      signal: hooks.signal,
-    };
-    const speakers = kernel === 'fast' ? fastSpeakers(parts) : scalarSpeakers(parts, kernel);
+    const { prompt, rangeIds, contextTokens } = readInputs(model, options);
+    const { threads } = options;
+    const needs = { model, fabric, threads, contextTokens };
+    const { backend, reason } = chooseBackend(options.engine, needs, modesOf(fabric));
     const texts: Generated[] = [];
-    const total = 3 + options.chips;
+    const total = 2 + (fabric.measuresRanges ? 1 : 0) + options.chips;
     let done = 0;
-    const withSpeaker = async <T>(
+    /** One engine at a time: two of 8B do not fit beside each other. */
+    const withEngine = async <T>(
       variant: Variant,
       what: string,
       ranges: RangeTable | undefined,
-      work: (speaker: Speaker) => Promise<T>,
+      work: (engine: Engine) => Promise<T>,
     ): Promise<T> => {
       if (hooks.signal?.aborted) throw interrupted();
       hooks.onPrepare?.(what, done++, total);
-      const speaker = await speakers(variant, ranges);
+      const engine = await createEngine(backend.name, {
+        ...needs,
+        codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
+        signal: hooks.signal,
+        ...variantRequest(variant, fabric, ranges),
+      });
       try {
-        return await work(speaker);
+        return await work(engine);
       } finally {
-        await speaker.close();
+        await engine.close();
       }
     };
-    const speak = async (variant: Variant, seed: number | null, ranges?: RangeTable) => {
+    const write = async (variant: Variant, seed: number | null, ranges?: RangeTable) => {
       const name = variant.kind as Generated['name'];
       const label = seed === null ? name : `chip ${seed}`;
-      await withSpeaker(variant, label, ranges, async (speaker) => {
+      await withEngine(variant, label, ranges, async (engine) => {
         hooks.onText?.(label, '');
         const onPiece = (piece: string) => hooks.onText?.(label, piece);
-        const { tokens, seconds } = await continueText(
-          model,
-          speaker,
-          prompt,
-          options,
-          onPiece,
-          hooks.signal,
-        );
-        const reference = texts[0]?.tokens ?? tokens;
-        let same = 0;
-        while (same < tokens.length && tokens[same] === reference[same]) same++;
-        texts.push({
-          name,
-          seed,
-          text: model.tokenizer.decode(tokens),
-          tokens,
-          sameTokens: same,
-          tokensPerSecond: tokens.length > 1 && seconds > 0 ? (tokens.length - 1) / seconds : null,
-        });
+        const text = await continueText(model, engine, prompt, options, onPiece, hooks.signal);
+        texts.push(generated(model, name, seed, text, texts[0]?.tokens));
       });
     };
-    await speak({ kind: 'digital' }, null);
-    await speak({ kind: 'recoded' }, null);
-    const ranges = await withSpeaker({ kind: 'range' }, 'converter ranges', undefined, async (speaker) => {
-      await speaker.prefill(rangeIds);
-      return speaker.ranges();
-    });
+    await write({ kind: 'digital' }, null);
+    await write({ kind: 'recoded' }, null);
+    let ranges: RangeTable | undefined;
+    if (fabric.measuresRanges) {
+      ranges = await withEngine({ kind: 'range' }, 'converter ranges', undefined, async (engine) => {
+        await engine.prefill(rangeIds, 0);
+        return engine.ranges();
+      });
+    }
     for (let chip = 0; chip < options.chips; chip++) {
       const seed = chipSeed(options.seed, chip);
-      await speak({ kind: 'chip', seed }, seed, ranges);
+      await write({ kind: 'chip', seed }, seed, ranges);
     }
-    return { kernel, kernelReason: reason, texts };
+    return { engine: backend.name, engineReason: reason, texts };
   } finally {
     model.close();
   }
 }
 
+/** Tokens of the prompt and of the range text, and the context that both fit. */
+function readInputs(
+  model: LlamaModel,
+  options: GenerateOptions,
+): { prompt: Int32Array; rangeIds: Int32Array; contextTokens: number } {
+  const prompt = model.tokenizer.encode(options.prompt);
+  const contextTokens = prompt.length + options.tokens;
+  if (contextTokens > model.shape.contextTokens) {
+    throw new OnefetError(
+      'usage',
+      'CONTEXT_RANGE',
+      `${prompt.length} prompt tokens and ${options.tokens} to generate exceed the context of ${model.shape.contextTokens}`,
+      { hint: 'use fewer --tokens or a shorter prompt' },
+    );
+  }
+  if (prompt.length === 0) throw new OnefetError('usage', 'PROMPT_EMPTY', 'the prompt has no tokens');
+  const rangeText = readTextFile(requireDataFile(options.rangeText, 'range text'), 'range text');
+  const rangeIds = model.tokenizer
+    .encode(rangeText)
+    .slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
+  return { prompt, rangeIds, contextTokens: Math.max(contextTokens, rangeIds.length) };
+}
+
+function generated(
+  model: LlamaModel,
+  name: Generated['name'],
+  seed: number | null,
+  { tokens, seconds }: { tokens: number[]; seconds: number },
+  digital: readonly number[] = tokens,
+): Generated {
+  let sameTokens = 0;
+  while (sameTokens < tokens.length && tokens[sameTokens] === digital[sameTokens]) sameTokens++;
+  return {
+    name,
+    seed,
+    text: model.tokenizer.decode(tokens),
+    tokens,
+    sameTokens,
+    tokensPerSecond: tokens.length > 1 && seconds > 0 ? (tokens.length - 1) / seconds : null,
+  };
+}
+
 async function continueText(
-  model: SpeakerParts['model'],
-  speaker: Speaker,
+  model: LlamaModel,
+  engine: Engine,
   prompt: Int32Array,
   options: GenerateOptions,
   onPiece: (piece: string) => void,
@@ -175,7 +181,8 @@ async function continueText(
   const decoder = model.tokenizer.newStream();
   const key = streamKey(options.seed, 0x73616d70);
   const tokens: number[] = [];
-  let logits = await speaker.prefill(prompt);
+  let logits: Float32Array = new Float32Array(model.shape.vocab);
+  await engine.prefill(prompt, 0, (_position, last) => logits.set(last), prompt.length - 1);
   const started = performance.now();
   while (tokens.length < options.tokens) {
     const next = sampleToken(logits, options, key, tokens.length);
@@ -185,7 +192,7 @@ async function continueText(
     // Lets Ctrl-C in between two tokens.
     await new Promise((resolve) => setImmediate(resolve));
     if (signal?.aborted) throw interrupted();
-    if (tokens.length < options.tokens) logits = await speaker.next(next);
+    if (tokens.length < options.tokens) logits = await engine.decode(next);
   }
   onPiece(decoder.end());
   return { tokens, seconds: (performance.now() - started) / 1e3 };

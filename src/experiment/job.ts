@@ -1,10 +1,10 @@
 /** A job: one variant over one window, and what came of it. The unit of scheduling, progress and resumption. */
 
 import type { LayerActivity } from '../fabric/activity.ts';
+import type { TensorCoding } from '../fabric/coding.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';
-import type { TensorCoding } from './result.ts';
 import { type Variant, variantKey } from './variant.ts';
 
 export interface Job {

@@ -10,17 +10,16 @@ import type { Calibration } from '../cell/calibration.ts';
 import type { Overrides } from '../config.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
-import { checkMemory, chooseKernel, type KernelChoice, scalarMemoryBytes } from '../engine/create.ts';
+import { type BackendName, modesOf } from '../engine/backend.ts';
+import { chooseBackend, type EngineChoice, requireFreeMemory } from '../engine/create.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
-import type { Fabric, FabricParts } from '../fabric/fabric.ts';
-import type { LogDomainDesign } from '../fabric/log-domain.ts';
+import type { Fabric } from '../fabric/fabric.ts';
 import { checkBuildable, loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
-import type { CellSumsKind as TileKernel } from '../tile/cell-sums.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type InputOptions, openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
@@ -35,7 +34,7 @@ export interface DesignOptions {
   readonly chips: number;
   readonly seed: number;
   readonly threads: number;
-  readonly kernel: KernelChoice;
+  readonly engine: EngineChoice;
   /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
   readonly attributionChips: number;
   readonly yieldRatio: number;
@@ -64,9 +63,9 @@ export interface RunPlan extends BoundDesign {
   /** Everything that needs the digital baseline and the ranges. */
   readonly dependentJobs: readonly Job[];
   readonly memoryBytes: number;
-  /** What will execute the jobs, and why it is not the fast engine where it is not. */
-  readonly kernel: TileKernel | 'fast';
-  readonly kernelReason: string | undefined;
+  /** What will execute the jobs, and why `auto` did not take another. */
+  readonly engine: BackendName;
+  readonly engineReason: string | undefined;
   readonly folder: string;
   readonly manifest: Record<string, unknown>;
   /** Of onefet, for the result. */
@@ -105,30 +104,23 @@ function bindDesign(options: DesignOptions): BoundDesign {
 }
 
 function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): RunPlan {
-  const { design, calibration } = bound.fabric.parts as FabricParts<LogDomainDesign>;
+  const { design } = bound.fabric;
   const { shape } = inputs.model;
   checkOverrides(design, tensorNames(shape.architecture));
-  const kernel = chooseKernel({
-    kernel: options.kernel,
-    shape,
-    design,
-    calibration: calibration!,
-    threads: options.threads,
-    contextTokens: inputs.contextTokens,
-  });
-  const banks = design.tile.sign === 'paired-rows' ? 2 : 1;
-  const memoryBytes = kernel.memoryBytes ?? scalarMemoryBytes({ shape }, options.threads, banks);
-  checkMemory(memoryBytes, options.threads);
+  const { threads } = options;
+  const needs = { model: inputs.model, fabric: bound.fabric, threads, contextTokens: inputs.contextTokens };
+  const engine = chooseBackend(options.engine, needs, modesOf(bound.fabric));
+  requireFreeMemory(engine, threads);
   const version = packageVersion();
-  const manifest = manifestOf(inputs, bound, options.seed, kernel.kernel, version);
+  const manifest = manifestOf(inputs, bound, options.seed, engine.backend.name, version);
   return {
     ...bound,
     options,
     inputs,
     ...planChips(inputs, bound.fabric, options),
-    memoryBytes,
-    kernel: kernel.kernel,
-    kernelReason: kernel.reason,
+    memoryBytes: engine.memoryBytes,
+    engine: engine.backend.name,
+    engineReason: engine.reason,
     folder: join(options.out, `${design.name}-${identityOf(manifest).slice(0, 12)}`),
     // How the design came about is recorded, but what it has become decides the results.
     manifest: { ...manifest, overrides: bound.loaded.overrides },
@@ -140,13 +132,13 @@ function manifestOf(
   inputs: RunInputs,
   { loaded, fabric }: BoundDesign,
   seed: number,
-  kernel: string,
+  engine: string,
   version: string,
 ) {
   const { model, text, rangeText, scoring, contextTokens } = inputs;
   const { cell } = fabric;
   return {
-    schema: 'onefet.manifest/2',
+    schema: 'onefet.manifest/3',
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
@@ -155,7 +147,7 @@ function manifestOf(
     design: { name: loaded.design.name, sha256: loaded.sha256 },
     calibration: cell ? { process: cell.process, cell: cell.cell, sha256: cell.sha256 } : null,
     seed,
-    kernel,
+    engine,
   };
 }
 

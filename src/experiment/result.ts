@@ -2,9 +2,11 @@
  * The result of `onefet run`: what `--json` prints, the run folder keeps and the report shows. Versioned by
  * `schema`; units in the key names; NLL and KL in nats per token.
  */
-import type { CostReport } from '../cost/report.ts';
 
-export const RESULT_SCHEMA = 'onefet.run/2';
+import type { CostReport } from '../cost/report.ts';
+import type { TensorCoding } from '../fabric/coding.ts';
+
+export const RESULT_SCHEMA = 'onefet.run/3';
 
 export interface Accuracy {
   nll: number;
@@ -41,18 +43,6 @@ export interface AttributionResult {
   nll: Interval;
   perplexity: Interval;
   top1: Interval;
-}
-
-export interface TensorCoding {
-  layer: number;
-  tensor: string;
-  outputs: number;
-  inputs: number;
-  bits: number;
-  /** 10 log10(sum w^2 / sum (w - recoded)^2). */
-  codingSnrDb: number;
-  /** Share of weights whose code is zero (no drain via). */
-  zeroShare: number;
 }
 
 /** Signal-to-noise ratio of the residual stream behind each block against the digital model's, dB. */
@@ -141,7 +131,8 @@ export interface RunResult {
     tokensPerSecond: number;
     seconds: number;
     peakRssBytes: number;
-    kernel: string;
+    /** Backend that ran: wasm, scalar or reference. */
+    engine: string;
     threads: number;
     command: string[];
   };

@@ -41,7 +41,7 @@ function plan(change: Partial<DesignOptions> = {}): RunPlan {
     chips: 1,
     seed: 1,
     threads: 1,
-    kernel: 'baked',
+    engine: 'scalar',
     attributionChips: 0,
     yieldRatio: 1.1,
     out: newFolder('out'),
@@ -196,9 +196,9 @@ test('what the nominal chip does not know changes neither its ranges nor the dig
     input: { bits: 4, scale: 'token' },
     head: 'analog',
   };
-  for (const kernel of ['baked', 'fast'] as const) {
+  for (const engine of ['scalar', 'wasm'] as const) {
     const passesOf = async (overrides: Overrides) => {
-      const of = plan({ kernel, overrides });
+      const of = plan({ engine, overrides });
       await run(of, newFolder('cache'));
       const jobs = readFileSync(join(of.folder, 'results.jsonl'), 'utf8').split('\n').map(decodeJob);
       const ranges = jobs.find((job) => job?.key === 'range/all')!.ranges;

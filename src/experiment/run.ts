@@ -10,18 +10,16 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
-import type { FabricParts } from '../fabric/fabric.ts';
-import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import { writeFileAtomic } from '../files.ts';
 import { assembleResult, type FinishedJobs } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
 import { openPassCache, type PassCache } from './cache.ts';
-import { createFastCrew } from './fast.ts';
+import type { ExecutorOptions } from './execute.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import { chipSeed, type RunPlan, withChips } from './plan.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
-import { type Crew, createCrew } from './schedule.ts';
+import { createRunner } from './schedule.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
 import type { Variant } from './variant.ts';
 
@@ -189,7 +187,10 @@ async function executeJobs(run: Run): Promise<number> {
   if (first.some(({ variant }) => variant.kind === 'digital')) makeWritable(files);
   if (first.length + second.length === 0) return 0;
   progress.start();
-  const crew = createRunCrew(run, first.length + second.length, progress.partial);
+  const runner = createRunner(executorOptions(run), first.length + second.length, {
+    signal: run.hooks.signal,
+    onShare: progress.partial,
+  });
   const jobs = new Map([...first, ...second].map((job) => [job.key, job]));
   const finish = (result: JobResult) => {
     const job = jobs.get(result.key)!;
@@ -200,7 +201,7 @@ async function executeJobs(run: Run): Promise<number> {
     progress.finished(job);
   };
   try {
-    await crew.run(first, undefined, finish);
+    await runner.run(first, undefined, finish);
     if (first.length > 0) {
       cache.keepBaseline(
         files,
@@ -210,37 +211,26 @@ async function executeJobs(run: Run): Promise<number> {
     }
     const started = performance.now();
     const ranges = plan.rangeJob && folder.finished.get(plan.rangeJob.key)?.ranges;
-    await crew.run(second, ranges, finish);
+    await runner.run(second, ranges, finish);
     const seconds = (performance.now() - started) / 1e3;
     const tokens = second.reduce((sum, job) => sum + folder.finished.get(job.key)!.tokens, 0);
     return tokens > 0 ? tokens / seconds : 0;
   } finally {
-    await crew.close();
+    await runner.close();
   }
 }
 
-function createRunCrew(
-  { plan, files, hooks }: Run,
-  jobs: number,
-  onShare: (key: string, share: number, loading: boolean) => void,
-): Crew {
-  const { threads } = plan.options;
-  const { design, calibration } = plan.fabric.parts as FabricParts<LogDomainDesign>;
-  const executor = {
-    modelPath: plan.inputs.model.path,
-    design,
-    calibration: calibration!,
-    kernel: plan.kernel === 'fast' ? ('baked' as const) : plan.kernel,
-    contextTokens: plan.inputs.contextTokens,
-    baselinePath: files.baseline,
-    statesPath: files.states,
-    modelSha256: plan.inputs.model.sha256,
-    stateStride: files.stride,
-  };
-  return plan.kernel === 'fast'
-    ? createFastCrew(threads, executor, hooks.signal, onShare)
-    : createCrew(Math.min(threads, jobs), executor, hooks.signal);
-}
+const executorOptions = ({ plan, files }: Run): ExecutorOptions => ({
+  modelPath: plan.inputs.model.path,
+  fabric: plan.fabric.parts,
+  backend: plan.engine,
+  threads: plan.options.threads,
+  contextTokens: plan.inputs.contextTokens,
+  baselinePath: files.baseline,
+  statesPath: files.states,
+  modelSha256: plan.inputs.model.sha256,
+  stateStride: files.stride,
+});
 
 /** Work is counted in tokens of the digital model. */
 function progressOf({ plan, folder, hooks }: Run) {
@@ -253,6 +243,8 @@ function progressOf({ plan, folder, hooks }: Run) {
   );
   let total = 0;
   let done = 0;
+  /** Work done of the jobs in progress, of which several threads have one each. */
+  const begun = new Map<string, number>();
   for (const [key, { cost }] of work) {
     total += cost;
     if (folder.finished.has(key)) done += cost;
@@ -261,13 +253,15 @@ function progressOf({ plan, folder, hooks }: Run) {
     start: () => hooks.onProgress?.(done, total, 'digital'),
     finished(job: Job) {
       const { cost, label } = work.get(job.key)!;
+      begun.delete(job.key);
       done += cost;
       hooks.onProgress?.(done, total, label);
     },
     partial(key: string, share: number, loading: boolean) {
       const { cost, label } = work.get(key)!;
       const what = loading ? `${label}: weights ${Math.floor(100 * share)} %` : label;
-      hooks.onProgress?.(done + (loading ? 0 : share * cost), total, what);
+      begun.set(key, loading ? 0 : share * cost);
+      hooks.onProgress?.(done + [...begun.values()].reduce((sum, x) => sum + x, 0), total, what);
     },
   };
 }

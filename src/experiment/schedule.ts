@@ -1,17 +1,19 @@
 /**
- * Runs jobs on threads. A thread keeps the chip that it built, so it is given that chip's next window first, then the
- * chip that the fewest threads work on. Results do not depend on who does what, only their order of arrival does.
+ * Who runs the jobs of a run. Where a backend spreads every token over its own threads, one engine at a time runs them
+ * one after the other; else each thread has an engine and runs whole jobs. A thread keeps the chip that it built, so it
+ * is given that chip's next window first, then the chip that the fewest threads work on. Results do not depend on who
+ * does what, only their order of arrival does.
  */
-
 import { Worker } from 'node:worker_threads';
+import { backendOf } from '../engine/create.ts';
 import { fromPlainError, interrupted, OnefetError, type PlainError } from '../error.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { sourceExtension } from '../files.ts';
-import type { ExecutorOptions } from './execute.ts';
+import { createExecutor, type ExecutorHooks, type ExecutorOptions } from './execute.ts';
 import type { Job, JobResult } from './job.ts';
 import { variantKey } from './variant.ts';
 
-export interface Crew {
+export interface JobRunner {
   /** Runs all jobs; `onResult` sees each as it ends. Rejects at the first failure, after stopping the others. */
   run(
     jobs: readonly Job[],
@@ -21,8 +23,59 @@ export interface Crew {
   close(): Promise<void>;
 }
 
-export function createCrew(threads: number, options: ExecutorOptions, signal?: AbortSignal): Crew {
-  type Message = { result?: JobResult; error?: PlainError };
+/** `threads`: all together; `mostJobs`: threads beyond that many would have nothing to do. */
+export function createRunner(options: ExecutorOptions, mostJobs: number, hooks: ExecutorHooks): JobRunner {
+  return backendOf(options.backend).parallelism === 'tokens'
+    ? oneByOne(options, hooks)
+    : onThreads(Math.min(options.threads, mostJobs), { ...options, threads: 1 }, hooks);
+}
+
+function oneByOne(options: ExecutorOptions, hooks: ExecutorHooks): JobRunner {
+  const executor = createExecutor(options, hooks);
+  return {
+    async run(jobs, ranges, onResult) {
+      for (const queue of byVariant(jobs).values()) {
+        for (const job of queue) {
+          if (hooks.signal?.aborted) throw runInterrupted();
+          onResult(await resumable(executor.execute(job, ranges)));
+          // Lets Ctrl-C and the progress in between two windows.
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+    },
+    close: () => executor.close(),
+  };
+}
+
+/** An engine's own interruption does not know that finished jobs are kept. */
+async function resumable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof OnefetError && error.kind === 'interrupted' ? runInterrupted() : error;
+  }
+}
+
+/** The jobs of each variant, variants in the order of their first job. */
+export function byVariant(jobs: readonly Job[]): Map<string, Job[]> {
+  const queues = new Map<string, Job[]>();
+  for (const job of jobs) {
+    const key = variantKey(job.variant);
+    const queue = queues.get(key);
+    if (queue) queue.push(job);
+    else queues.set(key, [job]);
+  }
+  return queues;
+}
+
+/** What a thread tells of itself. */
+interface Message {
+  readonly result?: JobResult;
+  readonly error?: PlainError;
+  readonly share?: { readonly key: string; readonly share: number; readonly loading: boolean };
+}
+
+function onThreads(threads: number, options: ExecutorOptions, { signal, onShare }: ExecutorHooks): JobRunner {
   // What the run in progress does with a worker's message or death; between runs nobody listens.
   let onMessage: (index: number, message: Message) => void = () => {};
   let onFailure: (error: OnefetError) => void = () => {};
@@ -43,9 +96,8 @@ export function createCrew(threads: number, options: ExecutorOptions, signal?: A
   const close = async () => {
     await Promise.all(workers.map((worker) => worker.terminate()));
   };
-  const run: Crew['run'] = (jobs, ranges, onResult) => {
-    const waiting = [...jobs];
-    const lastVariant = new Array<string>(threads).fill('');
+  const run: JobRunner['run'] = (jobs, ranges, onResult) => {
+    const waiting = newWaiting(jobs, threads);
     let busy = 0;
     return new Promise<void>((resolve, reject) => {
       const settle = (error?: OnefetError) => {
@@ -60,18 +112,17 @@ export function createCrew(threads: number, options: ExecutorOptions, signal?: A
       if (dead) return settle(dead);
       signal?.addEventListener('abort', onAbort);
       const next = (index: number) => {
-        const position = pick(waiting, lastVariant, index);
-        if (position < 0) {
+        const job = waiting.take(index);
+        if (job === undefined) {
           if (busy === 0) settle();
           return;
         }
-        const [job] = waiting.splice(position, 1);
-        lastVariant[index] = variantKey(job.variant);
         busy++;
         workers[index].postMessage({ job, ranges });
       };
       onFailure = settle;
-      onMessage = (index, { result, error }) => {
+      onMessage = (index, { share, result, error }) => {
+        if (share) return onShare?.(share.key, share.share, share.loading);
         busy--;
         if (error) return settle(fromPlainError(error));
         try {
@@ -81,28 +132,43 @@ export function createCrew(threads: number, options: ExecutorOptions, signal?: A
         }
         next(index);
       };
-      if (waiting.length === 0) return settle();
-      for (let index = 0; index < workers.length && waiting.length > 0; index++) next(index);
+      if (jobs.length === 0) return settle();
+      for (let index = 0; index < Math.min(workers.length, jobs.length); index++) next(index);
     });
   };
   return { run, close };
 }
 
-function pick(waiting: readonly Job[], lastVariant: readonly string[], index: number): number {
-  if (waiting.length === 0) return -1;
-  const own = waiting.findIndex((job) => variantKey(job.variant) === lastVariant[index]);
-  if (own >= 0) return own;
-  let best = 0;
-  let fewest = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < waiting.length; i++) {
-    const key = variantKey(waiting[i].variant);
-    const others = lastVariant.reduce((n, last) => n + (last === key ? 1 : 0), 0);
-    if (others < fewest) {
-      fewest = others;
-      best = i;
+/** Jobs that no thread has, handed out so that a chip is built by few threads. */
+export function newWaiting(jobs: readonly Job[], threads: number): { take(thread: number): Job | undefined } {
+  const queues = byVariant(jobs);
+  for (const queue of queues.values()) queue.reverse(); // the next one is the last
+  const lastVariant = new Array<string>(threads).fill('');
+  const pick = (thread: number): string | undefined => {
+    if (queues.has(lastVariant[thread])) return lastVariant[thread];
+    let best: string | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const key of queues.keys()) {
+      const others = lastVariant.reduce((n, last) => n + (last === key ? 1 : 0), 0);
+      if (others < fewest) {
+        fewest = others;
+        best = key;
+      }
+      if (fewest === 0) break;
     }
-  }
-  return best;
+    return best;
+  };
+  return {
+    take(thread) {
+      const key = pick(thread);
+      if (key === undefined) return undefined;
+      const queue = queues.get(key)!;
+      const job = queue.pop();
+      if (queue.length === 0) queues.delete(key);
+      lastVariant[thread] = key;
+      return job;
+    },
+  };
 }
 
 /** Ctrl-C in a run. */

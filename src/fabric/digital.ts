@@ -92,6 +92,7 @@ function bindDesign(design: DigitalDesign): Fabric {
     nominalDesign: () => ({}),
     ranges: () => ({}),
     withoutErrors: () => bindDesign({ ...design, input: { ...design.input, bits: 'float' } }),
+    withoutNoise: () => bindDesign(design),
     withOnly(source) {
       if (source === INPUT_SOURCE && bits !== 'float') return bindDesign(design);
       throw new OnefetError(

@@ -120,6 +120,8 @@ export interface Fabric {
   ranges(record: RangeRecord): RangeTable;
   /** The fabric with everything ideal: exact arithmetic on the mapped weights, to rounding. */
   withoutErrors(): Fabric;
+  /** The fabric without what is drawn anew for each token; what differs from chip to chip stays. */
+  withoutNoise(): Fabric;
   /** The fabric with one of its `errorSources` acting and all others off. */
   withOnly(source: string): Fabric;
   /** Full scales of this fabric's converters, given those measured on the whole design: wider for some `withOnly`. */

@@ -22,6 +22,7 @@ import {
   onlySource,
   rangeFactor,
   sameOnEveryChip,
+  withoutNoise,
 } from '../tile/error-sources.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
 import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
@@ -97,6 +98,7 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     nominalDesign: () => nominalDesign(design),
     ranges: (record) => rangesOf(record, physics),
     withoutErrors: () => bindDesign(idealDesign(design), calibration, 1),
+    withoutNoise: () => bindDesign(withoutNoise(design), calibration, rangeScale),
     withOnly(source) {
       const one = errorSource(source);
       return bindDesign(onlySource(design, one), calibration, rangeFactor(design, one));

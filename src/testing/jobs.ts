@@ -25,7 +25,7 @@ export function smallPlan(folder: string, change: Partial<DesignOptions> = {}): 
     chips: 2,
     seed: 1,
     threads: 1,
-    kernel: 'baked',
+    engine: 'scalar',
     attributionChips: 0,
     yieldRatio: 1.1,
     out: join(folder, 'out'),

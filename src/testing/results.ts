@@ -147,7 +147,7 @@ export function fixtureResult(chips = 8): RunResult {
       tokensPerSecond: 812,
       seconds: 17.9,
       peakRssBytes: 3.1e8,
-      kernel: 'wasm-i16',
+      engine: 'wasm',
       threads: 2,
       command: ['run', '--design', 'log-domain-4bit', '--chips', String(chips), '--seed', '1'],
     },

@@ -60,6 +60,17 @@ export function idealDesign<D extends TileDesign>(design: D): D {
   };
 }
 
+/** The design without what is drawn anew for each token: dynamic noise, noise of rows, of lines and of references. */
+export function withoutNoise<D extends TileDesign>(design: D): D {
+  return {
+    ...design,
+    driver: { ...design.driver, noiseV: 0 },
+    bias: { ...design.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
+    column: { ...design.column, clampNoiseV: 0 },
+    noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
+  };
+}
+
 /** The ideal design with one group of errors put back. */
 export function onlySource<D extends TileDesign>(design: D, source: ErrorSource): D {
   const ideal = idealDesign(design);

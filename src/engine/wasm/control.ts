@@ -19,7 +19,26 @@ const WORD = {
 } as const;
 export const CONTROL_WORDS = 96;
 
-export const COMMAND = { load: 1, layers: 2, head: 3, stop: 4 } as const;
+/** The tokens that a command works on. */
+export interface Batch {
+  readonly count: number;
+  /** Position of the first, and the window: what draws are keyed by. */
+  readonly position: number;
+  readonly window: number;
+}
+
+/** What all workers do together. */
+export type Command =
+  | { readonly kind: 'load' }
+  /** Blocks `from` to `to` - 1. */
+  | { readonly kind: 'layers'; readonly batch: Batch; readonly from: number; readonly to: number }
+  /** Logits, from token `from` of the batch that went through the layers last. */
+  | { readonly kind: 'head'; readonly batch: Batch; readonly from: number }
+  | { readonly kind: 'stop' };
+
+const KINDS = ['load', 'layers', 'head', 'stop'] as const satisfies readonly Command['kind'][];
+/** A command in the shared record: its kind, then these. */
+const OPERANDS = ['count', 'position', 'window', 'from', 'to'] as const;
 
 /** Turns in which a worker looks again before it goes to sleep: some 20 us, the length of a short stage. */
 const SPINS = 2000;
@@ -62,15 +81,20 @@ function barrier({ words, threads }: Crew): void {
 /** Another worker failed and reports it, or the work is to end; this one only has to stop. */
 export class OtherFailed extends Error {}
 
-/** Worker: the next command after number `seen`, or undefined to stop. */
-export function nextCommand(
-  { words }: Crew,
-  seen: number,
-): { command: number; operands: number[] } | undefined {
+/** Worker: the next command after number `seen`. */
+export function nextCommand({ words }: Crew, seen: number): Command {
   while (Atomics.load(words, WORD.sequence) === seen) Atomics.wait(words, WORD.sequence, seen);
-  const command = words[WORD.command];
-  if (command === COMMAND.stop) return undefined;
-  return { command, operands: [...words.subarray(WORD.operands, WORD.operands + 8)] };
+  const [count, position, window, from, to] = OPERANDS.map((_, i) => words[WORD.operands + i]);
+  const batch = { count, position, window };
+  const kind = KINDS[words[WORD.command]];
+  switch (kind) {
+    case 'layers':
+      return { kind, batch, from, to };
+    case 'head':
+      return { kind, batch, from };
+    default:
+      return { kind };
+  }
 }
 
 export function finish({ words }: Crew): void {
@@ -90,9 +114,13 @@ export const itemsTaken = ({ words }: Crew): number => Atomics.load(words, WORD.
 export const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed) !== 0;
 
 /** Main thread: starts a command; `finished` tells when all workers did it. */
-export function send({ words }: Crew, command: number, operands: readonly number[]): void {
-  words[WORD.command] = command;
-  words.set(operands, WORD.operands);
+export function send({ words }: Crew, command: Command): void {
+  const operands: Partial<Record<(typeof OPERANDS)[number], number>> =
+    'batch' in command ? { ...command.batch, ...command } : {};
+  words[WORD.command] = KINDS.indexOf(command.kind);
+  OPERANDS.forEach((name, i) => {
+    words[WORD.operands + i] = operands[name] ?? 0;
+  });
   Atomics.store(words, WORD.done, 0);
   Atomics.add(words, WORD.sequence, 1);
   Atomics.notify(words, WORD.sequence);

@@ -3,23 +3,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadCalibration } from '../../cell/calibration.ts';
-import { buildVariant, type Variant, type VariantParts } from '../../experiment/variant.ts';
 import { loadLogDomainDesign } from '../../fabric/design.ts';
 import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
-import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
+import type { RangeTable } from '../../fabric/ranges.ts';
+import { loadFabric } from '../../fabric/registry.ts';
 import { packageRoot } from '../../files.ts';
-import { forward, newSession, resetSession } from '../../model/forward.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
+import {
+  logitsOf,
+  meanKl,
+  runText,
+  type TestRequest,
+  type TextRun,
+  withEngine as withEngineOf,
+} from '../../testing/engines.ts';
 import { EMBEDDED_F16, fixtureModel } from '../../testing/models.ts';
-import { idealDesign, onlySource } from '../../tile/error-sources.ts';
-import { tilePhysics } from '../../tile/physics.ts';
-import { createEngine, type Engine, type EngineOptions } from './engine.ts';
+import { idealDesign, onlySource, withoutNoise } from '../../tile/error-sources.ts';
+import type { Engine, EngineMode } from '../backend.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
-const calibrationOf = ({ process, cell }: Design) => loadCalibration(process, cell);
-const calibration = calibrationOf(design);
+const calibration = loadCalibration(design.process, design.cell);
 const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
 
 /** The model of the tests; those that ask what training made of the weights take the embedded one. */
@@ -37,78 +42,32 @@ afterAll(() => {
   for (const opened of [model, tiny, trained]) opened.close();
 });
 
-async function withEngine<T>(
-  options: Partial<EngineOptions> & Pick<EngineOptions, 'mode'>,
-  work: (engine: Engine) => Promise<T>,
-): Promise<T> {
-  const engine = await createEngine({
-    model,
-    design,
-    calibration,
-    contextTokens: 256,
-    threads: 2,
-    ...options,
-    ...(options.design ? { calibration: calibrationOf(options.design) } : {}),
-  });
-  try {
-    return await work(engine);
-  } finally {
-    await engine.close();
-  }
-}
+type Own = Omit<Partial<TestRequest>, 'fabric' | 'mode'> & { mode: EngineMode; design?: Design };
 
-async function logitsOf(engine: Engine, tokens: ArrayLike<number>, window = 0): Promise<Float32Array[]> {
-  const all: Float32Array[] = [];
-  await engine.prefill(tokens, window, (position, logits) => {
-    expect(position).toBe(all.length);
-    all.push(logits.slice());
-  });
-  return all;
-}
+const requestOf = ({ design: own = design, ...rest }: Own): TestRequest => ({
+  model,
+  fabric: loadFabric(own),
+  contextTokens: 256,
+  ...rest,
+});
 
-interface ScalarResult {
-  readonly logits: Float32Array[];
-  readonly ranges: RangeTable;
-}
+const withEngine = <T>(own: Own, work: (engine: Engine) => Promise<T>): Promise<T> =>
+  withEngineOf('wasm', requestOf(own), work);
 
-const scalarResults = new Map<string, ScalarResult>();
+const scalarRuns = new Map<string, Promise<TextRun>>();
 
-/** Each run of the scalar model once, however many tests compare with it. */
-function scalarLogits(
-  variant: Variant,
+/** Each text on the scalar engine once, however many tests compare with it. */
+function scalarRun(
+  mode: EngineMode,
   own: Design,
   tokens: Int32Array,
-  ranges?: RangeTable,
-  of: LlamaModel = model,
-): ScalarResult {
-  const key = JSON.stringify([variant, own, [...tokens], ranges, of.name, of.shape]);
-  const known = scalarResults.get(key) ?? runScalar(variant, own, tokens, ranges, of);
-  scalarResults.set(key, known);
-  return known;
-}
-
-function runScalar(
-  variant: Variant,
-  own: Design,
-  tokens: Int32Array,
-  ranges: RangeTable | undefined,
-  of: LlamaModel,
-): ScalarResult {
-  const parts: VariantParts = {
-    model: of,
-    design: own,
-    calibration: calibrationOf(own),
-    kernel: 'baked',
-    hardware: new Map(),
-    ranges,
-  };
-  const built = buildVariant(variant, parts);
-  const session = newSession(of, built.layers, tokens.length);
-  const logits = [...tokens].map((id, position) => forward(session, id, { window: 0, position }).slice());
-  return {
-    logits,
-    ranges: variant.kind === 'range' ? rangesOf(built.record, tilePhysics(calibrationOf(own), own)) : {},
-  };
+  { ranges, chipSeed = 0, of = model }: { ranges?: RangeTable; chipSeed?: number; of?: LlamaModel } = {},
+): Promise<TextRun> {
+  const key = JSON.stringify([mode, own, [...tokens], ranges, chipSeed, of.name, of.shape]);
+  const request = requestOf({ model: of, mode, design: own, chipSeed, ...(ranges ? { ranges } : {}) });
+  const run = scalarRuns.get(key) ?? runText('scalar', request, tokens);
+  scalarRuns.set(key, run);
+  return run;
 }
 
 function compare(found: Float32Array[], expected: Float32Array[]) {
@@ -133,8 +92,8 @@ function compare(found: Float32Array[], expected: Float32Array[]) {
 test.each([{ int8Terms: 2 as const }, { int8Terms: 1 as const }])(
   'digital agrees with the scalar model, $int8Terms byte(s) per weight',
   async ({ int8Terms }) => {
-    const expected = scalarLogits({ kind: 'digital' }, design, ids, undefined, trained).logits;
-    const found = await withEngine({ model: trained, mode: 'digital', int8Terms }, (engine) =>
+    const expected = (await scalarRun('digital', design, ids, { of: trained })).logits;
+    const found = await withEngine({ model: trained, mode: 'digital', tuning: { int8Terms } }, (engine) =>
       logitsOf(engine, ids),
     );
     const { top1, nllError, worst } = compare(found, expected);
@@ -145,17 +104,17 @@ test.each([{ int8Terms: 2 as const }, { int8Terms: 1 as const }])(
   },
 );
 
-test('recoded agrees with the scalar recoded model', async () => {
-  const expected = scalarLogits({ kind: 'recoded' }, design, ids, undefined, trained).logits;
-  const found = await withEngine({ model: trained, mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+test('mapped weights agree with the scalar ones', async () => {
+  const expected = (await scalarRun('mapped', design, ids, { of: trained })).logits;
+  const found = await withEngine({ model: trained, mode: 'mapped' }, (engine) => logitsOf(engine, ids));
   const { top1, nllError } = compare(found, expected);
   expect(nllError).toBeLessThan(1e-3);
   expect(top1).toBeGreaterThanOrEqual(0.99);
 });
 
-test('an ideal chip equals the recoded model: real-valued converters, no errors', async () => {
+test('an ideal chip equals the mapped weights: real-valued converters, no errors', async () => {
   const ideal: Design = { ...idealDesign(design), input: { ...design.input, bits: 'float' } };
-  const recoded = await withEngine({ mode: 'recoded' }, (engine) => logitsOf(engine, ids));
+  const recoded = await withEngine({ mode: 'mapped' }, (engine) => logitsOf(engine, ids));
   const chip = await withEngine({ mode: 'chip', design: ideal, chipSeed: 1 }, (engine) =>
     logitsOf(engine, ids),
   );
@@ -167,7 +126,7 @@ test('an ideal chip equals the recoded model: real-valued converters, no errors'
 
 test('ranges agree with the scalar range calibration', async () => {
   const text = model.tokenizer.encode(textOf('range.txt')).slice(0, 200);
-  const expected = scalarLogits({ kind: 'range' }, design, text).ranges;
+  const expected = (await scalarRun('range', design, text)).ranges;
   const found = await withEngine({ mode: 'range' }, async (engine) => {
     await engine.prefill(text, 0);
     return engine.ranges();
@@ -181,15 +140,6 @@ test('ranges agree with the scalar range calibration', async () => {
       });
     });
   }
-});
-
-/** No dynamic noise and no row noise: what is left must agree draw by draw. */
-const stillOf = (own: Design): Design => ({
-  ...own,
-  noise: { ...own.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
-  driver: { ...own.driver, noiseV: 0 },
-  bias: { ...own.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
-  column: { ...own.column, clampNoiseV: 0 },
 });
 
 test.each([
@@ -226,13 +176,13 @@ test.each([
 ])(
   'a chip is the same chip as the scalar one: $settings $precision',
   async ({ settings, precision, within }) => {
-    const still = stillOf(loadLogDomainDesign('log-domain', settings).design);
+    const still = withoutNoise(loadLogDomainDesign('log-domain', settings).design);
     const text = ids.slice(0, 80);
-    const { ranges } = scalarLogits({ kind: 'range' }, still, text);
-    const expected = scalarLogits({ kind: 'chip', seed: 5 }, still, text, ranges).logits;
-    const other = scalarLogits({ kind: 'chip', seed: 6 }, still, text, ranges).logits;
+    const { ranges } = await scalarRun('range', still, text);
+    const expected = (await scalarRun('chip', still, text, { ranges, chipSeed: 5 })).logits;
+    const other = (await scalarRun('chip', still, text, { ranges, chipSeed: 6 })).logits;
     const found = await withEngine(
-      { mode: 'chip', design: still, chipSeed: 5, ranges, precision },
+      { mode: 'chip', design: still, chipSeed: 5, ranges, tuning: { precision } },
       (engine) => logitsOf(engine, text),
     );
     // What differs: baked weights of 8 bits, and with `fast` rows of 7. Another chip is much further away. The bounds are
@@ -242,28 +192,28 @@ test.each([
   },
 );
 
-test('codes from the file of an earlier engine are the codes: same bits, recoded and on a chip', async () => {
+test('codes from the file of an earlier engine are the codes: same bits, by themselves and on a chip', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'onefet-engine-codes-'));
   try {
     const own = loadLogDomainDesign('log-domain', ['weights.overrides.ffn_down=6']).design;
     const text = ids.slice(0, 24);
-    const { ranges } = scalarLogits({ kind: 'range' }, own, text);
+    const { ranges } = await scalarRun('range', own, text);
     const codesCache = { folder, modelSha256: model.sha256(), leastWeights: 0 };
-    const run = (mode: 'recoded' | 'chip', cache?: typeof codesCache) =>
+    const run = (mode: 'mapped' | 'chip', cache?: typeof codesCache) =>
       withEngine(
         { mode, design: own, chipSeed: 3, ranges, ...(cache ? { codesCache: cache } : {}) },
         (engine) => logitsOf(engine, text),
       );
     const files = () => readdirSync(folder);
-    const written = await run('recoded', codesCache);
+    const written = await run('mapped', codesCache);
     expect(files()).toEqual([expect.stringMatching(/^[0-9a-f]{32}\.codes$/)]);
-    expect(await run('recoded', codesCache)).toEqual(written);
+    expect(await run('mapped', codesCache)).toEqual(written);
     expect(await run('chip', codesCache)).toEqual(await run('chip'));
     expect(files().length).toBe(1);
     // The file is really read: with its scales gone nothing is left of the layers.
     const path = join(folder, files()[0]);
     writeFileSync(path, new Uint8Array(statSync(path).size));
-    expect(await run('recoded', codesCache)).not.toEqual(written);
+    expect(await run('mapped', codesCache)).not.toEqual(written);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -271,7 +221,7 @@ test('codes from the file of an earlier engine are the codes: same bits, recoded
 
 test('a nominal chip with real-valued converters: what is left of the integers', async () => {
   // Cells without variation are coded, not baked: the integers are those of the response table.
-  const base = stillOf(design);
+  const base = withoutNoise(design);
   const nominal: Design = {
     ...base,
     mismatch: { ...base.mismatch, scale: 0 },
@@ -281,8 +231,8 @@ test('a nominal chip with real-valued converters: what is left of the integers',
   };
   // One token: on the way through the layers some inputs change their level, and later tokens would attend to that.
   const text = ids.slice(0, 1);
-  const { ranges } = scalarLogits({ kind: 'range' }, nominal, ids.slice(0, 100));
-  const expected = scalarLogits({ kind: 'chip', seed: 5 }, nominal, text, ranges).logits;
+  const { ranges } = await scalarRun('range', nominal, ids.slice(0, 100));
+  const expected = (await scalarRun('chip', nominal, text, { ranges, chipSeed: 5 })).logits;
   const found = await withEngine({ mode: 'chip', design: nominal, chipSeed: 5, ranges }, (engine) =>
     logitsOf(engine, text),
   );
@@ -307,32 +257,29 @@ test.each([
       trapsPerM2: traps / (calibration.device.widthM * calibration.device.lengthM),
     },
   };
-  const parts: VariantParts = {
-    model: tiny,
-    design: own,
-    calibration,
-    kernel: 'baked',
-    hardware: new Map(),
-    ranges: scalarLogits({ kind: 'range' }, own, ids.slice(0, 50), undefined, tiny).ranges,
-  };
+  const { ranges } = await scalarRun('range', own, ids.slice(0, 50), { of: tiny });
   // One token at position 0 in many windows: every draw anew, and nothing else changes.
   const windows = 1500;
-  const built = buildVariant({ kind: 'chip', seed: 2 }, parts);
-  const session = newSession(tiny, built.layers, 4);
-  const scalar = variance(tiny.shape.vocab);
-  for (let window = 0; window < windows; window++) {
-    resetSession(session);
-    scalar.add(forward(session, ids[5], { window, position: 0 }));
-  }
-  const found = variance(tiny.shape.vocab);
-  await withEngine(
-    { model: tiny, mode: 'chip', design: own, chipSeed: 2, ranges: parts.ranges!, noise },
-    async (engine) => {
+  const request = requestOf({
+    model: tiny,
+    mode: 'chip',
+    design: own,
+    chipSeed: 2,
+    ranges,
+    tuning: { noise },
+  });
+  const measure = async (backend: 'wasm' | 'scalar') => {
+    const seen = variance(tiny.shape.vocab);
+    // The scalar engine has one kind of noise: from the current of each column.
+    const of = backend === 'scalar' ? { ...request, tuning: {} } : request;
+    await withEngineOf(backend, of, async (engine) => {
       for (let window = 0; window < windows; window++) {
-        await engine.prefill([ids[5]], window, (_p, logits) => found.add(logits));
+        await engine.prefill([ids[5]], window, (_p, logits) => seen.add(logits));
       }
-    },
-  );
+    });
+    return seen;
+  };
+  const [found, scalar] = [await measure('wasm'), await measure('scalar')];
   const ratio = found.mean() / scalar.mean();
   // Sampling error 1 to 2 %. With 15 % of the noise power missing it is 0.15 away.
   expect(Math.abs(ratio / expected - 1)).toBeLessThan(0.06);
@@ -361,10 +308,10 @@ function variance(size: number) {
 
 test('the same bits for any number of threads and any batch, and token by token', async () => {
   const text = ids.slice(0, 40);
-  const { ranges } = scalarLogits({ kind: 'range' }, design, ids);
+  const { ranges } = await scalarRun('range', design, ids);
   const chip = { mode: 'chip', chipSeed: 3, ranges } as const;
   const first = await withEngine({ ...chip, threads: 1 }, (engine) => logitsOf(engine, text, 7));
-  const batches = await withEngine({ ...chip, threads: 3, batchTokens: 13 }, (engine) =>
+  const batches = await withEngine({ ...chip, threads: 3, tuning: { batchTokens: 13 } }, (engine) =>
     logitsOf(engine, text, 7),
   );
   expect(batches).toEqual(first);
@@ -376,19 +323,3 @@ test('the same bits for any number of threads and any batch, and token by token'
     expect(next).not.toEqual(start);
   });
 });
-
-function meanKl(p: Float32Array[], q: Float32Array[]): number {
-  const logSoftmax = (x: Float32Array) => {
-    const most = Math.max(...x);
-    const total = Math.log(x.reduce((sum, v) => sum + Math.exp(v - most), 0)) + most;
-    return Float64Array.from(x, (v) => v - total);
-  };
-  let sum = 0;
-  p.forEach((logits, i) => {
-    const [a, b] = [logSoftmax(logits), logSoftmax(q[i])];
-    a.forEach((la, j) => {
-      sum += Math.exp(la) * (la - b[j]);
-    });
-  });
-  return sum / p.length;
-}

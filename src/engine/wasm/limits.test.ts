@@ -3,25 +3,25 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BENCH_VARIANTS, bench } from '../../bench/engine.ts';
-import { loadCalibration } from '../../cell/calibration.ts';
 import { loadLogDomainDesign } from '../../fabric/design.ts';
+import { loadFabric } from '../../fabric/registry.ts';
 import { packageRoot } from '../../files.ts';
 import { openModel } from '../../model/model.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
 import { modelShape } from '../../model/shape.ts';
 import { MODEL_SHAPES } from '../../model/shapes.ts';
 import { EMBEDDED_F16 } from '../../testing/models.ts';
+import { refusal } from '../backend.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';
 import { allocate, MEMORY_BYTES, newArena } from './emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from './emit/constants.ts';
-import { createEngine } from './engine.ts';
+import { wasm } from './engine.ts';
 import { instantiate } from './kernels/module.ts';
 import { memoriesOf, planOperations } from './plan/operations.ts';
-import { estimateEngineMemory } from './plan/plan.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
+const fabric = loadFabric(design);
 const SHAPE_8B = MODEL_SHAPES['llama-3.1-8b'];
-const calibration = loadCalibration(design.process, design.cell);
 
 test('the self-test names a kernel that is wrong', async () => {
   const { module, kernel } = await chooseKernels();
@@ -39,17 +39,18 @@ test('the self-test names a kernel that is wrong', async () => {
 });
 
 test('8B: no memory is overrun, and a context of 8192 tokens fits beside the weights', () => {
-  const options = { design, calibration, contextTokens: 8192, threads: 2, chipSeed: 1 } as const;
-  const chip = estimateEngineMemory(SHAPE_8B, { ...options, mode: 'chip', precision: 'fast' });
+  const model = { shape: SHAPE_8B, madeUpType: 'Q4_0' };
+  const needs = { model, fabric, contextTokens: 8192, threads: 2 };
+  const chip = wasm.memory({ ...needs, mode: 'chip', tuning: { precision: 'fast' } });
   // 6.98e9 cells of a byte and their tables, the digital head of 0.53e9 weights.
   expect(chip.weightBytes).toBeGreaterThan(7.5e9);
   expect(chip.weightBytes).toBeLessThan(8.5e9);
   expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
-  const recoded = estimateEngineMemory(SHAPE_8B, { ...options, mode: 'recoded' });
+  const recoded = wasm.memory({ ...needs, mode: 'mapped' });
   expect(recoded.weightBytes).toBeLessThan(4.8e9);
   const operations = planOperations(SHAPE_8B, {
     mode: 'chip',
-    design,
+    fabric,
     precision: 'fast',
     int8Terms: 1,
     noise: 'product',
@@ -67,9 +68,9 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     expect(o.at % 16).toBe(0);
     expect(o.panelBytes % 16).toBe(0);
   });
-  expect(() =>
-    estimateEngineMemory(SHAPE_8B, { ...options, mode: 'recoded', contextTokens: 131072 }),
-  ).toThrow(/GiB beside the weights/);
+  expect(refusal(wasm, { ...needs, mode: 'mapped', contextTokens: 131072 })).toMatchObject({
+    key: 'bytes beside the weights',
+  });
 });
 
 test('an arena refuses what does not fit', () => {
@@ -82,10 +83,10 @@ test('an arena refuses what does not fit', () => {
 test('a thread that fails ends the engine with its own error', async () => {
   const model = openModel(EMBEDDED_F16);
   try {
-    const options = { model, design, calibration, mode: 'chip', contextTokens: 16, threads: 2 } as const;
-    await expect(createEngine({ ...options, ranges: {} })).rejects.toMatchObject({ code: 'RANGES' });
-    await expect(createEngine(options)).rejects.toMatchObject({ code: 'RANGES' });
-    await expect(createEngine({ ...options, contextTokens: 0 })).rejects.toMatchObject({
+    const options = { model, fabric, mode: 'chip', contextTokens: 16, threads: 2 } as const;
+    await expect(wasm.create({ ...options, ranges: {} })).rejects.toMatchObject({ code: 'RANGES' });
+    await expect(wasm.create(options)).rejects.toMatchObject({ code: 'RANGES' });
+    await expect(wasm.create({ ...options, contextTokens: 0 })).rejects.toMatchObject({
       code: 'CONTEXT_RANGE',
     });
   } finally {
@@ -100,10 +101,9 @@ test('a cache of bytes costs little; the context is a bound', async () => {
     const ids = model.tokenizer.encode(text).slice(0, 120);
     const nll: number[] = [];
     for (const kvBits of [16, 8] as const) {
-      const engine = await createEngine({
+      const engine = await wasm.create({
         model,
-        design: { ...design, kvBits },
-        calibration,
+        fabric: loadFabric({ ...design, kvBits }),
         mode: 'digital',
         contextTokens: 120,
         threads: 2,
@@ -138,8 +138,7 @@ test('the bench runs on a small shape and its shares add up', async () => {
     vocab: 512,
   });
   const result = await bench({
-    design,
-    calibration,
+    fabric,
     shape,
     layers: 2,
     threads: 2,
@@ -177,10 +176,10 @@ test('an interruption ends a text within a batch and what is being loaded; progr
     const ids = model.tokenizer.encode(text).slice(0, 512);
     const stop = new AbortController();
     const shares: number[] = [];
-    const options = { model, design, calibration, mode: 'digital', contextTokens: 512, threads: 2 } as const;
-    const engine = await createEngine({
+    const options = { model, fabric, mode: 'digital', contextTokens: 512, threads: 2 } as const;
+    const engine = await wasm.create({
       ...options,
-      batchTokens: 48,
+      tuning: { batchTokens: 48 },
       signal: stop.signal,
       onProgress(stage, share) {
         if (stage !== 'prefill') return;
@@ -193,7 +192,7 @@ test('an interruption ends a text within a batch and what is being loaded; progr
     expect(shares.length).toBeLessThan(9);
     expect(shares.slice(0, 2)).toEqual([48 / 512, 96 / 512]);
     await engine.close();
-    await expect(createEngine({ ...options, signal: stop.signal })).rejects.toMatchObject({
+    await expect(wasm.create({ ...options, signal: stop.signal })).rejects.toMatchObject({
       kind: 'interrupted',
     });
   } finally {

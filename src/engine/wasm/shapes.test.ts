@@ -4,29 +4,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { loadCalibration } from '../../cell/calibration.ts';
-import { buildVariant, type Variant } from '../../experiment/variant.ts';
 import { loadLogDomainDesign } from '../../fabric/design.ts';
-import { type RangeTable, rangesOf } from '../../fabric/ranges.ts';
-import { forward, newSession } from '../../model/forward.ts';
+import type { RangeTable } from '../../fabric/ranges.ts';
+import { loadFabric } from '../../fabric/registry.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { synthesise } from '../../synth/synthesise.ts';
+import { runText } from '../../testing/engines.ts';
 import { type FixtureOptions, writeFixture } from '../../testing/models.ts';
-import { tilePhysics } from '../../tile/physics.ts';
-import { createEngine, type EngineOptions } from './engine.ts';
-
-const { design: standard } = loadLogDomainDesign('log-domain', []);
-const calibration = loadCalibration(standard.process, standard.cell);
+import type { EngineMode, EngineTuning } from '../backend.ts';
 
 /** Everything of the chip but what is drawn per token, which the two draw differently. */
-const design: typeof standard = {
-  ...standard,
-  tile: { ...standard.tile, rows: 64 },
-  noise: { ...standard.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
-  driver: { ...standard.driver, noiseV: 0 },
-  bias: { ...standard.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
-  column: { ...standard.column, clampNoiseV: 0 },
-};
+const fabric = loadFabric(loadLogDomainDesign('log-domain', ['tile.rows=64']).design).withoutNoise();
 const ids = Int32Array.from({ length: 24 }, (_, i) => (i * 131 + 7) % 500);
 const folder = mkdtempSync(join(tmpdir(), 'onefet-engine-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -50,23 +38,11 @@ test.each(Object.entries(SHAPES))('%s', async (name, shape) => {
   writeFixture(file, shape);
   const model = openModel(file);
   try {
-    const digital = await relativeError(model, { mode: 'digital' }, { kind: 'digital' });
-    expect(digital).toBeLessThan(1e-2);
-    const recoded = await relativeError(model, { mode: 'recoded' }, { kind: 'recoded' });
-    expect(recoded).toBeLessThan(1e-2);
-    const { ranges } = scalar(model, { kind: 'range' });
-    const chip = await relativeError(
-      model,
-      { mode: 'chip', chipSeed: 4, ranges },
-      { kind: 'chip', seed: 4 },
-      ranges,
-    );
-    const other = await relativeError(
-      model,
-      { mode: 'chip', chipSeed: 9, ranges },
-      { kind: 'chip', seed: 4 },
-      ranges,
-    );
+    expect(await relativeError(model, 'digital')).toBeLessThan(1e-2);
+    expect(await relativeError(model, 'mapped')).toBeLessThan(1e-2);
+    const { ranges } = await runText('scalar', { model, fabric, mode: 'range' }, ids);
+    const chip = await relativeError(model, 'chip', { ranges, seeds: [4, 4] });
+    const other = await relativeError(model, 'chip', { ranges, seeds: [4, 9] });
     // Converter codes that round to the neighbour; a different chip is further away.
     expect(chip).toBeLessThan(other / 2);
   } finally {
@@ -80,8 +56,8 @@ test('a Q4_0 model is exact in one byte per weight', async () => {
   await synthesise({ shape: 'tiny', type: 'Q4_0', path: file, threads: 1 });
   const model = openModel(file);
   try {
-    const exact = await relativeError(model, { mode: 'digital', int8Terms: 1 }, { kind: 'digital' });
-    const twice = await relativeError(model, { mode: 'digital', int8Terms: 2 }, { kind: 'digital' });
+    const exact = await relativeError(model, 'digital', { tuning: { int8Terms: 1 } });
+    const twice = await relativeError(model, 'digital', { tuning: { int8Terms: 2 } });
     console.log(`Q4_0: one byte ${exact.toExponential(1)}, two ${twice.toExponential(1)} of the logits`);
     expect(exact).toBeLessThan(8e-3);
     expect(twice).toBeLessThan(1e-3);
@@ -90,44 +66,23 @@ test('a Q4_0 model is exact in one byte per weight', async () => {
   }
 });
 
-function scalar(model: LlamaModel, variant: Variant, ranges?: RangeTable) {
-  const parts = { model, design, calibration, kernel: 'baked' as const, hardware: new Map(), ranges };
-  const built = buildVariant(variant, parts);
-  const session = newSession(model, built.layers, ids.length);
-  const logits = [...ids].map((id, position) => forward(session, id, { window: 0, position }).slice());
-  return {
-    logits,
-    ranges: variant.kind === 'range' ? rangesOf(built.record, tilePhysics(calibration, design)) : {},
-  };
-}
-
-/** rms difference of the logits over their rms. */
+/** rms difference of the logits over their rms; `seeds` of the scalar chip and of the other. */
 async function relativeError(
   model: LlamaModel,
-  options: Pick<EngineOptions, 'mode' | 'chipSeed' | 'ranges' | 'int8Terms'>,
-  variant: Variant,
-  ranges?: RangeTable,
+  mode: EngineMode,
+  own: { ranges?: RangeTable; seeds?: readonly [number, number]; tuning?: EngineTuning } = {},
 ): Promise<number> {
-  const expected = scalar(model, variant, ranges).logits;
-  const engine = await createEngine({
-    model,
-    design,
-    calibration,
-    contextTokens: 32,
-    threads: 2,
-    ...options,
-  });
+  const { ranges, seeds = [0, 0], tuning } = own;
+  const request = { model, fabric, mode, ...(ranges ? { ranges } : {}) };
+  const expected = await runText('scalar', { ...request, chipSeed: seeds[0] }, ids);
+  const found = await runText('wasm', { ...request, chipSeed: seeds[1], ...(tuning ? { tuning } : {}) }, ids);
   let difference = 0;
   let size = 0;
-  try {
-    await engine.prefill(ids, 0, (p, logits) => {
-      logits.forEach((x, i) => {
-        difference += (x - expected[p][i]) ** 2;
-        size += expected[p][i] ** 2;
-      });
+  found.logits.forEach((logits, p) => {
+    logits.forEach((x, i) => {
+      difference += (x - expected.logits[p][i]) ** 2;
+      size += expected.logits[p][i] ** 2;
     });
-  } finally {
-    await engine.close();
-  }
+  });
   return Math.sqrt(difference / size);
 }

@@ -1,7 +1,7 @@
 /** A thread of the engine: waits for commands on shared memory and runs them together with the other threads. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { toPlainError } from '../../error.ts';
-import { COMMAND, fail, finish, nextCommand, OtherFailed } from './control.ts';
+import { fail, finish, nextCommand, OtherFailed } from './control.ts';
 import { loadWeights } from './load/load.ts';
 import { type EngineData, newContext } from './plan/context.ts';
 import { runHead, runLayers } from './run/forward.ts';
@@ -13,12 +13,11 @@ try {
   const context = await newContext(data, index);
   parentPort?.postMessage({ ready: true });
   for (let seen = 0; ; seen++) {
-    const next = nextCommand(crew, seen);
-    if (!next) break;
-    const [count, position, window, first, to] = next.operands;
-    if (next.command === COMMAND.load) loadWeights(context);
-    else if (next.command === COMMAND.layers) runLayers(context, { count, position, window }, first, to);
-    else runHead(context, { count, position, window }, first);
+    const command = nextCommand(crew, seen);
+    if (command.kind === 'stop') break;
+    if (command.kind === 'load') loadWeights(context);
+    else if (command.kind === 'layers') runLayers(context, command.batch, command.from, command.to);
+    else runHead(context, command.batch, command.from);
     finish(crew);
   }
 } catch (error) {

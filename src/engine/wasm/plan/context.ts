@@ -1,16 +1,16 @@
 /** What every worker is given, and what it derives from it once. */
 
-import type { LogDomainDesign as Design } from '../../../fabric/log-domain.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { ModelShape } from '../../../model/shape.ts';
 import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
+import type { EngineMode } from '../../backend.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import type { Crew } from '../control.ts';
 import type { CacheKind } from '../kernels/attention.ts';
 import { instantiate, type Kernels } from '../kernels/module.ts';
 import type { Layout } from './layout.ts';
-import type { EngineMode, Operation } from './operations.ts';
+import type { Operation } from './operations.ts';
 import { tileStarts, virtualStarts } from './operations.ts';
 
 /** Where the hardware codes of the operations lie on disk; see load/codes-cache.ts. */
@@ -37,13 +37,9 @@ export interface EngineData {
   /** Of control.ts. */
   readonly control: Int32Array;
   readonly threads: number;
-  readonly contextTokens: number;
   readonly cache: CacheKind;
-  readonly precision: 'fast' | 'exact';
-  readonly varied: boolean;
   readonly ownInputs: boolean;
-  /** Of analog modes. */
-  readonly design: Design;
+  /** Of modes with analog tiles. */
   readonly physics: TilePhysics | undefined;
   /** By number of taps. */
   readonly codings: ReadonlyMap<number, ChipCoding>;
@@ -51,8 +47,8 @@ export interface EngineData {
   readonly ranges: RangeTable | undefined;
   /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
   readonly tapCounts: Int32Array;
-  /** [all virtual tiles][NUMBERS], written after loading. */
-  readonly numbers: Float64Array;
+  /** [all virtual tiles][FIGURES], written after loading: see FIGURE. */
+  readonly figures: Float64Array;
   /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */
   readonly rowSums: Float64Array;
   /** Where hardware codes are kept between engines; see codes-cache.ts. */
@@ -62,8 +58,8 @@ export interface EngineData {
 }
 
 export const TAP_COUNTS = 8;
-/** Columns of `numbers`: what a token's parameters on a virtual tile follow from. */
-export const NUMBER = {
+/** Columns of `figures`: what a token's parameters on a virtual tile follow from. */
+export const FIGURE = {
   /** Mean |w| of all cells of the tile, in stored units; mean w^2 / mean |w|. */
   meanWeight: 0,
   squareRatio: 1,
@@ -76,7 +72,7 @@ export const NUMBER = {
   /** Connected cells of the tile. */
   connected: 6,
 } as const;
-export const NUMBERS = 8;
+export const FIGURES = 8;
 
 export interface WorkerContext {
   readonly data: EngineData;

@@ -5,10 +5,10 @@
  * largest batch.
  */
 
-import { OnefetError } from '../../../error.ts';
 import type { ModelShape } from '../../../model/shape.ts';
+import type { MemoryEstimate } from '../../backend.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
-import { type Arena, allocate, MEMORY_BYTES, newArena } from '../emit/arena.ts';
+import { type Arena, allocate, newArena } from '../emit/arena.ts';
 import { CONSTANTS_END } from '../emit/constants.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
@@ -181,27 +181,17 @@ export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   return { ...layout, bytes: used };
 }
 
-export interface MemoryEstimate {
-  /** All of it: what must be free. */
-  readonly bytes: number;
-  readonly weightBytes: number;
-  readonly stateBytes: number;
-}
-
-/** What an engine would take. Throws OnefetError('usage', 'MEMORY') where one memory cannot hold the state. */
+/** What an engine would take; more than one memory holds is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
   const weightBytes = memoriesOf(choice.operations).reduce((sum, bytes) => sum + bytes, 0);
   const stateBytes = layOut(choice).bytes;
-  if (stateBytes > MEMORY_BYTES) {
-    throw new OnefetError(
-      'usage',
-      'MEMORY',
-      `a context of ${choice.contextTokens} tokens needs ${(stateBytes / 2 ** 30).toFixed(1)} GiB beside the weights; one memory holds 4`,
-      { hint: 'choose a shorter context, or kvBits 8' },
-    );
-  }
-  // A worker's own heap, measured: about 40 MB each, and the main thread's.
-  return { bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1), weightBytes, stateBytes };
+  return {
+    // A worker's own heap, measured: about 40 MB each, and the main thread's.
+    bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1),
+    weightBytes,
+    stateBytes,
+    largestMatrixBytes: Math.max(...choice.operations.map((o) => o.panels * o.panelBytes)),
+  };
 }
 
 /** The memories themselves. */

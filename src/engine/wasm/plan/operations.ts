@@ -3,18 +3,17 @@
  * takes. Plain data, made on the main thread and handed to the workers.
  */
 
-import { OnefetError } from '../../../error.ts';
+import { weightBitsOf } from '../../../fabric/common-design.ts';
+import type { Fabric } from '../../../fabric/fabric.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
-import type { LogDomainDesign as Design } from '../../../fabric/log-domain.ts';
 import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
-import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
+import type { EngineMode } from '../../backend.ts';
+import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { MEMORY_BYTES } from '../emit/arena.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { type Epilogue, tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
-
-export type EngineMode = 'digital' | 'recoded' | 'range' | 'chip';
 
 /** How one linear layer is computed. */
 export interface Operation {
@@ -22,7 +21,7 @@ export interface Operation {
   readonly outputs: number;
   readonly inputs: number;
   readonly panels: number;
-  /** `int8`: blocks with a scale each; `codes`: hardware weights in exact arithmetic; `tile`: analog tiles. */
+  /** `int8`: blocks with a scale each; `codes`: mapped weights in exact arithmetic; `tile`: analog tiles. */
   readonly kind: 'int8' | 'codes' | 'tile';
   readonly bits: number;
   readonly taps: number;
@@ -33,6 +32,9 @@ export interface Operation {
   readonly cells: number;
   readonly rank: number;
   readonly planes: 1 | 2;
+  /** Largest input where no table codes it, and the group that shares its scale. */
+  readonly inputTop: number;
+  readonly inputScale: 'tile' | 'token';
   /** int8: the largest code. */
   readonly top: number;
   /** Weights are at most SMALL_WEIGHT: `gemm_small` does. */
@@ -61,7 +63,7 @@ export const digitalTop = (codec: string | undefined): number => (codec === 'Q4_
 
 export interface OperationChoice {
   readonly mode: EngineMode;
-  readonly design: Design;
+  readonly fabric: Fabric;
   readonly precision: 'fast' | 'exact';
   /** Bytes per int8 weight: 1, or 2 for a second byte with the rounding error of the first. */
   readonly int8Terms: 1 | 2;
@@ -83,13 +85,6 @@ export function planOperations(shape: ModelShape, choice: OperationChoice): Oper
   for (const { name, outputs, inputs } of modelMatrices(shape)) {
     const shapeOf = operationShape(name, outputs, inputs, choice);
     const bytes = shapeOf.panels * shapeOf.panelBytes;
-    if (bytes > MEMORY_BYTES) {
-      throw new OnefetError(
-        'usage',
-        'MEMORY',
-        `${name.tensor} needs ${bytes} bytes, more than one memory holds`,
-      );
-    }
     if (at + bytes > MEMORY_BYTES) {
       memory++;
       at = 0;
@@ -106,12 +101,14 @@ function operationShape(
   inputs: number,
   choice: OperationChoice,
 ): Omit<Operation, 'memory' | 'at'> {
-  const { mode, design } = choice;
-  const analog = mode !== 'digital' && (name.tensor !== 'output' || design.head === 'analog');
-  const kind = !analog ? 'int8' : mode === 'recoded' ? 'codes' : 'tile';
-  const bits = design.weights.overrides[name.tensor] ?? design.weights.bits;
+  const { mode, fabric } = choice;
+  const mapped = mode !== 'digital' && fabric.carries(name);
+  const onHardware = mapped && mode !== 'mapped';
+  const kind = !mapped ? 'int8' : onHardware && fabric.physics ? 'tile' : 'codes';
+  const codes = onHardware && kind === 'codes' ? fabric.inputCodes : undefined;
+  const bits = weightBitsOf(fabric.design, name.tensor);
   const format = weightFormat(bits);
-  const rows = Math.min(kind === 'int8' ? INT8_ROWS : design.tile.rows, 8 * Math.ceil(inputs / 8));
+  const rows = Math.min(kind === 'int8' ? INT8_ROWS : fabric.design.tile.rows, 8 * Math.ceil(inputs / 8));
   const tiles = Math.ceil(inputs / rows);
   const lastRows = inputs - (tiles - 1) * rows;
   const cells = kind === 'int8' ? choice.int8Terms : format.cellWeights.length;
@@ -142,6 +139,8 @@ function operationShape(
     cells,
     rank,
     planes,
+    inputTop: codes ? 2 ** codes.bits - 1 : INPUT_TOP[planes],
+    inputScale: kind === 'tile' ? fabric.physics!.design.input.scale : (codes?.scale ?? 'tile'),
     top,
     small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
     source,
@@ -161,7 +160,13 @@ export function memoriesOf(operations: readonly Operation[]): number[] {
 
 /** Do two operations see the same encoded inputs? */
 export function sameInputs(a: Operation, b: Operation): boolean {
-  return a.kind === b.kind && a.rows === b.rows && a.taps === b.taps && a.planes === b.planes;
+  return (
+    a.kind === b.kind &&
+    a.rows === b.rows &&
+    a.taps === b.taps &&
+    a.planes === b.planes &&
+    a.inputTop === b.inputTop
+  );
 }
 
 /** First virtual tile of each operation in the arrays over all of them. */
@@ -175,8 +180,4 @@ export function tileStarts(operations: readonly Operation[]): number[] {
   const starts = [0];
   for (const o of operations) starts.push(starts[starts.length - 1] + o.tiles);
   return starts;
-}
-
-export function isAnalogMode(mode: EngineMode): boolean {
-  return mode === 'chip' || mode === 'range';
 }

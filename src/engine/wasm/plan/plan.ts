@@ -1,131 +1,87 @@
 /** What an engine with given options will do and hold, before it is built. */
 
-import { availableParallelism } from 'node:os';
-import { OnefetError } from '../../../error.ts';
 import { readersOf, STAGES } from '../../../model/architecture.ts';
-import { blockWeights, type Feature, type ModelShape, missingFeatures } from '../../../model/shape.ts';
-import { type TilePhysics, tilePhysics } from '../../../tile/physics.ts';
-import { codingsOf, requireSupported } from '../../chip-coding.ts';
-import type { EngineOptions, EngineSource } from '../engine.ts';
-import { estimateMemory, type LayoutChoice, type MemoryEstimate } from './layout.ts';
-import {
-  isAnalogMode,
-  type Operation,
-  type OperationChoice,
-  planOperations,
-  sameInputs,
-} from './operations.ts';
+import { blockWeights, type ModelShape } from '../../../model/shape.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
+import type { EngineNeeds } from '../../backend.ts';
+import { chipCoding, codingsOf } from '../../chip-coding.ts';
+import { codecOf } from '../source.ts';
+import type { LayoutChoice } from './layout.ts';
+import { type Operation, planOperations, sameInputs } from './operations.ts';
 
 const DEFAULT_BATCH = 252;
 /** Above this many weights a second byte per digital weight is not taken by default. */
 const TWO_TERMS_WEIGHTS = 2 ** 28;
 
-/** What the forward pass of run/forward.ts can do beyond a plain Llama. */
-export const WASM_FEATURES: readonly Feature[] = [];
-
-export interface Plan {
+export interface EnginePlan {
+  /** Of modes with analog tiles. */
   readonly physics: TilePhysics | undefined;
-  readonly operations: Operation[];
-  readonly choice: LayoutChoice;
-  readonly varied: boolean;
-  readonly noise: OperationChoice['noise'];
-  readonly precision: 'fast' | 'exact';
+  readonly operations: readonly Operation[];
+  readonly layout: LayoutChoice;
 }
 
-export type PlanOptions = Omit<EngineOptions, 'model'>;
-
-export function planEngine(
-  shape: ModelShape,
-  options: PlanOptions,
-  codecOf: EngineSource['codecOf'] = () => undefined,
-): Plan {
-  const { design, mode, calibration, contextTokens } = options;
-  const precision = options.precision ?? 'exact';
-  const missing = missingFeatures(shape, WASM_FEATURES);
-  if (missing !== undefined) {
-    throw new OnefetError('usage', 'ENGINE_MODEL', `${missing}: the fast engine cannot compute them`, {
-      hint: 'use the scalar kernel',
-    });
-  }
-  if (shape.headDim % 16 !== 0) {
-    throw new OnefetError(
-      'usage',
-      'ENGINE_MODEL',
-      `heads of ${shape.headDim} elements: the fast engine needs multiples of 16`,
-      {
-        hint: 'use the scalar kernel',
-      },
-    );
-  }
-  if (!Number.isInteger(contextTokens) || contextTokens < 1 || contextTokens > shape.contextTokens) {
-    throw new OnefetError(
-      'usage',
-      'CONTEXT_RANGE',
-      `a context of ${contextTokens} tokens is impossible: the model takes 1 to ${shape.contextTokens}`,
-    );
-  }
-  const physics = isAnalogMode(mode) ? tilePhysics(calibration, design) : undefined;
-  if (physics) requireSupported(physics);
-  if (physics?.input.float && precision === 'fast') {
-    throw new OnefetError('usage', 'ENGINE_PRECISION', 'real-valued inputs need precision exact');
-  }
-  const chip = mode === 'chip';
-  const varied =
-    chip &&
-    physics !== undefined &&
-    physics.sigmaVtV + physics.sigmaBeta + design.driver.offsetSigmaV + design.driver.resistorSigma > 0;
-  const dynamic =
-    chip &&
-    physics !== undefined &&
-    physics.whiteVariance + physics.clampVariance + physics.samplingVariance + physics.lowFrequencyVariance >
-      0;
-  const noise = dynamic ? (options.noise ?? 'product') : 'off';
-  const cache = new Map<number, number>();
+/** A request that the capabilities admit (backend.ts). */
+export function planEngine(needs: EngineNeeds): EnginePlan {
+  const { model, fabric, mode, contextTokens, threads, tuning = {} } = needs;
+  const { shape } = model;
+  const { design } = fabric;
+  const physics = mode === 'chip' || mode === 'range' ? fabric.physics : undefined;
+  const precision = tuning.precision ?? 'exact';
+  const varied = mode === 'chip' && physics !== undefined && variesByCell(physics);
+  const noise = mode === 'chip' && physics && isNoisy(physics) ? (tuning.noise ?? 'product') : 'off';
+  const ranks = new Map<number, number>();
   const operations = planOperations(shape, {
     mode,
-    design,
+    fabric,
     precision,
     int8Terms:
-      options.int8Terms ?? (blockWeights(shape) + shape.dim * shape.vocab <= TWO_TERMS_WEIGHTS ? 2 : 1),
+      tuning.int8Terms ?? (blockWeights(shape) + shape.dim * shape.vocab <= TWO_TERMS_WEIGHTS ? 2 : 1),
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
-    codecOf,
+    codecOf: (name) => codecOf(model, name),
     rankOf(taps) {
-      let rank = cache.get(taps);
-      if (rank === undefined) {
-        rank = codingsOf(physics!, [taps], precision, varied).get(taps)!.rank;
-        cache.set(taps, rank);
-      }
-      return rank;
+      const known = ranks.get(taps) ?? chipCoding(physics!, taps, planesOf(precision), varied).rank;
+      ranks.set(taps, known);
+      return known;
     },
   });
   const taps = operations.filter((o) => o.kind === 'tile').map((o) => o.taps);
-  const noisyRows = chip && physics !== undefined && design.driver.noiseV > 0 && precision === 'exact';
-  const groups = STAGES.map((stage) => readersOf(shape.architecture, stage));
-  const mixed = groups.some((group) => group.some((i) => !sameInputs(operations[group[0]], operations[i])));
-  const tokens = Math.max(1, Math.min(options.batchTokens ?? DEFAULT_BATCH, contextTokens));
+  const noisyRows =
+    mode === 'chip' && physics !== undefined && physics.design.driver.noiseV > 0 && precision === 'exact';
+  const tokens = Math.max(1, Math.min(tuning.batchTokens ?? DEFAULT_BATCH, contextTokens));
   return {
     physics,
     operations,
-    varied,
-    noise,
-    precision,
-    choice: {
+    layout: {
       shape,
       operations,
-      codings: physics ? codingsOf(physics, taps, precision, varied) : new Map(),
+      codings: physics ? codingsOf(physics, taps, planesOf(precision), varied) : new Map(),
       contextTokens,
       tokens,
       headTokens: Math.min(tokens, 64),
-      threads: options.threads ?? availableParallelism(),
+      threads,
       cache: design.kvBits === 8 ? 'i8' : 'f16',
-      ownInputs: noisyRows || mixed,
+      ownInputs: noisyRows || hasMixedGroups(shape, operations),
     },
   };
 }
 
-/** What an engine with these options would take, without building it. */
-export function estimateEngineMemory(shape: ModelShape, options: PlanOptions): MemoryEstimate {
-  return estimateMemory(planEngine(shape, options).choice);
+const planesOf = (precision: 'fast' | 'exact'): 1 | 2 => (precision === 'fast' ? 1 : 2);
+
+/** Static errors differ from cell to cell: weights are baked. */
+function variesByCell({ sigmaVtV, sigmaBeta, design }: TilePhysics): boolean {
+  return sigmaVtV + sigmaBeta + design.driver.offsetSigmaV + design.driver.resistorSigma > 0;
+}
+
+function isNoisy(physics: TilePhysics): boolean {
+  const { whiteVariance, clampVariance, samplingVariance, lowFrequencyVariance } = physics;
+  return whiteVariance + clampVariance + samplingVariance + lowFrequencyVariance > 0;
+}
+
+/** Does an operation encode the inputs that it shares with others differently from them? */
+function hasMixedGroups({ architecture }: ModelShape, operations: readonly Operation[]): boolean {
+  return STAGES.map((stage) => readersOf(architecture, stage)).some(([first, ...others]) =>
+    others.some((i) => !sameInputs(operations[first], operations[i])),
+  );
 }

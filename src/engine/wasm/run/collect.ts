@@ -1,17 +1,18 @@
 /** What the workers counted, as the rest of the project wants it. */
 
-import type { TileActivity } from '../../../fabric/activity.ts';
+import type { LayerActivity, TileActivity } from '../../../fabric/activity.ts';
+import type { Fabric } from '../../../fabric/fabric.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
 import { RANGE_BINS, rangeEdge } from '../kernels/record.ts';
-import { type EngineData, NUMBER, NUMBERS } from '../plan/context.ts';
+import { type EngineData, FIGURE, FIGURES } from '../plan/context.ts';
 import { tileStarts, virtualStarts } from '../plan/operations.ts';
 
 /**
- * Activity<TileActivity> of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
+ * Activity of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
  * where the noise is taken from it, else the sum of magnitudes times the mean weight of its tile; tile gains as their
  * mean over the layer.
  */
@@ -21,7 +22,8 @@ export function collectActivity(
   codings: ReadonlyMap<number, ChipCoding>,
   tokens: number,
 ): TileActivity[] {
-  const { operations, numbers, rowSums, threads, layout, design } = data;
+  const { operations, figures, rowSums, threads, layout } = data;
+  const { design } = physics;
   const virtual = virtualStarts(operations);
   const tiles = tileStarts(operations);
   const i32 = new Int32Array(data.state.buffer);
@@ -42,11 +44,11 @@ export function collectActivity(
         activeRows += rowSums[row + 1];
       }
       for (let cell = 0; cell < o.cells; cell++) {
-        const row = (virtual[index] + cell * o.tiles + tile) * NUMBERS;
-        const gain = numbers[row + NUMBER.gain];
-        connected += numbers[row + NUMBER.connected];
+        const row = (virtual[index] + cell * o.tiles + tile) * FIGURES;
+        const gain = figures[row + FIGURE.gain];
+        connected += figures[row + FIGURE.connected];
         meanGain += gain / (o.tiles * o.cells);
-        estimatedCurrent += sum * numbers[row + NUMBER.meanWeight] * o.outputs * gain;
+        estimatedCurrent += sum * figures[row + FIGURE.meanWeight] * o.outputs * gain;
       }
     }
     let clipped = 0;
@@ -84,9 +86,17 @@ export function collectActivity(
   return activities;
 }
 
+/** Activity of a fabric whose counts follow from shapes and tokens. */
+export function toldActivity({ operations }: EngineData, fabric: Fabric, tokens: number): LayerActivity[] {
+  return operations
+    .filter(({ kind }) => kind === 'codes')
+    .map(({ name, outputs, inputs }) => fabric.activityOf(name, outputs, inputs, tokens))
+    .filter((activity) => activity !== undefined);
+}
+
 /** Full scales: the upper edge of the bin that holds the design's quantile of |D|, times the mean gain of a chip. */
-export function collectRanges(data: EngineData, meanGain: number): RangeTable {
-  const { operations, layout, threads, design } = data;
+export function collectRanges(data: EngineData, { meanGain, design }: TilePhysics): RangeTable {
+  const { operations, layout, threads } = data;
   const starts = virtualStarts(operations);
   const i32 = new Int32Array(data.state.buffer);
   const table: RangeTable = {};

@@ -3,36 +3,35 @@
 import { tileNoise, windowKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
-import type { ChipCoding } from '../../chip-coding.ts';
 import { roundHalfEven } from '../../integers.ts';
 import { writeConstants } from '../emit/constants.ts';
-import type { EngineSource } from '../engine.ts';
 import { TILE, TILE_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS } from '../kernels/encode.ts';
 import { SCRATCH_FIELDS, scratchOf } from '../kernels/panel-job.ts';
-import { type EngineData, NUMBER, NUMBERS, TAP_COUNTS } from '../plan/context.ts';
+import { type EngineData, FIGURE, FIGURES, TAP_COUNTS } from '../plan/context.ts';
 import type { LayoutChoice } from '../plan/layout.ts';
 import { quadsOf, virtualStarts } from '../plan/operations.ts';
 import { converterStep, fullScaleOf, rowsOf, tilePlace } from '../plan/tile-place.ts';
+import type { ModelVectors } from '../source.ts';
 
 /** Constants, norms, rotations, encoding and code tables, scratch headers. */
-export function fillState(data: EngineData, source: EngineSource, choice: LayoutChoice): void {
+export function fillState(data: EngineData, vectors: ModelVectors, choice: LayoutChoice): void {
   const { layout, shape, operations } = data;
   writeConstants(data.state);
   const f32 = new Float32Array(data.state.buffer);
   const i32 = new Int32Array(data.state.buffer);
   const bytes = new Int8Array(data.state.buffer);
-  source.attnNorm.forEach((gain, layer) => {
+  vectors.attnNorm.forEach((gain, layer) => {
     f32.set(gain, layout.attnNorm[layer] / 4);
   });
-  source.ffnNorm.forEach((gain, layer) => {
+  vectors.ffnNorm.forEach((gain, layer) => {
     f32.set(gain, layout.ffnNorm[layer] / 4);
   });
-  f32.set(source.outputNorm, layout.outputNorm / 4);
+  f32.set(vectors.outputNorm, layout.outputNorm / 4);
   const { headDim } = shape;
   for (let position = 0; position < choice.contextTokens; position++) {
     const at = layout.rope / 4 + position * 2 * headDim;
-    source.ropeFrequencies.forEach((frequency, j) => {
+    vectors.ropeFrequencies.forEach((frequency, j) => {
       const cosine = Math.cos(position * frequency);
       const sine = Math.sin(position * frequency);
       f32[at + 2 * j] = cosine;
@@ -79,13 +78,9 @@ export function fillState(data: EngineData, source: EngineSource, choice: Layout
   }
 }
 
-/** After loading: the numbers of every virtual tile, from the counted taps. */
-export function fillNumbers(
-  data: EngineData,
-  physics: TilePhysics,
-  codings: ReadonlyMap<number, ChipCoding>,
-): void {
-  const { operations, numbers, layout, tapCounts } = data;
+/** After loading: the figures of every virtual tile, from the counted taps. */
+export function fillFigures(data: EngineData, physics: TilePhysics): void {
+  const { codings, operations, figures, layout, tapCounts } = data;
   const f32 = new Float32Array(data.state.buffer);
   const starts = virtualStarts(operations);
   const sigma = data.chip.errors ? Math.hypot(physics.gmOverIPerV * physics.sigmaVtV, physics.sigmaBeta) : 0;
@@ -114,15 +109,15 @@ export function fillNumbers(
         // kT/C of a capacitor sized for the full scale, also before real-valued converters.
         const fullScale = fullScaleOf(data, operation, tile, cell) ?? 0;
         const white = (physics.whiteVariance * gain) / lsb ** 2;
-        const row = virtual * NUMBERS;
-        numbers[row + NUMBER.meanWeight] = sum / (rowsOf(operation, tile) * outputs);
-        numbers[row + NUMBER.squareRatio] = sum > 0 ? squares / sum : 0;
-        numbers[row + NUMBER.perCurrent] = white * coding.currentUnit;
-        numbers[row + NUMBER.floor] =
+        const row = virtual * FIGURES;
+        figures[row + FIGURE.meanWeight] = sum / (rowsOf(operation, tile) * outputs);
+        figures[row + FIGURE.squareRatio] = sum > 0 ? squares / sum : 0;
+        figures[row + FIGURE.perCurrent] = white * coding.currentUnit;
+        figures[row + FIGURE.floor] =
           (physics.samplingVariance * fullScale) / lsb ** 2 + white * 2 * physics.offCurrent * perColumn;
-        numbers[row + NUMBER.lsb] = lsb;
-        numbers[row + NUMBER.gain] = gain;
-        numbers[row + NUMBER.connected] = connected;
+        figures[row + FIGURE.lsb] = lsb;
+        figures[row + FIGURE.gain] = gain;
+        figures[row + FIGURE.connected] = connected;
         const at = (layout.tileTables[index] + (cell * tiles + tile) * TILE_BYTES) / 4;
         f32[at + TILE.perCurrent / 4] = white * coding.currentUnit;
         f32[at + TILE.top / 4] = physics.adc.top;

@@ -3,11 +3,11 @@
  * items are done. Items are tokens, panels of a layer, or (token, key/value head) pairs.
  */
 import type { Architecture, Part } from '../../../model/architecture.ts';
-import { stage } from '../control.ts';
+import { type Batch, stage } from '../control.ts';
 import { CACHE_BYTES, QUERIES } from '../kernels/attention.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
-import { type Batch, encodeToken, panelRunner } from './linear.ts';
+import { encodeToken, panelRunner } from './linear.ts';
 
 /** Stages of the profile. */
 export const STAGES = ['encode', 'linear', 'cache', 'attention', 'head'] as const;

@@ -9,23 +9,16 @@
 import { gaussian, type TokenPosition } from '../../../random.ts';
 import { type TileNoise, tileNoise, tokenKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
-import { BYTE_TOP, INPUT_TOP } from '../../integers.ts';
+import { BYTE_TOP } from '../../integers.ts';
+import type { Batch } from '../control.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS, type Coding, encodeName, STATS, STATS_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
-import { NUMBER, NUMBERS, type WorkerContext } from '../plan/context.ts';
+import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
 import { type Operation, padded, quadsOf } from '../plan/operations.ts';
 import { rowsOf, tilePlace } from '../plan/tile-place.ts';
-
-/** The tokens that a command works on. */
-export interface Batch {
-  readonly count: number;
-  /** Position of the first, and the window: what draws are keyed by. */
-  readonly position: number;
-  readonly window: number;
-}
 
 /** A linear layer's place in its group: which input and table buffers are its own. */
 interface Slot {
@@ -75,7 +68,7 @@ function encodeInputs(
 ): void {
   const { data, kernels, codings, physics, i32, f32 } = context;
   const operation = data.operations[index];
-  const { tiles, rows, rank, planes, kind, taps } = operation;
+  const { tiles, rows, rank, planes, kind, taps, inputTop } = operation;
   const { layout } = data;
   const wasm = kernels[0];
   const single = batch.count === 1;
@@ -85,13 +78,13 @@ function encodeInputs(
   const coding = analog ? codings.get(taps)! : undefined;
   const table = analog ? layout.encodings[taps] : 0;
   const tableBytes = coding ? coding.levels * 4 : 0;
-  const top = coding ? coding.levels - 1 : INPUT_TOP[planes];
+  const top = coding ? coding.levels - 1 : inputTop;
   const noise = analog && data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
   const noisy = noise > 0 && data.ownInputs;
   const kernel: Coding = !analog ? 'plain' : noisy ? 'noisy' : 'table';
   const encode = wasm[encodeName(kernel, planes)];
   const inBytes = kernel === 'table' && planes === 1 && top < BYTE_LEVELS;
-  const whole = analog && physics!.design.input.scale === 'token';
+  const whole = operation.inputScale === 'token';
   const block = Math.floor(token / perBlock);
   for (let tile = 0; tile < tiles; tile++) {
     const quads = quadsOf(rowsOf(operation, tile));
@@ -148,7 +141,7 @@ function noiseOf(context: WorkerContext, index: number, tile: number): TileNoise
 function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Batch, token: number): void {
   const { data, f32, physics } = context;
   const operation = data.operations[index];
-  const { tiles, cells, kind, planes } = operation;
+  const { tiles, cells, kind, inputTop } = operation;
   const stats = layoutWords(data.layout.stats[slot.stats], token, batch.count, STATS_BYTES);
   const table = layoutWords(data.layout.tokenTables[slot.table], token, batch.count, TOKEN_BYTES);
   if (kind === 'tile' && physics) {
@@ -161,7 +154,7 @@ function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Bat
   }
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const scale = f32[stats.first + (virtual % tiles) * stats.step + STATS.scale / 4];
-    f32[table.first + virtual * table.step + TOKEN.out / 4] = scale / INPUT_TOP[planes];
+    f32[table.first + virtual * table.step + TOKEN.out / 4] = scale / inputTop;
   }
 }
 
@@ -198,7 +191,7 @@ function fillTileTable(
   at: TokenPosition,
 ): void {
   const { data, f32, i32, codings, virtualStarts } = context;
-  const { numbers } = data;
+  const { figures } = data;
   const { tiles, cells, epilogue, taps } = data.operations[index];
   const coding = codings.get(taps)!;
   const halfDroop = (physics.droop.clamp + physics.droop.source) / 2;
@@ -218,19 +211,18 @@ function fillTileTable(
     for (let cell = 0; cell < cells; cell++) {
       const virtual = cell * tiles + tile;
       const to = table.first + virtual * table.step;
-      const number = (virtualStarts[index] + virtual) * NUMBERS;
+      const own = (virtualStarts[index] + virtual) * FIGURES;
       // Mean of both phases' current over the tile's columns, in I_fs and in stored units.
-      const meanStored = sum * numbers[number + NUMBER.meanWeight];
-      const tileGain = numbers[number + NUMBER.gain];
+      const meanStored = sum * figures[own + FIGURE.meanWeight];
+      const tileGain = figures[own + FIGURE.gain];
       const meanCurrent = meanStored * coding.currentUnit * tileGain;
       f32[to + TOKEN.out / 4] = scale;
       f32[to + TOKEN.gain / 4] = common * (1 - halfDroop * meanCurrent);
       if (key === undefined) continue;
-      const perLsb2 = 1 / numbers[number + NUMBER.lsb] ** 2;
-      const floor =
-        numbers[number + NUMBER.floor] + (clampVariance * meanCurrent * meanCurrent * perLsb2) / 4;
-      const white = numbers[number + NUMBER.perCurrent] * meanStored;
-      const squares = numbers[number + NUMBER.meanWeight] * numbers[number + NUMBER.squareRatio];
+      const perLsb2 = 1 / figures[own + FIGURE.lsb] ** 2;
+      const floor = figures[own + FIGURE.floor] + (clampVariance * meanCurrent * meanCurrent * perLsb2) / 4;
+      const white = figures[own + FIGURE.perCurrent] * meanStored;
+      const squares = figures[own + FIGURE.meanWeight] * figures[own + FIGURE.squareRatio];
       const slow =
         lowFrequencyVariance *
         f32[from + STATS.sumSquares / 4] *

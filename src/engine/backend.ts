@@ -1,0 +1,329 @@
+/**
+ * What computes a model. A backend is one way to compute (WebAssembly, scalar TypeScript); an engine is a backend loaded
+ * with one model, fabric and mode, and runs texts:
+ *
+ *   digital  the model as shipped
+ *   mapped   the mapped weights in exact arithmetic: the coding loss alone
+ *   range    the nominal chip with its converters left open; `ranges()` gives their full scales
+ *   chip     one chip with everything that its design says
+ *
+ * What a backend can do is data (`Capabilities`). Whether it can do a given request follows from the data alone, by
+ * `refusal`; a request that is not refused can be built wherever there is memory for it.
+ */
+import { OnefetError } from '../error.ts';
+import type { LayerActivity } from '../fabric/activity.ts';
+import type { TensorCoding } from '../fabric/coding.ts';
+import type { Fabric } from '../fabric/fabric.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
+import type { LlamaModel } from '../model/model.ts';
+import { type Feature, featuresOf, type ModelShape } from '../model/shape.ts';
+
+export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
+const ENGINE_MODES = ['digital', 'mapped', 'range', 'chip'] as const satisfies readonly EngineMode[];
+
+/** Modes that a run on a fabric needs: without converters there are no ranges to measure. */
+export const modesOf = ({ measuresRanges }: Fabric): readonly EngineMode[] =>
+  ENGINE_MODES.filter((mode) => mode !== 'range' || measuresRanges);
+
+export type BackendName = 'wasm' | 'scalar' | 'reference';
+
+/** A shape without a file, for benchmarks: weights are made up by the backend and mean nothing. */
+export interface ShapeOnly {
+  readonly shape: ModelShape;
+  /** GGUF type that the weights would have. */
+  readonly madeUpType: string;
+}
+
+/** Choices that trade accuracy for speed; a backend without the choice refuses it. */
+export interface EngineTuning {
+  /** Tokens of a batch. */
+  readonly batchTokens?: number;
+  /**
+   * fast: inputs of 7 bits (a 6-bit DAC and its sign exactly) and weights of 7; row noise is below that and left out.
+   * exact: inputs of 14 bits, weights of 8, row noise. Default: exact.
+   */
+  readonly precision?: 'fast' | 'exact';
+  /** Noise from the current that each column draws, or from the tile's mean (3 % of sigma). Default: product. */
+  readonly noise?: 'product' | 'token';
+  /** Bytes per digital weight; default 2 up to 2^28 weights, else 1. */
+  readonly int8Terms?: 1 | 2;
+}
+
+/** What decides whether a backend can do it, and how much memory it takes. */
+export interface EngineNeeds {
+  /** Its shape decides; `ShapeOnly` has no more. */
+  readonly model: Pick<LlamaModel, 'shape'> | ShapeOnly;
+  readonly fabric: Fabric;
+  readonly mode: EngineMode;
+  readonly threads: number;
+  /** Most tokens a text may have. */
+  readonly contextTokens: number;
+  readonly tuning?: EngineTuning;
+}
+
+export interface EngineRequest extends EngineNeeds {
+  readonly model: LlamaModel | ShapeOnly;
+  /** Chip: seed of its draws. */
+  readonly chipSeed?: number;
+  /** Chip: full scales of the converters. */
+  readonly ranges?: RangeTable;
+  /** Where mapped weights are kept, so that the next engine on this model need not map them again; default: nowhere. */
+  readonly codesCache?: {
+    readonly folder: string;
+    readonly modelSha256: string;
+    /** Smaller models are not worth a file. */
+    readonly leastWeights?: number;
+  };
+  /** Share of the weights that is loaded, then of each text; a few times a second. */
+  readonly onProgress?: ((stage: 'load' | 'prefill', share: number) => void) | undefined;
+  /** Ends what is being done with an error of kind `interrupted`; only `close` is left then. */
+  readonly signal?: AbortSignal | undefined;
+  /** Counts seconds by stage; see `Engine.profile`. */
+  readonly profile?: boolean;
+}
+
+/** An engine in use: texts in, logits out, one at a time. */
+export interface Engine {
+  readonly backend: BackendName;
+  readonly mode: EngineMode;
+  readonly contextTokens: number;
+  readonly memory: MemoryEstimate;
+  /** Largest number of separable products of a layer; 1 without analog tiles. */
+  readonly rank: number;
+  /**
+   * A new text: its tokens from position 0 on. `onLogits` sees the logits [vocab] of every position from `from` on, in
+   * order, in a buffer that the next call overwrites. `window` keys the draws. `states` sees the residual stream behind
+   * the blocks, in the same way.
+   */
+  prefill(
+    ids: ArrayLike<number>,
+    window: number,
+    onLogits?: (position: number, logits: Float32Array) => void,
+    from?: number,
+    states?: StateVisitor,
+  ): Promise<void>;
+  /** The next token of the text; resolves to the logits of its successor, overwritten by the next call. */
+  decode(id: number): Promise<Float32Array>;
+  /** What the analog layers did since the last `resetActivity`; empty without any. */
+  activity(): LayerActivity[];
+  resetActivity(): void;
+  /** Coding loss of every mapped matrix; a backend may take an even sample of a large one's rows. */
+  coding(): TensorCoding[];
+  /** Range mode: full scales from what was seen so far. */
+  ranges(): RangeTable;
+  /** With `profile`: seconds by stage since the start; empty where a backend does not count them. */
+  profile(): Record<string, number>;
+  close(): Promise<void>;
+}
+
+/** Looks at the residual stream x[D] behind each block, at the positions that it wants. */
+export interface StateVisitor {
+  wants(position: number): boolean;
+  visit(position: number, block: number, x: Float32Array): void;
+}
+
+export interface MemoryEstimate {
+  /** All of it: what must be free. */
+  readonly bytes: number;
+  readonly weightBytes: number;
+  /** Beside the weights: activations, key-value cache, tables. */
+  readonly stateBytes: number;
+  /** Weights of the largest matrix. */
+  readonly largestMatrixBytes: number;
+}
+
+export interface Backend {
+  readonly name: BackendName;
+  /** One line for a table of backends. */
+  readonly description: string;
+  readonly capabilities: Capabilities;
+  /** `tokens`: the threads of one engine share every token. `texts`: an engine has one thread, and texts run side by side. */
+  readonly parallelism: 'tokens' | 'texts';
+  /** Memory of all that `threads` threads hold, without the program itself. */
+  memory(needs: EngineNeeds): MemoryEstimate;
+  /** Throws what `refusal` says, `RANGES` where a chip lacks them, `MEMORY`, `INTERRUPTED`. */
+  create(request: EngineRequest): Promise<Engine>;
+  /** What this backend could do at most on this machine; only where it has such limits. */
+  measureLimits?(): Promise<MachineLimits>;
+}
+
+export interface MachineLimits {
+  /** The kernel that the self-test chose, and why others were passed over. */
+  readonly kernel: string;
+  readonly rejected: Readonly<Record<string, string>>;
+  /** 10^9 multiply-adds a second, one thread, of each kernel that is right. */
+  readonly gemmGmacPerSecond: Readonly<Record<string, number>>;
+  /** The chosen kernel's product on registers alone. */
+  readonly peakGmacPerSecond: number;
+  /** May exceed 1: `gemm_small` has a shortcut that the peak does not count. */
+  readonly gemmShareOfPeak: number;
+  /** Reading memory that is in no cache, one thread. */
+  readonly streamGbytePerSecond: number;
+}
+
+/** Values that a backend takes: a list, or a range of numbers. */
+export type Allowed =
+  | { readonly oneOf: readonly (string | number)[] }
+  | { readonly from?: number; readonly to?: number; readonly multipleOf?: number };
+
+/** By what is asked; a key that is left out takes every value. */
+export type Capabilities = Readonly<Partial<Record<QuestionKey, Allowed>>>;
+
+/** Values that a request has of each key; none where the key does not matter to it. Asked in this order. */
+const QUESTIONS = {
+  'model weights': ({ model }) => [isShapeOnly(model) ? 'made up' : 'from a file'],
+  'model features': ({ model }): Feature[] => featuresOf(model.shape),
+  'model head elements': ({ model }) => [model.shape.headDim],
+  mode: ({ mode }) => [mode],
+  fabric: ({ fabric }) => [fabric.kind],
+  kvBits: ({ fabric }) => [fabric.design.kvBits],
+  'weights.bits': (needs) => {
+    if (needs.mode === 'digital') return [];
+    const { bits, overrides } = needs.fabric.design.weights;
+    return [bits, ...Object.values(overrides)];
+  },
+  'input.bits': (needs) => tiles(needs, ({ design }) => design.input.bits),
+  'input.codes': (needs) => tiles(needs, ({ design }) => design.input.codes),
+  'tile.sign': (needs) => tiles(needs, ({ design }) => design.tile.sign),
+  'tile.rows': (needs) => tiles(needs, ({ design }) => design.tile.rows),
+  'adc.trimVectors': (needs) => tiles(needs, ({ design }) => design.adc.trimVectors),
+  'column.clamp': (needs) => tiles(needs, ({ design }) => design.column.clamp),
+  'precision with real-valued inputs': (needs) =>
+    tiles(needs, ({ design }) => (design.input.bits === 'float' ? needs.tuning?.precision : undefined)),
+  'tuning.precision': ({ tuning }) => asked(tuning?.precision),
+  'tuning.noise': ({ tuning }) => asked(tuning?.noise),
+  'tuning.int8Terms': ({ tuning }) => asked(tuning?.int8Terms),
+  /** Relative droop of a column by its clamp and source line when every row is fully on. */
+  'column droop': (needs) =>
+    tiles(needs, ({ droop, design }) => (droop.clamp + droop.source) * design.tile.rows),
+  /** Largest current of a column over what its clamps carry (column.clampMaxA). */
+  'column current over column.clampMaxA': (needs) =>
+    tiles(
+      needs,
+      ({ meanGain, design }) => (meanGain * design.tile.rows * design.fullScaleA) / design.column.clampMaxA,
+    ),
+  'bytes of a matrix': (_needs, memory) => [memory().largestMatrixBytes],
+  'bytes beside the weights': (_needs, memory) => [memory().stateBytes],
+} as const satisfies Record<
+  string,
+  (needs: EngineNeeds, memory: () => MemoryEstimate) => readonly (string | number)[]
+>;
+
+export type QuestionKey = keyof typeof QUESTIONS;
+const QUESTION_KEYS = Object.keys(QUESTIONS) as QuestionKey[];
+
+/** Of requests with analog tiles. */
+function tiles<T extends string | number>(
+  { fabric, mode }: EngineNeeds,
+  value: (physics: NonNullable<Fabric['physics']>) => T | undefined,
+): T[] {
+  const { physics } = fabric;
+  return (mode === 'range' || mode === 'chip') && physics ? asked(value(physics)) : [];
+}
+
+const asked = <T>(value: T | undefined): T[] => (value === undefined ? [] : [value]);
+
+export const isShapeOnly = (model: EngineNeeds['model']): model is ShapeOnly => 'madeUpType' in model;
+
+/** What a backend does not do, and what it does instead. */
+export interface Refusal {
+  readonly backend: BackendName;
+  readonly key: string;
+  readonly value: string | number;
+  readonly allowed: string;
+}
+
+/** The first thing of a request that a backend does not do, or undefined. */
+export function refusal(backend: Backend, needs: EngineNeeds): Refusal | undefined {
+  let estimate: MemoryEstimate | undefined;
+  const memory = () => {
+    estimate ??= backend.memory(needs);
+    return estimate;
+  };
+  for (const key of QUESTION_KEYS) {
+    const allowed = backend.capabilities[key];
+    if (allowed === undefined) continue;
+    const value = QUESTIONS[key](needs, memory).find((value) => !isAllowed(allowed, value));
+    if (value === undefined) continue;
+    return { backend: backend.name, key, value: shown(value), allowed: allowedText(allowed) };
+  }
+  return undefined;
+}
+
+export const refusalText = ({ backend, key, value, allowed }: Refusal): string =>
+  `the ${backend} engine does not take ${key} = ${value}; it takes ${allowed}`;
+
+/** Throws OnefetError('usage', 'ENGINE_REFUSAL') where the backend cannot do the request. */
+export function requireCapable(backend: Backend, needs: EngineNeeds): void {
+  const refused = refusal(backend, needs);
+  if (refused) {
+    throw new OnefetError('usage', 'ENGINE_REFUSAL', refusalText(refused), {
+      hint: 'use --engine auto, which takes an engine that can',
+    });
+  }
+}
+
+/** Throws OnefetError('usage', 'CONTEXT_RANGE') unless the model has that many positions. */
+export function requireContext({ model, contextTokens }: EngineNeeds): void {
+  const most = model.shape.contextTokens;
+  if (Number.isInteger(contextTokens) && contextTokens >= 1 && contextTokens <= most) return;
+  throw new OnefetError(
+    'usage',
+    'CONTEXT_RANGE',
+    `a context of ${contextTokens} tokens is out of range: the model takes 1 to ${most}`,
+  );
+}
+
+function isAllowed(allowed: Allowed, value: string | number): boolean {
+  if ('oneOf' in allowed) return allowed.oneOf.includes(value);
+  const { from = -Infinity, to = Infinity, multipleOf } = allowed;
+  if (typeof value !== 'number' || !(value >= from && value <= to)) return false;
+  return multipleOf === undefined || value % multipleOf === 0;
+}
+
+const shown = (value: string | number): string | number =>
+  typeof value === 'number' ? Number(value.toPrecision(4)) : value;
+
+/** As a reader says it: `3, 4 or 6`, `multiples of 8 up to 1024`. */
+export function allowedText(allowed: Allowed): string {
+  if ('oneOf' in allowed) {
+    const words = allowed.oneOf.map(String);
+    if (words.length === 0) return 'none';
+    return words.length === 1 ? words[0] : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+  }
+  const { from, to, multipleOf } = allowed;
+  const range =
+    from !== undefined && to !== undefined
+      ? `${from} to ${to}`
+      : from !== undefined
+        ? `at least ${from}`
+        : to !== undefined
+          ? `${multipleOf === undefined ? 'at most' : 'up to'} ${to}`
+          : '';
+  return [multipleOf === undefined ? '' : `multiples of ${multipleOf}`, range].filter(Boolean).join(' ');
+}
+
+/** What each backend takes, by key: a row per key that at least one of them restricts. */
+export interface CapabilityRow {
+  readonly key: string;
+  /** In the order of the backends; `any` where it takes every value. */
+  readonly allowed: readonly string[];
+}
+
+export function capabilityTable(backends: readonly Backend[]): CapabilityRow[] {
+  return QUESTION_KEYS.filter((key) => backends.some(({ capabilities }) => capabilities[key])).map((key) => ({
+    key,
+    allowed: backends.map(({ capabilities }) => {
+      const allowed = capabilities[key];
+      return allowed ? allowedText(allowed) : 'any';
+    }),
+  }));
+}
+
+/** The same as lines of Markdown. */
+export function capabilityMarkdown(backends: readonly Backend[]): string {
+  const rows = capabilityTable(backends).map(({ key, allowed }) => [key, ...allowed]);
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const head = ['', ...backends.map(({ name }) => `\`${name}\``)];
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}

@@ -1,0 +1,43 @@
+/** What every engine checks around a text: one at a time, none after its end, within the context and the vocabulary. */
+import { OnefetError } from '../error.ts';
+
+export interface Turns {
+  /** Does `work` unless another text is being done or the engine is closed. */
+  take<T>(work: () => Promise<T>): Promise<T>;
+  close(): void;
+}
+
+export function newTurns(): Turns {
+  let busy = false;
+  let closed = false;
+  return {
+    async take(work) {
+      if (closed)
+        throw new OnefetError('internal', 'ENGINE_CLOSED', 'an engine was used after it was closed');
+      if (busy) throw new OnefetError('internal', 'ENGINE_BUSY', 'the engine does one text at a time');
+      busy = true;
+      try {
+        return await work();
+      } finally {
+        busy = false;
+      }
+    },
+    close() {
+      closed = true;
+    },
+  };
+}
+
+/** Throws OnefetError('usage', 'CONTEXT_FULL') where `tokens` more do not fit behind `position`. */
+export function requireSpace(position: number, tokens: number, contextTokens: number): void {
+  if (position + tokens <= contextTokens) return;
+  throw new OnefetError('usage', 'CONTEXT_FULL', `the context of ${contextTokens} tokens is full`, {
+    hint: 'choose a longer context or a shorter text',
+  });
+}
+
+/** Throws OnefetError('internal', 'TOKEN_RANGE') where a token is not in the vocabulary. */
+export function requireToken(id: number, vocabulary: number): void {
+  if (Number.isInteger(id) && id >= 0 && id < vocabulary) return;
+  throw new OnefetError('internal', 'TOKEN_RANGE', `token ${id} is outside the vocabulary of ${vocabulary}`);
+}

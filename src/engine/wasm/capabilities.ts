@@ -1,0 +1,28 @@
+/** What the kernels do; the scalar backend does the rest. */
+import type { Feature } from '../../model/shape.ts';
+import type { Capabilities } from '../backend.ts';
+import { MEMORY_BYTES } from './emit/arena.ts';
+
+/** What the forward pass of run/forward.ts can do beyond a plain Llama. */
+const WASM_FEATURES: readonly Feature[] = [];
+
+export const CAPABILITIES: Capabilities = {
+  'model features': { oneOf: WASM_FEATURES },
+  // Vectors of 16 in the cache and in the products of attention.
+  'model head elements': { multipleOf: 16 },
+  fabric: { oneOf: ['log-domain', 'digital'] },
+  kvBits: { oneOf: [8, 16] },
+  'weights.bits': { oneOf: [3, 4, 6] },
+  'tile.sign': { oneOf: ['integrate'] },
+  // Pairs of quads; what a worker has room for while it loads (plan/layout.ts).
+  'tile.rows': { from: 8, to: 1024, multipleOf: 8 },
+  'adc.trimVectors': { oneOf: [0] },
+  'column.clamp': { oneOf: ['resistance'] },
+  'precision with real-valued inputs': { oneOf: ['exact'] },
+  // The droop of clamp and source line is taken from the tile's mean current.
+  'column droop': { to: 0.05 },
+  // The common mode is not watched: no column may be able to overload its clamps.
+  'column current over column.clampMaxA': { to: 1 },
+  'bytes of a matrix': { to: MEMORY_BYTES },
+  'bytes beside the weights': { to: MEMORY_BYTES },
+};

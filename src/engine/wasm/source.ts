@@ -1,0 +1,52 @@
+/** What the engine needs of a model beside its matrices, which the workers read themselves. */
+import type { LinearName } from '../../fabric/linear.ts';
+import { buildLayers, type LlamaModel } from '../../model/model.ts';
+import { ropeFrequencies } from '../../model/rope.ts';
+import { type ModelShape, sourceTensor } from '../../model/shape.ts';
+import { type EngineNeeds, type EngineRequest, isShapeOnly } from '../backend.ts';
+
+export interface ModelVectors {
+  embedding(id: number, out: Float32Array): void;
+  /** [layers] of [D]. */
+  readonly attnNorm: readonly Float32Array[];
+  readonly ffnNorm: readonly Float32Array[];
+  readonly outputNorm: Float32Array;
+  /** Radians per position, [headDim / 2]. */
+  readonly ropeFrequencies: Float64Array;
+}
+
+export const modelVectors = (model: EngineRequest['model']): ModelVectors =>
+  isShapeOnly(model) ? madeUpVectors(model.shape) : vectorsOfFile(model);
+
+function vectorsOfFile(model: LlamaModel): ModelVectors {
+  const layers = buildLayers(model, (_name, outputs, inputs) => ({ outputs, inputs, apply: () => {} }));
+  return {
+    embedding: layers.embedding,
+    attnNorm: layers.blocks.map(({ norms }) => norms.attentionInput!),
+    ffnNorm: layers.blocks.map(({ norms }) => norms.feedForwardInput!),
+    outputNorm: layers.outputNorm,
+    ropeFrequencies: layers.blocks[0].ropeFrequencies,
+  };
+}
+
+function madeUpVectors(shape: ModelShape): ModelVectors {
+  const ones = () => new Float32Array(shape.dim).fill(1);
+  const each = () => Array.from({ length: shape.layers }, ones);
+  return {
+    embedding(id, out) {
+      for (let i = 0; i < out.length; i++) out[i] = Math.sin(id + 1.3 * i);
+    },
+    attnNorm: each(),
+    ffnNorm: each(),
+    outputNorm: ones(),
+    ropeFrequencies: ropeFrequencies(shape),
+  };
+}
+
+/** GGUF type of a layer's weights; undefined while a model is planned that is not open. */
+export function codecOf(model: EngineNeeds['model'], name: LinearName): string | undefined {
+  if (isShapeOnly(model)) return model.madeUpType;
+  if (!('file' in model)) return undefined;
+  const { file, shape } = model as LlamaModel;
+  return file.tensors.get(sourceTensor(name, shape.tied))?.codec.name;
+}

@@ -1,0 +1,145 @@
+/** Texts on a loaded engine: tokens in, logits out, and what was counted on the way. */
+import { type Engine, type EngineRequest, isShapeOnly, type StateVisitor } from '../backend.ts';
+import { newTurns, requireSpace, requireToken } from '../turns.ts';
+import { sampledCoding } from './coding.ts';
+import type { Command } from './control.ts';
+import { COUNTS_BYTES } from './kernels/adc.ts';
+import type { EngineData } from './plan/context.ts';
+import { padded } from './plan/operations.ts';
+import type { EnginePlan } from './plan/plan.ts';
+import { collectActivity, collectRanges, toldActivity } from './run/collect.ts';
+import { fillWindow } from './run/fill.ts';
+import type { ModelVectors } from './source.ts';
+
+export type Texts = Pick<
+  Engine,
+  'prefill' | 'decode' | 'activity' | 'resetActivity' | 'ranges' | 'coding' | 'close'
+>;
+
+/** Where the text is. */
+interface Place {
+  /** Of the next token. */
+  position: number;
+  /** Key of the draws. */
+  window: number;
+  /** Since activity was reset. */
+  tokens: number;
+}
+
+/** `run` does a command on all workers; `stop` ends them. */
+export function newTexts(
+  { model, fabric, mode, onProgress, contextTokens }: EngineRequest,
+  { layout: choice, physics }: EnginePlan,
+  data: EngineData,
+  vectors: ModelVectors,
+  run: (command: Command) => Promise<void>,
+  stop: () => Promise<void>,
+): Texts {
+  const { shape, layout } = data;
+  const state = newStateMemory(data);
+  const place: Place = { position: 0, window: 0, tokens: 0 };
+  const turns = newTurns();
+
+  /** A batch through all blocks, block by block where someone looks at the states behind them. */
+  const runBatch = async (ids: ArrayLike<number>, from: number, count: number, states?: StateVisitor) => {
+    for (let token = 0; token < count; token++) {
+      const id = ids[from + token];
+      requireToken(id, shape.vocab);
+      state.putEmbedding(token, (row) => vectors.embedding(id, row));
+    }
+    const { position, window } = place;
+    const batch = { count, position, window };
+    const wanted = Array.from({ length: count }, (_, token) => token).filter((token) =>
+      states?.wants(position + token),
+    );
+    if (wanted.length === 0) await run({ kind: 'layers', batch, from: 0, to: shape.layers });
+    else {
+      for (let block = 0; block < shape.layers; block++) {
+        await run({ kind: 'layers', batch, from: block, to: block + 1 });
+        for (const token of wanted) states!.visit(position + token, block, state.behindBlock(token, block));
+      }
+    }
+    place.position += count;
+    place.tokens += count;
+  };
+
+  return {
+    prefill: (ids, window, onLogits, from = 0, states = undefined) =>
+      turns.take(async () => {
+        place.position = 0;
+        place.window = window;
+        requireSpace(0, ids.length, contextTokens);
+        if (physics) fillWindow(data, window);
+        for (let start = 0; start < ids.length; start += choice.tokens) {
+          const count = Math.min(choice.tokens, ids.length - start);
+          await runBatch(ids, start, count, states);
+          onProgress?.('prefill', (start + count) / ids.length);
+          if (!onLogits) continue;
+          for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
+            const rows = Math.min(choice.headTokens, count - first);
+            const batch = { count: rows, position: start + first, window };
+            await run({ kind: 'head', batch, from: first });
+            for (let row = 0; row < rows; row++) onLogits(start + first + row, state.logits(row));
+          }
+        }
+      }),
+    decode: (id) =>
+      turns.take(async () => {
+        const { position, window } = place;
+        requireSpace(position, 1, contextTokens);
+        if (position === 0 && physics) fillWindow(data, window);
+        await runBatch([id], 0, 1);
+        await run({ kind: 'head', batch: { count: 1, position, window }, from: 0 });
+        return state.logits(0);
+      }),
+    activity() {
+      if (physics) return collectActivity(data, physics, choice.codings, place.tokens);
+      return mode === 'chip' ? toldActivity(data, fabric, place.tokens) : [];
+    },
+    resetActivity() {
+      place.tokens = 0;
+      data.rowSums.fill(0);
+      const bytes = new Uint8Array(data.state.buffer);
+      data.operations.forEach(({ panels }, i) => {
+        bytes.fill(0, layout.counts[i], layout.counts[i] + panels * COUNTS_BYTES);
+      });
+    },
+    ranges: () => (physics ? collectRanges(data, physics) : {}),
+    coding: () => (isShapeOnly(model) || mode === 'digital' ? [] : sampledCoding(model, fabric)),
+    async close() {
+      turns.close();
+      await stop();
+    },
+  };
+}
+
+/** The parts of the state memory that hold a token's embedding, its stream and its logits. */
+function newStateMemory({ state: memory, shape, layout }: EngineData) {
+  const f32 = new Float32Array(memory.buffer);
+  const width = padded(shape.dim);
+  const logitsWidth = padded(shape.vocab);
+  const embedding = new Float32Array(shape.dim);
+  const stream = new Float32Array(shape.dim);
+  const logits = new Float32Array(shape.vocab);
+  return {
+    putEmbedding(token: number, fill: (row: Float32Array) => void) {
+      fill(embedding);
+      const at = layout.x / 4 + token * width;
+      f32.set(embedding, at);
+      f32.fill(0, at + shape.dim, at + width);
+    },
+    /** Behind the last block the stream is whole; behind the others the feed-forward's part still waits in `delta`. */
+    behindBlock(token: number, block: number): Float32Array {
+      const x = layout.x / 4 + token * width;
+      const delta = layout.delta / 4 + token * width;
+      const last = block === shape.layers - 1;
+      for (let i = 0; i < stream.length; i++) stream[i] = f32[x + i] + (last ? 0 : f32[delta + i]);
+      return stream;
+    },
+    logits(row: number): Float32Array {
+      const at = layout.logits / 4 + row * logitsWidth;
+      logits.set(f32.subarray(at, at + shape.vocab));
+      return logits;
+    },
+  };
+}
