@@ -87,7 +87,7 @@ async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progres
   try {
     const text = readTextFile(requireDataFile(RANGE_TEXT, 'range text'), 'range text');
     const ids = model.tokenizer.encode(text).slice(0, 96);
-    onProgress(0, 1, 'accuracy of the kernels');
+    onProgress(0, 1, 'accuracy of the engines');
     const differences = await accuracyDifferences(model, ids, fabric, BENCH_VARIANTS);
     if (missing === undefined) {
       peer = await startLlamaCpp({ threads, batchTokens, decodeTokens, onProgress, signal });
