@@ -108,8 +108,9 @@ function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): 
   const { shape } = inputs.model;
   checkOverrides(design, tensorNames(shape.architecture));
   const { threads } = options;
-  const needs = { model: inputs.model, fabric: bound.fabric, threads, contextTokens: inputs.contextTokens };
-  const engine = chooseBackend(options.engine, needs, modesOf(bound.fabric));
+  const { fabric } = bound;
+  const needs = { model: { shape }, fabric, threads, contextTokens: inputs.contextTokens };
+  const engine = chooseBackend(options.engine, needs, modesOf(fabric));
   requireFreeMemory(engine, threads);
   const version = packageVersion();
   const manifest = manifestOf(inputs, bound, options.seed, engine.backend.name, version);

@@ -43,10 +43,12 @@ function madeUpVectors(shape: ModelShape): ModelVectors {
   };
 }
 
+const isOpen = (model: EngineNeeds['model']): model is LlamaModel => 'tokenizer' in model;
+
 /** GGUF type of a layer's weights; undefined while a model is planned that is not open. */
 export function codecOf(model: EngineNeeds['model'], name: LinearName): string | undefined {
   if (isShapeOnly(model)) return model.madeUpType;
-  if (!('file' in model)) return undefined;
-  const { file, shape } = model as LlamaModel;
+  if (!isOpen(model)) return undefined;
+  const { file, shape } = model;
   return file.tensors.get(sourceTensor(name, shape.tied))?.codec.name;
 }
