@@ -4,7 +4,7 @@ import type { Capabilities } from '../backend.ts';
 import { MEMORY_BYTES } from './emit/arena.ts';
 
 /** What the forward pass of run/forward.ts can do beyond a plain Llama. */
-const WASM_FEATURES: readonly Feature[] = [];
+const WASM_FEATURES: readonly Feature[] = ['biases', 'yarn'];
 
 export const CAPABILITIES: Capabilities = {
   'model features': { oneOf: WASM_FEATURES },

@@ -7,6 +7,7 @@ import { afterAll, expect, test } from 'vitest';
 import { loadLogDomainDesign } from '../../fabric/design.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import { loadFabric } from '../../fabric/registry.ts';
+import { LLAMA } from '../../model/architecture.ts';
 import { type LlamaModel, openModel } from '../../model/model.ts';
 import { synthesise } from '../../synth/synthesise.ts';
 import { runText } from '../../testing/engines.ts';
@@ -31,6 +32,14 @@ const SHAPES: Record<string, FixtureOptions> = {
     ropeFactors: Array.from({ length: 16 }, (_, j) => 1 + j / 4),
   },
   'five heads to a key': { dim: 130, ffnDim: 90, heads: 5, kvHeads: 1, headDim: 16, layers: 1 },
+  'biases and YaRN': {
+    biases: LLAMA.matrices.map(({ tensor }) => tensor),
+    fields: {
+      'llama.rope.scaling.type': { type: 'string', value: 'yarn' },
+      'llama.rope.scaling.factor': { type: 'f32', value: 8 },
+      'llama.rope.scaling.original_context_length': { type: 'u32', value: 64 },
+    },
+  },
 };
 
 test.each(Object.entries(SHAPES))('%s', async (name, shape) => {

@@ -11,8 +11,12 @@ export interface ModelVectors {
   readonly attnNorm: readonly Float32Array[];
   readonly ffnNorm: readonly Float32Array[];
   readonly outputNorm: Float32Array;
+  /** Of all blocks' matrices in the order of the data flow: [outputs] where there is one. */
+  readonly biases: readonly (Float32Array | undefined)[];
   /** Radians per position, [headDim / 2]. */
   readonly ropeFrequencies: Float64Array;
+  /** Length of rotated pairs over that of unrotated ones. */
+  readonly ropeMagnitude: number;
 }
 
 export const modelVectors = (model: EngineRequest['model']): ModelVectors =>
@@ -25,7 +29,9 @@ function vectorsOfFile(model: LlamaModel): ModelVectors {
     attnNorm: layers.blocks.map(({ norms }) => norms.attentionInput!),
     ffnNorm: layers.blocks.map(({ norms }) => norms.feedForwardInput!),
     outputNorm: layers.outputNorm,
+    biases: layers.blocks.flatMap(({ biases }) => biases),
     ropeFrequencies: layers.blocks[0].ropeFrequencies,
+    ropeMagnitude: layers.blocks[0].ropeMagnitude,
   };
 }
 
@@ -39,7 +45,9 @@ function madeUpVectors(shape: ModelShape): ModelVectors {
     attnNorm: each(),
     ffnNorm: each(),
     outputNorm: ones(),
+    biases: [],
     ropeFrequencies: ropeFrequencies(shape),
+    ropeMagnitude: 1,
   };
 }
 

@@ -39,6 +39,8 @@ export interface Layout {
   readonly rope: number;
   /** [layers] of [D] f32, then the same; and the head's. */
   readonly attnNorm: readonly number[];
+  /** By operation; undefined: it has none. */
+  readonly biases: readonly (number | undefined)[];
   readonly ffnNorm: readonly number[];
   readonly outputNorm: number;
   /** [tokens][padded] f32 each. */
@@ -140,6 +142,9 @@ export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const recording = operations.some((o) => o.epilogue === 'record');
   const layout = {
     rope: take(contextTokens * 2 * shape.headDim * 4, 'rotations'),
+    biases: operations.map(({ name, outputs }) =>
+      shape.biases.includes(name.tensor) ? rows(outputs, 'bias', 1) : undefined,
+    ),
     attnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
     ffnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
     outputNorm: rows(shape.dim, 'norm', 1),

@@ -27,13 +27,17 @@ export function fillState(data: EngineData, vectors: ModelVectors, choice: Layou
   vectors.ffnNorm.forEach((gain, layer) => {
     f32.set(gain, layout.ffnNorm[layer] / 4);
   });
+  vectors.biases.forEach((bias, operation) => {
+    const at = layout.biases[operation];
+    if (bias && at !== undefined) f32.set(bias, at / 4);
+  });
   f32.set(vectors.outputNorm, layout.outputNorm / 4);
   const { headDim } = shape;
   for (let position = 0; position < choice.contextTokens; position++) {
     const at = layout.rope / 4 + position * 2 * headDim;
     vectors.ropeFrequencies.forEach((frequency, j) => {
-      const cosine = Math.cos(position * frequency);
-      const sine = Math.sin(position * frequency);
+      const cosine = vectors.ropeMagnitude * Math.cos(position * frequency);
+      const sine = vectors.ropeMagnitude * Math.sin(position * frequency);
       f32[at + 2 * j] = cosine;
       f32[at + 2 * j + 1] = cosine;
       f32[at + headDim + 2 * j] = -sine;

@@ -45,7 +45,12 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
   const { data, crew, kernels } = context;
   const { shape, layout } = data;
   const wasm = kernels[0];
-  const widths = { dim: padded(shape.dim), ffn: padded(shape.ffnDim) };
+  const widths = {
+    dim: padded(shape.dim),
+    ffn: padded(shape.ffnDim),
+    query: padded(shape.queryDim),
+    kv: padded(shape.kvDim),
+  };
   const epsilon = floatBits(shape.normEpsilon);
   const rowOf = (base: number, width: number, token: number) => base + token * width * 4;
   const row = {
@@ -54,13 +59,17 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     delta: (t: number) => rowOf(layout.delta, widths.dim, t),
     gate: (t: number) => rowOf(layout.gate, widths.ffn, t),
     up: (t: number) => rowOf(layout.up, widths.ffn, t),
-    attended: (t: number) => rowOf(layout.attended, padded(shape.queryDim), t),
+    attended: (t: number) => rowOf(layout.attended, widths.query, t),
   };
   const tokens = (visit: (token: number) => void) => stage(crew, batch.count, visit);
   const norm = (t: number, gain: number) => {
     wasm.norm(row.normed(t), row.x(t), gain, widths.dim / 4, shape.dim, epsilon);
   };
   const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), widths.dim / 4);
+  const addBias = (operation: number, at: number, width: number) => {
+    const bias = layout.biases[operation];
+    if (bias !== undefined) wasm.residual(at, bias, width / 4);
+  };
   const operationsOf = operationsByPart(shape.architecture);
   mark(context, undefined);
   for (let layer = from; layer < to; layer++) {
@@ -72,12 +81,17 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     });
     mark(context, 'encode');
     multiply(context, batch, [
-      { operation: query, out: layout.q, width: padded(shape.queryDim) },
-      { operation: key, out: layout.k, width: padded(shape.kvDim) },
-      { operation: value, out: layout.v, width: padded(shape.kvDim) },
+      { operation: query, out: layout.q, width: widths.query },
+      { operation: key, out: layout.k, width: widths.kv },
+      { operation: value, out: layout.v, width: widths.kv },
     ]);
     mark(context, 'linear');
-    tokens((t) => enterCache(context, batch, layer, t));
+    tokens((t) => {
+      addBias(query, rowOf(layout.q, widths.query, t), widths.query);
+      addBias(key, rowOf(layout.k, widths.kv, t), widths.kv);
+      addBias(value, rowOf(layout.v, widths.kv, t), widths.kv);
+      enterCache(context, batch, layer, t);
+    });
     mark(context, 'cache');
     const jobs = batch.count * shape.kvHeads;
     stage(crew, jobs, (job) =>
@@ -89,6 +103,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     multiply(context, batch, [{ operation: attention, out: layout.delta, width: widths.dim }]);
     mark(context, 'linear');
     tokens((t) => {
+      addBias(attention, row.delta(t), widths.dim);
       addDelta(t);
       norm(t, layout.ffnNorm[layer]);
       encodeToken(context, [gate, up], batch, t, row.normed(t));
@@ -100,11 +115,15 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     ]);
     mark(context, 'linear');
     tokens((t) => {
+      addBias(gate, row.gate(t), widths.ffn);
+      addBias(up, row.up(t), widths.ffn);
       wasm.gate(row.gate(t), row.up(t), widths.ffn / 4);
       encodeToken(context, [down], batch, t, row.gate(t));
     });
     mark(context, 'encode');
     multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
+    // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
+    if (layout.biases[down] !== undefined) tokens((t) => addBias(down, row.delta(t), widths.dim));
     mark(context, 'linear');
   }
   if (to < shape.layers) return;
