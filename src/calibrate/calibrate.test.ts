@@ -11,8 +11,9 @@ import { BOLTZMANN_OVER_CHARGE, COEFFICIENT_NAMES } from '../cell/ekv.ts';
 import { biasPoint, cellCurrentA, offCurrentA } from '../cell/operating-point.ts';
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { packageRoot } from '../files.ts';
-import { createSpicePool, type SpicePool } from '../spice/pool.ts';
+import { createSpicePool } from '../spice/pool.ts';
 import { sharedSpiceCache } from '../testing/run-folder.ts';
+import { countingPool } from '../testing/spice.ts';
 import { calibrate, calibrateToFile } from './calibrate.ts';
 import { productError } from './fit/measures.ts';
 import { sweepMultiply, sweepTransfer } from './sweeps.ts';
@@ -60,21 +61,14 @@ describe('calibration of planar32lp/t1', () => {
   let fresh: Calibration;
   test('reports every step and simulates nothing twice', async () => {
     const steps: { done: number; total: number }[] = [];
-    const hashes: string[] = [];
-    const counting: SpicePool = {
-      ...pool,
-      async run(job, signal) {
-        const result = await pool.run(job, signal);
-        hashes.push(result.hash);
-        return result;
-      },
-    };
+    const counting = countingPool(pool);
     fresh = await calibrate({
       process: 'planar32lp',
       cell: 't1',
-      pool: counting,
+      pool: counting.pool,
       onProgress: (step) => steps.push(step),
     });
+    const hashes = counting.jobs.map(({ hash }) => hash);
     // A step is a simulation or the fit of one of five corners.
     expect(hashes).toHaveLength(steps[0].total - 5);
     expect(new Set(hashes).size).toBe(hashes.length);

@@ -9,29 +9,20 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import type { Calibration } from '../cell/calibration.ts';
 import { packageRoot } from '../files.ts';
-import { createSpicePool, type SpicePool } from '../spice/pool.ts';
+import { createSpicePool } from '../spice/pool.ts';
+import { countingPool } from '../testing/spice.ts';
 import { calibrate } from './calibrate.ts';
 
 const cell = { process: 'planar32lp', cell: 't1' };
 
-/** A pool that counts what it had to simulate. */
-function countingPool(cacheFolder: string) {
-  const pool = createSpicePool({ threads: 2, cacheFolder });
-  const counts = { simulated: 0, cached: 0 };
-  const counted: SpicePool = {
-    ...pool,
-    get threadsStarted() {
-      return pool.threadsStarted;
-    },
-    async run(job, signal) {
-      const result = await pool.run(job, signal);
-      if (result.fromCache) counts.cached++;
-      else counts.simulated++;
-      return result;
-    },
-  };
-  return { pool: counted, counts };
-}
+const counted = () => {
+  const { pool, jobs } = countingPool(createSpicePool({ threads: 2, cacheFolder }));
+  const counts = () => ({
+    simulated: jobs.filter(({ fromCache }) => !fromCache).length,
+    cached: jobs.filter(({ fromCache }) => fromCache).length,
+  });
+  return { pool, counts };
+};
 
 const cacheFolder = mkdtempSync(join(tmpdir(), 'onefet-resume-'));
 afterAll(() => rmSync(cacheFolder, { recursive: true, force: true }));
@@ -39,7 +30,7 @@ let whole: Calibration;
 
 test('aborted in the middle, killed in the middle, resumed: no finished simulation runs again', async () => {
   // 1. An abort after three steps, as Ctrl-C does it.
-  const first = countingPool(cacheFolder);
+  const first = counted();
   const controller = new AbortController();
   await expect(
     calibrate({
@@ -52,7 +43,7 @@ test('aborted in the middle, killed in the middle, resumed: no finished simulati
     }),
   ).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 });
   await first.pool.close();
-  expect(first.counts.simulated).toBeGreaterThanOrEqual(3);
+  expect(first.counts().simulated).toBeGreaterThanOrEqual(3);
   const afterAbort = entries(cacheFolder);
   expect(afterAbort).toBeGreaterThanOrEqual(3);
 
@@ -81,21 +72,21 @@ await calibrate({ process: 'planar32lp', cell: 't1', cacheFolder: ${JSON.stringi
   expect(entries(cacheFolder)).toBeGreaterThan(afterAbort);
 
   // 3. The third attempt finishes and simulates only what is missing.
-  const third = countingPool(cacheFolder);
+  const third = counted();
   const resumed = await calibrate({ ...cell, pool: third.pool });
   await third.pool.close();
-  expect(third.counts.cached).toBeGreaterThanOrEqual(5);
-  expect(third.counts.simulated).toBeGreaterThan(0);
+  expect(third.counts().cached).toBeGreaterThanOrEqual(5);
+  expect(third.counts().simulated).toBeGreaterThan(0);
   // Jobs and fits together are the steps that the progress announces.
-  expect(third.counts.cached + third.counts.simulated + 5).toBe(total);
+  expect(third.counts().cached + third.counts().simulated + 5).toBe(total);
 
   // 4. Repeated: no simulation starts and no fit is written, the same file.
   const before = fits().map((path) => [path, statSync(path).mtimeMs]);
-  const fourth = countingPool(cacheFolder);
+  const fourth = counted();
   whole = await calibrate({ ...cell, pool: fourth.pool });
   expect(fourth.pool.threadsStarted).toBe(0);
   await fourth.pool.close();
-  expect(fourth.counts).toEqual({ simulated: 0, cached: total - 5 });
+  expect(fourth.counts()).toEqual({ simulated: 0, cached: total - 5 });
   expect(fits().map((path) => [path, statSync(path).mtimeMs])).toEqual(before);
   expect(whole).toEqual(resumed);
 }, 120_000);
@@ -109,7 +100,7 @@ test('a damaged fit in the cache is made again', async () => {
       readFileSync(path, 'utf8').replace(/\[-?\d\d\.\d/, (text) => `${text.slice(0, -1)}9`),
     );
   }
-  const { pool } = countingPool(cacheFolder);
+  const { pool } = counted();
   expect(await calibrate({ ...cell, pool })).toEqual(whole);
   await pool.close();
 }, 60_000);
