@@ -50,7 +50,7 @@ export interface CacheLimits {
 const LIMITS: CacheLimits = { baselines: 8, bytes: 8e9, ranges: 256 };
 
 /** Below the working folder, beside the simulations. */
-export const CACHE_FOLDER = join('.onefet', 'cache');
+const CACHE_FOLDER = join('.onefet', 'cache');
 
 export interface PassCache {
   /** Puts a kept digital pass into the run's files; undefined where there is none that holds. */

@@ -13,7 +13,7 @@ import { OnefetError } from '../error.ts';
 export const PASSAGE_TOKENS = 32;
 
 /** From this share of shared tokens on the range text is no text of its own. */
-export const LARGEST_SHARE = 0.1;
+const LARGEST_SHARE = 0.1;
 
 export interface Overlap {
   /** Tokens of the first text that lie in shared passages, and their share of it. */
