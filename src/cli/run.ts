@@ -44,7 +44,14 @@ const notice = (text: string): void => {
   process.stderr.write(`onefet: ${text}\n`);
 };
 
-export function addRunCommands(root: Command, { signal, argv, progress }: CliContext): void {
+export function addRunCommands(root: Command, context: CliContext): void {
+  addStart(root, context);
+  addRun(root, context);
+  addReport(root);
+  addGenerate(root, context);
+}
+
+function addStart(root: Command, { signal, argv, progress }: CliContext): void {
   runOptions(
     root
       .command('start')
@@ -63,7 +70,9 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     printRun(finished, flags.json === true);
     checkRequirements(flags.require, finished.result);
   });
+}
 
+function addRun(root: Command, { signal, argv, progress }: CliContext): void {
   runOptions(
     root
       .command('run')
@@ -103,7 +112,9 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
     printRun(finished, flags.json === true);
     checkRequirements(flags.require, finished.result);
   });
+}
 
+function addReport(root: Command): void {
   root
     .command('report')
     .description('write report.html of a run folder again')
@@ -112,7 +123,9 @@ export function addRunCommands(root: Command, { signal, argv, progress }: CliCon
       const { reportOfFolder } = await import('./work.ts');
       process.stdout.write(`${reportOfFolder(folder, notice)}\n`);
     });
+}
 
+function addGenerate(root: Command, { signal, progress }: CliContext): void {
   designOptions(
     root
       .command('generate')

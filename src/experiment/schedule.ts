@@ -25,9 +25,11 @@ export interface JobRunner {
 
 /** `threads`: all together; `mostJobs`: threads beyond that many would have nothing to do. */
 export function createRunner(options: ExecutorOptions, mostJobs: number, hooks: ExecutorHooks): JobRunner {
-  return backendOf(options.backend).parallelism === 'tokens'
+  const threads = Math.min(options.threads, mostJobs);
+  // One thread that runs whole jobs is this one: a worker would only load everything again.
+  return threads === 1 || backendOf(options.backend).parallelism === 'tokens'
     ? oneByOne(options, hooks)
-    : onThreads(Math.min(options.threads, mostJobs), { ...options, threads: 1 }, hooks);
+    : onThreads(threads, { ...options, threads: 1 }, hooks);
 }
 
 function oneByOne(options: ExecutorOptions, hooks: ExecutorHooks): JobRunner {
