@@ -292,15 +292,10 @@ export function allowedText(allowed: Allowed): string {
     return words.length === 1 ? words[0] : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
   }
   const { from, to, multipleOf } = allowed;
-  const range =
-    from !== undefined && to !== undefined
-      ? `${from} to ${to}`
-      : from !== undefined
-        ? `at least ${from}`
-        : to !== undefined
-          ? `${multipleOf === undefined ? 'at most' : 'up to'} ${to}`
-          : '';
-  return [multipleOf === undefined ? '' : `multiples of ${multipleOf}`, range].filter(Boolean).join(' ');
+  const low = from === undefined ? '' : to === undefined ? `at least ${from}` : `from ${from}`;
+  const high = to === undefined ? '' : from === undefined ? `up to ${to}` : `to ${to}`;
+  const step = multipleOf === undefined ? '' : `multiples of ${multipleOf}`;
+  return [step, low, high].filter(Boolean).join(' ');
 }
 
 /** What each backend takes, by key: a row per key that at least one of them restricts. */

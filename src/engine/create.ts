@@ -3,7 +3,7 @@
  * and a line in `BACKENDS`.
  */
 import { freemem } from 'node:os';
-import { nearestName, OnefetError } from '../error.ts';
+import { OnefetError } from '../error.ts';
 import {
   type Backend,
   type BackendName,
@@ -22,7 +22,7 @@ import { wasm } from './wasm/engine.ts';
 export const BACKENDS: readonly Backend[] = [wasm, scalar, reference];
 
 export type EngineChoice = 'auto' | BackendName;
-export const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', ...BACKENDS.map(({ name }) => name)];
+const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', ...BACKENDS.map(({ name }) => name)];
 
 export function createEngine(backend: BackendName, request: EngineRequest): Promise<Engine> {
   return backendOf(backend).create(request);
@@ -32,9 +32,8 @@ export function createEngine(backend: BackendName, request: EngineRequest): Prom
 export function backendOf(name: string): Backend {
   const found = BACKENDS.find((backend) => backend.name === name);
   if (found) return found;
-  const nearest = nearestName(name, ENGINE_CHOICES);
   throw new OnefetError('usage', 'ENGINE_UNKNOWN', `there is no engine ${name}`, {
-    hint: nearest ? `did you mean ${nearest}?` : `there is ${ENGINE_CHOICES.join(', ')}`,
+    hint: `engines are ${ENGINE_CHOICES.join(', ')}`,
   });
 }
 

@@ -51,7 +51,7 @@ test('the file of states stays below 64 MB: Llama 3.1 8B over 4,096 positions', 
   expect(stateStride({ layers: 5, dim: 64 }, 4096)).toBe(1);
 });
 
-test('the scalar pass and the fast engine see the same growth, and chips lie below the recoded weights', async () => {
+test('the scalar and the WebAssembly engine see the same growth, and chips lie below the recoded weights', async () => {
   const options: RunOptions = {
     model: fixtureModel('small'),
     text: 'experiments/texts/stories.txt',

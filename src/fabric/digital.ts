@@ -187,7 +187,7 @@ export function buildDigital(
   requireMemory(
     4 * outputs * inputs,
     `the digital reference's float32 ${name.tensor}${name.layer < 0 ? '' : ` of layer ${name.layer}`}`,
-    'the reference holds the model in float32: use the fast engine or a smaller model',
+    'the reference holds the model in float32: use the wasm engine or a smaller model',
   );
   const weights = new Float32Array(outputs * inputs); // [N][K]
   for (let n = 0; n < outputs; n++) row(n, weights.subarray(n * inputs, (n + 1) * inputs));

@@ -81,15 +81,15 @@ const signs = ['integrate', 'two-conversion', 'paired-rows'] as const;
 describe('(a) nothing wrong: the digital layer on the hardware weights', () => {
   for (const sign of signs) {
     for (const bits of [3, 4, 6]) {
-      for (const kernel of ['reference', 'baked'] as const) {
-        test(`${sign}, ${bits}-bit weights, ${kernel} kernel`, () => {
+      for (const cellSums of ['reference', 'baked'] as const) {
+        test(`${sign}, ${bits}-bit weights, ${cellSums} sums`, () => {
           const hardware = layerOf(bits, 256);
           const ideal = { ...idealDesign(design), tile: { rows: 256, sign } };
           const a = activations();
           const expected = digital(hardware, a);
           for (const chip of [NOMINAL, { errors: true, seed: 9 }]) {
             // A chip with all sigmas at zero is the nominal chip: zero noise equals digital.
-            const y = run(hardware, ideal, chip, a, { cellSums: kernel });
+            const y = run(hardware, ideal, chip, a, { cellSums });
             expect(largestDifference(y, expected)).toBeLessThan(1e-5 * largest(expected));
           }
         });
@@ -183,7 +183,7 @@ test('(c) the calibrated response alone is the table sum within the separable re
     expect(Math.abs(y[n] - expected[n])).toBeLessThanOrEqual(bound[n] + 1e-5 * largest(y));
 });
 
-test('the baked kernel agrees with the reference within its stated approximation', () => {
+test('baked sums agree with the reference within its stated approximation', () => {
   const a = activations();
   for (const sign of signs) {
     const noisy: LogDomainDesign = {

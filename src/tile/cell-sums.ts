@@ -1,5 +1,5 @@
 /**
- * The currents of a tile's columns, summed cell by cell: the scalar reference, and the baked kernel that is
+ * The currents of a tile's columns, summed cell by cell: the scalar reference, and the baked sums, which are
  * tested against it.
  *
  * A cell at row j, column c with code sign * m carries, in units of I_fs,
@@ -46,7 +46,7 @@ export type CellSums = (
   bank: number,
 ) => void;
 
-/** The definition, cell by cell. Slow; every other kernel is measured against it. */
+/** The definition, cell by cell. Slow; every other sum is measured against it. */
 export function referenceSums(
   physics: TilePhysics,
   response: Response,
@@ -101,7 +101,7 @@ function offCurrent(physics: TilePhysics, share: number, vtV: number, beta: numb
 }
 
 /**
- * The baked kernel: the static factors of a cell are multiplied into its weight once, so that a token costs one
+ * Baked sums: the static factors of a cell are multiplied into its weight once, so that a token costs one
  * multiply-add per cell and rank. Its one approximation: gm/I, curvature and bend depend on the tap but not on the level (the average
  * over levels weighted by current squared); in weak inversion the two differ by a few percent of gm/I.
  *

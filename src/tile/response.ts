@@ -37,7 +37,7 @@ export interface Response {
   readonly bend: readonly Float64Array[];
   /** table ~ sum_r u_r[k] v_r[m]. */
   readonly separable: Separable;
-  /** [taps + 1] gm/I averaged over the levels with weight table^2: what the baked kernel uses. */
+  /** [taps + 1] gm/I averaged over the levels with weight table^2: what baked sums use. */
   readonly gmOverIByTap: Float64Array;
   /** [taps + 1] curvature and bend, averaged likewise. */
   readonly curvatureByTap: Float64Array;

@@ -60,7 +60,7 @@ test('one transistor per tap is left alone, and no mismatch means no shift', () 
 
 test.each(['reference', 'baked'] as const)(
   't4, %s: every tap has its nominal mean and its own spread',
-  (kernel) => {
+  (cellSums) => {
     // Rows of taps 1 .. 7, one driven at a time: every column is one cell.
     const columns = 6000;
     const weights = recodeWeights(columns, 7, (_n, out) => out.set([1, 2, 3, 4, 5, 6, 7]), 4, 256);
@@ -77,7 +77,7 @@ test.each(['reference', 'baked'] as const)(
     const layer = logDomainLinear({ layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 }, weights, {
       physics,
       chip: { errors: true, seed: 4 },
-      cellSums: kernel,
+      cellSums,
       blocks: 4,
       ranges: undefined,
     });
