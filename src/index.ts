@@ -34,7 +34,7 @@ export { rangesOf } from './fabric/ranges.ts';
 export { type Design, designSchema, loadFabric } from './fabric/registry.ts';
 export { type Architecture, LLAMA } from './model/architecture.ts';
 export { forward, newSession, type Session } from './model/forward.ts';
-export { buildLayers, type LlamaModel, openModel } from './model/model.ts';
+export { buildLayers, type Model, openModel } from './model/model.ts';
 export type { ModelShape } from './model/shape.ts';
 export { LLAMA_3_1_8B, type NamedShape } from './model/shapes.ts';
 export type { TokenPosition } from './random.ts';

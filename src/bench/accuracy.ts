@@ -8,7 +8,7 @@ import { createEngine } from '../engine/create.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import type { LlamaModel } from '../model/model.ts';
+import type { Model } from '../model/model.ts';
 import type { BenchVariant } from './engine.ts';
 
 export interface AccuracyDifference {
@@ -21,7 +21,7 @@ const CHIP_SEED = 1;
 
 /** Differences of all variants, by name; the scalar side of a mode is computed once. */
 export async function accuracyDifferences(
-  model: LlamaModel,
+  model: Model,
   ids: Int32Array,
   fabric: Fabric,
   variants: readonly BenchVariant[],

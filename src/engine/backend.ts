@@ -15,7 +15,7 @@ import type { LayerActivity } from '../fabric/activity.ts';
 import type { TensorCoding } from '../fabric/coding.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import type { LlamaModel } from '../model/model.ts';
+import type { Model } from '../model/model.ts';
 import { type Feature, featuresOf, type ModelShape } from '../model/shape.ts';
 
 export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
@@ -52,7 +52,7 @@ export interface EngineTuning {
 /** What decides whether a backend can do it, and how much memory it takes. */
 export interface EngineNeeds {
   /** Its shape decides; `ShapeOnly` has no more. */
-  readonly model: Pick<LlamaModel, 'shape'> | ShapeOnly;
+  readonly model: Pick<Model, 'shape'> | ShapeOnly;
   readonly fabric: Fabric;
   readonly mode: EngineMode;
   readonly threads: number;
@@ -62,7 +62,7 @@ export interface EngineNeeds {
 }
 
 export interface EngineRequest extends EngineNeeds {
-  readonly model: LlamaModel | ShapeOnly;
+  readonly model: Model | ShapeOnly;
   /** Chip: seed of its draws. */
   readonly chipSeed?: number;
   /** Chip: full scales of the converters. */

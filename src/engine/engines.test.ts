@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadDesign } from '../fabric/design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { FABRIC_WORDS, loadFabric } from '../fabric/registry.ts';
-import { type LlamaModel, openModel } from '../model/model.ts';
+import { type Model, openModel } from '../model/model.ts';
 import { logitsOf, meanKl, runText, withEngine } from '../testing/engines.ts';
 import { fixtureModel } from '../testing/models.ts';
 import {
@@ -17,7 +17,7 @@ import {
 } from './backend.ts';
 import { BACKENDS, backendOf, chooseBackend } from './create.ts';
 
-let model: LlamaModel;
+let model: Model;
 beforeAll(() => {
   model = openModel(fixtureModel('tiny'));
 });

@@ -12,7 +12,7 @@ import type { LinearBuilder, LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import type { RangeRecord } from '../fabric/ranges.ts';
 import { forward, newSession, resetSession, SCALAR_FEATURES } from '../model/forward.ts';
-import { buildLayers, type LlamaModel, type ModelLayers } from '../model/model.ts';
+import { buildLayers, type Model, type ModelLayers } from '../model/model.ts';
 import { blockWeights } from '../model/shape.ts';
 import type { CellSumsKind } from '../tile/cell-sums.ts';
 import { type HardwareWeights, hardwareRow, weightFormat } from '../tile/weight-code.ts';
@@ -138,7 +138,7 @@ interface BuiltModel {
   readonly coding: readonly TensorCoding[];
 }
 
-function buildModel(model: LlamaModel, cellSums: CellSumsKind, request: EngineRequest): BuiltModel {
+function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest): BuiltModel {
   const { fabric, mode, chipSeed, ranges } = request;
   const counted: CountedLinear[] = [];
   const record: RangeRecord = new Map();
@@ -164,10 +164,10 @@ function buildModel(model: LlamaModel, cellSums: CellSumsKind, request: EngineRe
 }
 
 /** Mapped weights of an open model, by tensor: made once, and shared by all engines on one format of weights. */
-const mapped = new WeakMap<LlamaModel, { format: string; weights: Map<string, HardwareWeights> }>();
+const mapped = new WeakMap<Model, { format: string; weights: Map<string, HardwareWeights> }>();
 
 function mappedWeights(
-  model: LlamaModel,
+  model: Model,
   fabric: Fabric,
   name: LinearName,
   outputs: number,

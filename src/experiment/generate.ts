@@ -13,7 +13,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
-import { type LlamaModel, openModel } from '../model/model.ts';
+import { type Model, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
 import { CODES_FOLDER } from './execute.ts';
@@ -130,7 +130,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
 
 /** Tokens of the prompt and of the range text, and the context that both fit. */
 function readInputs(
-  model: LlamaModel,
+  model: Model,
   options: GenerateOptions,
 ): { prompt: Int32Array; rangeIds: Int32Array; contextTokens: number } {
   const prompt = model.tokenizer.encode(options.prompt);
@@ -152,7 +152,7 @@ function readInputs(
 }
 
 function generated(
-  model: LlamaModel,
+  model: Model,
   name: Generated['name'],
   seed: number | null,
   { tokens, seconds }: { tokens: number[]; seconds: number },
@@ -171,7 +171,7 @@ function generated(
 }
 
 async function continueText(
-  model: LlamaModel,
+  model: Model,
   engine: Engine,
   prompt: Int32Array,
   options: GenerateOptions,

@@ -7,7 +7,7 @@
  */
 import { OnefetError } from '../error.ts';
 import { displayPath, readTextFile, requireDataFile, sha256 } from '../files.ts';
-import { type LlamaModel, openModel } from '../model/model.ts';
+import { type Model, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
 import { checkRangeText } from './overlap.ts';
 
@@ -33,7 +33,7 @@ export interface ModelInputs {
   readonly parameters: number;
   readonly fileType: string;
   readonly synthetic: boolean;
-  readonly shape: LlamaModel['shape'];
+  readonly shape: Model['shape'];
 }
 
 export interface TextInputs {
@@ -109,7 +109,7 @@ export function openInputs(options: InputOptions): RunInputs {
 
 /** The text that is scored, its windows, and its tokens as `checkRangeText` wants them: unbroken passages. */
 function scoredText(
-  { tokenizer }: LlamaModel,
+  { tokenizer }: Model,
   options: InputOptions,
   contextTokens: number,
   bos: number | undefined,
@@ -137,7 +137,7 @@ function scoredText(
 }
 
 /** The window length: what was asked for, checked, or llama.cpp's. */
-function contextOf({ name, shape }: LlamaModel, asked: number | undefined): number {
+function contextOf({ name, shape }: Model, asked: number | undefined): number {
   const most = shape.contextTokens;
   const contextTokens = asked ?? Math.min(DEFAULT_CONTEXT_TOKENS, most);
   if (!Number.isInteger(contextTokens) || contextTokens < 4 || contextTokens > most) {

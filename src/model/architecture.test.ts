@@ -7,7 +7,7 @@ import { buildDigital } from '../fabric/digital.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { type Architecture, LLAMA, readersOf, tensorNames } from './architecture.ts';
 import { forward, newSession, SCALAR_FEATURES } from './forward.ts';
-import type { LlamaModel, ModelLayers } from './model.ts';
+import type { Model, ModelLayers } from './model.ts';
 import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
   blockMatrices,
@@ -284,7 +284,7 @@ describe('the forward pass of each feature equals the formula', () => {
   test.each(VARIANTS)('%s', (_, changes, features) => {
     const shape = modelShape({ ...SHAPE, ...changes });
     expect(featuresOf(shape).sort()).toEqual([...features].sort());
-    const model = { name: 'drawn', shape } as LlamaModel;
+    const model = { name: 'drawn', shape } as Model;
     const session = newSession(model, layersOf(shape), SHAPE.contextTokens);
     let logits: Float32Array = new Float32Array(0);
     for (const [position, id] of IDS.entries()) logits = forward(session, id, { window: 0, position });

@@ -22,7 +22,7 @@ import {
   STAGES,
   type Stage,
 } from './architecture.ts';
-import type { LlamaModel, ModelBlock, ModelLayers } from './model.ts';
+import type { Model, ModelBlock, ModelLayers } from './model.ts';
 import { type Feature, type ModelShape, missingFeatures, windowTokens } from './shape.ts';
 
 /** What this pass can do beyond a plain Llama. */
@@ -73,7 +73,7 @@ interface Buffers {
  * a whole number from 1 to the model's own context length, 'MEMORY' when its cache does not fit the machine,
  * OnefetError('input', 'MODEL_FEATURE') for a model with features that this pass lacks.
  */
-export function newSession(model: LlamaModel, layers: ModelLayers, contextTokens: number): Session {
+export function newSession(model: Model, layers: ModelLayers, contextTokens: number): Session {
   const { shape } = model;
   const missing = missingFeatures(shape, SCALAR_FEATURES);
   if (missing !== undefined) {

@@ -36,7 +36,7 @@ export interface FileFacts {
   sha256(): string;
 }
 
-export interface LlamaModel extends FileFacts {
+export interface Model extends FileFacts {
   readonly shape: ModelShape;
   readonly tokenizer: Tokenizer;
   close(): void;
@@ -66,7 +66,7 @@ export interface ModelLayers {
 }
 
 /** Opens and checks a model file; close() it after use. Errors are OnefetError('input', ...). */
-export function openModel(path: string): LlamaModel {
+export function openModel(path: string): Model {
   const file = openGguf(path);
   try {
     const shape = readShape(file);
@@ -109,7 +109,7 @@ export function fileFacts(file: GgufFile): FileFacts {
  * Builds all linear layers with `build`, which gets each matrix row by row and may recode the rows as they come, so
  * that no float32 copy of the model need exist. Layers are asked for in the order in which a token passes them.
  */
-export function buildLayers(model: LlamaModel, build: LinearBuilder): ModelLayers {
+export function buildLayers(model: Model, build: LinearBuilder): ModelLayers {
   const { file, shape } = model;
   const linear = ({ name }: MatrixShape): Linear => {
     const source = requireTensor(file, sourceTensor(name, shape.tied));

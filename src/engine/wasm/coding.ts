@@ -2,12 +2,12 @@
 
 import { type TensorCoding, tensorCoding } from '../../fabric/coding.ts';
 import type { Fabric } from '../../fabric/fabric.ts';
-import { buildLayers, type LlamaModel } from '../../model/model.ts';
+import { buildLayers, type Model } from '../../model/model.ts';
 
 /** Weights of a matrix whose coding is evaluated: rows spread evenly over larger ones; 1 % is known to 0.01 dB. */
 const SAMPLE_WEIGHTS = 2 ** 19;
 
-export function sampledCoding(model: LlamaModel, fabric: Fabric): TensorCoding[] {
+export function sampledCoding(model: Model, fabric: Fabric): TensorCoding[] {
   const coding: TensorCoding[] = [];
   buildLayers(model, (name, outputs, inputs, row) => {
     if (fabric.carries(name)) {

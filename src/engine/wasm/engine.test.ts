@@ -8,7 +8,7 @@ import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import { loadFabric } from '../../fabric/registry.ts';
 import { packageRoot } from '../../files.ts';
-import { type LlamaModel, openModel } from '../../model/model.ts';
+import { type Model, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
 import {
@@ -28,9 +28,9 @@ const calibration = loadCalibration(design.process, design.cell);
 const textOf = (name: string) => readFileSync(join(packageRoot, 'experiments/texts', name), 'utf8');
 
 /** The model of the tests; those that ask what training made of the weights take the embedded one. */
-let model: LlamaModel;
-let trained: LlamaModel;
-let tiny: LlamaModel;
+let model: Model;
+let trained: Model;
+let tiny: Model;
 let ids: Int32Array;
 beforeAll(() => {
   model = openModel(fixtureModel('small'));
@@ -61,7 +61,7 @@ function scalarRun(
   mode: EngineMode,
   own: Design,
   tokens: Int32Array,
-  { ranges, chipSeed = 0, of = model }: { ranges?: RangeTable; chipSeed?: number; of?: LlamaModel } = {},
+  { ranges, chipSeed = 0, of = model }: { ranges?: RangeTable; chipSeed?: number; of?: Model } = {},
 ): Promise<TextRun> {
   const key = JSON.stringify([mode, own, [...tokens], ranges, chipSeed, of.name, of.shape]);
   const request = requestOf({ model: of, mode, design: own, chipSeed, ...(ranges ? { ranges } : {}) });

@@ -8,7 +8,7 @@ import { loadLogDomainDesign } from '../../fabric/design.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import { loadFabric } from '../../fabric/registry.ts';
 import { LLAMA } from '../../model/architecture.ts';
-import { type LlamaModel, openModel } from '../../model/model.ts';
+import { type Model, openModel } from '../../model/model.ts';
 import { synthesise } from '../../synth/synthesise.ts';
 import { runText } from '../../testing/engines.ts';
 import { type FixtureOptions, writeFixture } from '../../testing/models.ts';
@@ -77,7 +77,7 @@ test('a Q4_0 model is exact in one byte per weight', async () => {
 
 /** rms difference of the logits over their rms; `seeds` of the scalar chip and of the other. */
 async function relativeError(
-  model: LlamaModel,
+  model: Model,
   mode: EngineMode,
   own: { ranges?: RangeTable; seeds?: readonly [number, number]; tuning?: EngineTuning } = {},
 ): Promise<number> {

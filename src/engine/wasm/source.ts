@@ -1,6 +1,6 @@
 /** What the engine needs of a model beside its matrices, which the workers read themselves. */
 import type { LinearName } from '../../fabric/linear.ts';
-import { buildLayers, type LlamaModel } from '../../model/model.ts';
+import { buildLayers, type Model } from '../../model/model.ts';
 import { ropeFrequencies } from '../../model/rope.ts';
 import { type ModelShape, sourceTensor } from '../../model/shape.ts';
 import { type EngineNeeds, type EngineRequest, isShapeOnly } from '../backend.ts';
@@ -22,7 +22,7 @@ export interface ModelVectors {
 export const modelVectors = (model: EngineRequest['model']): ModelVectors =>
   isShapeOnly(model) ? madeUpVectors(model.shape) : vectorsOfFile(model);
 
-function vectorsOfFile(model: LlamaModel): ModelVectors {
+function vectorsOfFile(model: Model): ModelVectors {
   const layers = buildLayers(model, (_name, outputs, inputs) => ({ outputs, inputs, apply: () => {} }));
   return {
     embedding: layers.embedding,
@@ -51,7 +51,7 @@ function madeUpVectors(shape: ModelShape): ModelVectors {
   };
 }
 
-const isOpen = (model: EngineNeeds['model']): model is LlamaModel => 'tokenizer' in model;
+const isOpen = (model: EngineNeeds['model']): model is Model => 'tokenizer' in model;
 
 /** GGUF type of a layer's weights; undefined while a model is planned that is not open. */
 export function codecOf(model: EngineNeeds['model'], name: LinearName): string | undefined {
