@@ -2,7 +2,7 @@
 import { chdir, cwd, stderr, stdout } from 'node:process';
 import { runCommandLine } from '../cli.ts';
 
-export interface Finished {
+interface Finished {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;

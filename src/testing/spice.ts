@@ -1,7 +1,7 @@
 /** Pools of simulators for tests. */
 import type { SpicePool } from '../spice/pool.ts';
 
-export interface CountingPool {
+interface CountingPool {
   readonly pool: SpicePool;
   /** Of every finished job, in order. */
   readonly jobs: { hash: string; fromCache: boolean }[];
