@@ -77,7 +77,8 @@ export function renderReport(
     {
       id: 'energy',
       title: 'Energy beside other systems',
-      html: `<p>${escapeHtml(comparators.statement)}</p>${figures([comparatorFigure(result.projection, comparators)])}`,
+      // The statement is about a chip with cells.
+      html: `${result.calibration ? `<p>${escapeHtml(comparators.statement)}</p>` : ''}${figures([comparatorFigure(result.projection, comparators)])}`,
     },
     {
       id: 'projection',
