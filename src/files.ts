@@ -1,5 +1,5 @@
 /**
- * Where data files are found and how results are written.
+ * Finding data files and writing results.
  *
  * Netlists, processes, calibrations, designs, models and texts are looked up in the working folder first, then
  * in the package, so that a user adds their own without touching the installation. Output goes to the working
@@ -142,7 +142,7 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   }
 }
 
-/** What an operating-system or parser error says, on one line. */
+/** Takes what an operating-system or parser error says, on one line. */
 export function reasonOf(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0];
 }

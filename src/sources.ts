@@ -34,7 +34,7 @@ export function hashSources(paths: Iterable<string>): Record<string, string> {
   );
 }
 
-/** Where a result lies and how to make it again. */
+/** A kind of result: its place, its schema, and the way to make it again. */
 export interface ResultFile<T extends z.ZodType<{ sources: Record<string, string> }>> {
   /** Below the working folder or the package. */
   readonly relative: string;
@@ -46,7 +46,7 @@ export interface ResultFile<T extends z.ZodType<{ sources: Record<string, string
   /** Error codes are <code>_INVALID and <code>_STALE. */
   readonly code: string;
   readonly hint: string;
-  /** What else may have changed since it was made; undefined is nothing. */
+  /** Says what else has changed since it was made; undefined: nothing. */
   readonly changed?: (result: z.output<T>) => string | undefined;
 }
 

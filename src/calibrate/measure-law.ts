@@ -89,7 +89,7 @@ export interface ThresholdResponse {
   readonly curvaturePerV2: readonly number[];
 }
 
-/** What a threshold shift does to ln I, by gate voltage: central differences over +- stepV. */
+/** Measures what a threshold shift does to ln I, by gate voltage: central differences over +- stepV. */
 export async function thresholdResponse(
   bench: CalibratedTestbench,
   at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; stepV: number },

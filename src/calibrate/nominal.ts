@@ -61,7 +61,7 @@ export async function fitCorners(bench: CellTestbench, plan: Plan): Promise<Fitt
     checkResidual(label, entry);
     fitted.push({ corner, sweep: sweeps[i], fit, entry });
     bench.onRun(label);
-    // The fit holds the thread for a second: let an abort and the progress through.
+    // The fit occupies the thread for a second: let an abort and the progress through.
     await new Promise((resolve) => setImmediate(resolve));
   }
   return fitted;

@@ -20,7 +20,7 @@ export interface RowCondition {
   readonly taps: number;
 }
 
-/** How the row is driven: the factors times Ut are volts per e-fold of the input and of the weight. */
+/** Drive of a row: the factors times Ut are volts per e-fold of the input and of the weight. */
 export interface RowDrive {
   readonly bias: number;
   readonly dacSlopeFactor: number;

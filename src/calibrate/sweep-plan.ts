@@ -1,5 +1,5 @@
 /**
- * What a calibration simulates: corners, temperatures and grids, from the limits of the process.
+ * The plan of a calibration: corners, temperatures and grids, from the limits of the process.
  */
 import { REFERENCE_TEMP_K } from '../cell/ekv.ts';
 import {

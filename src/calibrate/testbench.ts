@@ -18,7 +18,7 @@ import type { RawPlot } from '../spice/raw-file.ts';
 export const CODES = 63;
 export const TAPS = 7;
 
-/** How a measurement gets its simulators. */
+/** Simulators of a measurement. */
 export interface SimulatorOptions {
   /** Folder of the simulation cache; null for none. Default .onefet/cache/spice in the working folder. */
   readonly cacheFolder?: string | null;
@@ -59,7 +59,7 @@ export interface CalibratedTestbench extends CellTestbench {
   readonly transistor: string;
 }
 
-/** What a deck is filled with besides what the testbench gives, and what must come back. */
+/** A deck to run: slots besides those of the testbench, and the outputs that must come back. */
 export interface DeckRequest {
   readonly file: string;
   readonly corner: Corner;
@@ -120,7 +120,7 @@ function withDigits(slots: DeckRequest['slots']): DeckRequest['slots'] {
   );
 }
 
-/** What a testbench is made with besides its device. */
+/** Parts of a testbench besides its device. */
 export interface TestbenchParts {
   readonly pool: SpicePool;
   readonly signal?: AbortSignal | undefined;

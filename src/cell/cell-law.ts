@@ -1,6 +1,6 @@
 /**
- * How one cell answers to a shift of its threshold, its source and its drain, measured in SPICE on single cells (no
- * column) by temperature and current: constants that the fitted equation does not hold. TT; [tempK][product].
+ * The answer of one cell to a shift of its threshold, its source and its drain, measured in SPICE on single cells (no
+ * column) by temperature and current: constants that the fitted equation does not have. TT; [tempK][product].
  */
 import { z } from 'zod';
 import { OnefetError } from '../error.ts';

@@ -1,5 +1,5 @@
 /**
- * What wires, clamp and source line do to the summed currents of a column, in closed form. One home for the behavioural
+ * Wires, clamp and source line in the summed currents of a column, in closed form. One home for the behavioural
  * tile (src/tile/column.ts) and for the model that is compared with columns in SPICE (src/calibrate/studies/column/column-model.ts).
  *
  *   source   ln s = ln s0 - D (s + other),  D = R_s / (m Ut),  R_s = R + r_s (N + 1)(2 N + 1) / (6 N)
@@ -30,7 +30,7 @@ export interface ColumnLines {
   readonly cascode?: { readonly slopeV: number; readonly middleA: number };
 }
 
-/** How a cell answers to its drain and source. */
+/** Slopes of a cell on its drain and source. */
 export interface CellSlopes {
   /** d ln I / dVds. */
   readonly lambdaPerV: number;

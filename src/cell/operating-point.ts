@@ -1,5 +1,5 @@
 /**
- * What the behavioural tile asks of a calibrated cell. Every function refuses what lies outside the calibrated range
+ * A calibrated cell at an operating point: bias, current, slopes, off current, as the behavioural tile asks for them. Every function refuses what lies outside the calibrated range
  * instead of extrapolating.
  */
 import { OnefetError } from '../error.ts';

@@ -1,5 +1,5 @@
 /**
- * What a calibration holds of a multiplier that is not one exponentiator at one gate node: see product-table.ts.
+ * The part of a calibration that describes a multiplier other than one exponentiator at one gate node: see product-table.ts.
  */
 import { z } from 'zod';
 import { residualSchema } from './residual.ts';

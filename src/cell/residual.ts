@@ -1,5 +1,5 @@
 /**
- * How far a model lies from the points that it is held against.
+ * Distance of a model from the points that it is compared with.
  */
 import { z } from 'zod';
 

@@ -26,18 +26,18 @@ const common = {
 
 const multiplierShape = {
   ...common,
-  /** Where gate levels come from: ideal sources, or transistors in the netlist. */
+  /** Origin of gate levels: ideal sources, or transistors in the netlist. */
   driver: z.enum(['ideal', 'transistor']),
   /** A voltage in proportion to ln x on the row line, or a current in proportion to x (no slope to tune). */
   input: z.enum(['voltage', 'current']).default('voltage'),
   /**
-   * Where input levels come from: a source that is told the slope at every temperature, or a string of resistors under a
+   * Origin of input levels: a source that is told the slope at every temperature, or a string of resistors under a
    * PTAT current, which keep their size (the slope stands at the reference temperature then).
    */
   dac: z.enum(['ideal', 'string']).default('ideal'),
   /** Taps below a row line, source rails, or no ladder (the weight is a number of fingers). */
   ladder: z.enum(['tap', 'rail', 'none']),
-  /** What sets the full-scale current, and where a replica may look for it. */
+  /** Quantity that sets the full-scale current, and the range in which a replica looks for it. */
   bias: z.strictObject({
     quantity: z.string().min(1),
     unit: z.string().min(1),
@@ -59,7 +59,7 @@ const multiplierShape = {
     resistors: z.int().min(0).max(16),
     isolatedWells: z.int().min(0).max(16),
   }),
-  /** What each row (input) needs besides its line. */
+  /** Circuits that each row (input) needs besides its line. */
   row: z.strictObject({ ladder: z.boolean(), buffer: z.boolean() }),
   parameters: parametersSchema,
   /** The parameter that is a row's random offset, and the size of the transistor whose mismatch it is. */

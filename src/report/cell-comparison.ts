@@ -50,7 +50,7 @@ export function comparisonMarkdown(comparison: Comparison): string {
   ].join('\n');
 }
 
-/** What the numbers say, from the numbers. */
+/** Says in words what the numbers show. */
 function readingText({ cells }: Comparison): string {
   if (cells.length === 0) return 'No cells.';
   const best = (score: (c: CellComparison) => number) =>

@@ -66,7 +66,7 @@ export function assembleText(
   path: string,
   slots: Readonly<Record<string, string | number>> = {},
   includeFolders: readonly string[] = [],
-  /** What happens to the text of the netlist and of every file that it includes. */
+  /** Rewrites the text of the netlist and of every file that it includes. */
   rewrite: (text: string) => string = nominalStatistics,
 ): Deck {
   const files: Record<string, string> = {};

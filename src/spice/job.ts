@@ -1,5 +1,5 @@
 /**
- * What is asked of the simulator, and what must come back. A job that does not state the plot, the variables and
+ * A job for the simulator, and what must come back. A job that does not state the plot, the variables and
  * the number of points that it expects cannot be told from one that failed: ngspice answers a failed analysis with
  * whatever plot it still holds.
  */

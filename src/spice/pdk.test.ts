@@ -136,7 +136,7 @@ describe('statistics of the library', () => {
     expect(text).toContain('v=((0)+(sqrt(w*(l)))/(1)*onefet_z0)');
     expect(text).toContain('k=((1)*(1+(0.1)/(3)*onefet_z1))');
     expect(text).toContain('.param g=(5)');
-    expect(() => drawnSubcircuit('.subckt n d\n.ends', 'n')).toThrow(/holds no agauss/);
+    expect(() => drawnSubcircuit('.subckt n d\n.ends', 'n')).toThrow(/has no agauss/);
     expect(() => drawnSubcircuit('.subckt n d\n.param a=aunif(0,1)\n.ends', 'n')).toThrow(
       /is not a Gaussian/,
     );

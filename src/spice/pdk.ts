@@ -76,7 +76,7 @@ export function engineCardText(name: string): string {
   const opening = `writeFile("/${name}", "`;
   const start = bundle.indexOf(opening);
   if (start < 0) {
-    throw new OnefetError('simulation', 'ENGINE_CARD_MISSING', `${path} holds no ${name}`, {
+    throw new OnefetError('simulation', 'ENGINE_CARD_MISSING', `${path} has no ${name}`, {
       hint: `the wrapper is written for one version of ${ENGINE_PACKAGE}; reinstall the dependencies`,
     });
   }
@@ -184,7 +184,7 @@ export interface DrawnSubcircuit {
  * Turns the random functions inside one subcircuit into parameters of its instances:
  *   agauss(m, d, s) -> (m) + (d)/(s) z,   gauss(m, r, s) -> (m) (1 + (r)/(s) z),   z = 0 by default.
  * All others in the text become nominal. Errors: PDK_SUBCIRCUIT when there is none of that name, PDK_STATISTICS when it
- * holds no random function or one that is not Gaussian.
+ * has no random function or one that is not Gaussian.
  */
 export function drawnSubcircuit(text: string, subcircuit: string): DrawnSubcircuit {
   const name = subcircuit.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
@@ -198,7 +198,7 @@ export function drawnSubcircuit(text: string, subcircuit: string): DrawnSubcircu
   const body = text.slice(start, start + ends);
   const calls = randomCalls(body).filter((call) => !inComment(body, call.start));
   if (calls.length === 0) {
-    throw new OnefetError('input', 'PDK_STATISTICS', `.subckt ${subcircuit} holds no agauss`, {
+    throw new OnefetError('input', 'PDK_STATISTICS', `.subckt ${subcircuit} has no agauss`, {
       hint: 'state avtVm and abetaM in technology.yaml instead',
     });
   }

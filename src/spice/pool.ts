@@ -32,7 +32,7 @@ export interface SpicePool {
   run(job: SpiceJob, signal?: AbortSignal): Promise<SpiceResult>;
   /** Threads started so far, for tests and diagnostics. */
   readonly threadsStarted: number;
-  /** Where its results are cached, for those who cache what they derive from them. */
+  /** Folder of its cached results, for those who cache what they derive from them. */
   readonly cacheFolder?: string;
   close(): Promise<void>;
 }

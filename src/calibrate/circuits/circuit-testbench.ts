@@ -39,7 +39,7 @@ export function parameterSlots(bench: CircuitTestbench, names: readonly string[]
   return Object.fromEntries(names.map((name) => [name, spiceNumber(parameterOf(bench, name))]));
 }
 
-/** Where circuits are measured: every corner of the process at -40, 27 and 125 C. */
+/** Lists the conditions at which circuits are measured: every corner of the process at -40, 27 and 125 C. */
 export function circuitConditions(process: Process): { corner: Corner; tempK: number }[] {
   return processCorners(process).flatMap((corner) =>
     [-40, 27, 125].map((c) => ({ corner, tempK: c + 273.15 })),

@@ -26,7 +26,7 @@ const STARTS = EKV_PARAMETERS.flatMap(({ start }) => [...start] as number[]);
 const SCALES = EKV_PARAMETERS.flatMap(({ scale }) => [...scale] as number[]);
 /**
  * Weight of a pseudo-observation "unknown = 0" for each unknown: with a residual of 0.3 % it is a prior of ten scale
- * units. It holds a leakage that the points do not show near its start and leaves what they determine alone.
+ * units. It keeps a leakage that the points do not show near its start and leaves what they determine alone.
  */
 const PRIOR = 3e-4;
 /** Step of the central differences in scaled unknowns. */

@@ -1,5 +1,5 @@
 /**
- * What a current-voltage sweep cannot show: noise, capacitance and, without several devices, mismatch. It comes from a
+ * Quantities that a current-voltage sweep cannot show: noise, capacitance and, without several devices, mismatch. It comes from a
  * file of constants with sources, or from the simulated calibration of a cell of the same size; nothing is assumed.
  */
 import { z } from 'zod';

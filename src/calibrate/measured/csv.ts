@@ -32,7 +32,7 @@ const MAX_CSV_BYTES = 64 * 2 ** 20;
 const MAX_CSV_ROWS = 1_000_000;
 const MAX_LINE_CHARS = 1000;
 
-/** What a quantity may be at all; beyond it the file is in other units or of another device. */
+/** Limits of a quantity; beyond it the file is in other units or of another device. */
 const BOUNDS: Readonly<Record<string, readonly [number, number, string]>> = {
   vgs_v: [-10, 10, 'V'],
   vds_v: [1e-4, 10, 'V'],

@@ -1,5 +1,5 @@
 /**
- * What the studies of columns, statistics, noise and transients share: which cells they describe, their testbench, and
+ * Common ground of the studies of columns, statistics, noise and transients: which cells they describe, their testbench, and
  * what their result files have in common.
  */
 import { join } from 'node:path';
@@ -83,7 +83,7 @@ export async function withTestbench<T>(
 export const nominalPoint = ({ cal }: CalibratedTestbench): OperatingPoint =>
   operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
 
-/** Hash of the parts of a calibration that a study is held against: its fit, not its plots. */
+/** Hash of the parts of a calibration that a study is compared with: its fit, not its plots. */
 export function calibrationFingerprint({ nominal, corners, mismatch }: Calibration): string {
   const coefficients = Object.entries(corners).map(([corner, entry]) => [corner, entry.coefficients]);
   const { sigmaVtV, sigmaBeta, thresholdGain } = mismatch;

@@ -38,7 +38,7 @@ const specSchema = z.strictObject({
   min: z.number().optional(),
   typ: z.number().optional(),
   max: z.number().optional(),
-  /** Where the limit comes from. */
+  /** Source of the limit. */
   source: z.string().min(1),
 });
 
@@ -64,7 +64,7 @@ export interface DatasheetRow {
   readonly found: { readonly low: number; readonly nominal: number; readonly high: number } | undefined;
   /** `info`: no limit was given. */
   readonly verdict: 'pass' | 'fail' | 'info';
-  /** Where the worst value lies, or why there is none. */
+  /** Place of the worst value, or the reason why there is none. */
   readonly remark: string;
   readonly source: string;
 }

@@ -1,5 +1,5 @@
 /**
- * What a datasheet can specify of a calibrated cell: each quantity with its SI unit, the conditions that it takes, and
+ * The quantities that a datasheet can specify of a calibrated cell: each quantity with its SI unit, the conditions that it takes, and
  * how it is read off the calibration. A new quantity is one more entry.
  */
 
@@ -247,7 +247,7 @@ export const QUANTITIES: Readonly<Record<string, Quantity>> = {
   'held-out-product-max': heldProduct.max,
 };
 
-/** What a condition is when the specification does not state it. */
+/** Value of a condition that the specification does not state. */
 export function nominalCondition(cal: Calibration): Condition {
   return {
     corner: 'TT',

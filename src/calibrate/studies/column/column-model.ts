@@ -1,6 +1,6 @@
 /**
- * The behavioural column, in closed form: what is held against columns solved in SPICE, with the cell's mismatch at the
- * orders and averages that a kernel may choose from. What runs use is src/tile, held against SPICE in
+ * The behavioural column, in closed form, to be compared with columns solved in SPICE, with the cell's mismatch at the
+ * orders and averages that a kernel may choose from. Runs use src/tile, which is compared with SPICE in
  * src/tile/spice-column.test.ts; wires, clamp and source line are the same functions (src/cell/droop.ts).
  *
  *   cell     I(Vgs) exp(-(a x + b x^2) + dBeta),  x = thresholdGain dVt,  a = gm/I,  b = -(d(gm/I)/dVgs)/2
@@ -17,7 +17,7 @@ import {
 import { CODES, TAPS } from '../../testbench.ts';
 import { type Clamp, type Column, phaseCode, type Wiring } from './column.ts';
 
-/** How a threshold shift acts on a cell. */
+/** Action of a threshold shift on a cell. */
 export type MismatchModel =
   /** exp(-a x) with gm/I of the cell's own code and tap. */
   | 'first-order'

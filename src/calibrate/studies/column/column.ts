@@ -20,7 +20,7 @@ export interface Column {
   readonly lnGain: Float64Array;
 }
 
-/** What stands between the cells and the ideal bit line. */
+/** Circuit between the cells and the ideal bit line. */
 export type Clamp =
   | { readonly kind: 'resistor'; readonly ohm: number }
   | { readonly kind: 'cascode'; readonly gateV: number; readonly widthM: number; readonly lengthM: number }

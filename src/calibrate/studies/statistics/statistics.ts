@@ -271,7 +271,7 @@ export interface Extraction {
 }
 
 /**
- * What a laboratory extracts from transfer curves: least squares of ln I - ln I_nominal over the gate voltages on
+ * Extracts mismatch from transfer curves as a laboratory does: least squares of ln I - ln I_nominal over the gate voltages on
  * -gm/I(Vgs) and 1, gm/I from the nominal curve's central differences. Curves are [devices][vgs].
  */
 export function extractMismatch(
