@@ -10,7 +10,7 @@ import { chooseKernels } from './check/selftest.ts';
 import { type Arena, allocate, newArena } from './emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from './emit/constants.ts';
 import { CACHE_BYTES, QUERIES } from './kernels/attention.ts';
-import { BYTE_LEVELS, encodeName, STATS, STATS_BYTES } from './kernels/encode.ts';
+import { BYTE_LEVELS, ENCODED, ENCODED_BYTES, encodeName } from './kernels/encode.ts';
 import { normalCoefficients } from './kernels/hash.ts';
 import { instantiate, type Kernels } from './kernels/module.ts';
 import { RANGE_BINS, rangeEdge } from './kernels/record.ts';
@@ -73,9 +73,9 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
         const rankBytes = quads * block * 4;
         const x = allocate(state, planes * ranks * rankBytes, 'x');
         const magnitude = allocate(state, rankBytes, 'magnitude');
-        const stats = allocate(state, STATS_BYTES, 'stats');
+        const stats = allocate(state, ENCODED_BYTES, 'stats');
         kernels.largest(from, quads, stats);
-        const scale = f32[(stats + STATS.scale) / 4];
+        const scale = f32[(stats + ENCODED.scale) / 4];
         expect(scale).toBe(a.reduce((m, v) => Math.max(m, Math.abs(v)), 0));
         const name = encodeName(plain ? 'plain' : 'table', planes);
         kernels[name](
@@ -107,9 +107,9 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
           });
           const byteTable = allocate(state, row.length, 'bytes');
           bytes.set(row, byteTable);
-          const squares = f32[(stats + STATS.sumSquares) / 4];
+          const squares = f32[(stats + ENCODED.sumSquares) / 4];
           kernels.encode_bytes(from, quads, x, magnitude, 4 * block, rankBytes, ranks, top, byteTable, stats);
-          expect(f32[(stats + STATS.sumSquares) / 4]).toBe(squares);
+          expect(f32[(stats + ENCODED.sumSquares) / 4]).toBe(squares);
         }
         for (let r = 0; r < ranks; r++) {
           expected.x[r].forEach((value, j) => {
@@ -123,8 +123,8 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
         expected.magnitude.forEach((value, j) => {
           expect(bytes[magnitude + (j >> 2) * 4 * block + (j & 3)]).toBe(value);
         });
-        expect(f32[(stats + STATS.sum) / 4]).toBe(expected.sum);
-        expect(new Int32Array(state.memory.buffer)[(stats + STATS.active) / 4]).toBe(expected.active);
+        expect(f32[(stats + ENCODED.sum) / 4]).toBe(expected.sum);
+        expect(new Int32Array(state.memory.buffer)[(stats + ENCODED.active) / 4]).toBe(expected.active);
       },
     ),
     { numRuns: 60 },

@@ -10,7 +10,7 @@
  *
  *   a [4 quads] f32, zero beyond the tile's rows; byte j of quad q, plane p, rank r stands at
  *   x + p planeBytes + r rankBytes + q step + j;  magnitude + q step + j
- *   table [rank + 1][levels] f32: u_r, then m;  stats STATS_BYTES, see STATS; `scale` there is set beforehand
+ *   table [rank + 1][levels] f32: u_r, then m;  stats ENCODED_BYTES, see ENCODED; `scale` there is set beforehand
  */
 import { INPUT_LIMIT } from '../../integers.ts';
 import { heldF32, heldI32 } from '../emit/constants.ts';
@@ -36,9 +36,17 @@ import type { DotKind } from './dot.ts';
 import { draws } from './hash.ts';
 import { INPUT_ZERO } from './prepare.ts';
 
-/** Offsets of what encoding a token and tile leaves behind. */
-export const STATS = { scale: 0, sum: 4, sumSquares: 8, active: 12, keyA: 16, keyB: 20, noise: 24 } as const;
-export const STATS_BYTES = 32;
+/** Offsets of what encoding a token and tile leaves behind: scale, sums of magnitudes, rows that are driven, key of its draws. */
+export const ENCODED = {
+  scale: 0,
+  sum: 4,
+  sumSquares: 8,
+  active: 12,
+  keyA: 16,
+  keyB: 20,
+  noise: 24,
+} as const;
+export const ENCODED_BYTES = 32;
 
 /** stats.scale = max |a|. */
 export function largest(): WatFunction {
@@ -50,12 +58,46 @@ export function largest(): WatFunction {
     });
     const lane = (i: number) => f32x4.extract(most.get, i);
     const top = f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3)));
-    f.emit(store.f32(stats.get, top, STATS.scale));
+    f.emit(store.f32(stats.get, top, ENCODED.scale));
   });
 }
 
 export type Coding = 'table' | 'noisy' | 'plain';
 export const encodeName = (coding: Coding, planes: 1 | 2): string => `encode_${coding}_${planes}`;
+
+/** Operands of `encode`, in its order; addresses and bytes unless said otherwise. */
+export interface EncodeOperands {
+  /** Activations [4 quads] f32. */
+  readonly a: number;
+  /** Fours of rows. */
+  readonly quads: number;
+  readonly x: number;
+  readonly magnitude: number;
+  /** From one quad of a token to the next. */
+  readonly step: number;
+  readonly planeBytes: number;
+  readonly rankBytes: number;
+  /** Tables of the response. */
+  readonly rank: number;
+  /** Largest level. */
+  readonly top: number;
+  readonly table: number;
+  readonly tableBytes: number;
+  /** ENCODED of this token and tile. */
+  readonly encoded: number;
+}
+
+type Kernel = (...operands: number[]) => number;
+
+export function runEncode(kernel: Kernel, o: EncodeOperands): void {
+  const { a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, encoded } = o;
+  kernel(a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, encoded);
+}
+
+/** The same by a table of bytes, where there is one plane. */
+export function runEncodeBytes(kernel: Kernel, o: EncodeOperands, byteTable: number): void {
+  kernel(o.a, o.quads, o.x, o.magnitude, o.step, o.rankBytes, o.rank, o.top, byteTable, o.encoded);
+}
 
 export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunction {
   const parameters = [
@@ -98,7 +140,7 @@ export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunctio
     const limit = heldF32(f, 'limit', INPUT_LIMIT[planes]);
     const negated = heldF32(f, 'negated', -INPUT_LIMIT[planes]);
     const draw = coding === 'noisy' ? draws(f, kind) : undefined;
-    f.set(scale, load.f32(stats.get, STATS.scale));
+    f.set(scale, load.f32(stats.get, ENCODED.scale));
     f.when(
       `(f32.gt ${scale.get} (f32.const 0))` as I32,
       () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
@@ -115,9 +157,14 @@ export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunctio
         f.set(level, i32x4.ofF32(rounded(f32x4.mul(f32x4.abs(value.get), inverse.get), rounder)));
         f.set(level, i32x4.shl(level.get, 2));
         if (draw) {
-          draw.hash(bits, row.get, load.splat32(stats.get, STATS.keyA), load.splat32(stats.get, STATS.keyB));
+          draw.hash(
+            bits,
+            row.get,
+            load.splat32(stats.get, ENCODED.keyA),
+            load.splat32(stats.get, ENCODED.keyB),
+          );
           draw.normal(drawn, bits.get);
-          f.set(drawn, f32x4.mul(drawn.get, load.splat32(stats.get, STATS.noise)));
+          f.set(drawn, f32x4.mul(drawn.get, load.splat32(stats.get, ENCODED.noise)));
           f.set(row, i32x4.add(row.get, four));
         }
         f.set(at, x.get);
@@ -146,13 +193,13 @@ export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunctio
     if (coding !== 'plain') {
       const total = (v: Local<'v128'>) =>
         [1, 2, 3].reduce((t, i) => f32.add(t, f32x4.extract(v.get, i)), f32x4.extract(v.get, 0));
-      f.emit(store.f32(stats.get, total(sum), STATS.sum));
-      f.emit(store.f32(stats.get, total(sumSquares), STATS.sumSquares));
+      f.emit(store.f32(stats.get, total(sum), ENCODED.sum));
+      f.emit(store.f32(stats.get, total(sumSquares), ENCODED.sumSquares));
       const count = [1, 2, 3].reduce(
         (t, i) => i32.add(t, i32x4.extract(active.get, i)),
         i32x4.extract(active.get, 0),
       );
-      f.emit(store.i32(stats.get, count, STATS.active));
+      f.emit(store.i32(stats.get, count, ENCODED.active));
     }
 
     /** out = four entries of a table of f32 at the byte offsets in `level`. */
@@ -227,7 +274,7 @@ export function encodeBytes(): WatFunction {
         f.advance(byteAt, step.get);
       }
     };
-    f.set(scale, load.f32(stats.get, STATS.scale));
+    f.set(scale, load.f32(stats.get, ENCODED.scale));
     f.when(
       `(f32.gt ${scale.get} (f32.const 0))` as I32,
       () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
@@ -274,9 +321,9 @@ export function encodeBytes(): WatFunction {
     });
     const total = (v: Local<'v128'>) =>
       [1, 2, 3].reduce((t, i) => i32.add(t, i32x4.extract(v.get, i)), i32x4.extract(v.get, 0));
-    f.emit(store.f32(stats.get, f32.ofI32(total(sum)), STATS.sum));
-    f.emit(store.f32(stats.get, f32.ofI32(total(sumSquares)), STATS.sumSquares));
-    f.emit(store.i32(stats.get, active.get, STATS.active));
+    f.emit(store.f32(stats.get, f32.ofI32(total(sum)), ENCODED.sum));
+    f.emit(store.f32(stats.get, f32.ofI32(total(sumSquares)), ENCODED.sumSquares));
+    f.emit(store.i32(stats.get, active.get, ENCODED.active));
   });
 }
 

@@ -41,21 +41,21 @@ export function loadWeights(context: WorkerContext): void {
   try {
     const starts = loadStarts(operations);
     let at = 0;
-    let statics: PanelStatics | undefined;
-    let staticsOf = -1;
+    let shared: PanelErrors | undefined;
+    let errorsOf = -1;
     stage(crew, starts[operations.length], (item) => {
       while (item >= starts[at + 1]) at++;
       const operation = operations[at];
-      if (read && operation.kind === 'tile' && staticsOf !== at) {
-        statics = panelStatics(context, operation);
-        staticsOf = at;
+      if (read && operation.kind === 'tile' && errorsOf !== at) {
+        shared = panelErrors(context, operation);
+        errorsOf = at;
       }
       const first = (item - starts[at]) * LOAD_PANELS;
       const end = Math.min(first + LOAD_PANELS, operation.panels);
       for (let panel = first; panel < end; panel++) {
         if (!read) loadSynthetic(context, operation, at, panel);
         else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
-        else loadCodes(context, operation, at, panel, read, statics!, codes);
+        else loadCodes(context, operation, at, panel, read, shared!, codes);
       }
     });
   } finally {
@@ -74,15 +74,15 @@ export function loadStarts(operations: readonly Operation[]): number[] {
   return starts;
 }
 
-/** What a panel shares with its neighbours of an operation. */
-interface PanelStatics {
+/** Static errors that a panel shares with its neighbours of an operation: of its tiles and of their rows. */
+interface PanelErrors {
   /** [tiles] */
   readonly gains: readonly number[];
   /** [tiles] of a ladder; those of the last panel's are kept. */
   readonly rows: (ladder: number) => readonly RowErrors[];
 }
 
-function panelStatics({ data, physics }: WorkerContext, operation: Operation): PanelStatics {
+function panelErrors({ data, physics }: WorkerContext, operation: Operation): PanelErrors {
   const { chip, shape } = data;
   const each = <T>(f: (tile: number) => T) => Array.from({ length: operation.tiles }, (_, tile) => f(tile));
   const kept = new Map<number, RowErrors[]>();
@@ -163,7 +163,7 @@ function loadCodes(
   index: number,
   panel: number,
   read: RowReader,
-  statics: PanelStatics,
+  shared: PanelErrors,
   codes: PanelCodes,
 ): void {
   const { data, physics } = context;
@@ -187,7 +187,7 @@ function loadCodes(
         new Uint8Array(memory, weightsAt, part).set(strip[tile].nibbles(cell));
       } else {
         const codes = strip[tile].codes();
-        const errors = statics.rows(ladderOf(column, outputs, physics!.design.ladder.columns))[tile];
+        const errors = shared.rows(ladderOf(column, outputs, physics!.design.ladder.columns))[tile];
         bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, errors);
       }
       fillZero(context, operation, at, tableSize, index, quads);
@@ -201,7 +201,7 @@ function loadCodes(
         const meanGain = data.chip.errors ? physics!.meanGain : 1;
         for (let n = 0; n < PANEL_COLUMNS; n++) {
           const { gain, offsetLsb } = converterErrors(place, column + n, physics!, data.chip);
-          columns[n] = (coding.differenceUnit * statics.gains[tile] * gain) / lsb;
+          columns[n] = (coding.differenceUnit * shared.gains[tile] * gain) / lsb;
           columns[PANEL_COLUMNS + n] = offsetLsb;
           columns[2 * PANEL_COLUMNS + n] = (lsb * taps * format.cellWeights[cell] * scales[n]) / meanGain;
         }

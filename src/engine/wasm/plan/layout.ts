@@ -12,7 +12,7 @@ import { type Arena, allocate, newArena } from '../emit/arena.ts';
 import { CONSTANTS_END } from '../emit/constants.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
-import { BYTE_LEVELS, STATS_BYTES } from '../kernels/encode.ts';
+import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import { JOB_BYTES, scratchOf } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
@@ -57,7 +57,8 @@ export interface Layout {
   /** Encoded inputs of up to three operations of a group. */
   readonly inputs: readonly number[];
   readonly magnitudes: readonly number[];
-  readonly stats: readonly number[];
+  /** What encoding leaves per tile and token, see ENCODED. */
+  readonly encoded: readonly number[];
   readonly tokenTables: readonly number[];
   /** Key/value cache, and the scales of a cache of bytes: [layers][kvHeads][context] f32. */
   readonly keys: number;
@@ -160,7 +161,7 @@ export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     logits: rows(shape.vocab, 'logits', choice.headTokens),
     inputs: each(choice.ownInputs ? 3 : 1, () => take(inputBytes, 'inputs')),
     magnitudes: each(choice.ownInputs ? 3 : 1, () => take(magnitudeBytes, 'inputs')),
-    stats: each(3, () => take(most((o) => o.tiles) * tokens * STATS_BYTES, 'inputs')),
+    encoded: each(3, () => take(most((o) => o.tiles) * tokens * ENCODED_BYTES, 'inputs')),
     tokenTables: each(3, () => take(most((o) => o.cells * o.tiles) * tokens * TOKEN_BYTES, 'inputs')),
     keys: take(cacheBytes, 'key-value cache'),
     values: take(cacheBytes, 'key-value cache'),

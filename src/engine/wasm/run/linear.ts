@@ -12,7 +12,15 @@ import type { TilePhysics } from '../../../tile/physics.ts';
 import { BYTE_TOP } from '../../integers.ts';
 import type { Batch } from '../control.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
-import { BYTE_LEVELS, type Coding, encodeName, STATS, STATS_BYTES } from '../kernels/encode.ts';
+import {
+  BYTE_LEVELS,
+  type Coding,
+  ENCODED,
+  ENCODED_BYTES,
+  encodeName,
+  runEncode,
+  runEncodeBytes,
+} from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
@@ -23,13 +31,11 @@ import { rowsOf, tilePlace } from '../plan/tile-place.ts';
 /** A linear layer's place in its group: which input and table buffers are its own. */
 interface Slot {
   readonly input: number;
-  readonly stats: number;
   readonly table: number;
 }
 
 const slotOf = (context: WorkerContext, member: number): Slot => ({
   input: context.data.ownInputs ? member : 0,
-  stats: context.data.ownInputs ? member : 0,
   table: member,
 });
 
@@ -58,6 +64,32 @@ export function encodeToken(
   });
 }
 
+/** How the inputs of an operation are encoded: the same for every token and tile. */
+interface Encoding {
+  readonly coding: Coding;
+  /** Largest level. */
+  readonly top: number;
+  readonly table: number;
+  readonly tableBytes: number;
+  /** Noise of rows, relative to their current; 0 where none is drawn. */
+  readonly rowNoise: number;
+}
+
+function encodingOf({ data, codings, physics }: WorkerContext, operation: Operation): Encoding {
+  const { kind, taps, inputTop } = operation;
+  if (kind !== 'tile') return { coding: 'plain', top: inputTop, table: 0, tableBytes: 0, rowNoise: 0 };
+  const { levels } = codings.get(taps)!;
+  const noise = data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
+  const rowNoise = data.ownInputs ? noise : 0;
+  return {
+    coding: rowNoise > 0 ? 'noisy' : 'table',
+    top: levels - 1,
+    table: data.layout.encodings[taps],
+    tableBytes: levels * 4,
+    rowNoise,
+  };
+}
+
 function encodeInputs(
   context: WorkerContext,
   index: number,
@@ -66,67 +98,64 @@ function encodeInputs(
   token: number,
   a: number,
 ): void {
-  const { data, kernels, codings, physics, i32, f32 } = context;
+  const { data, kernels, f32 } = context;
   const operation = data.operations[index];
-  const { tiles, rows, rank, planes, kind, taps, inputTop } = operation;
+  const { tiles, rows, rank, planes, taps } = operation;
   const { layout } = data;
   const wasm = kernels[0];
-  const single = batch.count === 1;
-  const perBlock = single ? 1 : BLOCK_TOKENS;
+  const perBlock = batch.count === 1 ? 1 : BLOCK_TOKENS;
   const stride = inputStride(operation, batch.count);
-  const analog = kind === 'tile';
-  const coding = analog ? codings.get(taps)! : undefined;
-  const table = analog ? layout.encodings[taps] : 0;
-  const tableBytes = coding ? coding.levels * 4 : 0;
-  const top = coding ? coding.levels - 1 : inputTop;
-  const noise = analog && data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
-  const noisy = noise > 0 && data.ownInputs;
-  const kernel: Coding = !analog ? 'plain' : noisy ? 'noisy' : 'table';
-  const encode = wasm[encodeName(kernel, planes)];
-  const inBytes = kernel === 'table' && planes === 1 && top < BYTE_LEVELS;
-  const whole = operation.inputScale === 'token';
+  const { coding, top, table, tableBytes, rowNoise } = encodingOf(context, operation);
+  const encode = wasm[encodeName(coding, planes)];
+  const inBytes = coding === 'table' && planes === 1 && top < BYTE_LEVELS;
   const block = Math.floor(token / perBlock);
+  const inBlock = (token % perBlock) * 4;
+  const first = layout.encoded[slot.input] + token * ENCODED_BYTES;
   for (let tile = 0; tile < tiles; tile++) {
     const quads = quadsOf(rowsOf(operation, tile));
-    const stats = layout.stats[slot.stats] + (tile * batch.count + token) * STATS_BYTES;
+    const encoded = first + tile * batch.count * ENCODED_BYTES;
     const from = a + tile * rows * 4;
-    if (!whole) wasm.largest(from, quads, stats);
-    else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, stats);
-    else f32[stats / 4] = f32[(layout.stats[slot.stats] + token * STATS_BYTES) / 4];
-    if (noisy) {
-      const key = tokenKey(noiseOf(context, index, tile).rowKey, {
-        window: batch.window,
-        position: batch.position + token,
-      });
-      i32[(stats + STATS.keyA) / 4] = key.a;
-      i32[(stats + STATS.keyB) / 4] = key.b;
-      f32[(stats + STATS.noise) / 4] = noise;
-    }
+    if (operation.inputScale === 'tile') wasm.largest(from, quads, encoded);
+    else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, encoded);
+    else f32[encoded / 4] = f32[first / 4];
+    if (rowNoise > 0) setRowNoise(context, index, tile, batch, token, encoded, rowNoise);
     const rankBytes = quads * perBlock * 4;
     const planeBytes = rankBytes * rank;
-    const inBlock = (token % perBlock) * 4;
-    const x = layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock;
-    const magnitude = layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock;
-    if (inBytes && quads % 4 === 0) {
-      const bytes = layout.byteEncodings[taps];
-      wasm.encode_bytes(from, quads, x, magnitude, perBlock * 4, rankBytes, rank, top, bytes, stats);
-      continue;
-    }
-    encode(
-      from,
+    const operands = {
+      a: from,
       quads,
-      x,
-      magnitude,
-      perBlock * 4,
+      x: layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock,
+      magnitude: layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock,
+      step: perBlock * 4,
       planeBytes,
       rankBytes,
       rank,
       top,
       table,
       tableBytes,
-      stats,
-    );
+      encoded,
+    };
+    if (inBytes && quads % 4 === 0) {
+      runEncodeBytes(wasm.encode_bytes, operands, layout.byteEncodings[taps]);
+    } else runEncode(encode, operands);
   }
+}
+
+/** Key and size of what is drawn for the rows of a tile and token. */
+function setRowNoise(
+  context: WorkerContext,
+  index: number,
+  tile: number,
+  { window, position }: Batch,
+  token: number,
+  encoded: number,
+  noise: number,
+): void {
+  const { i32, f32 } = context;
+  const key = tokenKey(noiseOf(context, index, tile).rowKey, { window, position: position + token });
+  i32[(encoded + ENCODED.keyA) / 4] = key.a;
+  i32[(encoded + ENCODED.keyB) / 4] = key.b;
+  f32[(encoded + ENCODED.noise) / 4] = noise;
 }
 
 /** Keys of a tile's draws, kept from token to token. */
@@ -142,18 +171,18 @@ function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Bat
   const { data, f32, physics } = context;
   const operation = data.operations[index];
   const { tiles, cells, kind, inputTop } = operation;
-  const stats = layoutWords(data.layout.stats[slot.stats], token, batch.count, STATS_BYTES);
+  const encoded = layoutWords(data.layout.encoded[slot.input], token, batch.count, ENCODED_BYTES);
   const table = layoutWords(data.layout.tokenTables[slot.table], token, batch.count, TOKEN_BYTES);
   if (kind === 'tile' && physics) {
-    addRowSums(context, index, stats);
-    fillTileTable(context, physics, index, stats, table, {
+    addRowSums(context, index, encoded);
+    fillTileTable(context, physics, index, encoded, table, {
       window: batch.window,
       position: batch.position + token,
     });
     return;
   }
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
-    const scale = f32[stats.first + (virtual % tiles) * stats.step + STATS.scale / 4];
+    const scale = f32[encoded.first + (virtual % tiles) * encoded.step + ENCODED.scale / 4];
     f32[table.first + virtual * table.step + TOKEN.out / 4] = scale / inputTop;
   }
 }
@@ -172,13 +201,13 @@ const layoutWords = (base: number, token: number, count: number, bytes: number):
 function addRowSums(
   { data, f32, i32, index: worker, tileStarts }: WorkerContext,
   index: number,
-  stats: Words,
+  encoded: Words,
 ) {
   let row = (worker * tileStarts[tileStarts.length - 1] + tileStarts[index]) * 2;
   for (let tile = 0; tile < data.operations[index].tiles; tile++) {
-    const at = stats.first + tile * stats.step;
-    data.rowSums[row++] += f32[at + STATS.sum / 4];
-    data.rowSums[row++] += i32[at + STATS.active / 4];
+    const at = encoded.first + tile * encoded.step;
+    data.rowSums[row++] += f32[at + ENCODED.sum / 4];
+    data.rowSums[row++] += i32[at + ENCODED.active / 4];
   }
 }
 
@@ -186,7 +215,7 @@ function fillTileTable(
   context: WorkerContext,
   physics: TilePhysics,
   index: number,
-  stats: Words,
+  encoded: Words,
   table: Words,
   at: TokenPosition,
 ): void {
@@ -201,9 +230,9 @@ function fillTileTable(
   // Of the slow noise, lowFrequencyVariance sum(I^2): the sum is taken as sum u^2 sum v^2 / rows of its tile.
   const squareUnit = coding.leadingTop / (BYTE_TOP * coding.weightUnit);
   for (let tile = 0; tile < tiles; tile++) {
-    const from = stats.first + tile * stats.step;
-    const scale = f32[from + STATS.scale / 4];
-    const sum = f32[from + STATS.sum / 4];
+    const from = encoded.first + tile * encoded.step;
+    const scale = f32[from + ENCODED.scale / 4];
+    const sum = f32[from + ENCODED.sum / 4];
     const noise = drawn || gained ? noiseOf(context, index, tile) : undefined;
     // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
     const common = gained ? Math.exp(phaseGainSigma * gaussian(tokenKey(noise!.phaseKey, at), 0)) : 1;
@@ -225,7 +254,7 @@ function fillTileTable(
       const squares = figures[own + FIGURE.meanWeight] * figures[own + FIGURE.squareRatio];
       const slow =
         lowFrequencyVariance *
-        f32[from + STATS.sumSquares / 4] *
+        f32[from + ENCODED.sumSquares / 4] *
         squares *
         (squareUnit * tileGain) ** 2 *
         perLsb2;
