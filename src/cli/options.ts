@@ -25,7 +25,7 @@ export function embedded(): { model: string; text: string } {
   };
 }
 
-export const collect = (value: string, previous: string[]): string[] => [...previous, value];
+const collect = (value: string, previous: string[]): string[] => [...previous, value];
 
 /** Collects --require, and finds a typo before the run and not after it. */
 export function collectRequirement(value: string, previous: string[]): string[] {

@@ -74,7 +74,7 @@ export function chipCoding(physics: TilePhysics, taps: number, planes: 1 | 2, va
 }
 
 /** Largest stored weight: with inputs of one plane also weights have 7 bits, for `gemm_small`. */
-export const weightTop = (planes: 1 | 2): number => (planes === 1 ? SMALL_WEIGHT : BYTE_TOP);
+const weightTop = (planes: 1 | 2): number => (planes === 1 ? SMALL_WEIGHT : BYTE_TOP);
 
 /** The separable response of a driven cell over an off one. */
 function drivenResponse(physics: TilePhysics, taps: number): Separable {

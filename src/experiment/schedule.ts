@@ -174,7 +174,7 @@ export function newWaiting(jobs: readonly Job[], threads: number): { take(thread
 }
 
 /** Ctrl-C in a run. */
-export const runInterrupted = () =>
+const runInterrupted = () =>
   interrupted('interrupted', { hint: 'run the same command again to resume: finished jobs are kept' });
 
 function workerFailure(cause: unknown): OnefetError {

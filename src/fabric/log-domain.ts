@@ -107,7 +107,7 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
   };
 }
 
-export const TILE_COUNTERS = [
+const TILE_COUNTERS = [
   'tokens',
   'sumCurrentA',
   'sumActiveRows',

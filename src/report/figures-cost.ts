@@ -58,7 +58,7 @@ export function label(name: string): string {
 export const areaText = (mm2: number) => `${plain(mm2)} mm²`;
 
 /** Horizontal bars, largest on top, with formula and source in the hover box. */
-export function breakdownFigure(
+function breakdownFigure(
   id: string,
   title: string,
   lines: readonly CostLine[],

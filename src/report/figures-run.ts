@@ -167,7 +167,7 @@ function divergenceFigure(result: RunResult): Figure {
   };
 }
 
-export function accuracyTable(result: RunResult): Figure['table'] {
+function accuracyTable(result: RunResult): Figure['table'] {
   const percent = (share: number) => `${(share * 100).toFixed(2)} %`;
   const synthetic = result.model.synthetic;
   const clips = clipRates(result).length > 0;

@@ -111,7 +111,7 @@ export function fail({ words }: Crew): void {
 /** Items of the current stage that were taken. */
 export const itemsTaken = ({ words }: Crew): number => Atomics.load(words, WORD.queue);
 
-export const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed) !== 0;
+const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed) !== 0;
 
 /** Main thread: starts a command; `finished` tells when all workers did it. */
 export function send({ words }: Crew, command: Command): void {

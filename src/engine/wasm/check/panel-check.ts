@@ -33,7 +33,7 @@ export interface CaseShape {
 }
 
 /** A drawn case. With `codes`, weights are table values of 4-bit codes, the same codes for every rank. */
-export function drawCase(
+function drawCase(
   shape: CaseShape,
   source: Source,
   seed: number,
@@ -270,7 +270,7 @@ function writeWeights(
 }
 
 /** values[rows][16] to quads of a panel; rows beyond are zero. */
-export function packRows(
+function packRows(
   to: Uint8Array,
   at: number,
   values: Int8Array,

@@ -31,7 +31,7 @@ export const QUAD_BYTES: Record<Source, number> = { bytes: 64, codes: 32 };
 export const INPUT_ZERO = 64;
 
 /** table[index], index 0..15 in every byte. */
-export function lookup(kind: DotKind, table: V128, index: V128): V128 {
+function lookup(kind: DotKind, table: V128, index: V128): V128 {
   return kind === 'i16' ? i8x16.swizzle(table, index) : (`(i8x16.relaxed_swizzle ${table} ${index})` as V128);
 }
 

@@ -11,10 +11,10 @@ import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
 const MANTISSA_BITS = 7;
-export const RANGE_BINS_PER_OCTAVE = 2 ** MANTISSA_BITS;
+const RANGE_BINS_PER_OCTAVE = 2 ** MANTISSA_BITS;
 /** 2^-14 of one cell's full-scale current is far below any converter's step; 2^11 is more than a tile's rows give. */
-export const RANGE_LOWEST = -14;
-export const RANGE_OCTAVES = 26;
+const RANGE_LOWEST = -14;
+const RANGE_OCTAVES = 26;
 export const RANGE_BINS = RANGE_OCTAVES * RANGE_BINS_PER_OCTAVE;
 const SHIFT = 23 - MANTISSA_BITS;
 const FIRST = (127 + RANGE_LOWEST) << MANTISSA_BITS;

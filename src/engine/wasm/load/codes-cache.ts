@@ -54,7 +54,7 @@ function tileBytes(o: Operation, tile: number): number {
   return SCALE_BYTES + o.cells * quadsOf(rowsOf(o, tile)) * QUAD_BYTES.codes;
 }
 
-export function recordBytesOf(o: Operation): number {
+function recordBytesOf(o: Operation): number {
   if (!hasCodes(o)) return 0;
   return Array.from({ length: o.tiles }, (_, tile) => tileBytes(o, tile)).reduce((sum, x) => sum + x, 0);
 }

@@ -107,7 +107,7 @@ for (const part of Object.keys(LOAD_SIZES) as LoadPart[]) {
 const LOAD_BYTES = loadBytes;
 
 /** Lays out the state memory; with an arena, allocates in it, else only adds up. */
-export function layOut(choice: LayoutChoice, arena?: Arena): Layout {
+function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const { shape, operations, contextTokens, tokens, threads, cache } = choice;
   let used = arena?.used ?? CONSTANTS_END;
   const take = (bytes: number, what: string): number => {

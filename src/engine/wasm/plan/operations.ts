@@ -59,7 +59,7 @@ const INT8_ROWS = 32;
  * in steps of a 56th of the largest weight they are exact (multiples of 7, or of 8 in a block whose largest is 7), and
  * small. Q8_0's own steps are a 127th.
  */
-export const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
+const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
 
 export interface OperationChoice {
   readonly mode: EngineMode;
