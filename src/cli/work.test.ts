@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
+import { RESULT_SCHEMA } from '../experiment/result.ts';
 import { sha256 } from '../files.ts';
 import { fixtureResult } from '../testing/results.ts';
 import { reportOfFolder } from './work.ts';
@@ -59,7 +60,9 @@ it('of another version is refused with both schemas and the command that makes i
     expect(error).toMatchObject({
       kind: 'input',
       code: 'RESULT_SCHEMA',
-      message: expect.stringMatching(/its schema is onefet.run\/1, this version reads onefet.run\/2$/),
+      message: expect.stringMatching(
+        new RegExp(`its schema is onefet.run/1, this version reads ${RESULT_SCHEMA}$`),
+      ),
       hint: 'run it again: onefet run --design log-domain-4bit --chips 8 --seed 1',
     });
   }

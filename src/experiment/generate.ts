@@ -4,6 +4,7 @@
  */
 
 import type { Calibration } from '../cell/calibration.ts';
+import type { Overrides } from '../config.ts';
 import { type BackendName, type Engine, modesOf } from '../engine/backend.ts';
 import { chooseBackend, createEngine, type EngineChoice } from '../engine/create.ts';
 import { interrupted, OnefetError } from '../error.ts';
@@ -25,6 +26,8 @@ export interface GenerateOptions {
   readonly prompt: string;
   readonly design: string;
   readonly settings: readonly string[];
+  /** Changes to the design as data, made after `settings`. */
+  readonly overrides?: Overrides;
   readonly rangeText: string;
   readonly tokens: number;
   readonly chips: number;
@@ -66,7 +69,7 @@ export interface GenerateHooks {
 }
 
 export async function generate(options: GenerateOptions, hooks: GenerateHooks = {}): Promise<Generation> {
-  const { design } = loadDesign(options.design, options.settings);
+  const { design } = loadDesign(options.design, options.settings, options.overrides);
   const fabric = loadFabric(design, options.calibration);
   const model = openModel(options.model);
   try {
