@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { applyChanges, changesOf, readYaml } from './config.ts';
-import { loadLogDomainDesign } from './fabric/design.ts';
+import { loadLogDomainDesign } from './testing/designs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-config-'));
 const file = (text: string) => {

@@ -1,13 +1,14 @@
 /** The area of a cell: what the cost prices, what the comparison of cells states and what its topology gives are one. */
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { cellArea, loadLayoutRules } from '../cell/footprint.ts';
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { loadCostConstants } from './constants.ts';
 import { lineValue } from './lines.ts';
 import { type LogDomainCostDesign, logDomainCostDesign } from './log-domain-design.ts';

@@ -5,7 +5,6 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { trackAreaUm2 } from '../cell/footprint.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import { formatSi } from '../format.ts';
 import { LLAMA } from '../model/architecture.ts';
 import { blockWeights } from '../model/shape.ts';
@@ -16,6 +15,7 @@ import {
   exampleActivity,
   STORIES_260K,
 } from '../testing/activity.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { checkSwing } from '../tile/integrator.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { adcCost } from './adc.ts';

@@ -1,10 +1,11 @@
 /** The cost of frozen activities, line by line: a change of the code that moves a figure must say so here. */
+
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { costOfLogDomain, exampleActivity } from '../testing/activity.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { loadCostConstants } from './constants.ts';
 import { logDomainCostDesign } from './log-domain-design.ts';
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import { gaussian, streamKey } from '../random.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { chipCoding } from './chip-coding.ts';
 import { INPUT_TOP } from './integers.ts';

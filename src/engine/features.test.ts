@@ -1,10 +1,11 @@
 /** What of an architecture each backend takes: the WebAssembly engine refuses by name, the scalar one takes all. */
+
 import { expect, test } from 'vitest';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { LLAMA } from '../model/architecture.ts';
 import { featuresOf, type ModelShape, modelShape } from '../model/shape.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { refusal } from './backend.ts';
 import { backendOf } from './create.ts';
 

@@ -5,11 +5,11 @@
 
 import { describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
 import { scaleRanges } from '../fabric/ranges.ts';
 import { gaussian, streamKey } from '../random.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { adcFormat, convert } from '../tile/adc.ts';
 import {
   ERROR_SOURCES,

@@ -3,7 +3,12 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { createEngine } from '../engine/create.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { loadFabric } from '../fabric/registry.ts';
+import { openModel } from '../model/model.ts';
 import { renderReport } from '../report/report.ts';
+import { meanKl } from '../testing/engines.ts';
 import { writeFixture } from '../testing/models.ts';
 import { planRun, type RunOptions } from './plan.ts';
 import { executeRun } from './run.ts';
@@ -72,4 +77,34 @@ test('coded inputs: they are the only source of error; finished jobs are kept; n
     calibration: null,
     rangeText: null,
   });
+});
+
+test('WebAssembly codes inputs as the scalar arithmetic does', async () => {
+  // One block: in more, roundings that fall apart once are apart for good, and only their statistics agree.
+  const path = join(folder, 'one-block.gguf');
+  writeFixture(path, { layers: 1 });
+  const shallow = openModel(path);
+  try {
+    const ids = Int32Array.from({ length: 20 }, (_, i) => (37 * i + 11) % shallow.shape.vocab);
+    const fabric = loadFabric(loadDesign('digital', ['input.bits=3', 'input.scale=tile']).design);
+    const run = async (engine: 'wasm' | 'scalar', mode: 'chip' | 'mapped') => {
+      const one = await createEngine(engine, { model: shallow, fabric, mode, threads: 2, contextTokens: 32 });
+      const logits: Float32Array[] = [];
+      await one.prefill(ids, 0, (_position, last) => logits.push(last.slice()));
+      const activity = one.activity();
+      await one.close();
+      return { logits, activity };
+    };
+    const [scalar, wasm, mapped] = [
+      await run('scalar', 'chip'),
+      await run('wasm', 'chip'),
+      await run('scalar', 'mapped'),
+    ];
+    const effect = meanKl(mapped.logits, scalar.logits);
+    expect(effect).toBeGreaterThan(1e-3);
+    expect(meanKl(scalar.logits, wasm.logits)).toBeLessThan(0.02 * effect);
+    expect(wasm.activity).toEqual(scalar.activity);
+  } finally {
+    shallow.close();
+  }
 });

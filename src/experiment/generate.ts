@@ -3,13 +3,13 @@
  * what noise does.
  */
 
-import type { Calibration } from '../cell/calibration.ts';
 import type { Overrides } from '../config.ts';
 import { type BackendName, type Engine, modesOf } from '../engine/backend.ts';
 import { chooseBackend, createEngine, type EngineChoice } from '../engine/create.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
+import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
@@ -36,7 +36,7 @@ export interface GenerateOptions {
   readonly topP: number;
   readonly engine: EngineChoice;
   readonly threads: number;
-  readonly calibration?: Calibration;
+  readonly calibration?: FabricParts['calibration'];
 }
 
 export interface Generated {

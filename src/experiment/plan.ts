@@ -6,7 +6,6 @@
  *   planDesign    the two together: jobs, backend, memory, manifest, folder
  */
 import { join } from 'node:path';
-import type { Calibration } from '../cell/calibration.ts';
 import type { Overrides } from '../config.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
@@ -14,7 +13,7 @@ import { type BackendName, modesOf } from '../engine/backend.ts';
 import { chooseBackend, type EngineChoice, requireFreeMemory } from '../engine/create.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
-import type { Fabric } from '../fabric/fabric.ts';
+import type { Fabric, FabricParts } from '../fabric/fabric.ts';
 import { checkBuildable, loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
@@ -41,7 +40,7 @@ export interface DesignOptions {
   /** Folder in which the run's folder is made. */
   readonly out: string;
   /** A calibration that was just made; undefined = the one on file, refused if stale. */
-  readonly calibration?: Calibration;
+  readonly calibration?: FabricParts['calibration'];
 }
 
 export type RunOptions = InputOptions & DesignOptions;

@@ -2,7 +2,6 @@
 import { applyChanges, changesOf, type Overrides, readYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { readTextFile, requireDataFile, sha256 } from '../files.ts';
-import type { LogDomainDesign } from './log-domain.ts';
 import { type Design, fabricModule } from './registry.ts';
 
 /** Of a design that does not say. */
@@ -36,22 +35,4 @@ export function loadDesign(
   const word = (settled as { fabric?: unknown }).fabric ?? DEFAULT_FABRIC;
   const design = validate(fabricModule(word, path).schema, settled, path) as Design;
   return { path, sha256: sha256(JSON.stringify(design)), design, overrides: changes };
-}
-
-/** A design for what is about the tiles of a log-domain chip alone; others are refused. */
-export function loadLogDomainDesign(
-  nameOrPath: string,
-  settings: readonly string[] = [],
-  overrides: Overrides = {},
-): LoadedDesign<LogDomainDesign> {
-  const { design, ...loaded } = loadDesign(nameOrPath, settings, overrides);
-  if (design.fabric === 'log-domain') return { ...loaded, design };
-  throw new OnefetError(
-    'usage',
-    'FABRIC',
-    `${loaded.path}: this is for log-domain chips, not for ${design.fabric}`,
-    {
-      hint: 'use a design with fabric: log-domain',
-    },
-  );
 }

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import type { TilePlace } from './draws.ts';
 import { drawRows, ladderCount, ladderOf, ladderSegments } from './ladder.ts';
 import { tilePhysics } from './physics.ts';

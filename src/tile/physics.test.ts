@@ -1,8 +1,9 @@
 /** What a design's column becomes: wires, clamp and source line, and the constants that follow the temperature. */
+
 import { expect, test } from 'vitest';
 import { loadColumnStudy } from '../calibrate/studies/column/study.ts';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { tilePhysics } from './physics.ts';
 
 const physicsOf = (settings: string[], change: (cal: Calibration) => Calibration = (cal) => cal) => {

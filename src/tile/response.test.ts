@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { cellCurrentA } from '../cell/operating-point.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { tilePhysics } from './physics.ts';
 
 test('a gate error moves the current by slope and curvature: ten times closer than by the slope alone', () => {

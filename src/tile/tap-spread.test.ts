@@ -2,9 +2,9 @@
 
 import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
-import { loadLogDomainDesign } from '../fabric/design.ts';
 import { logDomainLinear } from '../fabric/log-domain.ts';
 import { gaussian, streamKey } from '../random.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { idealDesign } from './error-sources.ts';
 import { tilePhysics } from './physics.ts';
 import { tapSpread } from './tap-spread.ts';

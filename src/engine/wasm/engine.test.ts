@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadCalibration } from '../../cell/calibration.ts';
-import { loadLogDomainDesign } from '../../fabric/design.ts';
 import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import { loadFabric } from '../../fabric/registry.ts';
@@ -11,6 +10,7 @@ import { packageRoot } from '../../files.ts';
 import { type Model, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
+import { loadLogDomainDesign } from '../../testing/designs.ts';
 import {
   logitsOf,
   meanKl,

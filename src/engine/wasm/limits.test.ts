@@ -1,15 +1,16 @@
 /** What the engine refuses, how it fails, and what it would take. */
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BENCH_VARIANTS, bench } from '../../bench/engine.ts';
-import { loadLogDomainDesign } from '../../fabric/design.ts';
 import { loadFabric } from '../../fabric/registry.ts';
 import { packageRoot } from '../../files.ts';
 import { openModel } from '../../model/model.ts';
 import { negativeLogLikelihood } from '../../model/scoring.ts';
 import { modelShape } from '../../model/shape.ts';
 import { MODEL_SHAPES } from '../../model/shapes.ts';
+import { loadLogDomainDesign } from '../../testing/designs.ts';
 import { EMBEDDED_F16 } from '../../testing/models.ts';
 import { refusal } from '../backend.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';

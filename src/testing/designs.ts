@@ -1,0 +1,16 @@
+/** Designs for tests of what only log-domain chips have. */
+import type { Overrides } from '../config.ts';
+import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
+import type { LogDomainDesign } from '../fabric/log-domain.ts';
+
+/** As loadDesign, typed; fails for another fabric. */
+export function loadLogDomainDesign(
+  nameOrPath: string,
+  settings: readonly string[] = [],
+  overrides: Overrides = {},
+): LoadedDesign<LogDomainDesign> {
+  const loaded = loadDesign(nameOrPath, settings, overrides);
+  const { design } = loaded;
+  if (design.fabric !== 'log-domain') throw new Error(`${loaded.path} is a ${design.fabric} design`);
+  return { ...loaded, design };
+}
