@@ -5,8 +5,8 @@ export default defineConfig({
     include: ['src/**/*.test.ts'],
     globalSetup: ['src/testing/global-setup.ts'],
     reporters: ['default', './src/testing/skip-reporter.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // Two cores: simulator workers and test files share them.
     maxWorkers: 2,
     // Files share what they import: mathjs, zod and the plotting library are loaded once per worker. A test that changes

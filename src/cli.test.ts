@@ -79,32 +79,33 @@ describe('the launcher', () => {
   const posix = needs(platform === 'win32' ? 'Windows has no signals' : undefined);
   const args = ['run', '--model', small, '--context', '32', '--max-windows', '2', '--quiet', '--no-report'];
 
-  test('Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped', {
-    ...posix,
-    timeout: 120_000,
-  }, async () => {
-    const chips = [...args, '--chips', '6', '--threads', '1', '--json', '--out'];
-    // To the launcher alone, as `kill -INT` does it; it hands the signal on.
-    const { child, ended } = launch(OLD_NODE, ...chips, 'stopped');
-    // Two digital windows, the ranges and a first chip.
-    await until(() => results('stopped') >= 5);
-    child.kill('SIGINT');
-    expect(await ended).toMatchObject({ code: 130, signal: null });
-    const kept = results('stopped');
-    expect(kept).toBeGreaterThanOrEqual(5);
-    expect(kept).toBeLessThan(17);
-    // A line that was cut in half by a crash is done again.
-    const path = resultsPath('stopped');
-    writeFileSync(path, readFileSync(path, 'utf8').slice(0, -20));
-    const resumed = await onefet(...chips, 'stopped');
-    expect(resumed.code).toBe(0);
-    const whole = await onefet(...chips, 'whole');
-    expect(JSON.parse(resumed.stdout).chips).toEqual(JSON.parse(whole.stdout).chips);
-    // 2 digital jobs, 1 range, 2 recoded, 12 of chips.
-    expect(results('stopped')).toBe(17);
-  });
+  test(
+    'Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped',
+    posix,
+    async () => {
+      const chips = [...args, '--chips', '6', '--threads', '1', '--json', '--out'];
+      // To the launcher alone, as `kill -INT` does it; it hands the signal on.
+      const { child, ended } = launch(OLD_NODE, ...chips, 'stopped');
+      // Two digital windows, the ranges and a first chip.
+      await until(() => results('stopped') >= 5);
+      child.kill('SIGINT');
+      expect(await ended).toMatchObject({ code: 130, signal: null });
+      const kept = results('stopped');
+      expect(kept).toBeGreaterThanOrEqual(5);
+      expect(kept).toBeLessThan(17);
+      // A line that was cut in half by a crash is done again.
+      const path = resultsPath('stopped');
+      writeFileSync(path, readFileSync(path, 'utf8').slice(0, -20));
+      const resumed = await onefet(...chips, 'stopped');
+      expect(resumed.code).toBe(0);
+      const whole = await onefet(...chips, 'whole');
+      expect(JSON.parse(resumed.stdout).chips).toEqual(JSON.parse(whole.stdout).chips);
+      // 2 digital jobs, 1 range, 2 recoded, 12 of chips.
+      expect(results('stopped')).toBe(17);
+    },
+  );
 
-  test('dies of the signal that its child died of', { ...posix, timeout: 60_000 }, async () => {
+  test('dies of the signal that its child died of', posix, async () => {
     const { child, ended } = launch(OLD_NODE, ...args, '--chips', '500', '--out', 'hung-up');
     await until(() => results('hung-up') >= 1);
     child.kill('SIGHUP');

@@ -28,6 +28,10 @@ export interface BenchSpiceOptions {
   readonly ngspice?: string;
   /** Turns, default 5. */
   readonly rounds?: number;
+  /** Runs of ours before the first turn, default 4: fewer compare as well and time less well. */
+  readonly warmRuns?: number;
+  /** Decks of a sweep for each core, default 2. */
+  readonly decksPerCore?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { done: number; total: number; label: string }) => void;
 }
@@ -74,16 +78,14 @@ export interface BenchSpiceResult {
   readonly cases: readonly BenchSpiceCase[];
 }
 
-/** Decks of a sweep for each core. */
-const DECKS_PER_CORE = 2;
-const WARM_RUNS = 4;
 const NATIVE_TIMEOUT_MS = 120_000;
 
 /** Errors: SPICE_* of our own runs, BENCH_NATIVE when the native one fails. A missing native simulator is a reason to skip. */
 export async function benchSpice(options: BenchSpiceOptions = {}): Promise<BenchSpiceResult> {
   const native = nativeVersion(options.ngspice ?? 'ngspice');
   const threads = Math.min(2, availableParallelism());
-  const decks = DECKS_PER_CORE * threads;
+  const decks = (options.decksPerCore ?? 2) * threads;
+  const warmRuns = options.warmRuns ?? 4;
   const base = {
     sweep: { threads, decks },
     schema: 'onefet.bench-spice/2' as const,
@@ -123,7 +125,7 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
       const work = join(folder, definition.name);
       const ownSweep = () =>
         Promise.all(Array.from({ length: decks }, () => pool.run(job, options.signal))).then(() => {});
-      for (let warm = 1; warm < WARM_RUNS; warm++) await ownSweep();
+      for (let warm = 1; warm < warmRuns; warm++) await ownSweep();
       const [oneS, twoS] = [
         await timed(() => runNative(options, deck, work, 1)),
         await timed(() => runNative(options, deck, work, 2)),

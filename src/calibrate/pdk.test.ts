@@ -29,4 +29,4 @@ test('gf180mcu/t1 in all five corners of the library, within the limits of the f
   expect(readFileSync(join(packageRoot, 'spice', 'gf180mcu', 'models.lib'), 'utf8')).not.toMatch(
     /\.model|\.subckt/i,
   );
-}, 120_000);
+});

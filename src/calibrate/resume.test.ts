@@ -89,7 +89,7 @@ await calibrate({ process: 'planar32lp', cell: 't1', cacheFolder: ${JSON.stringi
   expect(fourth.counts()).toEqual({ simulated: 0, cached: total - 5 });
   expect(fits().map((path) => [path, statSync(path).mtimeMs])).toEqual(before);
   expect(whole).toEqual(resumed);
-}, 120_000);
+});
 
 test('a damaged fit in the cache is made again', async () => {
   expect(fits()).toHaveLength(5);
@@ -103,7 +103,7 @@ test('a damaged fit in the cache is made again', async () => {
   const { pool } = counted();
   expect(await calibrate({ ...cell, pool })).toEqual(whole);
   await pool.close();
-}, 60_000);
+});
 
 const fits = () =>
   readdirSync(join(cacheFolder, 'fit'), { recursive: true, encoding: 'utf8' })

@@ -104,7 +104,7 @@ describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
       expect(residual.points).toBeGreaterThan(100);
       expect(residual.rms).toBeLessThan(0.009);
     }
-  }, 60_000);
+  });
 
   test('the file is a calibration like any other: it loads, and the behaviour is that of the simulated one', () => {
     writeFileSync('lab.csv', csvOf(sweep, NOISE, 2));
@@ -138,7 +138,7 @@ describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
     expect(() =>
       cellCurrentA(calibration, { corner: 'FF', tempK: 300, vdsV: 0.4, fullScaleA: 3e-9 }, 0.2),
     ).toThrow(/no corner FF/);
-  }, 60_000);
+  });
 
   test('what a sweep does not show is refused by name', () => {
     writeFileSync('alone.csv', csvOf(sweep, NOISE, 3));
@@ -157,7 +157,7 @@ describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
     expect(() => calibrateFromCsv({ ...options, csvPath: 'truncated.csv' })).toThrow(
       /must reach Vgs 0 or lower/,
     );
-  }, 60_000);
+  });
 });
 
 describe('devices', () => {

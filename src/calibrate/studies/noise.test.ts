@@ -13,7 +13,7 @@ afterAll(() => pool.close());
 let study: NoiseStudy;
 beforeAll(async () => {
   study = await characteriseNoise({ process: 'planar32lp', cell: 't1', pool });
-}, 60_000);
+});
 
 const at = (option: string, vdsV: number, tempK = 300.15) =>
   study.white.find((w) => w.option === option && w.vdsV === vdsV && w.tempK === tempK)!;

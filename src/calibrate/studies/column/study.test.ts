@@ -30,7 +30,7 @@ describe('live: one size and six random columns', () => {
       columns: 6,
       seed: 20,
     });
-  }, 120_000);
+  });
 
   test('256 random cells: second-order model within 1 % of the RMS differential current', () => {
     for (const column of study.random.columns) {

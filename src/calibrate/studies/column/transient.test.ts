@@ -74,7 +74,7 @@ describe('study of planar32lp/t1', () => {
   let study: TransientStudy;
   beforeAll(async () => {
     study = await characteriseTransient({ process: 'planar32lp', cell: 't1', pool });
-  }, 60_000);
+  });
 
   test('with an ideal clamp a row settles by its R C', () => {
     const cases = study.cases.filter(({ clamp }) => clamp === 'resistor');

@@ -64,7 +64,7 @@ describe('planar32lp/t1 in SPICE', () => {
       globalSamples: 100,
       seed: 7,
     });
-  }, 120_000);
+  });
 
   test('ln I is normal with the law sigma; the second order holds device by device', () => {
     for (const at of study.lognormal.byProduct) {
