@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadDesign } from '../fabric/design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { FABRIC_WORDS, loadFabric } from '../fabric/registry.ts';
+import { packageRoot } from '../files.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { logitsOf, meanKl, runText, withEngine } from '../testing/engines.ts';
 import { fixtureModel } from '../testing/models.ts';
