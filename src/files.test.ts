@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { readTextFile, writeFileAtomic } from './files.ts';
+import { jsonOf, readTextFile, writeFileAtomic } from './files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -26,4 +26,17 @@ it('a file that cannot be put in its place leaves nothing behind', () => {
   writeFileAtomic(join(path, 'inside'), 'x');
   expect(() => writeFileAtomic(path, 'y')).toThrow(expect.objectContaining({ code: 'FILE_UNWRITABLE' }));
   expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toEqual([]);
+});
+
+it('JSON with a number that is none is refused by its path, and never written as null', () => {
+  expect(jsonOf({ a: [1, { b: null, c: 'x' }] }, 'the result')).toBe('{"a":[1,{"b":null,"c":"x"}]}');
+  for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    expect(() => jsonOf({ chips: [{ kl: 0 }, { kl: bad }] }, 'the result')).toThrow(
+      expect.objectContaining({
+        kind: 'input',
+        code: 'NOT_FINITE',
+        message: `the result: chips.1.kl is ${bad}`,
+      }),
+    );
+  }
 });

@@ -24,7 +24,7 @@ import {
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { cwd, kill, pid } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { nearestName, OnefetError } from './error.ts';
+import { type ErrorKind, nearestName, OnefetError } from './error.ts';
 
 /** The folder that holds package.json, netlists/, spice/ and the rest, in a checkout as in an installed package. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -140,6 +140,29 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
       hint: 'free disk space or choose another output folder with --out',
     });
   }
+}
+
+/**
+ * JSON of plain data in which every number is finite: JSON.stringify would write null for the others, which no reader could
+ * tell from "not measured". Throws OnefetError(kind, 'NOT_FINITE') with the path of the first that is not.
+ */
+export function jsonOf(value: unknown, what: string, kind: ErrorKind = 'input', indent = 0): string {
+  const path: string[] = [];
+  const look = (item: unknown): void => {
+    if (typeof item === 'number' && !Number.isFinite(item)) {
+      throw new OnefetError(kind, 'NOT_FINITE', `${what}: ${path.join('.') || 'the value'} is ${item}`, {
+        hint: 'the numbers that it was computed from are damaged or too large: nothing is written',
+      });
+    }
+    if (typeof item !== 'object' || item === null) return;
+    for (const [key, inner] of Object.entries(item)) {
+      path.push(key);
+      look(inner);
+      path.pop();
+    }
+  };
+  look(value);
+  return JSON.stringify(value, null, indent);
 }
 
 /** Takes what an operating-system or parser error says, on one line. */

@@ -2,6 +2,7 @@
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
+import { jsonOf } from '../files.ts';
 import { formatSi } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
@@ -11,7 +12,7 @@ function print(line = ''): void {
 }
 
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value));
+  print(jsonOf(value, 'the output'));
 }
 
 /** Lines as they are. */
@@ -60,10 +61,12 @@ function printSynthetic(result: RunResult): void {
   row(chipLabel(result), summary.kl.mean, summary.top1.mean);
   if (summary.kl.ci95)
     print(`  95 % interval  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`);
-  const snr = result.coding.map((tensor) => tensor.codingSnrDb);
-  print(
-    `coding SNR     ${Math.min(...snr).toFixed(1)} to ${Math.max(...snr).toFixed(1)} dB over ${snr.length} tensors`,
-  );
+  const snr = result.coding.flatMap(({ codingSnrDb }) => codingSnrDb ?? []);
+  if (snr.length === 0) print('coding SNR     exact in every tensor');
+  else
+    print(
+      `coding SNR     ${Math.min(...snr).toFixed(1)} to ${Math.max(...snr).toFixed(1)} dB over ${result.coding.length} tensors`,
+    );
   if (result.blocks) {
     const { chipDb, recodedDb } = result.blocks;
     const ends = (of: readonly (number | undefined | null)[]) =>

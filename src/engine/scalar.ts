@@ -28,7 +28,7 @@ import {
   requireCapable,
   requireContext,
 } from './backend.ts';
-import { newTurns, requireSpace } from './turns.ts';
+import { newTurns, requireFinite, requireSpace } from './turns.ts';
 
 /** No limits but these: cells, columns and converters are those of src/tile. */
 const CAPABILITIES: Capabilities = {
@@ -90,6 +90,7 @@ async function createScalar(
             ? (block: number, x: Float32Array) => states.visit(position, block, x)
             : undefined;
           const logits = forward(session, ids[position], { window, position }, onBlock);
+          requireFinite(logits, 'the logits', position);
           if (position >= from) onLogits?.(position, logits);
           if (await pause()) onProgress?.('prefill', (position + 1) / ids.length);
         }
@@ -98,7 +99,10 @@ async function createScalar(
     decode: (id) =>
       turns.take(async () => {
         await pause();
-        return forward(session, id, { window, position: session.position });
+        const { position } = session;
+        const logits = forward(session, id, { window, position });
+        requireFinite(logits, 'the logits', position);
+        return logits;
       }),
     activity: () => counted.map(({ activity }) => ({ ...activity })),
     resetActivity() {

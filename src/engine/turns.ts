@@ -1,5 +1,6 @@
-/** What every engine checks around a text: one at a time, none after its end, within the context and the vocabulary. */
+/** What every engine checks around a text: one at a time, none after its end, within the context and the vocabulary, numbers finite. */
 import { OnefetError } from '../error.ts';
+import { allFinite } from '../numbers.ts';
 
 export interface Turns {
   /** Does `work` unless another text is being done or the engine is closed. */
@@ -40,4 +41,15 @@ export function requireSpace(position: number, tokens: number, contextTokens: nu
 export function requireToken(id: number, vocabulary: number): void {
   if (Number.isInteger(id) && id >= 0 && id < vocabulary) return;
   throw new OnefetError('internal', 'TOKEN_RANGE', `token ${id} is outside the vocabulary of ${vocabulary}`);
+}
+
+/**
+ * Throws OnefetError('input', 'NOT_FINITE') where numbers of a forward pass overflowed float32: weights are finite when they
+ * are read, but their products need not be, and a quantiser would make a plausible code of what is no number.
+ */
+export function requireFinite(values: Float32Array, what: string, position: number): void {
+  if (allFinite(values)) return;
+  throw new OnefetError('input', 'NOT_FINITE', `${what} of position ${position} are not finite numbers`, {
+    hint: 'the model has weights so large that float32 overflows: the file is damaged, or made for another arithmetic',
+  });
 }

@@ -10,7 +10,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
-import { writeFileAtomic } from '../files.ts';
+import { jsonOf, writeFileAtomic } from '../files.ts';
 import { assembleResult, type FinishedJobs } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
@@ -74,7 +74,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
       peakRssBytes: resourceUsage().maxRSS * 1024,
       command: hooks.command ?? [],
     });
-    writeFileAtomic(join(folder.path, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);
+    writeFileAtomic(join(folder.path, 'result.json'), `${jsonOf(result, 'the result', 'input', 2)}\n`);
     return result;
   } finally {
     folder.close();

@@ -9,8 +9,8 @@ export interface TensorCoding {
   outputs: number;
   inputs: number;
   bits: number;
-  /** 10 log10(sum w^2 / sum (w - mapped)^2). */
-  codingSnrDb: number;
+  /** 10 log10(sum w^2 / sum (w - mapped)^2); null where nothing is lost. */
+  codingSnrDb: number | null;
   /** Share of weights whose code is zero (no drain via). */
   zeroShare: number;
 }
@@ -22,5 +22,6 @@ export function tensorCoding(
   inputs: number,
   { format, codingSnrDb, zeroShare }: HardwareWeights,
 ): TensorCoding {
-  return { layer, tensor, outputs, inputs, bits: format.bits, codingSnrDb, zeroShare };
+  const snr = Number.isFinite(codingSnrDb) ? codingSnrDb : null;
+  return { layer, tensor, outputs, inputs, bits: format.bits, codingSnrDb: snr, zeroShare };
 }

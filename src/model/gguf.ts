@@ -14,6 +14,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
+import { allFinite } from '../numbers.ts';
 import type { Codec } from './codecs/codec.ts';
 import { CODECS, typeName } from './codecs/registry.ts';
 
@@ -91,13 +92,36 @@ export function openGguf(path: string): GgufFile {
   }
 }
 
-/** Reads row `n` of a matrix [N, K] (or all of a vector, n = 0) into out[K], dequantised. */
+/**
+ * Reads row `n` of a matrix [N, K] (or all of a vector, n = 0) into out[K], dequantised. All weights, whatever computes
+ * with them, come through here, so this is where a value that is no number is refused: a file with one would else give a
+ * result that looks right. Throws OnefetError('input', 'MODEL_NOT_FINITE') with tensor, row and column.
+ */
 export function readRow(file: GgufFile, tensor: GgufTensor, n: number, out: Float32Array): void {
   const columns = tensor.shape[tensor.shape.length - 1];
   const rowBytes = (columns / tensor.codec.blockSize) * tensor.codec.blockBytes;
   const bytes = scratchBytes(rowBytes);
   file.read(tensor.offset + n * rowBytes, bytes);
   tensor.codec.dequantise(bytes, out);
+  const values = out.length === columns ? out : out.subarray(0, columns);
+  if (!allFinite(values)) failNotFinite(file.path, tensor, n, values);
+}
+
+function failNotFinite(
+  path: string,
+  { name, shape, codec }: GgufTensor,
+  n: number,
+  values: Float32Array,
+): never {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  const place = shape.length > 1 ? `row ${n}, column ${at}` : `value ${at}`;
+  const scale = codec.blockSize > 1 ? ` (the scale of its block in ${codec.name} may be the cause)` : '';
+  fail(
+    path,
+    'MODEL_NOT_FINITE',
+    `tensor ${show(name)} holds ${values[at]} in ${place}, counted from 0${scale}`,
+    'the file is damaged, or its conversion overflowed: fetch it again, or convert it from a type with more range',
+  );
 }
 
 let scratch = new Uint8Array(0);

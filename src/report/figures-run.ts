@@ -347,13 +347,18 @@ function plainNumber(value: number): number {
 
 function codingFigure(result: RunResult): Figure {
   const tensors = [...new Set(result.coding.map((c) => c.tensor))];
-  const finite = result.coding.filter((c) => Number.isFinite(c.codingSnrDb));
-  const low = finite.reduce((a, b) => (b.codingSnrDb < a.codingSnrDb ? b : a), finite[0] ?? result.coding[0]);
-  const mean = finite.reduce((sum, c) => sum + c.codingSnrDb, 0) / Math.max(1, finite.length);
+  const lossy = result.coding.flatMap((c) =>
+    c.codingSnrDb === null ? [] : [{ snrDb: c.codingSnrDb, tensor: c.tensor, layer: c.layer }],
+  );
+  const mean = lossy.reduce((sum, { snrDb }) => sum + snrDb, 0) / Math.max(1, lossy.length);
+  const average = () => {
+    const low = lossy.reduce((a, b) => (b.snrDb < a.snrDb ? b : a));
+    return `${plain(mean)} dB on average; the lowest is ${low.tensor} of layer ${low.layer} with ${plain(low.snrDb)} dB`;
+  };
   return {
     id: 'coding',
     title: 'Coding loss: how well the weights fit the taps',
-    caption: `Signal to coding error of each weight matrix, ${plain(mean)} dB on average; the lowest is ${low.tensor} of layer ${low.layer} with ${plain(low.codingSnrDb)} dB. Higher is better; 6 dB is one bit.`,
+    caption: `Signal to coding error of each weight matrix, ${lossy.length > 0 ? average() : 'and none has one'}. Higher is better; 6 dB is one bit.`,
     data: tensors.map((tensor, i) => {
       const own = result.coding.filter((c) => c.tensor === tensor);
       return {
@@ -361,7 +366,7 @@ function codingFigure(result: RunResult): Figure {
         mode: own.length > 1 ? 'lines+markers' : 'markers',
         name: plotText(tensor),
         x: own.map((c) => c.layer),
-        y: own.map((c) => (Number.isFinite(c.codingSnrDb) ? c.codingSnrDb : null)),
+        y: own.map((c) => c.codingSnrDb),
         customdata: own.map((c) => [c.bits, c.zeroShare * 100]),
         line: { color: SERIES[i % SERIES.length], width: 1.2 },
         marker: { color: SERIES[i % SERIES.length], size: 7, symbol: i },
@@ -387,7 +392,7 @@ function codingFigure(result: RunResult): Figure {
         c.layer,
         `${c.outputs} × ${c.inputs}`,
         c.bits,
-        Number.isFinite(c.codingSnrDb) ? `${c.codingSnrDb.toFixed(2)} dB` : 'exact',
+        c.codingSnrDb === null ? 'exact' : `${c.codingSnrDb.toFixed(2)} dB`,
         `${(c.zeroShare * 100).toFixed(1)} %`,
       ]),
     },

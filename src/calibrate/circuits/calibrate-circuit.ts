@@ -7,7 +7,7 @@ import { type CircuitCalibration, circuitSchema } from '../../cell/circuits/circ
 import type { Process } from '../../cell/technology.ts';
 import { isMultiplier, loadTopology, parameterValues } from '../../cell/topology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
-import { writeFileAtomic } from '../../files.ts';
+import { jsonOf, writeFileAtomic } from '../../files.ts';
 import { roundDigits } from '../../numbers.ts';
 import { hashSources } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
@@ -82,6 +82,9 @@ export async function calibrateCircuitToFile(
   signal?: AbortSignal,
 ): Promise<CircuitCalibration> {
   const calibration = await calibrateCircuit(process, circuit, pool, signal);
-  writeFileAtomic(calibrationPath(process.technology.name, circuit), `${JSON.stringify(calibration)}\n`);
+  writeFileAtomic(
+    calibrationPath(process.technology.name, circuit),
+    `${jsonOf(calibration, `calibration of ${circuit}`, 'simulation')}\n`,
+  );
   return calibration;
 }

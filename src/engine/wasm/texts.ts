@@ -1,6 +1,6 @@
 /** Texts on a loaded engine: tokens in, logits out, and what was counted on the way. */
 import { type Engine, type EngineRequest, isShapeOnly, type StateVisitor } from '../backend.ts';
-import { newTurns, requireSpace, requireToken } from '../turns.ts';
+import { newTurns, requireFinite, requireSpace, requireToken } from '../turns.ts';
 import { sampledCoding } from './coding.ts';
 import type { Command } from './control.ts';
 import { COUNTS_BYTES } from './kernels/adc.ts';
@@ -58,6 +58,9 @@ export function newTexts(
         await run({ kind: 'layers', batch, from: block, to: block + 1 });
         for (const token of wanted) states!.visit(position + token, block, state.behindBlock(token, block));
       }
+    }
+    for (let token = 0; token < count; token++) {
+      requireFinite(state.stream(token), 'the activations', position + token);
     }
     place.position += count;
     place.tokens += count;
@@ -127,6 +130,11 @@ function newStateMemory({ state: memory, shape, layout }: EngineData) {
       const at = layout.x / 4 + token * width;
       f32.set(embedding, at);
       f32.fill(0, at + shape.dim, at + width);
+    },
+    /** The residual stream as it stands: what any block added to it. */
+    stream(token: number): Float32Array {
+      const x = layout.x / 4 + token * width;
+      return f32.subarray(x, x + shape.dim);
     },
     /** Behind the last block the stream is whole; behind the others the feed-forward's part still waits in `delta`. */
     behindBlock(token: number, block: number): Float32Array {
