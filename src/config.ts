@@ -21,7 +21,7 @@ const AS_USAGE: ConfigErrors = { kind: 'usage' };
 
 /** Reads a YAML file into plain data. */
 export function readYaml(path: string, what: string, as: ConfigErrors = AS_USAGE): unknown {
-  return parseYaml(readTextFile(path, what), path, as);
+  return parseYaml(readTextFile(path, what, { mostBytes: MAX_CONFIG_BYTES }), path, as);
 }
 
 /** Parses YAML text into plain data; anchors may expand to at most 100 aliases. `where` names the file in errors. */
@@ -93,7 +93,12 @@ export function loadYaml<S extends z.ZodType>(
   where = path,
 ): z.output<S> {
   const as: ConfigErrors = { kind: 'input', code };
-  return validate(schema, parseYaml(readTextFile(path, what), where, as), where, as);
+  return validate(
+    schema,
+    parseYaml(readTextFile(path, what, { mostBytes: MAX_CONFIG_BYTES }), where, as),
+    where,
+    as,
+  );
 }
 
 /**

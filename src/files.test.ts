@@ -1,4 +1,5 @@
 /** Reading and writing of files that are not what they should be. */
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,17 +9,72 @@ import { jsonOf, readTextFile, writeFileAtomic } from './files.ts';
 const folder = mkdtempSync(join(tmpdir(), 'onefet-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-it('a text is read up to its bound, and one that never ends is refused there', () => {
-  const path = join(folder, 'text');
-  writeFileSync(path, 'a\u00e9b');
-  expect(readTextFile(path, 'text', 4)).toBe('a\u00e9b');
-  const tooLarge = expect.objectContaining({ kind: 'input', code: 'TEXT_SIZE' });
-  expect(() => readTextFile(path, 'text', 3)).toThrow(tooLarge);
-  expect(() => readTextFile('/dev/zero', 'text', 1 << 20)).toThrow(tooLarge);
-  expect(() => readTextFile(join(folder, 'none'), 'text', 3)).toThrow(
-    expect.objectContaining({ code: 'FILE_UNREADABLE', message: expect.stringContaining('ENOENT') }),
-  );
-  expect(() => readTextFile(folder, 'text', 1 << 20)).toThrow(/cannot read text .*EISDIR/);
+const write = (name: string, bytes: string | Uint8Array): string => {
+  const path = join(folder, name);
+  writeFileSync(path, bytes);
+  return path;
+};
+
+it('a text is read up to its bound; devices and folders are no texts', () => {
+  const path = write('text', 'a\u00e9b');
+  expect(readTextFile(path, 'text', { mostBytes: 4 })).toBe('a\u00e9b');
+  const fails = (where: string, code: string, message: RegExp) =>
+    expect(() => readTextFile(where, 'text', { mostBytes: 3 })).toThrow(
+      expect.objectContaining({ kind: 'input', code, message: expect.stringMatching(message) }),
+    );
+  fails(path, 'TEXT_SIZE', /larger than the limit of 3 bytes/);
+  fails('/dev/zero', 'FILE_UNREADABLE', /it is a device/);
+  fails(join(folder, 'none'), 'FILE_UNREADABLE', /ENOENT/);
+  fails(folder, 'FILE_UNREADABLE', /it is a folder/);
+});
+
+it('a pipe is read to its end, and up to the bound if it has none', () => {
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const through = (command: string, mostBytes: number) => {
+    const writer = spawn('sh', ['-c', `{ ${command}; } > ${pipe}`], { stdio: 'ignore' });
+    try {
+      return readTextFile(pipe, 'text', { mostBytes });
+    } finally {
+      writer.kill();
+    }
+  };
+  expect(through('printf abc; sleep 0.1; printf def', 100)).toBe('abcdef');
+  expect(() => through('yes', 1 << 20)).toThrow(expect.objectContaining({ code: 'TEXT_SIZE' }));
+});
+
+it('text that is not UTF-8 is refused with its place and the way to convert it', () => {
+  const text = 'Once upon\na caf\u00e9';
+  const read = (bytes: Uint8Array | string, options = {}) =>
+    readTextFile(write('odd', bytes), 'text', options);
+  const fails = (bytes: Uint8Array, message: RegExp, hint: RegExp) =>
+    expect(() => read(bytes)).toThrow(
+      expect.objectContaining({
+        kind: 'input',
+        code: 'TEXT_ENCODING',
+        message: expect.stringMatching(message),
+        hint: expect.stringMatching(hint),
+      }),
+    );
+  expect(read(`\ufeff${text}`)).toBe(text);
+  expect(read(`${text}\ufeff`)).toBe(`${text}\ufeff`);
+  const wide = Buffer.from(text, 'utf16le');
+  fails(Buffer.concat([Buffer.of(0xff, 0xfe), wide]), /is UTF-16/, /iconv -f utf-16 -t utf-8/);
+  fails(Buffer.concat([Buffer.of(0xfe, 0xff), Buffer.from(wide).swap16()]), /is UTF-16/, /-f utf-16 /);
+  fails(wide, /UTF-16 without a mark/, /-f utf-16le /);
+  fails(Buffer.from(wide).swap16(), /UTF-16 without a mark/, /-f utf-16be /);
+  fails(Buffer.from(text, 'latin1'), /byte 0xE9 at byte 15, line 2/, /iconv -f latin1 -t utf-8/);
+  fails(Buffer.from('ab\ncd\0ef'), /NUL at byte 5, line 2/, /not a text file/);
+  // A lone surrogate, an overlong form, a character that is cut, a byte that starts none.
+  for (const [bytes, at] of [
+    [[0x61, 0xed, 0xa0, 0x80], 1],
+    [[0xc0, 0xaf], 0],
+    [[0x61, 0x62, 0xe2, 0x82], 2],
+    [[0xc3, 0xa9, 0xff, 0x61], 2],
+  ] as const) {
+    fails(Uint8Array.from(bytes), new RegExp(`at byte ${at}, line 1`), /latin1/);
+  }
+  expect(read(Buffer.from('* 1 \u00b5m', 'latin1'), { orLatin1: true })).toBe('* 1 \u00b5m');
 });
 
 it('a file that cannot be put in its place leaves nothing behind', () => {

@@ -6,9 +6,11 @@
  * folder only, and a file appears whole or not at all.
  */
 
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -78,38 +80,67 @@ export function listDataFolder(relative: string): string[] {
   return [...names].sort();
 }
 
-/**
- * Reads a whole text file, at most `mostBytes` of it. Errors (input): FILE_UNREADABLE; TEXT_SIZE, found by size where the
- * file has one and else while it is read, so that a device or a pipe without an end is refused too.
- */
-export function readTextFile(path: string, what: string, mostBytes = Number.POSITIVE_INFINITY): string {
-  const tooLarge = () =>
-    new OnefetError('input', 'TEXT_SIZE', `${what} ${path} is larger than the limit of ${mostBytes} bytes`);
-  let bytes: Buffer;
-  try {
-    if (mostBytes === Number.POSITIVE_INFINITY) return readFileSync(path, 'utf8');
-    if (statSync(path).size > mostBytes) throw tooLarge();
-    bytes = readAtMost(path, mostBytes + 1);
-  } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
-    throw new OnefetError('input', 'FILE_UNREADABLE', `cannot read ${what} ${path}: ${reasonOf(cause)}`, {
-      cause,
-    });
-  }
-  if (bytes.length > mostBytes) throw tooLarge();
-  return bytes.toString('utf8');
+/** What a text file may hold where its reader gives no limit of its own. */
+export const MOST_TEXT_BYTES = 64 << 20;
+
+export interface TextFileOptions {
+  /** Default MOST_TEXT_BYTES. */
+  readonly mostBytes?: number;
+  /** Take text that is not UTF-8 as Latin-1: netlists, whose only such characters stand in comments. Default false. */
+  readonly orLatin1?: boolean;
 }
 
-function readAtMost(path: string, most: number): Buffer {
-  const handle = openSync(path, 'r');
+/**
+ * Reads a whole text file: UTF-8 without or with its byte order mark, which is not part of the text. Every text of the
+ * program comes through here. Errors (input): FILE_UNREADABLE; TEXT_SIZE before more than the limit is read; TEXT_ENCODING
+ * with the place, for UTF-16, Latin-1, other bytes that are not UTF-8, and NUL.
+ */
+export function readTextFile(path: string, what: string, options: TextFileOptions = {}): string {
+  return decodeText(readBytes(path, what, options.mostBytes), `${what} ${path}`, options);
+}
+
+/**
+ * Reads the bytes of a file, or of a pipe that someone writes to; devices and folders are refused. Errors (input):
+ * FILE_UNREADABLE, TEXT_SIZE before more than the limit is read.
+ */
+export function readBytes(path: string, what: string, mostBytes = MOST_TEXT_BYTES): Buffer {
+  const unreadable = (reason: string, cause?: unknown) =>
+    new OnefetError('input', 'FILE_UNREADABLE', `cannot read ${what} ${path}: ${reason}`, { cause });
+  const tooLarge = () =>
+    new OnefetError('input', 'TEXT_SIZE', `${what} ${path} is larger than the limit of ${mostBytes} bytes`);
+  try {
+    const stat = statSync(path);
+    if (stat.isDirectory()) throw unreadable('it is a folder');
+    if (!stat.isFile() && !stat.isFIFO()) throw unreadable('it is a device or a socket, not a file');
+    if (stat.size > mostBytes) throw tooLarge();
+    const bytes = readAtMost(path, mostBytes + 1, stat.isFIFO());
+    if (bytes.length > mostBytes) throw tooLarge();
+    return bytes;
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw unreadable(reasonOf(cause), cause);
+  }
+}
+
+/** A pipe that nobody has written to for so long is given up: a wait in a read would not see Ctrl-C. */
+const PIPE_WAIT_MS = 10_000;
+
+function readAtMost(path: string, most: number, isPipe: boolean): Buffer {
+  const handle = openSync(path, isPipe ? constants.O_RDONLY | constants.O_NONBLOCK : 'r');
   try {
     const parts: Buffer[] = [];
+    let lastMs = performance.now();
     for (let total = 0; total < most; ) {
       const part = Buffer.allocUnsafe(Math.min(READ_BYTES, most - total));
-      const count = readSync(handle, part, 0, part.length, null);
-      if (count === 0) break;
-      parts.push(part.subarray(0, count));
-      total += count;
+      const count = isPipe ? readPipe(handle, part) : readSync(handle, part, 0, part.length, null);
+      if (count > 0) {
+        parts.push(part.subarray(0, count));
+        total += count;
+        lastMs = performance.now();
+      } else if (!isPipe || (count === 0 && total > 0)) break;
+      else if (performance.now() - lastMs > PIPE_WAIT_MS) {
+        throw new Error(`nobody writes to the pipe: nothing came in ${PIPE_WAIT_MS / 1e3} s`);
+      } else Atomics.wait(sleeper, 0, 0, 10);
     }
     return Buffer.concat(parts);
   } finally {
@@ -117,7 +148,74 @@ function readAtMost(path: string, most: number): Buffer {
   }
 }
 
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+/** Bytes that were there; 0 where every writer has closed or none has opened, -1 where one has nothing yet. */
+function readPipe(handle: number, part: Buffer): number {
+  try {
+    return readSync(handle, part, 0, part.length, null);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EAGAIN') return -1;
+    throw cause;
+  }
+}
+
 const READ_BYTES = 1 << 22;
+
+/** Decodes the bytes of a text file; `where` names it in errors. Error: TEXT_ENCODING. */
+export function decodeText(bytes: Buffer, where: string, { orLatin1 = false }: TextFileOptions = {}): string {
+  const refuse = (what: string, from: string) =>
+    new OnefetError('input', 'TEXT_ENCODING', `${where} ${what}`, {
+      hint: `convert it to UTF-8: iconv -f ${from} -t utf-8 FILE > NEW`,
+    });
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
+    throw refuse('is UTF-16, as PowerShell and Notepad write it, and not UTF-8', 'utf-16');
+  }
+  const nul = bytes.indexOf(0);
+  if (nul >= 0) {
+    const wide = bytes.length % 2 === 0 && nul < 2 && bytes[nul + 2] === 0;
+    throw wide
+      ? refuse('is UTF-16 without a mark, and not UTF-8', nul === 1 ? 'utf-16le' : 'utf-16be')
+      : new OnefetError('input', 'TEXT_ENCODING', `${where} has a NUL at ${placeOf(bytes, nul)}`, {
+          hint: 'it is not a text file, or it is damaged',
+        });
+  }
+  const text = bytes.subarray(bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0);
+  if (isUtf8(text)) return text.toString('utf8');
+  if (orLatin1) return text.toString('latin1');
+  const at = firstInvalid(bytes);
+  const byte = `0x${bytes[at].toString(16).toUpperCase().padStart(2, '0')}`;
+  throw refuse(`is not UTF-8: byte ${byte} at ${placeOf(bytes, at)}; it may be Latin-1`, 'latin1');
+}
+
+/** "byte 17, line 2". */
+function placeOf(bytes: Buffer, at: number): string {
+  let line = 1;
+  for (let i = bytes.indexOf(10); i >= 0 && i < at; i = bytes.indexOf(10, i + 1)) line++;
+  return `byte ${at}, line ${line}`;
+}
+
+/** Where the first byte that is not UTF-8 stands: the largest prefix that is valid is found by halving. */
+function firstInvalid(bytes: Buffer): number {
+  let [low, high] = [0, bytes.length];
+  // The prefix of `low` bytes is valid, but for a character that is cut; that of `high` is not.
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (isUtf8(bytes.subarray(0, wholeCharacters(bytes, middle)))) low = middle;
+    else high = middle;
+  }
+  return wholeCharacters(bytes, low);
+}
+
+/** `end`, or where the character begins that it cuts. */
+function wholeCharacters(bytes: Buffer, end: number): number {
+  for (let back = 1; back <= 3 && back <= end; back++) {
+    const byte = bytes[end - back];
+    if (byte < 0x80) break;
+    if (byte >= 0xc0) return (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) > back ? end - back : end;
+  }
+  return end;
+}
 
 /** Writes through a temporary name in the same folder and renames: whole or not at all. */
 export function writeFileAtomic(path: string, data: string | Uint8Array): void {

@@ -7,7 +7,15 @@ import { cwd } from 'node:process';
 import type { z } from 'zod';
 import { validate } from './config.ts';
 import { OnefetError } from './error.ts';
-import { findDataFile, packageRoot, readTextFile, reasonOf, requireDataFile, sha256 } from './files.ts';
+import {
+  findDataFile,
+  packageRoot,
+  readBytes,
+  readTextFile,
+  reasonOf,
+  requireDataFile,
+  sha256,
+} from './files.ts';
 
 /** Gives a source file's path as it is stored: below the working folder or the package, with forward slashes. Error: SOURCE_OUTSIDE. */
 function sourceKey(path: string): string {
@@ -29,7 +37,7 @@ function sourceKey(path: string): string {
 export function hashSources(paths: Iterable<string>): Record<string, string> {
   return Object.fromEntries(
     [...paths]
-      .map((path) => [sourceKey(path), sha256(readTextFile(path, 'calibration source'))] as const)
+      .map((path) => [sourceKey(path), sha256(readBytes(path, 'calibration source'))] as const)
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
 }
@@ -71,7 +79,7 @@ export function loadResult<T extends z.ZodType<{ sources: Record<string, string>
   for (const [source, hash] of Object.entries(result.sources)) {
     const found = findDataFile(source);
     if (found === undefined) throw stale(`${source}, which it was made from, is gone`);
-    if (sha256(readTextFile(found, `source of the ${kind}`)) !== hash) {
+    if (sha256(readBytes(found, `source of the ${kind}`)) !== hash) {
       throw stale(`${source} has changed since`);
     }
   }

@@ -1,5 +1,8 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { fixtureModel } from '../testing/models.ts';
+import { F16 } from '../model/codecs/f16.ts';
+import { fixtureModel, writeFixture } from '../testing/models.ts';
+import { runFolder } from '../testing/run-folder.ts';
 import { type GenerateOptions, generate } from './generate.ts';
 
 const options: GenerateOptions = {
@@ -27,6 +30,23 @@ test('the WebAssembly and the scalar engine say the same, digital and recoded; a
   const again = await generate({ ...options, threads: 1 });
   expect(again.texts[2].tokens).toEqual(fast.texts[2].tokens);
   expect(fast.texts[2].tokensPerSecond).toBeGreaterThan(0);
+});
+
+test('a prompt never ends in EOS, and its special tokens are tokens', async () => {
+  const tokensOf = async (change: Partial<GenerateOptions>) =>
+    (await generate({ ...options, chips: 0, tokens: 8, ...change })).texts[0].tokens;
+  const expected = await tokensOf({});
+  const withEos = join(runFolder('generate'), 'eos.gguf');
+  writeFixture(withEos, {
+    ...{ dim: 128, ffnDim: 320, heads: 4, kvHeads: 2, codec: F16 },
+    fields: {
+      'llama.context_length': { type: 'u32', value: 512 },
+      'tokenizer.ggml.add_eos_token': { type: 'bool', value: true },
+    },
+  });
+  expect(await tokensOf({ model: withEos })).toEqual(expected);
+  expect(await tokensOf({ prompt: `<|begin_of_text|>${options.prompt}` })).toEqual(expected);
+  expect(await tokensOf({ prompt: `${options.prompt}<|end_of_text|>` })).not.toEqual(expected);
 });
 
 test('what the WebAssembly engine cannot do goes to the scalar one with the reason, or is refused when wasm was asked for', async () => {

@@ -136,7 +136,8 @@ function readInputs(
   model: Model,
   options: GenerateOptions,
 ): { prompt: Int32Array; rangeIds: Int32Array; contextTokens: number } {
-  const prompt = model.tokenizer.encode(options.prompt);
+  // As in llama-cli: a chat template's markers are its tokens. In text that is scored they are characters.
+  const prompt = model.tokenizer.encode(options.prompt, { parseSpecial: true });
   const contextTokens = prompt.length + options.tokens;
   if (contextTokens > model.shape.contextTokens) {
     throw new OnefetError(

@@ -151,7 +151,7 @@ function contextOf({ name, shape }: Model, asked: number | undefined): number {
 }
 
 function boundedText(path: string, what: string): string {
-  const text = readTextFile(path, what, MAX_TEXT_BYTES);
+  const text = readTextFile(path, what, { mostBytes: MAX_TEXT_BYTES });
   if (text.trim() === '') throw new OnefetError('input', 'TEXT_EMPTY', `${what} ${path} is empty`);
   return text;
 }

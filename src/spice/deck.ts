@@ -57,7 +57,7 @@ export function assembleDeck(
   slots: Readonly<Record<string, string | number>>,
   includeFolders: readonly string[] = [],
 ): Deck {
-  return assembleText(readTextFile(path, 'netlist'), path, slots, includeFolders);
+  return assembleText(readTextFile(path, 'netlist', { orLatin1: true }), path, slots, includeFolders);
 }
 
 /** The same for a netlist that is in memory; `path` says where it comes from and where includes start. */
@@ -114,7 +114,7 @@ export function assembleText(
           if (found.startsWith(ENGINE_PREFIX)) included = engineCardText(found.slice(ENGINE_PREFIX.length));
           else {
             sources.push(found);
-            included = readTextFile(found, 'included file');
+            included = readTextFile(found, 'included file', { orLatin1: true });
           }
           files[flat] = flatten(included, found, depth + 1);
         }

@@ -9,10 +9,9 @@
  * The unit is part of the header, so a file in mV is refused and not misread. Lines that start with # and empty lines
  * are skipped. Columns may stand in any order. The first wrong line ends the reading, with its number.
  */
-import { statSync } from 'node:fs';
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
-import { displayPath, readTextFile, reasonOf } from '../../files.ts';
+import { displayPath, readTextFile } from '../../files.ts';
 
 export interface MeasuredPoint {
   readonly vgsV: number;
@@ -41,30 +40,12 @@ const BOUNDS: Readonly<Record<string, readonly [number, number, string]>> = {
   ig_a: [-1, 1, 'A'],
 };
 
-/** Errors: FILE_UNREADABLE, MEASURED_TOO_LARGE, MEASURED_HEADER, MEASURED_LINE (with the line number). */
+/** Errors: FILE_UNREADABLE, TEXT_SIZE, MEASURED_TOO_LARGE, MEASURED_HEADER, MEASURED_LINE (with the line number). */
 export function readMeasuredCsv(path: string): MeasuredPoint[] {
-  let bytes: number;
-  try {
-    bytes = statSync(path).size;
-  } catch (cause) {
-    throw new OnefetError(
-      'input',
-      'FILE_UNREADABLE',
-      `cannot read measured data ${path}: ${reasonOf(cause)}`,
-      {
-        cause,
-      },
-    );
-  }
-  if (bytes > MAX_CSV_BYTES) {
-    throw new OnefetError(
-      'input',
-      'MEASURED_TOO_LARGE',
-      `${displayPath(path)}: ${(bytes / 2 ** 20).toFixed(0)} MiB; at most ${MAX_CSV_BYTES / 2 ** 20} MiB are read`,
-      { hint: 'average repeated points, or split the file by corner' },
-    );
-  }
-  return parseMeasuredCsv(readTextFile(path, 'measured data'), displayPath(path));
+  return parseMeasuredCsv(
+    readTextFile(path, 'measured data', { mostBytes: MAX_CSV_BYTES }),
+    displayPath(path),
+  );
 }
 
 export function parseMeasuredCsv(text: string, name: string): MeasuredPoint[] {
@@ -72,7 +53,7 @@ export function parseMeasuredCsv(text: string, name: string): MeasuredPoint[] {
   let columns: string[] | undefined;
   let lineNumber = 0;
   // Line by line: splitting 64 MiB at once would hold every line twice.
-  for (let at = text.charCodeAt(0) === 0xfeff ? 1 : 0; at < text.length; ) {
+  for (let at = 0; at < text.length; ) {
     let end = text.indexOf('\n', at);
     if (end < 0) end = text.length;
     lineNumber++;

@@ -273,7 +273,12 @@ describe('SentencePiece', () => {
     expect(spell(handmade(), 'a\u00e9')).toEqual(['<s>', '\u2581', 'a', '<0xC3>', '<0xA9>']);
     expect(spell(handmade({ 'tokenizer.ggml.add_space_prefix': false }), 'ab', plain)).toEqual(['ab']);
     expect(spell(handmade({ 'tokenizer.ggml.add_bos_token': false }), '')).toEqual([]);
-    expect(spell(handmade({ 'tokenizer.ggml.add_eos_token': true }), '')).toEqual(['<s>', '</s>']);
+    // EOS never by itself: a text that is scored or goes on has not ended.
+    const withEos = handmade({ 'tokenizer.ggml.add_eos_token': true });
+    expect(spell(withEos, '')).toEqual(['<s>']);
+    expect(spell(withEos, '', { addEos: true })).toEqual(['<s>', '</s>']);
+    // One BOS, whether the text has it or not.
+    expect(spell(handmade(), '<s>a', { parseSpecial: true })).toEqual(['<s>', '\u2581', 'a']);
     // Behind a special token the blank comes again, as in llama.cpp.
     expect(spell(handmade(), 'a</s>b', { parseSpecial: true })).toEqual([
       '<s>',

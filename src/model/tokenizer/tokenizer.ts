@@ -15,8 +15,13 @@ import {
 } from './vocabulary.ts';
 
 export interface EncodeOptions {
-  /** Put BOS in front and EOS behind where the vocabulary says so. Default true. */
+  /** Put BOS in front where the vocabulary says so, unless the text itself begins with it. Default true. */
   readonly addSpecial?: boolean;
+  /**
+   * Put EOS behind where the vocabulary says so. Default false: a text that is scored, or goes on, has not ended, and
+   * llama.cpp's perplexity tool refuses a model that would add it.
+   */
+  readonly addEos?: boolean;
   /** Read the texts of control tokens, such as <|eot_id|>, as those tokens. Default false: they are plain text. */
   readonly parseSpecial?: boolean;
 }
@@ -93,8 +98,8 @@ export function createTokenizer(metadata: ReadonlyMap<string, GgufValue>): Token
         })
       : bytePairEncoder(vocabulary, readMerges(metadata));
   const addBos = bosId !== undefined && flagAt('add_bos_token', true);
-  const addEos = eosId !== undefined && flagAt('add_eos_token', false);
-  return assemble(model, vocabulary, encoder, { bosId, eosId, addBos, addEos });
+  const endsWithEos = eosId !== undefined && flagAt('add_eos_token', false);
+  return assemble(model, vocabulary, encoder, { bosId, eosId, addBos, endsWithEos });
 }
 
 function assemble(
@@ -105,8 +110,8 @@ function assemble(
     bosId,
     eosId,
     addBos,
-    addEos,
-  }: { bosId?: number | undefined; eosId?: number | undefined; addBos: boolean; addEos: boolean },
+    endsWithEos,
+  }: { bosId?: number | undefined; eosId?: number | undefined; addBos: boolean; endsWithEos: boolean },
 ): Tokenizer {
   const { tokens, types } = vocabulary;
   const utf8 = new TextEncoder();
@@ -160,9 +165,9 @@ function assemble(
       ...(eosId === undefined ? [] : [eosId]),
       ...specials.filter((id) => types[id] === TOKEN_CONTROL && END_TEXTS.includes(tokens[id])),
     ]),
-    encode(text, { addSpecial = true, parseSpecial = false } = {}) {
+    encode(text, options = {}) {
+      const { addSpecial = true, addEos = false, parseSpecial = false } = options;
       const out: number[] = [];
-      if (addSpecial && addBos) out.push(bosId!);
       const cut = specials.filter((id) => parseSpecial || !isSilent(id));
       let afterSpecial = true;
       for (const fragment of cutSpecials(text.toWellFormed(), cut, tokens)) {
@@ -170,7 +175,8 @@ function assemble(
         else encoder.encodeFragment(fragment, afterSpecial, out);
         afterSpecial = typeof fragment === 'number';
       }
-      if (addSpecial && addEos) out.push(eosId!);
+      if (addSpecial && addBos && out[0] !== bosId) out.unshift(bosId!);
+      if (addEos && endsWithEos) out.push(eosId!);
       return Int32Array.from(out);
     },
     decode(ids) {

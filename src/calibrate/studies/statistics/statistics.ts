@@ -185,7 +185,7 @@ export interface GlobalParameters {
 export function globalParameters(bench: CalibratedTestbench): GlobalParameters {
   const { models } = bench.process.technology;
   const path = join(bench.process.folder, models.file);
-  const library = readTextFile(path, 'model library');
+  const library = readTextFile(path, 'model library', { orLatin1: true });
   bench.sources.add(path);
   const section = (corner: Corner) => {
     const name = models.corners[corner];
