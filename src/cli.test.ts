@@ -1,5 +1,5 @@
 /** The command line as a user meets it, in a folder of its own; what the launcher adds is tested through it. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -110,6 +110,50 @@ describe('the launcher', () => {
     await until(() => results('hung-up') >= 1);
     child.kill('SIGHUP');
     expect(await ended).toMatchObject({ code: null, signal: 'SIGHUP' });
+  });
+
+  test.each([
+    ['this Node', []],
+    ['an older Node', OLD_NODE],
+  ])(
+    'says what it cannot write and ends with 3; a reader that leaves ends nothing: %s',
+    posix,
+    async (_, options) => {
+      const shell = (redirect: string, ...words: string[]) =>
+        spawnSync('bash', ['-c', `"$@" ${redirect}`, 'bash', execPath, ...options, LAUNCHER, ...words], {
+          cwd: folder,
+          encoding: 'utf8',
+        });
+      const full = shell('> /dev/full', 'inspect', tiny, '--json');
+      expect(full.status).toBe(3);
+      expect(full.stderr).toMatch(/^onefet: cannot write the output: .*ENOSPC.*\n {2}hint: .*\n$/);
+      const noReader = '| true; exit $PIPESTATUS';
+      expect(shell(noReader, 'inspect', tiny, '--json')).toMatchObject({ status: 0, stderr: '' });
+      // Commander's own help, and an error whose reader has gone.
+      expect(shell(noReader, '--help')).toMatchObject({ status: 0, stderr: '' });
+      expect(shell(`2>&1 >/dev/null ${noReader}`, 'run', '--set', 'adc.bitz=6').status).toBe(2);
+      expect(shell('2> /dev/full', 'run', '--set', 'adc.bitz=6').status).toBe(2);
+    },
+  );
+
+  test('a run whose progress nobody reads any more goes on to its end', posix, async () => {
+    const chips = [
+      'run',
+      '--model',
+      small,
+      '--context',
+      '32',
+      '--max-windows',
+      '2',
+      '--no-report',
+      '--chips',
+      '1',
+    ];
+    const { child, ended } = launch([], ...chips, '--json', '--out', 'unread');
+    child.stderr?.destroy();
+    const { code, stdout } = await ended;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).chips).toHaveLength(1);
   });
 
   const resultsPath = (out: string) => {

@@ -33,11 +33,18 @@ export async function main(argv: readonly string[]): Promise<void> {
   };
   nodeProcess.on('SIGINT', onSignal);
   nodeProcess.on('SIGTERM', onSignal);
-  // A reader that closes the pipe early (head, less) is not an error.
+  let unwritten = false;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') exit(0);
-    throw error;
+    // A reader that closes the pipe early (head, less) is not an error, and the work goes on: results are in files.
+    if (error.code === 'EPIPE' || unwritten) return;
+    unwritten = true;
+    stderr.write(
+      `onefet: cannot write the output: ${error.message}\n  hint: free disk space, or write it elsewhere\n`,
+    );
+    nodeProcess.exitCode ??= EXIT_CODES.input;
   });
+  // Nobody is left to tell, which is no reason to stop.
+  stderr.on('error', () => {});
   try {
     const code = await runCommandLine(argv, interrupt.signal);
     if (code !== 0) nodeProcess.exitCode = code;
