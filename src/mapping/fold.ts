@@ -41,5 +41,11 @@ export function scaleStatistics(statistics: InputStatistics, factors: Float32Arr
   for (let i = 0; i < inputs; i++) {
     for (let j = 0; j < inputs; j++) moments[i * inputs + j] /= factors[i] * factors[j];
   }
-  return { inputs, tokens, mean: statistics.mean.map((x, j) => x / factors[j]), moments };
+  return {
+    inputs,
+    tokens,
+    mean: statistics.mean.map((x, j) => x / factors[j]),
+    moments,
+    sample: statistics.sample.map((x, i) => x / factors[i % inputs]),
+  };
 }

@@ -224,3 +224,13 @@ function denseFactor(x: Float32Array, size: number, stride: number, m: number, t
     }
   }
 }
+
+/** A rotation in a file or a design: `repeat` copies of the one of `length` and `seed`. */
+export interface RotationSpec {
+  readonly length: number;
+  readonly repeat: number;
+  readonly seed: number;
+}
+
+export const rotationOf = (spec: RotationSpec): Rotation =>
+  repeatRotation(newRotation(spec.length, spec.seed), spec.repeat);

@@ -62,7 +62,21 @@ export function withoutPrincipal(statistics: InputStatistics, part: PrincipalPar
       }
     }
   }
-  return { inputs, tokens, mean, moments };
+  return { inputs, tokens, mean, moments, sample: removeFromRows(statistics, part) };
+}
+
+/** a - V V^T (a - mu) of the sample's tokens. */
+function removeFromRows({ inputs, mean, sample }: InputStatistics, part: PrincipalPart): Float32Array {
+  const rows = sample.slice();
+  for (let start = 0; start < rows.length; start += inputs) {
+    for (let r = 0; r < part.rank; r++) {
+      const v = part.directions.subarray(r * inputs, (r + 1) * inputs);
+      let share = 0;
+      for (let j = 0; j < inputs; j++) share += v[j] * (rows[start + j] - mean[j]);
+      for (let j = 0; j < inputs; j++) rows[start + j] -= share * v[j];
+    }
+  }
+  return rows;
 }
 
 /** The digital branch of a matrix W [N][K]: A = V^T, B = W V. */

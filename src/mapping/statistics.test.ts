@@ -33,6 +33,10 @@ test('means and second moments, in batches of any size', async () => {
   expect(
     relativeDifference(momentsAboutZero(found), secondMoments(activations, tokens, inputs)),
   ).toBeLessThan(1e-6);
+  expect(found.sample.length / inputs).toBeGreaterThanOrEqual(64);
+  expect(found.sample.subarray(inputs, 2 * inputs)).toEqual(
+    activations.subarray(8 * inputs, 9 * inputs), // every eighth of 600
+  );
   expect(moments.length).toBe(inputs * inputs);
   expect(meanShare(found)).toBeGreaterThan(0.8);
   await expect(newStatistics(3).then((empty) => empty.result())).rejects.toThrow('no inputs');
@@ -43,6 +47,7 @@ const statisticsOf = (problem: { inputs: number; moments: Float32Array; tokens: 
   tokens: problem.tokens,
   mean: Float32Array.from({ length: problem.inputs }, (_, j) => Math.sin(j)),
   moments: problem.moments,
+  sample: new Float32Array(0),
 });
 
 test('centring and loudness scales leave the exact outputs alone', () => {

@@ -20,6 +20,8 @@ export interface InputStatistics {
   readonly mean: Float32Array;
   /** H_c [K][K]. */
   readonly moments: Float32Array;
+  /** Inputs of some tokens, evenly over the text [tokens][K]: what predictions code and convert (predict.ts). */
+  readonly sample: Float32Array;
 }
 
 export interface StatisticsCollector {
@@ -29,6 +31,9 @@ export interface StatisticsCollector {
   /** What was seen so far; the moments are a fresh copy. */
   result(): InputStatistics;
 }
+
+/** Tokens kept as they are: at most twice this many, evenly spaced. */
+const SAMPLE_TOKENS = 64;
 
 /** Rows of the left operand that stay in the second-level cache. */
 const CHUNK = 192;
@@ -52,6 +57,17 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
   const sums = new Float64Array(inputs);
   let guess: Float32Array | undefined;
   let seen = 0;
+  let kept: Float32Array[] = [];
+  let spacing = 1;
+  const keep = (activations: Float32Array, tokens: number): void => {
+    for (let t = 0; t < tokens; t++) {
+      if ((seen + t) % spacing !== 0) continue;
+      kept.push(activations.slice(t * inputs, (t + 1) * inputs));
+      if (kept.length < 2 * SAMPLE_TOKENS) continue;
+      kept = kept.filter((_, i) => i % 2 === 0);
+      spacing *= 2;
+    }
+  };
   return {
     inputs,
     add(activations, tokens) {
@@ -71,6 +87,7 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
         }
         updateSymmetric(numerics, at, rows, count);
       }
+      keep(activations, tokens);
       seen += tokens;
     },
     result() {
@@ -92,7 +109,11 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
       if (!moments.every(Number.isFinite)) {
         throw new OnefetError('internal', 'NOT_FINITE', 'the inputs of a layer are not finite');
       }
-      return { inputs, tokens: seen, mean, moments };
+      const sample = new Float32Array(kept.length * inputs);
+      kept.forEach((row, i) => {
+        sample.set(row, i * inputs);
+      });
+      return { inputs, tokens: seen, mean, moments, sample };
     },
   };
 }

@@ -1,0 +1,72 @@
+/**
+ * Per-chip correction, as a tester can do it: the weights that a chip really has are read through its own converters
+ * (one row at a time), and the digital part is fitted to them.
+ *
+ *   gains      s_nt -> the joint refit of refit.ts with the read cells x in place of codes
+ *   residual   rank r of W - s x in the norm of the inputs (low-rank.ts), in the side path's SRAM
+ *
+ * Both are closed forms in the statistics that the mapping had; no forward pass on the chip is needed.
+ */
+
+import { weightFormat } from '../tile/weight-code.ts';
+import { lowRank, type SidePath } from './low-rank.ts';
+import type { MappedMatrix } from './map-matrix.ts';
+import { PANEL_COLUMNS } from './numerics/kernels/multiply.ts';
+import {
+  energies,
+  formErrors,
+  loadWeights,
+  panelOf,
+  type Workspace,
+  writeCoding,
+} from './numerics/workspace.ts';
+import { type PreparedInput, prepareWeights } from './prepare.ts';
+import { refit } from './refit.ts';
+
+export interface ChipCorrection {
+  /** New digital scales [N][tiles]. */
+  readonly scales: Float32Array;
+  readonly side: SidePath | undefined;
+  /** Relative output error with the chip's weights as they are, with the gains, and with the side path. */
+  readonly errors: { readonly raw: number; readonly gains: number; readonly side: number };
+}
+
+/**
+ * Fits the digital part to `read` [N][K]: the chip's weights in units of codes (x = code times gain of its cells). The
+ * prepared input must be loaded in the workspace. The side path takes the place of the mapping's own.
+ */
+export function correctChip(
+  workspace: Workspace,
+  input: PreparedInput,
+  exact: { readonly weights: Float32Array; readonly outputs: number },
+  mapped: MappedMatrix,
+  read: Float32Array,
+  rank: number,
+): ChipCorrection {
+  const { outputs, inputs, tileRows, bits } = mapped;
+  const { weights } = prepareWeights(input, exact.weights, outputs);
+  const { magnitudeMax } = weightFormat(bits);
+  loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
+  writeCoding(workspace, mapped);
+  for (let n = 0; n < outputs; n++) {
+    const panel = panelOf(workspace, workspace.at.codes, Math.floor(n / PANEL_COLUMNS));
+    const lane = n % PANEL_COLUMNS;
+    for (let j = 0; j < inputs; j++) panel[j * PANEL_COLUMNS + lane] = read[n * inputs + j];
+  }
+  const total = (source: number): number => energies(workspace, source).reduce((sum, x) => sum + x, 0);
+  const signal = total(workspace.at.weights) || 1;
+  formErrors(workspace);
+  const raw = total(workspace.at.errors) / signal;
+  refit(workspace);
+  const gains = total(workspace.at.errors) / signal;
+  const tiles = Math.ceil(inputs / tileRows);
+  const scales = new Float32Array(outputs * tiles);
+  for (let n = 0; n < outputs; n++) {
+    const address = workspace.at.scales + 4 * Math.floor(n / PANEL_COLUMNS) * tiles * PANEL_COLUMNS;
+    const panel = new Float32Array(workspace.numerics.arena.memory.buffer, address, tiles * PANEL_COLUMNS);
+    for (let t = 0; t < tiles; t++) scales[n * tiles + t] = panel[t * PANEL_COLUMNS + (n % PANEL_COLUMNS)];
+  }
+  const side = rank > 0 ? lowRank(workspace, rank) : undefined;
+  const removed = side ? side.removed.reduce((sum, x) => sum + x, 0) / signal : 0;
+  return { scales, side: side?.path, errors: { raw, gains, side: gains - removed } };
+}

@@ -1,0 +1,215 @@
+/**
+ * One matrix from exact weights to what the masks and the digital part hold.
+ *
+ *   search scales -> round or GPTQ -> (refit -> descend) x sweeps -> refit -> side path
+ *
+ * The error after each step is relative: tr(E H E^T) / tr(W H_c W^T), E = W - W^, H the second moments of what the rows
+ * code and H_c those about the mean: the energy of what the outputs vary by.
+ */
+import type { WeightBits } from '../tile/weight-code.ts';
+import { weightFormat } from '../tile/weight-code.ts';
+import { centreAddend } from './centre.ts';
+import type { Coding } from './coding.ts';
+import { descend } from './descent.ts';
+import { DAMPING, gptq } from './gptq.ts';
+import { lowRank, type SidePath } from './low-rank.ts';
+import {
+  energies,
+  formErrors,
+  loadMoments,
+  loadWeights,
+  readCoding,
+  type Workspace,
+} from './numerics/workspace.ts';
+import { type PreparedInput, prepareWeights } from './prepare.ts';
+import { refit } from './refit.ts';
+import { round } from './round.ts';
+import { type ScaleRule, searchScales } from './scale-search.ts';
+
+export interface CodingOptions {
+  readonly bits: WeightBits;
+  readonly scales: ScaleRule;
+  readonly codes: 'round' | 'gptq';
+  /** Of GPTQ, share of the mean diagonal. */
+  readonly damping: number;
+  /** Joint refit of an output's tile scales after the codes. */
+  readonly refit: boolean;
+  /** Sweeps of coordinate descent, each followed by a refit if that is on. */
+  readonly sweeps: number;
+  /** Of the side path in SRAM; 0 is none. */
+  readonly rank: number;
+}
+
+/** Today's mapping, and the best that needs no side path. */
+export const ROUND: CodingOptions = {
+  bits: 4,
+  scales: 'clipped',
+  codes: 'round',
+  damping: DAMPING,
+  refit: false,
+  sweeps: 0,
+  rank: 0,
+};
+export const GPTQ_PLUS: CodingOptions = {
+  bits: 4,
+  scales: 'weighted',
+  codes: 'gptq',
+  damping: DAMPING,
+  refit: true,
+  sweeps: 2,
+  rank: 0,
+};
+
+export interface MappedMatrix extends Coding {
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly tileRows: number;
+  readonly bits: WeightBits;
+  /** mu [K] in the rows' basis and W mu [N]; undefined where rows code a itself. */
+  readonly centre: { readonly mean: Float32Array; readonly addend: Float32Array } | undefined;
+  /** y += up (down (a - mu)): what the codes leave. */
+  readonly side: SidePath | undefined;
+  /** z = down (a - mu) is taken out of the rows' input, a - mu - down^T z, and y += up z. */
+  readonly principal: SidePath | undefined;
+}
+
+export const MAP_STEPS = ['scales', 'gptq', 'refit', 'descent', 'side'] as const;
+
+export interface MapStep {
+  readonly step: (typeof MAP_STEPS)[number];
+  /** Relative to what the outputs vary by. */
+  readonly error: number;
+}
+
+export interface MatrixReport {
+  readonly steps: readonly MapStep[];
+  /** Relative error of what is stored, side path included. */
+  readonly error: number;
+  /** tr(W H_c W^T): what the outputs vary by. */
+  readonly signal: number;
+  /** How often each magnitude 0 .. magnitudeMax occurs. */
+  readonly magnitudes: readonly number[];
+  /** Transistors: weights times cells per weight, zeros included. */
+  readonly cells: number;
+  /** Damping that GPTQ's factor needed. */
+  readonly damping: number | undefined;
+}
+
+/** Makes the moments of a prepared input those of the workspace: once for all matrices that read it. */
+export function loadInput(workspace: Workspace, input: PreparedInput): void {
+  loadMoments(workspace, input.moments, input.statistics.inputs);
+}
+
+/**
+ * Maps W [N][K] (the norm's gain folded in) of an input that was prepared and loaded. `everyStep` measures the error after
+ * each step, not at both ends only; a measurement costs as much as a sweep of descent.
+ */
+export function mapMatrix(
+  workspace: Workspace,
+  input: PreparedInput,
+  exact: { readonly weights: Float32Array; readonly outputs: number },
+  options: CodingOptions,
+  everyStep = false,
+): { mapped: MappedMatrix; report: MatrixReport } {
+  const { outputs } = exact;
+  const { inputs, mean } = input.statistics;
+  const { weights, principal } = prepareWeights(input, exact.weights, outputs);
+  const { magnitudeMax } = weightFormat(options.bits);
+  const { tileRows } = workspace;
+  loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
+  const signal = outputEnergy(workspace, input, weights);
+  const steps: MapStep[] = [];
+  const measure = (step: MapStep['step'], always = false): void => {
+    if (everyStep || always)
+      steps.push({ step, error: sum(energies(workspace, workspace.at.errors)) / signal });
+  };
+
+  searchScales(workspace, options.scales);
+  if (options.codes === 'round' || everyStep) {
+    round(workspace);
+    measure('scales', true);
+  }
+  if (options.codes === 'gptq') {
+    gptq(workspace, options.damping);
+    measure('gptq');
+  }
+  improve(workspace, options, measure);
+  formErrors(workspace); // what was added up in descent, exactly
+  if (!everyStep || steps.length === 0) measure(options.sweeps > 0 ? 'descent' : 'gptq', true);
+
+  const side = options.rank > 0 ? lowRank(workspace, options.rank) : undefined;
+  if (side) steps.push({ step: 'side', error: lastError(steps) - sum(side.removed) / signal });
+  const coding = readCoding(workspace);
+  const format = weightFormat(options.bits);
+  return {
+    mapped: {
+      ...coding,
+      outputs,
+      inputs,
+      tileRows,
+      bits: options.bits,
+      // W mu of the exact weights: the principal part leaves the mean alone.
+      centre: input.options.centre ? { mean, addend: centreAddend(weights, outputs, mean) } : undefined,
+      side: side?.path,
+      principal,
+    },
+    report: {
+      steps,
+      error: lastError(steps),
+      signal,
+      magnitudes: countMagnitudes(coding.codes, magnitudeMax),
+      cells: outputs * inputs * format.cellWeights.length,
+      damping: workspace.factored,
+    },
+  };
+}
+
+/** Refit and descent in turn, ending with a refit. */
+function improve(
+  workspace: Workspace,
+  options: CodingOptions,
+  measure: (step: MapStep['step']) => void,
+): void {
+  if (options.refit) {
+    refit(workspace);
+    measure('refit');
+  }
+  for (let sweep = 0; sweep < options.sweeps; sweep++) {
+    descend(workspace);
+    measure('descent');
+    if (options.refit) {
+      refit(workspace);
+      measure('refit');
+    }
+  }
+}
+
+/** tr(W H_c W^T): the weights stand in the workspace; a mean that is not taken off does not count. */
+function outputEnergy(workspace: Workspace, input: PreparedInput, weights: Float32Array): number {
+  const energy = sum(energies(workspace, workspace.at.weights));
+  if (input.options.centre) return energy || 1;
+  const constants = centreAddend(weights, workspace.outputs, input.statistics.mean);
+  return energy - constants.reduce((total, x) => total + x * x, 0) || 1;
+}
+
+const sum = (x: Float64Array): number => x.reduce((total, value) => total + value, 0);
+const lastError = (steps: readonly MapStep[]): number => steps[steps.length - 1].error;
+
+function countMagnitudes(codes: Int8Array, magnitudeMax: number): number[] {
+  const counts = Array<number>(magnitudeMax + 1).fill(0);
+  for (const code of codes) counts[Math.abs(code)]++;
+  return counts;
+}
+
+/** W^ [N][K] of a mapped matrix, in the rows' basis and without its side paths. */
+export function mappedWeights(mapped: MappedMatrix): Float32Array {
+  const { outputs, inputs, tileRows, codes, scales } = mapped;
+  const tiles = Math.ceil(inputs / tileRows);
+  const weights = new Float32Array(outputs * inputs);
+  for (let n = 0; n < outputs; n++) {
+    for (let j = 0; j < inputs; j++) {
+      weights[n * inputs + j] = scales[n * tiles + Math.floor(j / tileRows)] * codes[n * inputs + j];
+    }
+  }
+  return weights;
+}

@@ -1,0 +1,199 @@
+import { expect, test } from 'vitest';
+import { gaussian, streamKey } from '../random.ts';
+import { correctChip } from './correct.ts';
+import { drawProblem, relativeDifference, total, workspaceOf } from './fixture.test-helper.ts';
+import { newRotation } from './hadamard.ts';
+import { GPTQ_PLUS, loadInput, mapMatrix, mappedWeights, ROUND } from './map-matrix.ts';
+import { allocateBits } from './mixed-bits.ts';
+import { type ChipErrors, predictError } from './predict.ts';
+import { type InputOptions, prepareInput } from './prepare.ts';
+import { newStatistics } from './statistics.ts';
+
+const PLAIN: InputOptions = { centre: true, loudness: 0, rotation: undefined, principal: 0 };
+const IDEAL: ChipErrors = {
+  input: { bits: 'float', codes: 'linear', dynamicRange: 63 },
+  scale: 'tile',
+  adcBits: 'float',
+  rangeQuantile: 0.9995,
+  cellSigma: 0,
+  columnGainSigma: 0,
+  noiseLsb: 0,
+};
+
+async function setting(seed: number, mean = 1) {
+  const problem = drawProblem({ outputs: 48, inputs: 120, tileRows: 50, tokens: 500 }, seed);
+  const { activations, inputs, tokens } = problem;
+  for (let i = 0; i < activations.length; i++) activations[i] += mean * Math.sin(7 * (i % inputs));
+  const collector = await newStatistics(inputs);
+  collector.add(activations, tokens);
+  return { problem, statistics: collector.result(), workspace: await workspaceOf(problem) };
+}
+
+// Independent case: outputs over all tokens of the exact weights and of what the mapping says is computed.
+test.each([
+  { name: 'plain', options: { ...PLAIN, centre: false }, rank: 0 },
+  { name: 'centred', options: PLAIN, rank: 0 },
+  { name: 'scaled', options: { ...PLAIN, loudness: 0.5 }, rank: 0 },
+  { name: 'rotated', options: { ...PLAIN, rotation: newRotation(120, 3) }, rank: 3 },
+  { name: 'principal', options: { ...PLAIN, principal: 5 }, rank: 0 },
+])('the reported error is that of the outputs: $name', async ({ options, rank }) => {
+  const { problem, statistics, workspace } = await setting(1);
+  const input = prepareInput(statistics, options);
+  loadInput(workspace, input);
+  const { mapped, report } = mapMatrix(workspace, input, problem, { ...GPTQ_PLUS, rank }, true);
+  const { weights, outputs, inputs, tokens } = problem;
+  // The sample holds every eighth token; take all of them through the same stages.
+  const all = prepareInput({ ...statistics, sample: problem.activations }, options).sample;
+  // What the digital branch of the principal part is taken from.
+  const before = prepareInput(
+    { ...statistics, sample: problem.activations },
+    { ...options, principal: 0 },
+  ).sample;
+  const raw = problem.activations;
+  const coded = mappedWeights(mapped);
+  let [error, signal] = [0, 0];
+  for (let t = 0; t < tokens; t++) {
+    const centred = raw.subarray(t * inputs, (t + 1) * inputs).map((x, j) => x - statistics.mean[j]);
+    const rows = all.subarray(t * inputs, (t + 1) * inputs);
+    const whole = before.subarray(t * inputs, (t + 1) * inputs);
+    for (let n = 0; n < outputs; n++) {
+      let [exact, varying, chip] = [0, 0, mapped.centre?.addend[n] ?? 0];
+      for (let j = 0; j < inputs; j++) {
+        exact += weights[n * inputs + j] * raw[t * inputs + j];
+        varying += weights[n * inputs + j] * centred[j];
+        chip += coded[n * inputs + j] * rows[j];
+      }
+      for (const [path, x] of [
+        [mapped.side, rows],
+        [mapped.principal, whole],
+      ] as const) {
+        if (!path) continue;
+        for (let r = 0; r < path.rank; r++) {
+          let z = 0;
+          for (let j = 0; j < inputs; j++) z += path.down[r * inputs + j] * x[j];
+          chip += path.up[n * path.rank + r] * z;
+        }
+      }
+      error += (chip - exact) ** 2;
+      signal += varying ** 2;
+    }
+  }
+  const pathSignal = signal / tokens;
+  if (options.principal === 0) expect(relativeDifference([report.signal], [pathSignal])).toBeLessThan(1e-3);
+  expect(relativeDifference([report.error * report.signal], [error / tokens])).toBeLessThan(5e-3);
+  expect(report.cells).toBe(outputs * inputs);
+  expect(total(report.magnitudes)).toBe(outputs * inputs);
+  for (let i = 1; i < report.steps.length; i++) {
+    expect(report.steps[i].error).toBeLessThanOrEqual(report.steps[i - 1].error * (1 + 1e-5));
+  }
+});
+
+test('predictions: each part is there when its cause is, and has the size of a simulation', async () => {
+  const { problem, statistics, workspace } = await setting(2);
+  const input = prepareInput(statistics, PLAIN);
+  loadInput(workspace, input);
+  const { mapped, report } = mapMatrix(workspace, input, problem, ROUND);
+  const ideal = predictError(input, mapped, report, IDEAL);
+  expect(ideal.coding).toBe(report.error);
+  expect(ideal.input).toBeLessThan(1e-12);
+  expect(ideal).toMatchObject({ mismatch: 0, converter: 0 });
+  expect(ideal.total).toBeCloseTo(report.error, 12);
+
+  // Mismatch: drawn gains of mean 1 on 20 chips, over the second moments.
+  const sigma = 0.2;
+  const weights = mappedWeights(mapped);
+  const { inputs, outputs } = problem;
+  let drawn = 0;
+  for (let chip = 0; chip < 20; chip++) {
+    const key = streamKey(chip, 77);
+    for (let n = 0; n < outputs; n++) {
+      const off = Float64Array.from(
+        { length: inputs },
+        (_, j) =>
+          weights[n * inputs + j] * (Math.exp(sigma * gaussian(key, n * inputs + j) - sigma ** 2 / 2) - 1),
+      );
+      for (let i = 0; i < inputs; i++) {
+        for (let j = 0; j < inputs; j++) drawn += (off[i] * off[j] * input.moments[i * inputs + j]) / 20;
+      }
+    }
+  }
+  const noisy = predictError(input, mapped, report, { ...IDEAL, cellSigma: sigma });
+  expect(relativeDifference([noisy.mismatch], [drawn / report.signal])).toBeLessThan(0.1);
+
+  // A bit more halves the step: a quarter of the error.
+  const coded = [5, 6].map((bits) =>
+    predictError(input, mapped, report, { ...IDEAL, input: { ...IDEAL.input, bits } }),
+  );
+  expect(coded[0].input / coded[1].input).toBeGreaterThan(3);
+  expect(coded[0].input / coded[1].input).toBeLessThan(5.5);
+  const converted = [6, 7].map((adcBits) =>
+    predictError(input, mapped, report, { ...IDEAL, adcBits, rangeQuantile: 1 }),
+  );
+  expect(converted[0].converter / converted[1].converter).toBeGreaterThan(3);
+  expect(converted[0].converter / converted[1].converter).toBeLessThan(5.5);
+});
+
+test('large means: rotation lowers the input error and, uncentred, raises that of mismatch', async () => {
+  const { problem, statistics, workspace } = await setting(3, 10);
+  const chip: ChipErrors = { ...IDEAL, cellSigma: 0.1, input: { ...IDEAL.input, bits: 6 } };
+  const predictions = [
+    { ...PLAIN, centre: false },
+    PLAIN,
+    { ...PLAIN, rotation: newRotation(120, 5) },
+    { ...PLAIN, centre: false, rotation: newRotation(120, 5) },
+  ].map((options) => {
+    const input = prepareInput(statistics, options);
+    loadInput(workspace, input);
+    const { mapped, report } = mapMatrix(workspace, input, problem, GPTQ_PLUS);
+    return predictError(input, mapped, report, chip);
+  });
+  const [plain, centred, rotated, rotatedPlain] = predictions;
+  expect(centred.input).toBeLessThan(plain.input);
+  expect(rotated.input).toBeLessThan(centred.input);
+  expect(centred.mismatch).toBeLessThan(plain.mismatch);
+  expect(rotatedPlain.mismatch).toBeGreaterThan(2 * rotated.mismatch);
+});
+
+test('correction: gains and a residual fitted to a chip that was read', async () => {
+  const { problem, statistics, workspace } = await setting(4);
+  const input = prepareInput(statistics, PLAIN);
+  loadInput(workspace, input);
+  const { mapped, report } = mapMatrix(workspace, input, problem, GPTQ_PLUS);
+  const chip = (common: number, sigma: number): Float32Array =>
+    Float32Array.from(mapped.codes, (code, i) => code * Math.exp(common + sigma * gaussian(streamKey(5), i)));
+  // A gain that all cells share is taken out whole.
+  const gain = correctChip(workspace, input, problem, mapped, chip(0.3, 0), 0);
+  expect(gain.errors.raw).toBeGreaterThan(5 * report.error);
+  expect(gain.errors.gains).toBeLessThan(report.error * 1.001);
+  expect(
+    relativeDifference(
+      gain.scales,
+      mapped.scales.map((s) => s * Math.exp(-0.3)),
+    ),
+  ).toBeLessThan(1e-2);
+  const noisy = correctChip(workspace, input, problem, mapped, chip(0, 0.2), 8);
+  expect(noisy.errors.gains).toBeLessThan(noisy.errors.raw);
+  expect(noisy.errors.side).toBeLessThan(0.8 * noisy.errors.gains);
+  expect(noisy.side?.rank).toBe(8);
+});
+
+test('bits by matrix: the best gains first, and never over the budget', () => {
+  const choices = [
+    { key: 'k', weights: 10, harm: { 3: 9, 4: 6, 6: 1 } },
+    { key: 'gate', weights: 100, harm: { 3: 9, 4: 6, 6: 1 } },
+    { key: 'up', weights: 100, harm: { 3: 2, 4: 1.9, 6: 1.8 } },
+  ];
+  const of = (budget: Parameters<typeof allocateBits>[1]) =>
+    Object.fromEntries(allocateBits(choices, budget).bits);
+  // 3 and 4 bits are both one cell: 4 is never worse.
+  expect(of({ cellsPerWeight: 1 })).toEqual({ k: 4, gate: 4, up: 4 });
+  expect(of({ cellsPerWeight: 1.05 })).toEqual({ k: 6, gate: 4, up: 4 });
+  expect(of({ cellsPerWeight: 1.6 })).toEqual({ k: 6, gate: 6, up: 4 });
+  expect(of({ bitsPerWeight: 4.2 })).toEqual({ k: 6, gate: 4, up: 4 });
+  expect(of({ bitsPerWeight: 4.6 })).toEqual({ k: 6, gate: 6, up: 3 });
+  expect(of({ bitsPerWeight: 3 })).toEqual({ k: 3, gate: 3, up: 3 });
+  expect(() => allocateBits(choices, { bitsPerWeight: 2.9 })).toThrow('below the 3 of the fewest');
+  const { spent, harm } = allocateBits(choices, { cellsPerWeight: 1.6 });
+  expect(spent).toBeCloseTo(320 / 210, 12);
+  expect(harm).toBeCloseTo(1 + 1 + 1.9, 12);
+});

@@ -1,0 +1,95 @@
+/**
+ * What the rows of a tile see: the input of a layer after everything that is done to it before it is coded, in this order,
+ *
+ *   a <- a / f          loudness scales, folded in the norm's gain       (fold.ts)
+ *   a <- a Q            rotation, offline or by a fast transform         (hadamard.ts)
+ *   a <- a - mu         centre                                          (centre.ts)
+ *   a <- a - V V^T a    principal part taken out                         (principal.ts)
+ *
+ * and the same for second moments and weights, so that W a stays what it was up to the digital parts.
+ */
+import { loudnessScales, scaleStatistics, scaleWeightColumns } from './fold.ts';
+import { type Rotation, rotateMoments, rotateRows } from './hadamard.ts';
+import type { SidePath } from './low-rank.ts';
+import { type PrincipalPart, principalPart, principalPath, withoutPrincipal } from './principal.ts';
+import { type InputStatistics, momentsAboutZero } from './statistics.ts';
+
+export interface InputOptions {
+  /** Rows code a - mu. */
+  readonly centre: boolean;
+  /** Exponent p of the loudness scales; 0 is none. Only inputs that come from a norm can have them for free. */
+  readonly loudness: number;
+  readonly rotation: Rotation | undefined;
+  /** Rank of the principal part in the digital path; 0 is none. */
+  readonly principal: number;
+}
+
+export interface PreparedInput {
+  readonly options: InputOptions;
+  /** f [K]. */
+  readonly factors: Float32Array | undefined;
+  readonly rotation: Rotation | undefined;
+  /** Mean and second moments about it, in the rows' basis, without the principal part. */
+  readonly statistics: InputStatistics;
+  readonly principal: PrincipalPart | undefined;
+  /** Second moments of what the rows code: about the mean if it is taken off, else about zero [K][K]. */
+  readonly moments: Float32Array;
+  /** Inputs of single tokens as the rows code them [tokens][K]: for predictions. */
+  readonly sample: Float32Array;
+}
+
+export interface PreparedWeights {
+  /** W in the rows' basis [N][K]. */
+  readonly weights: Float32Array;
+  readonly principal: SidePath | undefined;
+}
+
+/** Takes the statistics of a norm's output without its gain, or of o's and down's inputs as they are. */
+export function prepareInput(original: InputStatistics, options: InputOptions): PreparedInput {
+  const { rotation } = options;
+  let statistics = original;
+  let factors: Float32Array | undefined;
+  if (options.loudness !== 0) {
+    factors = loudnessScales(statistics, options.loudness);
+    statistics = scaleStatistics(statistics, factors);
+  }
+  if (rotation !== undefined) statistics = rotateStatistics(statistics, rotation);
+  const principal = options.principal > 0 ? principalPart(statistics, options.principal) : undefined;
+  if (principal !== undefined) statistics = withoutPrincipal(statistics, principal);
+  const { mean } = statistics;
+  return {
+    options,
+    factors,
+    rotation,
+    statistics,
+    principal,
+    moments: options.centre ? statistics.moments : momentsAboutZero(statistics),
+    sample: options.centre ? statistics.sample.map((x, i) => x - mean[i % mean.length]) : statistics.sample,
+  };
+}
+
+/** Statistics of a Q. */
+function rotateStatistics(statistics: InputStatistics, rotation: Rotation): InputStatistics {
+  const [moments, mean, sample] = [statistics.moments, statistics.mean, statistics.sample].map((x) =>
+    x.slice(),
+  );
+  rotateMoments(moments, rotation);
+  rotateRows(mean, 1, rotation);
+  rotateRows(sample, sample.length / mean.length, rotation);
+  return { ...statistics, moments, mean, sample };
+}
+
+/** Takes W [N][K] with the norm's gain folded in; leaves it as it is. */
+export function prepareWeights(
+  input: PreparedInput,
+  weights: Float32Array,
+  outputs: number,
+): PreparedWeights {
+  const prepared = weights.slice();
+  if (input.factors !== undefined) scaleWeightColumns(prepared, outputs, input.factors);
+  if (input.rotation !== undefined) rotateRows(prepared, outputs, input.rotation);
+  return {
+    weights: prepared,
+    principal: input.principal && principalPath(prepared, outputs, input.principal),
+  };
+}
