@@ -27,7 +27,6 @@ import { round } from './round.ts';
 import { type ScaleRule, searchScales } from './scale-search.ts';
 
 export interface CodingOptions {
-  readonly bits: WeightBits;
   readonly scales: ScaleRule;
   readonly codes: 'round' | 'gptq';
   /** Of GPTQ, share of the mean diagonal. */
@@ -42,7 +41,6 @@ export interface CodingOptions {
 
 /** Today's mapping, and the best that needs no side path. */
 export const ROUND: CodingOptions = {
-  bits: 4,
   scales: 'clipped',
   codes: 'round',
   damping: DAMPING,
@@ -51,7 +49,6 @@ export const ROUND: CodingOptions = {
   rank: 0,
 };
 export const GPTQ_PLUS: CodingOptions = {
-  bits: 4,
   scales: 'weighted',
   codes: 'gptq',
   damping: DAMPING,
@@ -108,13 +105,14 @@ export function mapMatrix(
   workspace: Workspace,
   input: PreparedInput,
   exact: { readonly weights: Float32Array; readonly outputs: number },
+  bits: WeightBits,
   options: CodingOptions,
   everyStep = false,
 ): { mapped: MappedMatrix; report: MatrixReport } {
   const { outputs } = exact;
   const { inputs, mean } = input.statistics;
   const { weights, principal } = prepareWeights(input, exact.weights, outputs);
-  const { magnitudeMax } = weightFormat(options.bits);
+  const { magnitudeMax } = weightFormat(bits);
   const { tileRows } = workspace;
   loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
   const signal = outputEnergy(workspace, input, weights);
@@ -140,14 +138,14 @@ export function mapMatrix(
   const side = options.rank > 0 ? lowRank(workspace, options.rank) : undefined;
   if (side) steps.push({ step: 'side', error: lastError(steps) - sum(side.removed) / signal });
   const coding = readCoding(workspace);
-  const format = weightFormat(options.bits);
+  const format = weightFormat(bits);
   return {
     mapped: {
       ...coding,
       outputs,
       inputs,
       tileRows,
-      bits: options.bits,
+      bits,
       // W mu of the exact weights: the principal part leaves the mean alone.
       centre: input.options.centre ? { mean, addend: centreAddend(weights, outputs, mean) } : undefined,
       side: side?.path,

@@ -40,7 +40,7 @@ test.each([
   const { problem, statistics, workspace } = await setting(1);
   const input = prepareInput(statistics, options);
   loadInput(workspace, input);
-  const { mapped, report } = mapMatrix(workspace, input, problem, { ...GPTQ_PLUS, rank }, true);
+  const { mapped, report } = mapMatrix(workspace, input, problem, 4, { ...GPTQ_PLUS, rank }, true);
   const { weights, outputs, inputs, tokens } = problem;
   // The sample holds every eighth token; take all of them through the same stages.
   const all = prepareInput({ ...statistics, sample: problem.activations }, options).sample;
@@ -92,7 +92,7 @@ test('predictions: each part is there when its cause is, and has the size of a s
   const { problem, statistics, workspace } = await setting(2);
   const input = prepareInput(statistics, PLAIN);
   loadInput(workspace, input);
-  const { mapped, report } = mapMatrix(workspace, input, problem, ROUND);
+  const { mapped, report } = mapMatrix(workspace, input, problem, 4, ROUND);
   const ideal = predictError(input, mapped, report, IDEAL);
   expect(ideal.coding).toBe(report.error);
   expect(ideal.input).toBeLessThan(1e-12);
@@ -144,7 +144,7 @@ test('large means: rotation lowers the input error and, uncentred, raises that o
   ].map((options) => {
     const input = prepareInput(statistics, options);
     loadInput(workspace, input);
-    const { mapped, report } = mapMatrix(workspace, input, problem, GPTQ_PLUS);
+    const { mapped, report } = mapMatrix(workspace, input, problem, 4, GPTQ_PLUS);
     return predictError(input, mapped, report, chip);
   });
   const [plain, centred, rotated, rotatedPlain] = predictions;
@@ -158,7 +158,7 @@ test('correction: gains and a residual fitted to a chip that was read', async ()
   const { problem, statistics, workspace } = await setting(4);
   const input = prepareInput(statistics, PLAIN);
   loadInput(workspace, input);
-  const { mapped, report } = mapMatrix(workspace, input, problem, GPTQ_PLUS);
+  const { mapped, report } = mapMatrix(workspace, input, problem, 4, GPTQ_PLUS);
   const chip = (common: number, sigma: number): Float32Array =>
     Float32Array.from(mapped.codes, (code, i) => code * Math.exp(common + sigma * gaussian(streamKey(5), i)));
   // A gain that all cells share is taken out whole.

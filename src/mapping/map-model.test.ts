@@ -1,0 +1,274 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { buildDigital } from '../fabric/digital.ts';
+import type { LinearName } from '../fabric/linear.ts';
+import { tensorKey } from '../fabric/placement.ts';
+import { readersOf, STAGES, type Stage } from '../model/architecture.ts';
+import { forward, newSession } from '../model/forward.ts';
+import { buildLayers, type LlamaModel, type ModelLayers, openModel } from '../model/model.ts';
+import { modelShape } from '../model/shape.ts';
+import { bits32, gaussian, streamKey } from '../random.ts';
+import { fixtureModel } from '../testing/models.ts';
+import { mappedLinear } from './apply.ts';
+import { relativeDifference } from './fixture.test-helper.ts';
+import { scaleWeightColumns } from './fold.ts';
+import { rotateRows, rotationOf, unrotateRows } from './hadamard.ts';
+import { createImage, type ImageMatrix, type ImageReader, openImage } from './image.ts';
+import type { ImageHeader } from './image-format.ts';
+import {
+  allowedRotations,
+  gainKey,
+  type MappingMethod,
+  type MappingSource,
+  mapModel,
+  requireRotations,
+  residualRotation,
+  rotateOutputs,
+  stageInput,
+} from './map-model.ts';
+import { chooseMethod, METHODS, probedBlocks } from './method.ts';
+import { listenToModel, modelSource } from './model-source.ts';
+import type { ChipErrors } from './predict.ts';
+import { prepareInput, prepareWeights } from './prepare.ts';
+
+const TILE_ROWS = 96;
+const TOKENS = 60;
+const folder = mkdtempSync(join(tmpdir(), 'onefet-mapping-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+let model: LlamaModel;
+let source: MappingSource;
+let digital: Float32Array[];
+const text = (t: number): number => bits32(streamKey(11), t) % 1024;
+
+function logitsOf(layers: ModelLayers, tokens: number): Float32Array[] {
+  const session = newSession(model, layers, tokens);
+  return Array.from({ length: tokens }, (_, t) =>
+    forward(session, text(t), { window: 0, position: t }).slice(),
+  );
+}
+
+beforeAll(async () => {
+  model = openModel(fixtureModel('small'));
+  const { listening, statistics } = await listenToModel(model, buildDigital);
+  digital = logitsOf(buildLayers(model, listening), TOKENS);
+  source = modelSource(model, statistics);
+});
+afterAll(() => model.close());
+
+const NAME = 'a'.repeat(64);
+const headerOf = (method: MappingMethod): ImageHeader => ({
+  model: { name: 'small', sha256: NAME },
+  design: { name: 'test', sha256: NAME },
+  text: { name: 'random', sha256: NAME, tokens: TOKENS },
+  method: { name: method.name, settings: {}, reasons: [] },
+  residual: residualRotation(model.shape, method),
+});
+
+async function mapToImage(method: MappingMethod, bits: 3 | 4 | 6): Promise<ImageReader> {
+  const path = join(folder, `${method.name}-${bits}-${method.principal}-${method.coding.rank}.image`);
+  const writer = createImage(path, headerOf(method));
+  await mapModel(
+    source,
+    {
+      has: (name) => writer.resumed.has(name),
+      vector: (name, values) => writer.writeVector(name, values),
+      matrix: (matrix) => writer.writeMatrix(matrix),
+    },
+    { method, tileRows: TILE_ROWS, bits: () => bits },
+  );
+  writer.finish();
+  return openImage(path);
+}
+
+/** The model's layers as an image says; `weightsOf` puts other weights in the place of the codes. */
+function mappedLayers(image: ImageReader, weightsOf?: (name: LinearName) => Float32Array): ModelLayers {
+  const rotation = image.header.residual && rotationOf(image.header.residual);
+  const plain = buildLayers(model, (name, outputs, inputs, row) => {
+    if (name.layer < 0) return buildDigital(name, outputs, inputs, row);
+    const apply = mappedLinear(image.readMatrix(tensorKey(name)), weightsOf?.(name));
+    return { outputs, inputs, apply: (y, a) => apply(y, a) };
+  });
+  const head = plain.output;
+  return {
+    ...plain,
+    embedding(id, out) {
+      plain.embedding(id, out);
+      if (rotation) rotateRows(out, 1, rotation);
+    },
+    blocks: plain.blocks.map((block, layer) => ({
+      ...block,
+      norms: {
+        attentionInput: image.readVector(gainKey(layer, 'attention-input')),
+        feedForwardInput: image.readVector(gainKey(layer, 'feed-forward-input')),
+      },
+    })),
+    // The head reads the stream as it was before the rotation.
+    outputNorm: new Float32Array(model.shape.dim).fill(1),
+    output: {
+      ...head,
+      apply(y, a, at) {
+        const x = a.slice();
+        if (rotation) unrotateRows(x, 1, rotation);
+        for (let j = 0; j < x.length; j++) x[j] *= plain.outputNorm[j];
+        head.apply(y, x, at);
+      },
+    },
+  };
+}
+
+/** What the codes of a method stand for: the exact weights in the rows' basis. */
+function exactWeights(method: MappingMethod, name: LinearName): Float32Array {
+  const { shape } = model;
+  const stage = STAGES.find((s) => readersOf(shape.architecture, s).includes(name.ordinal))!;
+  const weights = source.weights(name);
+  const gain = source.gain(name.layer, stage);
+  const statistics = source.statistics(name.layer, stage) as ReturnType<typeof prepareInput>['statistics'];
+  const outputs = weights.length / statistics.inputs;
+  if (gain) scaleWeightColumns(weights, outputs, gain);
+  rotateOutputs(shape, method, shape.architecture.matrices[name.ordinal], weights, statistics.inputs);
+  const input = prepareInput(statistics, stageInput(shape, method, stage).input);
+  return prepareWeights(input, weights, outputs).weights;
+}
+
+const everything: MappingMethod = {
+  ...METHODS.rotated,
+  name: 'everything',
+  principal: 4,
+  coding: { ...METHODS.rotated.coding, rank: 3 },
+};
+
+// Independent case: the model as shipped.
+test.each([
+  METHODS.round,
+  METHODS.centred,
+  METHODS.scaled,
+  METHODS.rotated,
+  { ...everything, coding: METHODS.rotated.coding },
+])('with exact weights in place of codes, an image computes the model: $name', async (method) => {
+  const image = await mapToImage(method, 4);
+  const found = logitsOf(
+    mappedLayers(image, (name) => exactWeights(method, name)),
+    20,
+  );
+  expect(Math.max(...found.map((logits, t) => relativeDifference(logits, digital[t])))).toBeLessThan(1e-4);
+  expect(image.matrices.size).toBe(14);
+  image.close();
+});
+
+test('better methods are nearer to the model', async () => {
+  const distances: number[] = [];
+  for (const [method, bits] of [
+    [METHODS.round, 3],
+    [METHODS.round, 4],
+    [METHODS.centred, 4],
+    [everything, 4],
+    [METHODS.rotated, 6],
+  ] as const) {
+    const image = await mapToImage(method, bits);
+    const found = logitsOf(mappedLayers(image), 40);
+    let [error, signal] = [0, 0];
+    found.forEach((logits, t) => {
+      logits.forEach((x, v) => {
+        error += (x - digital[t][v]) ** 2;
+        signal += digital[t][v] ** 2;
+      });
+    });
+    distances.push(error / signal);
+    image.close();
+  }
+  for (let i = 1; i < distances.length; i++) expect(distances[i]).toBeLessThan(distances[i - 1]);
+  expect(distances[4]).toBeLessThan(2e-3);
+});
+
+test('a run that was stopped goes on with what is missing, and progress reaches its end', async () => {
+  const done = new Map<string, ImageMatrix>();
+  const vectors = new Set<string>();
+  const sink = {
+    has: (name: string) => done.has(name) || vectors.has(name),
+    vector: (name: string) => void vectors.add(name),
+    matrix: (matrix: ImageMatrix) => void done.set(matrix.name, matrix),
+  };
+  const controller = new AbortController();
+  const progress: number[] = [];
+  const options = {
+    method: METHODS.scaled,
+    tileRows: TILE_ROWS,
+    bits: () => 4 as const,
+    onProgress: (at: number, total: number) => {
+      progress.push(at / total);
+      if (progress.length === 5) controller.abort();
+    },
+  };
+  await expect(mapModel(source, sink, { ...options, signal: controller.signal })).rejects.toThrow();
+  expect(done.size).toBe(5);
+  const first = done.get('blk.0.attn_q');
+  await mapModel(source, sink, options);
+  expect(done.size).toBe(14);
+  expect(vectors.size).toBe(4);
+  expect(done.get('blk.0.attn_q')).toBe(first);
+  expect(progress.at(-1)).toBeCloseTo(1, 12);
+  expect([...progress].sort((a, b) => a - b)).toEqual(progress);
+});
+
+test('rotations that an architecture does not allow are refused', () => {
+  const { shape } = model;
+  expect(allowedRotations(shape)).toEqual({ residual: true, heads: true, hidden: true });
+  const biased = modelShape({ ...shape, biases: ['attn_v', 'ffn_down'] });
+  expect(allowedRotations(biased)).toEqual({ residual: false, heads: false, hidden: true });
+  expect(() => requireRotations(biased, METHODS.rotated)).toThrow(
+    'does not allow a rotation of its residual',
+  );
+  requireRotations(biased, METHODS.scaled);
+});
+
+test('auto rotates where cells match well, and does not where they do not', async () => {
+  // Inputs with a few loud elements whose weights are small, as real models have.
+  const shape = modelShape({ ...model.shape, layers: 1 });
+  const statistics = (_: number, stage: Stage) => {
+    const inputs = stage === 'feed-forward-hidden' ? shape.ffnDim : shape.dim;
+    const [noise, loud] = [streamKey(3, inputs), streamKey(4, inputs)];
+    const rms = Float32Array.from({ length: inputs }, (_, j) => Math.exp(1.2 * gaussian(loud, j)));
+    const moments = new Float32Array(inputs * inputs);
+    for (let j = 0; j < inputs; j++) moments[j * inputs + j] = rms[j] ** 2;
+    const sample = Float32Array.from({ length: 64 * inputs }, (_, i) => rms[i % inputs] * gaussian(noise, i));
+    return { inputs, tokens: 64, mean: new Float32Array(inputs), moments, sample };
+  };
+  const drawn: MappingSource = {
+    ...source,
+    shape,
+    statistics,
+    weights(name) {
+      const weights = source.weights(name);
+      const { inputs, moments } = statistics(
+        0,
+        name.tensor === 'ffn_down' ? 'feed-forward-hidden' : 'attention-input',
+      );
+      return weights.map((w, i) => w / Math.sqrt(moments[(i % inputs) * (inputs + 1)]));
+    },
+  };
+  const chip: ChipErrors = {
+    input: { bits: 6, codes: 'linear', dynamicRange: 63 },
+    scale: 'tile',
+    adcBits: 8,
+    rangeQuantile: 0.9995,
+    cellSigma: 0,
+    columnGainSigma: 0.005,
+    noiseLsb: 0.3,
+  };
+  const options = { tileRows: TILE_ROWS, principal: 0, bits: () => 4 as const };
+  const matched = await chooseMethod(drawn, chip, options);
+  expect(matched.method).toMatchObject({ name: 'auto', centre: true, rotate: { hidden: true } });
+  expect(matched.reasons).toHaveLength(3);
+  expect(matched.reasons[2]).toMatch(/^hidden: rotated online .* against centred/);
+  expect(matched.trials.filter(({ chosen }) => chosen)).toHaveLength(3);
+  for (const { error } of matched.trials) {
+    expect(error.total).toBeCloseTo(error.coding + error.input + error.mismatch + error.converter, 10);
+  }
+  const mismatched = await chooseMethod(drawn, { ...chip, cellSigma: 0.5 }, options);
+  expect(mismatched.method.rotate).toEqual({ residual: false, heads: false, hidden: false });
+  expect(probedBlocks(30)).toEqual([10, 15, 20]);
+  expect(probedBlocks(1)).toEqual([0]);
+});
