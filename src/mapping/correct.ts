@@ -44,7 +44,7 @@ export function correctChip(
   rank: number,
 ): ChipCorrection {
   const { outputs, inputs, tileRows, bits } = mapped;
-  const { weights } = prepareWeights(input, exact.weights, outputs);
+  const { weights } = prepareWeights(workspace, input, exact.weights, outputs);
   const { magnitudeMax } = weightFormat(bits);
   loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
   writeCoding(workspace, mapped);

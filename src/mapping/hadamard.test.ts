@@ -12,6 +12,8 @@ import {
   rotationAdditions,
   unrotateRows,
 } from './hadamard.ts';
+import { newNumerics } from './numerics/numerics.ts';
+import { rotateManyColumns, rotateManyRows, rotationElements, rotationRoom } from './numerics/rotate.ts';
 
 /** |(H H^T)_ij - scale delta_ij| at place `at` of [n][n]. */
 function farFromIdentity(h: Int8Array | Float32Array, n: number, at: number, scale: number): number {
@@ -84,6 +86,30 @@ test('a rotation is orthogonal, and what it does to rows, columns and moments ag
     ),
     { numRuns: 40 },
   );
+});
+
+test('16 vectors at a time in WebAssembly equal the definition', async () => {
+  const numerics = await newNumerics(4 * rotationElements(1536) + 4096);
+  const rotator = { numerics, rotationRoom: rotationRoom(numerics, 1536) };
+  for (const rotation of [
+    newRotation(1536, 4),
+    newRotation(576, 2),
+    newRotation(28 * 8, 3),
+    newRotation(172, 3),
+    repeatRotation(newRotation(24, 5), 7),
+  ]) {
+    const { length } = rotation;
+    for (const rows of [1, 16, 37]) {
+      const x = Float32Array.from({ length: rows * length }, (_, i) => Math.sin(i * i));
+      const [byRow, rowExpected, byColumn, columnExpected] = [0, 1, 2, 3].map(() => x.slice());
+      rotateManyRows(rotator, byRow, rows, rotation);
+      rotateRows(rowExpected, rows, rotation);
+      expect(relativeDifference(byRow, rowExpected)).toBeLessThan(1e-6);
+      rotateManyColumns(rotator, byColumn, rows, rotation);
+      rotateColumns(columnExpected, rows, rotation);
+      expect(relativeDifference(byColumn, columnExpected)).toBeLessThan(1e-6);
+    }
+  }
 });
 
 test('moments of rotated inputs, and heads that share a rotation', () => {

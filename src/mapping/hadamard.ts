@@ -20,7 +20,7 @@ import { OnefetError } from '../error.ts';
 import { bits32, streamKey } from '../random.ts';
 
 /** Largest order that is built densely; beyond it, products. */
-const DENSE_LIMIT = 200;
+export const DENSE_LIMIT = 200;
 
 export interface Rotation {
   /** Length of the vectors. */
@@ -99,7 +99,10 @@ function isPrime(q: number): boolean {
   return true;
 }
 
-/** Orders whose product is n, the fewest additions first; undefined where there are none. */
+/**
+ * Orders whose product is n, with the fewest additions; undefined where there are none. Powers of two come first, so that
+ * they are the slow factors: their butterflies then run over whole vectors, and the dense factors over neighbours.
+ */
 export function hadamardFactors(n: number): number[] | undefined {
   if (!Number.isInteger(n) || n < 1) return undefined;
   if ((n & (n - 1)) === 0) return Array<number>(Math.log2(n)).fill(2);
@@ -107,8 +110,8 @@ export function hadamardFactors(n: number): number[] | undefined {
   for (let m = 4; m <= Math.min(n, DENSE_LIMIT); m += 4) {
     if (n % m !== 0 || (m & (m - 1)) === 0 || denseHadamard(m) === undefined) continue;
     const rest = hadamardFactors(n / m);
-    if (rest !== undefined && (best === undefined || additions([m, ...rest]) < additions(best))) {
-      best = [m, ...rest];
+    if (rest !== undefined && (best === undefined || additions([...rest, m]) < additions(best))) {
+      best = [...rest, m];
     }
   }
   return best;

@@ -111,7 +111,7 @@ export function mapMatrix(
 ): { mapped: MappedMatrix; report: MatrixReport } {
   const { outputs } = exact;
   const { inputs, mean } = input.statistics;
-  const { weights, principal } = prepareWeights(input, exact.weights, outputs);
+  const { weights, principal } = prepareWeights(workspace, input, exact.weights, outputs);
   const { magnitudeMax } = weightFormat(bits);
   const { tileRows } = workspace;
   loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });

@@ -30,6 +30,7 @@ import {
 } from './map-model.ts';
 import { chooseMethod, METHODS, probedBlocks } from './method.ts';
 import { listenToModel, modelSource } from './model-source.ts';
+import { newWorkspace, type Workspace } from './numerics/workspace.ts';
 import type { ChipErrors } from './predict.ts';
 import { prepareInput, prepareWeights } from './prepare.ts';
 
@@ -41,6 +42,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 let model: LlamaModel;
 let source: MappingSource;
 let digital: Float32Array[];
+let workspace: Workspace;
 const text = (t: number): number => bits32(streamKey(11), t) % 1024;
 
 function logitsOf(layers: ModelLayers, tokens: number): Float32Array[] {
@@ -55,6 +57,7 @@ beforeAll(async () => {
   const { listening, statistics } = await listenToModel(model, buildDigital);
   digital = logitsOf(buildLayers(model, listening), TOKENS);
   source = modelSource(model, statistics);
+  workspace = await newWorkspace({ outputs: 320, inputs: 320, tileRows: TILE_ROWS });
 });
 afterAll(() => model.close());
 
@@ -128,9 +131,16 @@ function exactWeights(method: MappingMethod, name: LinearName): Float32Array {
   const statistics = source.statistics(name.layer, stage) as ReturnType<typeof prepareInput>['statistics'];
   const outputs = weights.length / statistics.inputs;
   if (gain) scaleWeightColumns(weights, outputs, gain);
-  rotateOutputs(shape, method, shape.architecture.matrices[name.ordinal], weights, statistics.inputs);
-  const input = prepareInput(statistics, stageInput(shape, method, stage).input);
-  return prepareWeights(input, weights, outputs).weights;
+  rotateOutputs(
+    workspace,
+    shape,
+    method,
+    shape.architecture.matrices[name.ordinal],
+    weights,
+    statistics.inputs,
+  );
+  const input = prepareInput(workspace, statistics, stageInput(shape, method, stage).input);
+  return prepareWeights(workspace, input, weights, outputs).weights;
 }
 
 const everything: MappingMethod = {

@@ -17,9 +17,10 @@ import { type BlockMatrix, readersOf, STAGES, type Stage } from '../model/archit
 import { blockMatrices, type MatrixShape, type ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { scaleWeightColumns } from './fold.ts';
-import { type RotationSpec, rotateColumns, rotationOf } from './hadamard.ts';
+import { type RotationSpec, rotationOf } from './hadamard.ts';
 import type { ImageMatrix } from './image.ts';
 import { type CodingOptions, loadInput, type MatrixReport, mapMatrix } from './map-matrix.ts';
+import { type Rotator, rotateManyColumns } from './numerics/rotate.ts';
 import { newWorkspace, type Workspace, workspaceBytes } from './numerics/workspace.ts';
 import { type InputOptions, type PreparedInput, prepareInput } from './prepare.ts';
 import type { InputStatistics } from './statistics.ts';
@@ -145,6 +146,7 @@ export function stageInput(
 
 /** Rotates the rows of what a matrix gives, in place: W <- Q^T W. */
 export function rotateOutputs(
+  rotator: Rotator,
   shape: ModelShape,
   method: MappingMethod,
   { gives }: BlockMatrix,
@@ -153,10 +155,10 @@ export function rotateOutputs(
 ): void {
   const residual = residualRotation(shape, method);
   if ((gives.includes('attention') || gives.includes('feed-forward')) && residual) {
-    rotateColumns(weights, inputs, rotationOf(residual));
+    rotateManyColumns(rotator, weights, inputs, rotationOf(residual));
   }
   if (gives.includes('value') && method.rotate.heads) {
-    rotateColumns(weights, inputs, rotationOf(headRotation(shape, method, shape.kvHeads)));
+    rotateManyColumns(rotator, weights, inputs, rotationOf(headRotation(shape, method, shape.kvHeads)));
   }
 }
 
@@ -217,7 +219,7 @@ async function mapStage(
   }
   options.signal?.throwIfAborted();
   const { input: inputOptions, rotation } = stageInput(shape, options.method, stage);
-  const input = prepareInput(await source.statistics(layer, stage), inputOptions);
+  const input = prepareInput(workspace, await source.statistics(layer, stage), inputOptions);
   writeGain(sink, gainKey(layer, stage), gain, input);
   loadInput(workspace, input);
   for (const matrix of readers) {
@@ -243,7 +245,7 @@ function mapOne(
   const { shape } = source;
   const weights = source.weights(name);
   if (gain) scaleWeightColumns(weights, outputs, gain);
-  rotateOutputs(shape, options.method, shape.architecture.matrices[name.ordinal], weights, inputs);
+  rotateOutputs(workspace, shape, options.method, shape.architecture.matrices[name.ordinal], weights, inputs);
   const exact = { weights, outputs };
   return mapMatrix(workspace, input, exact, options.bits(name), options.method.coding, options.everyStep);
 }

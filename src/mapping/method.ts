@@ -190,7 +190,11 @@ async function probe(
   bits: (name: LinearName) => WeightBits,
 ): Promise<PredictedError[]> {
   const { shape } = source;
-  const input = prepareInput(await source.statistics(layer, stage), stageInput(shape, method, stage).input);
+  const input = prepareInput(
+    workspace,
+    await source.statistics(layer, stage),
+    stageInput(shape, method, stage).input,
+  );
   loadInput(workspace, input);
   const matrices = blockMatrices(shape, layer);
   return readersOf(shape.architecture, stage).map((place) => {
@@ -198,7 +202,7 @@ async function probe(
     const weights = source.weights(name);
     const gain = source.gain(layer, stage);
     if (gain) scaleWeightColumns(weights, outputs, gain);
-    rotateOutputs(shape, method, shape.architecture.matrices[place], weights, inputs);
+    rotateOutputs(workspace, shape, method, shape.architecture.matrices[place], weights, inputs);
     const exact = { weights, outputs };
     const { mapped, report } = mapMatrix(workspace, input, exact, bits(name), method.coding);
     return predictError(input, mapped, report, chip);

@@ -38,14 +38,15 @@ test.each([
   { name: 'principal', options: { ...PLAIN, principal: 5 }, rank: 0 },
 ])('the reported error is that of the outputs: $name', async ({ options, rank }) => {
   const { problem, statistics, workspace } = await setting(1);
-  const input = prepareInput(statistics, options);
+  const input = prepareInput(workspace, statistics, options);
   loadInput(workspace, input);
   const { mapped, report } = mapMatrix(workspace, input, problem, 4, { ...GPTQ_PLUS, rank }, true);
   const { weights, outputs, inputs, tokens } = problem;
   // The sample holds every eighth token; take all of them through the same stages.
-  const all = prepareInput({ ...statistics, sample: problem.activations }, options).sample;
+  const all = prepareInput(workspace, { ...statistics, sample: problem.activations }, options).sample;
   // What the digital branch of the principal part is taken from.
   const before = prepareInput(
+    workspace,
     { ...statistics, sample: problem.activations },
     { ...options, principal: 0 },
   ).sample;
@@ -90,7 +91,7 @@ test.each([
 
 test('predictions: each part is there when its cause is, and has the size of a simulation', async () => {
   const { problem, statistics, workspace } = await setting(2);
-  const input = prepareInput(statistics, PLAIN);
+  const input = prepareInput(workspace, statistics, PLAIN);
   loadInput(workspace, input);
   const { mapped, report } = mapMatrix(workspace, input, problem, 4, ROUND);
   const ideal = predictError(input, mapped, report, IDEAL);
@@ -142,7 +143,7 @@ test('large means: rotation lowers the input error and, uncentred, raises that o
     { ...PLAIN, rotation: newRotation(120, 5) },
     { ...PLAIN, centre: false, rotation: newRotation(120, 5) },
   ].map((options) => {
-    const input = prepareInput(statistics, options);
+    const input = prepareInput(workspace, statistics, options);
     loadInput(workspace, input);
     const { mapped, report } = mapMatrix(workspace, input, problem, 4, GPTQ_PLUS);
     return predictError(input, mapped, report, chip);
@@ -156,7 +157,7 @@ test('large means: rotation lowers the input error and, uncentred, raises that o
 
 test('correction: gains and a residual fitted to a chip that was read', async () => {
   const { problem, statistics, workspace } = await setting(4);
-  const input = prepareInput(statistics, PLAIN);
+  const input = prepareInput(workspace, statistics, PLAIN);
   loadInput(workspace, input);
   const { mapped, report } = mapMatrix(workspace, input, problem, 4, GPTQ_PLUS);
   const chip = (common: number, sigma: number): Float32Array =>

@@ -9,8 +9,9 @@
  * and the same for second moments and weights, so that W a stays what it was up to the digital parts.
  */
 import { loudnessScales, scaleStatistics, scaleWeightColumns } from './fold.ts';
-import { type Rotation, rotateMoments, rotateRows } from './hadamard.ts';
+import type { Rotation } from './hadamard.ts';
 import type { SidePath } from './low-rank.ts';
+import { type Rotator, rotateManyColumns, rotateManyRows } from './numerics/rotate.ts';
 import { type PrincipalPart, principalPart, principalPath, withoutPrincipal } from './principal.ts';
 import { type InputStatistics, momentsAboutZero } from './statistics.ts';
 
@@ -45,7 +46,11 @@ export interface PreparedWeights {
 }
 
 /** Takes the statistics of a norm's output without its gain, or of o's and down's inputs as they are. */
-export function prepareInput(original: InputStatistics, options: InputOptions): PreparedInput {
+export function prepareInput(
+  rotator: Rotator,
+  original: InputStatistics,
+  options: InputOptions,
+): PreparedInput {
   const { rotation } = options;
   let statistics = original;
   let factors: Float32Array | undefined;
@@ -53,7 +58,7 @@ export function prepareInput(original: InputStatistics, options: InputOptions): 
     factors = loudnessScales(statistics, options.loudness);
     statistics = scaleStatistics(statistics, factors);
   }
-  if (rotation !== undefined) statistics = rotateStatistics(statistics, rotation);
+  if (rotation !== undefined) statistics = rotateStatistics(rotator, statistics, rotation);
   const principal = options.principal > 0 ? principalPart(statistics, options.principal) : undefined;
   if (principal !== undefined) statistics = withoutPrincipal(statistics, principal);
   const { mean } = statistics;
@@ -69,25 +74,31 @@ export function prepareInput(original: InputStatistics, options: InputOptions): 
 }
 
 /** Statistics of a Q. */
-function rotateStatistics(statistics: InputStatistics, rotation: Rotation): InputStatistics {
+function rotateStatistics(
+  rotator: Rotator,
+  statistics: InputStatistics,
+  rotation: Rotation,
+): InputStatistics {
   const [moments, mean, sample] = [statistics.moments, statistics.mean, statistics.sample].map((x) =>
     x.slice(),
   );
-  rotateMoments(moments, rotation);
-  rotateRows(mean, 1, rotation);
-  rotateRows(sample, sample.length / mean.length, rotation);
+  rotateManyRows(rotator, moments, mean.length, rotation);
+  rotateManyColumns(rotator, moments, mean.length, rotation);
+  rotateManyRows(rotator, mean, 1, rotation);
+  rotateManyRows(rotator, sample, sample.length / mean.length, rotation);
   return { ...statistics, moments, mean, sample };
 }
 
 /** Takes W [N][K] with the norm's gain folded in; leaves it as it is. */
 export function prepareWeights(
+  rotator: Rotator,
   input: PreparedInput,
   weights: Float32Array,
   outputs: number,
 ): PreparedWeights {
   const prepared = weights.slice();
   if (input.factors !== undefined) scaleWeightColumns(prepared, outputs, input.factors);
-  if (input.rotation !== undefined) rotateRows(prepared, outputs, input.rotation);
+  if (input.rotation !== undefined) rotateManyRows(rotator, prepared, outputs, input.rotation);
   return {
     weights: prepared,
     principal: input.principal && principalPath(prepared, outputs, input.principal),

@@ -10,7 +10,15 @@ import { compileKernels } from '../../engine/wasm/emit/compile.ts';
 import { CONSTANTS_END, writeConstants } from '../../engine/wasm/emit/constants.ts';
 import { BLOCK_ROWS, multiply, multiplyPeak, PANEL_COLUMNS } from './kernels/multiply.ts';
 import { packBlock, packPanel, packRows } from './kernels/pack.ts';
-import { accumulatePanel, difference, dotRows, moveRows, project, residual } from './kernels/panels.ts';
+import {
+  accumulatePanel,
+  butterflies,
+  difference,
+  dotRows,
+  moveRows,
+  project,
+  residual,
+} from './kernels/panels.ts';
 import { sweep } from './kernels/sweep.ts';
 
 /** Rows of a matrix are padded to a multiple of this: whole blocks of 6 and panels of 16. */
@@ -34,6 +42,7 @@ export interface NumericsKernels {
   readonly residual: Kernel;
   readonly difference: Kernel;
   readonly accumulate: Kernel;
+  readonly butterflies: Kernel;
   readonly gather: Kernel;
   readonly scatter: Kernel;
   readonly project: Kernel;
@@ -63,6 +72,7 @@ export async function newNumerics(bytes: number): Promise<Numerics> {
     residual(),
     difference(),
     accumulatePanel(),
+    butterflies(),
     moveRows('gather'),
     moveRows('scatter'),
     project(),

@@ -18,6 +18,7 @@ import {
   room,
   words,
 } from './numerics.ts';
+import { type Rotator, rotationElements, rotationRoom } from './rotate.ts';
 
 export interface WorkspaceLimits {
   readonly outputs: number;
@@ -49,7 +50,7 @@ interface Places {
   readonly lanes: number; // [8][16]
 }
 
-export interface Workspace {
+export interface Workspace extends Rotator {
   readonly numerics: Numerics;
   readonly limits: WorkspaceLimits;
   readonly at: Places;
@@ -82,7 +83,8 @@ export function workspaceBytes({ outputs, inputs, tileRows }: WorkspaceLimits): 
     2 * BLOCK * BLOCK +
     4 * BLOCK * PANEL_COLUMNS +
     2 * BLOCK * BLOCK +
-    BLOCK * rows;
+    BLOCK * rows +
+    rotationElements(Math.max(outputs, inputs));
   return 4 * elements + 2 ** 16;
 }
 
@@ -119,6 +121,7 @@ export async function newWorkspace(limits: WorkspaceLimits): Promise<Workspace> 
     limits,
     at,
     factorRoom: factorRoom(numerics, rows),
+    rotationRoom: rotationRoom(numerics, Math.max(limits.outputs, limits.inputs)),
     outputs: 0,
     inputs: 0,
     rows: 0,

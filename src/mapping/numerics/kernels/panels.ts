@@ -5,6 +5,7 @@
  *   residual    out[j][n] = w[j][n] - s[tile(j)][n] codes[j][n]
  *   difference  out[j][n] = a[j][n] - b[j][n]
  *   accumulate  out[j][n] += a[j][n]
+ *   butterflies (a, b) <- (a + b, a - b) for runs a, b of `span` bytes that stand side by side, `groups` pairs of them
  *   gather      out[j] = src[index[j]],  scatter  out[index[j]] = src[j]
  *   project     of coding tile rows with scales s (inverse 1 / s): c = clip(round(w / s)),
  *               error[n] += sum_j h_j (w - s c)^2,  cross[n] += sum_j h_j w c,  norm[n] += sum_j h_j c^2
@@ -97,6 +98,31 @@ export function accumulatePanel(): WatFunction {
       write(f, out.get, x);
       f.advance(out, ROW_BYTES);
       f.advance(a, ROW_BYTES);
+    });
+  });
+}
+
+export function butterflies(): WatFunction {
+  return define('butterflies', ['at', 'span', 'groups'], (f, at, span, groups) => {
+    const a = f.locals('v128', 'a', VECTORS);
+    const b = f.locals('v128', 'b', VECTORS);
+    const [second, left] = ['second', 'left'].map((name) => f.local('i32', name));
+    f.countdown(groups, () => {
+      f.set(second, i32.add(at.get, span.get));
+      f.set(left, i32.shrU(span.get, 6));
+      f.countdown(left, () => {
+        read(f, a, at.get);
+        read(f, b, second.get);
+        a.forEach((v, n) => {
+          f.emit(store.v128(at.get, f32x4.add(v.get, b[n].get), 16 * n));
+        });
+        a.forEach((v, n) => {
+          f.emit(store.v128(second.get, f32x4.sub(v.get, b[n].get), 16 * n));
+        });
+        f.advance(at, ROW_BYTES);
+        f.advance(second, ROW_BYTES);
+      });
+      f.set(at, second.get);
     });
   });
 }
