@@ -17,6 +17,7 @@ import {
   formErrors,
   loadWeights,
   panelOf,
+  readScales,
   type Workspace,
   writeCoding,
 } from './numerics/workspace.ts';
@@ -59,13 +60,7 @@ export function correctChip(
   const raw = total(workspace.at.errors) / signal;
   refit(workspace);
   const gains = total(workspace.at.errors) / signal;
-  const tiles = Math.ceil(inputs / tileRows);
-  const scales = new Float32Array(outputs * tiles);
-  for (let n = 0; n < outputs; n++) {
-    const address = workspace.at.scales + 4 * Math.floor(n / PANEL_COLUMNS) * tiles * PANEL_COLUMNS;
-    const panel = new Float32Array(workspace.numerics.arena.memory.buffer, address, tiles * PANEL_COLUMNS);
-    for (let t = 0; t < tiles; t++) scales[n * tiles + t] = panel[t * PANEL_COLUMNS + (n % PANEL_COLUMNS)];
-  }
+  const scales = readScales(workspace);
   const side = rank > 0 ? lowRank(workspace, rank) : undefined;
   const removed = side ? side.removed.reduce((sum, x) => sum + x, 0) / signal : 0;
   return { scales, side: side?.path, errors: { raw, gains, side: gains - removed } };

@@ -11,7 +11,7 @@
  * which is GPTQ's update w_k -= e_j U_jk / U_jj with inv(H) = U^T U, U = V^-1, summed the other way round; the inverse
  * is never formed. Order: by falling H_jj, so that the loudest inputs have the most left to make their error good.
  * Scales are those of the tile that an input lies in, fixed beforehand, so the order needs no tiles to stay together.
- * Damping: 1 % of the mean diagonal, ten times more where the matrix is not positive definite to f32.
+ * Damping: 5 % of the mean diagonal (1 % is as good on the text of the statistics and 1.5 % worse on others), ten times more where the matrix is not positive definite to f32.
  */
 import { OnefetError } from '../error.ts';
 import type { CodingProblem } from './coding.ts';
@@ -29,7 +29,7 @@ import {
   type Workspace,
 } from './numerics/workspace.ts';
 
-export const DAMPING = 0.01;
+export const DAMPING = 0.05;
 const MOST_DAMPING = 10;
 
 /** Inputs by falling energy; equals keep their order. */

@@ -210,19 +210,26 @@ export function invertScales(workspace: Workspace): void {
 
 /** Copies codes and scales out. */
 export function readCoding(workspace: Workspace): Coding {
-  const { outputs, inputs, tiles } = workspace;
+  const { outputs, inputs } = workspace;
   const codes = new Int8Array(outputs * inputs);
-  const scales = new Float32Array(outputs * tiles);
-  for (let p = 0; p < workspace.panels; p++) {
-    const panel = panelOf(workspace, workspace.at.codes, p);
-    const panelScales = scalesOf(workspace, p);
-    for (let n = p * PANEL_COLUMNS; n < Math.min(outputs, (p + 1) * PANEL_COLUMNS); n++) {
-      const lane = n % PANEL_COLUMNS;
-      for (let j = 0; j < inputs; j++) codes[n * inputs + j] = panel[j * PANEL_COLUMNS + lane];
-      for (let t = 0; t < tiles; t++) scales[n * tiles + t] = panelScales[t * PANEL_COLUMNS + lane];
-    }
+  for (let n = 0; n < outputs; n++) {
+    const panel = panelOf(workspace, workspace.at.codes, Math.floor(n / PANEL_COLUMNS));
+    const lane = n % PANEL_COLUMNS;
+    for (let j = 0; j < inputs; j++) codes[n * inputs + j] = panel[j * PANEL_COLUMNS + lane];
   }
-  return { codes, scales };
+  return { codes, scales: readScales(workspace) };
+}
+
+/** Copies the scales out: [N][tiles]. */
+export function readScales(workspace: Workspace): Float32Array {
+  const { outputs, tiles } = workspace;
+  const scales = new Float32Array(outputs * tiles);
+  for (let n = 0; n < outputs; n++) {
+    const panel = scalesOf(workspace, Math.floor(n / PANEL_COLUMNS));
+    const lane = n % PANEL_COLUMNS;
+    for (let t = 0; t < tiles; t++) scales[n * tiles + t] = panel[t * PANEL_COLUMNS + lane];
+  }
+  return scales;
 }
 
 /** Puts a coding in, as `readCoding` gives it. */
