@@ -11,7 +11,8 @@
  * which is GPTQ's update w_k -= e_j U_jk / U_jj with inv(H) = U^T U, U = V^-1, summed the other way round; the inverse
  * is never formed. Order: by falling H_jj, so that the loudest inputs have the most left to make their error good.
  * Scales are those of the tile that an input lies in, fixed beforehand, so the order needs no tiles to stay together.
- * Damping: 5 % of the mean diagonal (1 % is as good on the text of the statistics and 1.5 % worse on others), ten times more where the matrix is not positive definite to f32.
+ * Damping: 5 % of the mean diagonal (1 % is as good on the text of the statistics and 1.5 % worse on others), ten times
+ * more where the matrix is not positive definite to f32.
  */
 import { OnefetError } from '../error.ts';
 import type { CodingProblem } from './coding.ts';

@@ -7,7 +7,7 @@ import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { readersOf, STAGES, type Stage } from '../model/architecture.ts';
 import { forward, newSession } from '../model/forward.ts';
-import { buildLayers, type LlamaModel, type ModelLayers, openModel } from '../model/model.ts';
+import { buildLayers, type Model, type ModelLayers, openModel } from '../model/model.ts';
 import { modelShape } from '../model/shape.ts';
 import { bits32, gaussian, streamKey } from '../random.ts';
 import { fixtureModel } from '../testing/models.ts';
@@ -39,7 +39,7 @@ const TOKENS = 60;
 const folder = mkdtempSync(join(tmpdir(), 'onefet-mapping-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-let model: LlamaModel;
+let model: Model;
 let source: MappingSource;
 let digital: Float32Array[];
 let workspace: Workspace;

@@ -2,14 +2,14 @@
 import type { LinearBuilder, LinearName } from '../fabric/linear.ts';
 import { readersOf, STAGES, type Stage } from '../model/architecture.ts';
 import { readRow } from '../model/gguf.ts';
-import type { LlamaModel } from '../model/model.ts';
+import type { Model } from '../model/model.ts';
 import { requireTensor } from '../model/read-shape.ts';
 import { blockMatrices, sourceTensor } from '../model/shape.ts';
 import type { MappingSource } from './map-model.ts';
 import { type InputStatistics, newStatistics, type StatisticsCollector } from './statistics.ts';
 
 /** Weights and gains of a model; `statistics` come from elsewhere. */
-export function modelSource(model: LlamaModel, statistics: MappingSource['statistics']): MappingSource {
+export function modelSource(model: Model, statistics: MappingSource['statistics']): MappingSource {
   const { file, shape } = model;
   return {
     shape,
@@ -27,7 +27,7 @@ export function modelSource(model: LlamaModel, statistics: MappingSource['statis
   };
 }
 
-function gainOf(model: LlamaModel, layer: number, stage: Stage): Float32Array | undefined {
+function gainOf(model: Model, layer: number, stage: Stage): Float32Array | undefined {
   const { attentionInput, feedForwardInput } = model.shape.architecture.norms;
   const name =
     stage === 'attention-input'
@@ -53,7 +53,7 @@ export interface ModelStatistics {
  * 30 blocks of 576 and 1536 inputs). Batches of `batchTokens` tokens are handed on.
  */
 export async function listenToModel(
-  model: LlamaModel,
+  model: Model,
   build: LinearBuilder,
   batchTokens = 64,
 ): Promise<ModelStatistics> {
