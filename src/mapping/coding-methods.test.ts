@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { type Coding, objectiveReference } from './coding.ts';
 import { descend, descendReference } from './descent.ts';
 import { drawProblem, relativeDifference, total, workspaceOf } from './fixture.test-helper.ts';
-import { actOrder, gptq, gptqReference, upperFactorReference } from './gptq.ts';
+import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
 import { energies, readCoding, writeCoding } from './numerics/workspace.ts';
 import { refit, refitReference } from './refit.ts';
 import { round, roundReference } from './round.ts';
@@ -134,7 +134,7 @@ test('Babai form gives the codes of the published form', () => {
   const { inputs, outputs, moments, weights, tileRows } = problem;
   const scales = searchScalesReference(problem, 'maximum');
   const order = actOrder(Float64Array.from({ length: inputs }, (_, j) => moments[j * (inputs + 1)]));
-  const v = upperFactorReference(moments, order, 0.01);
+  const v = upperFactorReference(moments, order, DAMPING);
   // U = V^-1, upper
   const u = new Float64Array(inputs * inputs);
   for (let k = 0; k < inputs; k++) {

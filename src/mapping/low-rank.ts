@@ -9,10 +9,10 @@
  * without any inverse (as in LQER, Zhang et al. 2024, arXiv:2402.02446). The error falls by the r leading eigenvalues.
  */
 import { gaussian, streamKey } from '../random.ts';
-import { BLOCK_ROWS, PANEL_COLUMNS, ROW_BYTES } from './numerics/kernels/multiply.ts';
-import { BLOCK, floats } from './numerics/numerics.ts';
-import { multiplyColumns, panelAddress, panelOf, sumsAddress, type Workspace } from './numerics/workspace.ts';
-import { type Eigen, largestEigen, symmetricEigen } from './small.ts';
+import { applyErrorGram } from './numerics/error-gram.ts';
+import { PANEL_COLUMNS } from './numerics/kernels/multiply.ts';
+import { panelOf, type Workspace } from './numerics/workspace.ts';
+import { dot, type Eigen, largestEigen, symmetricEigen } from './small.ts';
 
 export interface SidePath {
   readonly rank: number;
@@ -22,13 +22,23 @@ export interface SidePath {
   readonly down: Float32Array;
 }
 
-/** From E [N][K] and G = E H E^T [N][N]: the readable definition. */
+/** From E [N][K] and H [K][K]: the readable definition. */
 export function lowRankReference(
   error: Float32Array,
-  gram: Float64Array,
+  moments: Float32Array,
   outputs: number,
   rank: number,
 ): SidePath {
+  const inputs = error.length / outputs;
+  const gram = new Float64Array(outputs * outputs); // E H E^T
+  for (let m = 0; m < outputs; m++) {
+    const product = Float64Array.from({ length: inputs }, (_, i) =>
+      dot(moments.subarray(i * inputs, (i + 1) * inputs), error.subarray(m * inputs, (m + 1) * inputs)),
+    );
+    for (let n = 0; n < outputs; n++) {
+      gram[n * outputs + m] = dot(error.subarray(n * inputs, (n + 1) * inputs), product);
+    }
+  }
   return sidePath(error, symmetricEigen(gram, outputs), outputs, rank);
 }
 
@@ -52,21 +62,12 @@ function sidePath(error: Float32Array, eigen: Eigen, outputs: number, rank: numb
 /** The side path of a workspace's errors (which must be formed), and the eigenvalues it takes away. */
 export function lowRank(workspace: Workspace, rank: number): { path: SidePath; removed: Float64Array } {
   const { outputs, inputs } = workspace;
-  const error = readErrors(workspace);
-  const gram = gramOfErrors(workspace);
   const used = Math.min(rank, outputs);
   const key = streamKey(outputs, inputs, rank);
-  const apply = (x: Float64Array, y: Float64Array, count: number): void => {
-    for (let i = 0; i < count; i++) {
-      for (let n = 0; n < outputs; n++) {
-        let sum = 0;
-        for (let k = 0; k < outputs; k++) sum += gram[n * outputs + k] * x[i * outputs + k];
-        y[i * outputs + n] = sum;
-      }
-    }
-  };
+  const apply = (x: Float64Array, y: Float64Array, count: number): void =>
+    applyErrorGram(workspace, x, y, count);
   const eigen = largestEigen(apply, outputs, used, (i) => gaussian(key, i));
-  return { path: sidePath(error, eigen, outputs, used), removed: eigen.values };
+  return { path: sidePath(readErrors(workspace), eigen, outputs, used), removed: eigen.values };
 }
 
 /** E [N][K]. */
@@ -79,48 +80,4 @@ export function readErrors(workspace: Workspace): Float32Array {
     for (let j = 0; j < inputs; j++) error[n * inputs + j] = panel[j * PANEL_COLUMNS + lane];
   }
   return error;
-}
-
-/** Blocks of 6 that cover a panel's 16 outputs; two of their 18 rows are not used. */
-const PANEL_BLOCKS = Math.ceil(PANEL_COLUMNS / BLOCK_ROWS);
-
-/** E H E^T [N][N]: costs as much as a sweep of descent, N K (K + N / 2) products. */
-function gramOfErrors(workspace: Workspace): Float32Array {
-  const { numerics, at, rows, panels, outputs } = workspace;
-  const { kernels } = numerics;
-  const gram = new Float32Array(outputs * outputs);
-  const product = floats(numerics, at.change, PANEL_COLUMNS * PANEL_COLUMNS);
-  for (let first = 0; first < rows; first += BLOCK) {
-    const count = Math.min(BLOCK, rows - first);
-    multiplyColumns(workspace, at.moments, first, count, at.errors, 0, rows);
-    for (let p = 0; p < panels; p++) {
-      for (let b = 0; b < PANEL_BLOCKS; b++) {
-        const from = sumsAddress(workspace, p) + 4 * b * BLOCK_ROWS;
-        kernels.pack_block(from, at.packed + 4 * b * BLOCK_ROWS * count, count, ROW_BYTES);
-      }
-      for (let q = 0; q <= p; q++) {
-        const errors = panelAddress(workspace, at.errors, q) + first * ROW_BYTES;
-        kernels.multiply_set(at.packed, errors, at.change, PANEL_BLOCKS, count, ROW_BYTES);
-        addProduct(gram, outputs, product, p * PANEL_COLUMNS, q * PANEL_COLUMNS);
-      }
-    }
-  }
-  for (let n = 0; n < outputs; n++) {
-    for (let m = n + 1; m < outputs; m++) gram[n * outputs + m] = gram[m * outputs + n];
-  }
-  return gram;
-}
-
-function addProduct(
-  gram: Float32Array,
-  outputs: number,
-  product: Float32Array,
-  row: number,
-  column: number,
-): void {
-  for (let i = 0; i < Math.min(PANEL_COLUMNS, outputs - row); i++) {
-    for (let k = 0; k < Math.min(PANEL_COLUMNS, outputs - column); k++) {
-      gram[(row + i) * outputs + column + k] += product[i * PANEL_COLUMNS + k];
-    }
-  }
 }

@@ -123,7 +123,7 @@ test('low rank: the side path removes what the SVD of E L says it can', async ()
     const { path, removed } = lowRank(workspace, rank);
     const best = total(exact.values) - total(exact.values.subarray(0, rank));
     expect(relativeDifference([left(path)], [best])).toBeLessThan(2e-3);
-    expect(relativeDifference([left(lowRankReference(error, gram, outputs, rank))], [best])).toBeLessThan(
+    expect(relativeDifference([left(lowRankReference(error, moments, outputs, rank))], [best])).toBeLessThan(
       1e-4,
     );
     expect(relativeDifference([total(removed)], [before - best])).toBeLessThan(2e-2);

@@ -48,6 +48,7 @@ interface Places {
   readonly change: number; // [BLOCK][16]
   readonly moved: number; // [BLOCK][16]
   readonly lanes: number; // [8][16]
+  readonly vectors: number; // [2][rows + 1][16]
 }
 
 export interface Workspace extends Rotator {
@@ -78,6 +79,7 @@ export function workspaceBytes({ outputs, inputs, tileRows }: WorkspaceLimits): 
     2 * rows * rows +
     2 * panels * tiles * PANEL_COLUMNS +
     5 * rows +
+    2 * (rows + 1) * PANEL_COLUMNS +
     BLOCK * DEPTH +
     panels * BLOCK * PANEL_COLUMNS +
     2 * BLOCK * BLOCK +
@@ -115,6 +117,7 @@ export async function newWorkspace(limits: WorkspaceLimits): Promise<Workspace> 
     change: take(BLOCK * PANEL_COLUMNS),
     moved: take(BLOCK * PANEL_COLUMNS),
     lanes: take(8 * PANEL_COLUMNS),
+    vectors: take(2 * (rows + 1) * PANEL_COLUMNS),
   };
   return {
     numerics,
