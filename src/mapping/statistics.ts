@@ -139,9 +139,7 @@ function updateSymmetric(
   }
   for (let first = 0; first < rows; first += CHUNK) {
     const count = Math.min(CHUNK, rows - first);
-    for (let i = 0; i < count; i += BLOCK_ROWS) {
-      kernels.pack_block(at.batch + 4 * (first + i), at.block + 4 * i * tokens, tokens, stride);
-    }
+    kernels.pack_blocks(at.batch + 4 * first, at.block, tokens, stride, count / BLOCK_ROWS);
     for (let column = first; column < rows; column += PANEL_COLUMNS) {
       const above = Math.min(count, Math.ceil((column + PANEL_COLUMNS - first) / BLOCK_ROWS) * BLOCK_ROWS);
       kernels.multiply_add(

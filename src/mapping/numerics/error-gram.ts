@@ -65,10 +65,8 @@ function momentsTimes({ numerics, at, rows }: Workspace, from: number, to: numbe
     const count = Math.min(BLOCK, rows - first);
     for (let start = 0; start < rows; start += DEPTH) {
       const depth = Math.min(DEPTH, rows - start);
-      for (let i = 0; i < count; i += BLOCK_ROWS) {
-        const source = at.moments + 4 * (start * rows + first + i);
-        kernels.pack_block(source, at.packed + 4 * i * depth, depth, 4 * rows);
-      }
+      const columns = at.moments + 4 * (start * rows + first);
+      kernels.pack_blocks(columns, at.packed, depth, 4 * rows, count / BLOCK_ROWS);
       const multiply = start === 0 ? kernels.multiply_set : kernels.multiply_add;
       const vectors = from + start * ROW_BYTES;
       multiply(at.packed, vectors, to + first * ROW_BYTES, count / BLOCK_ROWS, depth, ROW_BYTES);
@@ -88,10 +86,7 @@ function errorsTimes(
   const { kernels } = numerics;
   for (let chunk = 0; chunk < rows; chunk += DEPTH) {
     const depth = Math.min(DEPTH, rows - chunk);
-    for (let b = 0; b < VECTOR_BLOCKS; b++) {
-      const source = from + chunk * ROW_BYTES + 4 * b * BLOCK_ROWS;
-      kernels.pack_block(source, at.packed + 4 * b * BLOCK_ROWS * depth, depth, ROW_BYTES);
-    }
+    kernels.pack_blocks(from + chunk * ROW_BYTES, at.packed, depth, ROW_BYTES, VECTOR_BLOCKS);
     const multiply = chunk === 0 ? kernels.multiply_set : kernels.multiply_add;
     for (let p = 0; p < panels; p++) {
       const errors = panelAddress(workspace, at.errors, p) + chunk * ROW_BYTES;

@@ -9,7 +9,7 @@ import { type Arena, allocate, newArena } from '../../engine/wasm/emit/arena.ts'
 import { compileKernels } from '../../engine/wasm/emit/compile.ts';
 import { CONSTANTS_END, writeConstants } from '../../engine/wasm/emit/constants.ts';
 import { BLOCK_ROWS, multiply, multiplyPeak, PANEL_COLUMNS } from './kernels/multiply.ts';
-import { packBlock, packPanel, packRows } from './kernels/pack.ts';
+import { packBlocks, packPanel, packRows } from './kernels/pack.ts';
 import {
   accumulatePanel,
   butterflies,
@@ -33,7 +33,7 @@ export interface NumericsKernels {
   readonly multiply_add: Kernel;
   readonly multiply_subtract: Kernel;
   readonly multiply_peak: Kernel;
-  readonly pack_block: Kernel;
+  readonly pack_blocks: Kernel;
   readonly pack_panel: Kernel;
   readonly pack_block_rows: Kernel;
   readonly pack_panel_rows: Kernel;
@@ -63,7 +63,7 @@ export async function newNumerics(bytes: number): Promise<Numerics> {
     multiply('add'),
     multiply('subtract'),
     multiplyPeak(),
-    packBlock(),
+    packBlocks(),
     packPanel(),
     packRows(BLOCK_ROWS),
     packRows(PANEL_COLUMNS),

@@ -289,9 +289,8 @@ export function multiplyColumns(
   }
   for (let start = from; start < to; start += DEPTH) {
     const depth = Math.min(DEPTH, to - start);
-    for (let i = 0; i < count; i += BLOCK_ROWS) {
-      kernels.pack_block(square + 4 * (start * rows + first + i), at.packed + 4 * i * depth, depth, 4 * rows);
-    }
+    const columns = square + 4 * (start * rows + first);
+    kernels.pack_blocks(columns, at.packed, depth, 4 * rows, count / BLOCK_ROWS);
     const multiply = start === from ? kernels.multiply_set : kernels.multiply_add;
     for (let p = 0; p < panels; p++) {
       multiply(
