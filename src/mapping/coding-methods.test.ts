@@ -4,6 +4,8 @@ import { type Coding, objectiveReference } from './coding.ts';
 import { descend, descendReference } from './descent.ts';
 import { drawProblem, relativeDifference, total, workspaceOf } from './fixture.test-helper.ts';
 import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
+import { factorRoom, factorUpper } from './numerics/factor.ts';
+import { floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
 import { energies, readCoding, writeCoding } from './numerics/workspace.ts';
 import { refit, refitReference } from './refit.ts';
 import { round, roundReference } from './round.ts';
@@ -125,6 +127,35 @@ test('the factor V of the damped, ordered moments is upper, and V V^T is them', 
       expect(Math.abs(sum - expected)).toBeLessThan(1e-9 * mean * inputs);
       if (j < i) expect(v[i * inputs + j]).toBe(0);
     }
+  }
+});
+
+test('the blocked factor in WebAssembly: V V^T is the matrix, whatever its size', async () => {
+  for (const inputs of [40, 96, 230, 300]) {
+    const { moments } = drawProblem({ outputs: 1, inputs }, 7);
+    const rows = paddedRows(inputs);
+    const numerics = await newNumerics(4 * (rows * rows + 400 * 96 + rows * 96) + 4096);
+    const at = room(numerics, rows * rows, 'the test');
+    const square = floats(numerics, at, rows * rows);
+    for (let i = 0; i < rows; i++) square[i * rows + i] = 1;
+    for (let i = 0; i < inputs; i++) {
+      for (let j = 0; j < inputs; j++) square[i * rows + j] = moments[i * inputs + j];
+      square[i * rows + i] += 0.05;
+    }
+    const expected = square.slice();
+    const scratch = factorRoom(numerics, rows);
+    factorUpper(numerics, at, rows, scratch);
+    const product = new Float64Array(rows * rows);
+    for (let i = 0; i < rows; i++) {
+      for (let j = i; j < rows; j++) {
+        for (let k = j; k < rows; k++) product[i * rows + j] += square[i * rows + k] * square[j * rows + k];
+        product[j * rows + i] = product[i * rows + j];
+      }
+    }
+    expect(relativeDifference(product, expected)).toBeLessThan(2e-6);
+    square.set(expected);
+    square[0] = -1;
+    expect(() => factorUpper(numerics, at, rows, scratch)).toThrow('not positive definite');
   }
 });
 

@@ -83,7 +83,7 @@ export function gptqReference(problem: CodingProblem, scales: Float32Array, damp
 }
 
 /** Orders the inputs and factors the moments, once for all matrices that share them. */
-export function factorMoments(workspace: Workspace, damping = DAMPING): void {
+function factorMoments(workspace: Workspace, damping = DAMPING): void {
   if (workspace.factored !== undefined && workspace.factored >= damping) return;
   const { numerics, at, rows } = workspace;
   const energy = floats(numerics, at.energy, rows);

@@ -42,7 +42,7 @@ const extent = z
   .max(2 ** 22);
 const rank = z.int().min(0).max(4096);
 
-export const rotationSchema = z.strictObject({
+const rotationSchema = z.strictObject({
   length: z
     .int()
     .min(1)
@@ -102,7 +102,7 @@ export const codeRowBytes = (meta: { inputs: number; bits: number }): number =>
   Math.ceil((meta.inputs * meta.bits) / 8);
 
 /** f32 arrays of a matrix in their order, by length; 0 where absent. */
-export interface MatrixLengths {
+interface MatrixLengths {
   readonly codeBytes: number;
   readonly scales: number;
   readonly mean: number;

@@ -9,8 +9,8 @@
  * without any inverse (as in LQER, Zhang et al. 2024, arXiv:2402.02446). The error falls by the r leading eigenvalues.
  */
 import { gaussian, streamKey } from '../random.ts';
-import { applyErrorGram } from './numerics/error-gram.ts';
 import { PANEL_COLUMNS } from './numerics/kernels/multiply.ts';
+import { applyErrors } from './numerics/operators.ts';
 import { panelOf, type Workspace } from './numerics/workspace.ts';
 import { dot, type Eigen, largestEigen, symmetricEigen } from './small.ts';
 
@@ -65,7 +65,7 @@ export function lowRank(workspace: Workspace, rank: number): { path: SidePath; r
   const used = Math.min(rank, outputs);
   const key = streamKey(outputs, inputs, rank);
   const apply = (x: Float64Array, y: Float64Array, count: number): void =>
-    applyErrorGram(workspace, x, y, count);
+    applyErrors(workspace, x, y, count);
   const eigen = largestEigen(apply, outputs, used, (i) => gaussian(key, i));
   return { path: sidePath(readErrors(workspace), eigen, outputs, used), removed: eigen.values };
 }

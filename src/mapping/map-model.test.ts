@@ -12,6 +12,7 @@ import { modelShape } from '../model/shape.ts';
 import { bits32, gaussian, streamKey } from '../random.ts';
 import { fixtureModel } from '../testing/models.ts';
 import { mappedLinear } from './apply.ts';
+import { estimateMapping } from './estimate.ts';
 import { relativeDifference } from './fixture.test-helper.ts';
 import { scaleWeightColumns } from './fold.ts';
 import { rotateRows, rotationOf, unrotateRows } from './hadamard.ts';
@@ -221,6 +222,23 @@ test('a run that was stopped goes on with what is missing, and progress reaches 
   expect(done.get('blk.0.attn_q')).toBe(first);
   expect(progress.at(-1)).toBeCloseTo(1, 12);
   expect([...progress].sort((a, b) => a - b)).toEqual(progress);
+});
+
+test('what a mapping of Llama 3.1 8B will take', () => {
+  const shape = modelShape({
+    ...model.shape,
+    dim: 4096,
+    ffnDim: 14_336,
+    layers: 32,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 128,
+  });
+  const { operations, memoryBytes } = estimateMapping(shape, METHODS.centred, 256, 16_384);
+  // 15 passes over K^2 N = 1.5e12 per block, 1.3e14 of statistics, 0.3e14 of factors.
+  expect(operations / 1e14).toBeGreaterThan(7);
+  expect(operations / 1e14).toBeLessThan(10);
+  expect(memoryBytes).toBeLessThan(8e9);
 });
 
 test('rotations that an architecture does not allow are refused', () => {

@@ -21,7 +21,7 @@ import { type RotationSpec, rotationOf } from './hadamard.ts';
 import type { ImageMatrix } from './image.ts';
 import { type CodingOptions, loadInput, type MatrixReport, mapMatrix } from './map-matrix.ts';
 import { type Rotator, rotateManyColumns } from './numerics/rotate.ts';
-import { newWorkspace, type Workspace, workspaceBytes } from './numerics/workspace.ts';
+import { newWorkspace, type Workspace, type WorkspaceLimits } from './numerics/workspace.ts';
 import { type InputOptions, type PreparedInput, prepareInput } from './prepare.ts';
 import type { InputStatistics } from './statistics.ts';
 
@@ -162,12 +162,8 @@ export function rotateOutputs(
   }
 }
 
-/** Bytes of the workspace for a model's blocks. */
-export function mappingBytes(shape: ModelShape, tileRows: number): number {
-  return workspaceBytes(workspaceLimits(shape, tileRows));
-}
-
-function workspaceLimits(shape: ModelShape, tileRows: number) {
+/** Of the largest matrices of a model's blocks. */
+export function workspaceLimits(shape: ModelShape, tileRows: number): WorkspaceLimits {
   const matrices = blockMatrices(shape, 0);
   return {
     outputs: Math.max(...matrices.map(({ outputs }) => outputs)),

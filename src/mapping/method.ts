@@ -23,6 +23,7 @@ import {
   type MappingSource,
   rotateOutputs,
   stageInput,
+  workspaceLimits,
 } from './map-model.ts';
 import { newWorkspace, type Workspace } from './numerics/workspace.ts';
 import { type ChipErrors, type PredictedError, predictError } from './predict.ts';
@@ -139,12 +140,7 @@ export async function chooseMethod(
     principal: options.principal,
     coding: { ...GPTQ_PLUS, sweeps: 0 },
   };
-  const matrices = blockMatrices(shape, 0);
-  const workspace = await newWorkspace({
-    outputs: Math.max(...matrices.map(({ outputs }) => outputs)),
-    inputs: Math.max(...matrices.map(({ inputs }) => inputs)),
-    tileRows: options.tileRows,
-  });
+  const workspace = await newWorkspace(workspaceLimits(shape, options.tileRows));
   const blocks = options.blocks ?? probedBlocks(shape.layers);
   const trials: MethodTrial[] = [];
   let method: MappingMethod = { ...base, name: 'auto', coding: GPTQ_PLUS };

@@ -12,6 +12,7 @@ import { loudnessScales, scaleStatistics, scaleWeightColumns } from './fold.ts';
 import type { Rotation } from './hadamard.ts';
 import type { SidePath } from './low-rank.ts';
 import { type Rotator, rotateManyColumns, rotateManyRows } from './numerics/rotate.ts';
+import type { Workspace } from './numerics/workspace.ts';
 import { type PrincipalPart, principalPart, principalPath, withoutPrincipal } from './principal.ts';
 import { type InputStatistics, momentsAboutZero } from './statistics.ts';
 
@@ -45,9 +46,9 @@ export interface PreparedWeights {
   readonly principal: SidePath | undefined;
 }
 
-/** Takes the statistics of a norm's output without its gain, or of o's and down's inputs as they are. */
+/** Takes the statistics of a norm's output without its gain, or of o's and down's inputs as they are; load them with loadInput. */
 export function prepareInput(
-  rotator: Rotator,
+  workspace: Workspace,
   original: InputStatistics,
   options: InputOptions,
 ): PreparedInput {
@@ -58,8 +59,9 @@ export function prepareInput(
     factors = loudnessScales(statistics, options.loudness);
     statistics = scaleStatistics(statistics, factors);
   }
-  if (rotation !== undefined) statistics = rotateStatistics(rotator, statistics, rotation);
-  const principal = options.principal > 0 ? principalPart(statistics, options.principal) : undefined;
+  if (rotation !== undefined) statistics = rotateStatistics(workspace, statistics, rotation);
+  const principal =
+    options.principal > 0 ? principalPart(workspace, statistics, options.principal) : undefined;
   if (principal !== undefined) statistics = withoutPrincipal(statistics, principal);
   const { mean } = statistics;
   return {

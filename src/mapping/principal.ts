@@ -9,7 +9,9 @@
  */
 import { gaussian, streamKey } from '../random.ts';
 import type { SidePath } from './low-rank.ts';
-import { type Eigen, largestEigen } from './small.ts';
+import { applyMoments } from './numerics/operators.ts';
+import { loadMoments, type Workspace } from './numerics/workspace.ts';
+import { largestEigen } from './small.ts';
 import type { InputStatistics } from './statistics.ts';
 
 export interface PrincipalPart {
@@ -20,23 +22,19 @@ export interface PrincipalPart {
   readonly energies: Float64Array;
 }
 
-/** The `rank` directions in which the inputs vary most. */
-export function principalPart(statistics: InputStatistics, rank: number): PrincipalPart {
+/** The `rank` directions in which the inputs vary most; the workspace's moments become theirs. */
+export function principalPart(
+  workspace: Workspace,
+  statistics: InputStatistics,
+  rank: number,
+): PrincipalPart {
   const { inputs, moments } = statistics;
   const used = Math.min(rank, inputs);
   const key = streamKey(inputs, used);
-  const apply = (x: Float64Array, y: Float64Array, count: number): void => {
-    y.fill(0);
-    for (let j = 0; j < inputs; j++) {
-      const row = moments.subarray(j * inputs, (j + 1) * inputs);
-      for (let i = 0; i < count; i++) {
-        const share = x[i * inputs + j];
-        const out = y.subarray(i * inputs, (i + 1) * inputs);
-        for (let k = 0; k < inputs; k++) out[k] += share * row[k];
-      }
-    }
-  };
-  const eigen: Eigen = largestEigen(apply, inputs, used, (i) => gaussian(key, i));
+  loadMoments(workspace, moments, inputs);
+  const apply = (x: Float64Array, y: Float64Array, count: number): void =>
+    applyMoments(workspace, x, y, count);
+  const eigen = largestEigen(apply, inputs, used, (i) => gaussian(key, i));
   return { rank: used, directions: Float32Array.from(eigen.vectors), energies: eigen.values };
 }
 

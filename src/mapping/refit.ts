@@ -24,13 +24,13 @@ import {
 } from './numerics/workspace.ts';
 import { solveSymmetric } from './small.ts';
 
-export const RIDGE = 1e-4;
+const RIDGE = 1e-4;
 
 /**
  * New scales [tiles] from A [tiles][tiles], b and the old scales; the old ones where the new are not better.
  * `objective` of s is s A s - 2 b s, up to a constant.
  */
-export function refitScales(
+function refitScales(
   a: Float64Array,
   b: Float64Array,
   old: ArrayLike<number>,

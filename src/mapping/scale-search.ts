@@ -19,13 +19,13 @@ import { invertScales, panelAddress, panelOf, scalesOf, type Workspace } from '.
 export const SCALE_RULES = ['maximum', 'clipped', 'weighted'] as const;
 export type ScaleRule = (typeof SCALE_RULES)[number];
 
-export const CLIP_FACTORS = [1, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4];
+const CLIP_FACTORS = [1, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4];
 const REFINEMENTS = 3;
 /** Weights below this share of the mean energy count as this share: a silent input's weight is still a weight. */
 const ENERGY_FLOOR = 1e-4;
 
 /** The weights of the search [K]: H_jj with a floor, or 1. */
-export function searchWeights(rule: ScaleRule, diagonal: ArrayLike<number>): Float32Array {
+function searchWeights(rule: ScaleRule, diagonal: ArrayLike<number>): Float32Array {
   const { length } = diagonal;
   if (rule !== 'weighted') return new Float32Array(length).fill(1);
   let mean = 0;

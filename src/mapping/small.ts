@@ -82,7 +82,7 @@ function rotatePair(a: Float64Array, v: Float64Array, n: number, p: number, q: n
 }
 
 /** Makes the rows of x [count][length] orthonormal in place (modified Gram-Schmidt, twice); dependent rows become zero. */
-export function orthonormalise(x: Float64Array, count: number, length: number): void {
+function orthonormalise(x: Float64Array, count: number, length: number): void {
   for (let i = 0; i < count; i++) {
     const row = x.subarray(i * length, (i + 1) * length);
     const before = Math.sqrt(dot(row, row));

@@ -130,12 +130,12 @@ test('low rank: the side path removes what the SVD of E L says it can', async ()
   }
 });
 
-test('principal part: the rows see the rest, and nothing is lost', () => {
+test('principal part: the rows see the rest, and nothing is lost', async () => {
   const problem = drawProblem({ outputs: 7, inputs: 60 }, 4);
   const { weights, outputs, inputs, activations } = problem;
   const statistics = statisticsOf(problem);
   const exact = symmetricEigen(problem.moments, inputs);
-  const part = principalPart(statistics, 4);
+  const part = principalPart(await workspaceOf(problem), statistics, 4);
   expect(relativeDifference(part.energies, exact.values.subarray(0, 4))).toBeLessThan(1e-4);
   const rest = withoutPrincipal(statistics, part);
   const trace = (m: Float32Array): number =>

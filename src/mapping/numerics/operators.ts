@@ -1,6 +1,9 @@
 /**
- * The errors' operator y = E H E^T x on up to 16 vectors at once, E [N][K] the errors of a workspace and H its moments: what
- * the side path's eigenvectors need, at 2 K (2 N + K) products a vector, without the N x N matrix itself.
+ * Operators on up to 16 vectors at once, for the eigenvectors of side paths: neither needs a matrix beyond what a workspace
+ * holds.
+ *
+ *   errors    y = E H E^T x, E [N][K] the workspace's errors, H its moments: 2 K (2 N + K) products a vector
+ *   moments   y = H x
  */
 import { BLOCK_ROWS, PANEL_COLUMNS, ROW_BYTES } from './kernels/multiply.ts';
 import { BLOCK, DEPTH, floats } from './numerics.ts';
@@ -10,10 +13,8 @@ import { panelAddress, sumsAddress, type Workspace } from './workspace.ts';
 const VECTOR_BLOCKS = Math.ceil(PANEL_COLUMNS / BLOCK_ROWS);
 
 /** y = E H E^T x for `count` rows of x and y [count][N]; the errors must be formed. */
-export function applyErrorGram(workspace: Workspace, x: Float64Array, y: Float64Array, count: number): void {
-  const { at, rows } = workspace;
-  const first = at.vectors;
-  const second = first + (rows + 1) * ROW_BYTES;
+export function applyErrors(workspace: Workspace, x: Float64Array, y: Float64Array, count: number): void {
+  const [first, second] = vectorPlaces(workspace);
   for (let start = 0; start < count; start += PANEL_COLUMNS) {
     const vectors = Math.min(PANEL_COLUMNS, count - start);
     transposedErrorsTimes(workspace, x, start, vectors, first);
@@ -21,6 +22,30 @@ export function applyErrorGram(workspace: Workspace, x: Float64Array, y: Float64
     errorsTimes(workspace, second, y, start, vectors);
   }
 }
+
+/** y = H x for `count` rows of x and y [count][K]. */
+export function applyMoments(workspace: Workspace, x: Float64Array, y: Float64Array, count: number): void {
+  const { numerics, inputs, rows } = workspace;
+  const [first, second] = vectorPlaces(workspace);
+  const [from, to] = [first, second].map((at) => floats(numerics, at, rows * PANEL_COLUMNS));
+  for (let start = 0; start < count; start += PANEL_COLUMNS) {
+    const vectors = Math.min(PANEL_COLUMNS, count - start);
+    from.fill(0);
+    for (let c = 0; c < vectors; c++) {
+      for (let j = 0; j < inputs; j++) from[j * PANEL_COLUMNS + c] = x[(start + c) * inputs + j];
+    }
+    momentsTimes(workspace, first, second);
+    for (let c = 0; c < vectors; c++) {
+      for (let j = 0; j < inputs; j++) y[(start + c) * inputs + j] = to[j * PANEL_COLUMNS + c];
+    }
+  }
+}
+
+/** Two sets of 16 vectors [rows][16], with a row to spare behind each. */
+const vectorPlaces = ({ at, rows }: Workspace): [number, number] => [
+  at.vectors,
+  at.vectors + (rows + 1) * ROW_BYTES,
+];
 
 /** to[j][c] = sum_n E[n][j] x[start + c][n]. */
 function transposedErrorsTimes(
