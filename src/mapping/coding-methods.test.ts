@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Coding, objectiveReference } from './coding.ts';
 import { descend, descendReference } from './descent.ts';
-import { drawProblem, relativeDifference, total, workspaceOf } from './fixture.test-helper.ts';
+import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from './fixture.test-helper.ts';
 import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
 import { factorRoom, factorUpper } from './numerics/factor.ts';
 import { floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
-import { energies, readCoding, writeCoding } from './numerics/workspace.ts';
+import { energies, readCoding, type Workspace, writeCoding } from './numerics/workspace.ts';
 import { refit, refitReference } from './refit.ts';
 import { round, roundReference } from './round.ts';
 import { SCALE_RULES, searchScales, searchScalesReference } from './scale-search.ts';
@@ -156,6 +156,32 @@ test('the blocked factor in WebAssembly: V V^T is the matrix, whatever its size'
     square.set(expected);
     square[0] = -1;
     expect(() => factorUpper(numerics, at, rows, scratch)).toThrow('not positive definite');
+  }
+});
+
+test('silent inputs, zero weights and an input that repeats another one', async () => {
+  const drawn = drawProblem({ outputs: 18, inputs: 60, tileRows: 30 }, 8);
+  const { inputs, tokens } = drawn;
+  const activations = drawn.activations.slice();
+  const weights = drawn.weights.slice();
+  for (let t = 0; t < tokens; t++) {
+    activations[t * inputs + 3] = 0;
+    activations[t * inputs + 50] = activations[t * inputs + 7];
+  }
+  weights.fill(0, 5 * inputs, 6 * inputs);
+  const problem = { ...drawn, weights, moments: secondMoments(activations, tokens, inputs) };
+  const workspace = await workspaceOf(problem);
+  let before = Number.POSITIVE_INFINITY;
+  for (const step of [(w: Workspace) => searchScales(w, 'weighted'), round, gptq, refit, descend, refit]) {
+    step(workspace);
+    const coding = readCoding(workspace);
+    expect(coding.scales.every((s) => s >= 0 && Number.isFinite(s))).toBe(true);
+    expect(coding.codes.subarray(5 * inputs, 6 * inputs).every((code) => code === 0)).toBe(true);
+    if (step === round || step === gptq || step === refit || step === descend) {
+      const error = total(objectiveReference(problem, coding));
+      expect(error).toBeLessThanOrEqual(before * (1 + 1e-6));
+      before = error;
+    }
   }
 });
 
