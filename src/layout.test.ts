@@ -57,6 +57,8 @@ const ORDER = [
   'tile',
   'fabric',
   'model',
+  'emit',
+  'mapping',
   'engine',
   'cost',
   'experiment',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { designSchema } from '../fabric/registry.ts';
 import { checkOverrides } from './common-design.ts';
+import { designSchema } from './registry.ts';
 
 test('bits of a matrix that the model does not have are refused by name', () => {
   const design = (overrides: object) =>

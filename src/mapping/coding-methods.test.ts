@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from '../testing/mapping.ts';
 import { type Coding, objectiveReference } from './coding.ts';
 import { descend, descendReference } from './descent.ts';
-import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from './fixture.test-helper.ts';
 import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
 import { factorRoom, factorUpper } from './numerics/factor.ts';
 import { floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';

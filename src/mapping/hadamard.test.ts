@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { relativeDifference } from './fixture.test-helper.ts';
+import { relativeDifference } from '../testing/mapping.ts';
 import {
   denseHadamard,
   hadamardFactors,

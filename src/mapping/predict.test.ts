@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { gaussian, streamKey } from '../random.ts';
+import { drawProblem, relativeDifference, total, workspaceOf } from '../testing/mapping.ts';
 import { correctChip } from './correct.ts';
-import { drawProblem, relativeDifference, total, workspaceOf } from './fixture.test-helper.ts';
 import { newRotation } from './hadamard.ts';
 import { GPTQ_PLUS, loadInput, mapMatrix, mappedWeights, ROUND } from './map-matrix.ts';
 import { allocateBits } from './mixed-bits.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from '../testing/mapping.ts';
 import { centreAddend, meanShare } from './centre.ts';
 import { quadraticForm } from './coding.ts';
-import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from './fixture.test-helper.ts';
 import { loudnessScales, scaleStatistics, scaleWeightColumns } from './fold.ts';
 import { lowRank, lowRankReference, readErrors, type SidePath } from './low-rank.ts';
 import { energies } from './numerics/workspace.ts';

@@ -1,7 +1,8 @@
 /** What the kernels do; the scalar backend does the rest. */
+
+import { MEMORY_BYTES } from '../../emit/arena.ts';
 import type { Feature } from '../../model/shape.ts';
 import type { Capabilities } from '../backend.ts';
-import { MEMORY_BYTES } from './emit/arena.ts';
 
 /** What the forward pass of run/forward.ts can do beyond a plain Llama. */
 const WASM_FEATURES: readonly Feature[] = ['biases', 'yarn'];

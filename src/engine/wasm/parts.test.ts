@@ -2,13 +2,13 @@
 
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
+import { type Arena, allocate, newArena } from '../../emit/arena.ts';
+import { CONSTANTS_END, writeConstants } from '../../emit/constants.ts';
 import { gaussian, streamKey } from '../../random.ts';
 import { CLIP_FACTORS, recodeWeights, weightFormat } from '../../tile/weight-code.ts';
 import { roundHalfEven } from '../integers.ts';
 import { planesOf, referenceEncode, referenceHash, referenceNormal } from './check/panel-reference.ts';
 import { chooseKernels } from './check/selftest.ts';
-import { type Arena, allocate, newArena } from './emit/arena.ts';
-import { CONSTANTS_END, writeConstants } from './emit/constants.ts';
 import { CACHE_BYTES, QUERIES } from './kernels/attention.ts';
 import { BYTE_LEVELS, ENCODED, ENCODED_BYTES, encodeName } from './kernels/encode.ts';
 import { normalCoefficients } from './kernels/hash.ts';

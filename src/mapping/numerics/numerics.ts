@@ -5,9 +5,9 @@
  *   square  [rows][rows] row-major, rows padded to a multiple of 48, with ones on the diagonal of the padding
  *   panels  [outputs / 16][rows][16]: a weight matrix by 16 outputs, its rows being the inputs of the tiles
  */
-import { type Arena, allocate, newArena } from '../../engine/wasm/emit/arena.ts';
-import { compileKernels } from '../../engine/wasm/emit/compile.ts';
-import { CONSTANTS_END, writeConstants } from '../../engine/wasm/emit/constants.ts';
+import { type Arena, allocate, newArena } from '../../emit/arena.ts';
+import { compileKernels } from '../../emit/compile.ts';
+import { CONSTANTS_END, writeConstants } from '../../emit/constants.ts';
 import { BLOCK_ROWS, multiply, multiplyPeak, PANEL_COLUMNS } from './kernels/multiply.ts';
 import { packBlocks, packPanel, packRows } from './kernels/pack.ts';
 import {

@@ -1,8 +1,9 @@
 /** What the machine does at most: products on registers, the chosen kernel's own, and reading memory. */
+
+import { newArena } from '../../../emit/arena.ts';
+import { compileKernels } from '../../../emit/compile.ts';
+import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import type { MachineLimits } from '../../backend.ts';
-import { newArena } from '../emit/arena.ts';
-import { compileKernels } from '../emit/compile.ts';
-import { CONSTANTS_END, writeConstants } from '../emit/constants.ts';
 import { PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../kernels/limits.ts';
 import { instantiate } from '../kernels/module.ts';
 import { chooseKernels } from './selftest.ts';

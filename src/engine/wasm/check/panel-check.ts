@@ -1,9 +1,9 @@
 /** Runs a panel kernel on a given case and compares it with the reference: the body of tests and of the self-test. */
 
+import { type Arena, allocate } from '../../../emit/arena.ts';
+import { CONSTANTS_END } from '../../../emit/constants.ts';
 import { bits32, streamKey, uniform } from '../../../random.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
-import { type Arena, allocate } from '../emit/arena.ts';
-import { CONSTANTS_END } from '../emit/constants.ts';
 import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import type { Kernels } from '../kernels/module.ts';

@@ -3,9 +3,10 @@
  * agree bit for bit are timed, and the fastest is taken. A wrong one is never used; when none is right, the engine
  * refuses to start.
  */
+
+import { type Arena, newArena } from '../../../emit/arena.ts';
+import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { OnefetError } from '../../../error.ts';
-import { type Arena, newArena } from '../emit/arena.ts';
-import { CONSTANTS_END, writeConstants } from '../emit/constants.ts';
 import type { DotKind } from '../kernels/dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from '../kernels/module.ts';
 import { type CaseShape, checkPanel } from './panel-check.ts';

@@ -22,7 +22,7 @@
  * For a batch, a call does one tile and all tokens (`convert`); for a single token, one call does all tiles
  * (`convert..._tiles`), so that constants are fetched once; slow is then [tiles][16].
  */
-import { heldF32 } from '../emit/constants.ts';
+import { heldF32 } from '../../../emit/constants.ts';
 import {
   type Body,
   define,
@@ -35,7 +35,7 @@ import {
   store,
   type V128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
 /** Offsets of what is known per tile and token; `floor` is read with noise `product`, `sigma` with `token`. */

@@ -9,7 +9,7 @@
  * The cache holds, per layer and key/value head, keys [positions / 16][headDim][16] and values [positions][headDim], as
  * f16, or as signed bytes with one f32 scale per position and head.
  */
-import { heldF32, heldI32 } from '../emit/constants.ts';
+import { heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
   type Body,
   define,
@@ -23,7 +23,7 @@ import {
   type V128,
   v128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { exponential } from './math.ts';
 
 export type CacheKind = 'f16' | 'i8';

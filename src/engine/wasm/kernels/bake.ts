@@ -14,7 +14,7 @@
  *
  * `transpose` brings [4 quads][16] bytes into the order of a panel, in the weights memory.
  */
-import { heldF32, heldI32 } from '../emit/constants.ts';
+import { heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
   define,
   type Expr,
@@ -29,7 +29,7 @@ import {
   type V128,
   v128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { exponential, logarithm, sineCosine } from './math.ts';
 
 export function bake(): WatFunction {

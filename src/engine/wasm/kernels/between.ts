@@ -8,8 +8,8 @@
  *
  * Lengths in vectors of 4; buffers are padded with zeros to 16.
  */
-import { heldF32 } from '../emit/constants.ts';
-import { define, type F32, f32, f32x4, i8x16, load, store, type WatFunction } from '../emit/wat.ts';
+import { heldF32 } from '../../../emit/constants.ts';
+import { define, type F32, f32, f32x4, i8x16, load, store, type WatFunction } from '../../../emit/wat.ts';
 import { exponential } from './math.ts';
 
 /** `count` is the number of elements for the mean; `epsilon` the bits of an f32. */

@@ -7,8 +7,8 @@
  *            where V8 makes five of `relaxed`
  *   i16      the same from 16-bit multiplications, for engines without (or with a wrong) relaxed dot
  */
-import { heldI32 } from '../emit/constants.ts';
-import { type Body, i8x16, i16x8, i32x4, type V128 } from '../emit/wat.ts';
+import { heldI32 } from '../../../emit/constants.ts';
+import { type Body, i8x16, i16x8, i32x4, type V128 } from '../../../emit/wat.ts';
 
 export type DotKind = 'relaxed' | 'pairs' | 'i16';
 

@@ -7,8 +7,8 @@
  * hash and normal are those of hash.ts. They stand apart from the conversion that uses them, and from each other: as one
  * chain of forty dependent operations they would wait for each other (0.48 ns per draw against 0.22, Zen 4).
  */
-import { addressOfRun } from '../emit/constants.ts';
-import { define, i32, i32x4, load, store, type WatFunction } from '../emit/wat.ts';
+import { addressOfRun } from '../../../emit/constants.ts';
+import { define, i32, i32x4, load, store, type WatFunction } from '../../../emit/wat.ts';
 import type { DotKind } from './dot.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 import { draws } from './hash.ts';

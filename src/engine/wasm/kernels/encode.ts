@@ -12,8 +12,8 @@
  *   x + p planeBytes + r rankBytes + q step + j;  magnitude + q step + j
  *   table [rank + 1][levels] f32: u_r, then m;  stats ENCODED_BYTES, see ENCODED; `scale` there is set beforehand
  */
-import { INPUT_LIMIT } from '../../integers.ts';
-import { heldF32, heldI32 } from '../emit/constants.ts';
+
+import { heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
   define,
   type Expr,
@@ -30,7 +30,8 @@ import {
   type V128,
   v128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
+import { INPUT_LIMIT } from '../../integers.ts';
 import { ROUNDER } from './adc.ts';
 import type { DotKind } from './dot.ts';
 import { draws } from './hash.ts';

@@ -29,7 +29,7 @@ import {
   store,
   v128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { type DotKind, dotProduct, pairProducts } from './dot.ts';
 
 export const BLOCK_TOKENS = 6;

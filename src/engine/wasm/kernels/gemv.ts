@@ -9,8 +9,8 @@
  *   x [planes][quads][4] bytes 0..127, magnitude [quads][4] bytes 0..127, src as in prepare.ts
  *   raw, current [16] i32: added to, so that a longer product may be formed in parts
  */
-import { heldI32 } from '../emit/constants.ts';
-import { define, i8x16, i32x4, type Local, load, store, type WatFunction } from '../emit/wat.ts';
+import { heldI32 } from '../../../emit/constants.ts';
+import { define, i8x16, i32x4, type Local, load, store, type WatFunction } from '../../../emit/wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
 import { QUAD_BYTES, readQuad, type Source } from './prepare.ts';
 

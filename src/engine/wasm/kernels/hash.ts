@@ -8,8 +8,8 @@
  * after scaling, excess kurtosis -0.3), then z = s (A + B s^2) with A and B such that variance and kurtosis are those
  * of the normal distribution. Odd moments are zero. |z| <= 4.07: the tails beyond are missing (5e-5 of the draws).
  */
-import { heldF32, heldI32 } from '../emit/constants.ts';
-import { type Body, f32x4, i32x4, type Local, type V128, v128 } from '../emit/wat.ts';
+import { heldF32, heldI32 } from '../../../emit/constants.ts';
+import { type Body, f32x4, i32x4, type Local, type V128, v128 } from '../../../emit/wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
 
 export interface Draws {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
+import { type Arena, newArena } from '../../../emit/arena.ts';
+import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { checkPanel } from '../check/panel-check.ts';
-import { type Arena, newArena } from '../emit/arena.ts';
-import { CONSTANTS_END, writeConstants } from '../emit/constants.ts';
 import type { DotKind } from './dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
 import { panelName } from './panel-job.ts';

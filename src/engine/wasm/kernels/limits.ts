@@ -3,7 +3,7 @@
  *   peak    dot products on registers alone: 12 independent sums of 256 bits, `count` rounds of 24 * 16 products
  *   stream  reads `count` times 256 bytes of the weights memory
  */
-import { define, i32x4, load, store, type WatFunction } from '../emit/wat.ts';
+import { define, i32x4, load, store, type WatFunction } from '../../../emit/wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
 
 export const PEAK_PRODUCTS = 24 * 16;

@@ -1,6 +1,6 @@
 /** Elementary functions of four f32 at once, in terms of locals of the calling function. */
-import { heldF32, heldI32 } from '../emit/constants.ts';
-import { type Body, type Expr, f32x4, i32x4, type Local, type V128, v128 } from '../emit/wat.ts';
+import { heldF32, heldI32 } from '../../../emit/constants.ts';
+import { type Body, type Expr, f32x4, i32x4, type Local, type V128, v128 } from '../../../emit/wat.ts';
 import { ROUNDER } from './adc.ts';
 
 /**

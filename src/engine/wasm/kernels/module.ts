@@ -1,6 +1,6 @@
 /** The whole set of kernels, and an instance of it on a state memory and a weights memory. */
 
-import { compileKernels } from '../emit/compile.ts';
+import { compileKernels } from '../../../emit/compile.ts';
 import { accumulate, accumulateTiles, convert, convertTiles, type NoiseKind } from './adc.ts';
 import { cacheStore, multiply, products, softmax } from './attention.ts';
 import { bake, transpose } from './bake.ts';

@@ -1,6 +1,6 @@
 /** The last step of a panel with converters: draws for as many tokens or tiles as the cache holds, then the conversion. */
 
-import { type Body, type I32, i32, type Local } from '../emit/wat.ts';
+import { type Body, type I32, i32, type Local } from '../../../emit/wat.ts';
 import { convertName, convertTilesName, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
 import { DRAW_BYTES, DRAW_ITEMS } from './draw.ts';
 import type { Epilogue, Frame } from './panel-job.ts';

@@ -2,7 +2,7 @@
  * What a panel kernel is told: the job record in the state memory, the scratch of a worker, and the names by which a
  * kernel is found. kernels/panel.ts says what is done with it.
  */
-import type { I32, Local } from '../emit/wat.ts';
+import type { I32, Local } from '../../../emit/wat.ts';
 import { convertName, type NoiseKind } from './adc.ts';
 import { DRAW_BYTES } from './draw.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';

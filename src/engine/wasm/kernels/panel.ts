@@ -11,7 +11,16 @@
  * cell and tile: the column table of the epilogue, then the weights (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`).
  */
 
-import { type Body, define, type I32, i32, type Local, load, store, type WatFunction } from '../emit/wat.ts';
+import {
+  type Body,
+  define,
+  type I32,
+  i32,
+  type Local,
+  load,
+  store,
+  type WatFunction,
+} from '../../../emit/wat.ts';
 import { TILE_BYTES } from './adc.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { gemvName } from './gemv.ts';

@@ -7,7 +7,7 @@
  *
  * `absolute` makes |w| of it for the sum of currents.
  */
-import { heldI32 } from '../emit/constants.ts';
+import { heldI32 } from '../../../emit/constants.ts';
 import {
   type Body,
   define,
@@ -19,7 +19,7 @@ import {
   type V128,
   v128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
 
 /** How weights are stored. */

@@ -7,8 +7,19 @@
  *
  *   w [rows][16] f32;  bytes [rows][16] signed;  scales [16] f32
  */
-import { heldF32 } from '../emit/constants.ts';
-import { define, f32, f32x4, i8x16, i16x8, i32x4, load, store, v128, type WatFunction } from '../emit/wat.ts';
+import { heldF32 } from '../../../emit/constants.ts';
+import {
+  define,
+  f32,
+  f32x4,
+  i8x16,
+  i16x8,
+  i32x4,
+  load,
+  store,
+  v128,
+  type WatFunction,
+} from '../../../emit/wat.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
 const VECTORS = PANEL_COLUMNS / 4;

@@ -9,7 +9,7 @@
  *
  * The sums are f32 here and f64 there: scales agree to 1e-4 (two of nearly equal error may change places), codes but for weights on a boundary.
  */
-import { heldF32 } from '../emit/constants.ts';
+import { heldF32 } from '../../../emit/constants.ts';
 import {
   define,
   type Expr,
@@ -24,7 +24,7 @@ import {
   type V128,
   v128,
   type WatFunction,
-} from '../emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { ROUNDER } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 

@@ -6,7 +6,7 @@
  * bin: RANGE_BINS_PER_OCTAVE bins per octave from 2^RANGE_LOWEST up, by the leading bits of the f32; below and above
  * fall into the first and last. Columns from `columns` on (the padding of the last panel) are not counted.
  */
-import { define, f32x4, type I32, i32, i32x4, load, store, type WatFunction } from '../emit/wat.ts';
+import { define, f32x4, type I32, i32, i32x4, load, store, type WatFunction } from '../../../emit/wat.ts';
 import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 

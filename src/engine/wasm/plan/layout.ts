@@ -5,11 +5,11 @@
  * largest batch.
  */
 
+import { type Arena, allocate, newArena } from '../../../emit/arena.ts';
+import { CONSTANTS_END } from '../../../emit/constants.ts';
 import type { ModelShape } from '../../../model/shape.ts';
 import type { MemoryEstimate } from '../../backend.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
-import { type Arena, allocate, newArena } from '../emit/arena.ts';
-import { CONSTANTS_END } from '../emit/constants.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';

@@ -3,6 +3,7 @@
  * takes. Plain data, made on the main thread and handed to the workers.
  */
 
+import { MEMORY_BYTES } from '../../../emit/arena.ts';
 import { weightBitsOf } from '../../../fabric/common-design.ts';
 import type { Fabric } from '../../../fabric/fabric.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
@@ -10,7 +11,6 @@ import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import type { EngineMode } from '../../backend.ts';
 import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from '../../integers.ts';
-import { MEMORY_BYTES } from '../emit/arena.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { type Epilogue, tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';

@@ -1,10 +1,10 @@
 /** What the main thread writes into the state memory before the workers use it. */
 
+import { writeConstants } from '../../../emit/constants.ts';
 import { tileNoise, windowKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import { roundHalfEven } from '../../integers.ts';
-import { writeConstants } from '../emit/constants.ts';
 import { TILE, TILE_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS } from '../kernels/encode.ts';
 import { SCRATCH_FIELDS, scratchOf } from '../kernels/panel-job.ts';

@@ -21,7 +21,7 @@ import {
   type V128,
   v128,
   type WatFunction,
-} from '../../../engine/wasm/emit/wat.ts';
+} from '../../../emit/wat.ts';
 
 /** Rows of a block of a. */
 export const BLOCK_ROWS = 6;

@@ -9,15 +9,7 @@
  * `stride` is the bytes between rows of the matrix; `depth` (the number of k) and `blocks` are at least 1. All blocks are
  * packed in one pass, so that a row of a large matrix is touched once.
  */
-import {
-  define,
-  type Expr,
-  i32,
-  load,
-  store,
-  type V128,
-  type WatFunction,
-} from '../../../engine/wasm/emit/wat.ts';
+import { define, type Expr, i32, load, store, type V128, type WatFunction } from '../../../emit/wat.ts';
 import { BLOCK_ROWS, PANEL_COLUMNS, VECTORS } from './multiply.ts';
 
 export function packBlocks(): WatFunction {

@@ -12,7 +12,7 @@
  *
  * `rows` is at least 1; tileOf [rows] i32 and index [rows] i32 are byte offsets.
  */
-import { heldF32 } from '../../../engine/wasm/emit/constants.ts';
+import { heldF32 } from '../../../emit/constants.ts';
 import {
   type Body,
   define,
@@ -24,7 +24,7 @@ import {
   store,
   type V128,
   type WatFunction,
-} from '../../../engine/wasm/emit/wat.ts';
+} from '../../../emit/wat.ts';
 import { multiplyAdd, ROW_BYTES, VECTORS } from './multiply.ts';
 import { ROUNDER } from './sweep.ts';
 

@@ -13,17 +13,8 @@
  *
  * `rows` is a multiple of 4. Four sums run at a time to hide the latency of the multiply-adds.
  */
-import { heldF32 } from '../../../engine/wasm/emit/constants.ts';
-import {
-  define,
-  f32x4,
-  i32,
-  load,
-  store,
-  type V128,
-  v128,
-  type WatFunction,
-} from '../../../engine/wasm/emit/wat.ts';
+import { heldF32 } from '../../../emit/constants.ts';
+import { define, f32x4, i32, load, store, type V128, v128, type WatFunction } from '../../../emit/wat.ts';
 import { multiplyAdd, ROW_BYTES, VECTORS } from './multiply.ts';
 
 /** Adding and taking it away rounds to the nearest integer, ties to even, for magnitudes below 2^22. */

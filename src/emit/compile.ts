@@ -1,8 +1,8 @@
 /** Assembles kernels to a WebAssembly module. */
 import v8 from 'node:v8';
 import wabt from 'wabt';
-import { OnefetError } from '../../../error.ts';
-import { reasonOf } from '../../../files.ts';
+import { OnefetError } from '../error.ts';
+import { reasonOf } from '../files.ts';
 import { moduleText, type WatFunction } from './wat.ts';
 
 let assembler: ReturnType<typeof wabt> | undefined;

@@ -3,7 +3,7 @@
  * the arithmetic around it. Kernels ask for a value while they are emitted and get its address; the table stands at the
  * start of the state memory, below everything that is allocated there.
  */
-import { OnefetError } from '../../../error.ts';
+import { OnefetError } from '../error.ts';
 import { type Body, type Expr, i32, load } from './wat.ts';
 
 /** Address 0 is left unused. */

@@ -1,7 +1,8 @@
 /** Random coding problems with correlated inputs of very different loudness, as a real model's are. */
+
+import type { CodingProblem } from '../mapping/coding.ts';
+import { loadMoments, loadWeights, newWorkspace, type Workspace } from '../mapping/numerics/workspace.ts';
 import { gaussian, streamKey } from '../random.ts';
-import type { CodingProblem } from './coding.ts';
-import { loadMoments, loadWeights, newWorkspace, type Workspace } from './numerics/workspace.ts';
 
 export interface DrawnProblem extends CodingProblem {
   /** Activations [tokens][K] whose second moments H are. */

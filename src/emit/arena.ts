@@ -1,5 +1,5 @@
 /** Bump allocation in a shared WebAssembly memory, with bounds. */
-import { OnefetError } from '../../../error.ts';
+import { OnefetError } from '../error.ts';
 
 const PAGE_BYTES = 65536;
 /** A memory addresses 2^32 bytes; the last page stays unused, so that no address computation wraps. */
