@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { applyChanges, changesOf, readYaml } from './config.ts';
+import { applyChanges, listChanges, readYaml } from './config.ts';
 import { loadLogDomainDesign } from './testing/designs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-config-'));
@@ -40,7 +40,7 @@ test('an alias bomb is refused', () => {
   );
 });
 
-const apply = (data: unknown, settings: string[]) => applyChanges(data, changesOf(settings));
+const apply = (data: unknown, settings: string[]) => applyChanges(data, listChanges(settings));
 
 test('--set overrides nested keys with YAML values and refuses prototype keys', () => {
   const data = { a: { b: 1 } };
@@ -75,7 +75,7 @@ test('overrides are the same design as --set, by path or by group, and are recor
   // A mapping in a string replaces the group, a group of overrides changes it.
   const half = { adc: { bits: 6, gainSigma: 0.5 } };
   expect(apply(half, ['adc={bits: 7}'])).toEqual({ adc: { bits: 7 } });
-  expect(applyChanges(half, changesOf([], { adc: { bits: 7 } }))).toEqual({
+  expect(applyChanges(half, listChanges([], { adc: { bits: 7 } }))).toEqual({
     adc: { bits: 7, gainSigma: 0.5 },
   });
   expect(() => loadLogDomainDesign(path, [], { adc: { bitz: 1 } })).toThrow(/unknown key adc.bitz/);

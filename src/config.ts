@@ -114,7 +114,7 @@ export interface Overrides {
  * path, in the order in which they are to be made. A group in `overrides` changes the keys that it has; a mapping in a
  * string is a value, which replaces what is there.
  */
-export function changesOf(settings: readonly string[], overrides: Overrides = {}): Overrides {
+export function listChanges(settings: readonly string[], overrides: Overrides = {}): Overrides {
   const changes = new Map<string, unknown>();
   for (const [key, value] of [...settings.map(parseSetting), ...leaves(overrides, [])]) {
     // What is set last is made last.

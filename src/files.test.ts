@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { jsonOf, readTextFile, writeFileAtomic } from './files.ts';
+import { readTextFile, toJson, writeFileAtomic } from './files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -85,9 +85,9 @@ it('a file that cannot be put in its place leaves nothing behind', () => {
 });
 
 it('JSON with a number that is none is refused by its path, and never written as null', () => {
-  expect(jsonOf({ a: [1, { b: null, c: 'x' }] }, 'the result')).toBe('{"a":[1,{"b":null,"c":"x"}]}');
+  expect(toJson({ a: [1, { b: null, c: 'x' }] }, 'the result')).toBe('{"a":[1,{"b":null,"c":"x"}]}');
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
-    expect(() => jsonOf({ chips: [{ kl: 0 }, { kl: bad }] }, 'the result')).toThrow(
+    expect(() => toJson({ chips: [{ kl: 0 }, { kl: bad }] }, 'the result')).toThrow(
       expect.objectContaining({
         kind: 'input',
         code: 'NOT_FINITE',

@@ -244,7 +244,7 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
  * JSON of plain data in which every number is finite: JSON.stringify would write null for the others, which no reader could
  * tell from "not measured". Throws OnefetError(kind, 'NOT_FINITE') with the path of the first that is not.
  */
-export function jsonOf(value: unknown, what: string, kind: ErrorKind = 'input', indent = 0): string {
+export function toJson(value: unknown, what: string, kind: ErrorKind = 'input', indent = 0): string {
   const path: string[] = [];
   const look = (item: unknown): void => {
     if (typeof item === 'number' && !Number.isFinite(item)) {

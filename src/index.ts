@@ -7,7 +7,7 @@
 export { type CalibrateOptions, calibrate, calibrateToFile } from './calibrate/calibrate.ts';
 export { type Calibration, loadCalibration } from './cell/calibration.ts';
 export * from './cell/operating-point.ts';
-export { costOf } from './cost/chip.ts';
+export { priceModel } from './cost/chip.ts';
 export { type CostConstants, loadCostConstants } from './cost/constants.ts';
 export { priceFabric, projectFabric } from './cost/fabrics.ts';
 export { priceLogDomain } from './cost/log-domain.ts';
@@ -32,7 +32,7 @@ export { type LoadedDesign, loadDesign } from './fabric/design.ts';
 export type { Fabric } from './fabric/fabric.ts';
 export type { Linear, LinearBuilder, LinearName } from './fabric/linear.ts';
 export { logDomainLinear } from './fabric/log-domain.ts';
-export { rangesOf } from './fabric/ranges.ts';
+export { rangeTable } from './fabric/ranges.ts';
 export { type Design, designSchema, loadFabric } from './fabric/registry.ts';
 export { type Architecture, LLAMA } from './model/architecture.ts';
 export { forward, newSession, type Session } from './model/forward.ts';

@@ -8,9 +8,9 @@
  */
 
 import type { EngineMode, EngineTuning, MachineLimits } from '../engine/backend.ts';
-import { backendOf, createEngine } from '../engine/create.ts';
+import { createEngine, findBackend } from '../engine/create.ts';
 import { interrupted } from '../error.ts';
-import { type CommonDesign, weightBitsOf } from '../fabric/common-design.ts';
+import { type CommonDesign, tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
@@ -122,7 +122,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
   const batchTokens = options.batchTokens ?? 252;
   const rounds = options.rounds ?? 3;
   const { peer } = options;
-  const limits = await backendOf('wasm').measureLimits!();
+  const limits = await findBackend('wasm').measureLimits!();
   const results: BenchResult[] = [];
   const peerTimes: Times = { prefill: [], decode: [] };
   for (const variant of options.variants ?? BENCH_VARIANTS) {
@@ -295,7 +295,7 @@ function shares(sums: Record<string, number>, scale = { layersBuilt: 1, layers: 
 function evenRanges(shape: ModelShape, design: CommonDesign): RangeTable {
   const table: RangeTable = {};
   for (const { name, inputs } of modelMatrices(shape)) {
-    const { cellWeights } = weightFormat(weightBitsOf(design, name.tensor));
+    const { cellWeights } = weightFormat(tensorBits(design, name.tensor));
     table[tensorKey(name)] = Array.from({ length: Math.ceil(inputs / design.tile.rows) }, () =>
       cellWeights.map(() => 8),
     );

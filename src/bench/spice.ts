@@ -167,7 +167,7 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
         speedRatio: nativeMedianS / ownMedianS,
         bestSpeedRatio: Math.min(...nativeS) / Math.min(...ownS),
         sweepRatio: median(sweepRatios),
-        agreement: agreementOf(definition, own.plots, theirs),
+        agreement: measureAgreement(definition, own.plots, theirs),
       });
     }
     return { ...base, skipped: undefined, ownStartS, cases };
@@ -260,7 +260,7 @@ function readCpu(): string {
   }
 }
 
-function agreementOf(
+function measureAgreement(
   definition: BenchDefinition,
   own: readonly RawPlot[],
   theirs: readonly RawPlot[],

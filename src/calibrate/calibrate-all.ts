@@ -6,7 +6,7 @@ import { calibrationPath } from '../cell/calibration.ts';
 import type { CircuitCalibration } from '../cell/circuits/circuit.ts';
 import type { CellComparison, Comparison } from '../cell/comparison.ts';
 import { loadProcess } from '../cell/technology.ts';
-import { findDataFile, jsonOf, listDataFolder, writeFileAtomic } from '../files.ts';
+import { findDataFile, listDataFolder, toJson, writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
 import { calibrateToFile } from './calibrate.ts';
 import { calibrateCircuitToFile } from './circuits/calibrate-circuit.ts';
@@ -79,7 +79,7 @@ export async function calibrateAll(options: CalibrateAllOptions = {}): Promise<C
       );
       comparisons.push(comparison);
       const path = join('calibration', technology.name, 'comparison.json');
-      writeFileAtomic(path, `${jsonOf(comparison, `comparison ${path}`, 'simulation', 1)}\n`);
+      writeFileAtomic(path, `${toJson(comparison, `comparison ${path}`, 'simulation', 1)}\n`);
       paths.push(path);
     }
   });

@@ -17,7 +17,7 @@ import {
 } from '../cell/ekv.ts';
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
-import { jsonOf, writeFileAtomic } from '../files.ts';
+import { toJson, writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
 import { hashSources } from '../sources.ts';
 import { engineId } from '../spice/job.ts';
@@ -228,6 +228,6 @@ export async function calibrateToFile(
 ): Promise<{ path: string; calibration: Calibration }> {
   const calibration = await calibrate(options);
   const path = calibrationPath(options.process, options.cell);
-  writeFileAtomic(path, `${jsonOf(calibration, `calibration ${path}`, 'simulation')}\n`);
+  writeFileAtomic(path, `${toJson(calibration, `calibration ${path}`, 'simulation')}\n`);
   return { path, calibration };
 }

@@ -22,7 +22,7 @@ import { ladderMismatchError } from './measure-products.ts';
 import {
   codeMagnitudes,
   findBias,
-  productErrorOf,
+  productError,
   type RowCondition,
   sweepRow,
   tuneDrive,
@@ -123,7 +123,7 @@ async function simulateProducts({ bench, topology, drive }: Comparand, condition
   const bias = mode.startsWith('replica') ? await findBias(bench, topology, condition, slopes) : drive.bias;
   const codes = { kind: 'codes', codes: CODES } as const;
   const run = await sweepRow(bench, topology, condition, { ...slopes, bias }, codes);
-  const error = productErrorOf(run.currentA, codeMagnitudes(CODES));
+  const error = productError(run.currentA, codeMagnitudes(CODES));
   return { ...error, supplyA: run.supplyA, sharedA: run.sharedSupplyA };
 }
 
@@ -259,7 +259,7 @@ async function rowOffset(
         { ...drive, parameters: { [offset.parameter]: values[offset.parameter] + shift } },
         { kind: 'codes', codes: CODES },
       );
-      return productErrorOf(run.currentA, codeMagnitudes(CODES)).gainA;
+      return productError(run.currentA, codeMagnitudes(CODES)).gainA;
     }),
   );
   const slopePerV = Math.log(up / down) / (2 * step);

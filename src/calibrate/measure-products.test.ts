@@ -15,7 +15,7 @@ import { ladderMismatchError } from './measure-products.ts';
 import {
   codeMagnitudes,
   findBias,
-  productErrorOf,
+  productError,
   type RowCondition,
   type RowDrive,
   sweepRow,
@@ -38,7 +38,7 @@ async function errorOf(cellName: string, drive: RowDrive, change: Partial<RowCon
   const { topology } = loadMultiplier(cellOf(process_, cellName).topology);
   const condition = { ...nominal, ...change };
   const run = await sweepRow(benchOf(cellName), topology, condition, drive, { kind: 'codes', codes: 63 });
-  const error = productErrorOf(run.currentA, codeMagnitudes(63));
+  const error = productError(run.currentA, codeMagnitudes(63));
   return { max: 100 * error.max, rms: 100 * error.rms };
 }
 
@@ -158,7 +158,7 @@ describe('T1 behind transistors', () => {
   test('below 0.5 % RMS at 27 C from a raised source line; nothing below ground, bit line below the supply', async () => {
     const drive = await tuneDrive(bench, topology, condition, 63);
     const run = await sweepRow(bench, topology, condition, drive, { kind: 'codes', codes: 63 });
-    expect(productErrorOf(run.currentA, codeMagnitudes(63)).rms).toBeLessThan(0.005);
+    expect(productError(run.currentA, codeMagnitudes(63)).rms).toBeLessThan(0.005);
     expect(run.currentA[6][62] / 3e-9).toBeCloseTo(1, 3);
     for (const [corner, tempK, supplyV] of [
       ['SS', 233.15, 0.72],

@@ -13,7 +13,7 @@ import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import {
   codeMagnitudes,
   findBias,
-  productErrorOf,
+  productError,
   type RowCondition,
   type RowDrive,
   sweepRow,
@@ -331,7 +331,7 @@ export async function ladderMismatchError(
         { ...drive, stepDeviation },
         { kind: 'codes', codes: CODES },
       );
-      return productErrorOf(run.currentA, codeMagnitudes(CODES));
+      return productError(run.currentA, codeMagnitudes(CODES));
     }),
   );
   return {

@@ -235,7 +235,7 @@ export async function findBias(
 }
 
 /** Relative error of products over all codes and taps: RMS and largest after the best common gain is removed. */
-export function productErrorOf(currentA: readonly ArrayLike<number>[], magnitudes: readonly number[]) {
+export function productError(currentA: readonly ArrayLike<number>[], magnitudes: readonly number[]) {
   const taps = currentA.length;
   const ratios: number[] = [];
   currentA.forEach((row, i) => {

@@ -57,7 +57,7 @@ export function productTable(
   }
   within(name, 'supply', supplyV, table.supplyV, 'V');
   within(name, 'temperature', op.tempK, table.tempK, 'K');
-  const entry = tableOf(table, taps, name);
+  const entry = pickTable(table, taps, name);
   const corner = entry.corners[op.corner];
   if (corner === undefined) {
     throw new OnefetError('usage', 'CORNER_UNKNOWN', `${name}: no corner ${op.corner}`, {
@@ -105,7 +105,7 @@ function offLevel(name: string, table: ProductTable, levelV: number): [number, n
   return lagrange(table.offLevelV, levelV);
 }
 
-function tableOf(table: ProductTable, taps: number, name: string) {
+function pickTable(table: ProductTable, taps: number, name: string) {
   const entry = table.tables.find((candidate) => candidate.taps === taps);
   if (entry !== undefined) return entry;
   throw new OnefetError('input', 'OUT_OF_RANGE', `${name}: no table for ${taps} taps`, {
@@ -122,7 +122,7 @@ export function interpolate(
   magnitudes: readonly number[],
   taps: number,
 ): Float64Array[] {
-  const { lnDeviation } = tableOf(table, taps, 'table').corners[corner]!;
+  const { lnDeviation } = pickTable(table, taps, 'table').corners[corner]!;
   return magnitudes.map((x) =>
     Float64Array.from({ length: taps + 1 }, (_, m) => {
       if (x === 0 || m === 0) return 0;

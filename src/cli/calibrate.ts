@@ -60,8 +60,8 @@ export function addCalibrateCommands(root: Command, context: CliContext): void {
         strict?: boolean;
         json?: boolean;
       }) => {
-        const { datasheetOf, requireDatasheet } = await import('../report/datasheet.ts');
-        const result = datasheetOf({
+        const { writeDatasheet, requireDatasheet } = await import('../report/datasheet.ts');
+        const result = writeDatasheet({
           process: flags.process,
           cell: flags.cell,
           outFolder: flags.out,

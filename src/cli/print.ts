@@ -2,7 +2,7 @@
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
-import { jsonOf } from '../files.ts';
+import { toJson } from '../files.ts';
 import { formatSi } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
@@ -12,7 +12,7 @@ function print(line = ''): void {
 }
 
 export function printJson(value: unknown): void {
-  print(jsonOf(value, 'the output'));
+  print(toJson(value, 'the output'));
 }
 
 /** Lines as they are. */

@@ -52,7 +52,7 @@ export function addRunCommands(root: Command, context: CliContext): void {
 }
 
 function addStart(root: Command, { signal, argv, progress }: CliContext): void {
-  runOptions(
+  addRunOptions(
     root
       .command('start')
       .description(
@@ -60,7 +60,7 @@ function addStart(root: Command, { signal, argv, progress }: CliContext): void {
       ),
   ).action(async (flags: RunFlags) => {
     const { startRun } = await import('./work.ts');
-    const finished = await startRun(runOptionsOf({ ...flags, ...embedded(), attribution: true }), {
+    const finished = await startRun(readRunFlags({ ...flags, ...embedded(), attribution: true }), {
       progress: progress(),
       signal,
       command: argv,
@@ -73,7 +73,7 @@ function addStart(root: Command, { signal, argv, progress }: CliContext): void {
 }
 
 function addRun(root: Command, { signal, argv, progress }: CliContext): void {
-  runOptions(
+  addRunOptions(
     root
       .command('run')
       .description('accuracy of chips against the digital model, and what a token costs')
@@ -96,7 +96,7 @@ function addRun(root: Command, { signal, argv, progress }: CliContext): void {
     const { planRun } = await import('../experiment/plan.ts');
     const defaults = flags.model && flags.text ? { model: '', text: '' } : embedded();
     const plan = planRun(
-      runOptionsOf({ ...flags, model: flags.model ?? defaults.model, text: flags.text ?? defaults.text }),
+      readRunFlags({ ...flags, model: flags.model ?? defaults.model, text: flags.text ?? defaults.text }),
     );
     if (flags.dryRun) {
       printDescription(describePlan(plan), flags.json === true);
@@ -172,7 +172,7 @@ const engineOption = (): Option =>
     .choices(['auto', 'wasm', 'scalar', 'reference'])
     .default('auto');
 
-const runOptions = (command: Command): Command =>
+const addRunOptions = (command: Command): Command =>
   designOptions(command)
     .option('--chips <n>', 'chip instances', integer(1, 100_000), 10)
     .addOption(seedOption())
@@ -200,7 +200,7 @@ const runOptions = (command: Command): Command =>
     )
     .addOption(jsonOption());
 
-function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOptions {
+function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOptions {
   return {
     model: flags.model,
     text: flags.text,
@@ -214,7 +214,7 @@ function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOpt
     scoring: flags.score ?? 'window',
     maxWindows: flags.maxWindows,
     engine: flags.engine,
-    attributionChips: attributionChipsOf(flags),
+    attributionChips: attributionChips(flags),
     yieldRatio: flags.yieldRatio,
     out: flags.out,
   };
@@ -223,7 +223,7 @@ function runOptionsOf(flags: RunFlags & { model: string; text: string }): RunOpt
 /** Chips of `start` and of `--attribution` without a number: an interval at a third of the run's time. */
 const ATTRIBUTION_CHIPS = 4;
 
-function attributionChipsOf({ attribution, chips }: RunFlags): number {
+function attributionChips({ attribution, chips }: RunFlags): number {
   if (attribution === undefined || attribution === false) return 0;
   return Math.min(chips, attribution === true ? ATTRIBUTION_CHIPS : attribution);
 }

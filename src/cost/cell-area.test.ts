@@ -7,7 +7,7 @@ import { cellArea, loadLayoutRules } from '../cell/footprint.ts';
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
-import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
+import { EXAMPLE_DESIGN, exampleActivity, priceRun } from '../testing/activity.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { loadCostConstants } from './constants.ts';
 import { lineValue } from './lines.ts';
@@ -40,7 +40,7 @@ describe('area of a cell', () => {
     const described = cellOf(loadProcess(process), cell);
     const { area } = loadMultiplier(described.topology).topology;
     const { um2 } = cellArea(area, described, loadLayoutRules(process)!, 7);
-    const report = costOfLogDomain(
+    const report = priceRun(
       exampleActivity(LLAMA_3_1_8B),
       LLAMA_3_1_8B,
       priced(process, cell),

@@ -4,7 +4,7 @@
 import { OnefetError } from '../error.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { ladderCount } from '../tile/ladder.ts';
-import { formatOf, integratorOf, type LogDomainCostDesign } from './log-domain-design.ts';
+import { type LogDomainCostDesign, meanIntegratorF, tensorFormat } from './log-domain-design.ts';
 
 /** What the tensors of one weight format count together: their cells differ in taps, and so in area and wires. */
 export interface FormatCensus {
@@ -101,7 +101,7 @@ function checkLayer(layer: TileActivity, design: LogDomainCostDesign): void {
       `cost: layer ${layer.layer} ${layer.tensor} processed ${layer.tokens} tokens, so its averages do not exist`,
     );
   }
-  const { bits, cellWeights } = formatOf(design, layer.tensor);
+  const { bits, cellWeights } = tensorFormat(design, layer.tensor);
   if (layer.columns !== layer.outputs * cellWeights.length) {
     throw new OnefetError(
       'input',
@@ -114,7 +114,7 @@ function checkLayer(layer: TileActivity, design: LogDomainCostDesign): void {
 
 function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign): void {
   const { tokens } = layer;
-  const { cellWeights } = formatOf(design, layer.tensor);
+  const { cellWeights } = tensorFormat(design, layer.tensor);
   // A row of a weight that takes two cells on one column is two rows (paired-rows): cells over columns counts both.
   const rows = layer.cells / layer.columns;
   const ladders = ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
@@ -126,7 +126,7 @@ function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign)
     both.gateCharges += (layer.sumActiveRows / tokens) * layer.columns;
     both.adcConversions += layer.adcConversions / tokens;
   }
-  const capacitorF = integratorOf(design, layer.tensor);
+  const capacitorF = meanIntegratorF(design, layer.tensor);
   sum.integratorsF += columnEnds * capacitorF;
   sum.convertedF += (layer.adcConversions / tokens) * capacitorF;
   sum.references += layer.tiles * ladders;
@@ -143,7 +143,7 @@ function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign)
 
 /** The format of a tensor's weights, entered where it is the first of its bits. */
 function formatCensus(sum: Census, tensor: string, design: LogDomainCostDesign): FormatCensus {
-  const { bits, taps } = formatOf(design, tensor);
+  const { bits, taps } = tensorFormat(design, tensor);
   let format = sum.formats.find((one) => one.bits === bits);
   if (format === undefined) {
     format = {

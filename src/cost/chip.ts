@@ -20,7 +20,7 @@ import {
   siliconMm2,
 } from './components/static.ts';
 import type { CostConstants } from './constants.ts';
-import { onSilicon, sumOf } from './lines.ts';
+import { onSilicon, sumLines } from './lines.ts';
 import type {
   CostComponent,
   LatencyPart,
@@ -30,11 +30,11 @@ import type {
   TimedSystem,
 } from './priced-design.ts';
 import type { CostLine, CostReport } from './report.ts';
-import { sensitivityOf } from './sensitivity.ts';
+import { rankSensitivity } from './sensitivity.ts';
 import { macPerToken } from './shape.ts';
 
 /** Prices a model of `shape` on a chip of `design`. Errors: COST_CONTEXT, ADC_RANGE. */
-export function costOf(
+export function priceModel(
   design: PricedDesign,
   shape: NamedShape,
   constants: CostConstants,
@@ -51,16 +51,16 @@ export function costOf(
   const evaluate = (changed: CostConstants) =>
     priceChip(design, { shape, constants: changed, contextTokens });
   const report = evaluate(constants);
-  return { ...report, sensitivity: sensitivityOf(constants, report.perTokenJ, evaluate) };
+  return { ...report, sensitivity: rankSensitivity(constants, report.perTokenJ, evaluate) };
 }
 
 function priceChip(design: PricedDesign, system: PricedSystem): Omit<CostReport, 'sensitivity'> {
   const components = [...design.components, digital(design)];
   const placed = priceArea(components, system);
   const latency = priceLatency(components, placed);
-  const tokenTimeS = sumOf(latency.lines);
+  const tokenTimeS = sumLines(latency.lines);
   const energy = priceEnergy(components, { ...placed, tokenTimeS });
-  const perTokenJ = sumOf(energy.lines);
+  const perTokenJ = sumLines(energy.lines);
   const dynamicJ = perTokenJ - energy.staticPowerW * tokenTimeS;
   const usersHeld = countUsers(design.kvBits, placed);
   const limits = throughputLimits(placed, {
@@ -100,14 +100,14 @@ function priceChip(design: PricedDesign, system: PricedSystem): Omit<CostReport,
 
 function priceArea(components: readonly CostComponent[], system: PricedSystem): PlacedSystem {
   const used = components.flatMap((component) => component.area?.(system) ?? []);
-  const usedMm2 = sumOf(used.map(({ line }) => line));
+  const usedMm2 = sumLines(used.map(({ line }) => line));
   const area = [...used, ...onSilicon('passive', overheadLine(usedMm2, system.constants))];
-  const areaMm2 = sumOf(area.map(({ line }) => line));
-  return { ...system, area, areaMm2, dies: diesOf(areaMm2, system.constants) };
+  const areaMm2 = sumLines(area.map(({ line }) => line));
+  return { ...system, area, areaMm2, dies: countDies(areaMm2, system.constants) };
 }
 
 /** Dies of the reticle limit that an area needs. */
-function diesOf(areaMm2: number, { layout }: CostConstants): number {
+function countDies(areaMm2: number, { layout }: CostConstants): number {
   return Math.max(1, Math.ceil(areaMm2 / layout.reticleMm2.value));
 }
 
@@ -129,12 +129,12 @@ function priceEnergy(
   const clocked = priced.filter(({ component }) => component.clocked).flatMap(({ lines }) => lines);
   const lines = [
     ...priced.flatMap((one) => one.lines),
-    clockLine(sumOf(clocked), constants),
+    clockLine(sumLines(clocked), constants),
     leakageLine(area, tokenTimeS, constants),
   ];
   const biasW = components.reduce((sum, component) => sum + (component.alwaysOnW?.(system) ?? 0), 0);
   return {
-    lines: [...lines, regulatorLine(sumOf(lines), constants)],
+    lines: [...lines, regulatorLine(sumLines(lines), constants)],
     staticPowerW: (leakageW(siliconMm2(area), constants) + biasW) * (1 + regulatorLossShare(constants)),
   };
 }

@@ -9,12 +9,7 @@ import { formatSi } from '../format.ts';
 import { LLAMA } from '../model/architecture.ts';
 import { blockWeights } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
-import {
-  costOfLogDomain as costOf,
-  EXAMPLE_DESIGN,
-  exampleActivity,
-  STORIES_260K,
-} from '../testing/activity.ts';
+import { EXAMPLE_DESIGN, exampleActivity, priceRun, STORIES_260K } from '../testing/activity.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { checkSwing } from '../tile/integrator.ts';
 import { tilePhysics } from '../tile/physics.ts';
@@ -22,10 +17,10 @@ import { adcCost } from './adc.ts';
 import { census } from './census.ts';
 import { ladderPowerW } from './components/row-drivers.ts';
 import { loadCostConstants, parseCostConstants } from './constants.ts';
-import { economicsOf } from './economics.ts';
-import { lineValue, sumOf } from './lines.ts';
+import { projectEconomics } from './economics.ts';
+import { lineValue, sumLines } from './lines.ts';
 import { shotNoiseBoundJ } from './log-domain.ts';
-import { logDomainCostDesign, rowDriverOf } from './log-domain-design.ts';
+import { logDomainCostDesign, rowDriverCurrents } from './log-domain-design.ts';
 import { projectActivity } from './project.ts';
 import { dependentSteps, kvElementsPerToken, macPerToken } from './shape.ts';
 
@@ -103,8 +98,8 @@ describe('formulas against hand arithmetic', () => {
   });
 });
 
-describe('costOf', () => {
-  const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
+describe('priceRun', () => {
+  const report = priceRun(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
     contextTokens: 1024,
   });
 
@@ -114,9 +109,9 @@ describe('costOf', () => {
   });
 
   it('sums are the sums of their lines, and every line has formula, source and tag', () => {
-    expect(report.perTokenJ).toBeCloseTo(sumOf(report.energyJ), 12);
-    expect(report.areaMm2).toBeCloseTo(sumOf(report.areaLinesMm2), 6);
-    expect(report.tokenTimeS).toBeCloseTo(sumOf(report.latencyS), 12);
+    expect(report.perTokenJ).toBeCloseTo(sumLines(report.energyJ), 12);
+    expect(report.areaMm2).toBeCloseTo(sumLines(report.areaLinesMm2), 6);
+    expect(report.tokenTimeS).toBeCloseTo(sumLines(report.latencyS), 12);
     for (const line of [...report.energyJ, ...report.areaLinesMm2, ...report.latencyS]) {
       expect(line.value, line.name).toBeGreaterThanOrEqual(0);
       expect(Number.isFinite(line.value), line.name).toBe(true);
@@ -131,7 +126,7 @@ describe('costOf', () => {
       0,
     );
     expect(analog).toBeCloseTo(128 * (2 * 150e-9 + 16 / 100e6), 12);
-    const head = costOf(
+    const head = priceRun(
       exampleActivity(LLAMA_3_1_8B, { head: true }),
       LLAMA_3_1_8B,
       { ...EXAMPLE_DESIGN, headFabric: 'analog' },
@@ -155,7 +150,7 @@ describe('costOf', () => {
   });
 
   it('two conversions cost twice the conversions in time; one phase halves settling', () => {
-    const two = costOf(
+    const two = priceRun(
       exampleActivity(LLAMA_3_1_8B),
       LLAMA_3_1_8B,
       { ...EXAMPLE_DESIGN, sign: 'two-conversion' },
@@ -168,7 +163,7 @@ describe('costOf', () => {
   it('the bias of the clamps follows from what they may carry, and a run that carried more has no cost', () => {
     const activity = exampleActivity(STORIES_260K, { tileRows: 32 });
     const cost = (clampMaxA: number) =>
-      costOf(activity, STORIES_260K, { ...EXAMPLE_DESIGN, tileRows: 32, clampMaxA }, constants, {
+      priceRun(activity, STORIES_260K, { ...EXAMPLE_DESIGN, tileRows: 32, clampMaxA }, constants, {
         contextTokens: 128,
       });
     const clamps = (clampMaxA: number) => lineValue(cost(clampMaxA).energyJ, 'clamps');
@@ -199,7 +194,7 @@ describe('costOf', () => {
     expect(sigmaCells).toBeCloseTo(0.0245, 4);
     expect(Math.sqrt(physics.samplingVariance * 13)).toBeCloseTo(sigmaCells, 9);
     // Half the swing doubles the capacitor: twice the area, half the noise variance, the same charge.
-    const half = costOf(
+    const half = priceRun(
       exampleActivity(LLAMA_3_1_8B),
       LLAMA_3_1_8B,
       { ...EXAMPLE_DESIGN, swingV: 0.15 },
@@ -246,7 +241,7 @@ describe('costOf', () => {
   });
 
   it('ladders that are never off are static power and need no wake-up', () => {
-    const on = costOf(
+    const on = priceRun(
       exampleActivity(LLAMA_3_1_8B),
       LLAMA_3_1_8B,
       { ...EXAMPLE_DESIGN, ladderDuty: 1 },
@@ -260,7 +255,7 @@ describe('costOf', () => {
 
   it('power binds when a die may take little, and nothing runs when leakage alone takes it all', () => {
     const limited = (limitW: number) =>
-      costOf(
+      priceRun(
         exampleActivity(LLAMA_3_1_8B),
         LLAMA_3_1_8B,
         EXAMPLE_DESIGN,
@@ -275,7 +270,7 @@ describe('costOf', () => {
     expect(some.powerW).toBeCloseTo(report.staticPowerW + 10, 6);
     const none = limited((report.staticPowerW * 0.9) / report.dies);
     expect(none.tokensPerSecondAggregate).toBe(0);
-    expect(() => economicsOf(none, constants)).toThrow(/makes no tokens \(power binds\)/);
+    expect(() => projectEconomics(none, constants)).toThrow(/makes no tokens \(power binds\)/);
   });
 
   it('sensitivity: doubling the ADC multiplier adds its line once more, with the regulator behind it', () => {
@@ -294,7 +289,7 @@ describe('costOf', () => {
     // Clamps that hold a hundred times the current.
     const design = { ...EXAMPLE_DESIGN, clampMaxA: 100 * EXAMPLE_DESIGN.clampMaxA };
     const cost = (activity: typeof base) =>
-      costOf(activity, STORIES_260K, design, constants, { contextTokens: 128 }).perTokenJ;
+      priceRun(activity, STORIES_260K, design, constants, { contextTokens: 128 }).perTokenJ;
     const before = cost(base);
     fc.assert(
       fc.property(
@@ -313,17 +308,17 @@ describe('costOf', () => {
   it('refuses what it cannot mean', () => {
     const activity = exampleActivity(STORIES_260K);
     const cost = (design: Partial<typeof EXAMPLE_DESIGN>, contextTokens = 128) =>
-      costOf(activity, STORIES_260K, { ...EXAMPLE_DESIGN, ...design }, constants, { contextTokens });
+      priceRun(activity, STORIES_260K, { ...EXAMPLE_DESIGN, ...design }, constants, { contextTokens });
     expect(() => cost({}, 0)).toThrow(/context of 0 tokens/);
     expect(() => cost({ ladderDuty: 2 })).toThrow(/ladderDuty is 2, it must be 0 to 1/);
     expect(() => cost({ integrationTimeS: Number.NaN })).toThrow(/integrationTimeS is NaN/);
     expect(() => cost({ vdsV: 0.9 })).toThrow(/vdsV is 0.9/);
     expect(() => cost({ headFabric: 'analog' })).toThrow(/activity lacks the head/);
     expect(() =>
-      costOf({ layers: [] }, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 1 }),
+      priceRun({ layers: [] }, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 1 }),
     ).toThrow(/no analog layers/);
     const idle = { layers: activity.layers.map((l) => ({ ...l, tokens: 0 })) };
-    expect(() => costOf(idle, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
+    expect(() => priceRun(idle, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 1 })).toThrow(
       /processed 0 tokens/,
     );
   });
@@ -367,7 +362,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
         deviceEndM: { ...constants.layout.deviceEndM, value: 0 },
       },
     };
-    const report = costOf(activity, LLAMA_3_1_8B, tiny, bare, { contextTokens: 1024 });
+    const report = priceRun(activity, LLAMA_3_1_8B, tiny, bare, { contextTokens: 1024 });
     const area = (name: string) => lineValue(report.areaLinesMm2, name);
     expect(area('cells') / (((all - value + down) * 0.0336 + value * 0.0144) * 1e-6)).toBeCloseTo(1, 9);
     expect(report.weights.map(({ cellUm2 }) => Number(cellUm2.toFixed(4)))).toEqual([0.0144, 0.0336, 0.0336]);
@@ -380,7 +375,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
       1,
       9,
     );
-    const plainReport = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
+    const plainReport = priceRun(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
       contextTokens: 1024,
     });
     expect(lineValue(report.energyJ, 'adcs') / lineValue(plainReport.energyJ, 'adcs')).toBeCloseTo(
@@ -419,7 +414,7 @@ describe('row drivers that SPICE has simulated', () => {
     const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
     const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
     const costDesign = logDomainCostDesign(design, calibration, ranges);
-    const report = costOf(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
+    const report = priceRun(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
       contextTokens: 1024,
     });
     const line = report.energyJ.find((one) => one.name === 'row-drivers')!;
@@ -442,17 +437,17 @@ describe('row drivers that SPICE has simulated', () => {
   });
 
   it('linear between the temperatures, refused outside; an ideal driver has measured nothing', () => {
-    expect(rowDriverOf(calibration, tempK[0])).toMatchObject({
+    expect(rowDriverCurrents(calibration, tempK[0])).toMatchObject({
       currentA: rowSupplyA[0],
       sharedA: sharedSupplyA[0],
     });
     const last = tempK.length - 1;
-    expect(rowDriverOf(calibration, tempK[last])!.currentA).toBeCloseTo(rowSupplyA[last], 15);
-    const middle = rowDriverOf(calibration, (tempK[1] + tempK[2]) / 2)!.currentA;
+    expect(rowDriverCurrents(calibration, tempK[last])!.currentA).toBeCloseTo(rowSupplyA[last], 15);
+    const middle = rowDriverCurrents(calibration, (tempK[1] + tempK[2]) / 2)!.currentA;
     expect(middle).toBeCloseTo((rowSupplyA[1] + rowSupplyA[2]) / 2, 15);
-    expect(() => rowDriverOf(calibration, 200)).toThrow(/not at 200 K/);
-    expect(rowDriverOf(loadCalibration('planar32lp', 't1'), 300)).toBeNull();
-    expect(rowDriverOf(loadCalibration('planar32lp', 't2'), 300)).toBeNull();
+    expect(() => rowDriverCurrents(calibration, 200)).toThrow(/not at 200 K/);
+    expect(rowDriverCurrents(loadCalibration('planar32lp', 't1'), 300)).toBeNull();
+    expect(rowDriverCurrents(loadCalibration('planar32lp', 't2'), 300)).toBeNull();
   });
 });
 
@@ -556,7 +551,7 @@ describe('cost.yaml', () => {
       expect(mine.adc.energyMultiplier.value).toBe(3);
       const run = (c: typeof mine) =>
         lineValue(
-          costOf(exampleActivity(STORIES_260K), STORIES_260K, EXAMPLE_DESIGN, c, { contextTokens: 128 })
+          priceRun(exampleActivity(STORIES_260K), STORIES_260K, EXAMPLE_DESIGN, c, { contextTokens: 128 })
             .energyJ,
           'adcs',
         );

@@ -3,7 +3,7 @@
  */
 import { OnefetError } from '../error.ts';
 import type { Activity, MacActivity } from '../fabric/activity.ts';
-import { weightBitsOf } from '../fabric/common-design.ts';
+import { tensorBits } from '../fabric/common-design.ts';
 import type { DigitalDesign } from '../fabric/digital.ts';
 import type { MatrixShape } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
@@ -52,7 +52,7 @@ function countMacs({ layers }: Activity<MacActivity>, design: DigitalDesign): Ma
       );
     }
     const weights = one.outputs * one.inputs;
-    addTo(formats, weightBitsOf(design, one.tensor), one.tensor, weights, one.macs / one.tokens);
+    addTo(formats, tensorBits(design, one.tensor), one.tensor, weights, one.macs / one.tokens);
     banks.set(one.layer, (banks.get(one.layer) ?? 0) + weights);
     scales += one.outputs * one.tiles;
     tileResults += one.outputs * one.tiles;

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
-import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity } from '../testing/activity.ts';
+import { EXAMPLE_DESIGN, exampleActivity, priceRun } from '../testing/activity.ts';
 import { loadComparators } from './comparators.ts';
 import { loadCostConstants } from './constants.ts';
-import { economicsOf, grossDies, murphyYield } from './economics.ts';
+import { grossDies, murphyYield, projectEconomics } from './economics.ts';
 
 const constants = loadCostConstants('planar32lp');
-const report = costOfLogDomain(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
+const report = priceRun(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, EXAMPLE_DESIGN, constants, {
   contextTokens: 1024,
 });
 
@@ -28,8 +28,8 @@ describe('yield and dies', () => {
   });
 });
 
-describe('economicsOf', () => {
-  const result = economicsOf(report, constants);
+describe('projectEconomics', () => {
+  const result = projectEconomics(report, constants);
 
   it('bands are ordered and each is the sum of its parts', () => {
     expect(result.low.usdPerMtoken).toBeLessThan(result.mid.usdPerMtoken);

@@ -48,7 +48,7 @@ export function grossDies(waferDiameterMm: number, dieMm2: number): number {
   return Math.max(0, Math.floor(gross));
 }
 
-export function economicsOf(report: CostReport, constants: CostConstants): EconomicsReport {
+export function projectEconomics(report: CostReport, constants: CostConstants): EconomicsReport {
   const of = (scenario: Scenario) => scenarioOf(report, constants, scenario);
   return { low: of('low'), mid: of('mid'), high: of('high') };
 }

@@ -8,11 +8,11 @@ import { FABRIC_WORDS, loadFabric } from '../fabric/registry.ts';
 import { blockMatrices, blockWeights, modelShape } from '../model/shape.ts';
 import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { gaussian, streamKey } from '../random.ts';
-import { costOf } from './chip.ts';
+import { priceModel } from './chip.ts';
 import { macFigure } from './components/macs.ts';
 import { loadCostConstants } from './constants.ts';
 import { checkPriceable, priceFabric, projectFabric } from './fabrics.ts';
-import { lineValue, sumOf } from './lines.ts';
+import { lineValue, sumLines } from './lines.ts';
 
 const constants = loadCostConstants('planar32lp');
 const SMALL = modelShape({
@@ -62,7 +62,7 @@ function ranOn(word: string) {
 describe.each(FABRIC_WORDS)('%s', (word) => {
   const { fabric, activity, ranges } = ranOn(word);
   const report = (of: Activity, shape: NamedShape) =>
-    costOf(priceFabric(fabric, of, ranges), shape, constants, { contextTokens: 512 });
+    priceModel(priceFabric(fabric, of, ranges), shape, constants, { contextTokens: 512 });
 
   test('its shipped design can be priced', () => {
     expect(() => checkPriceable(fabric)).not.toThrow();
@@ -70,9 +70,9 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
 
   test('components add up to the totals, each with a value, a formula, a source and a tag', () => {
     const cost = report(activity, SMALL);
-    expect(sumOf(cost.energyJ)).toBeCloseTo(cost.perTokenJ, 25);
-    expect(sumOf(cost.areaLinesMm2)).toBeCloseTo(cost.areaMm2, 12);
-    expect(sumOf(cost.latencyS)).toBeCloseTo(cost.tokenTimeS, 15);
+    expect(sumLines(cost.energyJ)).toBeCloseTo(cost.perTokenJ, 25);
+    expect(sumLines(cost.areaLinesMm2)).toBeCloseTo(cost.areaMm2, 12);
+    expect(sumLines(cost.latencyS)).toBeCloseTo(cost.tokenTimeS, 15);
     for (const line of [...cost.energyJ, ...cost.areaLinesMm2, ...cost.latencyS]) {
       expect(line.value, line.name).toBeGreaterThanOrEqual(0);
       expect(line.formula, line.name).not.toMatch(/NaN|undefined|Infinity/);
@@ -99,7 +99,9 @@ test('digital 8B: ROM, units, time and energy by hand', () => {
   const { fabric, activity } = ranOn('digital');
   const design = fabric.design as DigitalDesign;
   const projected = projectFabric(fabric, activity, SMALL, LLAMA_3_1_8B) as Activity<MacActivity>;
-  const cost = costOf(priceFabric(fabric, projected, {}), LLAMA_3_1_8B, constants, { contextTokens: 1024 });
+  const cost = priceModel(priceFabric(fabric, projected, {}), LLAMA_3_1_8B, constants, {
+    contextTokens: 1024,
+  });
   const weights = 32 * 218_103_808;
   expect(lineValue(cost.areaLinesMm2, 'weight-rom')).toBeCloseTo((weights * 4) / 57.8e6, 6);
   const units = 32 * Math.ceil(218_103_808 / design.mac.weightsPerUnit);
@@ -117,7 +119,7 @@ test('digital: fewer units take less silicon and more time; wider inputs cost en
   const { activity, fabric } = ranOn('digital');
   const with_ = (...settings: string[]) => {
     const other = loadFabric(loadDesign('digital', settings).design);
-    return costOf(
+    return priceModel(
       priceFabric(other, projectFabric(fabric, activity, SMALL, LLAMA_3_1_8B), {}),
       LLAMA_3_1_8B,
       constants,

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
-import { costOfLogDomain, exampleActivity } from '../testing/activity.ts';
+import { exampleActivity, priceRun } from '../testing/activity.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { loadCostConstants } from './constants.ts';
 import { logDomainCostDesign } from './log-domain-design.ts';
@@ -40,7 +40,7 @@ describe('cost of frozen activities of Llama 3.1 8B, to 12 digits', () => {
   ])('$name', ({ name, settings }) => {
     const { design } = loadLogDomainDesign('log-domain', settings);
     const costDesign = logDomainCostDesign(design, loadCalibration(design.process, design.cell), RANGES);
-    const report = costOfLogDomain(
+    const report = priceRun(
       exampleActivity(LLAMA_3_1_8B, { design: costDesign }),
       LLAMA_3_1_8B,
       costDesign,

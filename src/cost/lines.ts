@@ -39,7 +39,7 @@ export function onSilicon(silicon: Silicon, ...lines: readonly CostLine[]): Area
   return lines.map((line) => ({ line, silicon }));
 }
 
-export function sumOf(lines: readonly CostLine[]): number {
+export function sumLines(lines: readonly CostLine[]): number {
   return lines.reduce((sum, line) => sum + line.value, 0);
 }
 

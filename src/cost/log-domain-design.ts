@@ -50,7 +50,7 @@ export interface LogDomainCostDesign {
 }
 
 /** How the weights of a tensor are coded: its taps, and the cells that a weight takes. */
-export function formatOf(
+export function tensorFormat(
   design: Pick<LogDomainCostDesign, 'weightBits' | 'weightOverrides'>,
   tensor: string,
 ): WeightFormat {
@@ -58,7 +58,7 @@ export function formatOf(
 }
 
 /** Integration phases and conversions of one step: how the sign of an input is handled. */
-export function phasesOf(sign: LogDomainCostDesign['sign']): { phases: number; conversions: number } {
+export function countPhases(sign: LogDomainCostDesign['sign']): { phases: number; conversions: number } {
   switch (sign) {
     case 'integrate':
       return { phases: 2, conversions: 1 };
@@ -70,7 +70,7 @@ export function phasesOf(sign: LogDomainCostDesign['sign']): { phases: number; c
 }
 
 /** Mean capacitance of the integrators of a tensor's columns, F: the one whose kT/C noise the run had. */
-export function integratorOf(design: LogDomainCostDesign, tensor: string): number {
+export function meanIntegratorF(design: LogDomainCostDesign, tensor: string): number {
   const cells = design.fullScaleCells[tensor];
   if (cells === undefined || !(cells > 0)) {
     throw new OnefetError('internal', 'RANGES', `cost: no full scale of the columns of ${tensor}`);
@@ -142,7 +142,7 @@ export function logDomainCostDesign(
     ladderColumns: design.ladder.columns,
     ladderCurrentA: design.ladder.currentA,
     ladderDuty: design.ladder.duty,
-    rowDriver: rowDriverOf(calibration, design.tempK),
+    rowDriver: rowDriverCurrents(calibration, design.tempK),
     clampMaxA: design.column.clampMaxA,
     kvBits: design.kvBits,
     headFabric: design.head,
@@ -184,7 +184,7 @@ function meanFullScales(ranges: RangeTable): Record<string, number> {
  * the row, and the reference with its string that rows share; linear between the temperatures. null where the driver is
  * ideal, so that nothing is known.
  */
-export function rowDriverOf(calibration: Calibration, tempK: number): LogDomainCostDesign['rowDriver'] {
+export function rowDriverCurrents(calibration: Calibration, tempK: number): LogDomainCostDesign['rowDriver'] {
   const { process, cell, product } = calibration;
   if (product === undefined || product.driver !== 'transistor') return null;
   const { tempK: nodes, rowSupplyA, sharedSupplyA } = product;

@@ -6,7 +6,7 @@ import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { count, formatSi, plain } from '../format.ts';
 import { ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 import { type Census, census } from './census.ts';
-import { array, cellAreaOf } from './components/array.ts';
+import { array, designCellArea } from './components/array.ts';
 import { accumulators, columns, columnTraffic } from './components/columns.ts';
 import { rowDrivers } from './components/row-drivers.ts';
 import type { CostConstants } from './constants.ts';
@@ -72,7 +72,7 @@ function warningsOf({ rowDriver, ladderCurrentA, settleTimeS }: LogDomainCostDes
 
 function weightCosts(counts: Census, design: LogDomainCostDesign, constants: CostConstants): WeightCost[] {
   return counts.formats.map(({ bits, taps, tensors, cells, columnEnds, adcConversions }) => {
-    const { um2 } = cellAreaOf(design, constants, taps);
+    const { um2 } = designCellArea(design, constants, taps);
     return {
       bits,
       taps,

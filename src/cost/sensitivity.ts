@@ -27,7 +27,7 @@ const WHOLE = new Set([
   'lora.weightBits',
 ]);
 
-export function sensitivityOf(
+export function rankSensitivity(
   constants: CostConstants,
   perTokenJ: number,
   evaluate: (constants: CostConstants) => Pick<CostReport, 'perTokenJ'>,

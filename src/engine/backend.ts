@@ -16,13 +16,13 @@ import type { TensorCoding } from '../fabric/coding.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { Model } from '../model/model.ts';
-import { type Feature, featuresOf, type ModelShape } from '../model/shape.ts';
+import { type Feature, type ModelShape, requiredFeatures } from '../model/shape.ts';
 
 export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
 const ENGINE_MODES = ['digital', 'mapped', 'range', 'chip'] as const satisfies readonly EngineMode[];
 
 /** Modes that a run on a fabric needs: without converters there are no ranges to measure. */
-export const modesOf = ({ measuresRanges }: Fabric): readonly EngineMode[] =>
+export const neededModes = ({ measuresRanges }: Fabric): readonly EngineMode[] =>
   ENGINE_MODES.filter((mode) => mode !== 'range' || measuresRanges);
 
 export type BackendName = 'wasm' | 'scalar' | 'reference';
@@ -172,7 +172,7 @@ export type Capabilities = Readonly<Partial<Record<QuestionKey, Allowed>>>;
 /** Values that a request has of each key; none where the key does not matter to it. Asked in this order. */
 const QUESTIONS = {
   'model weights': ({ model }) => [isShapeOnly(model) ? 'made up' : 'from a file'],
-  'model features': ({ model }): Feature[] => featuresOf(model.shape),
+  'model features': ({ model }): Feature[] => requiredFeatures(model.shape),
   'model head elements': ({ model }) => [model.shape.headDim],
   mode: ({ mode }) => [mode],
   fabric: ({ fabric }) => [fabric.kind],

@@ -140,7 +140,7 @@ function roundestScale(v: readonly Float64Array[], most: number): number {
 }
 
 /** The encoding tables of the tap counts that occur. */
-export function codingsOf(
+export function encodingTables(
   physics: TilePhysics,
   taps: Iterable<number>,
   planes: 1 | 2,

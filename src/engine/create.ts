@@ -25,11 +25,11 @@ export type EngineChoice = 'auto' | BackendName;
 const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', ...BACKENDS.map(({ name }) => name)];
 
 export function createEngine(backend: BackendName, request: EngineRequest): Promise<Engine> {
-  return backendOf(backend).create(request);
+  return findBackend(backend).create(request);
 }
 
 /** Throws OnefetError('usage', 'ENGINE_UNKNOWN') that says which there are. */
-export function backendOf(name: string): Backend {
+export function findBackend(name: string): Backend {
   const found = BACKENDS.find((backend) => backend.name === name);
   if (found) return found;
   throw new OnefetError('usage', 'ENGINE_UNKNOWN', `there is no engine ${name}`, {
@@ -54,7 +54,7 @@ export function chooseBackend(
   needs: Omit<EngineNeeds, 'mode'>,
   modes: readonly EngineMode[],
 ): ChosenBackend {
-  const candidates = choice === 'auto' ? BACKENDS : [backendOf(choice)];
+  const candidates = choice === 'auto' ? BACKENDS : [findBackend(choice)];
   const refused: Refusal[] = [];
   for (const backend of candidates) {
     const found = firstRefusal(backend, needs, modes);

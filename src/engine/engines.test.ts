@@ -15,10 +15,10 @@ import {
   capabilityMarkdown,
   capabilityTable,
   type EngineMode,
-  modesOf,
+  neededModes,
   refusal,
 } from './backend.ts';
-import { BACKENDS, backendOf, chooseBackend } from './create.ts';
+import { BACKENDS, chooseBackend, findBackend } from './create.ts';
 
 let model: Model;
 beforeAll(() => {
@@ -171,7 +171,7 @@ test('what is not refused can be built, and what is refused cannot', async () =>
         return fc.pre(false);
       }
       const needs = { model, fabric, mode, threads: 1, contextTokens: 16, tuning: { precision } };
-      const refused = refusal(backendOf(name), needs);
+      const refused = refusal(findBackend(name), needs);
       const create = withEngine(name, needs, (engine) => engine.prefill(ids.subarray(0, 2), 0));
       if (refused) await expect(create).rejects.toMatchObject({ code: 'ENGINE_REFUSAL' });
       else {
@@ -187,7 +187,7 @@ test('what is not refused can be built, and what is refused cannot', async () =>
 test('auto takes the first backend that can, and says why not the others', () => {
   const choose = (choice: 'auto' | 'wasm' | 'scalar', ...own: string[]) => {
     const fabric = loadFabric(loadDesign('log-domain', own).design);
-    return chooseBackend(choice, { model, fabric, threads: 2, contextTokens: 64 }, modesOf(fabric));
+    return chooseBackend(choice, { model, fabric, threads: 2, contextTokens: 64 }, neededModes(fabric));
   };
   expect(choose('auto')).toMatchObject({ backend: { name: 'wasm' }, reason: undefined });
   const rows = choose('auto', 'tile.rows=100');
@@ -201,7 +201,7 @@ test('auto takes the first backend that can, and says why not the others', () =>
   expect(() => choose('scalar', 'kvBits=8')).toThrow(/kvBits = 8; it takes 16/);
   expect(() => choose('auto', 'kvBits=8', 'tile.rows=100')).toThrow(/tile.rows = 100.*kvBits = 8/);
   // A word of earlier versions is told what there is.
-  expect(() => backendOf('fast')).toThrow(
+  expect(() => findBackend('fast')).toThrow(
     expect.objectContaining({ code: 'ENGINE_UNKNOWN', hint: 'engines are auto, wasm, scalar, reference' }),
   );
 });

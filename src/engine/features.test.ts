@@ -3,11 +3,11 @@
 import { expect, test } from 'vitest';
 import { loadFabric } from '../fabric/registry.ts';
 import { LLAMA } from '../model/architecture.ts';
-import { featuresOf, type ModelShape, modelShape } from '../model/shape.ts';
+import { type ModelShape, modelShape, requiredFeatures } from '../model/shape.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { refusal } from './backend.ts';
-import { backendOf } from './create.ts';
+import { findBackend } from './create.ts';
 
 const fabric = loadFabric(loadLogDomainDesign('log-domain', []).design);
 const { norms, rotary, matrices } = LLAMA;
@@ -40,10 +40,10 @@ test.each<[string, Partial<ModelShape>, boolean]>([
   ['scales', { scales: { residual: 0.5 } }, false],
 ])('%s', (feature, changes, taken) => {
   const shape = modelShape({ ...MODEL_SHAPES.tiny, ...changes });
-  if (feature !== 'a plain Llama') expect(featuresOf(shape)).toContain(feature);
+  if (feature !== 'a plain Llama') expect(requiredFeatures(shape)).toContain(feature);
   const needs = { model: { shape }, fabric, mode: 'digital', threads: 1, contextTokens: 32 } as const;
-  expect(refusal(backendOf('scalar'), needs)).toBeUndefined();
-  const refused = refusal(backendOf('wasm'), needs);
+  expect(refusal(findBackend('scalar'), needs)).toBeUndefined();
+  const refused = refusal(findBackend('wasm'), needs);
   if (taken) expect(refused).toBeUndefined();
   else expect(refused).toMatchObject({ key: 'model features', value: feature });
 });

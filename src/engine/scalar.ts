@@ -79,7 +79,7 @@ async function createScalar(
     mode,
     contextTokens,
     memory: scalarMemory(request),
-    rank: rankOf(fabric, coding, mode),
+    rank: largestRank(fabric, coding, mode),
     prefill: (ids, newWindow, onLogits, from = 0, states = undefined) =>
       turns.take(async () => {
         resetSession(session);
@@ -192,7 +192,7 @@ function mappedWeights(
 }
 
 /** Largest number of separable products of the layers that were built. */
-function rankOf({ physics }: Fabric, coding: readonly TensorCoding[], mode: EngineMode): number {
+function largestRank({ physics }: Fabric, coding: readonly TensorCoding[], mode: EngineMode): number {
   if (!physics || mode === 'digital' || mode === 'mapped') return 1;
   const ranks = coding.map(({ bits }) => physics.responses.get(weightFormat(bits).taps)!.separable.rank);
   return Math.max(1, ...ranks);

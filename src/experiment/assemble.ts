@@ -4,7 +4,7 @@
  *   sums over windows -> accuracy of each variant -> intervals over chips, attribution, SNR by block, cost, verdict
  */
 import { version as nodeVersion } from 'node:process';
-import { costOf } from '../cost/chip.ts';
+import { priceModel } from '../cost/chip.ts';
 import { priceFabric, projectFabric } from '../cost/fabrics.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
@@ -27,7 +27,7 @@ import {
 } from './result.ts';
 import { meanInterval, shareInterval } from './statistics.ts';
 import type { Variant } from './variant.ts';
-import { verdictOf } from './verdict.ts';
+import { judge } from './verdict.ts';
 
 /** Finished jobs by key. */
 export type FinishedJobs = ReadonlyMap<string, FinishedJob>;
@@ -45,13 +45,13 @@ export interface RunTiming {
 export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: RunTiming): RunResult {
   const { options, fabric, inputs } = plan;
   const windows = inputs.windows.map(({ window }) => window);
-  const accuracy = (variant: Variant) => accuracyOf(sumMetrics(finished, variant, windows));
+  const accuracy = (variant: Variant) => finishMetrics(sumMetrics(finished, variant, windows));
   const digital = accuracy({ kind: 'digital' });
   const recoded = accuracy({ kind: 'recoded' });
   const { chips, activity } = chipsOf(plan, finished, windows);
   const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
   const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
-  const cost = costsOf(plan, activity, range?.ranges ?? {});
+  const cost = summariseCosts(plan, activity, range?.ranges ?? {});
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,
@@ -90,7 +90,7 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
     warnings: warningsOf(plan, cost.projection),
     provenance: { onefet: plan.version, node: nodeVersion, ngspice: fabric.cell?.engine ?? null },
   };
-  return { ...partial, verdict: verdictOf(partial, fabric.wording.remark) };
+  return { ...partial, verdict: judge(partial, fabric.wording.remark) };
 }
 
 /** What went in: model, design and texts. */
@@ -144,7 +144,7 @@ function chipsOf(
     activities.push(activity);
     return {
       seed,
-      ...accuracyOf(sumMetrics(finished, variant, windows)),
+      ...finishMetrics(sumMetrics(finished, variant, windows)),
       clipRate: fabric.clipRate(activity),
     };
   });
@@ -243,7 +243,7 @@ function sumMetrics(finished: FinishedJobs, variant: Variant, windows: readonly 
   return sums;
 }
 
-function accuracyOf(sums: MetricSums): Accuracy {
+function finishMetrics(sums: MetricSums): Accuracy {
   const nll = sums.nll / sums.scored;
   return { nll, perplexity: Math.exp(nll), kl: sums.kl / sums.scored, top1: sums.top1 / sums.scored };
 }
@@ -253,7 +253,7 @@ function breakdown(lines: readonly { name: string; value: number }[]): Record<st
 }
 
 /** Cost of the model that ran, and of Llama 3.1 8B at the same activity per cell. */
-function costsOf(
+function summariseCosts(
   plan: RunPlan,
   activity: Activity,
   ranges: RangeTable,
@@ -264,8 +264,8 @@ function costsOf(
   const { contextTokens } = plan.inputs;
   const projected = projectFabric(fabric, activity, from, LLAMA_3_1_8B);
   return {
-    run: costOf(priceFabric(fabric, activity, ranges), from, costConstants, { contextTokens }),
-    projection: costOf(priceFabric(fabric, projected, ranges), LLAMA_3_1_8B, costConstants, {
+    run: priceModel(priceFabric(fabric, activity, ranges), from, costConstants, { contextTokens }),
+    projection: priceModel(priceFabric(fabric, projected, ranges), LLAMA_3_1_8B, costConstants, {
       contextTokens: PROJECTION_CONTEXT_TOKENS,
     }),
   };

@@ -279,7 +279,7 @@ function removeOld(folder: string, keep: number, keepBytes: number): void {
     if (part) {
       if (part[2] === hostname() && !isProcessAlive(Number(part[1])))
         rmSync(path, { recursive: true, force: true });
-    } else entries.push({ path, time: statSync(path).mtimeMs, bytes: bytesOf(path) });
+    } else entries.push({ path, time: statSync(path).mtimeMs, bytes: folderBytes(path) });
   }
   entries.sort((a, b) => b.time - a.time);
   let bytes = 0;
@@ -289,7 +289,7 @@ function removeOld(folder: string, keep: number, keepBytes: number): void {
   });
 }
 
-function bytesOf(path: string): number {
+function folderBytes(path: string): number {
   const stat = statSync(path);
   if (!stat.isDirectory()) return stat.size;
   return readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);

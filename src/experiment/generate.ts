@@ -4,7 +4,7 @@
  */
 
 import type { Overrides } from '../config.ts';
-import { type BackendName, type Engine, modesOf } from '../engine/backend.ts';
+import { type BackendName, type Engine, neededModes } from '../engine/backend.ts';
 import { chooseBackend, createEngine, type EngineChoice } from '../engine/create.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
@@ -77,7 +77,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
     const { prompt, rangeIds, contextTokens } = readInputs(model, options);
     const { threads } = options;
     const needs = { model, fabric, threads, contextTokens };
-    const { backend, reason } = chooseBackend(options.engine, needs, modesOf(fabric));
+    const { backend, reason } = chooseBackend(options.engine, needs, neededModes(fabric));
     const texts: Generated[] = [];
     const total = 2 + (fabric.measuresRanges ? 1 : 0) + options.chips;
     let done = 0;

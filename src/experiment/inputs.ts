@@ -71,14 +71,14 @@ const MAX_TEXT_BYTES = 256 << 20;
 export function openInputs(options: InputOptions): RunInputs {
   const model = openModel(options.model);
   try {
-    const contextTokens = contextOf(model, options.contextTokens);
+    const contextTokens = chooseContext(model, options.contextTokens);
     const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
     const scored = scoredText(model, options, contextTokens, bos);
     const rangePath = requireDataFile(options.rangeText, 'range text');
     const rangeText = boundedText(rangePath, 'range text');
     const rangeTokens = model.tokenizer.encode(rangeText).subarray(0, RANGE_TOKENS);
     const warning = checkRangeText(rangeTokens, scored.passages);
-    const rangeWindows = rangeWindowsOf(rangeTokens, contextTokens, bos);
+    const rangeWindows = cutRangeWindows(rangeTokens, contextTokens, bos);
     return {
       model: {
         path: options.model,
@@ -137,7 +137,7 @@ function scoredText(
 }
 
 /** The window length: what was asked for, checked, or llama.cpp's. */
-function contextOf({ name, shape }: Model, asked: number | undefined): number {
+function chooseContext({ name, shape }: Model, asked: number | undefined): number {
   const most = shape.contextTokens;
   const contextTokens = asked ?? Math.min(DEFAULT_CONTEXT_TOKENS, most);
   if (!Number.isInteger(contextTokens) || contextTokens < 4 || contextTokens > most) {
@@ -168,7 +168,11 @@ function documentTokens(windows: readonly ScoringWindow[]): Int32Array {
 }
 
 /** The range text in windows of the context. */
-function rangeWindowsOf(tokens: Int32Array, contextTokens: number, bos: number | undefined): ScoringWindow[] {
+function cutRangeWindows(
+  tokens: Int32Array,
+  contextTokens: number,
+  bos: number | undefined,
+): ScoringWindow[] {
   const windows: ScoringWindow[] = [];
   for (let start = 0; start < tokens.length; start += contextTokens) {
     const ids = tokens.slice(start, start + contextTokens);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bits32, streamKey } from '../random.ts';
-import { checkRangeText, overlapOf, PASSAGE_TOKENS } from './overlap.ts';
+import { checkRangeText, findOverlap, PASSAGE_TOKENS } from './overlap.ts';
 
 const text = (seed: number, length: number): Int32Array =>
   Int32Array.from({ length }, (_, i) => bits32(streamKey(seed), i) % 1000);
@@ -35,7 +35,7 @@ describe('shared passages', () => {
     fc.assert(
       fc.property(tokens, tokens, fc.integer({ min: 1, max: 6 }), (a, b, length) => {
         const [first, second] = [Int32Array.from(a), Int32Array.from(b)];
-        const { tokens: found, at } = overlapOf(first, second, length);
+        const { tokens: found, at } = findOverlap(first, second, length);
         expect(found).toBe(naive(first, second, length));
         expect(at === null).toBe(found === 0);
       }),
@@ -45,12 +45,12 @@ describe('shared passages', () => {
   it('are found wherever they stand, and one token less is none', () => {
     const range = text(1, 512);
     const scored = plant(text(2, 4000), 1717, range, 300, PASSAGE_TOKENS);
-    expect(overlapOf(range, scored)).toMatchObject({
+    expect(findOverlap(range, scored)).toMatchObject({
       tokens: PASSAGE_TOKENS,
       at: { first: 300, second: 1717 },
     });
     const shorter = plant(text(2, 4000), 1717, range, 300, PASSAGE_TOKENS - 1);
-    expect(overlapOf(range, shorter).at).toBeNull();
+    expect(findOverlap(range, shorter).at).toBeNull();
   });
 });
 
@@ -81,6 +81,6 @@ describe('the range text', () => {
         (letter) => letter.codePointAt(0)!,
       );
     // 64 letters are about a third of 32 tokens: stricter than what a run asks for.
-    expect(overlapOf(codes('range.txt'), codes('stories.txt'), 64).at).toBeNull();
+    expect(findOverlap(codes('range.txt'), codes('stories.txt'), 64).at).toBeNull();
   });
 });

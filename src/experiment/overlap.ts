@@ -26,7 +26,7 @@ export interface Overlap {
 const FACTOR = 0x01000193;
 
 /** Shared passages of `length` tokens and more, as seen from the first text. */
-export function overlapOf(first: Int32Array, second: Int32Array, length = PASSAGE_TOKENS): Overlap {
+export function findOverlap(first: Int32Array, second: Int32Array, length = PASSAGE_TOKENS): Overlap {
   const starts = new Map<number, number[]>();
   rollingHashes(first, length, (hash, start) => {
     const list = starts.get(hash);
@@ -70,7 +70,7 @@ function rollingHashes(
  * Errors: RANGE_TEXT where a tenth of the range text or more is scored.
  */
 export function checkRangeText(range: Int32Array, scored: Int32Array): string | null {
-  const { tokens, share, at } = overlapOf(range, scored, Math.min(PASSAGE_TOKENS, range.length));
+  const { tokens, share, at } = findOverlap(range, scored, Math.min(PASSAGE_TOKENS, range.length));
   if (at === null) return null;
   const what = `${tokens} of the ${range.length} tokens of the range text (${(share * 100).toFixed(0)} %) are in the scored text too, in passages of ${PASSAGE_TOKENS} tokens and more; the first at token ${at.first} of the range text and token ${at.second} of the scored one`;
   if (share >= LARGEST_SHARE) {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Overrides } from '../config.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
-import { type BackendName, modesOf } from '../engine/backend.ts';
+import { type BackendName, neededModes } from '../engine/backend.ts';
 import { chooseBackend, type EngineChoice, requireFreeMemory } from '../engine/create.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
@@ -79,12 +79,12 @@ export function chipSeed(seed: number, chip: number): number {
 /** Plans a run of one design; the design is checked before the model is read. */
 export function planRun(options: RunOptions): RunPlan {
   const bound = bindDesign(options);
-  return planOf(openInputs(options), bound, options);
+  return makePlan(openInputs(options), bound, options);
 }
 
 /** Plans a run of a design on inputs that are open already. */
 export function planDesign(inputs: RunInputs, options: DesignOptions): RunPlan {
-  return planOf(inputs, bindDesign(options), options);
+  return makePlan(inputs, bindDesign(options), options);
 }
 
 /**
@@ -102,17 +102,17 @@ function bindDesign(options: DesignOptions): BoundDesign {
   return { loaded, fabric, costConstants };
 }
 
-function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): RunPlan {
+function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): RunPlan {
   const { design } = bound.fabric;
   const { shape } = inputs.model;
   checkOverrides(design, tensorNames(shape.architecture));
   const { threads } = options;
   const { fabric } = bound;
   const needs = { model: { shape }, fabric, threads, contextTokens: inputs.contextTokens };
-  const engine = chooseBackend(options.engine, needs, modesOf(fabric));
+  const engine = chooseBackend(options.engine, needs, neededModes(fabric));
   requireFreeMemory(engine, threads);
   const version = packageVersion();
-  const manifest = manifestOf(inputs, bound, options.seed, engine.backend.name, version);
+  const manifest = makeManifest(inputs, bound, options.seed, engine.backend.name, version);
   return {
     ...bound,
     options,
@@ -121,14 +121,14 @@ function planOf(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): 
     memoryBytes: engine.memoryBytes,
     engine: engine.backend.name,
     engineReason: engine.reason,
-    folder: join(options.out, `${design.name}-${identityOf(manifest).slice(0, 12)}`),
+    folder: join(options.out, `${design.name}-${hashIdentity(manifest).slice(0, 12)}`),
     // How the design came about is recorded, but what it has become decides the results.
     manifest: { ...manifest, overrides: bound.loaded.overrides },
     version,
   };
 }
 
-function manifestOf(
+function makeManifest(
   inputs: RunInputs,
   { loaded, fabric }: BoundDesign,
   seed: number,
@@ -152,7 +152,7 @@ function manifestOf(
 }
 
 /** Hash of what decides a job's outcome: contents, not the names of files. */
-function identityOf(manifest: ReturnType<typeof manifestOf>): string {
+function hashIdentity(manifest: ReturnType<typeof makeManifest>): string {
   return sha256(
     JSON.stringify({
       ...manifest,

@@ -10,7 +10,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
-import { jsonOf, writeFileAtomic } from '../files.ts';
+import { toJson, writeFileAtomic } from '../files.ts';
 import { assembleResult, type FinishedJobs } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
@@ -74,7 +74,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
       peakRssBytes: resourceUsage().maxRSS * 1024,
       command: hooks.command ?? [],
     });
-    writeFileAtomic(join(folder.path, 'result.json'), `${jsonOf(result, 'the result', 'input', 2)}\n`);
+    writeFileAtomic(join(folder.path, 'result.json'), `${toJson(result, 'the result', 'input', 2)}\n`);
     return result;
   } finally {
     folder.close();
@@ -183,7 +183,7 @@ async function executeJobs(run: Run): Promise<number> {
   const { plan, folder, files, cache } = run;
   const first = unfinished(run, [...plan.digitalJobs, ...rangeJobs(plan)]);
   const second = unfinished(run, plan.dependentJobs);
-  const progress = progressOf(run);
+  const progress = reportProgress(run);
   if (first.some(({ variant }) => variant.kind === 'digital')) makeWritable(files);
   if (first.length + second.length === 0) return 0;
   progress.start();
@@ -233,7 +233,7 @@ const executorOptions = ({ plan, files }: Run): ExecutorOptions => ({
 });
 
 /** Work is counted in tokens of the digital model. */
-function progressOf({ plan, folder, hooks }: Run) {
+function reportProgress({ plan, folder, hooks }: Run) {
   const all = [...plan.digitalJobs, ...rangeJobs(plan), ...plan.dependentJobs];
   const work = new Map(
     all.map((job) => {

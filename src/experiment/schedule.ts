@@ -5,7 +5,7 @@
  * does what, only their order of arrival does.
  */
 import { Worker } from 'node:worker_threads';
-import { backendOf } from '../engine/create.ts';
+import { findBackend } from '../engine/create.ts';
 import { fromPlainError, interrupted, OnefetError, type PlainError } from '../error.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { sourceExtension } from '../files.ts';
@@ -27,7 +27,7 @@ export interface JobRunner {
 export function createRunner(options: ExecutorOptions, mostJobs: number, hooks: ExecutorHooks): JobRunner {
   const threads = Math.min(options.threads, mostJobs);
   // One thread that runs whole jobs is this one: a worker would only load everything again.
-  return threads === 1 || backendOf(options.backend).parallelism === 'tokens'
+  return threads === 1 || findBackend(options.backend).parallelism === 'tokens'
     ? oneByOne(options, hooks)
     : onThreads(threads, { ...options, threads: 1 }, hooks);
 }

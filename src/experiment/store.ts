@@ -17,7 +17,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
-import { jsonOf, reasonOf, sha256, writeFileAtomic } from '../files.ts';
+import { reasonOf, sha256, toJson, writeFileAtomic } from '../files.ts';
 import { takeLock } from '../lock.ts';
 import { type FinishedJob, JOB_SCHEMA } from './job.ts';
 
@@ -70,7 +70,7 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
 
 /** One line of JSON that ends in the hash of all before it. */
 export function encodeJob(job: FinishedJob): string {
-  return JSON.stringify({ ...job, sha256: sha256(jsonOf(job, `job ${job.key}`)) });
+  return JSON.stringify({ ...job, sha256: sha256(toJson(job, `job ${job.key}`)) });
 }
 
 /** The job of a line, or undefined where it is not what was written. */

@@ -6,7 +6,7 @@ const AS_GOOD = 1.05;
 const USABLE = 1.25;
 
 /** `remark` is the fabric's own last sentence. */
-export function verdictOf(result: Omit<RunResult, 'verdict'>, remark: string): string[] {
+export function judge(result: Omit<RunResult, 'verdict'>, remark: string): string[] {
   const { digital, recoded, summary, chips, projection } = result;
   const lines: string[] = [];
   if (result.model.synthetic) {

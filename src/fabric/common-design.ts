@@ -49,7 +49,7 @@ export type CommonDesign = z.infer<typeof common> & {
 };
 
 /** Bits of a tensor's weights. */
-export function weightBitsOf({ weights }: CommonDesign, tensor: string): number {
+export function tensorBits({ weights }: CommonDesign, tensor: string): number {
   return weights.overrides[tensor] ?? weights.bits;
 }
 

@@ -1,5 +1,5 @@
 /** Designs by name or path: experiments/designs/<name>.yaml in the working folder or the package, or a file. */
-import { applyChanges, changesOf, type Overrides, readYaml, validate } from '../config.ts';
+import { applyChanges, listChanges, type Overrides, readYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type Design, fabricModule } from './registry.ts';
@@ -30,7 +30,7 @@ export function loadDesign(
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     throw new OnefetError('usage', 'CONFIG_VALUE', `${path}: a design is a mapping of keys to values`);
   }
-  const changes = changesOf(settings, overrides);
+  const changes = listChanges(settings, overrides);
   const settled = applyChanges(data, changes);
   const word = (settled as { fabric?: unknown }).fabric ?? DEFAULT_FABRIC;
   const design = validate(fabricModule(word, path).schema, settled, path) as Design;

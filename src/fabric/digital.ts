@@ -15,7 +15,7 @@ import { requireMemory } from '../memory.ts';
 import { encodeInputs, groupScale, inputFormat, newTileInput } from '../tile/input-code.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
 import type { MacActivity } from './activity.ts';
-import { closingShape, nameShape, processShape, weightBitsOf, weightsShape } from './common-design.ts';
+import { closingShape, nameShape, processShape, tensorBits, weightsShape } from './common-design.ts';
 import type { CountedLinear, Fabric, FabricModule } from './fabric.ts';
 import type { Linear, LinearName } from './linear.ts';
 import { tensorKey } from './placement.ts';
@@ -84,10 +84,10 @@ function bindDesign(design: DigitalDesign): Fabric {
     bytesPerWeight: () => (bits === 'float' ? 4 : 0),
     carries: ({ layer }) => layer >= 0 || design.head === 'mapped',
     mapWeights: (name, outputs, inputs, row) =>
-      recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
+      recodeWeights(outputs, inputs, row, tensorBits(design, name.tensor), design.tile.rows),
     build: (name, weights) =>
       bits === 'float' ? floatLayer(name, weights, design) : codedLayer(name, weights, design),
-    activityOf: (name, outputs, inputs, tokens) => activityOf(design, name, outputs, inputs, tokens),
+    activityOf: (name, outputs, inputs, tokens) => countActivity(design, name, outputs, inputs, tokens),
     clipRate: () => null,
     nominalDesign: () => ({}),
     ranges: () => ({}),
@@ -107,7 +107,7 @@ function bindDesign(design: DigitalDesign): Fabric {
 
 const INPUT_SOURCE = 'input';
 
-function activityOf(
+function countActivity(
   { tile: { rows } }: DigitalDesign,
   { layer, tensor }: LinearName,
   outputs: number,
@@ -121,7 +121,7 @@ function activityOf(
 function floatLayer(name: LinearName, weights: HardwareWeights, design: DigitalDesign): CountedLinear {
   const { outputs, inputs } = weights;
   const exact = buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
-  const activity = activityOf(design, name, outputs, inputs, 0);
+  const activity = countActivity(design, name, outputs, inputs, 0);
   return {
     outputs,
     inputs,
@@ -141,7 +141,7 @@ function codedLayer(name: LinearName, weights: HardwareWeights, design: DigitalD
   const input = newTileInput(design.tile.rows);
   const column = new Float64Array(columns);
   const sum = new Float64Array(outputs);
-  const activity = activityOf(design, name, outputs, inputs, 0);
+  const activity = countActivity(design, name, outputs, inputs, 0);
   return {
     outputs,
     inputs,

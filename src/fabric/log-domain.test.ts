@@ -16,7 +16,7 @@ import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight
 import { buildDigital } from './digital.ts';
 import type { LinearName } from './linear.ts';
 import { type LogDomainDesign, type LogDomainOptions, logDomainLinear } from './log-domain.ts';
-import { type RangeRecord, rangesOf } from './ranges.ts';
+import { type RangeRecord, rangeTable } from './ranges.ts';
 
 const NAME: LinearName = { layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 };
 const AT = { window: 3, position: 17 };
@@ -317,7 +317,7 @@ test('ranges: the recorded quantile bounds the clip rate', () => {
   const y = new Float32Array(OUTPUTS);
   const tokens = 400;
   for (let t = 0; t < tokens; t++) nominal.apply(y, activations(100 + t), { window: 0, position: t });
-  const ranges = rangesOf(record, physics);
+  const ranges = rangeTable(record, physics);
   expect(ranges['blk.1.ffn_down']).toHaveLength(2);
   const still: LogDomainDesign = {
     ...design,
@@ -363,5 +363,5 @@ test('an overloaded clamp is refused with the tensor, the current and the bound'
   const physics = tilePhysics(calibration, weak);
   const record: RangeRecord = new Map();
   run(hardware, weak, NOMINAL, activations(), { physics, record });
-  expect(() => rangesOf(record, physics)).toThrow(/blk\.1\.ffn_down tile 0 carry .* uA/);
+  expect(() => rangeTable(record, physics)).toThrow(/blk\.1\.ffn_down tile 0 carry .* uA/);
 });

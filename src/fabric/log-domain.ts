@@ -30,11 +30,11 @@ import { drawStatics } from '../tile/static-errors.ts';
 import { createTile, type Tile, type TileCounts } from '../tile/tile.ts';
 import { type HardwareWeights, recodeWeights, weightFormat } from '../tile/weight-code.ts';
 import type { TileActivity } from './activity.ts';
-import { closingShape, nameShape, processShape, weightBitsOf, weightsShape } from './common-design.ts';
+import { closingShape, nameShape, processShape, tensorBits, weightsShape } from './common-design.ts';
 import type { CellProvenance, CountedLinear, Fabric, FabricModule, LayerOptions } from './fabric.ts';
 import type { LinearName } from './linear.ts';
 import { diePosition, tensorKey } from './placement.ts';
-import { rangesOf, scaleRanges } from './ranges.ts';
+import { rangeTable, scaleRanges } from './ranges.ts';
 
 export const logDomainDesign = z.strictObject({
   ...nameShape,
@@ -88,15 +88,15 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     physics,
     inputCodes: undefined,
     // Baked cells are 8 bytes, twice while they are made, and their draws 16, for every bank.
-    bytesPerWeight: () => 32 * banksOf(design),
+    bytesPerWeight: () => 32 * bankCount(design),
     carries: ({ layer }) => layer >= 0 || design.head === 'analog',
     mapWeights: (name, outputs, inputs, row) =>
-      recodeWeights(outputs, inputs, row, weightBitsOf(design, name.tensor), design.tile.rows),
+      recodeWeights(outputs, inputs, row, tensorBits(design, name.tensor), design.tile.rows),
     build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics }),
     activityOf: () => undefined,
     clipRate: (activity) => clipRate(activity as readonly TileActivity[]),
     nominalDesign: () => nominalDesign(design),
-    ranges: (record) => rangesOf(record, physics),
+    ranges: (record) => rangeTable(record, physics),
     withoutErrors: () => bindDesign(idealDesign(design), calibration, 1),
     withoutNoise: () => bindDesign(withoutNoise(design), calibration, rangeScale),
     withOnly(source) {
@@ -141,7 +141,7 @@ function clipRate(activity: readonly TileActivity[]): number {
 }
 
 /** Sets of cells: with paired rows a weight has one for either sign of the input. */
-const banksOf = (design: TileDesign): 1 | 2 => (design.tile.sign === 'paired-rows' ? 2 : 1);
+const bankCount = (design: TileDesign): 1 | 2 => (design.tile.sign === 'paired-rows' ? 2 : 1);
 
 function cellProvenance(calibration: Calibration, { responses }: TilePhysics): CellProvenance {
   const { process, cell, driver, engine } = calibration;
@@ -232,7 +232,7 @@ function buildTiles(name: LinearName, hardware: HardwareWeights, options: LogDom
       tile: index,
       ...diePosition(name, index, hardware.tiles.length, blocks),
     };
-    const statics = drawStatics(physics, chip, place, tile, hardware, banksOf(physics.design));
+    const statics = drawStatics(physics, chip, place, tile, hardware, bankCount(physics.design));
     return createTile({
       physics,
       response,
@@ -279,7 +279,7 @@ function newActivity(
   { tiles, outputs, inputs, columns }: HardwareWeights,
   design: TileDesign,
 ): TileActivity {
-  const banks = banksOf(design);
+  const banks = bankCount(design);
   const connected = tiles.reduce(
     (sum, tile) => sum + tile.codes.reduce((n, code) => n + (code ? 1 : 0), 0),
     0,

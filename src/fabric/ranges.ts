@@ -13,7 +13,7 @@ export type RangeRecord = Map<string, RangeHistogram[][]>;
  * Full scales from what range calibration recorded of the nominal chip, times the mean gain that a chip's columns are
  * known to have; refuses a design whose clamps cannot carry the common mode (with that gain).
  */
-export function rangesOf(record: RangeRecord, physics: TilePhysics): RangeTable {
+export function rangeTable(record: RangeRecord, physics: TilePhysics): RangeTable {
   const { design } = physics;
   const table: RangeTable = {};
   for (const [key, tiles] of record) {

@@ -5,18 +5,18 @@
 import { describe, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/digital.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
-import { type Architecture, LLAMA, readersOf, tensorNames } from './architecture.ts';
+import { type Architecture, LLAMA, matricesReading, tensorNames } from './architecture.ts';
 import { forward, newSession, SCALAR_FEATURES } from './forward.ts';
 import type { Model, ModelLayers } from './model.ts';
 import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
   blockMatrices,
-  featuresOf,
   headMatrix,
   type ModelShape,
   missingFeatures,
   modelMatrices,
   modelShape,
+  requiredFeatures,
   windowTokens,
 } from './shape.ts';
 
@@ -283,7 +283,7 @@ describe('the forward pass of each feature equals the formula', () => {
   const plain = reference(modelShape(SHAPE), IDS);
   test.each(VARIANTS)('%s', (_, changes, features) => {
     const shape = modelShape({ ...SHAPE, ...changes });
-    expect(featuresOf(shape).sort()).toEqual([...features].sort());
+    expect(requiredFeatures(shape).sort()).toEqual([...features].sort());
     const model = { name: 'drawn', shape } as Model;
     const session = newSession(model, layersOf(shape), SHAPE.contextTokens);
     let logits: Float32Array = new Float32Array(0);
@@ -323,7 +323,7 @@ test('the matrices of a Llama, and which of them share inputs', () => {
     outputs: 11,
     inputs: 12,
   });
-  expect(readersOf(LLAMA, 'attention-input')).toEqual([0, 1, 2]);
-  expect(readersOf(LLAMA, 'feed-forward-input')).toEqual([4, 5]);
+  expect(matricesReading(LLAMA, 'attention-input')).toEqual([0, 1, 2]);
+  expect(matricesReading(LLAMA, 'feed-forward-input')).toEqual([4, 5]);
   expect(tensorNames(PHI)).toEqual(['attn_qkv', 'attn_output', 'ffn_up', 'ffn_down', 'output']);
 });

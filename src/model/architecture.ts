@@ -97,7 +97,7 @@ export function tensorNames({ matrices }: Architecture): string[] {
 }
 
 /** Places in `matrices` of those that read at a stage: they share their inputs. */
-export function readersOf({ matrices }: Architecture, stage: Stage): number[] {
+export function matricesReading({ matrices }: Architecture, stage: Stage): number[] {
   return [...matrices.keys()].filter((i) => matrices[i].reads === stage);
 }
 

@@ -16,9 +16,9 @@ import type { TokenPosition } from '../random.ts';
 import {
   type Activation,
   type HeadNorm,
+  matricesReading,
   type Part,
   type Rotary,
-  readersOf,
   STAGES,
   type Stage,
 } from './architecture.ts';
@@ -112,7 +112,7 @@ export function newSession(model: Model, layers: ModelLayers, contextTokens: num
       logits: new Float32Array(shape.vocab),
     },
     readers: Object.fromEntries(
-      STAGES.map((stage) => [stage, readersOf(shape.architecture, stage)]),
+      STAGES.map((stage) => [stage, matricesReading(shape.architecture, stage)]),
     ) as Record<Stage, number[]>,
   };
 }

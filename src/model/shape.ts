@@ -173,7 +173,7 @@ const FEATURES = {
 export type Feature = keyof typeof FEATURES;
 
 /** The features that a forward pass must have to run a model of this shape. */
-export function featuresOf(shape: ModelShape): Feature[] {
+export function requiredFeatures(shape: ModelShape): Feature[] {
   const { architecture, biases, window, softCaps, scales, ropeDim, headDim, yarn } = shape;
   const { matrices, norms, rotary, activation } = architecture;
   const { attentionInput, feedForwardInput, attentionOutput, feedForwardOutput } = norms;
@@ -195,7 +195,7 @@ export function featuresOf(shape: ModelShape): Feature[] {
 
 /** Says which features a forward pass that has `supported` lacks for this shape; undefined: none. */
 export function missingFeatures(shape: ModelShape, supported: readonly Feature[]): string | undefined {
-  const missing = featuresOf(shape).filter((feature) => !supported.includes(feature));
+  const missing = requiredFeatures(shape).filter((feature) => !supported.includes(feature));
   if (missing.length === 0) return undefined;
   return `architecture ${shape.architecture.name}: ${missing.map((feature) => FEATURES[feature]).join(', ')}`;
 }

@@ -18,7 +18,7 @@ import { offCurrentA } from '../cell/operating-point.ts';
 import { packageRoot } from '../files.ts';
 import { expectPageDraws, missingBrowser, startBrowser } from '../testing/browser.ts';
 import { needs } from '../testing/needs.ts';
-import { datasheetHtml, datasheetOf, requireDatasheet } from './datasheet.ts';
+import { datasheetHtml, requireDatasheet, writeDatasheet } from './datasheet.ts';
 
 const read = (process: string, cell: string): Calibration =>
   calibrationSchema.parse(
@@ -140,7 +140,7 @@ describe('specifications', () => {
 
 describe('the pages', () => {
   it('Markdown has a row per specification; a failure ends a script with exit code 5', () => {
-    const result = datasheetOf({ process: 'planar32lp', cell: 't1', outFolder: folder, calibration: t1 });
+    const result = writeDatasheet({ process: 'planar32lp', cell: 't1', outFolder: folder, calibration: t1 });
     const text = readFileSync(result.markdownPath, 'utf8');
     expect(text.match(/^\| (?!Parameter)[^-].*\|$/gm)).toHaveLength(result.sheet.rows.length);
     expect(text).toContain(
@@ -182,7 +182,7 @@ describe('in chromium, from a file', needs(missingBrowser), () => {
   it.each([1280, 390])(
     'draws every figure at %i px without an error, a request or sideways scrolling',
     async (width) => {
-      const { htmlPath } = datasheetOf({
+      const { htmlPath } = writeDatasheet({
         process: 'planar32lp',
         cell: 't1',
         outFolder: folder,

@@ -41,7 +41,7 @@ export interface DatasheetResult {
  * Checks the cell against its specifications and writes both pages; failed specifications are in the result, see
  * requireDatasheet. Errors: FILE_MISSING, DATASHEET_INVALID, CALIBRATION_*.
  */
-export function datasheetOf(options: DatasheetOptions): DatasheetResult {
+export function writeDatasheet(options: DatasheetOptions): DatasheetResult {
   const { spec } = loadDatasheetSpec(options.process, options.cell, options.specPath);
   const calibration = options.calibration ?? loadCalibration(options.process, options.cell);
   const sheet = checkDatasheet(spec, calibration);

@@ -3,7 +3,7 @@
  */
 import { type Comparators, loadComparators } from '../cost/comparators.ts';
 import { loadCostConstants } from '../cost/constants.ts';
-import { type EconomicsReport, economicsOf } from '../cost/economics.ts';
+import { type EconomicsReport, projectEconomics } from '../cost/economics.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { writeFileAtomic } from '../files.ts';
 import { type Figure, figureHtml } from './figure.ts';
@@ -113,7 +113,7 @@ export function renderReport(
 
 function economicsOfProjection(result: RunResult): EconomicsReport | null {
   if (!(result.projection.tokensPerSecondAggregate > 0)) return null;
-  return economicsOf(result.projection, loadCostConstants(result.design.process));
+  return projectEconomics(result.projection, loadCostConstants(result.design.process));
 }
 
 function chipsText({ fabric, chips }: RunResult): string {

@@ -24,7 +24,7 @@ export interface Layout {
   readonly parameters: number;
 }
 
-export function layoutOf(
+export function layOut(
   metadata: ReadonlyMap<string, GgufField>,
   tensors: readonly GgufTensorSource[],
 ): Layout {

@@ -36,7 +36,7 @@ const STREAM = { matrix: 0x73796e01, norm: 0x73796e02, outliers: 0x73796e03 } as
  * Q6_K in the 4-bit types, as llama.cpp's quantize makes it. Vectors are F32.
  * Throws OnefetError('usage', 'SYNTH_SHAPE') for a shape that is not a Llama or does not fit the type's blocks.
  */
-export function tensorsOf(recipe: SynthRecipe): GgufTensorSource[] {
+export function recipeTensors(recipe: SynthRecipe): GgufTensorSource[] {
   const { shape, type } = recipe;
   checkShape(shape);
   const codec = codecByName(type)!;
@@ -143,7 +143,7 @@ function factorsTensor(factors: Float32Array): GgufTensorSource {
 }
 
 /** The metadata; `general.onefet.synthetic` marks the model wherever it is used. */
-export function metadataOf({ shape, type, seed, statistics }: SynthRecipe): Map<string, GgufField> {
+export function recipeMetadata({ shape, type, seed, statistics }: SynthRecipe): Map<string, GgufField> {
   const u32 = (value: number): GgufField => ({ type: 'u32', value });
   const text = (value: string): GgufField => ({ type: 'string', value });
   const architecture = shape.architecture.name;

@@ -11,7 +11,7 @@ import { writeGguf } from '../model/gguf-writer.ts';
 import { buildLayers, openModel } from '../model/model.ts';
 import { ropeFactors } from '../model/rope.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
-import { metadataOf, outlierChannels, SYNTH_TYPES, tensorsOf } from './recipe.ts';
+import { outlierChannels, recipeMetadata, recipeTensors, SYNTH_TYPES } from './recipe.ts';
 import { loadWeightStatistics } from './statistics.ts';
 import { planSynthesis, synthesise } from './synthesise.ts';
 
@@ -37,7 +37,7 @@ describe('bytes', () => {
     expect(await digest(3, 5)).toBe(one);
     expect(await digest(2, 6)).not.toBe(one);
     const recipe = { shape, type: 'F32', seed: 5, statistics } as const;
-    writeGguf(join(folder, 'reference.gguf'), metadataOf(recipe), tensorsOf(recipe));
+    writeGguf(join(folder, 'reference.gguf'), recipeMetadata(recipe), recipeTensors(recipe));
     expect(one).toBe(sha256(readFileSync(join(folder, 'reference.gguf'))));
   });
 
@@ -46,7 +46,7 @@ describe('bytes', () => {
     const reference = join(folder, 'reference.gguf');
     const result = await synthesise({ shape: 'tiny', type, seed: 3, path, threads: 2 });
     const recipe = { shape: MODEL_SHAPES.tiny, type: result.type, seed: 3, statistics };
-    writeGguf(reference, metadataOf(recipe), tensorsOf(recipe));
+    writeGguf(reference, recipeMetadata(recipe), recipeTensors(recipe));
     expect(sha256(readFileSync(path))).toBe(sha256(readFileSync(reference)));
     expect(readdirSync(folder).sort()).toEqual(['m.gguf', 'reference.gguf']);
     const model = openModel(path);

@@ -24,9 +24,9 @@ import { reasonOf, sourceExtension } from '../files.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { shapeByName } from '../model/shapes.ts';
 import type { Layout } from './layout.ts';
-import { layoutOf } from './layout.ts';
+import { layOut } from './layout.ts';
 import type { SynthRecipe, SynthType } from './recipe.ts';
-import { metadataOf, SYNTH_TYPES, tensorsOf } from './recipe.ts';
+import { recipeMetadata, recipeTensors, SYNTH_TYPES } from './recipe.ts';
 import { loadWeightStatistics } from './statistics.ts';
 import type { SynthWorkerData, SynthWorkerMessage } from './worker.ts';
 
@@ -62,7 +62,7 @@ export interface SynthResult {
 
 /** What synthesise() would write: for --dry-run, and to ask before gigabytes are written. */
 export function planSynthesis(options: Pick<SynthOptions, 'shape' | 'type' | 'seed' | 'path'>): SynthResult {
-  return planOf(options).result;
+  return planFile(options).result;
 }
 
 /**
@@ -72,7 +72,7 @@ export function planSynthesis(options: Pick<SynthOptions, 'shape' | 'type' | 'se
  */
 export async function synthesise(options: SynthOptions): Promise<SynthResult> {
   const { signal, onProgress } = options;
-  const { recipe, layout, result } = planOf(options);
+  const { recipe, layout, result } = planFile(options);
   const threads = options.threads ?? Math.min(16, availableParallelism());
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new OnefetError('usage', 'SYNTH_THREADS', `threads is ${threads}; 1 to 256 are possible`);
@@ -94,7 +94,7 @@ export async function synthesise(options: SynthOptions): Promise<SynthResult> {
   return result;
 }
 
-function planOf(options: Pick<SynthOptions, 'shape' | 'type' | 'seed' | 'path'>): {
+function planFile(options: Pick<SynthOptions, 'shape' | 'type' | 'seed' | 'path'>): {
   recipe: SynthRecipe;
   layout: Layout;
   result: SynthResult;
@@ -112,7 +112,7 @@ function planOf(options: Pick<SynthOptions, 'shape' | 'type' | 'seed' | 'path'>)
     throw new OnefetError('usage', 'SYNTH_SEED', `seed is ${seed}; a whole number from 0 is needed`);
   }
   const recipe = { shape, type, seed, statistics: loadWeightStatistics() };
-  const layout = layoutOf(metadataOf(recipe), tensorsOf(recipe));
+  const layout = layOut(recipeMetadata(recipe), recipeTensors(recipe));
   const result = {
     path: resolve(options.path),
     shape: shape.name,

@@ -8,7 +8,7 @@ import type { GgufTensorSource } from '../model/gguf-writer.ts';
 import type { Piece } from './layout.ts';
 import { makePiece } from './layout.ts';
 import type { SynthRecipe } from './recipe.ts';
-import { tensorsOf } from './recipe.ts';
+import { recipeTensors } from './recipe.ts';
 
 export interface SynthWorkerData {
   readonly recipe: SynthRecipe;
@@ -29,7 +29,7 @@ parentPort?.on('message', (piece: Piece) => {
 
 function work(piece: Piece): SynthWorkerMessage {
   try {
-    tensors ??= tensorsOf(recipe);
+    tensors ??= recipeTensors(recipe);
     const bytes = makePiece(tensors[piece.tensor], piece);
     write(bytes, piece.position);
     return { doneBytes: bytes.length };

@@ -1,8 +1,8 @@
 /** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
-import { costOf } from '../cost/chip.ts';
+import { priceModel } from '../cost/chip.ts';
 import type { CostConstants } from '../cost/constants.ts';
 import { priceLogDomain } from '../cost/log-domain.ts';
-import { formatOf, type LogDomainCostDesign } from '../cost/log-domain-design.ts';
+import { type LogDomainCostDesign, tensorFormat } from '../cost/log-domain-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
@@ -81,7 +81,7 @@ export function exampleActivity(
   for (const { name, outputs, inputs } of matrices) {
     const { layer, tensor } = name;
     const tiles = Math.ceil(inputs / tileRows);
-    const columns = outputs * formatOf(design, tensor).cellWeights.length;
+    const columns = outputs * tensorFormat(design, tensor).cellWeights.length;
     const cells = columns * inputs;
     layers.push({
       layer,
@@ -106,12 +106,12 @@ export function exampleActivity(
 }
 
 /** Prices a model on a log-domain chip at an activity. */
-export function costOfLogDomain(
+export function priceRun(
   activity: Activity<TileActivity>,
   shape: NamedShape,
   design: LogDomainCostDesign,
   constants: CostConstants,
   options: { contextTokens: number },
 ): CostReport {
-  return costOf(priceLogDomain(activity, design), shape, constants, options);
+  return priceModel(priceLogDomain(activity, design), shape, constants, options);
 }

@@ -5,7 +5,7 @@ import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import { blockMatrices } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import type { CalibrationFigures } from '../report/figures-cell.ts';
-import { costOfLogDomain, EXAMPLE_DESIGN, exampleActivity, STORIES_260K } from './activity.ts';
+import { EXAMPLE_DESIGN, exampleActivity, priceRun, STORIES_260K } from './activity.ts';
 
 /** Repeatable wobble in -1 .. 1, so that figures look like data. */
 function wobble(i: number): number {
@@ -15,8 +15,8 @@ function wobble(i: number): number {
 export function fixtureResult(chips = 8): RunResult {
   const constants = loadCostConstants('planar32lp');
   const activity = exampleActivity(STORIES_260K, { tileRows: 64, tokens: 1804, currentPerCellA: 0.23e-9 });
-  const cost = costOfLogDomain(activity, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
-  const projection = costOfLogDomain(
+  const cost = priceRun(activity, STORIES_260K, EXAMPLE_DESIGN, constants, { contextTokens: 512 });
+  const projection = priceRun(
     projectActivity(activity, STORIES_260K, LLAMA_3_1_8B),
     LLAMA_3_1_8B,
     EXAMPLE_DESIGN,

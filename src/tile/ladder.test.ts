@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import type { TilePlace } from './draws.ts';
-import { drawRows, ladderCount, ladderOf, ladderSegments } from './ladder.ts';
+import { drawRows, ladderCount, ladderIndex, ladderSegments } from './ladder.ts';
 import { tilePhysics } from './physics.ts';
 import { drawStatics } from './static-errors.ts';
 import { recodeWeights } from './weight-code.ts';
@@ -31,7 +31,7 @@ test('segments cover the columns of every cell once and are numbered by ladderOf
         segments.forEach(({ from, to }, ladder) => {
           expect(from).toBe(next);
           expect(to - from).toBeLessThanOrEqual(ladderColumns);
-          for (let c = from; c < to; c++) expect(ladderOf(c, outputs, ladderColumns)).toBe(ladder);
+          for (let c = from; c < to; c++) expect(ladderIndex(c, outputs, ladderColumns)).toBe(ladder);
           next = to;
         });
         expect(next).toBe(outputs * cells);

@@ -19,7 +19,7 @@ export function ladderCount(outputs: number, cells: number, ladderColumns: numbe
 }
 
 /** The ladder that feeds a physical column (cell * outputs + output). */
-export function ladderOf(column: number, outputs: number, ladderColumns: number): number {
+export function ladderIndex(column: number, outputs: number, ladderColumns: number): number {
   const cell = Math.floor(column / outputs);
   return cell * Math.ceil(outputs / ladderColumns) + Math.floor((column - cell * outputs) / ladderColumns);
 }

@@ -21,7 +21,7 @@ import {
   phaseCode,
   simulateColumns,
 } from '../calibrate/studies/column/column.ts';
-import { differential, sumsOf } from '../calibrate/studies/column/random.ts';
+import { differential, vectorSums } from '../calibrate/studies/column/random.ts';
 import { withTestbench } from '../calibrate/studies/study.ts';
 import { type CalibratedTestbench, CODES, TAPS } from '../calibrate/testbench.ts';
 import { operatingPoint } from '../cell/operating-point.ts';
@@ -135,7 +135,7 @@ async function solve(bench: CalibratedTestbench, index: number, where?: Where): 
   const response = physics.responses.get(TAPS)!;
   return {
     at: `${corner} ${(tempK - 273.15).toFixed(0)} C`,
-    spice: differential(sumsOf(line), INPUTS).map((d) => d / op.fullScaleA),
+    spice: differential(vectorSums(line), INPUTS).map((d) => d / op.fullScaleA),
     tile: (kernel, chip) => {
       const of = draws(chip);
       const sums: CellSums = kernel(physics, response, tile, 1, of);

@@ -7,7 +7,7 @@ import { type CircuitCalibration, circuitSchema } from '../../cell/circuits/circ
 import type { Process } from '../../cell/technology.ts';
 import { isMultiplier, loadTopology, parameterValues } from '../../cell/topology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
-import { jsonOf, writeFileAtomic } from '../../files.ts';
+import { toJson, writeFileAtomic } from '../../files.ts';
 import { roundDigits } from '../../numbers.ts';
 import { hashSources } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
@@ -84,7 +84,7 @@ export async function calibrateCircuitToFile(
   const calibration = await calibrateCircuit(process, circuit, pool, signal);
   writeFileAtomic(
     calibrationPath(process.technology.name, circuit),
-    `${jsonOf(calibration, `calibration of ${circuit}`, 'simulation')}\n`,
+    `${toJson(calibration, `calibration of ${circuit}`, 'simulation')}\n`,
   );
   return calibration;
 }

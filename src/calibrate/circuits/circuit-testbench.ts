@@ -36,7 +36,7 @@ export function circuitTestbench(
 
 /** Fills slots with the parameters of the same names. */
 export function parameterSlots(bench: CircuitTestbench, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.map((name) => [name, spiceNumber(parameterOf(bench, name))]));
+  return Object.fromEntries(names.map((name) => [name, spiceNumber(requireParameter(bench, name))]));
 }
 
 /** Lists the conditions at which circuits are measured: every corner of the process at -40, 27 and 125 C. */
@@ -47,7 +47,7 @@ export function circuitConditions(process: Process): { corner: Corner; tempK: nu
 }
 
 /** A parameter that the measurement needs. */
-export function parameterOf(bench: CircuitTestbench, name: string): number {
+export function requireParameter(bench: CircuitTestbench, name: string): number {
   const value = bench.parameters[name];
   if (value !== undefined) return value;
   throw new OnefetError(
@@ -61,8 +61,8 @@ export function parameterOf(bench: CircuitTestbench, name: string): number {
 }
 
 /** An integer parameter within bounds: counts come from files. */
-export function countOf(bench: CircuitTestbench, name: string, least: number, most: number): number {
-  const value = parameterOf(bench, name);
+export function requireCount(bench: CircuitTestbench, name: string, least: number, most: number): number {
+  const value = requireParameter(bench, name);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new OnefetError(
     'input',
@@ -71,7 +71,7 @@ export function countOf(bench: CircuitTestbench, name: string, least: number, mo
   );
 }
 
-export function modelOf({ process }: CircuitTestbench, kind: 'nmos' | 'pmos'): string {
+export function requireModel({ process }: CircuitTestbench, kind: 'nmos' | 'pmos'): string {
   const model = process.technology[kind];
   if (model !== undefined) return model;
   throw new OnefetError('input', 'TECHNOLOGY_INVALID', `${process.path}: no ${kind} model named`, {

@@ -14,9 +14,9 @@ import { celsius, runDeck } from '../testbench.ts';
 import {
   type CircuitTestbench,
   circuitConditions,
-  modelOf,
-  parameterOf,
   parameterSlots,
+  requireModel,
+  requireParameter,
 } from './circuit-testbench.ts';
 import { integrate, valueAt } from './waveform.ts';
 
@@ -69,7 +69,7 @@ export async function measureAutoZero(
     ),
   );
   const typical = results.find(({ condition: c }) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
-  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / parameterOf(bench, 'store_f'));
+  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / requireParameter(bench, 'store_f'));
   const [[, plainSigmaV]] = plan.sigmasV;
   return {
     plainSigmaV,
@@ -78,13 +78,13 @@ export async function measureAutoZero(
     noiseV,
     rowSigmaV: Math.hypot(typical.condition.heldSigmaV, noiseV),
     energyJ: typical.energyJ,
-    zeroS: parameterOf(bench, 'zero_s'),
+    zeroS: requireParameter(bench, 'zero_s'),
   };
 }
 
 function planZeroing(bench: CircuitTestbench): ZeroingPlan {
   const { mismatch, supplyV } = bench.process.technology;
-  const value = (name: string) => parameterOf(bench, name);
+  const value = (name: string) => requireParameter(bench, name);
   const sigma = (widthM: number, lengthM: number) => mismatch.avtVm.value / Math.sqrt(widthM * lengthM);
   const ofSwitch = (width: string) => sigma(value(width), value('switch_l_m'));
   const sigmasV = [
@@ -109,10 +109,10 @@ function planZeroing(bench: CircuitTestbench): ZeroingPlan {
 
 /** Lines of the rows first .. first + ROWS_PER_NETLIST - 1. */
 function rowLines({ bench, sigmasV, drawn }: ZeroingPlan, tempK: number, first: number): string[] {
-  const sinkA = (parameterOf(bench, 'sink_a') * tempK) / REFERENCE_TEMP_K;
+  const sinkA = (requireParameter(bench, 'sink_a') * tempK) / REFERENCE_TEMP_K;
   return Array.from({ length: ROWS_PER_NETLIST }, (_, i) => {
     const shifts = sigmasV.map(([name, sigmaV], k) => `${name}=${spiceNumber(sigmaV * drawn(first + i, k))}`);
-    const sink = sinkA * (1 + parameterOf(bench, 'sink_sigma') * drawn(first + i, sigmasV.length));
+    const sink = sinkA * (1 + requireParameter(bench, 'sink_sigma') * drawn(first + i, sigmasV.length));
     return `xrow${i} x${i} vdd ref dac zb z s sb u ub row ${shifts.join(' ')} sink=${spiceNumber(sink)}`;
   });
 }
@@ -135,8 +135,8 @@ async function simulateRows(
       ...parameterSlots(bench, DECK_PARAMETERS),
       temp_c: celsius(tempK),
       supply_v: supplyV,
-      nmos: modelOf(bench, 'nmos'),
-      pmos: modelOf(bench, 'pmos'),
+      nmos: requireModel(bench, 'nmos'),
+      pmos: requireModel(bench, 'pmos'),
       ...wave.slots,
       rows: rows.join('\n'),
       outputs: outputs.join(' '),
@@ -162,8 +162,8 @@ async function simulateRows(
   });
   // What the sources give from the start of the zeroing until the row is back in use.
   const levels: Record<string, number> = {
-    'i(vref)': parameterOf(bench, 'reference_v'),
-    'i(vdac)': parameterOf(bench, 'full_scale_v'),
+    'i(vref)': requireParameter(bench, 'reference_v'),
+    'i(vdac)': requireParameter(bench, 'full_scale_v'),
   };
   const energyJ = sources.reduce((sum, name) => {
     const current = plot.real.get(name)!.map((i) => Math.max(0, -i));
@@ -180,7 +180,7 @@ async function measureCondition(
   rows: number,
 ): Promise<{ condition: AutoZeroResult['conditions'][number]; energyJ: number }> {
   const { bench, wave } = plan;
-  const value = (name: string) => parameterOf(bench, name);
+  const value = (name: string) => requireParameter(bench, name);
   const parts = await Promise.all(
     Array.from({ length: rows / ROWS_PER_NETLIST }, (_, b) =>
       simulateRows(plan, corner, tempK, b * ROWS_PER_NETLIST),
@@ -237,12 +237,12 @@ const CLOCKS = ['zb', 'z', 's', 'sb', 'u', 'ub'] as const;
  * injects does not depend on the input. Ten edges lie between the steps.
  */
 function waveforms(bench: CircuitTestbench, supplyV: number) {
-  const edge = parameterOf(bench, 'edge_s');
+  const edge = requireParameter(bench, 'edge_s');
   const gap = 10 * edge;
   const zeroS = START_S + USE_S;
-  const useS = zeroS + parameterOf(bench, 'zero_s');
+  const useS = zeroS + requireParameter(bench, 'zero_s');
   const fullS = useS + SETTLE_S;
-  const heldS = fullS + parameterOf(bench, 'hold_s');
+  const heldS = fullS + requireParameter(bench, 'hold_s');
   const lowS = heldS + SETTLE_S;
   const stopS = lowS + 0.1e-6;
   const steps = (start: number, changes: readonly (readonly [number, number])[]) => {
@@ -270,7 +270,7 @@ function waveforms(bench: CircuitTestbench, supplyV: number) {
     [zeroS, 0],
     [useS + 2 * gap, v],
   ];
-  const [full, low] = [parameterOf(bench, 'full_scale_v'), parameterOf(bench, 'low_v')];
+  const [full, low] = [requireParameter(bench, 'full_scale_v'), requireParameter(bench, 'low_v')];
   return {
     zeroS,
     useS,

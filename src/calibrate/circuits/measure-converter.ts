@@ -13,10 +13,10 @@ import { celsius, runDeck } from '../testbench.ts';
 import {
   type CircuitTestbench,
   circuitConditions,
-  countOf,
-  modelOf,
-  parameterOf,
   parameterSlots,
+  requireCount,
+  requireModel,
+  requireParameter,
 } from './circuit-testbench.ts';
 import { integrate } from './waveform.ts';
 
@@ -46,7 +46,7 @@ export async function measureConverter(
   const plan = planString(bench, law);
   const { codes, magnitude, stringA, supplyV } = plan;
   const conditions = circuitConditions(bench.process);
-  const sigma = parameterOf(bench, 'resistor_sigma');
+  const sigma = requireParameter(bench, 'resistor_sigma');
   const key = streamKey(1, nameCoordinate('string-resistor'));
   const [nominal, drawn, settled] = await Promise.all([
     Promise.all(conditions.map(async (c) => ({ ...c, ...(await levelErrors(plan, c.corner, c.tempK)) }))),
@@ -81,8 +81,8 @@ export async function measureConverter(
 }
 
 function planString(bench: CircuitTestbench, law: 'uniform' | 'logarithmic'): StringPlan {
-  const value = (name: string) => parameterOf(bench, name);
-  const codes = countOf(bench, 'codes', 2, 1023);
+  const value = (name: string) => requireParameter(bench, name);
+  const codes = requireCount(bench, 'codes', 2, 1023);
   const range = value('dynamic_range');
   const slopeV = (tempK: number) => value('slope_factor') * BOLTZMANN_OVER_CHARGE * tempK;
   const stringA = value('string_a');
@@ -107,7 +107,7 @@ function planString(bench: CircuitTestbench, law: 'uniform' | 'logarithmic'): St
     slopeV,
     stringA,
     stringNowA: (tempK) => (stringA * tempK) / REFERENCE_TEMP_K,
-    device: `${modelOf(bench, 'nmos')} w=${spiceNumber(value('switch_w_m'))} l=${spiceNumber(value('switch_l_m'))}`,
+    device: `${requireModel(bench, 'nmos')} w=${spiceNumber(value('switch_w_m'))} l=${spiceNumber(value('switch_l_m'))}`,
   };
 }
 

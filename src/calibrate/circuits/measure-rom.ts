@@ -12,10 +12,10 @@ import { celsius, runDeck } from '../testbench.ts';
 import {
   type CircuitTestbench,
   circuitConditions,
-  countOf,
-  modelOf,
-  parameterOf,
   parameterSlots,
+  requireCount,
+  requireModel,
+  requireParameter,
 } from './circuit-testbench.ts';
 import { crossing, integrate } from './waveform.ts';
 
@@ -24,12 +24,12 @@ const SIGMAS_V = [0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06];
 const MONTE_CARLO_CELLS = 500;
 
 export async function measureRom(bench: CircuitTestbench): Promise<RomResult> {
-  const levels = countOf(bench, 'levels', 2, 16);
+  const levels = requireCount(bench, 'levels', 2, 16);
   const { mismatch } = bench.process.technology;
   const sites = circuitConditions(bench.process);
   const conditions = await Promise.all(sites.map((c) => margins(bench, levels, c.corner, c.tempK)));
   const typical = conditions.find((c) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
-  const area = parameterOf(bench, 'cell_w_m') * parameterOf(bench, 'cell_l_m');
+  const area = requireParameter(bench, 'cell_w_m') * requireParameter(bench, 'cell_l_m');
   const cellSigmaVtV = mismatch.avtVm.value / Math.sqrt(area);
   const read = await Promise.all(sites.map((c) => readCycle(bench, levels, c.corner, c.tempK)));
   return {
@@ -53,17 +53,17 @@ async function currents(
   cells: readonly { level: number; shiftV: number }[],
 ): Promise<number[]> {
   const { supplyV, junctionLengthM } = bench.process.technology;
-  const w = parameterOf(bench, 'cell_w_m');
-  const l = parameterOf(bench, 'cell_l_m');
-  const step = parameterOf(bench, 'rail_step_v');
-  const bit = parameterOf(bench, 'bit_v');
+  const w = requireParameter(bench, 'cell_w_m');
+  const l = requireParameter(bench, 'cell_l_m');
+  const step = requireParameter(bench, 'rail_step_v');
+  const bit = requireParameter(bench, 'bit_v');
   const ad = spiceNumber(w * junctionLengthM.value);
   const pd = spiceNumber(w + 2 * junctionLengthM.value);
   const lines = [
     ...Array.from({ length: levels }, (_, k) => `vrail${k} rail${k} 0 ${spiceNumber(k * step)}`),
     ...cells.flatMap(({ level, shiftV }, i) => [
       `vd${i} d${i} 0 ${spiceNumber(bit)}`,
-      `m${i} d${i} word rail${level} 0 ${modelOf(bench, 'nmos')} w=${spiceNumber(w)} l=${spiceNumber(l)} ad=${ad} as=${ad} pd=${pd} ps=${pd} delvto=${spiceNumber(shiftV)}`,
+      `m${i} d${i} word rail${level} 0 ${requireModel(bench, 'nmos')} w=${spiceNumber(w)} l=${spiceNumber(l)} ad=${ad} as=${ad} pd=${pd} ps=${pd} delvto=${spiceNumber(shiftV)}`,
     ]),
   ];
   const names = cells.map((_, i) => `i(vd${i})`);
@@ -88,7 +88,7 @@ async function margins(
   corner: Corner,
   tempK: number,
 ): Promise<RomCondition> {
-  const step = parameterOf(bench, 'rail_step_v');
+  const step = requireParameter(bench, 'rail_step_v');
   const reach = Math.ceil((1.5 * step) / SHIFT_STEP_V);
   const shifts = Array.from({ length: 2 * reach + 1 }, (_, i) => (i - reach) * SHIFT_STEP_V);
   const cells = Array.from({ length: levels }, (_, level) => shifts.map((shiftV) => ({ level, shiftV })));
@@ -153,8 +153,8 @@ async function readCycle(
   tempK: number,
 ): Promise<RomResult['read'][number]> {
   const { supplyV } = bench.process.technology;
-  const bit = parameterOf(bench, 'bit_v');
-  const step = parameterOf(bench, 'rail_step_v');
+  const bit = requireParameter(bench, 'bit_v');
+  const step = requireParameter(bench, 'rail_step_v');
   const readS = 5e-9;
   const lines = Array.from({ length: levels }, (_, k) => [
     `vrail${k} rail${k} 0 ${spiceNumber(k * step)}`,
@@ -170,7 +170,7 @@ async function readCycle(
     corner,
     slots: {
       ...parameterSlots(bench, ['word_share', 'cell_w_m', 'cell_l_m', 'rows', 'wire_f', 'word_wire_f']),
-      nmos: modelOf(bench, 'nmos'),
+      nmos: requireModel(bench, 'nmos'),
       temp_c: celsius(tempK),
       supply_v: supplyV.value,
       read_s: readS,
@@ -190,7 +190,7 @@ async function readCycle(
   });
   const time = plot.real.get('time')!;
   const of = (name: string) => plot.real.get(name)!;
-  const sense = parameterOf(bench, 'sense_v');
+  const sense = requireParameter(bench, 'sense_v');
   const fallS = bits.map((name) => {
     const at = crossing(time, of(name), bit - sense, 1e-9, 'falling');
     return at === undefined || at > 1e-9 + readS ? null : at - 1e-9;
@@ -206,6 +206,6 @@ async function readCycle(
     tempK,
     fallS,
     bitEnergyJ: restored / levels,
-    wordEnergyJ: (word * supplyV.value * parameterOf(bench, 'word_share')) / levels,
+    wordEnergyJ: (word * supplyV.value * requireParameter(bench, 'word_share')) / levels,
   };
 }

@@ -10,10 +10,10 @@ import { celsius, runDeck } from '../testbench.ts';
 import {
   type CircuitTestbench,
   circuitConditions,
-  countOf,
-  modelOf,
-  parameterOf,
   parameterSlots,
+  requireCount,
+  requireModel,
+  requireParameter,
 } from './circuit-testbench.ts';
 import { crossing, integrate, valueAt } from './waveform.ts';
 
@@ -31,7 +31,7 @@ const PARAMETERS = [
 ] as const;
 
 export async function measureSelector(bench: CircuitTestbench): Promise<SelectorResult> {
-  const selectedColumns = countOf(bench, 'selected_columns', 2, 65_536);
+  const selectedColumns = requireCount(bench, 'selected_columns', 2, 65_536);
   const { supplyV } = bench.process.technology;
   const conditions = await Promise.all([
     ...circuitConditions(bench.process).map(({ corner, tempK }) =>
@@ -60,8 +60,8 @@ async function select(
     corner,
     slots: {
       ...parameterSlots(bench, PARAMETERS),
-      nmos: modelOf(bench, 'nmos'),
-      pmos: modelOf(bench, 'pmos'),
+      nmos: requireModel(bench, 'nmos'),
+      pmos: requireModel(bench, 'pmos'),
       temp_c: celsius(tempK),
       supply_v: supplyV,
       half_s: halfS,
@@ -91,7 +91,7 @@ async function select(
       'simulation',
       'SELECTOR_STUCK',
       `${bench.process.technology.name}/${bench.device}: the receiver does not switch at ${supplyV} V, ${corner}, ${tempK} K`,
-      { hint: `raise select_share (${parameterOf(bench, 'select_share')})` },
+      { hint: `raise select_share (${requireParameter(bench, 'select_share')})` },
     );
   }
   const supplies = ['i(vdd)', 'i(vdd2)', 'i(vdd3)'];

@@ -7,7 +7,7 @@ import type { Residual } from '../../cell/residual.ts';
 import { SMALLEST_OFF_A } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { type Grid, gridValue, gridValues, type TransferSweep } from '../sweeps.ts';
-import { type CellFit, type CellPoint, fitCell, residualOf } from './fit.ts';
+import { type CellFit, type CellPoint, fitCell, fitResidual } from './fit.ts';
 
 /** Temperatures that the fit never sees: the residual there is the error of the temperature law. */
 const HELD_OUT_TEMPS_C = [-20, 50, 95, 115];
@@ -72,8 +72,8 @@ export function fitCorner(
       coefficients: fit.coefficients,
       covariance: fit.covariance.flatMap((row, i) => row.slice(i)),
       fit: fit.residual,
-      heldOutVds: residualOf(vdsPoints, fit.coefficients),
-      heldOutTemp: residualOf(tempPoints, fit.coefficients),
+      heldOutVds: fitResidual(vdsPoints, fit.coefficients),
+      heldOutTemp: fitResidual(tempPoints, fit.coefficients),
       gate,
       off: {
         tempK: [...tempK],

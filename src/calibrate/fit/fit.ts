@@ -110,7 +110,7 @@ export function fitCell(
     if (damping > 1e6 || (improved >= 0 && improved < 1e-7 * sum)) break;
   }
   const coefficients = unscale(unknowns);
-  const residual = residualOf(points, coefficients);
+  const residual = fitResidual(points, coefficients);
   const rows = jacobian(predict, unknowns, points.length);
   const normal = rows.map((a, k) =>
     rows.map((b, l) => a.reduce((s, value, i) => s + value * b[i], k === l ? PRIOR ** 2 : 0)),
@@ -141,7 +141,7 @@ function jacobian(
   });
 }
 
-export function residualOf(points: readonly CellPoint[], coefficients: ArrayLike<number>): Residual {
+export function fitResidual(points: readonly CellPoint[], coefficients: ArrayLike<number>): Residual {
   const at = predictor(points)(coefficients);
   let squares = 0;
   let max = 0;

@@ -5,7 +5,7 @@ import type { Calibration, CornerCalibration } from '../../cell/calibration.ts';
 import { atTemperature, ekvCurrentA } from '../../cell/ekv.ts';
 import { gridValues, type MultiplySweep, type TransferSweep } from '../sweeps.ts';
 import { isHeldOutTemp, isHeldOutVds } from './corner-fit.ts';
-import { type CellPoint, residualOf } from './fit.ts';
+import { type CellPoint, fitResidual } from './fit.ts';
 import { productError } from './measures.ts';
 
 /** The points of a multiply sweep, levels outer: the netlist formed the gate voltage, here it is computed again. */
@@ -33,7 +33,7 @@ export function productEntry(
       const at = atTemperature(coefficients, sweep.tempK);
       return multiplyPoints(sweep, vdsV).map(({ vgsV }) => ekvCurrentA(at, vgsV, vdsV) / fullScaleA);
     }),
-    heldOut: sweeps.map((sweep) => residualOf(multiplyPoints(sweep, vdsV), coefficients)),
+    heldOut: sweeps.map((sweep) => fitResidual(multiplyPoints(sweep, vdsV), coefficients)),
     product: sweeps.map(productError),
   };
 }

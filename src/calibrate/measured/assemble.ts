@@ -21,7 +21,7 @@ import { completeNoise, type MeasuredConstants } from './constants.ts';
 import { heldOutTemps, heldOutVds, type MeasuredCorner, nominalVds } from './corner.ts';
 import type { MeasuredPoint } from './csv.ts';
 import { lnCurrentAt, type MeasuredRow, nearest, rowAt } from './plane.ts';
-import { devicesOf, LEAST_DEVICES, spreadOf } from './spread.ts';
+import { LEAST_DEVICES, listDevices, measureSpread } from './spread.ts';
 
 /** The nearest measured temperature must be this close to 27 C. */
 const NOMINAL_TEMP_K = 5.01;
@@ -132,7 +132,7 @@ function measuredMismatch(parts: MeasuredParts, bias: MeasuredBias): Calibration
   const { cell, points, fitted, name, supplement } = parts;
   const [{ plane, fit, entry }] = fitted;
   const typical = points.filter(({ corner }) => corner === 'TT');
-  const devices = devicesOf(typical);
+  const devices = listDevices(typical);
   if (devices.length < LEAST_DEVICES) {
     if (supplement !== undefined) return supplement.mismatch;
     throw new OnefetError(
@@ -146,7 +146,7 @@ function measuredMismatch(parts: MeasuredParts, bias: MeasuredBias): Calibration
   }
   const { vdsV, referenceK, fullScaleVgsV, slopeAt } = bias;
   const row = typical.filter((p) => Math.abs(p.tempK - referenceK) < 0.005 && Math.abs(p.vdsV - vdsV) < 5e-6);
-  return spreadOf(row, devices, {
+  return measureSpread(row, devices, {
     lowV: entry.gate.lowV[plane.tempK.indexOf(referenceK)],
     fullScaleVgsV,
     ladderSlopeV: slopeAt(REFERENCE_TEMP_K),

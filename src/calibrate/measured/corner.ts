@@ -6,17 +6,17 @@ import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import type { Residual } from '../../cell/residual.ts';
 import type { CellDescription, Corner } from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
-import { type CellFit, type CellPoint, fitCell, residualOf } from '../fit/fit.ts';
+import { type CellFit, type CellPoint, fitCell, fitResidual } from '../fit/fit.ts';
 import type { MeasuredPoint } from './csv.ts';
 import {
-  gateRangeOf,
+  estimateNoise,
+  findGateRange,
+  gatherPlane,
   type MeasuredPlane,
   type MeasuredRow,
   nearest,
-  noiseOf,
-  offTableOf,
-  planeOf,
   pointsInside,
+  tabulateOff,
 } from './plane.ts';
 
 /** More points than this per corner are thinned evenly: 21 coefficients learn nothing more from them. */
@@ -46,10 +46,10 @@ export function fitMeasured(
   cell: CellDescription,
   start: readonly number[] | undefined,
 ): MeasuredCorner {
-  const plane = planeOf(points, name);
+  const plane = gatherPlane(points, name);
   const vdsV = nominalVds(plane, cell, name);
-  const { gate, smallestProduct, largestProduct } = gateRangeOf(plane, cell.fullScaleA, vdsV, name);
-  const off = offTableOf(plane, name);
+  const { gate, smallestProduct, largestProduct } = findGateRange(plane, cell.fullScaleA, vdsV, name);
+  const off = tabulateOff(plane, name);
   const temps = heldOutTemps(plane);
   const drains = heldOutVds(plane, vdsV);
   const inTemps = (row: MeasuredRow) => temps.includes(row.tempK);
@@ -60,7 +60,7 @@ export function fitMeasured(
     all.filter((_, i) => i % stride === 0),
     start,
   );
-  const residual = (kept: CellPoint[]): Residual => residualOf(kept, fit.coefficients);
+  const residual = (kept: CellPoint[]): Residual => fitResidual(kept, fit.coefficients);
   const entry = {
     coefficients: fit.coefficients,
     covariance: fit.covariance.flatMap((row, i) => row.slice(i)),
@@ -70,7 +70,7 @@ export function fitMeasured(
     gate,
     off,
   };
-  const noiseRms = noiseOf(plane, gate);
+  const noiseRms = estimateNoise(plane, gate);
   for (const [what, value] of Object.entries({
     fit: entry.fit,
     'held-out Vds': entry.heldOutVds,

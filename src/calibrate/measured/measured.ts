@@ -16,7 +16,7 @@ import { assembleMeasured } from './assemble.ts';
 import { readMeasuredConstants } from './constants.ts';
 import { fitMeasured, type MeasuredCorner } from './corner.ts';
 import { readMeasuredCsv } from './csv.ts';
-import { devicesOf } from './spread.ts';
+import { listDevices } from './spread.ts';
 
 export interface CalibrateFromCsvOptions {
   readonly process: string;
@@ -54,7 +54,7 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
   const name = displayPath(options.csvPath);
   const constants =
     options.constantsPath === undefined ? undefined : readMeasuredConstants(options.constantsPath);
-  const supplement = supplementOf(options, cell);
+  const supplement = loadSupplement(options, cell);
   const corners = CORNERS.filter((corner) => points.some((point) => point.corner === corner));
   if (corners[0] !== 'TT') {
     throw new OnefetError('input', 'MEASURED_GRID', `${name}: no row of corner TT`, {
@@ -88,7 +88,7 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
     calibration: calibrationSchema.parse(roundDigits(calibration, calibrationDigits)),
     summary: {
       points: points.length,
-      devices: devicesOf(points).length,
+      devices: listDevices(points).length,
       noiseRms: fitted[0].noiseRms,
       corners: Object.fromEntries(
         fitted.map(({ corner, entry, stride }) => [
@@ -125,7 +125,7 @@ export function calibrateFromCsvToFile(
   return { ...result, path };
 }
 
-function supplementOf(options: CalibrateFromCsvOptions, cell: CellDescription): Calibration | undefined {
+function loadSupplement(options: CalibrateFromCsvOptions, cell: CellDescription): Calibration | undefined {
   if (options.supplementCell === undefined) return undefined;
   const supplement = loadCalibration(options.process, options.supplementCell);
   const { widthM, lengthM } = supplement.device;

@@ -40,7 +40,7 @@ const SLOPE_SPAN_V = 0.04;
 const OFF_STEP_V = 0.02;
 
 /** Errors: MEASURED_GRID when temperatures or drain voltages are too few, too many or do not form a grid. */
-export function planeOf(points: readonly MeasuredPoint[], name: string): MeasuredPlane {
+export function gatherPlane(points: readonly MeasuredPoint[], name: string): MeasuredPlane {
   const cells = new Map<
     string,
     { t: number; d: number; g: number; ln: number; gate: number; n: number; ng: number }
@@ -144,7 +144,7 @@ function gateVoltageAt(row: MeasuredRow, currentA: number): number | undefined {
  * Gate range of the fit at each temperature, as for a simulated cell (fit/corner-fit.ts): from full scale down and up by
  * n Ut ln(product), n from the steepest part, inside what was measured.
  */
-export function gateRangeOf(
+export function findGateRange(
   plane: MeasuredPlane,
   fullScaleA: number,
   nominalVdsV: number,
@@ -223,7 +223,7 @@ export function pointsInside(
 }
 
 /** Table of off currents over the gate voltages that every row covers. Error MEASURED_OFF_RANGE when none is off. */
-export function offTableOf(plane: MeasuredPlane, name: string): CornerCalibration['off'] {
+export function tabulateOff(plane: MeasuredPlane, name: string): CornerCalibration['off'] {
   const { tempK, vdsV } = plane;
   const rows = plane.rows.filter((row) => vdsV.includes(row.vdsV));
   const first = Math.max(...rows.map((row) => row.vgsV[0]));
@@ -255,7 +255,7 @@ export function offTableOf(plane: MeasuredPlane, name: string): CornerCalibratio
  * Relative noise of one averaged point inside the gate range: sqrt(mean of squared fourth differences / 70), blind to
  * anything as smooth as a cubic over five points. Undefined when there are fewer than 20 even runs of at most 10 mV.
  */
-export function noiseOf(plane: MeasuredPlane, gate: CornerCalibration['gate']): number | undefined {
+export function estimateNoise(plane: MeasuredPlane, gate: CornerCalibration['gate']): number | undefined {
   let sum = 0;
   let count = 0;
   for (const { tempK, vgsV, lnA } of plane.rows) {

@@ -12,7 +12,7 @@ import type { MeasuredPoint } from './csv.ts';
 /** Below this a spread is known to worse than 25 %: 1 / sqrt(2 (n - 1)). */
 export const LEAST_DEVICES = 10;
 
-export function devicesOf(points: readonly MeasuredPoint[]): string[] {
+export function listDevices(points: readonly MeasuredPoint[]): string[] {
   return [...new Set(points.map(({ device }) => device))].sort();
 }
 
@@ -22,7 +22,7 @@ type Mismatch = Calibration['mismatch'];
  * `row`: points of one temperature, drain voltage and corner, of all devices. Gate voltages that not every device has
  * are left out. Error MEASURED_DEVICES when no seven are left.
  */
-export function spreadOf(
+export function measureSpread(
   row: readonly MeasuredPoint[],
   devices: readonly string[],
   at: {

@@ -176,7 +176,7 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
     );
     const singles = await Promise.all(vgsV.map((v) => simulateNoise(bench, { ...nominal, vgsV: [v] })));
     const together = await simulateNoise(bench, { ...nominal, vgsV });
-    const flicker = singles.map(flickerOf);
+    const flicker = singles.map(fitFlicker);
     const scales = [1, 2, 3, 4, 6];
     const byArea = await Promise.all(
       scales.map(async (scale) => {
@@ -186,7 +186,7 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
           lengthM: bench.cell.lengthM * scale,
         };
         const result = await simulateNoise(bench, { ...nominal, vgsV: [vgsV[3]], cell });
-        return { areaM2: cell.widthM * cell.lengthM, psd: flickerOf(result).relativePsdAt1Hz };
+        return { areaM2: cell.widthM * cell.lengthM, psd: fitFlicker(result).relativePsdAt1Hz };
       }),
     );
     return noiseStudySchema.parse(
@@ -238,7 +238,7 @@ export function loadNoiseStudy(process: string, cell: string): NoiseStudy {
   return loadStudy(noiseStudySchema, process, cell, 'noise');
 }
 
-function flickerOf(cell: CellNoise): { relativePsdAt1Hz: number; exponent: number } {
+function fitFlicker(cell: CellNoise): { relativePsdAt1Hz: number; exponent: number } {
   const white = whiteOf(cell);
   const [at1, at10] = [0, 1].map((i) => cell.densityA2PerHz[i] - white);
   return { relativePsdAt1Hz: at1 / cell.currentA ** 2, exponent: Math.log10(at1 / at10) };

@@ -10,7 +10,7 @@ import { type OperatingPoint, operatingPoint } from '../../cell/operating-point.
 import { cellOf, checkName, loadProcess } from '../../cell/technology.ts';
 import { loadMultiplier } from '../../cell/topology.ts';
 import { OnefetError } from '../../error.ts';
-import { jsonOf, sha256, writeFileAtomic } from '../../files.ts';
+import { sha256, toJson, writeFileAtomic } from '../../files.ts';
 import { loadResult } from '../../sources.ts';
 import {
   type CalibratedTestbench,
@@ -120,6 +120,6 @@ function studyPath(process: string, cell: string, study: string): string {
 /** Writes a study's result below the working folder; returns the path. */
 export function writeStudy(result: { process: string; cell: string }, study: string): string {
   const path = studyPath(result.process, result.cell, study);
-  writeFileAtomic(path, `${jsonOf(result, `study ${path}`, 'simulation')}\n`);
+  writeFileAtomic(path, `${toJson(result, `study ${path}`, 'simulation')}\n`);
   return path;
 }

@@ -45,7 +45,7 @@ const operating = (cal: Calibration, at: Condition): OperatingPoint => ({
 });
 
 /** Gate voltage of a product under replica bias. */
-function gateOf(cal: Calibration, at: Condition): { op: OperatingPoint; vgsV: number } {
+function solveGate(cal: Calibration, at: Condition): { op: OperatingPoint; vgsV: number } {
   const op = operating(cal, at);
   const bias = biasPoint(cal, op);
   return { op, vgsV: bias.fullScaleVgsV + bias.ladderSlopeV * Math.log(at.product) };
@@ -156,7 +156,7 @@ export const QUANTITIES: Readonly<Record<string, Quantity>> = {
     unit: '1/V',
     takes: ['corner', 'tempC', 'vdsV', 'product'],
     value: (cal, at) => {
-      const { op, vgsV } = gateOf(cal, at);
+      const { op, vgsV } = solveGate(cal, at);
       return gmOverIPerV(cal, op, vgsV);
     },
   },
@@ -165,7 +165,7 @@ export const QUANTITIES: Readonly<Record<string, Quantity>> = {
     unit: '1/V',
     takes: ['corner', 'tempC', 'vdsV', 'product'],
     value: (cal, at) => {
-      const { op, vgsV } = gateOf(cal, at);
+      const { op, vgsV } = solveGate(cal, at);
       return outputConductancePerV(cal, op, vgsV);
     },
   },
@@ -174,7 +174,7 @@ export const QUANTITIES: Readonly<Record<string, Quantity>> = {
     unit: '1/K',
     takes: ['corner', 'tempC', 'vdsV', 'product'],
     value: (cal, at) => {
-      const { op, vgsV } = gateOf(cal, at);
+      const { op, vgsV } = solveGate(cal, at);
       const at1K = (sign: number) => Math.log(cellCurrentA(cal, { ...op, tempK: op.tempK + sign }, vgsV));
       return (at1K(1) - at1K(-1)) / 2;
     },

@@ -19,7 +19,11 @@ export function currentEnergyJ(currentA: number, supplyV: number, seconds: numbe
 }
 
 /** Area of a cell of the design whose row has `taps` taps; see cellArea. */
-export function cellAreaOf(design: LogDomainCostDesign, constants: CostConstants, taps: number): CellArea {
+export function designCellArea(
+  design: LogDomainCostDesign,
+  constants: CostConstants,
+  taps: number,
+): CellArea {
   const { layout } = constants;
   return cellArea(
     design.footprint,
@@ -48,7 +52,7 @@ export function formatWires(
   constants: CostConstants,
 ): FormatWires[] {
   return counts.formats.map((format) => {
-    const sideM = Math.sqrt(cellAreaOf(design, constants, format.taps).um2) * 1e-6;
+    const sideM = Math.sqrt(designCellArea(design, constants, format.taps).um2) * 1e-6;
     return { ...format, sideM, wireF: sideM * constants.analog.wireFPerM.value };
   });
 }
@@ -75,7 +79,7 @@ function cellLine(
   const used = new Set<Provenance>([CHOSEN, SKETCHED]);
   let um2 = 0;
   const terms = formats.map(({ bits, taps, cells }) => {
-    const cell = cellAreaOf(design, constants, taps);
+    const cell = designCellArea(design, constants, taps);
     um2 += cells * cell.um2;
     for (const constant of constantsOf(cell, constants)) used.add(constant);
     return `${count(cells)} cells of ${bits}-bit weights x ${cellFormula(cell, design, constants, taps)}`;

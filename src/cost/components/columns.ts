@@ -7,7 +7,7 @@ import { adcCost } from '../adc.ts';
 import type { Census } from '../census.ts';
 import type { CostConstants } from '../constants.ts';
 import { CHOSEN, COUNTED, costLine, onSilicon, piecesLine, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
-import { type LogDomainCostDesign, phasesOf } from '../log-domain-design.ts';
+import { countPhases, type LogDomainCostDesign } from '../log-domain-design.ts';
 import type { CostComponent, LatencyPart, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine } from '../report.ts';
 import { dependentSteps } from '../shape.ts';
@@ -36,7 +36,7 @@ export function stepTimesS(
   design: LogDomainCostDesign,
   rateHz: number,
 ): { settleS: number; integrateS: number; convertS: number; stepS: number } {
-  const { phases, conversions } = phasesOf(design.sign);
+  const { phases, conversions } = countPhases(design.sign);
   const convertS = (conversions * design.adcColumnsShared) / rateHz;
   return {
     settleS: phases * design.settleTimeS,
@@ -149,7 +149,7 @@ function converterAreaLine(
 }
 
 function stepLatency(design: LogDomainCostDesign, { shape, constants: { adc } }: PricedSystem): LatencyPart {
-  const { phases, conversions } = phasesOf(design.sign);
+  const { phases, conversions } = countPhases(design.sign);
   const steps = dependentSteps(shape) - (design.headFabric === 'digital' ? 1 : 0);
   const { convertS, stepS } = stepTimesS(design, adc.rateHz.value);
   const phased = (name: string, seconds: number, used: typeof CHOSEN) =>

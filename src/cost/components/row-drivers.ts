@@ -6,7 +6,7 @@ import type { Provenance } from '../../provenance.ts';
 import type { Census, FormatCensus } from '../census.ts';
 import type { CostConstants } from '../constants.ts';
 import { CHOSEN, COUNTED, costLine, onSilicon, piecesLine, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
-import { type LogDomainCostDesign, phasesOf } from '../log-domain-design.ts';
+import { countPhases, type LogDomainCostDesign } from '../log-domain-design.ts';
 import type { CostComponent, TimedSystem } from '../priced-design.ts';
 import type { CostLine } from '../report.ts';
 import { currentEnergyJ, formatWires } from './array.ts';
@@ -41,8 +41,8 @@ function rowsCurrentA(counts: Census, design: LogDomainCostDesign, constants: Co
     : counts.ladders * (design.ladderCurrentA + constants.analog.rowBufferA.value);
 }
 
-function dutyOf(design: LogDomainCostDesign, tokenTimeS: number): number {
-  const stepS = phasesOf(design.sign).phases * (design.settleTimeS + design.integrationTimeS);
+function dutyCycle(design: LogDomainCostDesign, tokenTimeS: number): number {
+  const stepS = countPhases(design.sign).phases * (design.settleTimeS + design.integrationTimeS);
   return ladderDuty(design.ladderDuty, stepS, tokenTimeS);
 }
 
@@ -67,7 +67,7 @@ export function rowDrivers(counts: Census, design: LogDomainCostDesign): CostCom
       dacLine(counts, system.constants),
     ],
     alwaysOnW: ({ constants, tokenTimeS }) =>
-      dutyOf(design, tokenTimeS) === 1 ? rowsCurrentA(counts, design, constants) * design.supplyV : 0,
+      dutyCycle(design, tokenTimeS) === 1 ? rowsCurrentA(counts, design, constants) * design.supplyV : 0,
   };
 }
 
@@ -88,7 +88,7 @@ function ladderAreaLine(
 function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSystem): CostLine[] {
   const { rowDriver, supplyV, ladderCurrentA } = design;
   const { tokenTimeS } = system;
-  const duty = dutyOf(design, tokenTimeS);
+  const duty = dutyCycle(design, tokenTimeS);
   const time = `${formatSi(tokenTimeS, 's')} x duty ${plain(duty)}`;
   const energyJ = (number: number, currentA: number) =>
     ladderPowerW(number, currentA, supplyV, duty) * tokenTimeS;
@@ -132,7 +132,7 @@ function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSys
 
 /** Ladders that are gated are switched on ahead of their step, once per token. */
 function wakeUpLines(counts: Census, design: LogDomainCostDesign, system: TimedSystem): CostLine[] {
-  if (dutyOf(design, system.tokenTimeS) === 1) return [];
+  if (dutyCycle(design, system.tokenTimeS) === 1) return [];
   const { ladderWakeUpS } = system.constants.analog;
   const rowsA = rowsCurrentA(counts, design, system.constants);
   return [

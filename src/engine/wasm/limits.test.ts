@@ -18,7 +18,7 @@ import { refusal } from '../backend.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';
 import { wasm } from './engine.ts';
 import { instantiate } from './kernels/module.ts';
-import { memoriesOf, planOperations } from './plan/operations.ts';
+import { memoryBytes, planOperations } from './plan/operations.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
 const fabric = loadFabric(design);
@@ -58,10 +58,10 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     floatConverter: false,
     varied: true,
     rankOf: () => 1,
-    codecOf: () => undefined,
+    codec: () => undefined,
   });
   expect(operations).toHaveLength(32 * 7 + 1);
-  for (const bytes of memoriesOf(operations)) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
+  for (const bytes of memoryBytes(operations)) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
   operations.forEach((o, i) => {
     const next = operations[i + 1];
     const end = o.at + o.panels * o.panelBytes;

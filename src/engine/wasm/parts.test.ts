@@ -7,7 +7,7 @@ import { CONSTANTS_END, writeConstants } from '../../emit/constants.ts';
 import { gaussian, streamKey } from '../../random.ts';
 import { CLIP_FACTORS, recodeWeights, weightFormat } from '../../tile/weight-code.ts';
 import { roundHalfEven } from '../integers.ts';
-import { planesOf, referenceEncode, referenceHash, referenceNormal } from './check/panel-reference.ts';
+import { referenceEncode, referenceHash, referenceNormal, splitPlanes } from './check/panel-reference.ts';
 import { chooseKernels } from './check/selftest.ts';
 import { CACHE_BYTES, QUERIES } from './kernels/attention.ts';
 import { BYTE_LEVELS, ENCODED, ENCODED_BYTES, encodeName } from './kernels/encode.ts';
@@ -113,7 +113,7 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
         }
         for (let r = 0; r < ranks; r++) {
           expected.x[r].forEach((value, j) => {
-            planesOf(value, planes).forEach((byte, plane) => {
+            splitPlanes(value, planes).forEach((byte, plane) => {
               const at = x + plane * ranks * rankBytes + r * rankBytes + (j >> 2) * 4 * block + (j & 3);
               expect(bytes[at]).toBe(byte);
             });

@@ -54,7 +54,7 @@ function madeUpVectors(shape: ModelShape): ModelVectors {
 const isOpen = (model: EngineNeeds['model']): model is Model => 'tokenizer' in model;
 
 /** GGUF type of a layer's weights; undefined while a model is planned that is not open. */
-export function codecOf(model: EngineNeeds['model'], name: LinearName): string | undefined {
+export function layerCodec(model: EngineNeeds['model'], name: LinearName): string | undefined {
   if (isShapeOnly(model)) return model.madeUpType;
   if (!isOpen(model)) return undefined;
   const { file, shape } = model;

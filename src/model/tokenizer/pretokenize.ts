@@ -16,7 +16,7 @@ const SPACE = 4;
 
 const classes = new Uint8Array(0x110000);
 
-function classOf(codePoint: number): number {
+function characterClass(codePoint: number): number {
   const known = classes[codePoint];
   if (known !== 0) return known;
   const char = String.fromCodePoint(codePoint);
@@ -36,7 +36,7 @@ export function splitLlama3(
   emit: (start: number, end: number) => void,
 ): void {
   /** Class of the code point at `at`, 0 at the end. */
-  const kind = (at: number): number => (at < to ? classOf(text.codePointAt(at)!) : 0);
+  const kind = (at: number): number => (at < to ? characterClass(text.codePointAt(at)!) : 0);
   const width = (at: number): number => (text.codePointAt(at)! > 0xffff ? 2 : 1);
   const isBreak = (at: number): boolean => {
     const unit = at < to ? text.charCodeAt(at) : 0;

@@ -16,7 +16,7 @@ export function sentencePieceEncoder(
   const utf8 = new TextEncoder();
   const byteToken = new Int32Array(256).fill(-1);
   vocabulary.types.forEach((type, id) => {
-    if (type === TOKEN_BYTE) byteToken[byteOf(vocabulary.tokens[id])] = id;
+    if (type === TOKEN_BYTE) byteToken[fallbackByte(vocabulary.tokens[id])] = id;
   });
   // Characters that are no tokens get numbers from vocabulary.size on, for the length of one call: they may still be
   // part of a longer token.
@@ -61,7 +61,7 @@ export function sentencePieceEncoder(
       }
     },
     normalPiece(text, type) {
-      if (type === TOKEN_BYTE) return Uint8Array.of(byteOf(text));
+      if (type === TOKEN_BYTE) return Uint8Array.of(fallbackByte(text));
       return utf8.encode(text.replaceAll(BLANK, ' '));
     },
     startsWithSpace: options.addSpacePrefix,
@@ -69,7 +69,7 @@ export function sentencePieceEncoder(
 }
 
 /** "<0x41>" -> 65. */
-function byteOf(token: string): number {
+function fallbackByte(token: string): number {
   const match = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
   if (match === null) throw vocabularyError(`has a byte token ${JSON.stringify(token)} that is not <0xNN>`);
   return Number.parseInt(match[1], 16);

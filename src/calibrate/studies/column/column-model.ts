@@ -121,7 +121,7 @@ export function sumCells(
 }
 
 /** The droop of a wiring. `clampAt.slopeV` is m Ut of the clamp's transistor. */
-export function droopOf(
+export function wiringDroop(
   wiring: Wiring,
   rows: number,
   slopes: CellSlopes,

@@ -19,7 +19,7 @@ import {
   simulateColumns,
   type Wiring,
 } from './column.ts';
-import { cellTables, droopOf, type MismatchModel, sumCells } from './column-model.ts';
+import { cellTables, type MismatchModel, sumCells, wiringDroop } from './column-model.ts';
 import type { ColumnStudy } from './schema.ts';
 
 /** Signed inputs per column; each is two vectors, one per phase. */
@@ -44,7 +44,7 @@ export function modelDroop(
 ): Droop {
   const { outputConductancePerV: lambdaPerV, sourceSlopeFactor } = lawConstants(law, tempK);
   const sourceSlopeV = sourceSlopeFactor * thermalVoltageV(tempK);
-  return droopOf(wiring, rows, { lambdaPerV, sourceSlopeV }, clampAt);
+  return wiringDroop(wiring, rows, { lambdaPerV, sourceSlopeV }, clampAt);
 }
 
 /** Vectors of one column: two phases of each input, then even rows alone, odd rows alone, all and none at the top code. */
@@ -76,7 +76,7 @@ export function differential(line: (vector: number) => Sums, inputs: number): nu
 }
 
 /** Line currents as sums by vector. */
-export const sumsOf =
+export const vectorSums =
   ({ plusA, minusA }: LineCurrents) =>
   (vector: number): Sums => ({
     plusA: plusA[vector],
@@ -123,7 +123,7 @@ export async function measureRandom(
         vgsV: drive(column, inputs, gateVoltage(cal, op), OFF_V),
         vectors: 2 * INPUTS,
       });
-      const spice = differential(sumsOf(line), INPUTS);
+      const spice = differential(vectorSums(line), INPUTS);
       const tables = cellTables(cal, op, OFF_V);
       const error = (mismatch: MismatchModel, gain: number, droop: Droop, nominal = false) => {
         const used = nominal
@@ -137,7 +137,7 @@ export async function measureRandom(
       };
       const droop = modelDroop(law, tempK, RANDOM_WIRING, rows);
       const gain = lawConstants(law, tempK).thresholdGain;
-      const tileDroop = droopOf({ ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 }, rows, {
+      const tileDroop = wiringDroop({ ...RANDOM_WIRING, bitWireOhm: 0, sourceWireOhm: 0 }, rows, {
         lambdaPerV: outputConductancePerV(cal, op, gateVoltage(cal, op)(1)),
         sourceSlopeV: 1.15 * thermalVoltageV(tempK),
       });

@@ -12,7 +12,7 @@ import { packageRoot } from '../../../files.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
 import { sharedSpiceCache } from '../../../testing/run-folder.ts';
 import { IDEAL_WIRING } from './column.ts';
-import { droopOf } from './column-model.ts';
+import { wiringDroop } from './column-model.ts';
 import { type ColumnStudy, columnStudySchema } from './schema.ts';
 import { characteriseColumn } from './study.ts';
 
@@ -120,7 +120,7 @@ test('effective wire resistance is the mean of r min(i, j)', () => {
 });
 
 test('source droop solves s = s0 exp(-D s)', () => {
-  const droop = droopOf({ ...IDEAL_WIRING, sourceOhm: 1e4 }, 64, { lambdaPerV: 0, sourceSlopeV: 0.03 });
+  const droop = wiringDroop({ ...IDEAL_WIRING, sourceOhm: 1e4 }, 64, { lambdaPerV: 0, sourceSlopeV: 0.03 });
   const { plusA, minusA } = applyDroop({ plusA: 1e-6, minusA: 0.5e-6 }, droop);
   const s = plusA + minusA;
   expect(s / (1.5e-6 * Math.exp((-1e4 * s) / 0.03))).toBeCloseTo(1, 12);

@@ -31,7 +31,7 @@ import {
   modelDroop,
   OFF_V,
   RANDOM_WIRING,
-  sumsOf,
+  vectorSums,
 } from './random.ts';
 import { type ColumnStudy, columnStudySchema } from './schema.ts';
 
@@ -122,7 +122,7 @@ async function measureSize(
   const dot = inputs.map((x) =>
     x.reduce((sum, code, i) => sum + (code * column.weights[i]) / (CODES * TAPS), 0),
   );
-  const reference = differential(sumsOf(ideal), INPUTS);
+  const reference = differential(vectorSums(ideal), INPUTS);
   const middleA = rms(ideal.plusA.subarray(0, 2 * INPUTS));
   const transistor = { widthM: CLAMP_WIDTHS * bench.cell.widthM, lengthM: bench.cell.lengthM };
   const bias = await biasClamp(bench, { ...at, ...transistor, middleA });
@@ -147,8 +147,8 @@ async function measureSize(
     wirings.map(async (wiring) => {
       const [line] = await simulateColumns(bench, { ...at, wiring });
       const droop = modelDroop(law, tempK, wiring, rows, { slopeV: bias.slopeV, middleA });
-      const expected = Array.from({ length: at.vectors }, (_, v) => applyDroop(sumsOf(ideal)(v), droop));
-      const d = differential(sumsOf(line), INPUTS);
+      const expected = Array.from({ length: at.vectors }, (_, v) => applyDroop(vectorSums(ideal)(v), droop));
+      const d = differential(vectorSums(line), INPUTS);
       const dLaw = differential((v) => expected[v], INPUTS);
       const paired = 2 * INPUTS;
       const ratio = (v: number) => line.plusA[v] / ideal.plusA[v] - 1;

@@ -10,7 +10,7 @@ import { nominalPoint } from '../study.ts';
 import type { StatisticsStudy } from './schema.ts';
 import {
   drawCells,
-  drawKeyOf,
+  drawKey,
   globalParameters,
   simulateCells,
   simulateGlobal,
@@ -30,8 +30,8 @@ export async function measureLadders(
   const { cal } = bench;
   const op = nominalPoint(bench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
-  const topKey = drawKeyOf(seed, 'ladder top');
-  const segmentKey = drawKeyOf(seed, 'ladder segments');
+  const topKey = drawKey(seed, 'ladder top');
+  const segmentKey = drawKey(seed, 'ladder segments');
   const taps = TAPS;
   const ln = await simulateLadders(bench, {
     tempK: op.tempK,
@@ -78,7 +78,7 @@ export async function measureReplicas(
       cells,
       replicas,
       draws: drawCells(
-        drawKeyOf(seed, 'replica', cells),
+        drawKey(seed, 'replica', cells),
         cells * replicas,
         scale * sigmaVtV,
         scale * sigmaBeta,
@@ -138,7 +138,7 @@ async function drawGlobal(
   const above = Math.ceil(0.15 / stepV);
   const vgs = { start: fullScaleVgsV - below * stepV, step: stepV, count: below + above + 1 };
   const at = { tempK: op.tempK, vdsV: op.vdsV, vgs };
-  const none = drawCells(drawKeyOf(seed, 'none'), 1, 0, 0);
+  const none = drawCells(drawKey(seed, 'none'), 1, 0, 0);
   const [{ nominal, samples: curves }, [fast], [slow]] = await Promise.all([
     simulateGlobal(bench, { ...at, samples, seed }),
     simulateCells(bench, { ...at, corner: 'FF', draws: none }),

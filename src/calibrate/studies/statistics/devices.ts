@@ -10,7 +10,7 @@ import { type CalibratedTestbench, CODES, TAPS } from '../../testbench.ts';
 import { nominalPoint } from '../study.ts';
 import { correlation, kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
-import { drawCells, drawKeyOf, extractMismatch, simulateCells } from './statistics.ts';
+import { drawCells, drawKey, extractMismatch, simulateCells } from './statistics.ts';
 
 /** Top of the calibrated gate range at 27 C. */
 const highestGateV = (bench: CalibratedTestbench): number =>
@@ -32,8 +32,8 @@ export async function measureLognormal(
   const count = fullScaleVgsV + step <= highestGateV(bench) ? 5 : 4;
   const vgs = { start: fullScaleVgsV - 3 * step, step, count };
   const vgsV = Array.from({ length: count }, (_, k) => vgs.start + k * step);
-  const draws = drawCells(drawKeyOf(seed, 'lognormal'), devices, sigmaVtV, sigmaBeta);
-  const none = drawCells(drawKeyOf(seed, 'none'), 1, 0, 0);
+  const draws = drawCells(drawKey(seed, 'lognormal'), devices, sigmaVtV, sigmaBeta);
+  const none = drawCells(drawKey(seed, 'none'), 1, 0, 0);
   const at = { corner: 'TT' as const, tempK: op.tempK, vdsV: op.vdsV };
   const [curves, [nominal], response] = await Promise.all([
     simulateCells(bench, { ...at, vgs, draws }),
@@ -131,15 +131,10 @@ export async function measurePelgrom(
       const cell = { ...bench.cell, widthM: bench.cell.widthM * scale, lengthM: bench.cell.lengthM * scale };
       const areaM2 = cell.widthM * cell.lengthM;
       const root = Math.sqrt(areaM2);
-      const draws = drawCells(
-        drawKeyOf(seed, 'pelgrom', i),
-        devices,
-        avtVm.value / root,
-        abetaM.value / root,
-      );
+      const draws = drawCells(drawKey(seed, 'pelgrom', i), devices, avtVm.value / root, abetaM.value / root);
       const [curves, [nominal]] = await Promise.all([
         simulateCells(bench, { ...at, cell, draws }),
-        simulateCells(bench, { ...at, cell, draws: drawCells(drawKeyOf(seed, 'none'), 1, 0, 0) }),
+        simulateCells(bench, { ...at, cell, draws: drawCells(drawKey(seed, 'none'), 1, 0, 0) }),
       ]);
       const { thresholdShiftV, lnGain } = extractMismatch(curves, nominal, vgs);
       return {
@@ -194,12 +189,12 @@ export async function measureCorrelation(
   const at = { corner: 'TT' as const, tempK: op.tempK, vdsV: op.vdsV, vgs };
   const [nominal] = await simulateCells(bench, {
     ...at,
-    draws: drawCells(drawKeyOf(seed, 'none'), 1, 0, 0),
+    draws: drawCells(drawKey(seed, 'none'), 1, 0, 0),
   });
   const a = cal.mismatch.thresholdGain * gmOverIPerV(cal, op, biasPoint(cal, op).fullScaleVgsV);
   return Promise.all(
     [-0.5, 0, 0.5].map(async (rho, i) => {
-      const draws = drawCells(drawKeyOf(seed, 'correlation', i), devices, sigmaVtV, sigmaBeta, rho);
+      const draws = drawCells(drawKey(seed, 'correlation', i), devices, sigmaVtV, sigmaBeta, rho);
       const curves = await simulateCells(bench, { ...at, draws });
       const extracted = extractMismatch(curves, nominal, vgs);
       return {

@@ -10,7 +10,7 @@ import { countingPool } from '../../../testing/spice.ts';
 import { withTestbench } from '../study.ts';
 import { kolmogorovSmirnov, normalCdf, quantile, secondOrderCdf } from './math.ts';
 import type { StatisticsStudy } from './schema.ts';
-import { drawCells, drawKeyOf, simulateCells } from './statistics.ts';
+import { drawCells, drawKey, simulateCells } from './statistics.ts';
 import { characteriseStatistics } from './study.ts';
 
 describe('distributions', () => {
@@ -147,7 +147,7 @@ describe('planar32lp/t1 in SPICE', () => {
         tempK: 300.15,
         vdsV: bench.cell.vdsV,
         vgs: { start: 0.25, step: 1e-3, count: 1 },
-        draws: drawCells(drawKeyOf(1, 'rate', 0), 2500, 1e-3, 0),
+        draws: drawCells(drawKey(1, 'rate', 0), 2500, 1e-3, 0),
       }),
     );
     // A separate netlist for each sample would be twenty times slower.

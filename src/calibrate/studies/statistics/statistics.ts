@@ -36,7 +36,7 @@ export function drawCells(
   return { thresholdShiftV, lnGain };
 }
 
-export const drawKeyOf = (seed: number, what: string, index = 0): StreamKey =>
+export const drawKey = (seed: number, what: string, index = 0): StreamKey =>
   streamKey(seed, nameCoordinate(what), index);
 
 /** ln of the drain currents [devices][vgs] of the drawn cells. */
@@ -232,7 +232,7 @@ export async function simulateGlobal(
   const { parameters, rest } = globalParameters(bench);
   const names = Object.keys(parameters);
   const run = async (sample: number) => {
-    const key = drawKeyOf(at.seed, 'global', sample + 1);
+    const key = drawKey(at.seed, 'global', sample + 1);
     const line = names.map((name, i) => {
       const { nominal, sigma } = parameters[name];
       return `${name}=${spiceNumber(nominal + (sample < 0 ? 0 : sigma * gaussian(key, i)))}`;

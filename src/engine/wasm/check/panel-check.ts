@@ -12,15 +12,15 @@ import {
   JOB,
   JOB_BYTES,
   type JobField,
+  layOutScratch,
   panelName,
   SCRATCH_FIELDS,
-  scratchOf,
   tableBytes,
 } from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
-import { quadsOf } from '../plan/operations.ts';
-import { type PanelCase, planesOf, referencePanel } from './panel-reference.ts';
+import { countQuads } from '../plan/operations.ts';
+import { type PanelCase, referencePanel, splitPlanes } from './panel-reference.ts';
 
 export interface CaseShape {
   readonly rows: readonly number[];
@@ -136,14 +136,14 @@ function runCase(
   const view = new DataView(state.memory.buffer);
   const perBlock = batch ? BLOCK_TOKENS : 1;
   const blocks = Math.ceil(c.count / perBlock);
-  const quads = quadsOf(Math.max(...c.rows));
+  const quads = countQuads(Math.max(...c.rows));
   const xStride = blocks * c.planes * c.rank * quads * perBlock * 4;
   const magnitudeStride = blocks * quads * perBlock * 4;
   const x = allocate(state, c.tiles * xStride, 'x');
   bytes.fill(INPUT_ZERO, x, x + c.tiles * xStride);
   const magnitude = allocate(state, c.tiles * magnitudeStride, 'magnitude');
   c.rows.forEach((rows, tile) => {
-    const tileQuads = quadsOf(rows);
+    const tileQuads = countQuads(rows);
     for (let token = 0; token < c.count; token++) {
       const block = Math.floor(token / perBlock);
       const inBlock = token % perBlock;
@@ -151,7 +151,7 @@ function runCase(
       for (let j = 0; j < tileQuads * 4; j++) {
         for (let r = 0; r < c.rank; r++) {
           const value = j < rows ? c.inputs[tile][token][r][j] : 0;
-          planesOf(value, c.planes).forEach((byte, plane) => {
+          splitPlanes(value, c.planes).forEach((byte, plane) => {
             const base = x + tile * xStride + (block * c.planes + plane) * c.rank * tileQuads * perBlock * 4;
             bytes[base + r * tileQuads * perBlock * 4 + rowAt(j >> 2, j & 3)] = byte;
           });
@@ -185,7 +185,7 @@ function runCase(
   });
   const counts = allocate(state, COUNTS_BYTES, 'counts');
   bytes.fill(0, counts, counts + COUNTS_BYTES);
-  const scratch = scratchOf(c.rank * quads, quads, c.count, c.tiles);
+  const scratch = layOutScratch(c.rank * quads, quads, c.count, c.tiles);
   const header = allocate(state, 64, 'header');
   const scratchAt = allocate(state, scratch.bytes, 'scratch');
   SCRATCH_FIELDS.forEach((name, i) => {
@@ -205,7 +205,7 @@ function runCase(
     columnsPerCell: c.columnsPerCell,
     tiles: c.tiles,
     quads,
-    lastQuads: quadsOf(c.rows[c.tiles - 1]),
+    lastQuads: countQuads(c.rows[c.tiles - 1]),
     rank: c.rank,
     planes: c.planes,
     small: c.small ? 1 : 0,
@@ -245,7 +245,7 @@ function writeWeights(
   let at = 0;
   for (let cell = 0; cell < c.cells; cell++) {
     for (let tile = 0; tile < c.tiles; tile++) {
-      const quads = quadsOf(c.rows[tile]);
+      const quads = countQuads(c.rows[tile]);
       const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
       const columns = new DataView(to.buffer, to.byteOffset + at, tableBytes(kind));
       const values = c.weights[cell][tile];

@@ -138,6 +138,6 @@ export function referenceEncode(
 }
 
 /** Unsigned bytes of an input, most significant plane first. */
-export function planesOf(x: number, planes: 1 | 2): number[] {
+export function splitPlanes(x: number, planes: 1 | 2): number[] {
   return planes === 1 ? [x + INPUT_ZERO] : [(x >> 7) + INPUT_ZERO, x & 127];
 }

@@ -65,7 +65,7 @@ async function choose(): Promise<ChosenKernels> {
   const speeds: Partial<Record<DotKind, number>> = {};
   for (let round = 0; round < TIMING_ROUNDS; round++) {
     for (const { kernel, kernels } of right) {
-      speeds[kernel] = Math.max(speeds[kernel] ?? 0, speedOf(kernels));
+      speeds[kernel] = Math.max(speeds[kernel] ?? 0, measureSpeed(kernels));
     }
   }
   right.sort((a, b) => speeds[b.kernel]! - speeds[a.kernel]!);
@@ -106,7 +106,7 @@ export function selfTest(
 const TIMING_ROUNDS = 6;
 
 /** GMAC/s of the product for small weights over some milliseconds: a block of 126 tokens, 256 rows. */
-function speedOf(kernels: Kernels): number {
+function measureSpeed(kernels: Kernels): number {
   const [tokens, rows] = [126, 256];
   const [x, w, y] = [2 ** 16, 2 ** 17, 2 ** 18];
   let best = 0;

@@ -44,7 +44,7 @@ export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y', '
 /** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, and draws. */
 export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
 /** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
-export function scratchOf(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
+export function layOutScratch(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
   const blocks = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS;
   const y = blocks * PANEL_COLUMNS * 4;
   // Sums of all tokens for one tile, or of one token for all tiles.

@@ -8,7 +8,7 @@ import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
-import { type Operation, quadsOf } from '../plan/operations.ts';
+import { countQuads, type Operation } from '../plan/operations.ts';
 import { tilePlace } from '../plan/tile-place.ts';
 
 export interface TileStrip {
@@ -36,7 +36,7 @@ export function bakeTile(
   const { rank, taps, cells, outputs } = operation;
   const { rows, at, tile } = strip;
   const base = data.layout.loads[index];
-  const padded = 4 * quadsOf(rows);
+  const padded = 4 * countQuads(rows);
   const [codes, baked, tapTable, table, keys] = (['codes', 'baked', 'taps', 'table', 'keys'] as const).map(
     (part) => base + LOAD_PARTS[part],
   );

@@ -29,8 +29,8 @@ import { isProcessAlive, readAt, sha256, writeAt } from '../../../files.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { CodesFile } from '../plan/context.ts';
-import { type Operation, quadsOf } from '../plan/operations.ts';
-import { rowsOf } from '../plan/tile-place.ts';
+import { countQuads, type Operation } from '../plan/operations.ts';
+import { tileRows } from '../plan/tile-place.ts';
 
 /** Files that are kept: one of Llama 3.1 8B in 4 bits has 3.7 GB. */
 const KEPT_FILES = 2;
@@ -51,10 +51,10 @@ export interface TileCodes {
 const hasCodes = (o: Operation) => o.kind !== 'int8';
 
 function tileBytes(o: Operation, tile: number): number {
-  return SCALE_BYTES + o.cells * quadsOf(rowsOf(o, tile)) * QUAD_BYTES.codes;
+  return SCALE_BYTES + o.cells * countQuads(tileRows(o, tile)) * QUAD_BYTES.codes;
 }
 
-function recordBytesOf(o: Operation): number {
+function panelRecordBytes(o: Operation): number {
   if (!hasCodes(o)) return 0;
   return Array.from({ length: o.tiles }, (_, tile) => tileBytes(o, tile)).reduce((sum, x) => sum + x, 0);
 }
@@ -71,7 +71,7 @@ export function prepareCodesFile(
 ): CodesFile | undefined {
   const weights = operations.filter(hasCodes).reduce((sum, o) => sum + o.outputs * o.inputs, 0);
   if (weights < leastWeights) return undefined;
-  const recordBytes = operations.map(recordBytesOf);
+  const recordBytes = operations.map(panelRecordBytes);
   const starts: number[] = [];
   let bytes = 0;
   operations.forEach((o, i) => {
@@ -157,8 +157,8 @@ export function readCodes(
   }
   let at = 0;
   return Array.from({ length: o.tiles }, (_, tile) => {
-    const rows = rowsOf(o, tile);
-    const size = quadsOf(rows) * QUAD_BYTES.codes;
+    const rows = tileRows(o, tile);
+    const size = countQuads(rows) * QUAD_BYTES.codes;
     const scales = new Float32Array(record.slice(at, at + SCALE_BYTES).buffer);
     at += SCALE_BYTES;
     const nibbles = Array.from({ length: o.cells }, () => {
@@ -193,7 +193,7 @@ export function writeCodes(
 
 /** codes[rows][stride] from column `first` on to the nibbles of kernels/prepare.ts. */
 export function packCodes(codes: Int8Array, first: number, stride: number, rows: number): Uint8Array {
-  const nibbles = new Uint8Array(quadsOf(rows) * QUAD_BYTES.codes);
+  const nibbles = new Uint8Array(countQuads(rows) * QUAD_BYTES.codes);
   for (let j = 0; j < rows; j++) {
     const base = (j >> 2) * QUAD_BYTES.codes + (j & 3);
     const from = j * stride + first;

@@ -7,7 +7,7 @@ import { openGguf, readRow } from '../../../model/gguf.ts';
 import { requireTensor } from '../../../model/read-shape.ts';
 import { sourceTensor } from '../../../model/shape.ts';
 import { bits32, streamKey } from '../../../random.ts';
-import { ladderOf, type RowErrors } from '../../../tile/ladder.ts';
+import { ladderIndex, type RowErrors } from '../../../tile/ladder.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import { stage } from '../control.ts';
@@ -16,8 +16,8 @@ import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
-import { type Operation, quadsOf } from '../plan/operations.ts';
-import { converterErrors, converterStep, rowsOf, tilePlace, tileRowErrors } from '../plan/tile-place.ts';
+import { countQuads, type Operation } from '../plan/operations.ts';
+import { converterErrors, converterStep, tilePlace, tileRowErrors, tileRows } from '../plan/tile-place.ts';
 import { bakeTile } from './bake-tile.ts';
 import {
   layRows,
@@ -117,11 +117,11 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   }
   let table = at;
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
-    const rows = rowsOf(operation, virtual % tiles);
+    const rows = tileRows(operation, virtual % tiles);
     const size = TABLE[epilogue === 'accumulate' ? 'accumulate' : 'convert'];
     new Float32Array(memory, table, size / 4).fill(0.02 / Math.sqrt(operation.inputs));
     new Int32Array(memory, table, PANEL_COLUMNS).fill(0);
-    table += size + quadsOf(rows) * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
+    table += size + countQuads(rows) * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
     for (let tap = 0; tap < TAP_COUNTS; tap++) {
       Atomics.add(data.tapCounts, (virtualStarts[index] + virtual) * TAP_COUNTS + tap, 2 * rows);
     }
@@ -137,11 +137,11 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
   const base = data.layout.loads[index];
   const [codes, scales] = [base + LOAD_PARTS.codes, base + LOAD_PARTS.scales];
   const start = operation.at + panel * operation.panelBytes;
-  const whole = TABLE.accumulate + quadsOf(operation.rows) * QUAD_BYTES.bytes;
-  const last = TABLE.accumulate + quadsOf(operation.lastRows) * QUAD_BYTES.bytes;
+  const whole = TABLE.accumulate + countQuads(operation.rows) * QUAD_BYTES.bytes;
+  const last = TABLE.accumulate + countQuads(operation.lastRows) * QUAD_BYTES.bytes;
   for (let tile = 0; tile < tiles; tile++) {
-    const rows = rowsOf(operation, tile);
-    const quads = quadsOf(rows);
+    const rows = tileRows(operation, tile);
+    const quads = countQuads(rows);
     const w = layRows(context, columns, tile * operation.rows, rows);
     for (let term = 0; term < cells; term++) {
       const at = start + term * ((tiles - 1) * whole + last) + tile * whole;
@@ -178,7 +178,7 @@ function loadCodes(
   for (let cell = 0; cell < cells; cell++) {
     for (let tile = 0; tile < tiles; tile++) {
       const { rows, scales } = strip[tile];
-      const quads = quadsOf(rows);
+      const quads = countQuads(rows);
       const part = quads * QUAD_BYTES[source];
       const column = cell * outputs + first;
       const tableSize = TABLE[operation.epilogue === 'accumulate' ? 'accumulate' : 'convert'];
@@ -187,7 +187,7 @@ function loadCodes(
         new Uint8Array(memory, weightsAt, part).set(strip[tile].nibbles(cell));
       } else {
         const codes = strip[tile].codes();
-        const errors = shared.rows(ladderOf(column, outputs, physics!.design.ladder.columns))[tile];
+        const errors = shared.rows(ladderIndex(column, outputs, physics!.design.ladder.columns))[tile];
         bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, errors);
       }
       fillZero(context, operation, at, tableSize, index, quads);

@@ -6,7 +6,7 @@ import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import type { Operation } from '../plan/operations.ts';
-import { rowsOf } from '../plan/tile-place.ts';
+import { tileRows } from '../plan/tile-place.ts';
 import { packCodes, readCodes, unpackCodes, writeCodes } from './codes-cache.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
@@ -61,7 +61,7 @@ export function recodePanel(
   f32.set(CLIP_FACTORS, factors / 4);
   const bytes = new Int8Array(i32.buffer);
   return Array.from({ length: tiles }, (_, tile) => {
-    const rows = rowsOf(operation, tile);
+    const rows = tileRows(operation, tile);
     const w = layRows(context, columns, tile * operation.rows, rows);
     kernels[0].recode(w, rows, magnitudeMax, factors, CLIP_FACTORS.length, codesAt, scalesAt);
     const scales = f32.slice(scalesAt / 4, scalesAt / 4 + PANEL_COLUMNS);

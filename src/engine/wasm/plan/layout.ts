@@ -14,9 +14,9 @@ import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
-import { JOB_BYTES, scratchOf } from '../kernels/panel-job.ts';
+import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
-import { memoriesOf, type Operation, padded, quadsOf } from './operations.ts';
+import { countQuads, memoryBytes, type Operation, padded } from './operations.ts';
 
 export interface LayoutChoice {
   readonly shape: ModelShape;
@@ -129,13 +129,13 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const blockTokens = BLOCK_TOKENS * Math.ceil(tokens / BLOCK_TOKENS);
   const most = (of: (operation: Operation) => number) => Math.max(...operations.map(of));
   const inputBytes = most(
-    (o) => o.tiles * quadsOf(o.rows) * 4 * o.rank * o.planes * (tokens === 1 ? 1 : blockTokens),
+    (o) => o.tiles * countQuads(o.rows) * 4 * o.rank * o.planes * (tokens === 1 ? 1 : blockTokens),
   );
-  const magnitudeBytes = most((o) => o.tiles * quadsOf(o.rows) * 4 * (tokens === 1 ? 1 : blockTokens));
-  const weightQuads = most((o) => o.rank * quadsOf(o.rows));
-  const scratch = scratchOf(
+  const magnitudeBytes = most((o) => o.tiles * countQuads(o.rows) * 4 * (tokens === 1 ? 1 : blockTokens));
+  const weightQuads = most((o) => o.rank * countQuads(o.rows));
+  const scratch = layOutScratch(
     weightQuads,
-    most((o) => quadsOf(o.rows)),
+    most((o) => countQuads(o.rows)),
     tokens,
     most((o) => o.tiles),
   );
@@ -189,7 +189,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
 
 /** What an engine would take; more than one memory holds is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
-  const weightBytes = memoriesOf(choice.operations).reduce((sum, bytes) => sum + bytes, 0);
+  const weightBytes = memoryBytes(choice.operations).reduce((sum, bytes) => sum + bytes, 0);
   const stateBytes = layOut(choice).bytes;
   return {
     // A worker's own heap, measured: about 40 MB each, and the main thread's.
@@ -212,6 +212,6 @@ export function allocateMemories(choice: LayoutChoice): {
   return {
     layout,
     state: arena.memory,
-    weights: memoriesOf(choice.operations).map((bytes) => newArena(bytes).memory),
+    weights: memoryBytes(choice.operations).map((bytes) => newArena(bytes).memory),
   };
 }

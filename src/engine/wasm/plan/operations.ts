@@ -4,7 +4,7 @@
  */
 
 import { MEMORY_BYTES } from '../../../emit/arena.ts';
-import { weightBitsOf } from '../../../fabric/common-design.ts';
+import { tensorBits } from '../../../fabric/common-design.ts';
 import type { Fabric } from '../../../fabric/fabric.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
 import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
@@ -49,7 +49,7 @@ export interface Operation {
 
 export const padded = (n: number): number => Math.ceil(n / PANEL_COLUMNS) * PANEL_COLUMNS;
 /** Quads of a tile: whole pairs, because gemm takes two at a time. */
-export const quadsOf = (rows: number): number => 2 * Math.ceil(rows / 8);
+export const countQuads = (rows: number): number => 2 * Math.ceil(rows / 8);
 
 /** Rows that share a scale in int8 weights: those of Q8_0. */
 const INT8_ROWS = 32;
@@ -74,7 +74,7 @@ export interface OperationChoice {
   /** Rank of the response by number of taps. */
   rankOf(taps: number): number;
   /** GGUF type of a layer's weights, where they come from a file. */
-  codecOf(name: LinearName): string | undefined;
+  codec(name: LinearName): string | undefined;
 }
 
 /** The linear layers in the order of the data flow, with their places in as many memories as they need. */
@@ -106,7 +106,7 @@ function operationShape(
   const onHardware = mapped && mode !== 'mapped';
   const kind = !mapped ? 'int8' : onHardware && fabric.physics ? 'tile' : 'codes';
   const codes = onHardware && kind === 'codes' ? fabric.inputCodes : undefined;
-  const bits = weightBitsOf(fabric.design, name.tensor);
+  const bits = tensorBits(fabric.design, name.tensor);
   const format = weightFormat(bits);
   const rows = Math.min(kind === 'int8' ? INT8_ROWS : fabric.design.tile.rows, 8 * Math.ceil(inputs / 8));
   const tiles = Math.ceil(inputs / rows);
@@ -121,9 +121,9 @@ function operationShape(
       : mode === 'range'
         ? ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
-  const top = digitalTop(choice.codecOf(name));
+  const top = digitalTop(choice.codec(name));
   const parts = source === 'bytes' ? rank : 1;
-  const quads = (tiles - 1) * quadsOf(rows) + quadsOf(lastRows);
+  const quads = (tiles - 1) * countQuads(rows) + countQuads(lastRows);
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
   return {
     name,
@@ -150,7 +150,7 @@ function operationShape(
 }
 
 /** Bytes of each weights memory. */
-export function memoriesOf(operations: readonly Operation[]): number[] {
+export function memoryBytes(operations: readonly Operation[]): number[] {
   const bytes: number[] = [];
   for (const { memory, at, panels, panelBytes } of operations) {
     bytes[memory] = Math.max(bytes[memory] ?? 0, at + panels * panelBytes);

@@ -1,11 +1,11 @@
 /** What an engine with given options will do and hold, before it is built. */
 
-import { readersOf, STAGES } from '../../../model/architecture.ts';
+import { matricesReading, STAGES } from '../../../model/architecture.ts';
 import { blockWeights, type ModelShape } from '../../../model/shape.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { EngineNeeds } from '../../backend.ts';
-import { chipCoding, codingsOf } from '../../chip-coding.ts';
-import { codecOf } from '../source.ts';
+import { chipCoding, encodingTables } from '../../chip-coding.ts';
+import { layerCodec } from '../source.ts';
 import type { LayoutChoice } from './layout.ts';
 import { type Operation, planOperations, sameInputs } from './operations.ts';
 
@@ -39,9 +39,9 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
-    codecOf: (name) => codecOf(model, name),
+    codec: (name) => layerCodec(model, name),
     rankOf(taps) {
-      const known = ranks.get(taps) ?? chipCoding(physics!, taps, planesOf(precision), varied).rank;
+      const known = ranks.get(taps) ?? chipCoding(physics!, taps, planeCount(precision), varied).rank;
       ranks.set(taps, known);
       return known;
     },
@@ -56,7 +56,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     layout: {
       shape,
       operations,
-      codings: physics ? codingsOf(physics, taps, planesOf(precision), varied) : new Map(),
+      codings: physics ? encodingTables(physics, taps, planeCount(precision), varied) : new Map(),
       contextTokens,
       tokens,
       headTokens: Math.min(tokens, 64),
@@ -67,7 +67,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
   };
 }
 
-const planesOf = (precision: 'fast' | 'exact'): 1 | 2 => (precision === 'fast' ? 1 : 2);
+const planeCount = (precision: 'fast' | 'exact'): 1 | 2 => (precision === 'fast' ? 1 : 2);
 
 /** Static errors differ from cell to cell: weights are baked. */
 function variesByCell({ sigmaVtV, sigmaBeta, design }: TilePhysics): boolean {
@@ -81,7 +81,7 @@ function isNoisy(physics: TilePhysics): boolean {
 
 /** Does an operation encode the inputs that it shares with others differently from them? */
 function hasMixedGroups({ architecture }: ModelShape, operations: readonly Operation[]): boolean {
-  return STAGES.map((stage) => readersOf(architecture, stage)).some(([first, ...others]) =>
+  return STAGES.map((stage) => matricesReading(architecture, stage)).some(([first, ...others]) =>
     others.some((i) => !sameInputs(operations[first], operations[i])),
   );
 }

@@ -22,7 +22,7 @@ export function tilePlace(operation: Operation, tile: number, blocks: number): T
   };
 }
 
-export const rowsOf = (operation: Operation, tile: number): number =>
+export const tileRows = (operation: Operation, tile: number): number =>
   tile === operation.tiles - 1 ? operation.lastRows : operation.rows;
 
 /** The rows of a tile as one of their ladders drives them. */
@@ -35,7 +35,7 @@ export function tileRowErrors(
   chip: ChipInstance,
 ): RowErrors {
   const place = tilePlace(operation, tile, blocks);
-  const strip = { rowStart: tile * operation.rows, rows: rowsOf(operation, tile) };
+  const strip = { rowStart: tile * operation.rows, rows: tileRows(operation, tile) };
   return drawRows(physics, chip, place, strip, operation.taps, ladder);
 }
 
@@ -54,7 +54,7 @@ export function converterErrors(
   return { gain: 1 + draw(DRAW.adcGain, gainSigma), offsetLsb: draw(DRAW.adcOffset, offsetSigmaLsb) };
 }
 
-export function fullScaleOf(
+export function tileFullScale(
   { ranges }: Pick<WorkerContext['data'], 'ranges'>,
   { name }: Operation,
   tile: number,
@@ -72,7 +72,7 @@ export function converterStep(
 ): number {
   const { data, physics } = context;
   if (data.mode === 'range' || physics!.adc.bits === 'float') return 1;
-  const fullScale = fullScaleOf(data, operation, tile, cell);
+  const fullScale = tileFullScale(data, operation, tile, cell);
   if (fullScale === undefined || !(fullScale > 0)) {
     throw new OnefetError(
       'internal',

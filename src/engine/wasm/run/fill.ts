@@ -7,11 +7,11 @@ import { drawTileGain } from '../../../tile/static-errors.ts';
 import { roundHalfEven } from '../../integers.ts';
 import { TILE, TILE_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS } from '../kernels/encode.ts';
-import { SCRATCH_FIELDS, scratchOf } from '../kernels/panel-job.ts';
+import { layOutScratch, SCRATCH_FIELDS } from '../kernels/panel-job.ts';
 import { type EngineData, FIGURE, FIGURES, TAP_COUNTS } from '../plan/context.ts';
 import type { LayoutChoice } from '../plan/layout.ts';
-import { quadsOf, virtualStarts } from '../plan/operations.ts';
-import { converterStep, fullScaleOf, rowsOf, tilePlace } from '../plan/tile-place.ts';
+import { countQuads, virtualStarts } from '../plan/operations.ts';
+import { converterStep, tileFullScale, tilePlace, tileRows } from '../plan/tile-place.ts';
 import type { ModelVectors } from '../source.ts';
 
 /** Constants, norms, rotations, encoding and code tables, scratch headers. */
@@ -69,9 +69,9 @@ export function fillState(data: EngineData, vectors: ModelVectors, choice: Layou
     }
   });
   const most = (of: (o: (typeof operations)[number]) => number) => Math.max(...operations.map(of));
-  const scratch = scratchOf(
-    most((o) => o.rank * quadsOf(o.rows)),
-    most((o) => quadsOf(o.rows)),
+  const scratch = layOutScratch(
+    most((o) => o.rank * countQuads(o.rows)),
+    most((o) => countQuads(o.rows)),
     choice.tokens,
     most((o) => o.tiles),
   );
@@ -111,10 +111,10 @@ export function fillFigures(data: EngineData, physics: TilePhysics): void {
         const perColumn = connected / outputs;
         const lsb = converterStep({ data, physics }, operation, tile, cell);
         // kT/C of a capacitor sized for the full scale, also before real-valued converters.
-        const fullScale = fullScaleOf(data, operation, tile, cell) ?? 0;
+        const fullScale = tileFullScale(data, operation, tile, cell) ?? 0;
         const white = (physics.whiteVariance * gain) / lsb ** 2;
         const row = virtual * FIGURES;
-        figures[row + FIGURE.meanWeight] = sum / (rowsOf(operation, tile) * outputs);
+        figures[row + FIGURE.meanWeight] = sum / (tileRows(operation, tile) * outputs);
         figures[row + FIGURE.squareRatio] = sum > 0 ? squares / sum : 0;
         figures[row + FIGURE.perCurrent] = white * coding.currentUnit;
         figures[row + FIGURE.floor] =

@@ -25,8 +25,8 @@ import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
-import { type Operation, padded, quadsOf } from '../plan/operations.ts';
-import { rowsOf, tilePlace } from '../plan/tile-place.ts';
+import { countQuads, type Operation, padded } from '../plan/operations.ts';
+import { tilePlace, tileRows } from '../plan/tile-place.ts';
 
 /** A linear layer's place in its group: which input and table buffers are its own. */
 interface Slot {
@@ -34,14 +34,14 @@ interface Slot {
   readonly table: number;
 }
 
-const slotOf = (context: WorkerContext, member: number): Slot => ({
+const memberSlot = (context: WorkerContext, member: number): Slot => ({
   input: context.data.ownInputs ? member : 0,
   table: member,
 });
 
 /** Bytes of the inputs of one tile, all tokens. */
 function inputStride(operation: Operation, count: number): { x: number; magnitude: number } {
-  const quads = quadsOf(operation.rows);
+  const quads = countQuads(operation.rows);
   const tokens = count === 1 ? 1 : BLOCK_TOKENS * Math.ceil(count / BLOCK_TOKENS);
   return { x: quads * 4 * operation.rank * operation.planes * tokens, magnitude: quads * 4 * tokens };
 }
@@ -57,7 +57,7 @@ export function encodeToken(
   a: number,
 ): void {
   group.forEach((index, member) => {
-    const slot = slotOf(context, member);
+    const slot = memberSlot(context, member);
     // Otherwise the first of the group has encoded for all.
     if (member === 0 || context.data.ownInputs) encodeInputs(context, index, slot, batch, token, a);
     fillTable(context, index, slot, batch, token);
@@ -75,7 +75,7 @@ interface Encoding {
   readonly rowNoise: number;
 }
 
-function encodingOf({ data, codings, physics }: WorkerContext, operation: Operation): Encoding {
+function operationEncoding({ data, codings, physics }: WorkerContext, operation: Operation): Encoding {
   const { kind, taps, inputTop } = operation;
   if (kind !== 'tile') return { coding: 'plain', top: inputTop, table: 0, tableBytes: 0, rowNoise: 0 };
   const { levels } = codings.get(taps)!;
@@ -105,14 +105,14 @@ function encodeInputs(
   const wasm = kernels[0];
   const perBlock = batch.count === 1 ? 1 : BLOCK_TOKENS;
   const stride = inputStride(operation, batch.count);
-  const { coding, top, table, tableBytes, rowNoise } = encodingOf(context, operation);
+  const { coding, top, table, tableBytes, rowNoise } = operationEncoding(context, operation);
   const encode = wasm[encodeName(coding, planes)];
   const inBytes = coding === 'table' && planes === 1 && top < BYTE_LEVELS;
   const block = Math.floor(token / perBlock);
   const inBlock = (token % perBlock) * 4;
   const first = layout.encoded[slot.input] + token * ENCODED_BYTES;
   for (let tile = 0; tile < tiles; tile++) {
-    const quads = quadsOf(rowsOf(operation, tile));
+    const quads = countQuads(tileRows(operation, tile));
     const encoded = first + tile * batch.count * ENCODED_BYTES;
     const from = a + tile * rows * 4;
     if (operation.inputScale === 'tile') wasm.largest(from, quads, encoded);
@@ -152,14 +152,14 @@ function setRowNoise(
   noise: number,
 ): void {
   const { i32, f32 } = context;
-  const key = tokenKey(noiseOf(context, index, tile).rowKey, { window, position: position + token });
+  const key = tokenKey(operationNoise(context, index, tile).rowKey, { window, position: position + token });
   i32[(encoded + ENCODED.keyA) / 4] = key.a;
   i32[(encoded + ENCODED.keyB) / 4] = key.b;
   f32[(encoded + ENCODED.noise) / 4] = noise;
 }
 
 /** Keys of a tile's draws, kept from token to token. */
-function noiseOf(context: WorkerContext, index: number, tile: number): TileNoise {
+function operationNoise(context: WorkerContext, index: number, tile: number): TileNoise {
   const { data, noises, tileStarts } = context;
   const at = tileStarts[index] + tile;
   noises[at] ??= tileNoise(data.chip, tilePlace(data.operations[index], tile, data.shape.layers));
@@ -233,7 +233,7 @@ function fillTileTable(
     const from = encoded.first + tile * encoded.step;
     const scale = f32[from + ENCODED.scale / 4];
     const sum = f32[from + ENCODED.sum / 4];
-    const noise = drawn || gained ? noiseOf(context, index, tile) : undefined;
+    const noise = drawn || gained ? operationNoise(context, index, tile) : undefined;
     // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
     const common = gained ? Math.exp(phaseGainSigma * gaussian(tokenKey(noise!.phaseKey, at), 0)) : 1;
     const key = drawn ? tokenKey(noise!.conversionKey, at) : undefined;
@@ -291,7 +291,7 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
   const { data, i32, kernels, virtualStarts, index } = context;
   const operation = data.operations[call.operation];
   const { layout } = data;
-  const slot = slotOf(context, call.member);
+  const slot = memberSlot(context, call.member);
   const stride = inputStride(operation, batch.count);
   const bins =
     operation.epilogue === 'record' ? layout.bins[index] + virtualStarts[call.operation] * RANGE_BINS * 4 : 0;
@@ -304,8 +304,8 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     cells: operation.cells,
     columnsPerCell: operation.outputs,
     tiles: operation.tiles,
-    quads: quadsOf(operation.rows),
-    lastQuads: quadsOf(operation.lastRows),
+    quads: countQuads(operation.rows),
+    lastQuads: countQuads(operation.lastRows),
     rank: operation.rank,
     planes: operation.planes,
     small: operation.small ? 1 : 0,
