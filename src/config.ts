@@ -148,7 +148,7 @@ function leaves(group: Overrides, below: readonly string[]): [string, unknown][]
   });
 }
 
-/** Makes `changesOf` in a copy of plain data that came from a YAML mapping. Errors: SET_PATH. */
+/** Makes `listChanges` in a copy of plain data that came from a YAML mapping. Errors: SET_PATH. */
 export function applyChanges(data: unknown, changes: Overrides): unknown {
   const root = structuredClone(data) as Record<string, unknown>;
   for (const [key, value] of Object.entries(changes)) {

@@ -7,6 +7,18 @@ import { existsSync } from 'node:fs';
 import module, { createRequire } from 'node:module';
 import { constants, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import nodeProcess, {
+  arch,
+  argv,
+  env,
+  exit,
+  kill,
+  pid,
+  platform,
+  stderr,
+  version,
+  versions,
+} from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const WANTED_MAJOR = 24;
@@ -16,18 +28,18 @@ const compiled = join(root, 'dist', 'cli.js');
 const inCheckout = existsSync(source) && !root.split(/[\\/]/).includes('node_modules');
 const program = inCheckout ? source : compiled;
 
-if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
+if (Number(versions.node.split('.')[0]) >= WANTED_MAJOR) {
   cacheCompiledCode();
   const cli = await import(pathToFileURL(program).href);
-  await cli.main(process.argv.slice(2));
+  await cli.main(argv.slice(2));
 } else {
   const node = bundledNode();
   if (node === undefined) {
-    process.stderr.write(
-      `onefet: needs Node ${WANTED_MAJOR} or newer, this is ${process.version}, and no bundled Node fits ${process.platform}-${process.arch}\n` +
+    stderr.write(
+      `onefet: needs Node ${WANTED_MAJOR} or newer, this is ${version}, and no bundled Node fits ${platform}-${arch}\n` +
         `  hint: install Node ${WANTED_MAJOR}, or reinstall without --omit=optional\n`,
     );
-    process.exit(2);
+    exit(2);
   }
   runWith(node);
 }
@@ -38,13 +50,13 @@ if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
  * names one (NODE_COMPILE_CACHE) or wants none (NODE_DISABLE_COMPILE_CACHE) is obeyed.
  */
 function cacheCompiledCode() {
-  if (typeof module.enableCompileCache !== 'function' || process.env.NODE_COMPILE_CACHE) return;
+  if (typeof module.enableCompileCache !== 'function' || env.NODE_COMPILE_CACHE) return;
   try {
-    const home = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+    const home = env.XDG_CACHE_HOME || join(homedir(), '.cache');
     const folder = join(home, 'onefet', 'node');
     const { status } = module.enableCompileCache(folder);
     // Worker threads know the folder by the environment only; each would compile the engine or a simulator again.
-    if (status === module.constants.compileCacheStatus.ENABLED) process.env.NODE_COMPILE_CACHE = folder;
+    if (status === module.constants.compileCacheStatus.ENABLED) env.NODE_COMPILE_CACHE = folder;
   } catch {
     // No home folder: compile as ever.
   }
@@ -52,35 +64,32 @@ function cacheCompiledCode() {
 
 /** Runs this launcher again with another Node: signals go to it, and this process ends as it does. */
 function runWith(node) {
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...argv.slice(2)], { stdio: 'inherit' });
   // At a terminal Ctrl-C reaches the child twice, from the terminal and from here: src/cli.ts counts that as once.
   const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGBREAK'];
   for (const signal of forwarded)
-    if (signal in constants.signals) process.on(signal, () => child.kill(signal));
+    if (signal in constants.signals) nodeProcess.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
-    process.stderr.write(`onefet: cannot start ${node}: ${error.message}\n`);
-    process.exit(1);
+    stderr.write(`onefet: cannot start ${node}: ${error.message}\n`);
+    exit(1);
   });
   child.on('exit', (code, signal) => {
-    if (signal === null) process.exit(code);
+    if (signal === null) exit(code);
     // Dies of the same signal; where that is impossible, with the exit code by which shells tell of it.
-    process.removeAllListeners(signal);
-    process.kill(process.pid, signal);
-    setTimeout(() => process.exit(128 + (constants.signals[signal] ?? 1)), 100);
+    nodeProcess.removeAllListeners(signal);
+    kill(pid, signal);
+    setTimeout(() => exit(128 + (constants.signals[signal] ?? 1)), 100);
   });
 }
 
 /** The `node` executable of the optional dependency for this platform, if it was installed. */
 function bundledNode() {
   const require = createRequire(import.meta.url);
-  const names = [
-    `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`,
-    `node-bin-${process.platform}-${process.arch}`,
-  ];
+  const names = [`node-${platform === 'win32' ? 'win' : platform}-${arch}`, `node-bin-${platform}-${arch}`];
   for (const name of names) {
     try {
       const folder = dirname(require.resolve(`${name}/package.json`));
-      const node = join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+      const node = join(folder, 'bin', platform === 'win32' ? 'node.exe' : 'node');
       if (existsSync(node)) return node;
     } catch {
       // Not installed: try the next name.

@@ -1,4 +1,5 @@
 /** Progress with an estimate on stderr: one line that is rewritten on a terminal, a line every few seconds elsewhere. */
+import { stderr } from 'node:process';
 
 export interface Progress {
   /** `done` of `total` in any unit that is roughly proportional to time. */
@@ -11,7 +12,7 @@ export interface Progress {
 const PLAIN_INTERVAL_S = 5;
 
 export function stderrProgress(enabled: boolean): Progress {
-  const stream = process.stderr;
+  const stream = stderr;
   let startedMs: number | undefined;
   let startedAt = 0;
   let printedMs = 0;

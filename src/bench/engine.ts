@@ -7,6 +7,7 @@
  * With a peer, both take turns within a round, and the ratio is the median over rounds of the two times of a round.
  */
 
+import { cpuUsage, version } from 'node:process';
 import type { EngineMode, EngineTuning, MachineLimits } from '../engine/backend.ts';
 import { createEngine, findBackend } from '../engine/create.ts';
 import { interrupted } from '../error.ts';
@@ -144,7 +145,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
   }
   return {
     schema: 'onefet.bench/1',
-    node: process.version,
+    node: version,
     threads,
     shape: shapeRecord(shape),
     layersBuilt,
@@ -216,7 +217,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
       if (of.signal?.aborted) throw interrupted();
       const before = engine.profile();
       const started = performance.now();
-      const prefillCpu = process.cpuUsage();
+      const prefillCpu = cpuUsage();
       await engine.prefill(ids, 0);
       const perLayer = shape.layers / layersBuilt;
       own.prefill.push(((performance.now() - started) / 1e3) * perLayer);
@@ -225,7 +226,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
       await comparePeer('prefill');
       await engine.decode(1);
       const warm = engine.profile();
-      const decodeCpu = process.cpuUsage();
+      const decodeCpu = cpuUsage();
       const decodeStarted = performance.now();
       for (let i = 0; i < decodeTokens; i++) await engine.decode(i);
       const decodeCpuS = cpuSeconds(decodeCpu);
@@ -273,7 +274,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
 }
 
 const cpuSeconds = (since: NodeJS.CpuUsage): number => {
-  const { user, system } = process.cpuUsage(since);
+  const { user, system } = cpuUsage(since);
   return (user + system) / 1e6;
 };
 

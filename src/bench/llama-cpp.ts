@@ -3,10 +3,12 @@
  * blocks, so that the time of a block and of the head come apart:
  *   t(L) = head + L block    (of one token; in a prefill the head is evaluated once)
  */
+
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execPath } from 'node:process';
 import { createInterface } from 'node:readline';
 import { OnefetError } from '../error.ts';
 import { packageRoot, reasonOf } from '../files.ts';
@@ -61,7 +63,7 @@ export async function startLlamaCpp(options: LlamaCppOptions): Promise<SpeedPeer
     }
     const script = join(packageRoot, 'experiments/oracle/bench.mjs');
     const contextTokens = batchTokens + decodeTokens + 64;
-    child = spawn(process.execPath, [script, String(threads), String(contextTokens), ...paths]);
+    child = spawn(execPath, [script, String(threads), String(contextTokens), ...paths]);
     const { system } = (await nextLine(child)) as { system: string };
     const running = child;
     const ask = async (request: object): Promise<number> => {

@@ -15,6 +15,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { arch, version } from 'node:process';
 import { interrupted, OnefetError } from '../error.ts';
 import { median } from '../numbers.ts';
 import type { Deck } from '../spice/deck.ts';
@@ -91,7 +92,7 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
     schema: 'onefet.bench-spice/2' as const,
     own: engineId(),
     native,
-    node: process.version,
+    node: version,
     cpu: readCpu(),
   };
   if (native === undefined) {
@@ -253,10 +254,10 @@ function readCpu(): string {
     return (
       readFileSync('/proc/cpuinfo', 'utf8')
         .match(/^model name\s*:\s*(.*)$/m)?.[1]
-        .trim() ?? process.arch
+        .trim() ?? arch
     );
   } catch {
-    return process.arch;
+    return arch;
   }
 }
 

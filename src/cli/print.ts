@@ -1,4 +1,5 @@
 /** What commands print on stdout: short tables for people, one JSON object for programs. */
+import { stdout } from 'node:process';
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
@@ -8,7 +9,7 @@ import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
 
 function print(line = ''): void {
-  process.stdout.write(`${line}\n`);
+  stdout.write(`${line}\n`);
 }
 
 export function printJson(value: unknown): void {

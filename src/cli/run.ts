@@ -1,4 +1,5 @@
 /** `start`, `run`, `report` and `generate`: a model on chips. */
+import { stderr, stdout } from 'node:process';
 import { type Command, Option } from 'commander';
 import type { RunOptions } from '../experiment/plan.ts';
 import { requireResult } from '../experiment/require.ts';
@@ -41,7 +42,7 @@ interface RunFlags {
 
 /** A line for a person beside the data: on stderr. */
 const notice = (text: string): void => {
-  process.stderr.write(`onefet: ${text}\n`);
+  stderr.write(`onefet: ${text}\n`);
 };
 
 export function addRunCommands(root: Command, context: CliContext): void {
@@ -121,7 +122,7 @@ function addReport(root: Command): void {
     .argument('<folder>', 'a folder below runs/')
     .action(async (folder: string) => {
       const { reportOfFolder } = await import('./work.ts');
-      process.stdout.write(`${reportOfFolder(folder, notice)}\n`);
+      stdout.write(`${reportOfFolder(folder, notice)}\n`);
     });
 }
 
@@ -144,9 +145,9 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
     .addOption(jsonOption())
     .action(async (flags) => {
       const { generate } = await import('../experiment/generate.ts');
-      const streaming = !flags.json && process.stdout.isTTY;
+      const streaming = !flags.json && stdout.isTTY;
       const onText = (label: string, piece: string) =>
-        process.stdout.write(piece === '' ? `\n\n[${label}] ${flags.prompt}` : piece);
+        stdout.write(piece === '' ? `\n\n[${label}] ${flags.prompt}` : piece);
       const bar = progress();
       const onPrepare = (what: string, done: number, total: number) => {
         if (!streaming) bar.update(done, total, what);

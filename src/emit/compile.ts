@@ -1,4 +1,5 @@
 /** Assembles kernels to a WebAssembly module. */
+import { version } from 'node:process';
 import v8 from 'node:v8';
 import wabt from 'wabt';
 import { OnefetError } from '../error.ts';
@@ -34,7 +35,7 @@ export async function compileKernels(functions: readonly WatFunction[]): Promise
     throw new OnefetError(
       'internal',
       'ENGINE_COMPILE',
-      `the engine's kernels do not compile on Node ${process.version}: ${reasonOf(cause)}`,
+      `the engine's kernels do not compile on Node ${version}: ${reasonOf(cause)}`,
       { cause, hint: 'the fast engine needs Node 22 or later (multi-memory); use the scalar kernel' },
     );
   } finally {

@@ -6,7 +6,7 @@
  *   factor      K^3 / 3 per stage
  *   matrix      K^2 N times: 4 for the error at both ends, 1 for GPTQ, 2 for each refit and each sweep of descent
  */
-import { readersOf, STAGES } from '../model/architecture.ts';
+import { matricesReading, STAGES } from '../model/architecture.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
 import { type MappingMethod, workspaceLimits } from './map-model.ts';
 import { PEAK_OPERATIONS } from './numerics/kernels/multiply.ts';
@@ -33,7 +33,7 @@ export function estimateMapping(
   let operations = 0;
   let memoryBytes = workspaceBytes(workspaceLimits(shape, tileRows));
   for (const stage of STAGES) {
-    const readers = readersOf(shape.architecture, stage).map((i) => matrices[i]);
+    const readers = matricesReading(shape.architecture, stage).map((i) => matrices[i]);
     const [{ inputs }] = readers;
     operations += tokens * inputs ** 2 + (codes === 'gptq' ? inputs ** 3 / 3 : 0);
     for (const { outputs } of readers) operations += passes * inputs ** 2 * outputs;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/digital.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
-import { readersOf, STAGES, type Stage } from '../model/architecture.ts';
+import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, type Model, type ModelLayers, openModel } from '../model/model.ts';
 import { modelShape } from '../model/shape.ts';
@@ -126,7 +126,7 @@ function mappedLayers(image: ImageReader, weightsOf?: (name: LinearName) => Floa
 /** What the codes of a method stand for: the exact weights in the rows' basis. */
 function exactWeights(method: MappingMethod, name: LinearName): Float32Array {
   const { shape } = model;
-  const stage = STAGES.find((s) => readersOf(shape.architecture, s).includes(name.ordinal))!;
+  const stage = STAGES.find((s) => matricesReading(shape.architecture, s).includes(name.ordinal))!;
   const weights = source.weights(name);
   const gain = source.gain(name.layer, stage);
   const statistics = source.statistics(name.layer, stage) as ReturnType<typeof prepareInput>['statistics'];

@@ -13,7 +13,7 @@
 import { OnefetError } from '../error.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
-import { type BlockMatrix, readersOf, STAGES, type Stage } from '../model/architecture.ts';
+import { type BlockMatrix, matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { blockMatrices, type MatrixShape, type ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { scaleWeightColumns } from './fold.ts';
@@ -205,7 +205,7 @@ async function mapStage(
 ): Promise<void> {
   const { shape } = source;
   const matrices = blockMatrices(shape, layer);
-  const readers = readersOf(shape.architecture, stage).map((i) => matrices[i]);
+  const readers = matricesReading(shape.architecture, stage).map((i) => matrices[i]);
   const isMissing = ({ name }: MatrixShape): boolean => !sink.has(tensorKey(name));
   const gain = source.gain(layer, stage);
   const whole = !readers.some(isMissing) && (gain === undefined || sink.has(gainKey(layer, stage)));

@@ -12,7 +12,7 @@
  */
 
 import type { LinearName } from '../fabric/linear.ts';
-import { readersOf, type Stage } from '../model/architecture.ts';
+import { matricesReading, type Stage } from '../model/architecture.ts';
 import { blockMatrices } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { LOUDNESS_EXPONENT, scaleWeightColumns } from './fold.ts';
@@ -193,7 +193,7 @@ async function probe(
   );
   loadInput(workspace, input);
   const matrices = blockMatrices(shape, layer);
-  return readersOf(shape.architecture, stage).map((place) => {
+  return matricesReading(shape.architecture, stage).map((place) => {
     const { name, outputs, inputs } = matrices[place];
     const weights = source.weights(name);
     const gain = source.gain(layer, stage);

@@ -1,6 +1,6 @@
 /** Mapping's view of an opened model, and statistics gathered from any pass over it that takes linear layers. */
 import type { LinearBuilder, LinearName } from '../fabric/linear.ts';
-import { readersOf, STAGES, type Stage } from '../model/architecture.ts';
+import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { readRow } from '../model/gguf.ts';
 import type { Model } from '../model/model.ts';
 import { requireTensor } from '../model/read-shape.ts';
@@ -62,7 +62,7 @@ export async function listenToModel(
   const key = (layer: number, stage: Stage): string => `${layer} ${stage}`;
   const first = new Map<string, Stage>();
   for (const stage of STAGES) {
-    const [place] = readersOf(shape.architecture, stage);
+    const [place] = matricesReading(shape.architecture, stage);
     first.set(shape.architecture.matrices[place].tensor, stage);
     const { inputs } = blockMatrices(shape, 0)[place];
     for (let layer = 0; layer < shape.layers; layer++) {

@@ -2,7 +2,9 @@
  * Writes GGUF v3 files: the test fixtures and synthetic models. Rows are produced one at a time, so a model larger
  * than memory can be written.
  */
+
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { pid } from 'node:process';
 import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import type { Codec } from './codecs/codec.ts';
@@ -33,7 +35,7 @@ export function writeGguf(
   metadata: ReadonlyMap<string, GgufField>,
   tensors: readonly GgufTensorSource[],
 ): void {
-  const temporary = `${path}.${process.pid}.part`;
+  const temporary = `${path}.${pid}.part`;
   try {
     const handle = openSync(temporary, 'w');
     try {

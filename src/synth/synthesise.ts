@@ -3,6 +3,7 @@
  * its knowledge: energy, speed, layer errors. Same shape, type, seed and statistics file, same bytes, whatever the
  * number of threads.
  */
+
 import {
   closeSync,
   existsSync,
@@ -18,6 +19,7 @@ import {
 } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
+import { pid } from 'node:process';
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, interrupted, nearestName, OnefetError } from '../error.ts';
 import { reasonOf, sourceExtension } from '../files.ts';
@@ -79,7 +81,7 @@ export async function synthesise(options: SynthOptions): Promise<SynthResult> {
   }
   if (signal?.aborted) throw nothingWritten();
   prepareFolder(result.path, options.force ?? false, layout.sizeBytes);
-  const temporary = `${result.path}.${process.pid}.part`;
+  const temporary = `${result.path}.${pid}.part`;
   try {
     createFile(temporary, layout);
     await fillFile({ recipe, path: temporary }, layout, threads, signal, onProgress);

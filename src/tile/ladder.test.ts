@@ -18,7 +18,7 @@ function physicsOf(settings: string[] = []) {
   return tilePhysics(loadCalibration(design.process, design.cell), design);
 }
 
-test('segments cover the columns of every cell once and are numbered by ladderOf', () => {
+test('segments cover the columns of every cell once and are numbered by ladderIndex', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 700 }),

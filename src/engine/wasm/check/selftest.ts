@@ -4,6 +4,7 @@
  * refuses to start.
  */
 
+import { version, versions } from 'node:process';
 import { type Arena, newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { OnefetError } from '../../../error.ts';
@@ -41,7 +42,7 @@ async function choose(): Promise<ChosenKernels> {
   const right: { module: WebAssembly.Module; kernel: DotKind; kernels: Kernels }[] = [];
   for (const kind of KINDS) {
     // Node 20's baseline compiler gets the relaxed dot product wrong now and then: not even tried there.
-    if (kind !== 'i16' && Number(process.versions.node.split('.')[0]) < 22) {
+    if (kind !== 'i16' && Number(versions.node.split('.')[0]) < 22) {
       rejected[kind] = 'not trusted on this version of Node';
       continue;
     }
@@ -73,9 +74,7 @@ async function choose(): Promise<ChosenKernels> {
     throw new OnefetError(
       'internal',
       'ENGINE_SELFTEST',
-      `no kernel of the fast engine passes its self-test on Node ${process.version}: ${Object.entries(
-        rejected,
-      )
+      `no kernel of the fast engine passes its self-test on Node ${version}: ${Object.entries(rejected)
         .map(([kind, why]) => `${kind}: ${why}`)
         .join('; ')}`,
       { hint: 'use the scalar kernel' },

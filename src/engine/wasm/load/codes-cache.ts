@@ -24,6 +24,7 @@ import {
   utimesSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { pid } from 'node:process';
 import { OnefetError } from '../../../error.ts';
 import { isProcessAlive, readAt, sha256, writeAt } from '../../../files.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
@@ -92,7 +93,7 @@ export function prepareCodesFile(
     utimesSync(path, now, now);
     return { ...file, path, mode: 'read' };
   }
-  const part = `${path}.${process.pid}-${++parts}.part`;
+  const part = `${path}.${pid}-${++parts}.part`;
   try {
     mkdirSync(folder, { recursive: true });
     removeOld(folder, KEPT_FILES - 1);
