@@ -217,7 +217,7 @@ describe('models that are refused', () => {
     [
       'another architecture',
       'MODEL_ARCHITECTURE',
-      { fields: { 'general.architecture': { type: 'string', value: 'gemma' } } },
+      { fields: { 'general.architecture': { type: 'string', value: 'gpt2' } } },
     ],
     ['experts', 'MODEL_ARCHITECTURE', { fields: { 'llama.expert_count': u32(8) } }],
     ['no width', 'MODEL_METADATA', { fields: { 'llama.embedding_length': undefined } }],
@@ -274,6 +274,56 @@ describe('models that are refused', () => {
       { fields: { 'llama.attention.causal': { type: 'bool', value: false } } },
     ],
     [
+      'a scale that a Llama does not have',
+      'MODEL_METADATA_UNKNOWN',
+      { fields: { 'llama.attention.scale': { type: 'f32', value: 0.5 } } },
+    ],
+    [
+      'a key that nobody knows',
+      'MODEL_METADATA_UNKNOWN',
+      { fields: { 'llama.attention.sinks': { type: 'bool', value: true } } },
+    ],
+    [
+      'an adapter',
+      'MODEL_ARCHITECTURE',
+      { fields: { 'general.type': { type: 'string', value: 'adapter' } } },
+    ],
+    [
+      'a Granite without rotation',
+      'MODEL_METADATA_UNKNOWN',
+      {
+        architecture: 'granite',
+        fields: {
+          'granite.logit_scale': { type: 'f32', value: 2 },
+          'granite.rope.scaling.finetuned': { type: 'bool', value: false },
+        },
+      },
+    ],
+    [
+      'windows here and there',
+      'MODEL_ATTENTION',
+      {
+        architecture: 'gemma3',
+        layers: 4,
+        fields: {
+          'gemma3.attention.sliding_window': u32(8),
+          'gemma3.attention.sliding_window_pattern': { type: 'i32s', value: [1, 0, 0, 1] },
+        },
+      },
+    ],
+    [
+      'YaRN where no model has it',
+      'MODEL_ROPE',
+      {
+        architecture: 'gemma3',
+        fields: {
+          'gemma3.rope.scaling.type': { type: 'string', value: 'yarn' },
+          'gemma3.rope.scaling.factor': { type: 'f32', value: 4 },
+        },
+      },
+    ],
+    ['a Qwen without its biases', 'MODEL_TENSOR_MISSING', { architecture: 'qwen2' }],
+    [
       'another vocabulary size',
       'MODEL_SHAPE',
       {
@@ -320,6 +370,64 @@ describe('models that are refused', () => {
     const causal = join(folder, 'really-causal.gguf');
     writeFixture(causal, { fields: { 'llama.attention.causal': { type: 'bool', value: true } } });
     openModel(causal).close();
+  });
+
+  test('a refusal says what it is that is not done', () => {
+    const refused = (name: string, fields: FixtureOptions['fields']) => {
+      const path = join(folder, `${name}.gguf`);
+      writeFixture(path, { fields: fields! });
+      return expect(() => openModel(path));
+    };
+    refused('sections', {
+      'llama.rope.dimension_sections': { type: 'i32s', value: [16, 24, 24, 0] },
+    }).toThrowError(/metadata llama\.rope\.dimension_sections is \[16,24,24,0\]/);
+    for (const [name, why] of [
+      ['qwen3moe', 'mixture of experts'],
+      ['deepseek2', 'MLA'],
+      ['mamba2', 'recurrent'],
+      ['nomic-bert', 'encoder'],
+    ]) {
+      refused(name, { 'general.architecture': { type: 'string', value: name } }).toThrowError(
+        new RegExp(why),
+      );
+    }
+  });
+
+  test('a context is as long as the metadata leave no doubt', () => {
+    const tokens = (name: string, options: FixtureOptions) => {
+      const path = join(folder, `${name}.gguf`);
+      writeFixture(path, options);
+      const model = openModel(path);
+      model.close();
+      return model.shape.contextTokens;
+    };
+    expect(tokens('window', { fields: { 'llama.attention.sliding_window': u32(40) } })).toBe(40);
+    expect(tokens('wide', { fields: { 'llama.attention.sliding_window': u32(400) } })).toBe(128);
+    expect(tokens('none', { fields: { 'llama.attention.sliding_window': u32(0) } })).toBe(128);
+    const growing = { architecture: 'mistral3', fields: {} as Record<string, GgufField> };
+    growing.fields['mistral3.rope.scaling.original_context_length'] = u32(60);
+    expect(tokens('still', growing)).toBe(128);
+    growing.fields['mistral3.attention.temperature_scale'] = { type: 'f32', value: 0.1 };
+    expect(tokens('growing', growing)).toBe(59);
+  });
+
+  test('windows by block, as a number or a list', () => {
+    const window = (name: string, pattern: GgufField | undefined) => {
+      const path = join(folder, `${name}.gguf`);
+      const fields = {
+        'gemma3.attention.sliding_window': u32(8),
+        'gemma3.attention.sliding_window_pattern': pattern,
+      };
+      writeFixture(path, { architecture: 'gemma3', layers: 4, fields });
+      const model = openModel(path);
+      model.close();
+      return model.shape.window?.fullEvery;
+    };
+    expect(window('default', undefined)).toBe(6);
+    expect(window('number', u32(3))).toBe(3);
+    expect(window('list', { type: 'i32s', value: [1, 0, 1, 0] })).toBe(2);
+    expect(window('all', { type: 'i32s', value: [1, 1, 1, 1] })).toBe(0);
+    expect(window('nowhere', { type: 'i32s', value: [0, 0, 0, 0] })).toBeUndefined();
   });
 
   test('what other converters write differently and llama.cpp takes', () => {

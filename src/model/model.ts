@@ -8,7 +8,7 @@ import type { Linear, LinearBuilder } from '../fabric/linear.ts';
 import type { BlockNorms, HeadNorm } from './architecture.ts';
 import type { GgufFile } from './gguf.ts';
 import { openGguf, readRow } from './gguf.ts';
-import { readShape, requireTensor } from './read-shape.ts';
+import { ROPE_FACTORS, readShape, requireTensor } from './read-shape.ts';
 import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
   blockMatrices,
@@ -30,7 +30,7 @@ export interface FileFacts {
   readonly fileType: string;
   /** The weights are made up (`general.onefet.synthetic`): such a model has no accuracy to report. */
   readonly synthetic: boolean;
-  /** Elements of all tensors but rope_freqs. */
+  /** Elements of all tensors but RoPE's factors. */
   readonly parameterCount: number;
   /** Of the whole file, in hex; computed by streaming at the first call, then remembered. */
   sha256(): string;
@@ -156,19 +156,23 @@ function blockRotations(
   file: GgufFile,
   shape: ModelShape,
 ): (layer: number) => Pick<ModelBlock, 'ropeFrequencies' | 'ropeMagnitude'> {
-  const factors = file.tensors.has('rope_freqs.weight') ? vector(file, 'rope_freqs.weight') : undefined;
+  const name = ROPE_FACTORS.find((tensor) => file.tensors.has(tensor));
+  const factors = name === undefined ? undefined : vector(file, name);
   const full = { ropeFrequencies: ropeFrequencies(shape, factors), ropeMagnitude: ropeMagnitude(shape) };
   const { window } = shape;
   if (!window) return () => full;
-  const { yarn: _, ...plain } = { ...shape, ropeBase: window.ropeBase, ropeLinearFactor: 1 };
+  const {
+    yarn: _,
+    ropeMagnitude: __,
+    ...plain
+  } = { ...shape, ropeBase: window.ropeBase, ropeLinearFactor: 1 };
   const local = { ropeFrequencies: ropeFrequencies(plain), ropeMagnitude: 1 };
   return (layer) => (windowTokens(shape, layer) === undefined ? full : local);
 }
 
 function parameterCount(file: GgufFile): number {
   let count = 0;
-  for (const tensor of file.tensors.values())
-    if (tensor.name !== 'rope_freqs.weight') count += tensor.elements;
+  for (const tensor of file.tensors.values()) if (!tensor.name.startsWith('rope_')) count += tensor.elements;
   return count;
 }
 

@@ -27,9 +27,9 @@ export function ropeFrequencies(
   });
 }
 
-/** Length of the rotated pairs over that of the unrotated: YaRN's 1 + 0.1 ln(factor), else 1. */
-export function ropeMagnitude({ yarn }: Pick<ModelShape, 'yarn'>): number {
-  return yarn ? 1 + 0.1 * Math.log(yarn.factor) : 1;
+/** Length of the rotated pairs over that of the unrotated: what the shape says, else YaRN's 1 + 0.1 ln(factor), else 1. */
+export function ropeMagnitude({ yarn, ropeMagnitude }: Pick<ModelShape, 'yarn' | 'ropeMagnitude'>): number {
+  return ropeMagnitude ?? (yarn ? 1 + 0.1 * Math.log(yarn.factor) : 1);
 }
 
 /**

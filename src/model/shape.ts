@@ -26,6 +26,8 @@ export interface ModelShape {
   readonly ropeLinearFactor: number;
   /** Elements of a head that turn, the first of it, an even number; absent: all. */
   readonly ropeDim?: number;
+  /** Length of rotated pairs over that of unrotated ones; absent: YaRN's, else 1. */
+  readonly ropeMagnitude?: number;
   readonly yarn?: Yarn;
   /** The head is the embedding matrix. */
   readonly tied: boolean;
