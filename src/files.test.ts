@@ -1,10 +1,10 @@
 /** Reading and writing of files that are not what they should be. */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { readTextFile, toJson, writeFileAtomic } from './files.ts';
+import { keepFile, makeFolder, readTextFile, toJson, writeFileAtomic } from './files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -95,4 +95,22 @@ it('JSON with a number that is none is refused by its path, and never written as
       }),
     );
   }
+});
+
+it('a folder is made with those above it, and one that cannot be is an error and no endless try', () => {
+  makeFolder(join(folder, 'a', 'b', 'c'));
+  makeFolder(join(folder, 'a', 'b'));
+  expect(existsSync(join(folder, 'a', 'b', 'c'))).toBe(true);
+  expect(() => makeFolder('/proc/x/y')).toThrow(/ENOENT/);
+  expect(() => makeFolder(join(write('file', ''), 'below'))).toThrow(/ENOTDIR/);
+  expect(() => makeFolder(write('file', ''))).toThrow(/EEXIST/);
+  const unwritable = expect.objectContaining({ kind: 'input', code: 'FILE_UNWRITABLE' });
+  expect(() => writeFileAtomic('/proc/x/y', '')).toThrow(unwritable);
+  expect(() => writeFileAtomic(join(write('file', ''), 'below', 'y'), '')).toThrow(unwritable);
+});
+
+it('what a cache cannot keep is no error', () => {
+  for (const place of ['/proc/x/y', join(write('file', ''), 'below'), folder]) keepFile(place, 'x');
+  keepFile(join(folder, 'kept', 'x'), 'x');
+  expect(readFileSync(join(folder, 'kept', 'x'), 'utf8')).toBe('x');
 });

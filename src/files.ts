@@ -217,11 +217,32 @@ function wholeCharacters(bytes: Buffer, end: number): number {
   return end;
 }
 
+/**
+ * Makes a folder and those above it. Node's own way, `recursive`, never returns where a file system refuses a name as if
+ * something above it were missing: /proc/x.
+ */
+export function makeFolder(path: string): void {
+  const make = (): boolean => {
+    try {
+      mkdirSync(path);
+      return true;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return true;
+      throw cause;
+    }
+  };
+  if (make()) return;
+  const above = dirname(path);
+  if (above !== path) makeFolder(above);
+  if (!make()) throw new Error(`ENOENT: a folder cannot be made here, mkdir '${path}'`);
+}
+
 /** Writes through a temporary name in the same folder and renames: whole or not at all. */
 export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   const temporary = `${path}.${pid}.part`;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     const handle = openSync(temporary, 'w');
     try {
       const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
@@ -232,7 +253,7 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
     }
     renameSync(temporary, path);
   } catch (cause) {
-    rmSync(temporary, { force: true });
+    removeFile(temporary);
     throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot write ${path}: ${reasonOf(cause)}`, {
       cause,
       hint: 'free disk space or choose another output folder with --out',
@@ -261,6 +282,24 @@ export function toJson(value: unknown, what: string, kind: ErrorKind = 'input', 
   };
   look(value);
   return JSON.stringify(value, null, indent);
+}
+
+/** Removes a file if it is there and that is possible. */
+export function removeFile(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // A file in the place of its folder, or a folder that cannot be written: there is nothing to remove, or no way.
+  }
+}
+
+/** Writes a file of a cache: without room or permission there is none, which is no reason to fail. */
+export function keepFile(path: string, data: string | Uint8Array): void {
+  try {
+    writeFileAtomic(path, data);
+  } catch (cause) {
+    if (!(cause instanceof OnefetError)) throw cause;
+  }
 }
 
 /** Takes what an operating-system or parser error says, on one line. */

@@ -12,11 +12,12 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { arch, version } from 'node:process';
 import { interrupted, OnefetError } from '../error.ts';
+import { makeFolder } from '../files.ts';
 import { median } from '../numbers.ts';
 import type { Deck } from '../spice/deck.ts';
 import { engineId } from '../spice/job.ts';
@@ -206,7 +207,7 @@ async function runNative(
   folder: string,
   threads: number,
 ): Promise<void> {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   writeFileSync(join(folder, '.spiceinit'), `set num_threads=${threads}\n`);
   // The same text; only native ngspice has to be told to leave.
   writeFileSync(join(folder, 'deck.cir'), deck.netlist.replace(/^\.endc/m, 'quit 0\n.endc'));

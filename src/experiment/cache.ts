@@ -28,7 +28,7 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { pid, versions } from 'node:process';
-import { isProcessAlive, reasonOf, sha256 } from '../files.ts';
+import { isProcessAlive, makeFolder, reasonOf, sha256 } from '../files.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import { type DigitalFiles, rowsHold } from './baseline.ts';
 import type { FinishedJob, Job } from './job.ts';
@@ -101,7 +101,7 @@ export function openPassCache(
       const bytes = files.baselineBytes + files.statesBytes;
       if (existsSync(entry) || bytes > limits.bytes) return;
       attempt(() => {
-        mkdirSync(baselines, { recursive: true });
+        makeFolder(baselines);
         removeOld(baselines, limits.baselines - 1, limits.bytes - bytes);
         const part = partOf(entry);
         try {
@@ -130,7 +130,7 @@ export function openPassCache(
     keepRanges(finished) {
       if (existsSync(rangesFile)) return;
       attempt(() => {
-        mkdirSync(ranges, { recursive: true });
+        makeFolder(ranges);
         removeOld(ranges, limits.ranges - 1, Number.POSITIVE_INFINITY);
         const part = partOf(rangesFile);
         try {

@@ -14,10 +14,10 @@
  * A line of results.jsonl has a schema and the SHA-256 of its own content. One that was cut off or changed is not
  * believed: its job is done again. The last line of a job counts.
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
-import { reasonOf, sha256, toJson, writeFileAtomic } from '../files.ts';
+import { makeFolder, reasonOf, sha256, toJson, writeFileAtomic } from '../files.ts';
 import { takeLock } from '../lock.ts';
 import { type FinishedJob, JOB_SCHEMA } from './job.ts';
 
@@ -38,7 +38,7 @@ export interface RunFolder {
 /** Opens or creates the folder and takes its lock; lines of results.jsonl that are damaged are taken out. */
 export function openRunFolder(path: string, manifest: object, configYaml: string): RunFolder {
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolder(path);
   } catch (cause) {
     throw new OnefetError('usage', 'RUN_FOLDER', `cannot create the run folder ${path}: ${reasonOf(cause)}`, {
       cause,

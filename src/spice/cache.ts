@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { sha256, writeFileAtomic } from '../files.ts';
+import { keepFile, sha256 } from '../files.ts';
 
 export const DEFAULT_CACHE_FOLDER = join('.onefet', 'cache', 'spice');
 
@@ -51,5 +51,5 @@ export function writeCache(folder: string, hash: string, files: readonly Uint8Ar
     bodySha256: sha256(body),
     lengths: files.map((file) => file.byteLength),
   };
-  writeFileAtomic(entryPath(folder, hash), Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]));
+  keepFile(entryPath(folder, hash), Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]));
 }

@@ -9,7 +9,6 @@ import {
   existsSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   renameSync,
   rmSync,
@@ -22,7 +21,7 @@ import { dirname, resolve } from 'node:path';
 import { pid } from 'node:process';
 import { Worker } from 'node:worker_threads';
 import { fromPlainError, interrupted, nearestName, OnefetError } from '../error.ts';
-import { reasonOf, sourceExtension } from '../files.ts';
+import { makeFolder, reasonOf, sourceExtension } from '../files.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { shapeByName } from '../model/shapes.ts';
 import type { Layout } from './layout.ts';
@@ -146,7 +145,7 @@ function prepareFolder(path: string, force: boolean, sizeBytes: number): void {
   }
   let freeBytes: number;
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const disk = statfsSync(folder);
     freeBytes = disk.bavail * disk.bsize;
   } catch (cause) {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { cornerSchema } from '../../cell/calibration.ts';
 import { COEFFICIENT_COUNT } from '../../cell/ekv.ts';
-import { sha256, writeFileAtomic } from '../../files.ts';
+import { keepFile, sha256 } from '../../files.ts';
 import type { TransferSweep } from '../sweeps.ts';
 import { fitCorner } from './corner-fit.ts';
 
@@ -54,7 +54,7 @@ export function cachedFitCorner(
   if (known !== undefined) return known;
   const fitted = fitCorner(sweep, fullScaleA, nominalVdsV, start);
   const body = JSON.stringify(fitted);
-  writeFileAtomic(path, JSON.stringify({ schema: 'onefet.fit-cache/1', bodySha256: sha256(body), body }));
+  keepFile(path, JSON.stringify({ schema: 'onefet.fit-cache/1', bodySha256: sha256(body), body }));
   return fitted;
 }
 

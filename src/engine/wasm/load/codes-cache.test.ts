@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   rmSync,
   truncateSync,
   utimesSync,
@@ -15,6 +16,7 @@ import { afterAll, expect, test } from 'vitest';
 import { bits32, streamKey } from '../../../random.ts';
 import type { Operation } from '../plan/operations.ts';
 import {
+  dropCodesFile,
   finishCodesFile,
   packCodes,
   prepareCodesFile,
@@ -23,16 +25,17 @@ import {
   unpackCodes,
   writeCodes,
 } from './codes-cache.ts';
+import { openPanelCodes } from './panel-codes.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-codes-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** What of an operation decides a record; wide enough to be worth a file. */
-const operation = (outputs: number): Operation =>
+const operation = (outputs: number, inputs = 600): Operation =>
   ({
     name: { layer: 0, tensor: 'ffn_up' },
     outputs,
-    inputs: 600,
+    inputs,
     panels: Math.ceil(outputs / 16),
     kind: 'tile',
     bits: 6,
@@ -76,7 +79,7 @@ test('a file is read again by the same model and formats only, whole or not at a
   const known = prepareCodesFile(folder, 'a', operations)!;
   expect(known.mode).toBe('read');
   const reader = openSync(known.path, 'r');
-  const found = readCodes(reader, known, o, 0, 5);
+  const found = readCodes(reader, known, o, 0, 5)!;
   closeSync(reader);
   expect(found.map(({ rows }) => rows)).toEqual([256, 256, 88]);
   found.forEach(({ scales, nibbles }, i) => {
@@ -109,4 +112,70 @@ test('small models are not worth a file; old files and parts of dead processes g
   expect(file.mode).toBe('write');
   expect(readdirSync(own).sort()).toEqual(['three.codes', file.path.split('/').at(-1)].sort());
   expect(existsSync(file.path)).toBe(true);
+});
+
+test('one flipped bit anywhere in a record, or a record in the place of another, is not believed', () => {
+  const own = mkdtempSync(join(folder, 'bits-'));
+  const operations = [operation(32)];
+  const tiles: TileCodes[] = [256, 256, 88].map((rows, tile) => ({
+    rows,
+    scales: new Float32Array(16).fill(tile + 1),
+    nibbles: [0, 16].map((first) => packCodes(draw(tile, rows * 32), first, 32, rows)),
+  }));
+  const file = prepareCodesFile(own, 'a', operations, 0)!;
+  const writer = openSync(file.path, 'r+');
+  for (const panel of [0, 1]) writeCodes(writer, file, 0, panel, tiles);
+  closeSync(writer);
+  finishCodesFile(file);
+  const known = prepareCodesFile(own, 'a', operations, 0)!;
+  const bytes = readFileSync(known.path);
+  const read = (content: Uint8Array) => {
+    writeFileSync(known.path, content);
+    known.spoilt[0] = 0;
+    const reader = openSync(known.path, 'r');
+    const found = [0, 1].map((panel) => readCodes(reader, known, operations[0], 0, panel) !== undefined);
+    closeSync(reader);
+    return [...found, known.spoilt[0]];
+  };
+  expect(read(bytes)).toEqual([true, true, 0]);
+  const size = file.recordBytes[0];
+  for (let i = 0; i < 500; i++) {
+    const at = bits32(streamKey(9), i) % size;
+    const flipped = Buffer.from(bytes);
+    flipped[at] ^= 1 << (i & 7);
+    expect(read(flipped), `bit ${i & 7} of byte ${at}`).toEqual([false, true, 1]);
+  }
+  expect(read(Buffer.concat([bytes.subarray(size), bytes.subarray(0, size)]))).toEqual([false, false, 1]);
+  expect(read(Buffer.alloc(bytes.length))).toEqual([false, false, 1]);
+  expect(read(bytes.subarray(0, size + 5))).toEqual([true, false, 1]);
+  // A spoilt file is made anew the next time.
+  finishCodesFile(known);
+  expect(prepareCodesFile(own, 'a', operations, 0)!.mode).toBe('write');
+});
+
+test('no state of the folder is an error', () => {
+  const operations = [operation(32)];
+  const inPlace = join(folder, 'a-file');
+  writeFileSync(inPlace, '');
+  expect(prepareCodesFile(inPlace, 'a', operations, 0)).toBeUndefined();
+  expect(prepareCodesFile('/proc/none', 'a', operations, 0)).toBeUndefined();
+  const own = mkdtempSync(join(folder, 'gone-'));
+  const file = prepareCodesFile(own, 'a', operations, 0)!;
+  rmSync(own, { recursive: true });
+  const codes = openPanelCodes(file, operations);
+  const recoded = [256, 256, 88].map((rows) => ({
+    rows,
+    scales: new Float32Array(16),
+    codes: new Int8Array(rows * 32),
+  }));
+  expect(codes.of(0, 0, () => recoded)).toHaveLength(3);
+  codes.close();
+  finishCodesFile(file);
+  dropCodesFile(file);
+  // The disk is full: nothing more is written, and nothing is kept.
+  const full = { ...prepareCodesFile(join(folder, 'full'), 'a', operations, 0)!, path: '/dev/full' };
+  const writer = openPanelCodes(full, operations);
+  expect(writer.of(0, 0, () => recoded)).toHaveLength(3);
+  expect(full.spoilt[0]).toBe(1);
+  writer.close();
 });

@@ -4,17 +4,17 @@
  *
  * A record per panel, at a place that follows from its number:
  *   for tile: scales [16] f32; for cell: codes [quads] of QUAD_BYTES.codes nibbles (kernels/prepare.ts)
+ *   CRC-32 of all that, begun at a number of the panel's own (u32)
  *
  * The first load writes a file of another name and renames it when all of it is there. Files beyond the newest few are
- * removed; without room on the disk nothing is written.
+ * removed. It is a cache: a record that is not what was written is recoded and the file made anew the next time, and
+ * where nothing can be read or written (no room, no permission, something else in its place) the engine goes on without.
  */
 
 import {
   closeSync,
-  existsSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
@@ -25,8 +25,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { pid } from 'node:process';
-import { OnefetError } from '../../../error.ts';
-import { isProcessAlive, readAt, sha256, writeAt } from '../../../files.ts';
+import { crc32 } from 'node:zlib';
+import { isProcessAlive, makeFolder, readAt, removeFile, sha256, writeAt } from '../../../files.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { CodesFile } from '../plan/context.ts';
@@ -40,6 +40,7 @@ const LEAST_WEIGHTS = 2 ** 26;
 /** Left free on the disk beside the file. */
 const SPARE_BYTES = 1e9;
 const SCALE_BYTES = PANEL_COLUMNS * 4;
+const CHECK_BYTES = 4;
 
 /** One tile of a panel: [rows][16 cells] codes side by side in nibbles per cell, and a scale per column. */
 export interface TileCodes {
@@ -57,7 +58,10 @@ function tileBytes(o: Operation, tile: number): number {
 
 function panelRecordBytes(o: Operation): number {
   if (!hasCodes(o)) return 0;
-  return Array.from({ length: o.tiles }, (_, tile) => tileBytes(o, tile)).reduce((sum, x) => sum + x, 0);
+  return Array.from({ length: o.tiles }, (_, tile) => tileBytes(o, tile)).reduce(
+    (sum, x) => sum + x,
+    CHECK_BYTES,
+  );
 }
 
 /** Files that this process began: two at a time do not share a name. */
@@ -87,43 +91,82 @@ export function prepareCodesFile(
   ]);
   const key = sha256(modelSha256, JSON.stringify(formats), CODES_REVISION).slice(0, 32);
   const path = join(folder, `${key}.codes`);
-  const file = { starts, recordBytes, bytes };
-  if (existsSync(path) && statSync(path).size === bytes) {
-    const now = new Date();
-    utimesSync(path, now, now);
+  const spoilt = new Int32Array(new SharedArrayBuffer(4));
+  const file = { starts, recordBytes, bytes, spoilt };
+  if (isWhole(path, bytes)) {
+    touch(path);
     return { ...file, path, mode: 'read' };
   }
   const part = `${path}.${pid}-${++parts}.part`;
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     removeOld(folder, KEPT_FILES - 1);
     const { bavail, bsize } = statfsSync(folder);
     if (bavail * bsize < bytes + SPARE_BYTES) return undefined;
     const handle = openSync(part, 'w');
-    ftruncateSync(handle, bytes);
-    closeSync(handle);
+    try {
+      ftruncateSync(handle, bytes);
+    } finally {
+      closeSync(handle);
+    }
   } catch {
     // A folder that cannot be written: the run goes on without a cache.
+    removeFile(part);
     return undefined;
   }
   return { ...file, path: part, mode: 'write' };
 }
 
-/** After all panels were written. */
-export function finishCodesFile(file: CodesFile): void {
-  if (file.mode !== 'write') return;
-  const handle = openSync(file.path, 'r+');
+function isWhole(path: string, bytes: number): boolean {
   try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
+    const stat = statSync(path);
+    return stat.isFile() && stat.size === bytes;
+  } catch {
+    return false;
   }
-  renameSync(file.path, file.path.replace(/\.\d+-\d+\.part$/, ''));
 }
 
-export function dropCodesFile(file: CodesFile): void {
-  if (file.mode === 'write') rmSync(file.path, { force: true });
+function touch(path: string): void {
+  try {
+    const now = new Date();
+    utimesSync(path, now, now);
+  } catch {
+    // A folder that cannot be written keeps its ages.
+  }
 }
+
+/** After all panels were written or read: gives a written file its name, removes one that is spoilt. */
+export function finishCodesFile(file: CodesFile): void {
+  if (file.spoilt[0] !== 0) {
+    removeFile(file.path);
+    return;
+  }
+  if (file.mode === 'read') return;
+  try {
+    const handle = openSync(file.path, 'r+');
+    try {
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+    renameSync(file.path, file.path.replace(/\.\d+-\d+\.part$/, ''));
+  } catch {
+    removeFile(file.path);
+  }
+}
+
+/** After a load that failed. */
+export function dropCodesFile(file: CodesFile): void {
+  if (file.mode === 'write') removeFile(file.path);
+}
+
+/** Says for all threads that the file is not to be used or finished. */
+export function spoil({ spoilt }: CodesFile): void {
+  Atomics.store(spoilt, 0, 1);
+}
+
+/** Begins the CRC: a record in another panel's place does not fit. */
+const seedOf = (index: number, panel: number): number => (index * 0x9e3779b1 + panel + 1) >>> 0;
 
 /** Removes all but the newest files, and parts whose process is gone. */
 function removeOld(folder: string, keep: number): void {
@@ -139,22 +182,20 @@ function removeOld(folder: string, keep: number): void {
 }
 
 /** Raise it with any change of the recoding (kernels/recode.ts, tile/weight-code.ts) or of this file's records. */
-const CODES_REVISION = 'codes 1';
+const CODES_REVISION = 'codes 2';
 
-/** Reads a panel's record. */
+/** Reads a panel's record; undefined, and the file spoilt, where it is not what was written. */
 export function readCodes(
   handle: number,
   file: CodesFile,
   o: Operation,
   index: number,
   panel: number,
-): TileCodes[] {
+): TileCodes[] | undefined {
   const record = new Uint8Array(file.recordBytes[index]);
-  const from = file.starts[index] + panel * record.length;
-  if (!readAt(handle, record, from)) {
-    throw new OnefetError('input', 'CODES_SHORT', `${file.path} is shorter than it was`, {
-      hint: 'remove it and run again: it is a cache',
-    });
+  if (!readRecord(handle, file, index, panel, record)) {
+    spoil(file);
+    return undefined;
   }
   let at = 0;
   return Array.from({ length: o.tiles }, (_, tile) => {
@@ -171,7 +212,26 @@ export function readCodes(
   });
 }
 
-/** Writes a panel's record. A full disk ends the run: what was computed is in the run's folder. */
+function readRecord(
+  handle: number,
+  { starts }: CodesFile,
+  index: number,
+  panel: number,
+  record: Uint8Array,
+): boolean {
+  try {
+    if (!readAt(handle, record, starts[index] + panel * record.length)) return false;
+  } catch {
+    return false;
+  }
+  const body = record.subarray(0, record.length - CHECK_BYTES);
+  return viewOf(record).getUint32(body.length, true) === crc32(body, seedOf(index, panel));
+}
+
+const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array) =>
+  new DataView(buffer, byteOffset, byteLength);
+
+/** Writes a panel's record; where that cannot be done the file is spoilt, and no more is written. */
 export function writeCodes(
   handle: number,
   file: CodesFile,
@@ -179,6 +239,7 @@ export function writeCodes(
   panel: number,
   tiles: readonly TileCodes[],
 ): void {
+  if (Atomics.load(file.spoilt, 0) !== 0) return;
   const record = new Uint8Array(file.recordBytes[index]);
   let at = 0;
   for (const { scales, nibbles } of tiles) {
@@ -189,7 +250,13 @@ export function writeCodes(
       at += part.length;
     }
   }
-  writeAt(handle, record, file.starts[index] + panel * record.length, file.path);
+  const body = record.subarray(0, at);
+  viewOf(record).setUint32(at, crc32(body, seedOf(index, panel)), true);
+  try {
+    writeAt(handle, record, file.starts[index] + panel * record.length, file.path);
+  } catch {
+    spoil(file);
+  }
 }
 
 /** codes[rows][stride] from column `first` on to the nibbles of kernels/prepare.ts. */

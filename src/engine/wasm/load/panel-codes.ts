@@ -7,7 +7,7 @@ import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import type { Operation } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
-import { packCodes, readCodes, unpackCodes, writeCodes } from './codes-cache.ts';
+import { packCodes, readCodes, spoil, unpackCodes, writeCodes } from './codes-cache.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
 export type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
@@ -97,29 +97,41 @@ export interface PanelCodes {
   close(): void;
 }
 
+/** undefined where the file has gone or cannot be opened: everything is recoded then. */
+function openCodes(file: CodesFile): number | undefined {
+  try {
+    return openSync(file.path, file.mode === 'read' ? 'r' : 'r+');
+  } catch {
+    spoil(file);
+    return undefined;
+  }
+}
+
 export function openPanelCodes(file: CodesFile | undefined, operations: readonly Operation[]): PanelCodes {
-  const handle = file && openSync(file.path, file.mode === 'read' ? 'r' : 'r+');
+  const handle = file && openCodes(file);
   return {
     of(index, panel, recode) {
       const operation = operations[index];
       const stride = PANEL_COLUMNS * operation.cells;
       if (file && handle !== undefined && file.mode === 'read') {
-        return readCodes(handle, file, operation, index, panel).map(({ rows, scales, nibbles }) => {
-          let whole: Int8Array | undefined;
-          return {
-            rows,
-            scales,
-            nibbles: (cell) => nibbles[cell],
-            codes() {
-              if (whole) return whole;
-              whole = new Int8Array(rows * stride);
-              for (let cell = 0; cell < operation.cells; cell++) {
-                unpackCodes(nibbles[cell], whole, cell * PANEL_COLUMNS, stride, rows);
-              }
-              return whole;
-            },
-          };
-        });
+        const known = readCodes(handle, file, operation, index, panel);
+        if (known)
+          return known.map(({ rows, scales, nibbles }) => {
+            let whole: Int8Array | undefined;
+            return {
+              rows,
+              scales,
+              nibbles: (cell) => nibbles[cell],
+              codes() {
+                if (whole) return whole;
+                whole = new Int8Array(rows * stride);
+                for (let cell = 0; cell < operation.cells; cell++) {
+                  unpackCodes(nibbles[cell], whole, cell * PANEL_COLUMNS, stride, rows);
+                }
+                return whole;
+              },
+            };
+          });
       }
       const tiles = recode().map(
         ({ rows, scales, codes }): CodedTile => ({
@@ -129,7 +141,7 @@ export function openPanelCodes(file: CodesFile | undefined, operations: readonly
           nibbles: (cell) => packCodes(codes, cell * PANEL_COLUMNS, stride, rows),
         }),
       );
-      if (file && handle !== undefined) {
+      if (file?.mode === 'write' && handle !== undefined) {
         const record = tiles.map(({ rows, scales, nibbles }) => ({
           rows,
           scales,

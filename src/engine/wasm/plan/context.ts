@@ -21,6 +21,8 @@ export interface CodesFile {
   readonly starts: readonly number[];
   readonly recordBytes: readonly number[];
   readonly bytes: number;
+  /** [1], shared by all threads: not 0 where a record could not be written, or read as it was written. */
+  readonly spoilt: Int32Array;
 }
 
 /** Plain data for worker_threads. */
