@@ -262,6 +262,45 @@ ${statements.join('\n')})`,
   };
 }
 
+/** What a function with named parameters finds them in. */
+export type Parameters<P extends readonly string[]> = Readonly<Record<P[number], Local<'i32'>>>;
+/** Operands of a call by the names of the parameters. */
+export type Operands<P extends readonly string[]> = Readonly<Record<P[number], number>>;
+/** A compiled function with such parameters. */
+export type Kernel<P extends readonly string[]> = (...operands: { [K in keyof P]: number }) => void;
+
+/** Defines an exported function whose parameters are found by name: for more of them than can be told apart by place. */
+export function defineNamed<const P extends readonly string[]>(
+  name: string,
+  parameters: P,
+  build: (body: Body, parameters: Parameters<P>) => void,
+): WatFunction {
+  return define(name, parameters, (f, ...locals) => {
+    const byName = Object.fromEntries(parameters.map((parameter, i) => [parameter, locals[i]]));
+    build(f, byName as Parameters<P>);
+  });
+}
+
+/** Calls a compiled function of named parameters. */
+export function invoke<const P extends readonly string[]>(
+  kernel: Kernel<P>,
+  parameters: P,
+  operands: Operands<P>,
+): void {
+  const inOrder = parameters.map((name) => operands[name as P[number]]);
+  kernel(...(inOrder as { [K in keyof P]: number }));
+}
+
+/** Emits a call of such a function. */
+export function callNamed<const P extends readonly string[]>(
+  f: Body,
+  name: string,
+  parameters: P,
+  operands: Readonly<Record<P[number], I32>>,
+): void {
+  f.call(name, ...parameters.map((parameter) => operands[parameter as P[number]]));
+}
+
 export function moduleText(functions: readonly WatFunction[]): string {
   return `(module
 (import "engine" "state" (memory 1 65536 shared))

@@ -4,15 +4,25 @@ import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { type Arena, allocate, newArena } from '../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../emit/constants.ts';
+import { invoke } from '../../emit/wat.ts';
 import { gaussian, streamKey } from '../../random.ts';
 import { CLIP_FACTORS, recodeWeights, weightFormat } from '../../tile/weight-code.ts';
 import { roundHalfEven } from '../integers.ts';
 import { referenceEncode, referenceHash, referenceNormal, splitPlanes } from './check/panel-reference.ts';
 import { chooseKernels } from './check/selftest.ts';
-import { CACHE_BYTES, QUERIES } from './kernels/attention.ts';
-import { BYTE_LEVELS, ENCODED, ENCODED_BYTES, encodeName } from './kernels/encode.ts';
+import { CACHE_BYTES, QUERIES, runProducts } from './kernels/attention.ts';
+import { BAKE_OPERANDS } from './kernels/bake.ts';
+import {
+  BYTE_LEVELS,
+  ENCODED,
+  ENCODED_BYTES,
+  encodeName,
+  runEncode,
+  runEncodeBytes,
+} from './kernels/encode.ts';
 import { normalCoefficients } from './kernels/hash.ts';
 import { instantiate, type Kernels } from './kernels/module.ts';
+import { RECODE_OPERANDS } from './kernels/recode.ts';
 import { RANGE_BINS, rangeEdge } from './kernels/record.ts';
 
 let kernels: Kernels;
@@ -78,20 +88,23 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
         const scale = f32[(stats + ENCODED.scale) / 4];
         expect(scale).toBe(a.reduce((m, v) => Math.max(m, Math.abs(v)), 0));
         const name = encodeName(plain ? 'plain' : 'table', planes);
-        kernels[name](
-          from,
+        const operands = {
+          a: from,
           quads,
           x,
           magnitude,
-          4 * block,
-          ranks * rankBytes,
+          step: 4 * block,
           rankBytes,
-          ranks,
+          rank: ranks,
           top,
-          tableAt,
-          (top + 1) * 4,
           stats,
-        );
+        };
+        runEncode(kernels[name], {
+          ...operands,
+          planeBytes: ranks * rankBytes,
+          table: tableAt,
+          tableBytes: (top + 1) * 4,
+        });
         const expected = referenceEncode(a, scale, top, table);
         if (!plain && planes === 1 && quads % 4 === 0 && top < BYTE_LEVELS) {
           // The same by tables of bytes, to the same places: what follows checks it too.
@@ -108,7 +121,7 @@ test.each([1, 2] as const)('encode: levels, signs, planes and sums, %i plane(s)'
           const byteTable = allocate(state, row.length, 'bytes');
           bytes.set(row, byteTable);
           const squares = f32[(stats + ENCODED.sumSquares) / 4];
-          kernels.encode_bytes(from, quads, x, magnitude, 4 * block, rankBytes, ranks, top, byteTable, stats);
+          runEncodeBytes(kernels.encode_bytes, { ...operands, table: byteTable });
           expect(f32[(stats + ENCODED.sumSquares) / 4]).toBe(squares);
         }
         for (let r = 0; r < ranks; r++) {
@@ -225,7 +238,15 @@ test.each(['f16', 'i8'] as const)('the %s cache keeps what it can and products u
     }
   });
   const out = allocate(state, QUERIES * width * 4, 'out');
-  kernels[`products_${kind}`](out, width * 4, put(a), count * 4, cache, width * entry, count);
+  runProducts(kernels[`products_${kind}`], {
+    out,
+    outStride: width * 4,
+    a: put(a),
+    aStride: count * 4,
+    b: cache,
+    bStride: width * entry,
+    count,
+  });
   for (let query = 0; query < QUERIES; query++) {
     for (let n = 0; n < width; n++) {
       let sum = 0;
@@ -272,20 +293,20 @@ test('baked cells are the draws of src/random.ts through exp, to the rounding of
   );
   const out = allocate(state, rank * rows * 16, 'out');
   const table = put([...slopes, ...curves, ...sigmaBetas, ...bends, ...responses.flat()]);
-  kernels.bake(
-    codesAt,
+  invoke(kernels.bake, BAKE_OPERANDS, {
+    codes: codesAt,
     stride,
     out,
-    rows * 16,
+    rankBytes: rows * 16,
     rank,
     rows,
     index,
     columns,
     keys,
-    put([sigmaVt, limit]),
+    sigmas: put([sigmaVt, limit]),
     table,
-    put(taps),
-  );
+    taps: put(taps),
+  });
   const found = new Int8Array(state.memory.buffer, out, rank * rows * 16);
   for (let j = 0; j < rows; j++) {
     for (let n = 0; n < 16; n++) {
@@ -377,7 +398,15 @@ test.each([3, 4, 6] as const)('recoding gives the codes of src/tile/weight-code.
     const w = drawn(seed, rows * 16, 0.1);
     for (let j = 0; j < rows; j++) w[j * 16 + 3] = 0; // a column without weights
     const at = put(w);
-    kernels.recode(at, rows, magnitudeMax, factors, CLIP_FACTORS.length, codes, scales);
+    invoke(kernels.recode, RECODE_OPERANDS, {
+      w: at,
+      rows,
+      top: magnitudeMax,
+      factors,
+      factorCount: CLIP_FACTORS.length,
+      codes,
+      scales,
+    });
     const column = (n: number, out: Float32Array) => out.set(out.map((_, j) => w[j * 16 + n]));
     const [expected] = recodeWeights(16, rows, column, bits, rows).tiles;
     for (let n = 0; n < 16; n++) {

@@ -4,7 +4,7 @@ import { newArena } from '../../../emit/arena.ts';
 import { compileKernels } from '../../../emit/compile.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import type { MachineLimits } from '../../backend.ts';
-import { PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../kernels/limits.ts';
+import { type LimitKernels, PEAK_PRODUCTS, peak, STREAM_BYTES, stream } from '../kernels/limits.ts';
 import { instantiate } from '../kernels/module.ts';
 import { chooseKernels } from './selftest.ts';
 
@@ -17,7 +17,7 @@ export async function measureLimits(): Promise<MachineLimits> {
   const weights = newArena(streamBytes);
   // Pages that were never written are all the same page of zeros.
   new Uint8Array(weights.memory.buffer).fill(1);
-  const { peak: runPeak, stream: runStream } = await instantiate(module, state.memory, weights.memory);
+  const kernels = await instantiate<LimitKernels>(module, state.memory, weights.memory);
   const best = (work: number, run: () => void) => {
     let most = 0;
     for (let i = 0; i < 5; i++) {
@@ -28,8 +28,8 @@ export async function measureLimits(): Promise<MachineLimits> {
     return most;
   };
   const rounds = 50_000;
-  const peakGmac = best(rounds * PEAK_PRODUCTS, () => runPeak(CONSTANTS_END, rounds));
-  const streamGbyte = best(streamBytes, () => runStream(0, CONSTANTS_END, streamBytes / STREAM_BYTES));
+  const peakGmac = best(rounds * PEAK_PRODUCTS, () => kernels.peak(CONSTANTS_END, rounds));
+  const streamGbyte = best(streamBytes, () => kernels.stream(0, CONSTANTS_END, streamBytes / STREAM_BYTES));
   return {
     kernel,
     rejected: rejected as Record<string, string>,

@@ -26,6 +26,7 @@ import { heldF32 } from '../../../emit/constants.ts';
 import {
   type Body,
   define,
+  defineNamed,
   f32x4,
   type I32,
   i32,
@@ -54,9 +55,10 @@ const VECTORS = PANEL_COLUMNS / 4;
 /** Adding and subtracting 1.5 * 2^23 rounds a small f32 to the nearest integer, ties to even. */
 export const ROUNDER = 1.5 * 2 ** 23;
 
-export const convertName = (noise: NoiseKind, float: boolean): string =>
+export type ConvertName = `convert_${NoiseKind}${'' | '_float'}`;
+export const convertName = (noise: NoiseKind, float: boolean): ConvertName =>
   `convert_${noise}${float ? '_float' : ''}`;
-export const convertTilesName = (noise: NoiseKind, float: boolean): string =>
+export const convertTilesName = (noise: NoiseKind, float: boolean): `${ConvertName}_tiles` =>
   `${convertName(noise, float)}_tiles`;
 
 type Pair = readonly Local<'v128'>[];
@@ -184,24 +186,25 @@ function loadSlow(f: Body, noise: NoiseKind, { slow }: Step, at: I32, offset: nu
   });
 }
 
+export const CONVERT_OPERANDS = [
+  'raw',
+  'current',
+  'normals',
+  'slow',
+  'columns',
+  'tokens',
+  'tile',
+  'y',
+  'counts',
+  'count',
+] as const;
+
 /**
  * One tile, `count` tokens (at least 1). Two passes over the tokens, 8 columns each: more would not fit the registers.
  */
 export function convert(noise: NoiseKind, float: boolean): WatFunction {
-  const parameters = [
-    'raw',
-    'current',
-    'normals',
-    'slow',
-    'columns',
-    'tokens',
-    'tile',
-    'y',
-    'counts',
-    'count',
-  ];
-  return define(convertName(noise, float), parameters, (f, ...p) => {
-    const [raw, current, normals, slow, columns, tokens, tile, y, counts, count] = p;
+  return defineNamed(convertName(noise, float), CONVERT_OPERANDS, (f, p) => {
+    const { raw, current, normals, slow, columns, tokens, tile, y, counts, count } = p;
     const step = newStep(f);
     const table = ['zero', 'gain', 'offset', 'scale'].map((name) => f.locals('v128', name, 2));
     const [left, token, half] = ['left', 'token', 'half'].map((name) => f.local('i32', name));
@@ -246,27 +249,28 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
   });
 }
 
+export const CONVERT_TILES_OPERANDS = [
+  'raw',
+  'current',
+  'normals',
+  'slow',
+  'columns',
+  'columnsStride',
+  'tokens',
+  'tokensStride',
+  'tile',
+  'y',
+  'counts',
+  'tiles',
+] as const;
+
 /**
  * One token, `tiles` tiles: raw and current [tiles][16]; the columns of a tile stand `columnsStride` after those of the
  * one before, a token's parameters `tokensStride`.
  */
 export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
-  const parameters = [
-    'raw',
-    'current',
-    'normals',
-    'slow',
-    'columns',
-    'columnsStride',
-    'tokens',
-    'tokensStride',
-    'tile',
-    'y',
-    'counts',
-    'tiles',
-  ];
-  return define(convertTilesName(noise, float), parameters, (f, ...p) => {
-    const [
+  return defineNamed(convertTilesName(noise, float), CONVERT_TILES_OPERANDS, (f, p) => {
+    const {
       raw,
       current,
       normals,
@@ -279,7 +283,7 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
       y,
       counts,
       tiles,
-    ] = p;
+    } = p;
     const step = newStep(f);
     f.countdown(tiles, () => {
       loadTile(f, step, tile.get);
@@ -336,11 +340,20 @@ export function accumulate(): WatFunction {
   });
 }
 
+export const ACCUMULATE_TILES_OPERANDS = [
+  'raw',
+  'columns',
+  'columnsStride',
+  'tokens',
+  'tokensStride',
+  'y',
+  'tiles',
+] as const;
+
 /** The same for one token and `tiles` tiles: see `convertTiles`. */
 export function accumulateTiles(): WatFunction {
-  const parameters = ['raw', 'columns', 'columnsStride', 'tokens', 'tokensStride', 'y', 'tiles'];
-  return define('accumulate_tiles', parameters, (f, ...p) => {
-    const [raw, columns, columnsStride, tokens, tokensStride, y, tiles] = p;
+  return defineNamed('accumulate_tiles', ACCUMULATE_TILES_OPERANDS, (f, p) => {
+    const { raw, columns, columnsStride, tokens, tokensStride, y, tiles } = p;
     const sums = f.locals('v128', 'sum', VECTORS);
     const outT = f.local('v128', 'outT');
     sums.forEach((v, n) => {

@@ -13,12 +13,15 @@ import { heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
   type Body,
   define,
+  defineNamed,
   f32x4,
   type I32,
   i32,
   i32x4,
+  type Kernel,
   type Local,
   load,
+  type Operands,
   store,
   type V128,
   v128,
@@ -31,10 +34,20 @@ export const CACHE_BYTES: Record<CacheKind, number> = { f16: 2, i8: 1 };
 export const QUERIES = 4;
 const VECTORS = 4;
 
+export const PRODUCTS_OPERANDS = ['out', 'outStride', 'a', 'aStride', 'b', 'bStride', 'count'] as const;
+
+/** Calls `products`: as `invoke`, without an array for every 16 positions. */
+export function runProducts(
+  kernel: Kernel<typeof PRODUCTS_OPERANDS>,
+  o: Operands<typeof PRODUCTS_OPERANDS>,
+): void {
+  kernel(o.out, o.outStride, o.a, o.aStride, o.b, o.bStride, o.count);
+}
+
 /** `aStride` from one query of a to the next, `bStride` from i to i + 1, `outStride` between queries of out. */
 export function products(kind: CacheKind): WatFunction {
-  const parameters = ['out', 'outStride', 'a', 'aStride', 'b', 'bStride', 'count'];
-  return define(`products_${kind}`, parameters, (f, out, outStride, a, aStride, b, bStride, count) => {
+  return defineNamed(`products_${kind}`, PRODUCTS_OPERANDS, (f, p) => {
+    const { out, outStride, a, aStride, b, bStride, count } = p;
     const acc = f.locals('v128', 'acc', QUERIES * VECTORS);
     const value = f.locals('v128', 'value', VECTORS);
     const splat = f.local('v128', 'splat');

@@ -15,7 +15,9 @@
 
 import { heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
+  type Body,
   define,
+  defineNamed,
   type Expr,
   f32,
   f32x4,
@@ -24,8 +26,11 @@ import {
   i16x8,
   i32,
   i32x4,
+  type Kernel,
   type Local,
   load,
+  type Operands,
+  type Parameters,
   store,
   type V128,
   v128,
@@ -34,7 +39,7 @@ import {
 import { INPUT_LIMIT } from '../../integers.ts';
 import { ROUNDER } from './adc.ts';
 import type { DotKind } from './dot.ts';
-import { draws } from './hash.ts';
+import { type Draws, draws } from './hash.ts';
 import { INPUT_ZERO } from './prepare.ts';
 
 /** Offsets of what encoding a token and tile leaves behind: scale, sums of magnitudes, rows that are driven, key of its draws. */
@@ -63,171 +68,218 @@ export function largest(): WatFunction {
   });
 }
 
-export type Coding = 'table' | 'noisy' | 'plain';
-export const encodeName = (coding: Coding, planes: 1 | 2): string => `encode_${coding}_${planes}`;
+/** How `encode` forms inputs: by the table of the response, by it with noise of the rows, or as whole numbers. */
+export type EncodeKind = 'table' | 'noisy' | 'plain';
+export type EncodeName = `encode_${EncodeKind}_${1 | 2}`;
+export const encodeName = (coding: EncodeKind, planes: 1 | 2): EncodeName => `encode_${coding}_${planes}`;
 
-/** Operands of `encode`, in its order; addresses and bytes unless said otherwise. */
-export interface EncodeOperands {
-  /** Activations [4 quads] f32. */
-  readonly a: number;
-  /** Fours of rows. */
-  readonly quads: number;
-  readonly x: number;
-  readonly magnitude: number;
-  /** From one quad of a token to the next. */
-  readonly step: number;
-  readonly planeBytes: number;
-  readonly rankBytes: number;
-  /** Tables of the response. */
-  readonly rank: number;
-  /** Largest level. */
-  readonly top: number;
-  readonly table: number;
-  readonly tableBytes: number;
-  /** ENCODED of this token and tile. */
-  readonly encoded: number;
+/** Addresses and bytes unless said otherwise. */
+export const ENCODE_OPERANDS = [
+  'a', // activations [4 quads] f32
+  'quads', // fours of rows
+  'x',
+  'magnitude',
+  'step', // from one quad of a token to the next
+  'planeBytes',
+  'rankBytes',
+  'rank', // tables of the response
+  'top', // largest level
+  'table',
+  'tableBytes',
+  'stats', // ENCODED of this token and tile
+] as const;
+type EncodeParameters = Parameters<typeof ENCODE_OPERANDS>;
+
+/** Calls `encode`: as `invoke`, without an array for every token and tile. */
+export function runEncode(kernel: Kernel<typeof ENCODE_OPERANDS>, o: Operands<typeof ENCODE_OPERANDS>): void {
+  const { a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, stats } = o;
+  kernel(a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, stats);
 }
 
-type Kernel = (...operands: number[]) => number;
-
-export function runEncode(kernel: Kernel, o: EncodeOperands): void {
-  const { a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, encoded } = o;
-  kernel(a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, encoded);
-}
-
-/** The same by a table of bytes, where there is one plane. */
-export function runEncodeBytes(kernel: Kernel, o: EncodeOperands, byteTable: number): void {
-  kernel(o.a, o.quads, o.x, o.magnitude, o.step, o.rankBytes, o.rank, o.top, byteTable, o.encoded);
-}
-
-export function encode(kind: DotKind, coding: Coding, planes: 1 | 2): WatFunction {
-  const parameters = [
-    'a',
-    'quads',
-    'x',
-    'magnitude',
-    'step',
-    'planeBytes',
-    'rankBytes',
-    'rank',
-    'top',
-    'table',
-    'tableBytes',
-    'stats',
-  ];
-  return define(encodeName(coding, planes), parameters, (f, ...p) => {
-    const [a, quads, x, magnitude, step, planeBytes, rankBytes, rank, top, table, tableBytes, stats] = p;
-    const vector = (name: string) => f.local('v128', name);
-    const [value, level, sign, out, drawn, sum, sumSquares, active, row, bits] = [
-      'value',
-      'level',
-      'sign',
-      'out',
-      'drawn',
-      'sum',
-      'sumSquares',
-      'active',
-      'row',
-      'bits',
-    ].map(vector);
-    const [r, at, entries] = ['r', 'at', 'entries'].map((name) => f.local('i32', name));
-    const inverse = vector('inverse');
-    const scale = f.local('f32', 'scale');
-    const rounder = heldF32(f, 'rounder', ROUNDER);
-    const signBit = heldI32(f, 'signBit', 0x80000000);
-    const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO);
-    const low = heldI32(f, 'lowBits', 127);
-    const four = heldI32(f, 'four', 4);
-    const limit = heldF32(f, 'limit', INPUT_LIMIT[planes]);
-    const negated = heldF32(f, 'negated', -INPUT_LIMIT[planes]);
+export function encode(kind: DotKind, coding: EncodeKind, planes: 1 | 2): WatFunction {
+  return defineNamed(encodeName(coding, planes), ENCODE_OPERANDS, (f, p) => {
+    const { a, quads, x, magnitude, step, stats } = p;
+    const frame = prepareFrame(f, planes);
+    const { value, inverse, sign, level, row, rounder } = frame;
     const draw = coding === 'noisy' ? draws(f, kind) : undefined;
-    f.set(scale, load.f32(stats.get, ENCODED.scale));
-    f.when(
-      `(f32.gt ${scale.get} (f32.const 0))` as I32,
-      () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
-      () => f.set(inverse, v128.zero),
-    );
+    invertScale(f, frame, p);
     if (draw) f.set(row, '(v128.const i32x4 0 1 2 3)' as V128);
     f.countdown(quads, () => {
       f.set(value, load.v128(a.get));
       if (coding === 'plain') {
         f.set(value, rounded(f32x4.mul(value.get, inverse.get), rounder));
-        putBytes(value, x.get);
+        storeInputs(f, frame, planes, value, x.get, p.planeBytes);
       } else {
-        f.set(sign, v128.and(value.get, signBit));
+        f.set(sign, v128.and(value.get, frame.signBit));
         f.set(level, i32x4.ofF32(rounded(f32x4.mul(f32x4.abs(value.get), inverse.get), rounder)));
         f.set(level, i32x4.shl(level.get, 2));
-        if (draw) {
-          draw.hash(
-            bits,
-            row.get,
-            load.splat32(stats.get, ENCODED.keyA),
-            load.splat32(stats.get, ENCODED.keyB),
-          );
-          draw.normal(drawn, bits.get);
-          f.set(drawn, f32x4.mul(drawn.get, load.splat32(stats.get, ENCODED.noise)));
-          f.set(row, i32x4.add(row.get, four));
-        }
-        f.set(at, x.get);
-        f.set(entries, table.get);
-        f.set(r, rank.get);
-        f.countdown(r, () => {
-          gather(entries.get);
-          if (draw) f.set(out, f32x4.add(out.get, f32x4.mul(out.get, drawn.get)));
-          // A row at the top level may be drawn above it; a byte beyond 0..127 would be read as something else.
-          if (draw) f.set(out, f32x4.pmin(limit, f32x4.pmax(negated, out.get)));
-          f.set(out, v128.xor(rounded(out.get, rounder), sign.get));
-          putBytes(out, at.get);
-          f.advance(at, rankBytes.get);
-          f.advance(entries, tableBytes.get);
-        });
-        gather(entries.get);
-        f.set(sum, f32x4.add(sum.get, out.get));
-        f.set(sumSquares, f32x4.add(sumSquares.get, f32x4.mul(out.get, out.get)));
-        f.set(active, i32x4.sub(active.get, i32x4.greater(level.get, v128.zero)));
-        putByte(i32x4.ofF32(out.get), magnitude.get);
+        if (draw) drawRows(f, frame, draw, stats);
+        storeResponses(f, frame, p, planes, draw !== undefined);
+        gather(f, frame, frame.entries.get);
+        addToSums(f, frame);
+        storeBytes(f, i32x4.ofF32(frame.out.get), magnitude.get);
         f.advance(magnitude, step.get);
       }
       f.advance(a, 16);
       f.advance(x, step.get);
     });
-    if (coding !== 'plain') {
-      const total = (v: Local<'v128'>) =>
-        [1, 2, 3].reduce((t, i) => f32.add(t, f32x4.extract(v.get, i)), f32x4.extract(v.get, 0));
-      f.emit(store.f32(stats.get, total(sum), ENCODED.sum));
-      f.emit(store.f32(stats.get, total(sumSquares), ENCODED.sumSquares));
-      const count = [1, 2, 3].reduce(
-        (t, i) => i32.add(t, i32x4.extract(active.get, i)),
-        i32x4.extract(active.get, 0),
-      );
-      f.emit(store.i32(stats.get, count, ENCODED.active));
-    }
-
-    /** out = four entries of a table of f32 at the byte offsets in `level`. */
-    function gather(base: I32): void {
-      for (let i = 0; i < 4; i++) {
-        f.set(out, load.lane32(i32.add(base, i32x4.extract(level.get, i)), out.get, i));
-      }
-    }
-    /** Four integers 0..127 to four bytes. */
-    function putByte(integers: V128, to: I32): void {
-      const words = i16x8.narrow(integers, integers);
-      f.emit(store.low32(to, i8x16.narrow(words, words)));
-    }
-    function putBytes(v: Local<'v128'>, to: I32): void {
-      f.set(v, i32x4.ofF32(v.get));
-      if (planes === 1) {
-        putByte(i32x4.add(v.get, zeroPoint), to);
-      } else {
-        putByte(i32x4.add(i32x4.shrS(v.get, 7), zeroPoint), to);
-        putByte(v128.and(v.get, low), i32.add(to, planeBytes.get));
-      }
-    }
+    if (coding !== 'plain') storeSums(f, frame, stats);
   });
 }
 
+type Frame = ReturnType<typeof prepareFrame>;
+
+/** Locals and constants of four rows at a time. */
+function prepareFrame(f: Body, planes: 1 | 2) {
+  const vector = (name: string) => f.local('v128', name);
+  const number = (name: string) => f.local('i32', name);
+  return {
+    value: vector('value'),
+    /** Byte offset of the level in a table. */
+    level: vector('level'),
+    sign: vector('sign'),
+    out: vector('out'),
+    drawn: vector('drawn'),
+    sum: vector('sum'),
+    sumSquares: vector('sumSquares'),
+    active: vector('active'),
+    row: vector('row'),
+    bits: vector('bits'),
+    r: number('r'),
+    at: number('at'),
+    entries: number('entries'),
+    inverse: vector('inverse'),
+    scale: f.local('f32', 'scale'),
+    rounder: heldF32(f, 'rounder', ROUNDER),
+    signBit: heldI32(f, 'signBit', 0x80000000),
+    zeroPoint: heldI32(f, 'zeroPoint', INPUT_ZERO),
+    low: heldI32(f, 'lowBits', 127),
+    four: heldI32(f, 'four', 4),
+    limit: heldF32(f, 'limit', INPUT_LIMIT[planes]),
+    negated: heldF32(f, 'negated', -INPUT_LIMIT[planes]),
+  };
+}
+
+/** inverse = top / scale, 0 where the scale is. */
+function invertScale(
+  f: Body,
+  { scale, inverse }: Pick<Frame, 'scale' | 'inverse'>,
+  { stats, top }: Pick<EncodeParameters, 'stats' | 'top'>,
+): void {
+  f.set(scale, load.f32(stats.get, ENCODED.scale));
+  f.when(
+    `(f32.gt ${scale.get} (f32.const 0))` as I32,
+    () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
+    () => f.set(inverse, v128.zero),
+  );
+}
+
+/** drawn = noise z, z a standard normal of each row and token. */
+function drawRows(f: Body, frame: Frame, draw: Draws, stats: Local<'i32'>): void {
+  const { bits, row, drawn, four } = frame;
+  draw.hash(bits, row.get, load.splat32(stats.get, ENCODED.keyA), load.splat32(stats.get, ENCODED.keyB));
+  draw.normal(drawn, bits.get);
+  f.set(drawn, f32x4.mul(drawn.get, load.splat32(stats.get, ENCODED.noise)));
+  f.set(row, i32x4.add(row.get, four));
+}
+
+/** x = sign u_r[level] of every rank; leaves `entries` at the magnitudes, which stand behind the last. */
+function storeResponses(
+  f: Body,
+  frame: Frame,
+  { x, table, rank, rankBytes, tableBytes, planeBytes }: EncodeParameters,
+  planes: 1 | 2,
+  noisy: boolean,
+): void {
+  const { at, entries, r, out, drawn, limit, negated, rounder, sign } = frame;
+  f.set(at, x.get);
+  f.set(entries, table.get);
+  f.set(r, rank.get);
+  f.countdown(r, () => {
+    gather(f, frame, entries.get);
+    if (noisy) f.set(out, f32x4.add(out.get, f32x4.mul(out.get, drawn.get)));
+    // A row at the top level may be drawn above it; a byte beyond 0..127 would be read as something else.
+    if (noisy) f.set(out, f32x4.pmin(limit, f32x4.pmax(negated, out.get)));
+    f.set(out, v128.xor(rounded(out.get, rounder), sign.get));
+    storeInputs(f, frame, planes, out, at.get, planeBytes);
+    f.advance(at, rankBytes.get);
+    f.advance(entries, tableBytes.get);
+  });
+}
+
+/** out = four entries of a table of f32 at the byte offsets in `level`. */
+function gather(f: Body, { out, level }: Frame, base: I32): void {
+  for (let i = 0; i < 4; i++) {
+    f.set(out, load.lane32(i32.add(base, i32x4.extract(level.get, i)), out.get, i));
+  }
+}
+
+/** Four integers 0..127 to four bytes. */
+function storeBytes(f: Body, integers: V128, to: I32): void {
+  const words = i16x8.narrow(integers, integers);
+  f.emit(store.low32(to, i8x16.narrow(words, words)));
+}
+
+/** Four signed inputs to the bytes of their planes. */
+function storeInputs(
+  f: Body,
+  { zeroPoint, low }: Frame,
+  planes: 1 | 2,
+  v: Local<'v128'>,
+  to: I32,
+  planeBytes: Local<'i32'>,
+): void {
+  f.set(v, i32x4.ofF32(v.get));
+  if (planes === 1) {
+    storeBytes(f, i32x4.add(v.get, zeroPoint), to);
+  } else {
+    storeBytes(f, i32x4.add(i32x4.shrS(v.get, 7), zeroPoint), to);
+    storeBytes(f, v128.and(v.get, low), i32.add(to, planeBytes.get));
+  }
+}
+
+/** sum, sumSquares, active += of the four magnitudes in `out`. */
+function addToSums(f: Body, { sum, sumSquares, active, out, level }: Frame): void {
+  f.set(sum, f32x4.add(sum.get, out.get));
+  f.set(sumSquares, f32x4.add(sumSquares.get, f32x4.mul(out.get, out.get)));
+  f.set(active, i32x4.sub(active.get, i32x4.greater(level.get, v128.zero)));
+}
+
+function storeSums(f: Body, { sum, sumSquares, active }: Frame, stats: Local<'i32'>): void {
+  const total = (v: Local<'v128'>) =>
+    [1, 2, 3].reduce((t, i) => f32.add(t, f32x4.extract(v.get, i)), f32x4.extract(v.get, 0));
+  f.emit(store.f32(stats.get, total(sum), ENCODED.sum));
+  f.emit(store.f32(stats.get, total(sumSquares), ENCODED.sumSquares));
+  f.emit(store.i32(stats.get, sumLanes(active), ENCODED.active));
+}
+
+const sumLanes = (v: Local<'v128'>): I32 =>
+  [1, 2, 3].reduce((t, i) => i32.add(t, i32x4.extract(v.get, i)), i32x4.extract(v.get, 0));
+
 /** Levels that `encode_bytes` looks up. */
 export const BYTE_LEVELS = 64;
+
+export const ENCODE_BYTES_OPERANDS = [
+  'a',
+  'quads',
+  'x',
+  'magnitude',
+  'step',
+  'rankBytes',
+  'rank',
+  'top',
+  'table',
+  'stats',
+] as const;
+
+/** Calls `encodeBytes` in the same way. */
+export function runEncodeBytes(
+  kernel: Kernel<typeof ENCODE_BYTES_OPERANDS>,
+  o: Operands<typeof ENCODE_BYTES_OPERANDS>,
+): void {
+  const { a, quads, x, magnitude, step, rankBytes, rank, top, table, stats } = o;
+  kernel(a, quads, x, magnitude, step, rankBytes, rank, top, table, stats);
+}
 
 /**
  * `encode_table_1` for at most 64 levels and whole groups of 4 quads, 16 inputs at a time: levels as bytes, looked up in
@@ -236,9 +288,8 @@ export const BYTE_LEVELS = 64;
  *   table [rank + 1][64] bytes: round(u_r), then m
  */
 export function encodeBytes(): WatFunction {
-  const parameters = ['a', 'quads', 'x', 'magnitude', 'step', 'rankBytes', 'rank', 'top', 'table', 'stats'];
-  return define('encode_bytes', parameters, (f, ...p) => {
-    const [a, quads, x, magnitude, step, rankBytes, rank, top, table, stats] = p;
+  return defineNamed('encode_bytes', ENCODE_BYTES_OPERANDS, (f, p) => {
+    const { a, quads, x, magnitude, step, rankBytes, rank, table, stats } = p;
     const vector = (name: string) => f.local('v128', name);
     const [level, sign, out, inverse, sum, sumSquares] = [
       'level',
@@ -275,12 +326,7 @@ export function encodeBytes(): WatFunction {
         f.advance(byteAt, step.get);
       }
     };
-    f.set(scale, load.f32(stats.get, ENCODED.scale));
-    f.when(
-      `(f32.gt ${scale.get} (f32.const 0))` as I32,
-      () => f.set(inverse, f32x4.splatOf(f32.div(f32.ofI32(top.get), scale.get))),
-      () => f.set(inverse, v128.zero),
-    );
+    invertScale(f, { scale, inverse }, p);
     f.set(groups, i32.shrU(quads.get, 2));
     f.countdown(groups, () => {
       value.forEach((v, i) => {
@@ -320,10 +366,8 @@ export function encodeBytes(): WatFunction {
       f.advance(x, i32.shl(step.get, 2));
       f.advance(magnitude, i32.shl(step.get, 2));
     });
-    const total = (v: Local<'v128'>) =>
-      [1, 2, 3].reduce((t, i) => i32.add(t, i32x4.extract(v.get, i)), i32x4.extract(v.get, 0));
-    f.emit(store.f32(stats.get, f32.ofI32(total(sum)), ENCODED.sum));
-    f.emit(store.f32(stats.get, f32.ofI32(total(sumSquares)), ENCODED.sumSquares));
+    f.emit(store.f32(stats.get, f32.ofI32(sumLanes(sum)), ENCODED.sum));
+    f.emit(store.f32(stats.get, f32.ofI32(sumLanes(sumSquares)), ENCODED.sumSquares));
     f.emit(store.i32(stats.get, active.get, ENCODED.active));
   });
 }

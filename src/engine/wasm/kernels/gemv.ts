@@ -10,18 +10,29 @@
  *   raw, current [16] i32: added to, so that a longer product may be formed in parts
  */
 import { heldI32 } from '../../../emit/constants.ts';
-import { define, i8x16, i32x4, type Local, load, store, type WatFunction } from '../../../emit/wat.ts';
+import { defineNamed, i8x16, i32x4, type Local, load, store, type WatFunction } from '../../../emit/wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
 import { QUAD_BYTES, readQuad, type Source } from './prepare.ts';
 
-export const gemvName = (source: Source, planes: 1 | 2, current: boolean): string =>
+export type GemvName = `gemv_${Source}_${1 | 2}${'' | '_current'}`;
+export const gemvName = (source: Source, planes: 1 | 2, current: boolean): GemvName =>
   `gemv_${source}_${planes}${current ? '_current' : ''}`;
+
+export const GEMV_OPERANDS = [
+  'src',
+  'x',
+  'planeBytes',
+  'magnitude',
+  'table',
+  'raw',
+  'currents',
+  'quads',
+] as const;
 
 /** `quads` at least 1; `planeBytes` from one plane of x to the next. */
 export function gemv(kind: DotKind, source: Source, planes: 1 | 2, current: boolean): WatFunction {
-  const parameters = ['src', 'x', 'planeBytes', 'magnitude', 'table', 'raw', 'currents', 'quads'];
-  return define(gemvName(source, planes, current), parameters, (f, ...p) => {
-    const [src, x, planeBytes, magnitude, table, raw, currents, quads] = p;
+  return defineNamed(gemvName(source, planes, current), GEMV_OPERANDS, (f, p) => {
+    const { src, x, planeBytes, magnitude, table, raw, currents, quads } = p;
     const dot = dotProduct(f, kind);
     const weight = f.locals('v128', 'weight', 4);
     const sums = Array.from({ length: planes }, (_, plane) => f.locals('v128', `plane${plane}sum`, 4));

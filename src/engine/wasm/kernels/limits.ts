@@ -9,6 +9,11 @@ import { type DotKind, dotProduct } from './dot.ts';
 export const PEAK_PRODUCTS = 24 * 16;
 export const STREAM_BYTES = 256;
 
+export interface LimitKernels {
+  peak(at: number, count: number): void;
+  stream(at: number, out: number, count: number): void;
+}
+
 export function peak(kind: DotKind): WatFunction {
   return define('peak', ['at', 'count'], (f, at, count) => {
     const acc = f.locals('v128', 'acc', 24);

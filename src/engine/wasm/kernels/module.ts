@@ -1,20 +1,36 @@
 /** The whole set of kernels, and an instance of it on a state memory and a weights memory. */
 
 import { compileKernels } from '../../../emit/compile.ts';
+import type { Kernel } from '../../../emit/wat.ts';
 import { accumulate, accumulateTiles, convert, convertTiles, type NoiseKind } from './adc.ts';
-import { cacheStore, multiply, products, softmax } from './attention.ts';
-import { bake, transpose } from './bake.ts';
+import {
+  type CacheKind,
+  cacheStore,
+  multiply,
+  type PRODUCTS_OPERANDS,
+  products,
+  softmax,
+} from './attention.ts';
+import { type BAKE_OPERANDS, bake, transpose } from './bake.ts';
 import { gate, norm, residual, rotate } from './between.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
-import { type Coding, encode, encodeBytes, largest } from './encode.ts';
+import {
+  type ENCODE_BYTES_OPERANDS,
+  type ENCODE_OPERANDS,
+  type EncodeKind,
+  type EncodeName,
+  encode,
+  encodeBytes,
+  largest,
+} from './encode.ts';
 import { gemm } from './gemm.ts';
-import { gemv } from './gemv.ts';
+import { type GEMV_OPERANDS, type GemvName, gemv } from './gemv.ts';
 import { panel } from './panel.ts';
-import type { Epilogue } from './panel-job.ts';
+import type { Epilogue, PanelName } from './panel-job.ts';
 import { absolute, prepare, type Source, zeroSums } from './prepare.ts';
 import { quantise } from './quantise.ts';
-import { recode } from './recode.ts';
+import { type RECODE_OPERANDS, recode } from './recode.ts';
 import { record } from './record.ts';
 
 export const SOURCES: readonly Source[] = ['bytes', 'codes'];
@@ -25,7 +41,7 @@ export const EPILOGUES: readonly Epilogue[] = [
     [false, true].map((float) => ({ noise, float })),
   ),
 ];
-const CODINGS: readonly Coding[] = ['table', 'noisy', 'plain'];
+const ENCODE_KINDS: readonly EncodeKind[] = ['table', 'noisy', 'plain'];
 
 export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
   const planes = [1, 2] as const;
@@ -49,7 +65,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
       ...EPILOGUES.flatMap((epilogue) => [panel(source, epilogue, true), panel(source, epilogue, false)]),
     ]),
     largest(),
-    ...CODINGS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
+    ...ENCODE_KINDS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
     encodeBytes(),
     recode(),
     quantise(),
@@ -68,12 +84,41 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
   ]);
 }
 
-export type Kernels = Record<string, (...operands: number[]) => number>;
+/** The compiled kernels; operands in the order in which each one defines its parameters. */
+export type Kernels = Readonly<
+  FixedKernels &
+    Record<EncodeName, Kernel<typeof ENCODE_OPERANDS>> &
+    Record<GemvName, Kernel<typeof GEMV_OPERANDS>> &
+    Record<PanelName, (job: number) => void> &
+    Record<`zero_${Source}`, (src: number, table: number, zero: number, quads: number) => void> &
+    Record<`products_${CacheKind}`, Kernel<typeof PRODUCTS_OPERANDS>> &
+    Record<
+      `cache_${CacheKind}`,
+      (to: number, stride: number, from: number, count: number, scale: number) => void
+    >
+>;
 
-export async function instantiate(
+interface FixedKernels {
+  gemm_small(x: number, w: number, y: number, blocks: number, quads: number, planes: number): void;
+  largest(a: number, quads: number, stats: number): void;
+  encode_bytes: Kernel<typeof ENCODE_BYTES_OPERANDS>;
+  recode: Kernel<typeof RECODE_OPERANDS>;
+  quantise(w: number, rows: number, top: number, bytes: number, scales: number): void;
+  bake: Kernel<typeof BAKE_OPERANDS>;
+  transpose(bytes: number, to: number, quads: number): void;
+  norm(y: number, x: number, gain: number, vectors: number, count: number, epsilon: number): void;
+  rotate(x: number, table: number, vectors: number, heads: number): void;
+  gate(g: number, u: number, vectors: number): void;
+  residual(x: number, y: number, vectors: number): void;
+  softmax(x: number, count: number, scale: number): void;
+  multiply(x: number, scale: number, vectors: number): void;
+}
+
+export async function instantiate<K = Kernels>(
   module: WebAssembly.Module,
   state: WebAssembly.Memory,
   weights: WebAssembly.Memory,
-): Promise<Kernels> {
-  return (await WebAssembly.instantiate(module, { engine: { state, weights } })).exports;
+): Promise<K> {
+  const { exports } = await WebAssembly.instantiate(module, { engine: { state, weights } });
+  return exports as unknown as K;
 }

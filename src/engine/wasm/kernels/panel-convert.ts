@@ -1,7 +1,16 @@
 /** The last step of a panel with converters: draws for as many tokens or tiles as the cache holds, then the conversion. */
 
-import { type Body, type I32, i32, type Local } from '../../../emit/wat.ts';
-import { convertName, convertTilesName, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
+import { type Body, callNamed, type I32, i32, type Local } from '../../../emit/wat.ts';
+import {
+  CONVERT_OPERANDS,
+  CONVERT_TILES_OPERANDS,
+  convertName,
+  convertTilesName,
+  TILE,
+  TILE_BYTES,
+  TOKEN,
+  TOKEN_BYTES,
+} from './adc.ts';
 import { DRAW_BYTES, DRAW_ITEMS } from './draw.ts';
 import type { Epilogue, Frame } from './panel-job.ts';
 
@@ -23,19 +32,18 @@ export function batchConvert(f: Body, frame: Frame, epilogue: Converter): void {
   inChunks(f, left, some, () => {
     const stride = i32.of(TOKEN_BYTES);
     if (isNoisy(epilogue)) drawColumns(f, frame, token.get, TOKEN.keyA, stride, some.get, part.normals);
-    f.call(
-      convertName(epilogue.noise, epilogue.float),
-      raw.get,
-      currents.get,
-      part.normals,
-      part.slow,
-      frame.at.get,
-      token.get,
-      frame.tileTable.get,
-      y.get,
-      field('counts'),
-      some.get,
-    );
+    callNamed(f, convertName(epilogue.noise, epilogue.float), CONVERT_OPERANDS, {
+      raw: raw.get,
+      current: currents.get,
+      normals: part.normals,
+      slow: part.slow,
+      columns: frame.at.get,
+      tokens: token.get,
+      tile: frame.tileTable.get,
+      y: y.get,
+      counts: field('counts'),
+      count: some.get,
+    });
     for (const stream of [raw, currents, y]) f.advance(stream, DRAW_BYTES);
     f.advance(token, DRAW_ITEMS * TOKEN_BYTES);
   });
@@ -95,21 +103,20 @@ export function tilesConvert(
       drawColumns(f, frame, token.get, TOKEN.keyA, field('tokensStride'), some.get, part.normals);
       drawColumns(f, frame, tile.get, TILE.slowKeyA, i32.of(TILE_BYTES), some.get, part.slow);
     }
-    f.call(
-      convertTilesName(epilogue.noise, epilogue.float),
-      raw.get,
-      currents.get,
-      part.normals,
-      part.slow,
-      tables.get,
-      stride,
-      token.get,
-      field('tokensStride'),
-      tile.get,
-      part.y,
-      field('counts'),
-      some.get,
-    );
+    callNamed(f, convertTilesName(epilogue.noise, epilogue.float), CONVERT_TILES_OPERANDS, {
+      raw: raw.get,
+      current: currents.get,
+      normals: part.normals,
+      slow: part.slow,
+      columns: tables.get,
+      columnsStride: stride,
+      tokens: token.get,
+      tokensStride: field('tokensStride'),
+      tile: tile.get,
+      y: part.y,
+      counts: field('counts'),
+      tiles: some.get,
+    });
     for (const stream of [raw, currents]) f.advance(stream, DRAW_BYTES);
     f.advance(tables, i32.mul(stride, DRAW_ITEMS));
     f.advance(token, i32.mul(field('tokensStride'), DRAW_ITEMS));

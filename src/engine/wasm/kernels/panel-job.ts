@@ -3,7 +3,7 @@
  * kernel is found. kernels/panel.ts says what is done with it.
  */
 import type { I32, Local } from '../../../emit/wat.ts';
-import { convertName, type NoiseKind } from './adc.ts';
+import { type ConvertName, convertName, type NoiseKind } from './adc.ts';
 import { DRAW_BYTES } from './draw.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
@@ -70,9 +70,11 @@ export function layOutScratch(weightQuads: number, quads: number, tokens: number
 }
 
 export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
-const epilogueName = (epilogue: Epilogue) =>
+type EpilogueName = 'accumulate' | 'record' | ConvertName;
+const epilogueName = (epilogue: Epilogue): EpilogueName =>
   typeof epilogue === 'string' ? epilogue : convertName(epilogue.noise, epilogue.float);
-export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): string =>
+export type PanelName = `panel_${Source}_${EpilogueName}_${'batch' | 'single'}`;
+export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): PanelName =>
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 export const drawsCurrent = (epilogue: Epilogue) =>
   typeof epilogue !== 'string' && epilogue.noise === 'product';

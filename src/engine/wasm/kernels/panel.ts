@@ -13,6 +13,7 @@
 
 import {
   type Body,
+  callNamed,
   define,
   type I32,
   i32,
@@ -21,9 +22,9 @@ import {
   store,
   type WatFunction,
 } from '../../../emit/wat.ts';
-import { TILE_BYTES } from './adc.ts';
+import { ACCUMULATE_TILES_OPERANDS, TILE_BYTES } from './adc.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
-import { gemvName } from './gemv.ts';
+import { GEMV_OPERANDS, gemvName } from './gemv.ts';
 import { batchConvert, tilesConvert } from './panel-convert.ts';
 import {
   drawsCurrent,
@@ -37,7 +38,7 @@ import {
   tableBytes,
 } from './panel-job.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
-import { RANGE_BINS } from './record.ts';
+import { RANGE_BINS, RECORD_OPERANDS } from './record.ts';
 
 export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
@@ -157,7 +158,15 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
     f.call('accumulate', part.raw, at.get, tokens.get, part.y, count.get);
   } else if (epilogue === 'record') {
     const columns = field('columns');
-    f.call('record', part.raw, at.get, tokens.get, part.y, count.get, frame.bins.get, columns);
+    callNamed(f, 'record', RECORD_OPERANDS, {
+      raw: part.raw,
+      table: at.get,
+      tokens: tokens.get,
+      y: part.y,
+      count: count.get,
+      bins: frame.bins.get,
+      columns,
+    });
   } else {
     batchConvert(f, frame, epilogue);
   }
@@ -183,14 +192,19 @@ function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, t
   f.set(lookup, field('lookup'));
   f.set(planeBytes, i32.mul(i32.mul(rank.get, tileQuads.get), 4));
   const multiply = (current: boolean) => {
-    const operands = [src, x, planeBytes, frame.magnitude, lookup, raw, currents, tileQuads].map(
-      (v) => v.get,
-    );
-    f.when(
-      i32.eq(planes.get, i32.of(1)),
-      () => f.call(gemvName(source, 1, current), ...operands),
-      () => f.call(gemvName(source, 2, current), ...operands),
-    );
+    const operands = {
+      src: src.get,
+      x: x.get,
+      planeBytes: planeBytes.get,
+      magnitude: frame.magnitude.get,
+      table: lookup.get,
+      raw: raw.get,
+      currents: currents.get,
+      quads: tileQuads.get,
+    };
+    const multiplyPlanes = (count: 1 | 2) => () =>
+      callNamed(f, gemvName(source, count, current), GEMV_OPERANDS, operands);
+    f.when(i32.eq(planes.get, i32.of(1)), multiplyPlanes(1), multiplyPlanes(2));
     if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
     f.advance(x, i32.mul(tileQuads.get, 4));
     f.advance(lookup, 16);
@@ -205,16 +219,15 @@ function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local
   const { part, tokens, field } = frame;
   if (epilogue === 'accumulate') {
     const tiles = field('tiles');
-    f.call(
-      'accumulate_tiles',
-      part.raw,
-      tables.get,
-      stride,
-      tokens.get,
-      field('tokensStride'),
-      part.y,
+    callNamed(f, 'accumulate_tiles', ACCUMULATE_TILES_OPERANDS, {
+      raw: part.raw,
+      columns: tables.get,
+      columnsStride: stride,
+      tokens: tokens.get,
+      tokensStride: field('tokensStride'),
+      y: part.y,
       tiles,
-    );
+    });
     return;
   }
   if (epilogue === 'record') {
@@ -227,7 +240,15 @@ function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local
     f.set(bins, frame.bins.get);
     f.set(token, tokens.get);
     f.countdown(tile, () => {
-      f.call('record', raw.get, tables.get, token.get, part.y, i32.of(1), bins.get, field('columns'));
+      callNamed(f, 'record', RECORD_OPERANDS, {
+        raw: raw.get,
+        table: tables.get,
+        tokens: token.get,
+        y: part.y,
+        count: i32.of(1),
+        bins: bins.get,
+        columns: field('columns'),
+      });
       f.advance(raw, PANEL_COLUMNS * 4);
       f.advance(tables, stride);
       f.advance(token, field('tokensStride'));

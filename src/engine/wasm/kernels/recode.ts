@@ -11,8 +11,8 @@
  */
 import { heldF32 } from '../../../emit/constants.ts';
 import {
-  define,
-  type Expr,
+  type Body,
+  defineNamed,
   f32x4,
   i8x16,
   i16x8,
@@ -20,6 +20,7 @@ import {
   i32x4,
   type Local,
   load,
+  type Parameters,
   store,
   type V128,
   v128,
@@ -29,121 +30,170 @@ import { ROUNDER } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
 /** `factors`: address of `factorCount` f32; `top` the largest magnitude as an i32. */
+export const RECODE_OPERANDS = ['w', 'rows', 'top', 'factors', 'factorCount', 'codes', 'scales'] as const;
+type RecodeParameters = Parameters<typeof RECODE_OPERANDS>;
+
 export function recode(): WatFunction {
-  const parameters = ['w', 'rows', 'top', 'factors', 'factorCount', 'codes', 'scales'];
-  return define('recode', parameters, (f, w, rows, top, factors, factorCount, codes, scales) => {
-    const pair = (name: string) => f.locals('v128', name, 2);
-    const [value, code, error, cross, square, scale, inverse, best, bestError, most] = [
-      'value',
-      'code',
-      'error',
-      'cross',
-      'square',
-      'scale',
-      'inverse',
-      'best',
-      'bestError',
-      'most',
-    ].map(pair);
-    const [at, left, factor, factorLeft, refinement, half, to] = [
-      'at',
-      'left',
-      'factor',
-      'factorLeft',
-      'refinement',
-      'half',
-      'to',
-    ].map((name) => f.local('i32', name));
-    const rounder = heldF32(f, 'rounder', ROUNDER);
-    const one = heldF32(f, 'one', 1);
-    const huge = heldF32(f, 'huge', 3e38);
-    const limit = f.local('v128', 'limit');
-    const negative = f.local('v128', 'negative');
-    const step = f.local('v128', 'step');
-    f.set(limit, f32x4.ofI32(i32x4.splatOf(top.get)));
-    f.set(negative, f32x4.neg(limit.get));
-    const both = (visit: (n: number) => void) => {
-      visit(0);
-      visit(1);
-    };
-    const rowsOf = (visit: (n: number) => void) => {
-      f.set(at, w.get);
-      f.set(left, rows.get);
-      f.countdown(left, () => {
-        both((n) => {
-          f.set(value[n], load.v128(at.get, 16 * n));
-          visit(n);
-        });
-        f.advance(at, PANEL_COLUMNS * 4);
-      });
-    };
-    /** 1 / scale, 0 where the scale is. */
-    const invert = (into: Local<'v128'>, of: V128) =>
-      f.set(into, v128.and(f32x4.div(one, of), f32x4.greater(of, v128.zero)));
-    const round = (x: Expr<'v128'>) => f32x4.sub(f32x4.add(x, rounder), rounder);
-    const quantise = (n: number) =>
-      f.set(
-        code[n],
-        f32x4.pmin(limit.get, f32x4.pmax(negative.get, round(f32x4.mul(value[n].get, inverse[n].get)))),
-      );
+  return defineNamed('recode', RECODE_OPERANDS, (f, p) => {
+    const frame = prepareFrame(f, p);
+    const { half } = frame;
     f.set(half, i32.of(2));
     f.countdown(half, () => {
-      both((n) => f.set(most[n], v128.zero));
-      rowsOf((n) => f.set(most[n], f32x4.pmax(most[n].get, f32x4.abs(value[n].get))));
-      both((n) => {
-        f.set(most[n], f32x4.div(most[n].get, limit.get));
-        f.set(best[n], most[n].get);
-        f.set(bestError[n], huge);
-      });
-      f.set(factor, factors.get);
-      f.set(factorLeft, factorCount.get);
-      f.countdown(factorLeft, () => {
-        f.set(step, load.splat32(factor.get));
-        both((n) => f.set(scale[n], f32x4.mul(most[n].get, step.get)));
-        f.set(refinement, i32.of(3));
-        f.countdown(refinement, () => {
-          both((n) => {
-            invert(inverse[n], scale[n].get);
-            for (const sum of [error, cross, square]) f.set(sum[n], v128.zero);
-          });
-          rowsOf((n) => {
-            quantise(n);
-            f.set(cross[n], f32x4.add(cross[n].get, f32x4.mul(value[n].get, code[n].get)));
-            f.set(square[n], f32x4.add(square[n].get, f32x4.mul(code[n].get, code[n].get)));
-            f.set(value[n], f32x4.sub(value[n].get, f32x4.mul(scale[n].get, code[n].get)));
-            f.set(error[n], f32x4.add(error[n].get, f32x4.mul(value[n].get, value[n].get)));
-          });
-          both((n) => {
-            const better = f32x4.less(error[n].get, bestError[n].get);
-            f.set(code[n], better);
-            f.set(best[n], v128.select(scale[n].get, best[n].get, code[n].get));
-            f.set(bestError[n], v128.select(error[n].get, bestError[n].get, code[n].get));
-            const fitted = f32x4.div(cross[n].get, square[n].get);
-            f.set(scale[n], v128.and(fitted, f32x4.greater(square[n].get, v128.zero)));
-          });
-        });
-        f.advance(factor, 4);
-      });
-      both((n) => invert(inverse[n], best[n].get));
-      f.set(to, codes.get);
-      f.set(at, w.get);
-      f.set(left, rows.get);
-      f.countdown(left, () => {
-        both((n) => {
-          f.set(value[n], load.v128(at.get, 16 * n));
-          quantise(n);
-        });
-        const words = i16x8.narrow(i32x4.ofF32(code[0].get), i32x4.ofF32(code[1].get));
-        f.emit(store.low64(to.get, i8x16.narrow(words, words)));
-        f.advance(at, PANEL_COLUMNS * 4);
-        f.advance(to, PANEL_COLUMNS);
-      });
-      both((n) => {
-        f.emit(store.v128(scales.get, best[n].get, 16 * n));
-      });
-      f.advance(w, PANEL_COLUMNS * 2);
-      f.advance(codes, PANEL_COLUMNS / 2);
-      f.advance(scales, PANEL_COLUMNS * 2);
+      findLargest(f, frame, p);
+      searchScales(f, frame, p);
+      storeCodes(f, frame, p);
+      f.advance(p.w, PANEL_COLUMNS * 2);
+      f.advance(p.codes, PANEL_COLUMNS / 2);
+      f.advance(p.scales, PANEL_COLUMNS * 2);
     });
+  });
+}
+
+type Frame = ReturnType<typeof prepareFrame>;
+
+/** Locals and constants; pairs of vectors are the 8 columns that are coded side by side. */
+function prepareFrame(f: Body, { top }: RecodeParameters) {
+  const pair = (name: string) => f.locals('v128', name, 2);
+  const number = (name: string) => f.local('i32', name);
+  const frame = {
+    value: pair('value'),
+    code: pair('code'),
+    error: pair('error'),
+    cross: pair('cross'),
+    square: pair('square'),
+    scale: pair('scale'),
+    inverse: pair('inverse'),
+    best: pair('best'),
+    bestError: pair('bestError'),
+    most: pair('most'),
+    at: number('at'),
+    left: number('left'),
+    factor: number('factor'),
+    factorLeft: number('factorLeft'),
+    refinement: number('refinement'),
+    half: number('half'),
+    to: number('to'),
+    rounder: heldF32(f, 'rounder', ROUNDER),
+    one: heldF32(f, 'one', 1),
+    huge: heldF32(f, 'huge', 3e38),
+    limit: f.local('v128', 'limit'),
+    negative: f.local('v128', 'negative'),
+    step: f.local('v128', 'step'),
+  };
+  f.set(frame.limit, f32x4.ofI32(i32x4.splatOf(top.get)));
+  f.set(frame.negative, f32x4.neg(frame.limit.get));
+  return frame;
+}
+
+/** Emits `visit` for both vectors of a pair. */
+function both(visit: (n: number) => void): void {
+  visit(0);
+  visit(1);
+}
+
+/** Emits a loop over the rows: value = a row of w, then `visit` of both vectors. */
+function eachRow(
+  f: Body,
+  { at, left, value }: Frame,
+  { w, rows }: RecodeParameters,
+  visit: (n: number) => void,
+): void {
+  f.set(at, w.get);
+  f.set(left, rows.get);
+  f.countdown(left, () => {
+    both((n) => {
+      f.set(value[n], load.v128(at.get, 16 * n));
+      visit(n);
+    });
+    f.advance(at, PANEL_COLUMNS * 4);
+  });
+}
+
+/** into = 1 / scale, 0 where the scale is. */
+function invert(f: Body, { one }: Frame, into: Local<'v128'>, scale: V128): void {
+  f.set(into, v128.and(f32x4.div(one, scale), f32x4.greater(scale, v128.zero)));
+}
+
+/** code = clip(round(value / scale), +-top). */
+function quantise(f: Body, { rounder, code, limit, negative, value, inverse }: Frame, n: number): void {
+  const scaled = f32x4.mul(value[n].get, inverse[n].get);
+  const rounded = f32x4.sub(f32x4.add(scaled, rounder), rounder);
+  f.set(code[n], f32x4.pmin(limit.get, f32x4.pmax(negative.get, rounded)));
+}
+
+/** most, best = max |w| / top, the scale that clips nothing. */
+function findLargest(f: Body, frame: Frame, p: RecodeParameters): void {
+  const { value, most, limit, best, bestError, huge } = frame;
+  both((n) => f.set(most[n], v128.zero));
+  eachRow(f, frame, p, (n) => f.set(most[n], f32x4.pmax(most[n].get, f32x4.abs(value[n].get))));
+  both((n) => {
+    f.set(most[n], f32x4.div(most[n].get, limit.get));
+    f.set(best[n], most[n].get);
+    f.set(bestError[n], huge);
+  });
+}
+
+/** best = the scale of the least error, over all factors and three refinements of each. */
+function searchScales(f: Body, frame: Frame, p: RecodeParameters): void {
+  const { most, scale, factor, factorLeft, refinement, step } = frame;
+  f.set(factor, p.factors.get);
+  f.set(factorLeft, p.factorCount.get);
+  f.countdown(factorLeft, () => {
+    f.set(step, load.splat32(factor.get));
+    both((n) => f.set(scale[n], f32x4.mul(most[n].get, step.get)));
+    f.set(refinement, i32.of(3));
+    f.countdown(refinement, () => {
+      sumErrors(f, frame, p);
+      both((n) => keepBetter(f, frame, n));
+    });
+    f.advance(factor, 4);
+  });
+}
+
+/** error, cross, square = sums over the rows of (w - scale code)^2, w code and code^2. */
+function sumErrors(f: Body, frame: Frame, p: RecodeParameters): void {
+  const { value, code, error, cross, square, scale, inverse } = frame;
+  both((n) => {
+    invert(f, frame, inverse[n], scale[n].get);
+    for (const sum of [error, cross, square]) f.set(sum[n], v128.zero);
+  });
+  eachRow(f, frame, p, (n) => {
+    quantise(f, frame, n);
+    f.set(cross[n], f32x4.add(cross[n].get, f32x4.mul(value[n].get, code[n].get)));
+    f.set(square[n], f32x4.add(square[n].get, f32x4.mul(code[n].get, code[n].get)));
+    f.set(value[n], f32x4.sub(value[n].get, f32x4.mul(scale[n].get, code[n].get)));
+    f.set(error[n], f32x4.add(error[n].get, f32x4.mul(value[n].get, value[n].get)));
+  });
+}
+
+/** Keeps the scale where its error is less; scale = <w, code> / <code, code>. */
+function keepBetter(f: Body, frame: Frame, n: number): void {
+  const { code, error, cross, square, scale, best, bestError } = frame;
+  const better = f32x4.less(error[n].get, bestError[n].get);
+  f.set(code[n], better);
+  f.set(best[n], v128.select(scale[n].get, best[n].get, code[n].get));
+  f.set(bestError[n], v128.select(error[n].get, bestError[n].get, code[n].get));
+  const fitted = f32x4.div(cross[n].get, square[n].get);
+  f.set(scale[n], v128.and(fitted, f32x4.greater(square[n].get, v128.zero)));
+}
+
+function storeCodes(f: Body, frame: Frame, { w, rows, codes, scales }: RecodeParameters): void {
+  const { value, code, inverse, best, at, left, to } = frame;
+  both((n) => invert(f, frame, inverse[n], best[n].get));
+  f.set(to, codes.get);
+  f.set(at, w.get);
+  f.set(left, rows.get);
+  f.countdown(left, () => {
+    both((n) => {
+      f.set(value[n], load.v128(at.get, 16 * n));
+      quantise(f, frame, n);
+    });
+    const words = i16x8.narrow(i32x4.ofF32(code[0].get), i32x4.ofF32(code[1].get));
+    f.emit(store.low64(to.get, i8x16.narrow(words, words)));
+    f.advance(at, PANEL_COLUMNS * 4);
+    f.advance(to, PANEL_COLUMNS);
+  });
+  both((n) => {
+    f.emit(store.v128(scales.get, best[n].get, 16 * n));
   });
 }

@@ -6,7 +6,16 @@
  * bin: RANGE_BINS_PER_OCTAVE bins per octave from 2^RANGE_LOWEST up, by the leading bits of the f32; below and above
  * fall into the first and last. Columns from `columns` on (the padding of the last panel) are not counted.
  */
-import { define, f32x4, type I32, i32, i32x4, load, store, type WatFunction } from '../../../emit/wat.ts';
+import {
+  defineNamed,
+  f32x4,
+  type I32,
+  i32,
+  i32x4,
+  load,
+  store,
+  type WatFunction,
+} from '../../../emit/wat.ts';
 import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
@@ -25,9 +34,11 @@ export function rangeEdge(bin: number): number {
   return 2 ** (RANGE_LOWEST + octave) * (1 + ((bin % RANGE_BINS_PER_OCTAVE) + 1) / RANGE_BINS_PER_OCTAVE);
 }
 
+export const RECORD_OPERANDS = ['raw', 'table', 'tokens', 'y', 'count', 'bins', 'columns'] as const;
+
 export function record(): WatFunction {
-  const parameters = ['raw', 'table', 'tokens', 'y', 'count', 'bins', 'columns'];
-  return define('record', parameters, (f, raw, table, tokens, y, count, bins, columns) => {
+  return defineNamed('record', RECORD_OPERANDS, (f, p) => {
+    const { raw, table, tokens, y, count, bins, columns } = p;
     const value = f.local('v128', 'value');
     const bin = f.local('i32', 'bin');
     f.countdown(count, () => {

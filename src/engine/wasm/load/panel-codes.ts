@@ -1,8 +1,10 @@
 /** Rows of the model for a panel, and their hardware codes: recoded, or from the file of an earlier engine. */
 
 import { closeSync, openSync } from 'node:fs';
+import { invoke } from '../../../emit/wat.ts';
 import { CLIP_FACTORS, weightFormat } from '../../../tile/weight-code.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { RECODE_OPERANDS } from '../kernels/recode.ts';
 import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import type { Operation } from '../plan/operations.ts';
@@ -63,7 +65,15 @@ export function recodePanel(
   return Array.from({ length: tiles }, (_, tile) => {
     const rows = tileRows(operation, tile);
     const w = layRows(context, columns, tile * operation.rows, rows);
-    kernels[0].recode(w, rows, magnitudeMax, factors, CLIP_FACTORS.length, codesAt, scalesAt);
+    invoke(kernels[0].recode, RECODE_OPERANDS, {
+      w,
+      rows,
+      top: magnitudeMax,
+      factors,
+      factorCount: CLIP_FACTORS.length,
+      codes: codesAt,
+      scales: scalesAt,
+    });
     const scales = f32.slice(scalesAt / 4, scalesAt / 4 + PANEL_COLUMNS);
     const whole = bytes.slice(codesAt, codesAt + rows * PANEL_COLUMNS);
     if (cells === 1) return { codes: whole, rows, scales };

@@ -4,7 +4,7 @@
  */
 import type { Architecture, Part } from '../../../model/architecture.ts';
 import { type Batch, stage } from '../control.ts';
-import { CACHE_BYTES, QUERIES } from '../kernels/attention.ts';
+import { CACHE_BYTES, QUERIES, runProducts } from '../kernels/attention.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
 import { encodeToken, panelRunner } from './linear.ts';
@@ -226,8 +226,15 @@ function attend(
     const first = (kvHead * perKv + from) * headDim * 4;
     const used = Math.min(QUERIES, perKv - from);
     for (let block = 0; block < blocks; block++) {
-      const b = keys + block * headDim * 16 * entry;
-      products(scores + block * 64, scoreBytes, queryRow + first, headDim * 4, b, 16 * entry, headDim);
+      runProducts(products, {
+        out: scores + block * 64,
+        outStride: scoreBytes,
+        a: queryRow + first,
+        aStride: headDim * 4,
+        b: keys + block * headDim * 16 * entry,
+        bStride: 16 * entry,
+        count: headDim,
+      });
     }
     for (let query = 0; query < used; query++) {
       const at = scores + query * scoreBytes;
@@ -236,7 +243,15 @@ function attend(
       if (cache === 'i8') wasm.multiply(at, layout.valueScales + scalesAt, blocks * 4);
     }
     for (let chunk = 0; chunk < headDim; chunk += 16) {
-      products(part, 64, scores, scoreBytes, values + chunk * entry, headDim * entry, count);
+      runProducts(products, {
+        out: part,
+        outStride: 64,
+        a: scores,
+        aStride: scoreBytes,
+        b: values + chunk * entry,
+        bStride: headDim * entry,
+        count,
+      });
       for (let query = 0; query < used; query++) {
         const to = (outRow + first) / 4 + query * headDim + chunk;
         f32.copyWithin(to, part / 4 + query * 16, part / 4 + query * 16 + 16);

@@ -14,9 +14,9 @@ import type { Batch } from '../control.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import {
   BYTE_LEVELS,
-  type Coding,
   ENCODED,
   ENCODED_BYTES,
+  type EncodeKind,
   encodeName,
   runEncode,
   runEncodeBytes,
@@ -64,9 +64,9 @@ export function encodeToken(
   });
 }
 
-/** How the inputs of an operation are encoded: the same for every token and tile. */
+/** Encoding of an operation's inputs, the same for every token and tile. */
 interface Encoding {
-  readonly coding: Coding;
+  readonly kind: EncodeKind;
   /** Largest level. */
   readonly top: number;
   readonly table: number;
@@ -77,12 +77,12 @@ interface Encoding {
 
 function operationEncoding({ data, codings, physics }: WorkerContext, operation: Operation): Encoding {
   const { kind, taps, inputTop } = operation;
-  if (kind !== 'tile') return { coding: 'plain', top: inputTop, table: 0, tableBytes: 0, rowNoise: 0 };
+  if (kind !== 'tile') return { kind: 'plain', top: inputTop, table: 0, tableBytes: 0, rowNoise: 0 };
   const { levels } = codings.get(taps)!;
   const noise = data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
   const rowNoise = data.ownInputs ? noise : 0;
   return {
-    coding: rowNoise > 0 ? 'noisy' : 'table',
+    kind: rowNoise > 0 ? 'noisy' : 'table',
     top: levels - 1,
     table: data.layout.encodings[taps],
     tableBytes: levels * 4,
@@ -105,9 +105,9 @@ function encodeInputs(
   const wasm = kernels[0];
   const perBlock = batch.count === 1 ? 1 : BLOCK_TOKENS;
   const stride = inputStride(operation, batch.count);
-  const { coding, top, table, tableBytes, rowNoise } = operationEncoding(context, operation);
-  const encode = wasm[encodeName(coding, planes)];
-  const inBytes = coding === 'table' && planes === 1 && top < BYTE_LEVELS;
+  const { kind, top, table, tableBytes, rowNoise } = operationEncoding(context, operation);
+  const encode = wasm[encodeName(kind, planes)];
+  const inBytes = kind === 'table' && planes === 1 && top < BYTE_LEVELS;
   const block = Math.floor(token / perBlock);
   const inBlock = (token % perBlock) * 4;
   const first = layout.encoded[slot.input] + token * ENCODED_BYTES;
@@ -133,10 +133,10 @@ function encodeInputs(
       top,
       table,
       tableBytes,
-      encoded,
+      stats: encoded,
     };
     if (inBytes && quads % 4 === 0) {
-      runEncodeBytes(wasm.encode_bytes, operands, layout.byteEncodings[taps]);
+      runEncodeBytes(wasm.encode_bytes, { ...operands, table: layout.byteEncodings[taps] });
     } else runEncode(encode, operands);
   }
 }
