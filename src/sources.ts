@@ -2,8 +2,9 @@
  * Results that name the hash of every file that they were made from, and are refused when one of them has changed.
  */
 import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { cwd } from 'node:process';
+import { parse } from 'yaml';
 import type { z } from 'zod';
 import { validate } from './config.ts';
 import { OnefetError } from './error.ts';
@@ -17,11 +18,23 @@ import {
   sha256,
 } from './files.ts';
 
+/** A source that is part of a YAML file: `file#part,part`, a part being a key or `key.name`. */
+const PARTS = /^(.*\.ya?ml)#([\w.,-]+)$/;
+
+/**
+ * Names those parts of a YAML file that a result uses, as a source: the result stays valid when other parts, comments or
+ * the layout of the file change. A part that is not there counts as well: adding it is a change.
+ */
+export const partsOf = (path: string, parts: readonly string[]): string =>
+  `${path}#${[...parts].sort().join()}`;
+
 /** Gives a source file's path as it is stored: below the working folder or the package, with forward slashes. Error: SOURCE_OUTSIDE. */
 function sourceKey(path: string): string {
   for (const root of [cwd(), packageRoot]) {
     const below = relative(root, path);
-    if (!below.startsWith('..') && existsSync(join(root, below))) return below.split(/[\\/]/).join('/');
+    if (!below.startsWith('..') && !isAbsolute(below) && existsSync(join(root, below))) {
+      return below.split(/[\\/]/).join('/');
+    }
   }
   throw new OnefetError(
     'input',
@@ -33,13 +46,60 @@ function sourceKey(path: string): string {
   );
 }
 
-/** Hashes files: path below the working folder or the package -> SHA-256, sorted. Errors: SOURCE_OUTSIDE, FILE_UNREADABLE. */
+/** SHA-256 of a file, or of the named parts of a YAML file in a form that does not depend on order, layout and comments. */
+function hashFile(path: string, what: string, parts: string | undefined): string {
+  if (parts === undefined) return sha256(readBytes(path, what));
+  const text = readTextFile(path, what);
+  let document: unknown;
+  try {
+    document = parse(text, { maxAliasCount: 100 });
+  } catch {
+    // Not YAML any more: it has changed, whatever it was.
+    return sha256(text);
+  }
+  const within = (value: unknown, key: string): unknown =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+      ? (value as Record<string, unknown>)[key]
+      : undefined;
+  const used = parts.split(',').map((part) => [part, part.split('.').reduce(within, document) ?? null]);
+  return sha256(JSON.stringify(used, sortedKeys));
+}
+
+function sortedKeys(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/**
+ * Hashes files, and the parts of files that `partsOf` names: path below the working folder or the package -> SHA-256, sorted.
+ * Errors: SOURCE_OUTSIDE, FILE_UNREADABLE.
+ */
 export function hashSources(paths: Iterable<string>): Record<string, string> {
   return Object.fromEntries(
     [...paths]
-      .map((path) => [sourceKey(path), sha256(readBytes(path, 'calibration source'))] as const)
+      .map((source) => {
+        const [, path = source, parts] = source.match(PARTS) ?? [];
+        const hash = hashFile(path, 'calibration source', parts);
+        return [parts === undefined ? sourceKey(path) : `${sourceKey(path)}#${parts}`, hash] as const;
+      })
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
+}
+
+/** Says what has changed since the sources had these hashes, or undefined when nothing has. */
+export function changedSource(sources: Readonly<Record<string, string>>, kind: string): string | undefined {
+  for (const [source, hash] of Object.entries(sources)) {
+    const [, path = source, parts] = source.match(PARTS) ?? [];
+    const found = findDataFile(path);
+    if (found === undefined) return `${path}, which it was made from, is gone`;
+    if (hashFile(found, `source of the ${kind}`, parts) === hash) continue;
+    if (parts !== undefined) return `${path} has changed since, in what it uses of it`;
+    // Versions before 0.2 hashed technology.yaml as a whole.
+    return path.endsWith('/technology.yaml')
+      ? `${path} has changed since; an earlier version wrote this file, for which any change there counts, a new cell too`
+      : `${path} has changed since`;
+  }
+  return undefined;
 }
 
 /** A kind of result: its place, its schema, and the way to make it again. */
@@ -76,14 +136,7 @@ export function loadResult<T extends z.ZodType<{ sources: Record<string, string>
   }
   const result = validate(schema, value, path, { kind: 'input', code: `${code}_INVALID` });
   const stale = (what: string) => new OnefetError('input', `${code}_STALE`, `${path}: ${what}`, { hint });
-  for (const [source, hash] of Object.entries(result.sources)) {
-    const found = findDataFile(source);
-    if (found === undefined) throw stale(`${source}, which it was made from, is gone`);
-    if (sha256(readBytes(found, `source of the ${kind}`)) !== hash) {
-      throw stale(`${source} has changed since`);
-    }
-  }
-  const changed = file.changed?.(result);
+  const changed = changedSource(result.sources, kind) ?? file.changed?.(result);
   if (changed !== undefined) throw stale(changed);
   return result;
 }

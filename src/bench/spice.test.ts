@@ -42,7 +42,7 @@ test('bypass of the Monte Carlo decks changes no current', async () => {
   try {
     const [without, bypassed] = await Promise.all(
       [deck.netlist.replace('bypass=1', ''), deck.netlist].map(async (netlist) => {
-        const job = { label: 'bypass', netlist, files: deck.files, commands: [], outputs };
+        const job = { label: 'bypass', netlist, commands: [], outputs };
         return (await pool.run(job)).plots[0];
       }),
     );

@@ -117,7 +117,6 @@ export async function benchSpice(options: BenchSpiceOptions = {}): Promise<Bench
       const job = {
         label: `bench ${definition.name}`,
         netlist: deck.netlist,
-        files: deck.files,
         commands: [],
         outputs,
       };
@@ -211,7 +210,6 @@ async function runNative(
   writeFileSync(join(folder, '.spiceinit'), `set num_threads=${threads}\n`);
   // The same text; only native ngspice has to be told to leave.
   writeFileSync(join(folder, 'deck.cir'), deck.netlist.replace(/^\.endc/m, 'quit 0\n.endc'));
-  for (const [name, text] of Object.entries(deck.files)) writeFileSync(join(folder, name), text);
   await new Promise<void>((resolve, reject) => {
     const child = spawn(options.ngspice ?? 'ngspice', ['-b', 'deck.cir'], {
       cwd: folder,

@@ -24,6 +24,8 @@ export interface SimulatorOptions {
   readonly cacheFolder?: string | null;
   /** Simulator threads, default 2. */
   readonly threads?: number;
+  /** Wall-clock limit of each simulation, s; default that of the deck, 60 or more. */
+  readonly timeoutS?: number;
   readonly signal?: AbortSignal;
   /** Simulators to use instead of starting some; they are left running. */
   readonly pool?: SpicePool;
@@ -97,14 +99,17 @@ export async function runDeck(bench: Testbench, request: DeckRequest): Promise<r
       ...bench.slots,
       ...withDigits(request.slots),
     },
-    [process.folder, ...bench.includeFolders, ...(request.includeFolders ?? [])],
+    {
+      includeFolders: [process.folder, ...bench.includeFolders, ...(request.includeFolders ?? [])],
+      ...(models.scaleM === undefined ? {} : { scaleM: models.scaleM }),
+    },
   );
   for (const source of deck.sources) bench.sources.add(source);
   const deckName = file.replace(/\.cir$/, '');
   const label = `${name}/${device} ${folder === bench.folder ? deckName : `${folder}/${deckName}`} ${corner}`;
-  const { netlist, files } = deck;
+  const { netlist, locate } = deck;
   const { outputs, timeoutS } = request;
-  const job = { label, netlist, files, commands: [], outputs };
+  const job = { label, netlist, locate, commands: [], outputs };
   const { plots } = await bench.pool.run(timeoutS === undefined ? job : { ...job, timeoutS }, bench.signal);
   bench.onRun(label);
   return plots;
@@ -184,11 +189,17 @@ function cellFile(topology: string): string {
  * `what` names the work in that error.
  */
 export async function withSimulators<T>(
-  { pool: given, threads = 2, cacheFolder = DEFAULT_CACHE_FOLDER, signal }: SimulatorOptions,
+  { pool: given, threads = 2, timeoutS, cacheFolder = DEFAULT_CACHE_FOLDER, signal }: SimulatorOptions,
   what: string,
   work: (pool: SpicePool) => Promise<T>,
 ): Promise<T> {
-  const pool = given ?? createSpicePool({ threads, ...(cacheFolder === null ? {} : { cacheFolder }) });
+  const pool =
+    given ??
+    createSpicePool({
+      threads,
+      ...(cacheFolder === null ? {} : { cacheFolder }),
+      ...(timeoutS === undefined ? {} : { timeoutS }),
+    });
   try {
     return await work(pool);
   } catch (error) {

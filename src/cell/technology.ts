@@ -8,6 +8,7 @@ import { loadYaml } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
 import { requireDataFile } from '../files.ts';
 import { provenanceShape, sourced } from '../provenance.ts';
+import { partsOf } from '../sources.ts';
 
 export const CORNERS = ['TT', 'FF', 'SS', 'FS', 'SF'] as const;
 export type Corner = (typeof CORNERS)[number];
@@ -47,6 +48,8 @@ const technologySchema = z.strictObject({
     corners: z
       .partialRecord(z.enum(CORNERS), z.string().min(1))
       .refine((map) => map.TT !== undefined, 'TT is required'),
+    /** Unit in which the library counts lengths, m, where it says `.option scale`. */
+    scaleM: z.number().min(1e-9).max(1).optional(),
   }),
   /** Names of the transistor models for circuits around the cell: drivers, converters, selectors. */
   nmos: modelName.optional(),
@@ -93,6 +96,30 @@ export function loadProcess(process: string): Process {
   }
   return { technology, folder: dirname(path), path };
 }
+
+/**
+ * The part of technology.yaml that a device's simulations use, as a source of its calibration: other cells and circuits of
+ * the process, descriptions and remarks may change without making it stale. `models`: names of more transistors in use.
+ */
+export function technologySource(
+  process: Process,
+  device: { readonly cell: string } | { readonly circuit: string },
+  models: readonly ('nmos' | 'pmos')[] = [],
+): string {
+  const own = 'cell' in device ? `cells.${device.cell}` : `blocks.${device.circuit}`;
+  return partsOf(process.path, [...COMMON_PARTS, ...models, own]);
+}
+
+/** `mismatch` with sources and tags, which a calibration repeats. */
+const COMMON_PARTS = [
+  'models',
+  'supplyV.value',
+  'minTempK.value',
+  'maxTempK.value',
+  'oxideM.value',
+  'junctionLengthM.value',
+  'mismatch',
+];
 
 export function cellOf(process: Process, cell: string): CellDescription {
   const { cells } = process.technology;

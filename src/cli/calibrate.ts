@@ -1,6 +1,6 @@
 /** `calibrate` and `datasheet`: cells in SPICE or from a lab. */
 import type { Command } from 'commander';
-import { type CliContext, jsonOption, threadsOption } from './options.ts';
+import { type CliContext, jsonOption, number, threadsOption } from './options.ts';
 import { printCalibration, printJson, printLines } from './print.ts';
 
 interface CalibrateFlags {
@@ -13,6 +13,7 @@ interface CalibrateFlags {
   constants?: string;
   supplement?: string;
   threads: number;
+  timeout?: number;
   json?: boolean;
 }
 
@@ -35,6 +36,11 @@ export function addCalibrateCommands(root: Command, context: CliContext): void {
     .option('--constants <file>', 'with --csv: YAML with noise and capacitance')
     .option('--supplement <cell>', 'with --csv: simulated cell of the same size for what was not measured')
     .addOption(threadsOption())
+    .option(
+      '--timeout <s>',
+      'limit of each simulation, s (default: 60, of studies up to 240)',
+      number(0.1, 86_400),
+    )
     .addOption(jsonOption())
     .action(async (flags: CalibrateFlags) => {
       if (flags.all) await calibrateEverything(flags, context);
@@ -84,6 +90,9 @@ export function addCalibrateCommands(root: Command, context: CliContext): void {
     );
 }
 
+/** The time limit of a simulation, where one was given. */
+const limit = ({ timeout }: CalibrateFlags) => (timeout === undefined ? {} : { timeoutS: timeout });
+
 async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {
   const { calibrateToFile } = await import('../calibrate/calibrate.ts');
   const bar = progress();
@@ -94,6 +103,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
       process,
       cell: flags.cell,
       threads: flags.threads,
+      ...limit(flags),
       signal,
       onProgress: ({ done, total, label }) => bar.update(done, total, label),
     });
@@ -106,6 +116,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
       process,
       cell: flags.cell,
       threads: flags.threads,
+      ...limit(flags),
       signal,
       // The number of simulations is not known before: the label counts them.
       onRun: (label) => bar.update(0, 1, `${label} (simulation ${++runs})`),
@@ -135,6 +146,7 @@ async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: 
   try {
     const { comparisons, paths } = await calibrateAll({
       threads: flags.threads,
+      ...limit(flags),
       signal,
       onProgress: ({ done, total, label }) => bar.update(done, total, label),
       ...(flags.process === undefined ? {} : { process: flags.process }),

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
-import { assembleText, checkNetlist } from './deck.ts';
+import { assembleText } from './deck.ts';
 import type { SpiceJob } from './job.ts';
 import { createSpicePool, type SpicePool } from './pool.ts';
 import { SpiceError } from './spice-error.ts';
@@ -23,7 +23,6 @@ function operatingPoint(netlist: string, more: Partial<SpiceJob> = {}): SpiceJob
   return {
     label: 'test',
     netlist,
-    files: {},
     commands: ['run', 'write result.raw'],
     outputs: [{ file: 'result.raw', plot: 'Operating Point', variables: ['v(out)'], points: 1 }],
     ...more,
@@ -134,25 +133,68 @@ describe('the result must be what the job expects', () => {
   });
 });
 
-describe('a run that never returns is killed from outside', () => {
-  const cases: readonly { name: string; netlist: string }[] = [
+describe('a simulator that cannot go on is ended at once, with what it said', () => {
+  const cases: readonly { name: string; netlist: string; code: string; says: RegExp }[] = [
     {
-      name: 'an undefined .param (infinite loop)',
+      name: 'an undefined .param (it asks for ever)',
       netlist: 't\nv1 out 0 1\n.param a={nothing+1}\nr1 out 0 {a}\n.op\n.end\n',
+      code: 'SPICE_PARAMETER',
+      says: /line no\. 3 \(deck:3 "\.param a=\{nothing\+1\}"\); Undefined parameter \[nothing\].*line no\. 4/,
     },
-    { name: 'a missing include', netlist: 't\nv1 out 0 1\nr1 out 0 1k\n.include nowhere.inc\n.op\n.end\n' },
-    { name: 'quit', netlist: 't\nv1 out 0 1\nr1 out 0 1k\n.control\nquit\n.endc\n.op\n.end\n' },
+    {
+      name: 'an expression that is none',
+      netlist: 't\nv1 out 0 1\n.param a = {1.0} + 2*(3)\nr1 out 0 {a}\n.op\n.end\n',
+      code: 'SPICE_PARAMETER',
+      says: /line no\. 3 \(deck:3 "\.param a = \{1\.0\} \+ 2\*\(3\)"\)/,
+    },
+    {
+      name: 'a brace that does not close',
+      netlist: 't\nv1 out 0 1\nr1 out 0 {{a}\n.op\n.end\n',
+      code: 'SPICE_PARAMETER',
+      says: /Closing "\}" not found in line fragment/,
+    },
+    {
+      name: 'a missing include',
+      netlist: 't\nv1 out 0 1\nr1 out 0 1k\n.include nowhere.inc\n.op\n.end\n',
+      code: 'SPICE_INCLUDE_MISSING',
+      says: /Could not find include file nowhere\.inc/,
+    },
+    {
+      name: 'quit (it ends without a word)',
+      netlist: 't\nv1 out 0 1\nr1 out 0 1k\n.control\nquit\n.endc\n.op\n.end\n',
+      code: 'SPICE_ENGINE_DIED',
+      says: /ended in the middle of the job/,
+    },
   ];
-  test.each(cases)('$name', async ({ netlist }) => {
+  test.each(cases)('$name -> $code', async ({ netlist, code, says }) => {
     const before = pool.threadsStarted;
     const started = performance.now();
-    const error = await failure(operatingPoint(netlist, { timeoutS: 1.5 }));
-    // A simulator that ends by itself is reported as dead, one that hangs as timed out.
-    expect(['SPICE_TIMEOUT', 'SPICE_ENGINE_DIED']).toContain(error.code);
+    const error = await failure(operatingPoint(netlist, { locate: (line) => `deck:${line}` }));
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(says);
     expect(performance.now() - started).toBeLessThan(15_000);
-    // Respawned: the next job gets a fresh simulator and its own numbers.
+    // The next job gets a fresh simulator and its own numbers.
     expect(await volts(operatingPoint(divider('1k', '1k')))).toBeCloseTo(1, 6);
     expect(pool.threadsStarted).toBe(before + 1);
+  });
+
+  const endless = 't\nv1 out 0 1\nr1 out 0 1k\n.control\ndowhile 1\nend\n.endc\n.op\n.end\n';
+  test('a loop without end is killed after the time of the job', async () => {
+    const error = await failure(operatingPoint(endless, { timeoutS: 1 }));
+    expect(error).toMatchObject({ code: 'SPICE_TIMEOUT', hint: expect.stringContaining('--timeout') });
+    expect(await volts(operatingPoint(divider('1k', '1k')))).toBeCloseTo(1, 6);
+  });
+
+  test('the time limit of the pool stands in place of that of the job', async () => {
+    const short = createSpicePool({ threads: 1, timeoutS: 0.5 });
+    await expect(short.run(operatingPoint(endless, { timeoutS: 60 }))).rejects.toMatchObject({
+      code: 'SPICE_TIMEOUT',
+      message: expect.stringContaining('within 0.5 s'),
+    });
+    await short.close();
+    expect(() => createSpicePool({ timeoutS: 0 })).toThrow(
+      expect.objectContaining({ code: 'SPICE_TIMEOUT' }),
+    );
   });
 });
 
@@ -167,7 +209,7 @@ test('concurrent runs are queued: each gets its own numbers', async () => {
 
 test('an abort signal ends a running job and the pool recovers', async () => {
   const controller = new AbortController();
-  const endless = operatingPoint('t\nv1 out 0 1\n.param a={nothing+1}\nr1 out 0 {a}\n.op\n.end\n');
+  const endless = operatingPoint('t\nv1 out 0 1\nr1 out 0 1\n.control\ndowhile 1\nend\n.endc\n.op\n.end\n');
   const run = pool.run(endless, controller.signal);
   setTimeout(() => controller.abort(), 300);
   await expect(run).rejects.toMatchObject({ kind: 'interrupted', code: 'INTERRUPTED' });
@@ -186,7 +228,7 @@ test('many lines of output do not slow the run down (the log is bounded)', async
 describe('what can be seen in the text is refused before it runs', () => {
   const refused = (netlist: string) => {
     try {
-      checkNetlist(netlist, 'deck');
+      assembleText(netlist, 'deck');
     } catch (error) {
       return (error as OnefetError).code;
     }

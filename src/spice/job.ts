@@ -23,16 +23,17 @@ export interface ExpectedOutput {
 export interface SpiceJob {
   /** For messages and progress. */
   readonly label: string;
+  /** With all that it includes in place: the simulator has no other files. */
   readonly netlist: string;
-  /** Files that the netlist includes: name -> text. */
-  readonly files: Readonly<Record<string, string>>;
+  /** Says where a line of the netlist is from, for messages of the simulator. */
+  readonly locate?: (line: number) => string | undefined;
   /**
    * Commands between `source` and the clean-up. Empty when a .control section in the netlist does the work;
    * for a netlist with dot-analyses: ['run', 'write result.raw'].
    */
   readonly commands: readonly string[];
   readonly outputs: readonly ExpectedOutput[];
-  /** Wall-clock limit of the run; the worker is killed beyond it. Default 60. */
+  /** Wall-clock limit of the run, s; the worker is killed beyond it. Default: the pool's, 60. */
   readonly timeoutS?: number;
 }
 
@@ -40,7 +41,7 @@ export interface SpiceJob {
 export const ENGINE_PACKAGE = 'eecircuit-engine';
 const ENGINE_VERSION = '1.8.0';
 /** Changes when the wrapper treats a netlist differently, so that cached results are not mixed. */
-const WRAPPER_REVISION = 1;
+const WRAPPER_REVISION = 2;
 
 /** Folder of the installed simulator package, its version checked. */
 export function engineFolder(): string {
@@ -78,13 +79,11 @@ export function engineId(): string {
 
 /** Content hash of everything that decides a job's result: the key of the cache and the name in messages. */
 export function jobHash(job: SpiceJob, engine: string): string {
-  const files = Object.keys(job.files).sort();
   return sha256(
     JSON.stringify({
       engine,
       wrapper: WRAPPER_REVISION,
       netlist: job.netlist,
-      files: files.map((name) => [name, job.files[name]]),
       commands: job.commands,
       outputs: job.outputs,
     }),

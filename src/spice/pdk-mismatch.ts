@@ -5,8 +5,8 @@
 import { OnefetError } from '../error.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { assembleText, spiceNumber } from './deck.ts';
-import { drawnSubcircuit, nominalStatistics } from './pdk.ts';
 import type { SpicePool } from './pool.ts';
+import { drawnSubcircuit } from './statistics.ts';
 
 export interface PdkMismatchOptions {
   readonly pool: SpicePool;
@@ -42,27 +42,22 @@ export async function samplePdkMismatch(options: PdkMismatchOptions): Promise<Pd
     throw new OnefetError('usage', 'PDK_DEVICES', `${devices} devices: it must be 1 to ${MAX_DEVICES}`);
   }
   const key = streamKey(options.seed, nameCoordinate(`pdk ${subcircuit}`));
-  let parameters: readonly string[] | undefined;
-  // The library is looked at once per file: the one with the subcircuit gets parameters, the others their nominal value.
-  const rewrite = (text: string): string => {
-    if (!new RegExp(`^[ \\t]*\\.subckt[ \\t]+${escapeRegExp(subcircuit)}(?=\\s)`, 'im').test(text)) {
-      return nominalStatistics(text);
-    }
-    const drawn = drawnSubcircuit(text, subcircuit);
-    parameters = drawn.parameters;
-    return drawn.text;
-  };
+  let parameters: readonly string[] = [];
   const assemble = (instances: string, currents: string) =>
-    assembleText(netlist(options, instances, currents), options.libraryPath, {}, [], rewrite);
-  // An empty netlist first: how many draws an instance takes is in the library.
-  assemble('r1 g 0 1', 'i(vg)');
-  if (parameters === undefined) {
-    throw new OnefetError(
-      'input',
-      'PDK_SUBCIRCUIT',
-      `${options.libraryPath}: no .subckt ${subcircuit} in it or what it includes`,
+    assembleText(
+      netlist(options, instances, currents),
+      options.libraryPath,
+      {},
+      {
+        rewrite: (text) => {
+          const drawn = drawnSubcircuit(text, subcircuit, true);
+          parameters = drawn.parameters;
+          return drawn.text;
+        },
+      },
     );
-  }
+  // One instance first: how many draws it takes is in the library.
+  assemble(`x0 d g 0 0 ${subcircuit} w=${options.widthM} l=${options.lengthM}`, 'i(vg)');
   const names: readonly string[] = parameters;
   const draws = names.map((_, p) =>
     Float64Array.from({ length: devices }, (__, i) => gaussian(key, names.length * i + p)),
@@ -82,7 +77,7 @@ export async function samplePdkMismatch(options: PdkMismatchOptions): Promise<Pd
           {
             label: `${subcircuit} mismatch ${first + 1} to ${first + count}`,
             netlist: deck.netlist,
-            files: deck.files,
+            locate: deck.locate,
             commands: [],
             outputs: [
               {
@@ -115,8 +110,4 @@ write mismatch.raw
 .endc
 .end
 `;
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

@@ -5,11 +5,10 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../files.ts';
 import { assembleDeck, assembleText } from './deck.ts';
-import { drawnSubcircuit, ENGINE_CARDS, engineCardText, nominalStatistics } from './pdk.ts';
+import { ENGINE_CARDS, engineCardText } from './pdk.ts';
 import { samplePdkMismatch } from './pdk-mismatch.ts';
 import { createSpicePool } from './pool.ts';
 
@@ -24,7 +23,6 @@ async function currents(lines: string, path: string): Promise<number[]> {
   const { plots } = await pool.run({
     label: 'pdk',
     netlist: deck.netlist,
-    files: deck.files,
     commands: [],
     outputs: [{ file: 'x.raw', plot: 'DC', variables: ['i(vd)'], points: 3 }],
   });
@@ -56,7 +54,6 @@ describe('cards inside the simulator package', () => {
     const { plots } = await pool.run({
       label: 'own file',
       netlist: `t\n.param sw_stat_global=0 sw_stat_mismatch=0 mc_skew=3 fnoicor=0\n.lib /sm141064.ngspice typical\nm1 d g 0 0 nmos_3p3 w=0.6u l=0.6u\nvg g 0 0\nvd d 0 0.4\n.options gmin=1e-18 abstol=1e-18 reltol=1e-5\n.control\ndc vg 0.3 0.5 0.1\nwrite x.raw i(vd)\n.endc\n.end`,
-      files: {},
       commands: [],
       outputs: [{ file: 'x.raw', plot: 'DC', variables: ['i(vd)'], points: 3 }],
     });
@@ -123,37 +120,6 @@ describe('statistics of the library', () => {
     const rho = mean(ln(1).map((v, i) => (v - centre) * sample.draws[1][i])) / (spread * drawn);
     expect(rho).toBeLessThan(-0.999);
   }, 30_000);
-
-  test('the two kinds of call, nested brackets, continuation lines and comments', () => {
-    expect(nominalStatistics('+ a=agauss(0, b*(c+1), 3) k=gauss(x,0.1,1)')).toBe('+ a=(0) k=(x)');
-    expect(nominalStatistics("b='limit(1,2,3)' c=limit(4, 5)")).toBe("b='limit(1,2,3)' c=(4)");
-    const { text, parameters } = drawnSubcircuit(
-      '.subckt n d g s b w=1\n+ l=1\n* mis=agauss(0,9,9)\n.param v=agauss(0, sqrt(w*(l)), 1) k=gauss(1,0.1,3)\nm1 d g s b m\n.ends\n.param g=agauss(5,1,1)',
-      'n',
-    );
-    expect(parameters).toEqual(['onefet_z0', 'onefet_z1']);
-    expect(text).toContain('+ l=1\n+ onefet_z0=0 onefet_z1=0\n');
-    expect(text).toContain('v=((0)+(sqrt(w*(l)))/(1)*onefet_z0)');
-    expect(text).toContain('k=((1)*(1+(0.1)/(3)*onefet_z1))');
-    expect(text).toContain('.param g=(5)');
-    expect(() => drawnSubcircuit('.subckt n d\n.ends', 'n')).toThrow(/has no agauss/);
-    expect(() => drawnSubcircuit('.subckt n d\n.param a=aunif(0,1)\n.ends', 'n')).toThrow(
-      /is not a Gaussian/,
-    );
-    expect(() => drawnSubcircuit('.subckt nn d\n.ends', 'n')).toThrow(/no .subckt n /);
-  });
-
-  test('text without random functions is left alone, and no call survives (property)', () => {
-    fc.assert(
-      fc.property(
-        fc.string({ unit: fc.constantFrom('a', '(', ')', ',', ' ', '\n', '+', '=', '1') }),
-        (text) => {
-          expect(nominalStatistics(text)).toBe(text);
-          expect(nominalStatistics(`p=agauss(0,${text.replace(/[()\n,]/g, '')},1)`)).toBe('p=(0)');
-        },
-      ),
-    );
-  });
 });
 
 describe('a library tree of our own', () => {
@@ -187,7 +153,7 @@ describe('a library tree of our own', () => {
     const shift = Math.log(ff[0] / tt[0]) / 0.05;
     expect(shift).toBeGreaterThan(24);
     expect(shift).toBeLessThan(37);
-    const deck = assembleDeck(writeDeck(), {}, []);
+    const deck = assembleDeck(writeDeck(), {});
     expect(deck.sources.map((path) => path.slice(folder.length + 1))).toEqual([
       'deck.cir',
       'lib/top.lib',
@@ -215,7 +181,7 @@ describe('a library tree of our own', () => {
     );
     try {
       process.chdir(folder);
-      const { sources } = assembleDeck(deck, slots, [join(folder, 'lib')]);
+      const { sources } = assembleDeck(deck, slots, { includeFolders: [join(folder, 'lib')] });
       expect(sources[0]).toBe(deck);
       expect(sources.filter((path) => path.endsWith('cell.inc'))).toEqual([
         join(process.cwd(), 'netlists', 't1', 'cell.inc'),

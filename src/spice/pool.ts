@@ -1,6 +1,7 @@
 /**
- * Simulator threads. Each runs one job at a time; a job that exceeds its time is ended by killing its thread from
- * outside, the only way to stop ngspice (an undefined .param loops without ever returning to the event loop).
+ * Simulator threads. Each runs one job at a time; a job that exceeds its time, or whose simulator has said that it cannot go
+ * on, is ended by killing its thread from outside, the only way to stop ngspice (an undefined .param loops without ever
+ * returning to the event loop). What the simulator says is heard while it runs.
  */
 import { Worker } from 'node:worker_threads';
 import { interrupted, OnefetError } from '../error.ts';
@@ -8,8 +9,9 @@ import { sourceExtension } from '../files.ts';
 import { readCache, writeCache } from './cache.ts';
 import { type ExpectedOutput, engineId, jobHash, type SpiceJob } from './job.ts';
 import { parseRawFile, type RawPlot } from './raw-file.ts';
-import { classifyStderr, SpiceError } from './spice-error.ts';
-import type { WorkerReply, WorkerRequest } from './worker.ts';
+import { stateLeft } from './refuse.ts';
+import { classifyStderr, SpiceError, spokenError } from './spice-error.ts';
+import type { WorkerMessage, WorkerReply, WorkerRequest, WorkerSaid } from './worker.ts';
 
 export interface SpiceResult {
   readonly hash: string;
@@ -25,6 +27,8 @@ export interface SpicePoolOptions {
   readonly cacheFolder?: string;
   /** An instance grows by 37-58 kB per run, so a thread is replaced before that matters. Default 2000. */
   readonly runsPerThread?: number;
+  /** Wall-clock limit of every job, s, in place of the job's own and of 60. */
+  readonly timeoutS?: number;
 }
 
 export interface SpicePool {
@@ -40,6 +44,8 @@ export interface SpicePool {
 const DEFAULT_RUNS_PER_THREAD = 2000;
 const START_TIMEOUT_S = 60;
 const DEFAULT_TIMEOUT_S = 60;
+/** A day; timers of Node take no more than 24. */
+const MAX_TIMEOUT_S = 86_400;
 /** No voltage, current or spectral density of a cell comes near; ngspice's own clamp of exp() is 1e99. */
 const LARGEST_PLAUSIBLE = 1e30;
 
@@ -51,6 +57,8 @@ interface Thread {
   /** Called once with why the thread cannot answer any more. */
   onDeath: ((reason: string) => void) | undefined;
   onReply: ((reply: WorkerReply) => void) | undefined;
+  /** Called with each line that the simulator prints on stderr, as it prints it. */
+  onSaid: ((said: WorkerSaid) => void) | undefined;
   dead: boolean;
 }
 
@@ -70,6 +78,14 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
   if (!Number.isInteger(size) || size < 1 || size > 64) {
     throw new OnefetError('usage', 'SPICE_THREADS', `threads is ${size}: it must be 1 to 64`);
   }
+  const { timeoutS } = options;
+  if (timeoutS !== undefined && !(timeoutS > 0 && timeoutS <= MAX_TIMEOUT_S)) {
+    throw new OnefetError(
+      'usage',
+      'SPICE_TIMEOUT',
+      `the time limit is ${timeoutS} s: it must be above 0 and at most ${MAX_TIMEOUT_S}`,
+    );
+  }
   const { cacheFolder } = options;
   const engine = engineId();
   const threads = createThreads(size, options.runsPerThread ?? DEFAULT_RUNS_PER_THREAD);
@@ -86,7 +102,12 @@ export function createSpicePool(options: SpicePoolOptions = {}): SpicePool {
     if (cached !== undefined && cached.length === job.outputs.length) {
       return { hash, fromCache: true, plots: checkOutputs(job, hash, cached, []) };
     }
-    const { contents, stderr } = await simulate(threads, job, hash, signal);
+    const { contents, stderr } = await simulate(
+      threads,
+      timeoutS === undefined ? job : { ...job, timeoutS },
+      hash,
+      signal,
+    );
     const plots = checkOutputs(job, hash, contents, stderr);
     if (cacheFolder !== undefined) writeCache(cacheFolder, hash, contents as Uint8Array[]);
     return { hash, fromCache: false, plots };
@@ -114,26 +135,27 @@ async function simulate(
     throw new SpiceError('SPICE_POOL_CLOSED', `${job.label}: the simulators were shut down`);
   }
   let reply: WorkerReply;
+  const state = stateLeft(job.netlist, job.commands);
   try {
     await thread.ready;
     if (signal?.aborted) throw interrupted();
     thread.runs++;
-    reply = await exchange(thread, job, hash, signal, threads.kill);
+    reply = await exchange(thread, job, state.unset, hash, signal, threads.kill);
+    if (state.lasting || reply.failure !== undefined) threads.kill(thread);
   } catch (error) {
     if (!(error instanceof OnefetError && error.code === 'INTERRUPTED')) threads.kill(thread);
     throw error;
   } finally {
     threads.release(thread);
   }
+  const failed = classifyStderr(reply.stderr, hash, job);
+  if (failed !== undefined) throw failed;
   if (reply.failure !== undefined) {
-    threads.kill(thread);
     throw new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator failed: ${reply.failure}`, {
       stderr: reply.stderr,
       netlistHash: hash,
     });
   }
-  const failed = classifyStderr(reply.stderr, hash, job.label);
-  if (failed !== undefined) throw failed;
   return reply;
 }
 
@@ -218,11 +240,12 @@ function startThread(onEnd: (thread: Thread) => void): Thread {
       onEnd(thread);
       thread.onDeath?.(reason);
     };
-    worker.on('message', (message: 'ready' | WorkerReply) => {
+    worker.on('message', (message: WorkerMessage) => {
       if (message === 'ready') {
         clearTimeout(timer);
         resolve();
-      } else thread.onReply?.(message);
+      } else if ('said' in message) thread.onSaid?.(message);
+      else thread.onReply?.(message);
     });
     worker.on('error', (cause) => end(refused(`did not start: ${cause.message}`, cause), cause.message));
     worker.on('exit', (status) =>
@@ -230,43 +253,67 @@ function startThread(onEnd: (thread: Thread) => void): Thread {
     );
   });
   ready.catch(() => {});
-  const thread: Thread = { worker, ready, runs: 0, onDeath: undefined, onReply: undefined, dead: false };
+  const thread: Thread = {
+    worker,
+    ready,
+    runs: 0,
+    onDeath: undefined,
+    onReply: undefined,
+    onSaid: undefined,
+    dead: false,
+  };
   return thread;
 }
 
-/** Sends a job and waits for the reply, the thread's end, the time limit or the signal; both of these kill the thread. */
+/**
+ * Sends a job and waits for the reply, the thread's end, a message after which the simulator cannot go on, the time limit or
+ * the signal; all but the first kill the thread.
+ */
 function exchange(
   thread: Thread,
   job: SpiceJob,
+  unset: readonly string[],
   hash: string,
   signal: AbortSignal | undefined,
   kill: (thread: Thread) => void,
 ): Promise<WorkerReply> {
   const timeoutS = job.timeoutS ?? DEFAULT_TIMEOUT_S;
   return new Promise((resolve, reject) => {
+    const said: string[] = [];
     const end = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
       thread.onReply = undefined;
       thread.onDeath = undefined;
+      thread.onSaid = undefined;
       thread.worker.unref();
     };
-    const onAbort = () => {
+    const give = (error: OnefetError) => {
       end();
       kill(thread);
-      reject(interrupted());
+      reject(error);
     };
+    const onAbort = () => give(interrupted());
     const timer = setTimeout(() => {
-      end();
-      kill(thread);
-      reject(
-        new SpiceError('SPICE_TIMEOUT', `${job.label}: no result within ${timeoutS} s, simulator ended`, {
+      const spoken = classifyStderr(said, hash, job);
+      const more = spoken === undefined ? '' : `; it said: ${spokenError(said, job)}`;
+      give(
+        new SpiceError('SPICE_TIMEOUT', `${job.label}: no result within ${timeoutS} s${more}`, {
+          stderr: said,
           netlistHash: hash,
-          hint: 'an undefined .param or a `quit` makes ngspice run forever; otherwise raise timeoutS',
+          hint: 'a larger limit is given by onefet calibrate --timeout, in the library by timeoutS',
         }),
       );
     }, timeoutS * 1000);
     signal?.addEventListener('abort', onAbort);
+    thread.onSaid = ({ said: line, fatal }) => {
+      if (line !== '') said.push(line);
+      if (!fatal) return;
+      give(
+        classifyStderr(said, hash, job) ??
+          new SpiceError('SPICE_FATAL', `${job.label}: the simulator cannot go on`, { netlistHash: hash }),
+      );
+    };
     thread.onReply = (reply) => {
       end();
       resolve(reply);
@@ -275,6 +322,7 @@ function exchange(
       end();
       reject(
         new SpiceError('SPICE_ENGINE_DIED', `${job.label}: the simulator died: ${reason}`, {
+          stderr: said,
           netlistHash: hash,
         }),
       );
@@ -282,38 +330,61 @@ function exchange(
     thread.worker.ref();
     const request: WorkerRequest = {
       netlist: job.netlist,
-      files: job.files,
       commands: job.commands,
       outputs: job.outputs.map(({ file }) => file),
+      unset,
     };
     thread.worker.postMessage(request);
   });
 }
 
-/** Every expected file, plot, variable and point must be there, finite and of a plausible size. */
+/**
+ * Every expected file, plot, variable and point must be there, finite and of a plausible size. Each file that is not is named:
+ * one bad temperature of nine does not hide another.
+ */
 function checkOutputs(
   job: SpiceJob,
   hash: string,
   contents: readonly (Uint8Array | null)[],
   stderr: readonly string[],
 ): RawPlot[] {
-  return job.outputs.map((expected, i) => {
-    const bytes = contents[i];
-    const fail = (code: string, what: string) =>
-      new SpiceError(code, `${job.label}: ${expected.file}: ${what}`, { stderr, netlistHash: hash });
-    if (bytes === null || bytes === undefined)
-      throw fail('SPICE_NO_RESULT', 'the simulation wrote no result');
-    const plots = parseRawFile(bytes, `${job.label}: ${expected.file}`);
-    if (plots.length !== 1) throw fail('SPICE_PLOT', `${plots.length} plots instead of one`);
-    checkPlot(plots[0], expected, fail);
-    return plots[0];
+  const failures: SpiceError[] = [];
+  const plots = job.outputs.flatMap((expected, i) => {
+    try {
+      return [checkOutput(expected, contents[i])];
+    } catch (error) {
+      if (!(error instanceof OnefetError)) throw error;
+      failures.push(
+        new SpiceError(error.code, error.message, { stderr, netlistHash: hash, cause: error.cause }),
+      );
+      return [];
+    }
   });
+  if (failures.length === 0) return plots;
+  const [{ code }] = failures;
+  const shown = failures.slice(0, MAX_SHOWN).map(({ message }) => message.replace(/ \[netlist \w+\]$/, ''));
+  if (failures.length > MAX_SHOWN) shown.push(`${failures.length - MAX_SHOWN} more`);
+  const count = job.outputs.length === 1 ? '' : `${failures.length} of ${job.outputs.length} results: `;
+  throw new SpiceError(code, `${job.label}: ${count}${shown.join('; ')}`, { stderr, netlistHash: hash });
+}
+
+const MAX_SHOWN = 8;
+
+/** Reads and checks one file; messages start with its name. */
+function checkOutput(expected: ExpectedOutput, bytes: Uint8Array | null | undefined): RawPlot {
+  const fail = (code: string, what: string) =>
+    new OnefetError('simulation', code, `${expected.file}: ${what}`);
+  if (bytes === null || bytes === undefined) throw fail('SPICE_NO_RESULT', 'the simulation wrote no result');
+  const plots = parseRawFile(bytes, expected.file);
+  if (plots.length !== 1) throw fail('SPICE_PLOT', `${plots.length} plots instead of one`);
+  checkPlot(plots[0], expected, fail);
+  return plots[0];
 }
 
 function checkPlot(
   plot: RawPlot,
   expected: ExpectedOutput,
-  fail: (code: string, what: string) => SpiceError,
+  fail: (code: string, what: string) => OnefetError,
 ): void {
   if (!plot.plotname.toLowerCase().startsWith(expected.plot.toLowerCase())) {
     throw fail('SPICE_PLOT', `plot "${plot.plotname}" instead of "${expected.plot}"`);
@@ -331,14 +402,19 @@ function checkPlot(
       `${plot.points} points instead of ${least === most ? least : `${least} to ${most}`}`,
     );
   }
+  // The sweep's own variable comes first in a raw file.
+  const axis = plot.variables[0];
   for (const variable of expected.variables) {
     for (const values of [plot.real.get(variable)!, plot.imaginary.get(variable)]) {
-      if (values === undefined) continue;
-      for (const value of values) {
-        if (!(Math.abs(value) < LARGEST_PLAUSIBLE)) {
-          throw fail('SPICE_OVERFLOW', `${variable} is ${value}: an expression overflowed`);
-        }
-      }
+      const bad = values?.findIndex((value) => !(Math.abs(value) < LARGEST_PLAUSIBLE)) ?? -1;
+      if (values === undefined || bad < 0) continue;
+      const many = values.filter((value) => !(Math.abs(value) < LARGEST_PLAUSIBLE)).length;
+      const where = plot.points === 1 ? '' : ` at point ${bad + 1}, ${axis} ${plot.real.get(axis)![bad]}`;
+      const more = many > 1 ? `, and ${many - 1} points more` : '';
+      throw fail(
+        'SPICE_OVERFLOW',
+        `${variable} is ${values[bad]}${where}${more}: an expression overflowed or a device is broken`,
+      );
     }
   }
 }

@@ -3,6 +3,7 @@
  * it left are the only evidence, so every line that is not known to be harmless counts as a failure.
  */
 import { OnefetError } from '../error.ts';
+import type { SpiceJob } from './job.ts';
 
 export class SpiceError extends OnefetError {
   /** Last lines that the simulator printed on stderr. */
@@ -41,6 +42,7 @@ const HARMLESS = [
   /^Note: Source stepping completed/,
 ];
 
+/** In this order: the first that fits any line. */
 const KNOWN: readonly { code: string; pattern: RegExp; what: string; hint?: string }[] = [
   {
     code: 'SPICE_SINGULAR_MATRIX',
@@ -50,8 +52,25 @@ const KNOWN: readonly { code: string; pattern: RegExp; what: string; hint?: stri
   },
   {
     code: 'SPICE_MODEL',
-    pattern: /can't find model|valid modelname|unknown model|model type|unrecognized parameter/i,
+    pattern: /can't find model|valid modelname|unknown model|model type|unrecognized parameter|model issue/i,
     what: 'a device model is missing or not understood',
+  },
+  {
+    code: 'SPICE_PARAMETER',
+    pattern:
+      /undefined parameter|cannot compute substitute|expression err|sign expected|formula\(\) error|not found in line fragment|undefined number/i,
+    what: 'a parameter has no value',
+    hint: 'define it with .param in the section that the corner names, or where the library leaves it to its user',
+  },
+  {
+    code: 'SPICE_SECTION_OPEN',
+    pattern: /\.endl not found/i,
+    what: 'a section of a library has no end',
+  },
+  {
+    code: 'SPICE_INCLUDE_MISSING',
+    pattern: /could not find (?:include|library) file|include filename missing|library file/i,
+    what: 'an included file is missing',
   },
   {
     code: 'SPICE_DOT_COMMAND',
@@ -77,30 +96,67 @@ const KNOWN: readonly { code: string; pattern: RegExp; what: string; hint?: stri
   },
 ];
 
-/** The error that these stderr lines amount to, or undefined when all of them are harmless. */
+/** Lines that say only that something was said before. */
+const EMPTY_WORDS =
+  /^\s*(?:Simulation interrupted due to error!|ERROR: fatal error in ngspice, exit\(\d+\)|Run Spice anyway.*)\s*$/i;
+
+/**
+ * The error that these stderr lines amount to, or undefined when all of them are harmless. Its message is all that the
+ * simulator said, with the file and text of each line that it names.
+ */
 export function classifyStderr(
   lines: readonly string[],
   netlistHash: string,
-  label: string,
+  job: Pick<SpiceJob, 'label' | 'netlist' | 'locate'>,
 ): SpiceError | undefined {
-  const suspicious = lines.filter((line) => !HARMLESS.some((pattern) => pattern.test(line)));
+  const suspicious = suspiciousLines(lines);
   if (suspicious.length === 0) return undefined;
+  const spoken = spokenError(lines, job);
   for (const { code, pattern, what, hint } of KNOWN) {
-    const line = suspicious.find((candidate) => pattern.test(candidate));
-    if (line === undefined) continue;
-    return new SpiceError(code, `${label}: ${what}: ${oneLine(line)}`, {
+    if (!suspicious.some((candidate) => pattern.test(candidate))) continue;
+    return new SpiceError(code, `${job.label}: ${what}: ${spoken}`, {
       stderr: lines,
       netlistHash,
       ...(hint === undefined ? {} : { hint }),
     });
   }
-  return new SpiceError('SPICE_STDERR', `${label}: ngspice says: ${oneLine(suspicious[0])}`, {
+  return new SpiceError('SPICE_STDERR', `${job.label}: ngspice says: ${spoken}`, {
     stderr: lines,
     netlistHash,
     hint: 'a line on stderr that is not known to be harmless counts as a failure',
   });
 }
 
+function suspiciousLines(lines: readonly string[]): string[] {
+  return lines.filter((line) => !HARMLESS.some((pattern) => pattern.test(line)));
+}
+
+const MAX_SPOKEN_CHARS = 900;
+
+/** All that the simulator said and is not harmless, in one line; a line number is followed by where that line is from. */
+export function spokenError(
+  lines: readonly string[],
+  { netlist, locate }: Pick<SpiceJob, 'netlist' | 'locate'>,
+): string {
+  const spoken = suspiciousLines(lines).filter((line) => !EMPTY_WORDS.test(line));
+  const words: string[] = [];
+  const named = new Set<string>();
+  for (const line of spoken.length > 0 ? spoken : suspiciousLines(lines)) {
+    const text = oneLine(line).replace(/:$/, '');
+    if (text === '' || named.has(text)) continue;
+    named.add(text);
+    const number = text.match(/\bline (?:no\. )?(\d+)\b/i)?.[1];
+    const from = number === undefined ? undefined : locate?.(Number(number));
+    words.push(from === undefined ? text : `${text} (${from} "${netlistLine(netlist, Number(number))}")`);
+  }
+  const whole = words.join('; ');
+  return whole.length > MAX_SPOKEN_CHARS ? `${whole.slice(0, MAX_SPOKEN_CHARS)} ...` : whole;
+}
+
+function netlistLine(netlist: string, number: number): string {
+  return oneLine(netlist.split('\n', number)[number - 1] ?? '').slice(0, 120);
+}
+
 function oneLine(text: string): string {
-  return text.replace(/\s+/g, ' ').trim().slice(0, 200);
+  return text.replace(/\s+/g, ' ').trim();
 }

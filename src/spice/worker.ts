@@ -1,5 +1,6 @@
 /**
- * The thread that owns one ngspice instance. One run at a time; the parent kills the thread on a time-out.
+ * The thread that owns one ngspice instance. One run at a time; the parent kills the thread on a time-out and when the
+ * simulator has said that it cannot go on, which it does while it loops for ever or before it ends without a word.
  *
  * Three properties of the engine (eecircuit-engine 1.8.0) shape this file:
  *  - it reads commands from a list that it rewinds; the list is private, so the version is pinned exactly;
@@ -12,9 +13,19 @@ import { Simulation } from 'eecircuit-engine';
 
 export interface WorkerRequest {
   readonly netlist: string;
-  readonly files: Readonly<Record<string, string>>;
   readonly commands: readonly string[];
   readonly outputs: readonly string[];
+  /** Variables that the clean-up takes back. */
+  readonly unset: readonly string[];
+}
+
+/** What comes back while a job runs: 'ready' once, lines of stderr as they are printed, then one reply. */
+export type WorkerMessage = 'ready' | WorkerSaid | WorkerReply;
+
+export interface WorkerSaid {
+  readonly said: string;
+  /** The simulator cannot go on after this line. */
+  readonly fatal: boolean;
 }
 
 export interface WorkerReply {
@@ -29,11 +40,13 @@ interface EngineFileSystem {
   writeFile(path: string, data: string | Uint8Array): void;
   readFile(path: string): Uint8Array<ArrayBuffer>;
   unlink(path: string): void;
+  readdir(path: string): string[];
 }
 
 /** The private parts that are used. */
 interface EngineInternals {
   commandList: string[];
+  cmd: number;
   setNetList(text: string): void;
   start(): Promise<void>;
   runSim(): Promise<unknown>;
@@ -46,14 +59,33 @@ const MAX_STDERR_LINES = 400;
 const EMPTY_RAW =
   'Title: none\nDate: none\nPlotname: none\nFlags: real\nNo. Variables: 0\nNo. Points: 0\nVariables:\nBinary:\n';
 
+/** Asked for ever when a parameter has no value: there is nobody to answer. */
+const ASKS = /Run Spice anyway\?/;
+const ENDS = /fatal error in ngspice, exit|cannot recover|^Aborted\(/;
+/** The event loop turns while the simulator computes only if it has ended; so many turns without a command are an end. */
+const IDLE_TURNS = 5;
+const IDLE_TURN_MS = 100;
+
 let log: string[] = [];
 let logChars = 0;
 let stderr: string[] = [];
+let asked = false;
+/** Commands taken and lines printed. */
+let activity = 0;
 // The engine prints every stderr line again; what it says is in the reply.
 console.error = () => {};
 console.info = () => {};
 
+function say(said: string, fatal: boolean): void {
+  parentPort?.postMessage({ said, fatal } satisfies WorkerSaid);
+}
+
 function appendLog(text: string): void {
+  activity++;
+  if (!asked && ASKS.test(text)) {
+    asked = true;
+    say('', true);
+  }
   if (text === '' || logChars > MAX_LOG_CHARS) return;
   log.push(text);
   logChars += text.length;
@@ -63,12 +95,24 @@ const engine = new Simulation() as unknown as EngineInternals;
 Object.defineProperty(engine, 'info', { get: () => '', set: appendLog });
 const stderrSink = {
   push(line: string) {
-    if (stderr.length < MAX_STDERR_LINES) stderr.push(line);
+    if (stderr.length === MAX_STDERR_LINES) return;
+    stderr.push(line);
+    say(line, ENDS.test(line));
   },
 };
 Object.defineProperty(engine, 'error', { get: () => stderrSink, set: () => {} });
+let command = engine.cmd;
+Object.defineProperty(engine, 'cmd', {
+  get: () => command,
+  set: (value: number) => {
+    activity++;
+    command = value;
+  },
+});
 await engine.start();
 const fileSystem = engine.__getSpiceModuleForTests().FS;
+/** Files of the simulator itself; any other is of a job and goes with it. */
+const ownFiles = new Set([...fileSystem.readdir('/'), 'test.cir', 'out.raw']);
 
 function remove(path: string): void {
   try {
@@ -78,12 +122,31 @@ function remove(path: string): void {
   }
 }
 
+/** Settles as `work` does, or fails when the simulator has ended without a word. */
+async function unlessEnded<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  let turns = 0;
+  let seen = activity;
+  const ended = new Promise<never>((_, reject) => {
+    timer = setInterval(() => {
+      turns = activity === seen ? turns + 1 : 0;
+      seen = activity;
+      if (turns === IDLE_TURNS) reject(new Error('it ended in the middle of the job'));
+    }, IDLE_TURN_MS);
+  });
+  try {
+    return await Promise.race([work, ended]);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 async function run(request: WorkerRequest): Promise<WorkerReply> {
   log = [];
   logChars = 0;
   stderr = [];
+  asked = false;
   for (const name of request.outputs) remove(`/${name}`);
-  for (const [name, text] of Object.entries(request.files)) fileSystem.writeFile(`/${name}`, text);
   fileSystem.writeFile('/out.raw', EMPTY_RAW);
   engine.setNetList(request.netlist);
   // `setNetList` resets the list. `remcirc` and `destroy all` leave nothing for the next run to fall back on.
@@ -94,8 +157,9 @@ async function run(request: WorkerRequest): Promise<WorkerReply> {
     'setplot const',
     'destroy all',
     'remcirc',
+    ...request.unset.map((name) => `unset ${name}`),
   ];
-  await engine.runSim();
+  await unlessEnded(engine.runSim());
   const contents = request.outputs.map((name) => {
     try {
       return Uint8Array.from(fileSystem.readFile(`/${name}`));
@@ -103,7 +167,7 @@ async function run(request: WorkerRequest): Promise<WorkerReply> {
       return null;
     }
   });
-  for (const name of [...request.outputs, ...Object.keys(request.files)]) remove(`/${name}`);
+  for (const name of fileSystem.readdir('/')) if (!ownFiles.has(name)) remove(`/${name}`);
   return { contents, stderr, stdout: log.join('') };
 }
 

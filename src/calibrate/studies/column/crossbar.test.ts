@@ -57,7 +57,6 @@ async function solveCrossbar({ resistanceOhm, wireOhm, inputV }: Crossbar): Prom
   const { plots } = await pool.run({
     label: `crossbar ${rows} x ${columns}`,
     netlist: deck.netlist,
-    files: deck.files,
     commands: [],
     outputs: [{ file: 'crossbar.raw', plot: 'Operating Point', variables: currents, points: 1 }],
     timeoutS: 240,
