@@ -1,0 +1,37 @@
+/**
+ * Campaign of SPICE faults, small; larger ones by the counts in the environment:
+ *   ONEFET_SPICE_JOBS=10000 npx vitest run src/spice/campaign.test.ts
+ */
+import { env } from 'node:process';
+import { expect, test } from 'vitest';
+import { memoryOfJobs, spiceCampaign } from '../testing/spice-campaign.ts';
+
+const jobs = Number(env.ONEFET_SPICE_JOBS ?? 60);
+const slow = 60_000 + 200 * jobs;
+
+test(
+  `${jobs} jobs, a quarter of them faults: each good job has its own numbers, each fault its own error`,
+  async () => {
+    const { outcomes, wrong, threadsStarted } = await spiceCampaign({
+      jobs,
+      threads: 2,
+      seed: 1,
+      faultEvery: 4,
+    });
+    expect(wrong).toEqual([]);
+    expect(Object.keys(outcomes)).toHaveLength(16);
+    if (env.ONEFET_SPICE_JOBS) console.info(JSON.stringify({ threadsStarted, outcomes }, null, 1));
+  },
+  slow,
+);
+
+test.skipIf(jobs < 5000)(
+  `${jobs} good jobs: memory grows by less than 5 %`,
+  async () => {
+    const mib = await memoryOfJobs(jobs);
+    console.info(`resident memory after each tenth: ${mib.map(Math.round).join(' ')} MiB`);
+    const [, early] = mib;
+    expect(mib[mib.length - 1] / early).toBeLessThan(1.05);
+  },
+  slow,
+);
