@@ -25,13 +25,15 @@ test(
   slow,
 );
 
-test.skipIf(jobs < 5000)(
-  `${jobs} good jobs: memory grows by less than 5 %`,
-  async () => {
-    const mib = await memoryOfJobs(jobs);
-    console.info(`resident memory after each tenth: ${mib.map(Math.round).join(' ')} MiB`);
-    const [, early] = mib;
-    expect(mib[mib.length - 1] / early).toBeLessThan(1.05);
-  },
-  slow,
-);
+// A few jobs say nothing about memory.
+if (jobs >= 5000) {
+  test(
+    `${jobs} good jobs: memory grows by less than 5 %`,
+    async () => {
+      const mib = await memoryOfJobs(jobs);
+      console.info(`resident memory after each tenth: ${mib.map(Math.round).join(' ')} MiB`);
+      expect(mib[mib.length - 1] / mib[1]).toBeLessThan(1.05);
+    },
+    slow,
+  );
+}
