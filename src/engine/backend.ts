@@ -9,14 +9,21 @@
  *
  * What a backend can do is data (`Capabilities`). Whether it can do a given request follows from the data alone, by
  * `refusal`; a request that is not refused can be built wherever there is memory for it.
+ *
+ * With a chip image (src/mapping/image.ts) all modes but `digital` take the matrices of the blocks from it: codes, scales
+ * and bits, and what the digital part does around the tiles (src/mapping/apply.ts). Without one the weights are mapped by
+ * rounding when the engine is made.
  */
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { TensorCoding } from '../fabric/coding.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import type { ImageReader } from '../mapping/image.ts';
+import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { type Feature, type ModelShape, requiredFeatures } from '../model/shape.ts';
+import { type ImagePlan, imageParts, weightBits } from './image.ts';
 
 export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
 const ENGINE_MODES = ['digital', 'mapped', 'range', 'chip'] as const satisfies readonly EngineMode[];
@@ -59,13 +66,20 @@ export interface EngineNeeds {
   /** Most tokens a text may have. */
   readonly contextTokens: number;
   readonly tuning?: EngineTuning;
+  /** What a chip image holds; mode `digital` ignores it. */
+  readonly image?: ImagePlan | undefined;
 }
 
 export interface EngineRequest extends EngineNeeds {
   readonly model: Model | ShapeOnly;
+  /**
+   * The chip image, open until the engine is made. That it was made of this model is for the caller to see to
+   * (`header.model.sha256`); what does not fit the model's shape or the design is refused with `IMAGE_FIT`.
+   */
+  readonly image?: ImageReader | undefined;
   /** Chip: seed of its draws. */
   readonly chipSeed?: number;
-  /** Chip: full scales of the converters. */
+  /** Chip: full scales of the converters; by default the image's. */
   readonly ranges?: RangeTable;
   /** Where mapped weights are kept, so that the next engine on this model need not map them again; default: nowhere. */
   readonly codesCache?: {
@@ -92,15 +106,15 @@ export interface Engine {
   readonly rank: number;
   /**
    * A new text: its tokens from position 0 on. `onLogits` sees the logits [vocab] of every position from `from` on, in
-   * order, in a buffer that the next call overwrites. `window` keys the draws. `states` sees the residual stream behind
-   * the blocks, in the same way.
+   * order, in a buffer that the next call overwrites. `window` keys the draws. `visitors` see what is inside, in buffers
+   * that are overwritten too.
    */
   prefill(
     ids: ArrayLike<number>,
     window: number,
     onLogits?: (position: number, logits: Float32Array) => void,
     from?: number,
-    states?: StateVisitor,
+    visitors?: Visitors,
   ): Promise<void>;
   /** The next token of the text; resolves to the logits of its successor, overwritten by the next call. */
   decode(id: number): Promise<Float32Array>;
@@ -116,7 +130,19 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-/** Looks at the residual stream x[D] behind each block, at the positions that it wants. */
+export interface Visitors {
+  readonly states?: StateVisitor | undefined;
+  /** Of mode `digital`. */
+  readonly inputs?: InputVisitor | undefined;
+}
+
+/** Looks at what the matrices of a stage read, x[tokens][K]: behind a norm's gain. Tokens come in order, some at a time. */
+export interface InputVisitor {
+  wants(layer: number, stage: Stage): boolean;
+  visit(layer: number, stage: Stage, x: Float32Array, tokens: number): void;
+}
+
+/** Looks at the residual stream x[D] behind each block, in the model's own basis, at the positions that it wants. */
 export interface StateVisitor {
   wants(position: number): boolean;
   visit(position: number, block: number, x: Float32Array): void;
@@ -179,9 +205,9 @@ const QUESTIONS = {
   kvBits: ({ fabric }) => [fabric.design.kvBits],
   'weights.bits': (needs) => {
     if (needs.mode === 'digital') return [];
-    const { bits, overrides } = needs.fabric.design.weights;
-    return [bits, ...Object.values(overrides)];
+    return weightBits(needs);
   },
+  'chip image': (needs) => imageParts(needs),
   'input.bits': (needs) => tiles(needs, ({ design }) => design.input.bits),
   'input.codes': (needs) => tiles(needs, ({ design }) => design.input.codes),
   'tile.sign': (needs) => tiles(needs, ({ design }) => design.tile.sign),

@@ -7,6 +7,7 @@ import { loadDesign } from '../fabric/design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { FABRIC_WORDS, loadFabric } from '../fabric/registry.ts';
 import { packageRoot } from '../files.ts';
+import type { Stage } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { logitsOf, meanKl, runText, withEngine } from '../testing/engines.ts';
 import { fixtureModel } from '../testing/models.ts';
@@ -15,6 +16,7 @@ import {
   capabilityMarkdown,
   capabilityTable,
   type EngineMode,
+  type InputVisitor,
   neededModes,
   refusal,
 } from './backend.ts';
@@ -119,6 +121,45 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
     const expected = await coding('scalar');
     expect(expected.length).toBe(7);
     expect(await coding('wasm')).toEqual(expected);
+  });
+});
+
+test.each(NAMES)('%s shows what the stages of a digital pass read', async (name) => {
+  const request = { model, fabric: stillFabric('digital'), mode: 'digital' } as const;
+  const inputsOf = (backend: (typeof NAMES)[number], wanted: (stage: Stage) => boolean) =>
+    withEngine(backend, { ...request, tuning: {} }, async (engine) => {
+      const seen = new Map<string, number[]>();
+      const visit: InputVisitor = {
+        wants: (_layer, stage) => wanted(stage),
+        visit(layer, stage, x, tokens) {
+          expect(x.length % tokens).toBe(0);
+          seen.set(`${layer} ${stage}`, [...(seen.get(`${layer} ${stage}`) ?? []), ...x]);
+        },
+      };
+      const blocks: number[] = [];
+      const states = { wants: () => true, visit: (_p: number, block: number) => blocks.push(block) };
+      const logits: Float32Array[] = [];
+      await engine.prefill(ids, 0, (_p, row) => logits.push(row.slice()), 0, { inputs: visit, states });
+      expect(blocks.length).toBe(ids.length * model.shape.layers);
+      // Looking changes nothing.
+      expect(logits).toEqual(await logitsOf(engine, ids));
+      return seen;
+    });
+  const expected = await inputsOf('scalar', () => true);
+  expect(expected.size).toBe(4 * model.shape.layers);
+  for (const wanted of [() => true, (stage: Stage) => stage === 'feed-forward-input']) {
+    const found = await inputsOf(name, wanted);
+    for (const [key, x] of found) {
+      expect(difference([Float32Array.from(x)], [Float32Array.from(expected.get(key)!)])).toBeLessThan(
+        name === 'wasm' ? 5e-3 : 1e-12,
+      );
+    }
+    expect(found.size).toBe([...expected.keys()].filter((key) => wanted(key.split(' ')[1] as Stage)).length);
+  }
+  const mapped = { ...request, mode: 'mapped' } as const;
+  const look = { inputs: { wants: () => true, visit: () => {} } };
+  await withEngine(name, mapped, async (engine) => {
+    await expect(engine.prefill(ids, 0, undefined, 0, look)).rejects.toMatchObject({ code: 'INPUTS_MODE' });
   });
 });
 

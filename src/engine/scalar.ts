@@ -8,9 +8,13 @@ import { resetActivity } from '../fabric/activity.ts';
 import { type TensorCoding, tensorCoding } from '../fabric/coding.ts';
 import { buildDigital } from '../fabric/digital.ts';
 import type { CountedLinear, Fabric } from '../fabric/fabric.ts';
-import type { LinearBuilder, LinearName } from '../fabric/linear.ts';
+import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import type { RangeRecord } from '../fabric/ranges.ts';
+import { aroundTiles } from '../mapping/apply.ts';
+import { rotateRows, rotationOf, unrotateRows } from '../mapping/hadamard.ts';
+import type { DigitalPart, ImageReader } from '../mapping/image.ts';
+import { matricesReading, STAGES } from '../model/architecture.ts';
 import { forward, newSession, resetSession, SCALAR_FEATURES } from '../model/forward.ts';
 import { buildLayers, type Model, type ModelLayers } from '../model/model.ts';
 import { blockWeights } from '../model/shape.ts';
@@ -23,12 +27,23 @@ import {
   type EngineMode,
   type EngineNeeds,
   type EngineRequest,
+  type InputVisitor,
   isShapeOnly,
   type MemoryEstimate,
   requireCapable,
   requireContext,
 } from './backend.ts';
-import { newTurns, requireFinite, requireSpace } from './turns.ts';
+import {
+  digitalBytes,
+  imageRanges,
+  imageWeights,
+  readDigitalParts,
+  readGain,
+  requireImageFits,
+  unrotated,
+  usedImage,
+} from './image.ts';
+import { newTurns, requireFinite, requireInputs, requireSpace } from './turns.ts';
 
 /** No limits but these: cells, columns and converters are those of src/tile. */
 const CAPABILITIES: Capabilities = {
@@ -69,7 +84,9 @@ async function createScalar(
   const { model, fabric, mode, contextTokens, signal, onProgress } = request;
   if (isShapeOnly(model)) throw new Error('a shape has no weights'); // the capabilities say so
   if (signal?.aborted) throw interrupted();
-  const { layers, counted, record, coding } = buildModel(model, cellSums, request);
+  const { layers, counted, record, coding, listener } = buildModel(model, cellSums, request);
+  const residual = usedImage(request)?.header.residual;
+  const rotation = residual ? rotationOf(residual) : undefined;
   const session = newSession(model, layers, contextTokens);
   const turns = newTurns();
   const pause = newPause(signal);
@@ -80,20 +97,23 @@ async function createScalar(
     contextTokens,
     memory: scalarMemory(request),
     rank: largestRank(fabric, coding, mode),
-    prefill: (ids, newWindow, onLogits, from = 0, states = undefined) =>
+    prefill: (ids, newWindow, onLogits, from = 0, { states, inputs } = {}) =>
       turns.take(async () => {
+        requireInputs(mode, inputs);
+        listener.inputs = inputs;
         resetSession(session);
         window = newWindow;
         requireSpace(0, ids.length, contextTokens);
         for (let position = 0; position < ids.length; position++) {
           const onBlock = states?.wants(position)
-            ? (block: number, x: Float32Array) => states.visit(position, block, x)
+            ? (block: number, x: Float32Array) => states.visit(position, block, unrotated(x, rotation))
             : undefined;
           const logits = forward(session, ids[position], { window, position }, onBlock);
           requireFinite(logits, 'the logits', position);
           if (position >= from) onLogits?.(position, logits);
           if (await pause()) onProgress?.('prefill', (position + 1) / ids.length);
         }
+        listener.inputs = undefined;
         onProgress?.('prefill', 1);
       }),
     decode: (id) =>
@@ -140,19 +160,32 @@ interface BuiltModel {
   /** Of mode `range`. */
   readonly record: RangeRecord;
   readonly coding: readonly TensorCoding[];
+  readonly listener: Listener;
+}
+
+/** Who looks at the inputs of the text that is being run. */
+interface Listener {
+  inputs?: InputVisitor | undefined;
 }
 
 function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest): BuiltModel {
-  const { fabric, mode, chipSeed, ranges } = request;
+  const { fabric, mode, chipSeed } = request;
+  const image = usedImage(request);
+  if (image) requireImageFits(request, image);
+  const parts = image && readDigitalParts(image, model.shape);
+  const ranges = request.ranges ?? (parts && imageRanges(parts));
   const counted: CountedLinear[] = [];
   const record: RangeRecord = new Map();
   const coding: TensorCoding[] = [];
   const build: LinearBuilder = (name, outputs, inputs, row) => {
     if (mode === 'digital' || !fabric.carries(name)) return buildDigital(name, outputs, inputs, row);
-    const weights = mappedWeights(model, fabric, name, outputs, inputs, row);
+    const part = parts?.get(tensorKey(name));
+    const weights =
+      image && part ? weightsOfImage(image, name) : mappedWeights(model, fabric, name, outputs, inputs, row);
     coding.push(tensorCoding(name, outputs, inputs, weights));
     if (mode === 'mapped') {
-      return buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
+      const exact = buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
+      return part ? withDigitalPart(part, exact) : exact;
     }
     const layer = fabric.build(name, weights, {
       chip: mode === 'range' ? { errors: false, seed: 0 } : { errors: true, seed: chipSeed ?? 0 },
@@ -162,9 +195,93 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
       ...(mode === 'range' ? { record } : {}),
     });
     counted.push(layer);
-    return layer;
+    return part ? withDigitalPart(part, layer) : layer;
   };
-  return { layers: buildLayers(model, build), counted, record, coding };
+  const listener: Listener = {};
+  const layers = buildLayers(model, mode === 'digital' ? listening(model, build, listener) : build);
+  return {
+    layers: image ? layersOfImage(image, model, layers) : layers,
+    counted,
+    record,
+    coding,
+    listener,
+  };
+}
+
+/** `build`, with an ear at the first matrix of each stage. */
+function listening({ shape }: Model, build: LinearBuilder, listener: Listener): LinearBuilder {
+  const stageOf = new Map(STAGES.map((stage) => [matricesReading(shape.architecture, stage)[0], stage]));
+  return (name, outputs, inputs, row) => {
+    const linear = build(name, outputs, inputs, row);
+    const stage = name.layer < 0 ? undefined : stageOf.get(name.ordinal);
+    if (stage === undefined) return linear;
+    return {
+      ...linear,
+      apply(y, a, at) {
+        if (listener.inputs?.wants(name.layer, stage)) listener.inputs.visit(name.layer, stage, a, 1);
+        linear.apply(y, a, at);
+      },
+    };
+  };
+}
+
+function withDigitalPart(part: DigitalPart, tiles: Linear): Linear {
+  const around = aroundTiles(part);
+  return {
+    outputs: tiles.outputs,
+    inputs: tiles.inputs,
+    apply: (y, a, at) => around(y, a, (sums, x) => tiles.apply(sums, x, at)),
+  };
+}
+
+/** What an image changes beside the matrices: the gains of the norms, and the basis of the stream. */
+function layersOfImage(image: ImageReader, { shape }: Model, layers: ModelLayers): ModelLayers {
+  const blocks = layers.blocks.map((block, layer) => {
+    const attentionInput = readGain(image, shape, layer, 'attention-input');
+    const feedForwardInput = readGain(image, shape, layer, 'feed-forward-input');
+    return {
+      ...block,
+      norms: {
+        ...block.norms,
+        ...(attentionInput ? { attentionInput } : {}),
+        ...(feedForwardInput ? { feedForwardInput } : {}),
+      },
+    };
+  });
+  if (!image.header.residual) return { ...layers, blocks };
+  const rotation = rotationOf(image.header.residual);
+  const { embedding, output, outputNorm } = layers;
+  return {
+    ...layers,
+    blocks,
+    embedding(id, out) {
+      embedding(id, out);
+      rotateRows(out, 1, rotation);
+    },
+    // An RMS norm does not see the rotation; its gain belongs to the model's own basis.
+    outputNorm: new Float32Array(shape.dim).fill(1),
+    output: {
+      ...output,
+      apply(y, a, at) {
+        const x = a.slice();
+        unrotateRows(x, 1, rotation);
+        for (let j = 0; j < x.length; j++) x[j] *= outputNorm[j];
+        output.apply(y, x, at);
+      },
+    },
+  };
+}
+
+/** Weights of an image, made once and shared by all engines on it. */
+const imaged = new WeakMap<ImageReader, Map<string, HardwareWeights>>();
+
+function weightsOfImage(image: ImageReader, name: LinearName): HardwareWeights {
+  const known = imaged.get(image) ?? new Map<string, HardwareWeights>();
+  imaged.set(image, known);
+  const key = tensorKey(name);
+  const weights = known.get(key) ?? imageWeights(image, name);
+  known.set(key, weights);
+  return weights;
 }
 
 /** Mapped weights of an open model, by tensor: made once, and shared by all engines on one format of weights. */
@@ -203,10 +320,12 @@ function largestRank({ physics }: Fabric, coding: readonly TensorCoding[], mode:
  * baked, for every bank of cells, and once more for the engine before it until the collector has taken it. The constants
  * are measured on the embedded model: 493 MB against 503 MB with one thread, 736 against 755 with two.
  */
-function scalarMemory({ model, fabric, threads }: EngineNeeds): MemoryEstimate {
-  const { shape } = model;
+function scalarMemory(needs: EngineNeeds): MemoryEstimate {
+  const { fabric, threads } = needs;
+  const { shape } = needs.model;
   const head = shape.dim * shape.vocab;
-  const weightBytes = threads * (blockWeights(shape) * (1 + fabric.bytesPerWeight('baked')) + head * 4);
+  const weightBytes =
+    threads * (blockWeights(shape) * (1 + fabric.bytesPerWeight('baked')) + head * 4 + digitalBytes(needs));
   const stateBytes = threads * 165e6;
   return { bytes: weightBytes + stateBytes, weightBytes, stateBytes, largestMatrixBytes: head * 4 };
 }

@@ -1,6 +1,7 @@
 /** What every engine checks around a text: one at a time, none after its end, within the context and the vocabulary, numbers finite. */
 import { OnefetError } from '../error.ts';
 import { allFinite } from '../numbers.ts';
+import type { EngineMode, InputVisitor } from './backend.ts';
 
 export interface Turns {
   /** Does `work` unless another text is being done or the engine is closed. */
@@ -52,4 +53,10 @@ export function requireFinite(values: Float32Array, what: string, position: numb
   throw new OnefetError('input', 'NOT_FINITE', `${what} of position ${position} are not finite numbers`, {
     hint: 'the model has weights so large that float32 overflows: the file is damaged, or made for another arithmetic',
   });
+}
+
+/** Throws where someone wants to see inputs that are not the model's own. */
+export function requireInputs(mode: EngineMode, inputs: InputVisitor | undefined): void {
+  if (!inputs || mode === 'digital') return;
+  throw new OnefetError('internal', 'INPUTS_MODE', `inputs are shown in mode digital, not ${mode}`);
 }

@@ -96,9 +96,11 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
             window,
             (position, logits) => scorer.add(logits, ids[position + 1]),
             scoreFrom,
-            states && {
-              wants: (position) => position >= scoreFrom && states.wants(first + position),
-              visit: (position, block, x) => states.add(first + position, block, x),
+            {
+              states: states && {
+                wants: (position) => position >= scoreFrom && states.wants(first + position),
+                visit: (position, block, x) => states.add(first + position, block, x),
+              },
             },
           );
           progress.before += scoreTo;

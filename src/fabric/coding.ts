@@ -9,7 +9,10 @@ export interface TensorCoding {
   outputs: number;
   inputs: number;
   bits: number;
-  /** 10 log10(sum w^2 / sum (w - mapped)^2); null where nothing is lost. */
+  /**
+   * 10 log10(sum w^2 / sum (w - mapped)^2); null where nothing is lost. Of a chip image's matrices: the same of the outputs
+   * on its calibration text.
+   */
   codingSnrDb: number | null;
   /** Share of weights whose code is zero (no drain via). */
   zeroShare: number;

@@ -12,7 +12,7 @@
  * The input a is the norm's output with the image's gain (map-model.ts) in place of the model's, or what o and down read.
  */
 import { type Rotation, rotateRows, rotationOf } from './hadamard.ts';
-import type { ImageMatrix } from './image.ts';
+import type { DigitalPart, ImageMatrix } from './image.ts';
 import { mappedWeights } from './map-matrix.ts';
 
 /** y[N] = what the chip computes of a[K], with ideal tiles. */
@@ -20,10 +20,18 @@ export type MappedLinear = (y: Float32Array, a: Float32Array) => void;
 
 /** `weights` [N][K] in the rows' basis: W^ unless a test puts others in their place. */
 export function mappedLinear(matrix: ImageMatrix, weights = mappedWeights(matrix)): MappedLinear {
-  const { outputs, inputs, centre, side, principal } = matrix;
-  const rotation: Rotation | undefined = matrix.rotation?.online ? rotationOf(matrix.rotation) : undefined;
+  const around = aroundTiles(matrix);
+  return (y, a) => around(y, a, (sums, x) => sums.set(times(weights, x)));
+}
+
+/** Steps 1 to 3 and 5 to 6 around whatever computes y[N] = W^ x[K]. */
+export function aroundTiles(
+  part: DigitalPart,
+): (y: Float32Array, a: Float32Array, tiles: (y: Float32Array, x: Float32Array) => void) => void {
+  const { outputs, inputs, centre, side, principal } = part;
+  const rotation: Rotation | undefined = part.rotation?.online ? rotationOf(part.rotation) : undefined;
   const x = new Float32Array(inputs);
-  return (y, a) => {
+  return (y, a, tiles) => {
     x.set(a);
     if (rotation) rotateRows(x, 1, rotation);
     if (centre) for (let j = 0; j < inputs; j++) x[j] -= centre.mean[j];
@@ -33,11 +41,13 @@ export function mappedLinear(matrix: ImageMatrix, weights = mappedWeights(matrix
         for (let j = 0; j < inputs; j++) x[j] -= principal.down[r * inputs + j] * z[r];
       }
     }
-    const sums = times(weights, x);
-    if (centre) for (let n = 0; n < outputs; n++) sums[n] += centre.addend[n];
-    if (side) add(sums, times(side.up, times(side.down, x)));
-    if (principal && z) add(sums, times(principal.up, z));
-    y.set(sums);
+    tiles(y, x);
+    const added = [side && times(side.up, times(side.down, x)), principal && z && times(principal.up, z)];
+    for (let n = 0; n < outputs; n++) {
+      let sum = y[n] + (centre ? centre.addend[n] : 0);
+      for (const values of added) if (values) sum += values[n];
+      y[n] = sum;
+    }
   };
 }
 
@@ -49,8 +59,4 @@ function times(matrix: Float32Array, x: ArrayLike<number>): Float64Array {
     for (let j = 0; j < columns; j++) sum += matrix[n * columns + j] * x[j];
     return sum;
   });
-}
-
-function add(y: Float64Array, x: Float64Array): void {
-  for (let n = 0; n < y.length; n++) y[n] += x[n];
 }

@@ -43,6 +43,9 @@ export interface ImageMatrix extends MappedMatrix {
   readonly steps: readonly MapStep[];
 }
 
+/** A matrix without its codes: what the digital part of a chip holds of it. */
+export type DigitalPart = Omit<ImageMatrix, 'codes'>;
+
 export interface ImageWriter {
   /** Sections that an interrupted run left whole. */
   readonly resumed: ReadonlySet<string>;
@@ -62,6 +65,9 @@ export interface ImageReader {
   readonly vectors: ReadonlyMap<string, number>;
   readVector(name: string): Float32Array;
   readMatrix(name: string): ImageMatrix;
+  readDigital(name: string): DigitalPart;
+  /** Scales [N][tiles]. */
+  readScales(name: string): Float32Array;
   /** Codes [count][K] of outputs from `first` on. */
   readCodes(name: string, first: number, count: number): Int8Array;
   close(): void;
@@ -169,8 +175,11 @@ function resumeSections(
   return at;
 }
 
-/** Opens an image for reading. Errors are OnefetError('input', 'IMAGE_...'). */
-export function openImage(path: string): ImageReader {
+/**
+ * Opens an image for reading. `verify: false` leaves the sections' digests unchecked, for another thread on a file whose
+ * sections the first one has checked. Errors are OnefetError('input', 'IMAGE_...').
+ */
+export function openImage(path: string, { verify = true } = {}): ImageReader {
   let handle: number;
   try {
     handle = openSync(path, 'r');
@@ -180,14 +189,14 @@ export function openImage(path: string): ImageReader {
     });
   }
   try {
-    return readerOf(path, handle);
+    return readerOf(path, handle, verify);
   } catch (error) {
     closeSync(handle);
     throw error;
   }
 }
 
-function readerOf(path: string, handle: number): ImageReader {
+function readerOf(path: string, handle: number, verify: boolean): ImageReader {
   const sections = readSections(path, handle);
   const header = parse(path, headerSchema, sections[0].json);
   const matrices = new Map<string, MatrixMeta>();
@@ -219,7 +228,7 @@ function readerOf(path: string, handle: number): ImageReader {
   const sectionOf = (name: string, kind: number): Section => {
     const section = byName.get(name);
     if (section?.kind !== kind) fail(path, 'IMAGE_MISSING', `there is no ${name} in it`);
-    if (!verified.has(section)) verifySection(path, handle, section);
+    if (verify && !verified.has(section)) verifySection(path, handle, section);
     verified.add(section);
     return section;
   };
@@ -233,7 +242,19 @@ function readerOf(path: string, handle: number): ImageReader {
       return finite(path, name, readFloats(path, handle, section.payloadAt, section.payloadBytes / 4));
     },
     readMatrix(name) {
-      return decodeMatrix(path, handle, matrices.get(name), sectionOf(name, KIND.matrix));
+      const section = sectionOf(name, KIND.matrix);
+      const meta = matrices.get(name)!;
+      const codes = readCodeRows(path, handle, meta, section, 0, meta.outputs);
+      return { ...decodeDigital(path, handle, meta, section), codes };
+    },
+    readDigital(name) {
+      const section = sectionOf(name, KIND.matrix);
+      return decodeDigital(path, handle, matrices.get(name)!, section);
+    },
+    readScales(name) {
+      const section = sectionOf(name, KIND.matrix);
+      const { codeBytes, scales } = matrixLengths(matrices.get(name)!);
+      return finite(path, name, readFloats(path, handle, section.payloadAt + codeBytes, scales));
     },
     readCodes(name, first, count) {
       const section = sectionOf(name, KIND.matrix);
@@ -427,13 +448,7 @@ function encodeMatrix(matrix: ImageMatrix): { meta: MatrixMeta; payload: Uint8Ar
   return { meta, payload };
 }
 
-function decodeMatrix(
-  path: string,
-  handle: number,
-  meta: MatrixMeta | undefined,
-  section: Section,
-): ImageMatrix {
-  if (meta === undefined) fail(path, 'IMAGE_MISSING', 'there is no such matrix in it');
+function decodeDigital(path: string, handle: number, meta: MatrixMeta, section: Section): DigitalPart {
   const lengths = matrixLengths(meta);
   let at = section.payloadAt + lengths.codeBytes;
   const take = (length: number): Float32Array => {
@@ -457,7 +472,6 @@ function decodeMatrix(
     bits,
     rotation,
     steps: meta.steps,
-    codes: readCodeRows(path, handle, meta, section, 0, outputs),
     scales,
     centre,
     side,

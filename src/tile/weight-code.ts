@@ -103,15 +103,7 @@ export function recodeWeights(
         signalEnergy += column[j] * column[j];
         errorEnergy += error * error;
         if (code === 0) zeros++;
-        const at = j * columns + n;
-        if (cells === 1) {
-          tile.codes[at] = code;
-        } else {
-          const magnitude = Math.abs(code);
-          const sign = Math.sign(code);
-          tile.codes[at] = sign * (magnitude & 7);
-          tile.codes[at + outputs] = sign * (magnitude >> 3);
-        }
+        for (let c = 0; c < cells; c++) tile.codes[j * columns + c * outputs + n] = cellCode(code, c, format);
       }
     }
   }
@@ -124,6 +116,52 @@ export function recodeWeights(
     codingSnrDb: errorEnergy > 0 ? 10 * Math.log10(signalEnergy / errorEnergy) : Number.POSITIVE_INFINITY,
     zeroShare: zeros / (outputs * inputs),
   };
+}
+
+/** Given codes [N][K] and scales [N][tiles], as the masks hold them; `codingSnrDb` is the caller's to know. */
+export function codedWeights(
+  coding: {
+    readonly outputs: number;
+    readonly inputs: number;
+    readonly bits: number;
+    readonly tileRows: number;
+    readonly codes: Int8Array;
+    readonly scales: Float32Array;
+  },
+  codingSnrDb: number,
+): HardwareWeights {
+  const { outputs, inputs, tileRows, codes, scales } = coding;
+  const format = weightFormat(coding.bits);
+  const columns = outputs * format.cellWeights.length;
+  const count = Math.ceil(inputs / tileRows);
+  const tiles = Array.from({ length: count }, (_, t): WeightTile => {
+    const rowStart = t * tileRows;
+    const rows = Math.min(tileRows, inputs - rowStart);
+    const cells = new Int8Array(rows * columns);
+    for (let j = 0; j < rows; j++) {
+      for (let n = 0; n < outputs; n++) {
+        const code = codes[n * inputs + rowStart + j];
+        for (let c = 0; c < format.cellWeights.length; c++) {
+          cells[j * columns + c * outputs + n] = cellCode(code, c, format);
+        }
+      }
+    }
+    return {
+      rowStart,
+      rows,
+      codes: cells,
+      scales: Float32Array.from({ length: outputs }, (_v, n) => scales[n * count + t]),
+    };
+  });
+  const zeros = codes.reduce((sum, code) => sum + (code === 0 ? 1 : 0), 0);
+  return { format, outputs, inputs, columns, tiles, codingSnrDb, zeroShare: zeros / (outputs * inputs) };
+}
+
+/** What cell `cell` of a weight holds: magnitude = 8 hi + lo where there are two. */
+export function cellCode(code: number, cell: number, { cellWeights }: WeightFormat): number {
+  if (cellWeights.length === 1) return code;
+  const magnitude = Math.abs(code);
+  return Math.sign(code) * (cell === 0 ? magnitude & 7 : magnitude >> 3);
 }
 
 /** The dequantised hardware weights of output n into out[K]. */

@@ -30,7 +30,7 @@ export interface Batch {
 /** What all workers do together. */
 export type Command =
   | { readonly kind: 'load' }
-  /** Blocks `from` to `to` - 1. */
+  /** Stages `from` to `to` - 1 of all blocks, four a block (model/architecture.ts). */
   | { readonly kind: 'layers'; readonly batch: Batch; readonly from: number; readonly to: number }
   /** Logits, from token `from` of the batch that went through the layers last. */
   | { readonly kind: 'head'; readonly batch: Batch; readonly from: number }

@@ -1,6 +1,8 @@
 /** Texts on a loaded engine: tokens in, logits out, and what was counted on the way. */
-import { type Engine, type EngineRequest, isShapeOnly, type StateVisitor } from '../backend.ts';
-import { newTurns, requireFinite, requireSpace, requireToken } from '../turns.ts';
+
+import { STAGES, type Stage } from '../../model/architecture.ts';
+import { type Engine, type EngineRequest, isShapeOnly, type Visitors } from '../backend.ts';
+import { newTurns, requireFinite, requireInputs, requireSpace, requireToken } from '../turns.ts';
 import { sampledCoding } from './coding.ts';
 import type { Command } from './control.ts';
 import { COUNTS_BYTES } from './kernels/adc.ts';
@@ -40,8 +42,9 @@ export function newTexts(
   const place: Place = { position: 0, window: 0, tokens: 0 };
   const turns = newTurns();
 
-  /** A batch through all blocks, block by block where someone looks at the states behind them. */
-  const runBatch = async (ids: ArrayLike<number>, from: number, count: number, states?: StateVisitor) => {
+  /** A batch through all blocks, with a stop wherever someone looks. */
+  const runBatch = async (ids: ArrayLike<number>, from: number, count: number, visitors: Visitors) => {
+    const { states, inputs } = visitors;
     for (let token = 0; token < count; token++) {
       const id = ids[from + token];
       requireToken(id, shape.vocab);
@@ -52,10 +55,18 @@ export function newTexts(
     const wanted = Array.from({ length: count }, (_, token) => token).filter((token) =>
       states?.wants(position + token),
     );
-    if (wanted.length === 0) await run({ kind: 'layers', batch, from: 0, to: shape.layers });
-    else {
-      for (let block = 0; block < shape.layers; block++) {
-        await run({ kind: 'layers', batch, from: block, to: block + 1 });
+    const steps = shape.layers * STAGES.length;
+    let begun = 0;
+    for (let step = 0; step < steps; step++) {
+      const block = Math.floor(step / STAGES.length);
+      const stage = STAGES[step % STAGES.length];
+      const looks = inputs?.wants(block, stage);
+      const behind = stage === STAGES[STAGES.length - 1] && wanted.length > 0;
+      if (!looks && !behind && step < steps - 1) continue;
+      await run({ kind: 'layers', batch, from: begun, to: step + 1 });
+      begun = step + 1;
+      if (looks) inputs?.visit(block, stage, state.inputs(stage, count), count);
+      if (behind) {
         for (const token of wanted) states!.visit(position + token, block, state.behindBlock(token, block));
       }
     }
@@ -67,15 +78,16 @@ export function newTexts(
   };
 
   return {
-    prefill: (ids, window, onLogits, from = 0, states = undefined) =>
+    prefill: (ids, window, onLogits, from = 0, visitors = {}) =>
       turns.take(async () => {
+        requireInputs(mode, visitors.inputs);
         place.position = 0;
         place.window = window;
         requireSpace(0, ids.length, contextTokens);
         if (physics) fillWindow(data, window);
         for (let start = 0; start < ids.length; start += choice.tokens) {
           const count = Math.min(choice.tokens, ids.length - start);
-          await runBatch(ids, start, count, states);
+          await runBatch(ids, start, count, visitors);
           onProgress?.('prefill', (start + count) / ids.length);
           if (!onLogits) continue;
           for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
@@ -91,7 +103,7 @@ export function newTexts(
         const { position, window } = place;
         requireSpace(position, 1, contextTokens);
         if (position === 0 && physics) fillWindow(data, window);
-        await runBatch([id], 0, 1);
+        await runBatch([id], 0, 1, {});
         await run({ kind: 'head', batch: { count: 1, position, window }, from: 0 });
         return state.logits(0);
       }),
@@ -143,6 +155,21 @@ function newStateMemory({ state: memory, shape, layout }: EngineData) {
       const last = block === shape.layers - 1;
       for (let i = 0; i < stream.length; i++) stream[i] = f32[x + i] + (last ? 0 : f32[delta + i]);
       return stream;
+    },
+    /** What the matrices of the stage that ran last read: [tokens][K]. */
+    inputs(stage: Stage, count: number): Float32Array {
+      const [from, elements] = {
+        'attention-input': [layout.normed, shape.dim],
+        'attention-output': [layout.attended, shape.queryDim],
+        'feed-forward-input': [layout.normed, shape.dim],
+        'feed-forward-hidden': [layout.gate, shape.ffnDim],
+      }[stage];
+      const out = new Float32Array(count * elements);
+      for (let token = 0; token < count; token++) {
+        const at = from / 4 + token * padded(elements);
+        out.set(f32.subarray(at, at + elements), token * elements);
+      }
+      return out;
     },
     logits(row: number): Float32Array {
       const at = layout.logits / 4 + row * logitsWidth;

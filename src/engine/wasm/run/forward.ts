@@ -2,7 +2,12 @@
  * The forward pass of src/model/forward.ts for a batch of tokens, run by all workers at once: a stage ends when all its
  * items are done. Items are tokens, panels of a layer, or (token, key/value head) pairs.
  */
-import type { Architecture, Part } from '../../../model/architecture.ts';
+import {
+  type Architecture,
+  STAGES as BLOCK_STAGES,
+  type Stage as BlockStage,
+  type Part,
+} from '../../../model/architecture.ts';
 import { type Batch, stage } from '../control.ts';
 import { CACHE_BYTES, QUERIES, runProducts } from '../kernels/attention.ts';
 import type { WorkerContext } from '../plan/context.ts';
@@ -38,7 +43,8 @@ function operationsByPart({ matrices }: Architecture): (layer: number) => Record
 }
 
 /**
- * Blocks `from` to `to` - 1, one after the other, over a batch. What the feed-forward adds to the stream is added at the
+ * Stages `from` to `to` - 1, four a block, one after the other over a batch. Behind a stage its inputs still stand where
+ * they were coded from. What the feed-forward adds to the stream is added at the
  * start of the next block; behind the last block of the model, which also leaves its normed activations in `normed`.
  */
 export function runLayers(context: WorkerContext, batch: Batch, from: number, to: number): void {
@@ -71,62 +77,73 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     if (bias !== undefined) wasm.residual(at, bias, width / 4);
   };
   const operationsOf = operationsByPart(shape.architecture);
+  const runStage: Readonly<Record<BlockStage, (layer: number, of: Record<Part, number>) => void>> = {
+    'attention-input'(layer, { query, key, value }) {
+      tokens((t) => {
+        if (layer > 0) addDelta(t);
+        norm(t, layout.attnNorm[layer]);
+        encodeToken(context, [query, key, value], batch, t, row.normed(t));
+      });
+      mark(context, 'encode');
+      multiply(context, batch, [
+        { operation: query, out: layout.q, width: widths.query },
+        { operation: key, out: layout.k, width: widths.kv },
+        { operation: value, out: layout.v, width: widths.kv },
+      ]);
+      mark(context, 'linear');
+      tokens((t) => {
+        addBias(query, rowOf(layout.q, widths.query, t), widths.query);
+        addBias(key, rowOf(layout.k, widths.kv, t), widths.kv);
+        addBias(value, rowOf(layout.v, widths.kv, t), widths.kv);
+        enterCache(context, batch, layer, t);
+      });
+      mark(context, 'cache');
+      const jobs = batch.count * shape.kvHeads;
+      stage(crew, jobs, (job) =>
+        attend(context, batch, layer, Math.floor(job / shape.kvHeads), job % shape.kvHeads),
+      );
+      mark(context, 'attention');
+    },
+    'attention-output'(_layer, { attention }) {
+      tokens((t) => encodeToken(context, [attention], batch, t, row.attended(t)));
+      mark(context, 'encode');
+      multiply(context, batch, [{ operation: attention, out: layout.delta, width: widths.dim }]);
+      mark(context, 'linear');
+    },
+    'feed-forward-input'(layer, { attention, gate, up }) {
+      tokens((t) => {
+        addBias(attention, row.delta(t), widths.dim);
+        addDelta(t);
+        norm(t, layout.ffnNorm[layer]);
+        encodeToken(context, [gate, up], batch, t, row.normed(t));
+      });
+      mark(context, 'encode');
+      multiply(context, batch, [
+        { operation: gate, out: layout.gate, width: widths.ffn },
+        { operation: up, out: layout.up, width: widths.ffn },
+      ]);
+      mark(context, 'linear');
+    },
+    'feed-forward-hidden'(_layer, { gate, up, 'feed-forward': down }) {
+      tokens((t) => {
+        addBias(gate, row.gate(t), widths.ffn);
+        addBias(up, row.up(t), widths.ffn);
+        wasm.gate(row.gate(t), row.up(t), widths.ffn / 4);
+        encodeToken(context, [down], batch, t, row.gate(t));
+      });
+      mark(context, 'encode');
+      multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
+      // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
+      if (layout.biases[down] !== undefined) tokens((t) => addBias(down, row.delta(t), widths.dim));
+      mark(context, 'linear');
+    },
+  };
   mark(context, undefined);
-  for (let layer = from; layer < to; layer++) {
-    const { query, key, value, attention, gate, up, 'feed-forward': down } = operationsOf(layer);
-    tokens((t) => {
-      if (layer > 0) addDelta(t);
-      norm(t, layout.attnNorm[layer]);
-      encodeToken(context, [query, key, value], batch, t, row.normed(t));
-    });
-    mark(context, 'encode');
-    multiply(context, batch, [
-      { operation: query, out: layout.q, width: widths.query },
-      { operation: key, out: layout.k, width: widths.kv },
-      { operation: value, out: layout.v, width: widths.kv },
-    ]);
-    mark(context, 'linear');
-    tokens((t) => {
-      addBias(query, rowOf(layout.q, widths.query, t), widths.query);
-      addBias(key, rowOf(layout.k, widths.kv, t), widths.kv);
-      addBias(value, rowOf(layout.v, widths.kv, t), widths.kv);
-      enterCache(context, batch, layer, t);
-    });
-    mark(context, 'cache');
-    const jobs = batch.count * shape.kvHeads;
-    stage(crew, jobs, (job) =>
-      attend(context, batch, layer, Math.floor(job / shape.kvHeads), job % shape.kvHeads),
-    );
-    mark(context, 'attention');
-    tokens((t) => encodeToken(context, [attention], batch, t, row.attended(t)));
-    mark(context, 'encode');
-    multiply(context, batch, [{ operation: attention, out: layout.delta, width: widths.dim }]);
-    mark(context, 'linear');
-    tokens((t) => {
-      addBias(attention, row.delta(t), widths.dim);
-      addDelta(t);
-      norm(t, layout.ffnNorm[layer]);
-      encodeToken(context, [gate, up], batch, t, row.normed(t));
-    });
-    mark(context, 'encode');
-    multiply(context, batch, [
-      { operation: gate, out: layout.gate, width: widths.ffn },
-      { operation: up, out: layout.up, width: widths.ffn },
-    ]);
-    mark(context, 'linear');
-    tokens((t) => {
-      addBias(gate, row.gate(t), widths.ffn);
-      addBias(up, row.up(t), widths.ffn);
-      wasm.gate(row.gate(t), row.up(t), widths.ffn / 4);
-      encodeToken(context, [down], batch, t, row.gate(t));
-    });
-    mark(context, 'encode');
-    multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
-    // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
-    if (layout.biases[down] !== undefined) tokens((t) => addBias(down, row.delta(t), widths.dim));
-    mark(context, 'linear');
+  for (let step = from; step < to; step++) {
+    const layer = Math.floor(step / BLOCK_STAGES.length);
+    runStage[BLOCK_STAGES[step % BLOCK_STAGES.length]](layer, operationsOf(layer));
   }
-  if (to < shape.layers) return;
+  if (to < shape.layers * BLOCK_STAGES.length) return;
   tokens((t) => {
     addDelta(t);
     norm(t, layout.outputNorm);
