@@ -177,6 +177,15 @@ export function printGenerated(
   if (engineReason !== undefined) print(`${engine} engine: ${engineReason}`);
 }
 
+/** [a.b.c, value] of nested records. */
+function flatEntries(values: object, prefix: string): [string, unknown][] {
+  return Object.entries(values).flatMap(([key, value]): [string, unknown][] => {
+    const name = prefix ? `${prefix}.${key}` : key;
+    const nested = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return nested ? flatEntries(value, name) : [[name, value]];
+  });
+}
+
 export function printInspection(inspection: Inspection, json: boolean): void {
   if (json) {
     printJson(inspection);
@@ -185,8 +194,7 @@ export function printInspection(inspection: Inspection, json: boolean): void {
   const { shape, tokenizer, tensorTypes, metadata, unsupported, ...rest } = inspection;
   const groups = { '': rest, shape, tokenizer, tensorTypes, metadata };
   for (const [group, values] of Object.entries(groups)) {
-    for (const [key, value] of Object.entries(values ?? {}))
-      print(`${(group ? `${group}.${key}` : key).padEnd(24)} ${value}`);
+    for (const [key, value] of flatEntries(values ?? {}, group)) print(`${key.padEnd(24)} ${value}`);
   }
   for (const { message, hint } of unsupported) {
     print(`${'not supported'.padEnd(24)} ${message}`);

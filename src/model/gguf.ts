@@ -8,10 +8,14 @@
  *   tensors x { string name, u32 dims, u64 extent[dims] (innermost first), u32 type, u64 offset }
  *   padding to `general.alignment` (32), then tensor data; offsets count from there.
  *
+ * A model split by llama.cpp's gguf-split (`<name>-00001-of-00003.gguf`, ...; split.no, split.count, split.tensors.count
+ * in each part, all other metadata in the first) is read as one file: the parts one behind the other.
+ *
  * Every length and count is checked against its limit and against the bytes left in the file before anything is
  * allocated, so a damaged file gives an error and not an exhausted machine.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { basename } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { allFinite } from '../numbers.ts';
@@ -38,6 +42,8 @@ export const GGUF_LIMITS = {
   dimensions: 4,
   /** Bytes of the whole header: a vocabulary of 262,144 tokens with its merges takes about 16 MB. */
   headerBytes: 2 ** 28,
+  /** Parts of a split model; the largest have about 100. */
+  parts: 1024,
   /** Alignment of the data section; 32 is the default, pages of 64 KiB the largest seen. */
   alignment: 2 ** 20,
 } as const;
@@ -52,13 +58,21 @@ export interface GgufTensor {
   readonly shape: readonly number[];
   /** Product of the shape. */
   readonly elements: number;
-  /** Absolute position in the file. */
+  /** Absolute position in the file; of a split model, in all parts one behind the other. */
   readonly offset: number;
   readonly sizeBytes: number;
 }
 
+/** A tensor of a type that cannot be read. */
+export interface UnreadableTensor {
+  readonly name: string;
+  readonly type: string;
+  readonly elements: number;
+}
+
 export interface GgufFile {
   readonly path: string;
+  /** Of all parts. */
   readonly sizeBytes: number;
   readonly version: number;
   readonly alignment: number;
@@ -66,13 +80,44 @@ export interface GgufFile {
   readonly dataOffset: number;
   readonly metadata: ReadonlyMap<string, GgufValue>;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** Only with `lenient`: what a strict opening refuses. */
+  readonly refused: readonly OnefetError[];
+  readonly unreadable: readonly UnreadableTensor[];
   /** Reads out.length bytes at an absolute position. */
   read(position: number, out: Uint8Array): void;
   close(): void;
 }
 
-/** Opens and checks a file. Errors are OnefetError('input', 'GGUF_...') with the path and the place. */
-export function openGguf(path: string): GgufFile {
+export interface GgufOptions {
+  /** Takes a part of a split model by itself and passes over tensors of unknown types: to tell what a file holds. */
+  readonly lenient?: boolean;
+}
+
+/**
+ * Opens and checks a file, or by its first part a split model. Errors are OnefetError('input', 'GGUF_...') with the path
+ * and the place, 'MODEL_SPLIT' naming a part that is missing or does not belong to the others.
+ */
+export function openGguf(path: string, { lenient = false }: GgufOptions = {}): GgufFile {
+  const { handle, sizeBytes } = openFile(path);
+  try {
+    const header = readHeader(path, handle, sizeBytes, lenient);
+    const parts = splitCount(header);
+    const whole = parts > 1 ? joinParts(header, parts, lenient) : undefined;
+    if (whole) {
+      closeSync(handle);
+      return whole;
+    }
+    return asFile(path, header, sizeBytes, {
+      read: (position, out) => readFully(path, handle, position, out),
+      close: () => closeSync(handle),
+    });
+  } catch (error) {
+    closeSync(handle);
+    throw error;
+  }
+}
+
+function openFile(path: string): { handle: number; sizeBytes: number } {
   let handle: number;
   try {
     handle = openSync(path, 'r');
@@ -82,14 +127,188 @@ export function openGguf(path: string): GgufFile {
       hint: 'give the path of a .gguf file',
     });
   }
-  try {
-    const stat = fstatSync(handle);
-    if (!stat.isFile()) fail(path, 'GGUF_MISSING', 'not a file');
-    return parse(path, handle, stat.size);
-  } catch (error) {
-    closeSync(handle);
-    throw error;
+  const stat = fstatSync(handle);
+  if (stat.isFile()) return { handle, sizeBytes: stat.size };
+  closeSync(handle);
+  fail(path, 'GGUF_MISSING', 'not a file');
+}
+
+/** What is read at opening: all but the tensors' data. */
+interface Header extends Omit<GgufFile, 'read' | 'close' | 'refused' | 'unreadable'> {
+  readonly refused: OnefetError[];
+  readonly unreadable: UnreadableTensor[];
+}
+
+function asFile(
+  path: string,
+  header: Header,
+  sizeBytes: number,
+  { read, close }: Pick<GgufFile, 'read' | 'close'>,
+): GgufFile {
+  let open = true;
+  return {
+    ...header,
+    path,
+    sizeBytes,
+    read(position, out) {
+      if (!open) throw new OnefetError('internal', 'GGUF_CLOSED', `${path} is read after it was closed`);
+      read(position, out);
+    },
+    close() {
+      if (open) close();
+      open = false;
+    },
+  };
+}
+
+function splitCount({ path, metadata }: Header): number {
+  const parts = metadata.get('split.count') ?? 1;
+  if (typeof parts === 'number' && Number.isInteger(parts) && parts >= 0 && parts <= GGUF_LIMITS.parts) {
+    return parts;
   }
+  fail(path, 'MODEL_SPLIT', `split.count is ${show(parts)}; at most ${GGUF_LIMITS.parts} parts are accepted`);
+}
+
+/** Parts of a split model that are open at a time. */
+const OPEN_PARTS = 8;
+
+/** The file that the parts are together; `lenient`: undefined where they are not, and `first` says why. */
+function joinParts(first: Header, count: number, lenient: boolean): GgufFile | undefined {
+  try {
+    return joinAll(first, count, lenient);
+  } catch (error) {
+    if (!lenient || !(error instanceof OnefetError) || error.kind !== 'input') throw error;
+    first.refused.push(error);
+    return undefined;
+  }
+}
+
+function joinAll(first: Header, count: number, lenient: boolean): GgufFile {
+  const numbered = /-(\d{5})-of-(\d{5})\.gguf$/;
+  const named = numbered.exec(first.path);
+  const partPath = (part: number) =>
+    first.path.replace(numbered, `-${digits(part + 1)}-of-${digits(count)}.gguf`);
+  const wanted = named ? `, beginning with ${basename(partPath(0))}` : '';
+  if (
+    first.metadata.get('split.no') !== 0 ||
+    !named ||
+    Number(named[1]) !== 1 ||
+    Number(named[2]) !== count
+  ) {
+    fail(
+      first.path,
+      'MODEL_SPLIT',
+      `is one of ${count} parts of a split model, and not its first by number and name`,
+      `give the first of its parts${wanted}; they are named <name>-00001-of-${digits(count)}.gguf and so on`,
+    );
+  }
+  const headers = Array.from({ length: count }, (_, part) =>
+    part === 0 ? first : readPart(first, partPath(part), part, lenient),
+  );
+  const tensors = new Map<string, GgufTensor>();
+  const starts: number[] = [];
+  let sizeBytes = 0;
+  for (const header of headers) {
+    starts.push(sizeBytes);
+    for (const [name, tensor] of header.tensors) {
+      if (tensors.has(name))
+        fail(header.path, 'MODEL_SPLIT', `tensor ${show(name)} is in an earlier part too`);
+      tensors.set(name, { ...tensor, offset: sizeBytes + tensor.offset });
+    }
+    sizeBytes += header.sizeBytes;
+  }
+  const unreadable = headers.flatMap((header) => header.unreadable);
+  const promised = first.metadata.get('split.tensors.count');
+  const found = tensors.size + unreadable.length;
+  if (promised !== undefined && promised !== found) {
+    fail(
+      first.path,
+      'MODEL_SPLIT',
+      `split.tensors.count is ${show(promised)}, the ${count} parts have ${found}`,
+    );
+  }
+  const refused = headers.flatMap((header) => header.refused);
+  const whole = { ...first, tensors, refused, unreadable };
+  return asFile(first.path, whole, sizeBytes, partsReader(headers, starts));
+}
+
+const digits = (part: number): string => String(part).padStart(5, '0');
+
+function readPart(first: Header, path: string, part: number, lenient: boolean): Header {
+  let opened: ReturnType<typeof openFile>;
+  try {
+    opened = openFile(path);
+  } catch (cause) {
+    throw new OnefetError('input', 'MODEL_SPLIT', `part ${part + 1} of the model is missing: ${path}`, {
+      cause,
+      hint: 'all parts must be in one folder: fetch it',
+    });
+  }
+  try {
+    const header = readHeader(path, opened.handle, opened.sizeBytes, lenient);
+    for (const [key, value] of [
+      ['split.no', part],
+      ['split.count', first.metadata.get('split.count')],
+      ['split.tensors.count', first.metadata.get('split.tensors.count')],
+    ] as const) {
+      const own = header.metadata.get(key);
+      if (own === value) continue;
+      fail(
+        path,
+        'MODEL_SPLIT',
+        `does not belong to ${basename(first.path)}: ${key} is ${show(own)} where ${show(value)} is needed`,
+        'fetch all parts of one model again',
+      );
+    }
+    return header;
+  } finally {
+    closeSync(opened.handle);
+  }
+}
+
+/** Reads from parts that lie one behind the other; few of them are open at a time. */
+function partsReader(
+  headers: readonly Header[],
+  starts: readonly number[],
+): Pick<GgufFile, 'read' | 'close'> {
+  /** Handles by part; the one used last is the last. */
+  const open = new Map<number, number>();
+  const handleOf = (part: number): number => {
+    const handle = open.get(part) ?? reopen(headers[part]);
+    open.delete(part);
+    open.set(part, handle);
+    if (open.size > OPEN_PARTS) {
+      const [[oldest, unused]] = open;
+      open.delete(oldest);
+      closeSync(unused);
+    }
+    return handle;
+  };
+  return {
+    read(position, out) {
+      for (let done = 0; done < out.length; ) {
+        const at = position + done;
+        const part = starts.findLastIndex((start) => start <= at);
+        const { path, sizeBytes } = headers[part];
+        const within = at - starts[part];
+        const count = Math.min(out.length - done, sizeBytes - within);
+        if (count <= 0) fail(path, 'GGUF_TRUNCATED', `ends at byte ${within}, inside what is being read`);
+        readFully(path, handleOf(part), within, out.subarray(done, done + count));
+        done += count;
+      }
+    },
+    close() {
+      for (const handle of open.values()) closeSync(handle);
+      open.clear();
+    },
+  };
+}
+
+function reopen({ path, sizeBytes }: Header): number {
+  const opened = openFile(path);
+  if (opened.sizeBytes === sizeBytes) return opened.handle;
+  closeSync(opened.handle);
+  fail(path, 'MODEL_SPLIT', 'has changed while it was in use');
 }
 
 /**
@@ -134,7 +353,9 @@ function fail(path: string, code: string, what: string, hint?: string): never {
   throw new OnefetError('input', code, `${path}: ${what}`, hint === undefined ? {} : { hint });
 }
 
-function parse(path: string, handle: number, sizeBytes: number): GgufFile {
+function readHeader(path: string, handle: number, sizeBytes: number, lenient: boolean): Header {
+  const refused: OnefetError[] = [];
+  const unreadable: UnreadableTensor[] = [];
   const cursor = new Cursor(path, handle, sizeBytes);
   if (sizeBytes < 4 || cursor.u32('magic') !== 0x46554747) {
     fail(path, 'GGUF_NOT_GGUF', 'not a GGUF file (it does not start with "GGUF")');
@@ -181,7 +402,14 @@ function parse(path: string, handle: number, sizeBytes: number): GgufFile {
     const tensor = cursor.tensor(i);
     if (names.has(tensor.name)) fail(path, 'GGUF_DUPLICATE', `tensor ${show(tensor.name)} occurs twice`);
     names.add(tensor.name);
-    relative.push(tensor);
+    if ('codec' in tensor) {
+      relative.push(tensor);
+      continue;
+    }
+    const error = unsupportedType(path, tensor);
+    if (!lenient) throw error;
+    if (!unreadable.some(({ type }) => type === tensor.type)) refused.push(error);
+    unreadable.push(tensor);
   }
   const dataOffset = Math.ceil(cursor.position / alignment) * alignment;
   const tensors = new Map(
@@ -189,24 +417,16 @@ function parse(path: string, handle: number, sizeBytes: number): GgufFile {
   );
   checkPlacement(path, [...tensors.values()], dataOffset, alignment, sizeBytes);
 
-  let open = true;
-  return {
-    path,
-    sizeBytes,
-    version,
-    alignment,
-    dataOffset,
-    metadata,
-    tensors,
-    read(position, out) {
-      if (!open) throw new OnefetError('internal', 'GGUF_CLOSED', `${path} is read after it was closed`);
-      readFully(path, handle, position, out);
-    },
-    close() {
-      if (open) closeSync(handle);
-      open = false;
-    },
-  };
+  return { path, sizeBytes, version, alignment, dataOffset, metadata, tensors, refused, unreadable };
+}
+
+function unsupportedType(path: string, { name, type }: UnreadableTensor): OnefetError {
+  return new OnefetError(
+    'input',
+    'GGUF_TENSOR_TYPE',
+    `${path}: tensor ${show(name)} is of type ${type}, which is not supported`,
+    { hint: `supported types: ${[...CODECS.values()].map((codec) => codec.name).join(', ')}` },
+  );
 }
 
 /** Tensors must be aligned, inside the file, and disjoint. */
@@ -412,7 +632,7 @@ class Cursor {
   }
 
   /** A tensor's entry; its offset is still relative to the data section. */
-  tensor(index: number): GgufTensor {
+  tensor(index: number): GgufTensor | UnreadableTensor {
     const name = this.string(`name of tensor ${index}`, GGUF_LIMITS.nameBytes);
     const what = `tensor ${show(name)}`;
     const dimensions = this.u32(`dimensions of ${what}`);
@@ -436,13 +656,8 @@ class Cursor {
     const typeId = this.u32(`type of ${what}`);
     const codec = CODECS.get(typeId);
     if (codec === undefined) {
-      const known = [...CODECS.values()].map((c) => c.name).join(', ');
-      fail(
-        this.path,
-        'GGUF_TENSOR_TYPE',
-        `${what} is of type ${typeName(typeId)}, which is not supported`,
-        `supported types: ${known}`,
-      );
+      this.u64(`offset of ${what}`);
+      return { name, type: typeName(typeId), elements };
     }
     const columns = shape[shape.length - 1];
     if (columns % codec.blockSize !== 0) {

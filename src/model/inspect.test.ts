@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -37,6 +37,20 @@ test('what is not supported is said behind all that can be told', () => {
     expect.stringContaining('no-such-cut'),
   ]);
   expect(inspection.parameters).toBeGreaterThan(1e5);
+});
+
+test('a type of weights that is not supported does not hide the rest', () => {
+  const path = join(folder, 'type.gguf');
+  writeFixture(path);
+  const bytes = readFileSync(path);
+  // The type behind name, dimensions and extents of one matrix: IQ2_XXS.
+  const name = 'blk.0.ffn_up.weight';
+  bytes.writeUInt32LE(16, bytes.indexOf(name) + name.length + 4 + 2 * 8);
+  writeFileSync(path, bytes);
+  const inspection = inspectModel(path);
+  expect(inspection.tensorTypes).toMatchObject({ IQ2_XXS: 1 });
+  expect(inspection).toMatchObject({ name: 'fixture', tokenizer: { size: 1024 } });
+  expect(inspection.unsupported.map(({ code }) => code)).toEqual(['GGUF_TENSOR_TYPE']);
 });
 
 test('what is no GGUF is an error', () => {

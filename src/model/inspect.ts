@@ -35,18 +35,19 @@ export interface Inspection {
   }[];
 }
 
-/** Reads a file; only one that is no GGUF, or a damaged one, is an error: OnefetError('input', 'GGUF_...'). */
+/** Reads a file, or as much of a split model as there is; only one that is no GGUF, or a damaged one, is an error: OnefetError('input', 'GGUF_...'). */
 export function inspectModel(path: string): Inspection {
-  const file = openGguf(path);
+  const file = openGguf(path, { lenient: true });
   try {
-    const unsupported: Inspection['unsupported'][number][] = [];
+    const unsupported: Inspection['unsupported'][number][] = file.refused.map(report);
     const attempt = <T>(read: () => T): T | null => {
       try {
         return read();
       } catch (error) {
         if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
-        const { code, message, hint } = error;
-        unsupported.push({ code, message, ...(hint === undefined ? {} : { hint }) });
+        // Tensors that were passed over are missing because they are not supported.
+        if (file.refused.length === 0 || error.code !== 'MODEL_TENSOR_MISSING')
+          unsupported.push(report(error));
         return null;
       }
     };
@@ -79,8 +80,13 @@ export function inspectModel(path: string): Inspection {
   }
 }
 
+function report({ code, message, hint }: OnefetError): Inspection['unsupported'][number] {
+  return { code, message, ...(hint === undefined ? {} : { hint }) };
+}
+
 function tensorTypes(file: GgufFile): Record<string, number> {
   const types: Record<string, number> = {};
+  for (const { type } of file.unreadable) types[type] = (types[type] ?? 0) + 1;
   for (const { codec } of file.tensors.values()) types[codec.name] = (types[codec.name] ?? 0) + 1;
   return types;
 }

@@ -32,7 +32,7 @@ export interface FileFacts {
   readonly synthetic: boolean;
   /** Elements of all tensors but RoPE's factors. */
   readonly parameterCount: number;
-  /** Of the whole file, in hex; computed by streaming at the first call, then remembered. */
+  /** Of the whole file, of a split model all parts one behind the other, in hex; computed by streaming at the first call, then remembered. */
   sha256(): string;
 }
 
@@ -171,7 +171,7 @@ function blockRotations(
 }
 
 function parameterCount(file: GgufFile): number {
-  let count = 0;
+  let count = file.unreadable.reduce((sum, { elements }) => sum + elements, 0);
   for (const tensor of file.tensors.values()) if (!tensor.name.startsWith('rope_')) count += tensor.elements;
   return count;
 }
@@ -180,6 +180,9 @@ function commonestType(file: GgufFile): string {
   const elements = new Map<string, number>();
   for (const { shape, codec, elements: count } of file.tensors.values()) {
     if (shape.length > 1) elements.set(codec.name, (elements.get(codec.name) ?? 0) + count);
+  }
+  for (const { type, elements: count } of file.unreadable) {
+    elements.set(type, (elements.get(type) ?? 0) + count);
   }
   return [...elements].reduce((a, b) => (b[1] > a[1] ? b : a), ['none', 0])[0];
 }

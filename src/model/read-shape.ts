@@ -1,5 +1,4 @@
 /** Reads the shape of a model from a GGUF's metadata and checks it against the file's tensors. */
-import { basename } from 'node:path';
 import { nearestName, OnefetError } from '../error.ts';
 import { ARCHITECTURES, type Architecture, REFUSED_ARCHITECTURES } from './architecture.ts';
 import type { GgufFile, GgufTensor, GgufValue } from './gguf.ts';
@@ -18,7 +17,6 @@ const LIMITS = { dim: 2 ** 17, ffnDim: 2 ** 20, layers: 1024, heads: 4096, conte
 
 /** Reads and checks the shape; errors are OnefetError('input', 'MODEL_...') naming the key or tensor. */
 export function readShape(file: GgufFile): ModelShape {
-  refuseParts(file);
   const architecture = readArchitecture(file);
   const fields = metadataReader(file, architecture.name);
   refuseVariants(file, fields);
@@ -48,19 +46,6 @@ export function readShape(file: GgufFile): ModelShape {
   });
   checkTensors(file, shape);
   return shape;
-}
-
-/** A part of a split model has metadata of its own only in the first of them. */
-function refuseParts(file: GgufFile): void {
-  const parts = file.metadata.get('split.count') ?? 1;
-  if (parts === 1) return;
-  const first = basename(file.path).replace(/-\d{5}-of-(\d{5}\.gguf)$/, '-00001-of-$1');
-  fail(
-    file,
-    'MODEL_SPLIT',
-    `is one of ${parts} parts of a split model`,
-    `join the parts with llama.cpp's gguf-split --merge ${first}`,
-  );
 }
 
 function readArchitecture(file: GgufFile): Architecture {

@@ -65,6 +65,14 @@ function normsByMatrix(
  * and the next-token distribution depends on every part of the network. The vocabulary is the embedded model's.
  */
 export function writeFixture(path: string, options: FixtureOptions = {}): void {
+  const { fields, tensors } = fixtureParts(options);
+  writeGguf(path, fields, tensors);
+}
+
+function fixtureParts(options: FixtureOptions): {
+  fields: Map<string, GgufField>;
+  tensors: GgufTensorSource[];
+} {
   const { dim = 64, ffnDim = 96, layers = 2, heads = 4, kvHeads = 2, codec = F32 } = options;
   const headDim = options.headDim ?? dim / heads;
   const vocab = 1024;
@@ -145,7 +153,25 @@ export function writeFixture(path: string, options: FixtureOptions = {}): void {
       row: (_, out) => out.set(factors),
     });
   }
-  writeGguf(path, fields, options.tensors?.(tensors) ?? tensors);
+  return { fields, tensors: options.tensors?.(tensors) ?? tensors };
+}
+
+/** Writes a model's tensors to parts, as llama.cpp's gguf-split does; returns their paths. */
+export function splitFixture(path: string, options: FixtureOptions, count: number): string[] {
+  const { fields, tensors } = fixtureParts(options);
+  const per = Math.ceil(tensors.length / count);
+  const digits = (part: number) => String(part).padStart(5, '0');
+  return Array.from({ length: count }, (_, part) => {
+    const partPath = path.replace(/\.gguf$/, `-${digits(part + 1)}-of-${digits(count)}.gguf`);
+    const own = new Map<string, GgufField>([
+      ...(part === 0 ? fields : []),
+      ['split.no', u32(part)],
+      ['split.count', u32(count)],
+      ['split.tensors.count', { type: 'i32', value: tensors.length }],
+    ]);
+    writeGguf(partPath, own, tensors.slice(part * per, (part + 1) * per));
+    return partPath;
+  });
 }
 
 const f32 = (value: number): GgufField => ({ type: 'f32', value });
