@@ -233,48 +233,7 @@ function scaleOf(largest: number, unit: string): { factor: number; unit: string 
 
 /** Energy per token of the projection beside systems that exist or are modelled. */
 export function comparatorFigure(projection: CostReport, comparators: Comparators): Figure {
-  interface Row {
-    name: string;
-    low: number;
-    high: number;
-    kind: string;
-    note: string;
-    color: string;
-    symbol: string;
-  }
-  const rows: Row[] = comparators.systems
-    .filter((s) => s.jPerToken !== null)
-    .map((s) => ({
-      name: s.name,
-      low: s.jPerToken![0],
-      high: s.jPerToken![1],
-      kind: s.kind === 'silicon' ? (s.bound ? 'silicon, upper bound' : 'silicon') : 'modelled by others',
-      note: `${s.model}, ${s.conditions}. ${s.source} (${s.tag})`,
-      color: s.kind === 'silicon' ? COLOURS.grey : COLOURS.purple,
-      symbol: s.kind !== 'silicon' ? 'diamond-open' : s.bound ? 'triangle-left' : 'circle',
-    }));
-  const own = (name: string, value: number, note: string): Row => ({
-    name,
-    low: value,
-    high: value,
-    kind: 'this project, projected',
-    note,
-    color: COLOURS.blue,
-    symbol: 'star',
-  });
-  rows.push(
-    own('This design, one user', projection.perTokenJ, 'Projection to Llama 3.1 8B; all leakage on one user'),
-    own(
-      'This design, full pipeline',
-      projection.perTokenAggregateJ,
-      `Projection to Llama 3.1 8B at ${plain(projection.tokensPerSecondAggregate)} tokens/s, bound by ${projection.binding}`,
-    ),
-  );
-  rows.sort((a, b) => b.high - a.high);
-  const hc1 = comparators.systems.find((s) => s.name === 'Taalas HC1' && s.jPerToken);
-  const against = hc1?.jPerToken
-    ? ` One user of the projected design takes ${ratio(projection.perTokenJ, (hc1.jPerToken[0] + hc1.jPerToken[1]) / 2)} HC1.`
-    : '';
+  const rows = [...publishedRows(comparators), ...ownRows(projection)].sort((a, b) => b.high - a.high);
   const kinds = [...new Set(rows.map((r) => r.kind))];
   const ticks = decadeTicks(
     Math.min(...rows.map((r) => r.low)) * 0.7,
@@ -285,32 +244,8 @@ export function comparatorFigure(projection: CostReport, comparators: Comparator
   return {
     id: 'comparators',
     title: 'Energy per token beside other systems (Llama 3.1 8B class)',
-    caption: `Left is better, each grid line ten times.${against} Triangles are upper bounds (rated power over rate); modelled systems do not exist as silicon, and neither does this design.`,
-    data: kinds.map((kind) => {
-      const mine = rows.filter((r) => r.kind === kind);
-      return {
-        type: 'scatter',
-        mode: 'markers',
-        name: kind,
-        x: mine.map((r) => Math.sqrt(r.low * r.high)),
-        y: mine.map((r) => wrapPlotText(r.name, 16)),
-        error_x: {
-          type: 'data',
-          symmetric: false,
-          array: mine.map((r) => r.high - Math.sqrt(r.low * r.high)),
-          arrayminus: mine.map((r) => Math.sqrt(r.low * r.high) - r.low),
-          // No caps: most systems have one number, and a cap would cross its marker.
-          thickness: 4,
-          width: 0,
-        },
-        marker: { color: mine[0].color, size: kind.startsWith('this') ? 14 : 10, symbol: mine[0].symbol },
-        customdata: mine.map((r) => [
-          r.low === r.high ? formatSi(r.high, 'J') : `${formatSi(r.low, 'J')} to ${formatSi(r.high, 'J')}`,
-          wrapPlotText(r.note, 58),
-        ]),
-        hovertemplate: '<b>%{y}</b><br>%{customdata[0]} per token<br>%{customdata[1]}<extra></extra>',
-      };
-    }),
+    caption: `Left is better, each grid line ten times.${besideHc1(projection, comparators)} Triangles are upper bounds (rated power over rate); modelled systems do not exist as silicon, and neither does this design.`,
+    data: kinds.map((kind) => comparatorTrace(kind, rows)),
     layout: {
       xaxis: { title: { text: 'Energy per token (J, logarithmic)' }, type: 'log', ...ticks },
       yaxis: { categoryorder: 'array', categoryarray: order, ticksuffix: ' ' },
@@ -318,40 +253,118 @@ export function comparatorFigure(projection: CostReport, comparators: Comparator
     },
     height: 120 + 38 * rows.length,
     phoneHeight: 140 + 36 * rows.length,
-    table: {
-      caption: 'Energy per token and rate, with sources',
-      headers: ['System', 'Energy per token', 'Rate', 'Kind', 'Conditions and source', 'Tag'],
-      rows: [
-        [
-          'This design, one user',
-          formatSi(projection.perTokenJ, 'J'),
-          `${plain(projection.tokensPerSecondPerUser)} tokens/s per user`,
-          'projected',
-          'this report',
-          tagBadge('assumed'),
-        ],
-        [
-          'This design, full pipeline',
-          formatSi(projection.perTokenAggregateJ, 'J'),
-          `${plain(projection.tokensPerSecondAggregate)} tokens/s aggregate`,
-          'projected',
-          'this report',
-          tagBadge('assumed'),
-        ],
-        ...comparators.systems.map((s) => [
-          s.name,
-          s.jPerToken === null
-            ? 'not published'
-            : `${s.bound ? 'at most ' : ''}${s.jPerToken[0] === s.jPerToken[1] ? formatSi(s.jPerToken[0], 'J') : `${formatSi(s.jPerToken[0], 'J')} to ${formatSi(s.jPerToken[1], 'J')}`}`,
-          s.tokensPerSecond === null
-            ? 'not stated'
-            : `${plain(s.tokensPerSecond, 5)} tokens/s ${s.rate === 'per-user' ? 'per user' : 'aggregate'}`,
-          s.kind,
-          `${s.model}; ${s.conditions}. ${s.source}`,
-          tagBadge(s.tag),
-        ]),
-      ],
+    table: comparatorTable(projection, comparators),
+  };
+}
+
+/** A system in the figure: energy per token from `low` to `high`, J. */
+interface ComparatorRow {
+  readonly name: string;
+  readonly low: number;
+  readonly high: number;
+  readonly kind: string;
+  readonly note: string;
+  readonly color: string;
+  readonly symbol: string;
+}
+
+function publishedRows({ systems }: Comparators): ComparatorRow[] {
+  return systems
+    .filter((s) => s.jPerToken !== null)
+    .map((s) => ({
+      name: s.name,
+      low: s.jPerToken![0],
+      high: s.jPerToken![1],
+      kind: s.kind === 'silicon' ? (s.bound ? 'silicon, upper bound' : 'silicon') : 'modelled by others',
+      note: `${s.model}, ${s.conditions}. ${s.source} (${s.tag})`,
+      color: s.kind === 'silicon' ? COLOURS.grey : COLOURS.purple,
+      symbol: s.kind !== 'silicon' ? 'diamond-open' : s.bound ? 'triangle-left' : 'circle',
+    }));
+}
+
+function ownRows(projection: CostReport): ComparatorRow[] {
+  const own = (name: string, value: number, note: string): ComparatorRow => ({
+    name,
+    low: value,
+    high: value,
+    kind: 'this project, projected',
+    note,
+    color: COLOURS.blue,
+    symbol: 'star',
+  });
+  return [
+    own('This design, one user', projection.perTokenJ, 'Projection to Llama 3.1 8B; all leakage on one user'),
+    own(
+      'This design, full pipeline',
+      projection.perTokenAggregateJ,
+      `Projection to Llama 3.1 8B at ${plain(projection.tokensPerSecondAggregate)} tokens/s, bound by ${projection.binding}`,
+    ),
+  ];
+}
+
+function besideHc1({ perTokenJ }: CostReport, { systems }: Comparators): string {
+  const energyJ = systems.find((s) => s.name === 'Taalas HC1' && s.jPerToken)?.jPerToken;
+  if (!energyJ) return '';
+  const ours = ratio(perTokenJ, (energyJ[0] + energyJ[1]) / 2);
+  return ` One user of the projected design takes ${ours} HC1.`;
+}
+
+function comparatorTrace(kind: string, rows: readonly ComparatorRow[]): Figure['data'][number] {
+  const mine = rows.filter((r) => r.kind === kind);
+  const middle = (r: ComparatorRow) => Math.sqrt(r.low * r.high);
+  return {
+    type: 'scatter',
+    mode: 'markers',
+    name: kind,
+    x: mine.map(middle),
+    y: mine.map((r) => wrapPlotText(r.name, 16)),
+    error_x: {
+      type: 'data',
+      symmetric: false,
+      array: mine.map((r) => r.high - middle(r)),
+      arrayminus: mine.map((r) => middle(r) - r.low),
+      // No caps: most systems have one number, and a cap would cross its marker.
+      thickness: 4,
+      width: 0,
     },
+    marker: { color: mine[0].color, size: kind.startsWith('this') ? 14 : 10, symbol: mine[0].symbol },
+    customdata: mine.map((r) => [energyRange(r.low, r.high), wrapPlotText(r.note, 58)]),
+    hovertemplate: '<b>%{y}</b><br>%{customdata[0]} per token<br>%{customdata[1]}<extra></extra>',
+  };
+}
+
+const energyRange = (lowJ: number, highJ: number): string =>
+  lowJ === highJ ? formatSi(highJ, 'J') : `${formatSi(lowJ, 'J')} to ${formatSi(highJ, 'J')}`;
+
+function comparatorTable(projection: CostReport, { systems }: Comparators): Figure['table'] {
+  const own = (name: string, energyJ: number, rate: number, per: string) => [
+    name,
+    formatSi(energyJ, 'J'),
+    `${plain(rate)} tokens/s ${per}`,
+    'projected',
+    'this report',
+    tagBadge('assumed'),
+  ];
+  const { perTokenJ, tokensPerSecondPerUser, perTokenAggregateJ, tokensPerSecondAggregate } = projection;
+  return {
+    caption: 'Energy per token and rate, with sources',
+    headers: ['System', 'Energy per token', 'Rate', 'Kind', 'Conditions and source', 'Tag'],
+    rows: [
+      own('This design, one user', perTokenJ, tokensPerSecondPerUser, 'per user'),
+      own('This design, full pipeline', perTokenAggregateJ, tokensPerSecondAggregate, 'aggregate'),
+      ...systems.map((s) => [
+        s.name,
+        s.jPerToken === null
+          ? 'not published'
+          : `${s.bound ? 'at most ' : ''}${energyRange(s.jPerToken[0], s.jPerToken[1])}`,
+        s.tokensPerSecond === null
+          ? 'not stated'
+          : `${plain(s.tokensPerSecond, 5)} tokens/s ${s.rate === 'per-user' ? 'per user' : 'aggregate'}`,
+        s.kind,
+        `${s.model}; ${s.conditions}. ${s.source}`,
+        tagBadge(s.tag),
+      ]),
+    ],
   };
 }
 

@@ -122,19 +122,54 @@ export function checkPanel(
   return clipped === expected.clipped ? undefined : `${clipped} conversions clipped, not ${expected.clipped}`;
 }
 
+type DrawnCase = ReturnType<typeof drawCase>;
+
 function runCase(
   kernels: Kernels,
   { state, weights }: { state: Arena; weights: Arena },
-  c: ReturnType<typeof drawCase>,
+  c: DrawnCase,
   source: Source,
   epilogue: Epilogue,
   batch: boolean,
 ): { y: Float32Array; clipped: number } {
   state.used = CONSTANTS_END;
   weights.used = 0;
-  const bytes = new Uint8Array(state.memory.buffer);
   const view = new DataView(state.memory.buffer);
-  const perBlock = batch ? BLOCK_TOKENS : 1;
+  const inputs = writeInputs(state, c, batch ? BLOCK_TOKENS : 1);
+  const parameters = writeParameters(state, c);
+  weights.used = writeWeights(new Uint8Array(weights.memory.buffer), c, source, epilogue);
+  const quads = countQuads(Math.max(...c.rows));
+  const results = clearResults(state, c, quads);
+  const fields: Record<JobField, number> = {
+    weights: 0,
+    column: c.column,
+    cells: c.cells,
+    columnsPerCell: c.columnsPerCell,
+    tiles: c.tiles,
+    quads,
+    lastQuads: countQuads(c.rows[c.tiles - 1]),
+    rank: c.rank,
+    planes: c.planes,
+    small: c.small ? 1 : 0,
+    ...inputs,
+    ...parameters,
+    count: c.count,
+    columns: 16,
+    ...results,
+  };
+  const job = allocate(state, JOB_BYTES, 'job');
+  for (const [name, value] of Object.entries(fields)) view.setInt32(job + JOB[name as JobField], value, true);
+  kernels[panelName(source, epilogue, batch)](job);
+  return readResults(view, c.count, results);
+}
+
+/** Inputs of every tile and token by planes, and their magnitudes; rows beyond a tile's last are zero. */
+function writeInputs(
+  state: Arena,
+  c: DrawnCase,
+  perBlock: number,
+): Record<'x' | 'xStride' | 'magnitude' | 'magnitudeStride', number> {
+  const bytes = new Uint8Array(state.memory.buffer);
   const blocks = Math.ceil(c.count / perBlock);
   const quads = countQuads(Math.max(...c.rows));
   const xStride = blocks * c.planes * c.rank * quads * perBlock * 4;
@@ -143,29 +178,37 @@ function runCase(
   bytes.fill(INPUT_ZERO, x, x + c.tiles * xStride);
   const magnitude = allocate(state, c.tiles * magnitudeStride, 'magnitude');
   c.rows.forEach((rows, tile) => {
-    const tileQuads = countQuads(rows);
+    const partBytes = countQuads(rows) * perBlock * 4;
     for (let token = 0; token < c.count; token++) {
       const block = Math.floor(token / perBlock);
       const inBlock = token % perBlock;
-      const rowAt = (quad: number, j: number) => (quad * perBlock + inBlock) * 4 + j;
-      for (let j = 0; j < tileQuads * 4; j++) {
+      for (let j = 0; j < countQuads(rows) * 4; j++) {
+        const rowAt = ((j >> 2) * perBlock + inBlock) * 4 + (j & 3);
         for (let r = 0; r < c.rank; r++) {
           const value = j < rows ? c.inputs[tile][token][r][j] : 0;
           splitPlanes(value, c.planes).forEach((byte, plane) => {
-            const base = x + tile * xStride + (block * c.planes + plane) * c.rank * tileQuads * perBlock * 4;
-            bytes[base + r * tileQuads * perBlock * 4 + rowAt(j >> 2, j & 3)] = byte;
+            const part = (block * c.planes + plane) * c.rank + r;
+            bytes[x + tile * xStride + part * partBytes + rowAt] = byte;
           });
         }
-        bytes[magnitude + tile * magnitudeStride + block * tileQuads * perBlock * 4 + rowAt(j >> 2, j & 3)] =
+        bytes[magnitude + tile * magnitudeStride + block * partBytes + rowAt] =
           j < rows ? c.magnitudes[tile][token][j] : 0;
       }
     }
   });
+  return { x, xStride, magnitude, magnitudeStride };
+}
+
+/** Parameters of every token and tile, and the values of codes. */
+function writeParameters(
+  state: Arena,
+  c: DrawnCase,
+): Record<'tokens' | 'tokensStride' | 'tileTable' | 'lookup', number> {
+  const bytes = new Uint8Array(state.memory.buffer);
+  const view = new DataView(state.memory.buffer);
   const tokensStride = c.count * TOKEN_BYTES;
   const tokens = allocate(state, c.cells * c.tiles * tokensStride, 'tokens');
   const tileTable = allocate(state, c.cells * c.tiles * TILE_BYTES, 'tiles');
-  const panelBytes = writeWeights(new Uint8Array(weights.memory.buffer), c, source, epilogue);
-  weights.used = panelBytes;
   for (let v = 0; v < c.cells * c.tiles; v++) {
     const [cell, tile] = [Math.floor(v / c.tiles), v % c.tiles];
     c.tokens[cell][tile].forEach((token, t) => {
@@ -183,52 +226,45 @@ function runCase(
   c.lookup.forEach((values, r) => {
     bytes.set(new Uint8Array(values.buffer), lookup + 16 * r);
   });
+  return { tokens, tokensStride, tileTable, lookup };
+}
+
+/** Wider than a panel, to see that the kernel keeps to its columns. */
+const OUT_STRIDE = 128;
+const UNTOUCHED = 0xee;
+
+/** Places of what the kernel writes: its scratch, counts, ranges and outputs. */
+function clearResults(
+  state: Arena,
+  c: DrawnCase,
+  quads: number,
+): Record<'counts' | 'scratch' | 'out' | 'outStride' | 'bins', number> {
+  const bytes = new Uint8Array(state.memory.buffer);
+  const view = new DataView(state.memory.buffer);
   const counts = allocate(state, COUNTS_BYTES, 'counts');
   bytes.fill(0, counts, counts + COUNTS_BYTES);
-  const scratch = layOutScratch(c.rank * quads, quads, c.count, c.tiles);
-  const header = allocate(state, 64, 'header');
-  const scratchAt = allocate(state, scratch.bytes, 'scratch');
+  const parts = layOutScratch(c.rank * quads, quads, c.count, c.tiles);
+  const scratch = allocate(state, 64, 'header');
+  const scratchAt = allocate(state, parts.bytes, 'scratch');
   SCRATCH_FIELDS.forEach((name, i) => {
-    view.setInt32(header + 4 * i, scratchAt - header + scratch[name], true);
+    view.setInt32(scratch + 4 * i, scratchAt - scratch + parts[name], true);
   });
-  // Wider rows than the panel, to see that the kernel keeps to its columns.
-  const outStride = 128;
-  const out = allocate(state, c.count * outStride, 'out');
-  bytes.fill(0xee, out, out + c.count * outStride);
-  const job = allocate(state, JOB_BYTES, 'job');
-  const fields: Record<JobField, number> = {
-    weights: 0,
-    column: c.column,
-    out,
-    counts,
-    cells: c.cells,
-    columnsPerCell: c.columnsPerCell,
-    tiles: c.tiles,
-    quads,
-    lastQuads: countQuads(c.rows[c.tiles - 1]),
-    rank: c.rank,
-    planes: c.planes,
-    small: c.small ? 1 : 0,
-    x,
-    xStride,
-    magnitude,
-    magnitudeStride,
-    tokens,
-    tokensStride,
-    tileTable,
-    lookup,
-    count: c.count,
-    outStride,
-    bins: allocate(state, c.cells * c.tiles * RANGE_BINS * 4, 'bins'),
-    columns: 16,
-    scratch: header,
-  };
-  for (const [name, value] of Object.entries(fields)) view.setInt32(job + JOB[name as JobField], value, true);
-  kernels[panelName(source, epilogue, batch)](job);
-  const y = new Float32Array(c.count * 16);
-  for (let t = 0; t < c.count; t++) {
-    for (let n = 0; n < 16; n++) y[t * 16 + n] = view.getFloat32(out + t * outStride + 4 * n, true);
-    if (bytes[out + t * outStride + 64] !== 0xee) throw new RangeError('the kernel wrote beyond its columns');
+  const out = allocate(state, c.count * OUT_STRIDE, 'out');
+  bytes.fill(UNTOUCHED, out, out + c.count * OUT_STRIDE);
+  const bins = allocate(state, c.cells * c.tiles * RANGE_BINS * 4, 'bins');
+  return { counts, scratch, out, outStride: OUT_STRIDE, bins };
+}
+
+function readResults(
+  view: DataView,
+  count: number,
+  { out, counts }: ReturnType<typeof clearResults>,
+): { y: Float32Array; clipped: number } {
+  const y = new Float32Array(count * 16);
+  for (let t = 0; t < count; t++) {
+    for (let n = 0; n < 16; n++) y[t * 16 + n] = view.getFloat32(out + t * OUT_STRIDE + 4 * n, true);
+    if (view.getUint8(out + t * OUT_STRIDE + 64) !== UNTOUCHED)
+      throw new RangeError('the kernel wrote beyond its columns');
   }
   let clipped = 0;
   for (let n = 0; n < 4; n++) clipped += view.getInt32(counts + COUNTS.clipped + 4 * n, true);
@@ -236,12 +272,7 @@ function runCase(
 }
 
 /** A panel in the order of kernels/panel.ts; returns its bytes. */
-function writeWeights(
-  to: Uint8Array,
-  c: ReturnType<typeof drawCase>,
-  source: Source,
-  epilogue: Epilogue,
-): number {
+function writeWeights(to: Uint8Array, c: DrawnCase, source: Source, epilogue: Epilogue): number {
   let at = 0;
   for (let cell = 0; cell < c.cells; cell++) {
     for (let tile = 0; tile < c.tiles; tile++) {
