@@ -32,12 +32,13 @@ import { judge } from './verdict.ts';
 /** Finished jobs by key. */
 export type FinishedJobs = ReadonlyMap<string, FinishedJob>;
 
-/** How the run went, which the jobs do not know. */
+/** Measurement of the run that computed the chips: the jobs do not know it. */
 export interface RunTiming {
   /** Of the chips; 0 where none was computed. */
   readonly tokensPerSecond: number;
   readonly seconds: number;
   readonly peakRssBytes: number;
+  readonly threads: number;
   readonly command: readonly string[];
 }
 
@@ -84,7 +85,6 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
       ...timing,
       command: [...timing.command],
       engine: plan.engine,
-      threads: options.threads,
     },
     projection: cost.projection,
     warnings: warningsOf(plan, cost.projection),

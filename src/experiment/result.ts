@@ -127,7 +127,9 @@ export interface RunResult {
   throughput: { tokensPerSecondPerUser: number };
   /** Every line of the three above with formula, source and tag, for the model that ran. */
   cost: CostReport;
+  /** Of the run that computed the chips; a command that finds them finished keeps it. */
   emulation: {
+    /** Of the chips; 0 where none was computed. */
     tokensPerSecond: number;
     seconds: number;
     peakRssBytes: number;

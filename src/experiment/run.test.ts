@@ -144,6 +144,9 @@ test('a result never shrinks: fewer chips and no attribution keep what the folde
     expect.stringMatching(/has 3 chips \(1 asked for\) and attribution on 2 of them \(none asked for\)/),
   ]);
   expect(small.result).toEqual(large.result);
+  // Nothing was computed, so the measured speed is that of the run that did.
+  expect(large.emulation.tokensPerSecond).toBeGreaterThan(0);
+  expect(small.emulation).toEqual(large.emulation);
   const file = JSON.parse(readFileSync(join(plan({ out }).folder, 'result.json'), 'utf8')) as RunResult;
   expect(file.chips).toHaveLength(3);
   expect(file.attribution.length).toBeGreaterThan(3);

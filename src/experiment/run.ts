@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
 import { toJson, writeFileAtomic } from '../files.ts';
-import { assembleResult, type FinishedJobs } from './assemble.ts';
+import { assembleResult, type FinishedJobs, type RunTiming } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
 import { openPassCache, type PassCache } from './cache.ts';
@@ -67,14 +67,19 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     };
     checkRows(run);
     takeFromCache(run);
+    const earlier = resultOnFile(folder);
     const tokensPerSecond = await executeJobs(run);
-    const result = assembleResult(run.plan, folder.finished, {
+    const measured = {
       tokensPerSecond,
       seconds: (performance.now() - started) / 1e3,
       peakRssBytes: resourceUsage().maxRSS * 1024,
+      threads: plan.options.threads,
+    };
+    const result = assembleResult(run.plan, folder.finished, {
+      ...(tokensPerSecond === 0 && earlier ? earlierTiming(earlier) : measured),
       command: hooks.command ?? [],
     });
-    writeFileAtomic(join(folder.path, 'result.json'), `${toJson(result, 'the result', 'input', 2)}\n`);
+    writeFileAtomic(join(folder.path, RESULT_FILE), `${toJson(result, 'the result', 'input', 2)}\n`);
     return result;
   } finally {
     folder.close();
@@ -84,7 +89,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
 /** The plan with all chips and attribution that the folder has, where it has more than was asked for. */
 function keepLarger(plan: RunPlan, folder: RunFolder, notice: (text: string) => void): RunPlan {
   const asked = plan.options;
-  const had = sizeOfResult(join(folder.path, 'result.json'));
+  const had = sizeOfResult(resultOnFile(folder));
   const chips = Math.max(asked.chips, had.chips, finishedChips(plan, folder.finished));
   const sourceChips = Math.max(
     asked.attributionChips,
@@ -102,18 +107,34 @@ function keepLarger(plan: RunPlan, folder: RunFolder, notice: (text: string) => 
   return withChips(plan, chips, sourceChips);
 }
 
-/** Chips and attribution of a result on file; what cannot be read has none. */
-function sizeOfResult(path: string): { chips: number; attributionChips: number } {
-  const none = { chips: 0, attributionChips: 0 };
-  if (!existsSync(path)) return none;
+const RESULT_FILE = 'result.json';
+
+/** The folder's result, where it has one of this version that can be read. */
+function resultOnFile(folder: RunFolder): RunResult | undefined {
+  const path = join(folder.path, RESULT_FILE);
+  if (!existsSync(path)) return undefined;
   try {
-    const { schema, chips, attribution } = JSON.parse(readFileSync(path, 'utf8')) as RunResult;
-    if (schema !== RESULT_SCHEMA) return none;
-    const attributionChips = Math.max(0, ...attribution.map((source) => source.chips));
-    return { chips: chips.length, attributionChips: Math.min(attributionChips, chips.length) };
+    const result = JSON.parse(readFileSync(path, 'utf8')) as RunResult;
+    const { schema, chips, attribution, emulation } = result;
+    const lists = Array.isArray(chips) && Array.isArray(attribution);
+    return schema === RESULT_SCHEMA && lists && emulation ? result : undefined;
   } catch {
-    return none;
+    return undefined;
   }
+}
+
+/** Chips and attribution of a result. */
+function sizeOfResult(result: RunResult | undefined): { chips: number; attributionChips: number } {
+  if (!result) return { chips: 0, attributionChips: 0 };
+  const { chips, attribution } = result;
+  const attributionChips = Math.max(0, ...attribution.map((source) => source.chips));
+  return { chips: chips.length, attributionChips: Math.min(attributionChips, chips.length) };
+}
+
+/** The measurement of the run that computed the chips, kept where none was computed now. */
+function earlierTiming({ emulation }: RunResult): Omit<RunTiming, 'command'> {
+  const { tokensPerSecond, seconds, peakRssBytes, threads } = emulation;
+  return { tokensPerSecond, seconds, peakRssBytes, threads };
 }
 
 /** Chips from the first on that are finished in every window. */
