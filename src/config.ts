@@ -10,7 +10,7 @@ import { readTextFile, reasonOf } from './files.ts';
 /** No configuration file of ours is near this; a larger one is a mistake or an attack. */
 const MAX_CONFIG_BYTES = 4 << 20;
 
-/** How a complaint is classed: a design is the user's own wish, a data file is input. */
+/** Class of a complaint: a design is the user's own wish, a data file is input. */
 export interface ConfigErrors {
   readonly kind: 'usage' | 'input';
   /** Code of all complaints; by default CONFIG_SIZE, CONFIG_YAML, CONFIG_KEY or CONFIG_VALUE. */

@@ -52,7 +52,7 @@ export function interrupted(
   return new OnefetError('interrupted', 'INTERRUPTED', message, options);
 }
 
-/** What crosses a thread boundary: structured clone keeps an Error's message but not its class. */
+/** An error as it crosses a thread boundary: structured clone keeps an Error's message but not its class. */
 export interface PlainError {
   kind: ErrorKind;
   code: string;

@@ -80,7 +80,7 @@ export function listDataFolder(relative: string): string[] {
   return [...names].sort();
 }
 
-/** What a text file may hold where its reader gives no limit of its own. */
+/** Largest text file, bytes, where its reader gives no limit of its own. */
 export const MOST_TEXT_BYTES = 64 << 20;
 
 export interface TextFileOptions {
@@ -195,7 +195,7 @@ function placeOf(bytes: Buffer, at: number): string {
   return `byte ${at}, line ${line}`;
 }
 
-/** Where the first byte that is not UTF-8 stands: the largest prefix that is valid is found by halving. */
+/** Finds the first byte that is not UTF-8: the largest prefix that is valid is found by halving. */
 function firstInvalid(bytes: Buffer): number {
   let [low, high] = [0, bytes.length];
   // The prefix of `low` bytes is valid, but for a character that is cut; that of `high` is not.

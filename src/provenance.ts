@@ -8,7 +8,7 @@ import { z } from 'zod';
 export const TAGS = ['chosen', 'measured', 'simulated', 'fitted', 'cited', 'assumed'] as const;
 export type Tag = (typeof TAGS)[number];
 
-/** What each tag says, for legends and messages. */
+/** Meaning of each tag, for legends and messages. */
 export const TAG_WORDS: Readonly<Record<Tag, string>> = {
   chosen: 'a choice of the design, true by definition',
   measured: 'read from hardware or from a real model',

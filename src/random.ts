@@ -73,7 +73,7 @@ export function nameCoordinate(name: string): number {
   return h >>> 0;
 }
 
-/** Where in the text a product is formed: the key of everything that is drawn per token. */
+/** Place in the text at which a product is formed: the key of everything that is drawn per token. */
 export interface TokenPosition {
   /** Index of the scored window, document or generation. */
   readonly window: number;

@@ -1,5 +1,5 @@
 /**
- * What the arithmetic of the WebAssembly engine costs in accuracy: the same chip (or the same digital model) by the scalar
+ * Accuracy that the arithmetic of the WebAssembly engine costs: the same chip (or the same digital model) by the scalar
  * engine and by it, without what is drawn anew for every token.
  *   klNats   mean over positions of KL(scalar || wasm) of the next token's distribution
  */

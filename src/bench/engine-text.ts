@@ -31,7 +31,7 @@ export function benchEngineText(
         ]
       : []),
     { head: 'KL to scalar', cell: (r) => differences[r.name]?.klNats.toExponential(1) ?? '' },
-    { head: 'holds', cell: (r) => formatSi(r.memoryBytes, 'B') },
+    { head: 'memory', cell: (r) => formatSi(r.memoryBytes, 'B') },
   ];
   const rows = [columns.map(({ head }) => head), ...bench.results.map((r) => columns.map((c) => c.cell(r)))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
@@ -59,7 +59,7 @@ export function benchEngineText(
     .trimEnd();
 }
 
-/** Where the time of each variant goes. */
+/** Lists where the time of each variant goes. */
 function profileLines({ results }: Bench): string[] {
   const line = (profile: Readonly<Record<string, number>>) =>
     Object.entries(profile)

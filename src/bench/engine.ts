@@ -1,5 +1,5 @@
 /**
- * How fast the engine is on this machine, without a model file: raw kernels against what registers and memory allow, and
+ * Speed of the engine on this machine, without a model file: raw kernels against what registers and memory allow, and
  * prefill and decode of a model with the layers of Llama 3.1 8B.
  *
  * Few layers are built (their weights must not fit the caches) and the time per layer is scaled to the whole model; the
@@ -28,7 +28,7 @@ export interface PeerTimes {
 /** Another engine on the same shape: a prefill of `batchTokens`, and one decoded token behind it. */
 export interface SpeedPeer {
   readonly name: string;
-  /** What it says of itself and the machine. */
+  /** Versions, the machine, and how it was run. */
   readonly system: string;
   prefill(): Promise<PeerTimes>;
   decode(): Promise<PeerTimes>;

@@ -1,5 +1,5 @@
 /**
- * What one weight occupies and draws at rest, from its topology: the one home of a cell's area. The comparison of
+ * Area and current at rest of one weight, from its topology: the one home of a cell's area. The comparison of
  * cells and the cost of a chip both take it from here.
  */
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ export type Footprint = MultiplierTopology['area'];
 /** Layout rules: `layout` in spice/<process>/cost.yaml. */
 interface LayoutRules {
   metalPitchM: number;
-  /** What a device adds to its gate across the width, and along the length. */
+  /** Lengths that a device adds to its gate across the width, and along the length. */
   deviceSideM: number;
   deviceEndM: number;
   /** Area of a resistor, and side of the square that a well of its own takes, in metal pitches (squared). */
@@ -33,7 +33,7 @@ export interface CellArea {
   resistorsUm2: number;
   wellsUm2: number;
   um2: number;
-  /** What decides between device and tracks. */
+  /** Whether the device or the tracks decide. */
   limitedBy: 'device' | 'wires';
 }
 

@@ -4,7 +4,7 @@ import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
 import { type Progress, stderrProgress } from '../progress.ts';
 
-/** What a command needs of the program around it. */
+/** The program around a command, as far as it needs it. */
 export interface CliContext {
   readonly signal: AbortSignal;
   readonly argv: readonly string[];
@@ -15,7 +15,7 @@ export function cliContext(root: Command, signal: AbortSignal, argv: readonly st
   return { signal, argv, progress: () => stderrProgress(!root.opts<{ quiet?: boolean }>().quiet) };
 }
 
-/** What `onefet start` and the defaults of the other commands use. */
+/** Inputs of `onefet start` and defaults of the other commands. */
 export const RANGE_TEXT = 'experiments/texts/range.txt';
 
 export function embedded(): { model: string; text: string } {

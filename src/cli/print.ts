@@ -1,4 +1,4 @@
-/** What commands print on stdout: short tables for people, one JSON object for programs. */
+/** Output of the commands on stdout: short tables for people, one JSON object for programs. */
 import { stdout } from 'node:process';
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';

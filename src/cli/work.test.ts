@@ -71,5 +71,5 @@ it('of another version is refused with both schemas and the command that makes i
   writeFileSync(join(folder, 'result.json'), '{');
   expect(report).toThrow(/is not valid JSON/);
   rmSync(join(folder, 'result.json'));
-  expect(report).toThrow(/holds no result.json/);
+  expect(report).toThrow(/has no result.json/);
 });

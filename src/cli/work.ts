@@ -1,5 +1,5 @@
 /**
- * What the commands `start`, `run` and `report` do: plan, execute, report, with progress on stderr.
+ * The work of the commands `start`, `run` and `report`: plan, execute, report, with progress on stderr.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ export interface StartHooks {
   readonly command: readonly string[];
   /** Write report.html. */
   readonly report: boolean;
-  /** What a person should know, a line each. */
+  /** Notices for people, a line each. */
   readonly notice: (text: string) => void;
 }
 
@@ -74,7 +74,7 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
   return { result, folder: plan.folder, reportPath };
 }
 
-/** What `--dry-run` prints. */
+/** Returns the text that `--dry-run` prints. */
 export function describePlan(plan: RunPlan): Record<string, string | number> {
   const jobs = [...plan.digitalJobs, ...(plan.rangeJob ? [plan.rangeJob] : []), ...plan.dependentJobs];
   return {
@@ -108,7 +108,7 @@ export function reportOfFolder(folder: string, notice: (text: string) => void): 
 function readResult(folder: string): RunResult {
   const path = join(folder, 'result.json');
   if (!existsSync(path)) {
-    throw new OnefetError('input', 'RESULT_MISSING', `${folder} holds no result.json`, {
+    throw new OnefetError('input', 'RESULT_MISSING', `${folder} has no result.json`, {
       hint: 'name a run folder, as in onefet report runs/log-domain-0123456789ab',
     });
   }

@@ -50,7 +50,7 @@ function inRange(name: keyof typeof RANGE, value: number): void {
     throw new OnefetError(
       'usage',
       'ADC_RANGE',
-      `the ADC regression does not hold at ${name} = ${value}: it covers ${low} to ${high}`,
+      `the ADC regression is not valid at ${name} = ${value}: it covers ${low} to ${high}`,
       { hint: 'change adc.bits of the design, or adc.rateHz / adc.technologyNm in cost.yaml' },
     );
   }

@@ -6,7 +6,7 @@ import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { ladderCount } from '../tile/ladder.ts';
 import { type LogDomainCostDesign, meanIntegratorF, tensorFormat } from './log-domain-design.ts';
 
-/** What the tensors of one weight format count together: their cells differ in taps, and so in area and wires. */
+/** Counts of the tensors of one weight format together: their cells differ in taps, and so in area and wires. */
 export interface FormatCensus {
   bits: number;
   taps: number;

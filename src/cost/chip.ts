@@ -147,7 +147,7 @@ function countUsers(kvBits: number, system: PlacedSystem): number {
   return 1 + Math.floor((dies * reticleMm2.value - areaMm2) / (userMm2 * (1 + overheadShare.value)));
 }
 
-/** What bounds the rate of a full pipeline, tokens/s, lowest first. */
+/** Returns the bounds of the rate of a full pipeline, tokens/s, lowest first. */
 function throughputLimits(
   { shape, constants, contextTokens, dies }: PlacedSystem,
   found: {

@@ -9,7 +9,7 @@ import { parseDataFile } from './constants.ts';
 const provenance = { ...provenanceShape, note: z.string().optional() };
 
 const comparatorsSchema = z.strictObject({
-  /** How a comparison with the chip that the question is about must be read. */
+  /** Note on how to read the comparison with the chip that the question is about. */
   statement: z.string(),
   systems: z.array(
     z.strictObject({

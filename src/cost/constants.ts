@@ -82,7 +82,7 @@ const costConstantsSchema = z.strictObject({
   }),
   layout: z.strictObject({
     metalPitchM: positive,
-    /** What a cell adds to its gate across the width (isolation), and along the length (two contacted junctions). */
+    /** Lengths that a cell adds to its gate across the width (isolation), and along the length (two contacted junctions). */
     deviceSideM: nonNegative,
     deviceEndM: nonNegative,
     /** A resistor inside a cell, and the side of a well of its own around one: in metal pitches (squared). */

@@ -1,5 +1,5 @@
 /**
- * What a million tokens cost: silicon, masks, electricity, as three bands.
+ * Cost of a million tokens: silicon, masks, electricity, as three bands.
  *
  *   good dies per wafer = (pi (d/2)^2 / A - pi d / sqrt(2 A)) Y,   Y = ((1 - e^(-A D)) / (A D))^2   (Murphy)
  *   $ / Mtoken = [chip + masks and design / chips] / (rate x utilisation x lifetime) + power x price / rate

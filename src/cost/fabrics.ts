@@ -1,4 +1,4 @@
-/** How each fabric is priced: one line each. */
+/** Pricing of each fabric, one line each. */
 import { OnefetError } from '../error.ts';
 import type { Activity, LayerActivity, MacActivity, TileActivity } from '../fabric/activity.ts';
 import type { CommonDesign } from '../fabric/common-design.ts';

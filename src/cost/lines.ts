@@ -47,7 +47,7 @@ export function lineValue(lines: readonly CostLine[], name: string): number {
   return lines.find((line) => line.name === name)?.value ?? 0;
 }
 
-/** What a run counted: counts are exact, but of a chip that was simulated. */
+/** Counts of a run: counts are exact, but of a chip that was simulated. */
 export const COUNTED: Provenance = { source: 'counted during the run', tag: 'simulated' };
 /** Currents are those of the fitted cell. */
 export const DRAWN: Provenance = { source: 'current drawn during the run by the fitted cell', tag: 'fitted' };

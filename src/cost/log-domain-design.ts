@@ -1,5 +1,5 @@
 /**
- * What the cost of a log-domain chip needs to know of its design and calibration.
+ * Design and calibration of a log-domain chip, as far as its cost needs them.
  */
 import type { Calibration } from '../cell/calibration.ts';
 import type { Footprint } from '../cell/footprint.ts';
@@ -45,11 +45,11 @@ export interface LogDomainCostDesign {
   headFabric: 'digital' | 'analog';
   sign: 'integrate' | 'two-conversion' | 'paired-rows';
   device: { widthM: number; lengthM: number; gateF: number; drainF: number };
-  /** What a weight is made of, from the topology of the cell. */
+  /** Devices of a weight, from the topology of the cell. */
   footprint: Footprint;
 }
 
-/** How the weights of a tensor are coded: its taps, and the cells that a weight takes. */
+/** Returns how the weights of a tensor are coded: its taps, and the cells that a weight takes. */
 export function tensorFormat(
   design: Pick<LogDomainCostDesign, 'weightBits' | 'weightOverrides'>,
   tensor: string,

@@ -1,5 +1,5 @@
 /**
- * What a fabric gives to the cost of a chip: the components that it is built of. The parts that every chip has whatever
+ * A fabric as the cost of a chip sees it: the components that it is built of. The parts that every chip has whatever
  * its fabric (vector units, attention, cache, embedding, leakage, supply) are added by chip.ts.
  *
  * A component is pure: it reads the model's shape, the constants and what the stages before it found, and answers with
@@ -10,14 +10,14 @@ import type { NamedShape } from '../model/shapes.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine, WeightCost } from './report.ts';
 
-/** What every component may read. Constants change between calls: the sensitivity halves and doubles each. */
+/** Inputs of every component. Constants change between calls: the sensitivity halves and doubles each. */
 export interface PricedSystem {
   readonly shape: NamedShape;
   readonly constants: CostConstants;
   readonly contextTokens: number;
 }
 
-/** What of a component's silicon leaks while a token is under way; `passive`: cells and capacitors, counted elsewhere. */
+/** The part of a component's silicon that leaks while a token is under way; `passive`: cells and capacitors, counted elsewhere. */
 export type Silicon = 'logic' | 'sram' | 'rom' | 'analog' | 'passive';
 
 export interface AreaPart {
@@ -75,10 +75,10 @@ export interface PricedDesign {
   /** In the order of their lines. */
   readonly components: readonly CostComponent[];
   traffic(system: PricedSystem): Traffic;
-  /** What the tensors of each weight format take, by bits ascending. */
+  /** Cost of the tensors of each weight format, by bits ascending. */
   weights(constants: CostConstants): WeightCost[];
   /** Lines shown beside the breakdown, from the lines of the energy; not part of any sum. */
   references?(system: PricedSystem, energy: readonly CostLine[]): CostLine[];
-  /** What these figures take for granted although the run or the calibration speaks against it. */
+  /** Assumptions that these figures make although the run or the calibration speaks against it. */
   readonly warnings: readonly string[];
 }

@@ -24,7 +24,7 @@ export interface CostSensitivity {
   highPerTokenJ: number;
 }
 
-/** What the tensors of one weight format take. */
+/** Cost of the tensors of one weight format. */
 export interface WeightCost {
   bits: number;
   tensors: string[];
@@ -53,7 +53,7 @@ export interface CostReport {
   latencyS: CostLine[];
   tokenTimeS: number;
   tokensPerSecondPerUser: number;
-  /** What bounds the throughput of the full pipeline, and the aggregate rate. */
+  /** The bound of the full pipeline's throughput, and the aggregate rate. */
   binding: string;
   tokensPerSecondAggregate: number;
   /** Power at the aggregate rate. */
@@ -66,11 +66,11 @@ export interface CostReport {
   limits: { name: string; tokensPerSecond: number; formula: string }[];
   /** Users whose key-value cache of the stated context fits beside the rest of the chip. */
   usersHeld: number;
-  /** How far each constant moves the energy of a token: halved and doubled one at a time, largest effect first. */
+  /** Change of a token's energy with each constant: halved and doubled one at a time, largest effect first. */
   sensitivity: CostSensitivity[];
   /** By bits of the weights, ascending: more than one with weights.overrides. */
   weights: WeightCost[];
-  /** What these figures take for granted although the run or the calibration speaks against it. */
+  /** Assumptions that these figures make although the run or the calibration speaks against it. */
   warnings: string[];
   /** Values shown beside the breakdown, not part of any sum: the physical lower bound of the array's energy. */
   references: CostLine[];

@@ -8,7 +8,7 @@ import type { CostReport, CostSensitivity } from './report.ts';
 /** Groups of cost.yaml whose constants go into the energy. */
 const GROUPS = ['digital', 'memory', 'lora', 'analog', 'adc', 'layout', 'power', 'wire'] as const;
 
-/** Where a factor of two would leave the range in which the constant means something. */
+/** Bounds of constants that a factor of two would take out of the range in which they mean something. */
 const CLIP: Record<string, readonly [number, number]> = {
   'analog.clampBiasRatio': [1, Number.POSITIVE_INFINITY],
   'memory.sramArrayEfficiency': [0.5, 0.8],

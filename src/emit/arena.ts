@@ -15,7 +15,7 @@ export interface Arena {
 export function newArena(bytes: number, start = 0): Arena {
   const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
   if (pages * PAGE_BYTES > MEMORY_BYTES) {
-    throw new OnefetError('internal', 'ENGINE_MEMORY', `one memory cannot hold ${bytes} bytes`);
+    throw new OnefetError('internal', 'ENGINE_MEMORY', `one memory has no room for ${bytes} bytes`);
   }
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   return { memory, bytes: pages * PAGE_BYTES, used: start };

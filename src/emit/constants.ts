@@ -8,7 +8,7 @@ import { type Body, type Expr, i32, load } from './wat.ts';
 
 /** Address 0 is left unused. */
 const START = 64;
-/** Where free memory begins: room for a thousand constants. */
+/** Start of free memory: room for a thousand constants. */
 export const CONSTANTS_END = 4096;
 
 const words: number[] = [];
@@ -28,7 +28,7 @@ function checkSpace(): void {
     throw new OnefetError(
       'internal',
       'ENGINE_CONSTANTS',
-      'the kernels use more constants than the table holds',
+      'the kernels use more constants than the table has room for',
     );
   }
 }

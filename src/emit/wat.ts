@@ -262,7 +262,7 @@ ${statements.join('\n')})`,
   };
 }
 
-/** What a function with named parameters finds them in. */
+/** Parameters of a function by name. */
 export type Parameters<P extends readonly string[]> = Readonly<Record<P[number], Local<'i32'>>>;
 /** Operands of a call by the names of the parameters. */
 export type Operands<P extends readonly string[]> = Readonly<Record<P[number], number>>;

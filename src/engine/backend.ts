@@ -1,6 +1,6 @@
 /**
- * What computes a model. A backend is one way to compute (WebAssembly, scalar TypeScript); an engine is a backend loaded
- * with one model, fabric and mode, and runs texts:
+ * The interface of all that computes a model. A backend is one way to compute (WebAssembly, scalar TypeScript); an
+ * engine is a backend loaded with one model, fabric and mode, and runs texts:
  *
  *   digital  the model as shipped
  *   mapped   the mapped weights in exact arithmetic: the coding loss alone
@@ -56,7 +56,7 @@ export interface EngineTuning {
   readonly int8Terms?: 1 | 2;
 }
 
-/** What decides whether a backend can do it, and how much memory it takes. */
+/** The part of a request that decides whether a backend can do it, and how much memory it takes. */
 export interface EngineNeeds {
   /** Its shape decides; `ShapeOnly` has no more. */
   readonly model: Pick<Model, 'shape'> | ShapeOnly;
@@ -81,7 +81,7 @@ export interface EngineRequest extends EngineNeeds {
   readonly chipSeed?: number;
   /** Chip: full scales of the converters; by default the image's. */
   readonly ranges?: RangeTable;
-  /** Where mapped weights are kept, so that the next engine on this model need not map them again; default: nowhere. */
+  /** Folder of mapped weights, so that the next engine on this model need not map them again; default: nowhere. */
   readonly codesCache?: {
     readonly folder: string;
     readonly modelSha256: string;
@@ -118,7 +118,7 @@ export interface Engine {
   ): Promise<void>;
   /** The next token of the text; resolves to the logits of its successor, overwritten by the next call. */
   decode(id: number): Promise<Float32Array>;
-  /** What the analog layers did since the last `resetActivity`; empty without any. */
+  /** Activity of the analog layers since the last `resetActivity`; empty without any. */
   activity(): LayerActivity[];
   resetActivity(): void;
   /** Coding loss of every mapped matrix; a backend may take an even sample of a large one's rows. */
@@ -169,7 +169,7 @@ export interface Backend {
   memory(needs: EngineNeeds): MemoryEstimate;
   /** Throws what `refusal` says, `RANGES` where a chip lacks them, `MEMORY`, `INTERRUPTED`. */
   create(request: EngineRequest): Promise<Engine>;
-  /** What this backend could do at most on this machine; only where it has such limits. */
+  /** Limits of this machine for this backend; only where it has such limits. */
   measureLimits?(): Promise<MachineLimits>;
 }
 
@@ -251,7 +251,7 @@ const asked = <T>(value: T | undefined): T[] => (value === undefined ? [] : [val
 
 export const isShapeOnly = (model: EngineNeeds['model']): model is ShapeOnly => 'madeUpType' in model;
 
-/** What a backend does not do, and what it does instead. */
+/** A question that a backend refuses, and what it takes instead. */
 export interface Refusal {
   readonly backend: BackendName;
   readonly key: string;
@@ -324,7 +324,7 @@ export function allowedText(allowed: Allowed): string {
   return [step, low, high].filter(Boolean).join(' ');
 }
 
-/** What each backend takes, by key: a row per key that at least one of them restricts. */
+/** A row of the table of capabilities: what each backend takes of a key that at least one of them restricts. */
 export interface CapabilityRow {
   readonly key: string;
   /** In the order of the backends; `any` where it takes every value. */

@@ -89,7 +89,7 @@ function drivenResponse(physics: TilePhysics, taps: number): Separable {
 }
 
 /**
- * What stands at each entry of the encoding table, addressed by round(|a| / s * (entries - 1)): the level for linear
+ * Returns the entries of the encoding table, addressed by round(|a| / s * (entries - 1)): the level for linear
  * codes; for log codes, a grid fine enough that a boundary between levels moves by less than 1/300 of the smallest; for
  * real-valued inputs, the relative magnitude itself on the grid of the planes.
  */

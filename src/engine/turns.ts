@@ -1,4 +1,7 @@
-/** What every engine checks around a text: one at a time, none after its end, within the context and the vocabulary, numbers finite. */
+/**
+ * Checks that every engine makes around a text: one at a time, none after its end, within the context and the
+ * vocabulary, numbers finite.
+ */
 import { OnefetError } from '../error.ts';
 import { allFinite } from '../numbers.ts';
 import type { EngineMode, InputVisitor } from './backend.ts';

@@ -93,7 +93,7 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
   return { ...partial, verdict: judge(partial, fabric.wording.remark) };
 }
 
-/** What went in: model, design and texts. */
+/** Describes the inputs: model, design and texts. */
 function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model' | 'design' | 'text'> {
   const { model, text, rangeText } = inputs;
   return {
@@ -168,7 +168,7 @@ function calibrationOf(
   };
 }
 
-/** What a reader must know: of the inputs (all about the range text), of the chips, and of the cost. */
+/** Collects the warnings: of the inputs (all about the range text), of the chips, and of the cost. */
 function warningsOf({ fabric, inputs, options }: RunPlan, cost: CostReport): string[] {
   return [
     ...(fabric.measuresRanges ? inputs.warnings : []),

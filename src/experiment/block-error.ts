@@ -1,5 +1,5 @@
 /**
- * How errors grow through the model: the residual stream x[D] behind each block, held against the digital model's at the
+ * Growth of errors through the model: the residual stream x[D] behind each block, held against the digital model's at the
  * same position of the same text.
  *
  *   SNR_block = 10 log10( sum x_digital^2 / sum (x - x_digital)^2 )        over positions and elements

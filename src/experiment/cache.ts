@@ -144,7 +144,7 @@ export function openPassCache(
   };
 }
 
-/** What decides the digital pass: weights, tokens, context, the cache's width, and what computes it. */
+/** Hashes what decides the digital pass: weights, tokens, context, the cache's width, and what computes it. */
 export function baselineKey({ inputs, loaded, engine, version }: RunPlan): string {
   return keyOf({
     revision: REVISION,
@@ -158,7 +158,7 @@ export function baselineKey({ inputs, loaded, engine, version }: RunPlan): strin
   });
 }
 
-/** What decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
+/** Hashes what decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
 export function rangesKey({ inputs, fabric, engine, version }: RunPlan): string {
   return keyOf({
     revision: REVISION,

@@ -31,7 +31,7 @@ export interface ExecutorOptions {
 
 export interface ExecutorHooks {
   readonly signal?: AbortSignal | undefined;
-  /** How much of the job with that key is done, and whether its engine is still being loaded. */
+  /** Share of the job with that key that is done, and whether its engine is still being loaded. */
   readonly onShare?: ((key: string, share: number, loading: boolean) => void) | undefined;
 }
 

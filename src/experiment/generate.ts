@@ -63,7 +63,7 @@ const RANGE_TOKENS = 256;
 export interface GenerateHooks {
   /** Called before each text begins and for each piece of it. */
   readonly onText?: (name: string, piece: string) => void;
-  /** What is being prepared, before each text. */
+  /** Called with the name of what is being prepared, before each text. */
   readonly onPrepare?: (what: string, done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }

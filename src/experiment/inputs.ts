@@ -1,5 +1,5 @@
 /**
- * What a run reads, opened once for any number of designs: the model's shape and hash, the text that is scored in windows,
+ * Inputs of a run, opened once for any number of designs: the model's shape and hash, the text that is scored in windows,
  * and the text that sets the converters' ranges.
  *
  *     const inputs = openInputs({ model, text, rangeText, ... });
@@ -49,11 +49,11 @@ export interface RunInputs {
   readonly scoring: 'window' | 'all';
   readonly text: TextInputs & { readonly scored: number };
   readonly rangeText: TextInputs;
-  /** What is scored. */
+  /** The scored text. */
   readonly windows: readonly ScoringWindow[];
-  /** What sets the ranges. */
+  /** The text that sets the ranges. */
   readonly rangeWindows: readonly ScoringWindow[];
-  /** What a reader of the result must know. */
+  /** Warnings for a reader of the result. */
   readonly warnings: readonly string[];
 }
 

@@ -23,7 +23,7 @@ export interface BlockErrorSums {
   readonly error: number[];
 }
 
-/** What an engine makes of a job. */
+/** The outcome of a job. */
 export interface JobResult {
   readonly key: string;
   /** Tokens that were computed. */

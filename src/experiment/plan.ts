@@ -1,5 +1,5 @@
 /**
- * What a run will do, before it does it: inputs, design, jobs, memory and the folder. `--dry-run` stops here.
+ * The plan of a run: inputs, design, jobs, memory and the folder. `--dry-run` stops here.
  *
  *   openInputs    model and texts, once for any number of designs (inputs.ts)
  *   bindDesign    a design as a fabric with its cost data, checked
@@ -23,7 +23,7 @@ import { attributionSeeds } from './attribution.ts';
 import { type InputOptions, openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
 
-/** What is tried on the inputs. */
+/** A design and how it is tried on the inputs. */
 export interface DesignOptions {
   readonly design: string;
   /** Changes to the design as the command line has them: `adc.bits=7`. */
@@ -62,7 +62,7 @@ export interface RunPlan extends BoundDesign {
   /** Everything that needs the digital baseline and the ranges. */
   readonly dependentJobs: readonly Job[];
   readonly memoryBytes: number;
-  /** What will execute the jobs, and why `auto` did not take another. */
+  /** The backend that will execute the jobs, and why `auto` did not take another. */
   readonly engine: BackendName;
   readonly engineReason: string | undefined;
   readonly folder: string;

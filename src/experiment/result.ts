@@ -69,7 +69,7 @@ export interface RunResult {
     name: string;
     sha256: string;
     process: string;
-    /** What was changed in the design's file, by key. */
+    /** Changes to the design's file, by key. */
     overrides: Record<string, unknown>;
     /** With every default filled in. */
     resolved: Record<string, unknown>;
@@ -79,7 +79,7 @@ export interface RunResult {
     kind: string;
     /** False: nothing is drawn, and one chip ran in place of all. */
     chipsDiffer: boolean;
-    /** What a chip loses beyond the coding of its weights, in words. */
+    /** Name of what a chip loses beyond the coding of its weights. */
     loss: string;
   };
   text: {
@@ -90,7 +90,7 @@ export interface RunResult {
     scored: number;
     scoring: 'window' | 'all';
     contextTokens: number;
-    /** What set the converters' ranges; null for a fabric without converters. */
+    /** The text that set the converters' ranges; null for a fabric without converters. */
     rangeFile: string | null;
     rangeTokens: number;
   };
@@ -141,7 +141,7 @@ export interface RunResult {
   /** The same cost, scaled from the activity of this run to the Llama 3.1 8B shape. */
   projection: CostReport;
   verdict: string[];
-  /** What a reader must know before trusting a number above; empty if nothing. */
+  /** Warnings to read before trusting a number above. */
   warnings: string[];
   /** ngspice: of the calibration; null without one. */
   provenance: { onefet: string; node: string; ngspice: string | null };

@@ -25,11 +25,11 @@ import type { Variant } from './variant.ts';
 
 export interface RunHooks {
   readonly onProgress?: (done: number, total: number, label: string) => void;
-  /** What a person should know: damage that was found, chips that were kept. */
+  /** Notices for people: damage that was found, chips that were kept. */
   readonly onNotice?: (text: string) => void;
   /** Each job as it is finished, and whether it was computed or taken from the cache. */
   readonly onJob?: (job: Job, from: 'computed' | 'cache') => void;
-  /** Where the digital pass and the ranges are kept for other runs (cache.ts). */
+  /** Folder in which the digital pass and the ranges are kept for other runs (cache.ts). */
   readonly cacheFolder?: string;
   readonly signal?: AbortSignal;
   readonly command?: readonly string[];

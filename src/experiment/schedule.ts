@@ -70,7 +70,7 @@ export function byVariant(jobs: readonly Job[]): Map<string, Job[]> {
   return queues;
 }
 
-/** What a thread tells of itself. */
+/** A message of a thread. */
 interface Message {
   readonly result?: JobResult;
   readonly error?: PlainError;

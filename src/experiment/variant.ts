@@ -29,7 +29,7 @@ export function variantKey(variant: Variant): string {
   }
 }
 
-/** What an engine is asked to do for a variant; `ranges` are those measured on the whole design. */
+/** Returns what an engine is asked to do for a variant; `ranges` are those measured on the whole design. */
 export function variantRequest(
   variant: Variant,
   fabric: Fabric,

@@ -1,5 +1,5 @@
 /**
- * What the hardware did during a run: the quantities from which energy, area and time follow. Counted by the
+ * Activity of the hardware during a run: the quantities from which energy, area and time follow. Counted by the
  * fabric while it computes, as sums over the tokens that it processed; nothing here is an estimate.
  */
 export interface LayerActivity {

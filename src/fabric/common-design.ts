@@ -1,5 +1,5 @@
 /**
- * What every design says, whatever its fabric: name, process, how the weights are mapped, where the output head is
+ * Keys of every design, whatever its fabric: name, process, how the weights are mapped, where the output head is
  * computed. A fabric's own schema has these keys too (`commonShape`), so that the rest of the program reads a design without
  * knowing its fabric.
  */
@@ -18,7 +18,7 @@ export const nameShape = {
 /** Folder below spice/ (and calibration/): where constants of cost and calibrated cells come from. */
 export const processShape = { process: z.string() };
 
-/** How weights are mapped onto the hardware. */
+/** Mapping of weights onto the hardware. */
 export const weightsShape = {
   weights: z
     .strictObject({
@@ -31,7 +31,7 @@ export const weightsShape = {
 
 export const closingShape = {
   kvBits: z.union([z.literal(8), z.literal(16)]).default(16),
-  /** Where each value comes from: key path -> source and tag. Values without an entry are choices of the design. */
+  /** Provenance of each value: key path -> source and tag. Values without an entry are choices of the design. */
   sources: z.record(z.string(), z.strictObject(provenanceShape)).default({}),
 };
 

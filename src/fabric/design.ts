@@ -12,7 +12,7 @@ export interface LoadedDesign<D extends Design = Design> {
   /** Of the resolved design: what decides the result. */
   readonly sha256: string;
   readonly design: D;
-  /** What was changed in the file, by key: settings and overrides together. */
+  /** Changes to the file, by key: settings and overrides together. */
   readonly overrides: Overrides;
 }
 

@@ -38,7 +38,7 @@ export interface CountedLinear<A extends LayerActivity = LayerActivity> extends 
 
 export interface LayerOptions {
   readonly chip: ChipInstance;
-  /** How the cells of a tile are summed, where there are cells. */
+  /** Sums of a tile's cells, where there are cells. */
   readonly cellSums: CellSumsKind;
   /** Transformer blocks of the model: where on the die a tile lies. */
   readonly blocks: number;
@@ -68,9 +68,9 @@ export interface CellProvenance {
   response(weightBits: number): { readonly rank: number; readonly residual: number };
 }
 
-/** What the verdict of a run says of a fabric. */
+/** Words of the verdict of a run about a fabric. */
 export interface FabricWording {
-  /** What a chip loses beyond the mapping of its weights: "the analog part". */
+  /** Name of what a chip loses beyond the mapping of its weights: "the analog part". */
   readonly loss: string;
   /** The last sentence: what this fabric is, compared with what is known of the chip that the question is about. */
   readonly remark: string;
@@ -114,7 +114,7 @@ export interface Fabric {
   activityOf(name: LinearName, outputs: number, inputs: number, tokens: number): LayerActivity | undefined;
   /** Share of the conversions that clipped; null without converters. */
   clipRate(activity: readonly LayerActivity[]): number | null;
-  /** What of the design decides the ranges: the key under which they are kept. */
+  /** The part of the design that decides the ranges: the key under which they are kept. */
   nominalDesign(): object;
   /** Full scales from what was recorded of the nominal chip; {} without converters. */
   ranges(record: RangeRecord): RangeTable;

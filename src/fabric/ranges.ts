@@ -6,7 +6,7 @@ import type { TilePhysics } from '../tile/physics.ts';
 /** Full scale of the converters, by tensor key: [tiles][cells per weight], in I_fs. */
 export type RangeTable = Record<string, number[][]>;
 
-/** What range calibration saw of one tensor: [tiles][cells per weight]. */
+/** Values that range calibration saw, by tensor: [tiles][cells per weight]. */
 export type RangeRecord = Map<string, RangeHistogram[][]>;
 
 /**

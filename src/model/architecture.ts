@@ -1,5 +1,5 @@
 /**
- * What a decoder-only transformer consists of, as data: the matrices of a block and what flows between them. Both forward
+ * A decoder-only transformer as data: the matrices of a block and what flows between them. Both forward
  * passes, the engine's plan, the cost, synthetic models and benchmarks read it; none has a table of matrices of its own.
  *
  * A block takes the residual stream x[D] through four stages, at each of which matrices read:
@@ -12,7 +12,7 @@
 
 export type Stage = 'attention-input' | 'attention-output' | 'feed-forward-input' | 'feed-forward-hidden';
 
-/** What a matrix gives: `attention` and `feed-forward` are what its half of a block adds to the stream. */
+/** Output of a matrix: `attention` and `feed-forward` are what its half of a block adds to the stream. */
 export type Part = 'query' | 'key' | 'value' | 'attention' | 'gate' | 'up' | 'feed-forward';
 
 export interface BlockMatrix {
@@ -69,7 +69,7 @@ export interface ScaleSources {
 
 /** Blocks that see only the last `attention.sliding_window` tokens. */
 export interface WindowSource {
-  /** Where the metadata give no window; absent: then there is none. */
+  /** Default where the metadata give no window; absent: then there is none. */
   readonly tokens?: number;
   /** Every n-th block sees all tokens, unless `attention.sliding_window_pattern` says otherwise. */
   readonly fullEvery: number;

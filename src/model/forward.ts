@@ -25,7 +25,7 @@ import {
 import type { Model, ModelBlock, ModelLayers } from './model.ts';
 import { type Feature, type ModelShape, missingFeatures, windowTokens } from './shape.ts';
 
-/** What this pass can do beyond a plain Llama. */
+/** Features of this pass beyond a plain Llama. */
 export const SCALAR_FEATURES: readonly Feature[] = [
   'biases',
   'fused-matrices',
@@ -83,7 +83,7 @@ export function newSession(model: Model, layers: ModelLayers, contextTokens: num
     throw new OnefetError(
       'usage',
       'CONTEXT_RANGE',
-      `a context of ${contextTokens} tokens is impossible: ${model.name} takes 1 to ${shape.contextTokens}`,
+      `a context of ${contextTokens} tokens is out of range: ${model.name} takes 1 to ${shape.contextTokens}`,
     );
   }
   requireMemory(

@@ -22,7 +22,7 @@ import { allFinite } from '../numbers.ts';
 import type { Codec } from './codecs/codec.ts';
 import { CODECS, typeName } from './codecs/registry.ts';
 
-/** What a header may hold. All are far above any published model; beyond them a file is damaged or hostile. */
+/** Limits of a header. All are far above any published model; beyond them a file is damaged or hostile. */
 export const GGUF_LIMITS = {
   /** Metadata entries; models have 20 to 60. */
   entries: 65_536,
@@ -133,7 +133,7 @@ function openFile(path: string): { handle: number; sizeBytes: number } {
   fail(path, 'GGUF_MISSING', 'not a file');
 }
 
-/** What is read at opening: all but the tensors' data. */
+/** The part that is read at opening: all but the tensors' data. */
 interface Header extends Omit<GgufFile, 'read' | 'close' | 'refused' | 'unreadable'> {
   readonly refused: OnefetError[];
   readonly unreadable: UnreadableTensor[];

@@ -27,7 +27,7 @@ export interface Inspection {
   readonly tensorTypes: Readonly<Record<string, number>>;
   /** Keys outside the tokenizer with a single value; empty for a model that is supported. */
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** What `run` and `generate` would refuse this model for. */
+  /** Reasons for which `run` and `generate` would refuse this model. */
   readonly unsupported: readonly {
     readonly code: string;
     readonly message: string;

@@ -21,7 +21,7 @@ import {
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 import { createTokenizer } from './tokenizer/tokenizer.ts';
 
-/** What a model file says of itself, whatever its architecture. */
+/** Facts of a model file, whatever its architecture. */
 export interface FileFacts {
   readonly file: GgufFile;
   /** general.name, or the file's name. */

@@ -52,7 +52,7 @@ function readArchitecture(file: GgufFile): Architecture {
   const name = file.metadata.get('general.architecture');
   const type = file.metadata.get('general.type') ?? 'model';
   if (type !== 'model') {
-    fail(file, 'MODEL_ARCHITECTURE', `holds no model but is of type ${JSON.stringify(type)} (general.type)`);
+    fail(file, 'MODEL_ARCHITECTURE', `is no model: its general.type is ${JSON.stringify(type)}`);
   }
   const known = typeof name === 'string' ? ARCHITECTURES.get(name) : undefined;
   if (known) return known;
@@ -322,7 +322,7 @@ const SHORT_FACTORS = 'rope_factors_short.weight';
 const LONG_FACTORS = 'rope_factors_long.weight';
 export const ROPE_FACTORS = ['rope_freqs.weight', SHORT_FACTORS] as const;
 
-/** What stretches RoPE beyond its defaults: [key, the value that means nothing]. */
+/** Keys that stretch RoPE beyond its defaults: [key, the value that means nothing]. */
 const ROPE_EXTRAS = [
   ['rope.scaling.attn_factor', 1],
   ['rope.scaling.yarn_ext_factor', 1],

@@ -92,7 +92,7 @@ function checkContext(contextTokens: number): void {
     throw new OnefetError(
       'usage',
       'CONTEXT_RANGE',
-      `a scoring context of ${contextTokens} tokens is impossible: 2 is the least`,
+      `a scoring context of ${contextTokens} tokens is out of range: it takes 2 or more`,
     );
   }
 }

@@ -158,7 +158,7 @@ export function sourceTensor({ layer, tensor }: LinearName, tied: boolean): stri
   return tied ? 'token_embd.weight' : `${HEAD}.weight`;
 }
 
-/** What a model may have beyond a plain Llama, as messages name it. */
+/** Features of a model beyond a plain Llama, as messages name them. */
 const FEATURES = {
   biases: 'biases of linear layers',
   'fused-matrices': 'matrices of several parts in one',

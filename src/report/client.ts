@@ -1,5 +1,5 @@
 /**
- * What runs in the page: unpacks plotly, draws the figures one after the other, keeps them readable on a phone and on
+ * The script of the page: unpacks plotly, draws the figures one after the other, keeps them readable on a phone and on
  * paper. Plain JavaScript without a build step; no network.
  */
 export const CLIENT_SCRIPT = String.raw`

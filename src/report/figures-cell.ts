@@ -5,7 +5,7 @@ import type { Calibration } from '../cell/calibration.ts';
 import { formatSi, plain } from '../format.ts';
 import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';
 
-/** What of a calibration the report draws; a whole calibration is one. */
+/** The part of a calibration that the report draws; a whole calibration is one. */
 export type CalibrationFigures = Pick<
   Calibration,
   'process' | 'cell' | 'topology' | 'device' | 'nominal' | 'plots'

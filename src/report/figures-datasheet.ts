@@ -21,7 +21,7 @@ const thin = <T>(rows: readonly T[]): T[] => {
 /** Neighbouring corners in colours that are far apart. */
 const CORNER_COLOURS = [COLOURS.blue, COLOURS.orange, COLOURS.green, COLOURS.purple, COLOURS.grey] as const;
 
-/** What the points are called. */
+/** Returns the name of the points. */
 export function sourceName(cal: Calibration): string {
   return cal.engine.startsWith('measured') ? 'measured' : 'SPICE';
 }

@@ -27,7 +27,7 @@ export function intervalText(interval: Interval, digits = 4): string {
     : `${mean} (${plain(interval.ci95[0], digits)} to ${plain(interval.ci95[1], digits)})`;
 }
 
-/** What `recoded` is, beside chips. */
+/** Returns the label of `recoded`, beside chips. */
 function recodedName({ calibration }: RunResult): string {
   return calibration ? 'recoded weights, ideal analog' : 'recoded weights, exact arithmetic';
 }

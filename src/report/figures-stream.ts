@@ -1,4 +1,4 @@
-/** How errors grow through the model: signal-to-noise ratio of the residual stream behind each block. */
+/** Growth of errors through the model: signal-to-noise ratio of the residual stream behind each block. */
 import type { RunResult } from '../experiment/result.ts';
 import { COLOURS, type Figure } from './figure.ts';
 import { intervalText } from './figures-run.ts';

@@ -178,9 +178,9 @@ export function economicsHtml(economics: EconomicsReport): string {
   const usd = (v: number) => `$${plain(v)}`;
   const { low, mid, high } = economics;
   return `<p>${escapeHtml(
-    `A million tokens cost ${usd(mid.usdPerMtoken)} in the middle case, from ${usd(low.usdPerMtoken)} with every input at its cheap end to ${usd(high.usdPerMtoken)} with every input at its dear end; an H100 is between ${usd(Math.min(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} and ${usd(Math.max(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} by the same kind of band. The chip stands at its cost of manufacture, the GPU at market rent; most of these inputs are assumed.`,
+    `A million tokens cost ${usd(mid.usdPerMtoken)} in the middle case, from ${usd(low.usdPerMtoken)} with every input at its low end to ${usd(high.usdPerMtoken)} with every input at its high end; an H100 is between ${usd(Math.min(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} and ${usd(Math.max(low.gpuUsdPerMtoken, high.gpuUsdPerMtoken))} by the same kind of band. The chip stands at its cost of manufacture, the GPU at market rent; most of these inputs are assumed.`,
   )}</p>${tableHtml({
-    caption: 'Cost of the projected 8B chip, cheap, middle and dear end of all inputs together',
+    caption: 'Cost of the projected 8B chip, low, middle and high end of all inputs together',
     headers: ['Quantity', 'Low', 'Middle', 'High'],
     rows: [
       row('Yield of a die (Murphy)', (e) => `${(e.yield * 100).toFixed(0)} %`),

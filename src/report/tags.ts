@@ -1,4 +1,4 @@
-/** How provenance tags look: one colour each, in figures and in text. */
+/** Look of provenance tags: one colour each, in figures and in text. */
 import { TAG_WORDS, TAGS, type Tag } from '../provenance.ts';
 import { COLOURS } from './figure.ts';
 import { escapeHtml } from './html.ts';

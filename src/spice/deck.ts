@@ -21,7 +21,7 @@ export interface Deck {
 export interface AssembleOptions {
   /** Includes are looked for beside the file that names them, then here. */
   readonly includeFolders?: readonly string[];
-  /** What happens to the netlist with all that it includes; line by line. Default: random functions lose their spread. */
+  /** Edit of the netlist with all that it includes; line by line. Default: random functions lose their spread. */
   readonly rewrite?: (netlist: string) => string;
   /** Unit of length of the models, m: their `.option scale`. Slots named ..._m and ..._m2 are written in it. Default 1. */
   readonly scaleM?: number;

@@ -21,7 +21,7 @@ const MAX_INCLUDE_DEPTH = 32;
 const MAX_FILES = 1024;
 const MAX_CHARS = 128 << 20;
 
-/** Where a line of an expanded netlist is from. */
+/** Origin of a line of an expanded netlist. */
 export interface Origin {
   readonly file: string;
   /** From 1. */
@@ -179,7 +179,7 @@ function sectionName(text: string): string | undefined {
   return match === null ? undefined : (match[1] ?? match[2] ?? match[3]);
 }
 
-/** What a line includes; without a file it opens a section. Error: SPICE_INCLUDE_NAME. */
+/** Returns what a line includes; without a file it opens a section. Error: SPICE_INCLUDE_NAME. */
 function includeOf(text: string, from: Origin): { file?: string; section?: string } | undefined {
   if (!/^\s*\.(?:inc|lib)/i.test(text)) return undefined;
   if (SECTION.test(text)) return {};
@@ -194,7 +194,7 @@ function includeOf(text: string, from: Origin): { file?: string; section?: strin
     };
   }
   throw new SpiceError('SPICE_INCLUDE_NAME', `${at(from)}: not an include: ${text.trim().slice(0, 120)}`, {
-    hint: 'write .include "file" or .lib "file" section; a name that holds blanks stands in quotes',
+    hint: 'write .include "file" or .lib "file" section; a name with blanks stands in quotes',
   });
 }
 

@@ -1,6 +1,6 @@
 /**
- * What an assembled netlist may not say. A netlist is code: it runs in a simulator that sees no file of this machine, but it
- * can hang it, leave it changed for the next job, or quietly simulate something else. What is refused is refused by name,
+ * Statements that an assembled netlist may not have. A netlist is code: it runs in a simulator that sees no file of this
+ * machine, but it can hang it, leave it changed for the next job, or quietly simulate something else. What is refused is refused by name,
  * file and line, before it runs.
  */
 import type { Expanded, Origin } from './expand.ts';

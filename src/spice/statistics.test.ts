@@ -147,7 +147,7 @@ describe('drawn subcircuits', () => {
   });
 
   test('what cannot be drawn is refused', () => {
-    expect(() => drawnSubcircuit('.subckt n d\n.ends', 'n')).toThrow(/holds no agauss/);
+    expect(() => drawnSubcircuit('.subckt n d\n.ends', 'n')).toThrow(/has no agauss/);
     expect(() => drawnSubcircuit('.subckt n d\n.param a=aunif(0,1)\n.ends', 'n')).toThrow(
       /is not a Gaussian/,
     );

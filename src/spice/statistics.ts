@@ -137,7 +137,7 @@ export function drawnSubcircuit(text: string, subcircuit: string, title = false)
     (call) => !inside.some(({ args: [, { start, end }] }) => call.start >= start && call.end <= end),
   );
   if (drawn.length === 0) {
-    throw new OnefetError('input', 'PDK_STATISTICS', `.subckt ${subcircuit} holds no agauss`, {
+    throw new OnefetError('input', 'PDK_STATISTICS', `.subckt ${subcircuit} has no agauss`, {
       hint: 'state avtVm and abetaM in technology.yaml instead',
     });
   }

@@ -19,7 +19,7 @@ export interface WorkerRequest {
   readonly unset: readonly string[];
 }
 
-/** What comes back while a job runs: 'ready' once, lines of stderr as they are printed, then one reply. */
+/** Messages of a running job: 'ready' once, lines of stderr as they are printed, then one reply. */
 export type WorkerMessage = 'ready' | WorkerSaid | WorkerReply;
 
 export interface WorkerSaid {

@@ -1,4 +1,4 @@
-/** Where the parts of a synthetic model's file are, and in which pieces it is made. */
+/** Places of the parts of a synthetic model's file, and the pieces in which it is made. */
 import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
 import { encodeHeader } from '../model/gguf-writer.ts';
 

@@ -1,5 +1,5 @@
 /**
- * What a synthetic model consists of: its metadata, and its tensors with a rule for every row that depends on the
+ * The recipe of a synthetic model: its metadata, and its tensors with a rule for every row that depends on the
  * seed, the tensor and the row only. Plain data describes it, so that every thread can rebuild it.
  */
 import { OnefetError } from '../error.ts';

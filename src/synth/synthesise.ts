@@ -61,7 +61,7 @@ export interface SynthResult {
   readonly statisticsSha256: string;
 }
 
-/** What synthesise() would write: for --dry-run, and to ask before gigabytes are written. */
+/** Returns what synthesise() would write: for --dry-run, and to ask before gigabytes are written. */
 export function planSynthesis(options: Pick<SynthOptions, 'shape' | 'type' | 'seed' | 'path'>): SynthResult {
   return planFile(options).result;
 }
@@ -138,7 +138,7 @@ function prepareFolder(path: string, force: boolean, sizeBytes: number): void {
       throw new OnefetError('usage', 'SYNTH_EXISTS', `${path} is a folder`, { hint: 'give a file name' });
     }
     if (!force) {
-      throw new OnefetError('usage', 'SYNTH_EXISTS', `${path} is there already`, {
+      throw new OnefetError('usage', 'SYNTH_EXISTS', `${path} exists already`, {
         hint: 'choose another name, or replace it with --force',
       });
     }

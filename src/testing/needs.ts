@@ -1,4 +1,4 @@
-/** What some tests need and not every machine has: without it they are skipped, and the closing lines say why. */
+/** Needs of some tests that not every machine meets: such tests are skipped, and the closing lines say why. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { packageRoot } from '../files.ts';

@@ -35,7 +35,7 @@ export function newColumnSums(columns: number): ColumnSums {
 }
 
 /**
- * How a tile's sums are formed; `phaseSign` is the sign of the inputs that are driven, `bank` the set of cells,
+ * Forms the sums of a tile; `phaseSign` is the sign of the inputs that are driven, `bank` the set of cells,
  * `rowFactors` are [ladders of a row][rows].
  */
 export type CellSums = (

@@ -1,5 +1,5 @@
 /**
- * What a design says of the tiles of a log-domain chip: the cell and where it is operated, and the circuits around it.
+ * The tiles of a log-domain chip in its design: the cell and where it is operated, and the circuits around it.
  * The rest of a design (its weights, its head, ...) is that of every fabric: src/fabric/common-design.ts.
  */
 import { z } from 'zod';
@@ -91,7 +91,7 @@ export const circuitShape = {
     .prefault({}),
   column: z
     .strictObject({
-      /** What holds a bit line: a resistance, or a transistor whose source is the line. */
+      /** The clamp of a bit line: a resistance, or a transistor whose source is the line. */
       clamp: z.enum(['resistance', 'cascode']).default('resistance'),
       /** Of `resistance`: what the clamp puts in series with the line. */
       clampOhm: nonNegative.default(10e3),

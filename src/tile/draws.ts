@@ -8,7 +8,7 @@ export interface ChipInstance {
   readonly seed: number;
 }
 
-/** Where a tile is: the coordinates of its draws. */
+/** Place of a tile: the coordinates of its draws. */
 export interface TilePlace {
   readonly layer: number;
   /** Number of the tensor in its block. */
@@ -19,7 +19,7 @@ export interface TilePlace {
   readonly dieY: number;
 }
 
-/** What a draw is for: the first coordinate of its key, so that no two uses share a stream. */
+/** Use of a draw: the first coordinate of its key, so that no two uses share a stream. */
 export const DRAW = {
   vt: 1,
   beta: 2,

@@ -1,5 +1,5 @@
 /**
- * What limits the accuracy: designs in which one group of errors acts and all others are off.
+ * Sources of error apart: designs in which one group of errors acts and all others are off.
  *
  * They run on the recoded weights, so their KL to the digital model holds the coding loss as well: what is reported of a
  * source is its excess over the recoded weights alone, mean and interval over chips. The groups do not add up to the whole
@@ -29,7 +29,7 @@ const FINE_BITS = 18;
 /** Bits by which the range of `adc-resolution` is widened: sixteen times, at the design's own steps. */
 const WIDER_BITS = 4;
 
-/** What the full scales of a source's converters are multiplied by: `adc-resolution` has the design's steps and a range that nothing leaves. */
+/** Returns the factor on the full scales of a source's converters: `adc-resolution` has the design's steps and a range that nothing leaves. */
 export function rangeFactor(design: TileDesign, source: ErrorSource): number {
   const { bits } = design.adc;
   if (source !== 'adc-resolution' || bits === 'float') return 1;

@@ -1,5 +1,5 @@
 /**
- * What a design asks of a calibrated cell: its response as a table of products and as separable products, its slopes,
+ * A calibrated cell as a design uses it: its response as a table of products and as separable products, its slopes,
  * its leakage. Three ways to know it:
  *   ideal       g = k m, for looking at one error at a time
  *   equation    the fitted transistor at the gate voltages of the design (T1 with ideal levels)
@@ -180,8 +180,8 @@ function tableCell(cal: Calibration, design: TileDesign, op: OperatingPoint, inp
 }
 
 /**
- * How much more a threshold shift does than the same step at the gate (it moves the mobility too): Monte Carlo at the
- * nominal temperature, 1.045 for the 32 nm-class card, and the change over temperature of single cells.
+ * Ratio of what a threshold shift does to what the same step at the gate does (it moves the
+ * mobility too): Monte Carlo at the nominal temperature, 1.045 for the 32 nm-class card, and the change over temperature of single cells.
  */
 function thresholdGain({ mismatch, law, nominal }: Calibration, tempK: number): number {
   if (law === undefined) return mismatch.thresholdGain;

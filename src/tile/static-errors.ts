@@ -1,5 +1,5 @@
 /**
- * What process variation did to one tile of one chip: drawn once, the same for every token.
+ * Process variation of one tile of one chip: drawn once, the same for every token.
  *
  *   cell    dVt ~ N(0, sigma(Vt)), dBeta ~ N(0, sigma(beta)), by (chip seed, layer, tensor, bank; row and column of the matrix)
  *   row     offset of the buffer ~ N(0, offsetSigmaV), and the mismatch of its ladder's resistors: once per row of the

@@ -28,7 +28,7 @@ import type { Response } from './response.ts';
 import type { TileStatics } from './static-errors.ts';
 import type { HardwareWeights, WeightTile } from './weight-code.ts';
 
-/** What a tile did for one token. */
+/** Counts of a tile for one token. */
 export interface TileCounts {
   currentA: number;
   activeRows: number;

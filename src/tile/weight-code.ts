@@ -157,7 +157,7 @@ export function codedWeights(
   return { format, outputs, inputs, columns, tiles, codingSnrDb, zeroShare: zeros / (outputs * inputs) };
 }
 
-/** What cell `cell` of a weight holds: magnitude = 8 hi + lo where there are two. */
+/** Returns the code of cell `cell` of a weight: magnitude = 8 hi + lo where there are two. */
 export function cellCode(code: number, cell: number, { cellWeights }: WeightFormat): number {
   if (cellWeights.length === 1) return code;
   const magnitude = Math.abs(code);

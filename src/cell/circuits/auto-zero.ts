@@ -28,7 +28,7 @@ const conditionSchema = z.strictObject({
 export const autoZeroSchema = z.strictObject({
   /** Sigma of the follower's own offset: A_VT / sqrt(W L). */
   plainSigmaV: number,
-  /** What is drawn of it over the rows at 27 C. */
+  /** Its spread over the rows at 27 C. */
   drawnSigmaV: number,
   conditions: z.array(conditionSchema),
   /** sqrt(kT/C) of the stored voltage at 27 C, V: drawn anew by every zeroing. Calculated, not in the transient. */

@@ -9,7 +9,7 @@ import { CHOSEN, COUNTED, costLine, onSilicon, UM2_PER_MM2, UNPROVEN } from '../
 import type { CostComponent, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine, WeightCost } from '../report.ts';
 
-/** What the cost knows of a digital design at the activity of a run, per token. */
+/** A digital design at the activity of a run, per token, as far as its cost needs it. */
 export interface MacCounts {
   /** Bits of an input, sign included. */
   readonly inputBits: number;

@@ -1,5 +1,5 @@
 /**
- * What every chip has beside its working parts: area of pads and grids, the clock's distribution, leakage, and the loss
+ * The parts of every chip beside its working ones: area of pads and grids, the clock's distribution, leakage, and the loss
  * of the supply. Each follows from the lines of all components.
  */
 import { formatSi, plain } from '../../format.ts';
@@ -27,7 +27,7 @@ export function leakageW(mm2: Readonly<Record<Silicon, number>>, { power }: Cost
   );
 }
 
-/** What the regulator loses for each joule behind it: 1 / efficiency - 1. */
+/** Returns the loss of the regulator for each joule behind it: 1 / efficiency - 1. */
 export function regulatorLossShare({ power }: CostConstants): number {
   return 1 / power.regulatorEfficiency.value - 1;
 }

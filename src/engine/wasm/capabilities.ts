@@ -1,10 +1,10 @@
-/** What the kernels do; the scalar backend does the rest. */
+/** Capabilities of the kernels; the scalar backend does the rest. */
 
 import { MEMORY_BYTES } from '../../emit/arena.ts';
 import type { Feature } from '../../model/shape.ts';
 import type { Capabilities } from '../backend.ts';
 
-/** What the forward pass of run/forward.ts can do beyond a plain Llama. */
+/** Features of run/forward.ts beyond a plain Llama. */
 const WASM_FEATURES: readonly Feature[] = ['biases', 'yarn'];
 
 export const CAPABILITIES: Capabilities = {

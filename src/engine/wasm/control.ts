@@ -1,5 +1,5 @@
 /**
- * How the threads keep step: one shared record of integers.
+ * The threads in step: one shared record of integers.
  *
  * The main thread writes a command and raises `sequence`; every worker runs the same program, takes items of a stage
  * from one counter and meets the others at a barrier between stages. The last one to arrive resets the counter. Who
@@ -27,7 +27,7 @@ export interface Batch {
   readonly window: number;
 }
 
-/** What all workers do together. */
+/** A command to all workers. */
 export type Command =
   | { readonly kind: 'load' }
   /** Stages `from` to `to` - 1 of all blocks, four a block (model/architecture.ts). */

@@ -1,4 +1,4 @@
-/** What the engine needs of a model beside its matrices, which the workers read themselves. */
+/** The vectors of a model; its matrices the workers read themselves. */
 import type { LinearName } from '../../fabric/linear.ts';
 import { buildLayers, type Model } from '../../model/model.ts';
 import { ropeFrequencies } from '../../model/rope.ts';

@@ -18,7 +18,7 @@ export type Texts = Pick<
   'prefill' | 'decode' | 'activity' | 'resetActivity' | 'ranges' | 'coding' | 'close'
 >;
 
-/** Where the text is. */
+/** Position in the text. */
 interface Place {
   /** Of the next token. */
   position: number;
@@ -156,7 +156,7 @@ function newStateMemory({ state: memory, shape, layout }: EngineData) {
       for (let i = 0; i < stream.length; i++) stream[i] = f32[x + i] + (last ? 0 : f32[delta + i]);
       return stream;
     },
-    /** What the matrices of the stage that ran last read: [tokens][K]. */
+    /** Inputs of the matrices of the stage that ran last: [tokens][K]. */
     inputs(stage: Stage, count: number): Float32Array {
       const [from, elements] = {
         'attention-input': [layout.normed, shape.dim],

@@ -7,7 +7,7 @@ import type { EngineData } from './plan/context.ts';
 
 export interface Workers {
   stop(): Promise<void>;
-  /** What a worker reported, if one failed. */
+  /** Error of a worker, if one failed. */
   failure(): Error | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** How one GGUF tensor type stores its values: in blocks of `blockSize` values and `blockBytes` bytes. */
+/** Storage of one GGUF tensor type: blocks of `blockSize` values and `blockBytes` bytes. */
 export interface Codec {
   /** ggml_type in the file. */
   readonly typeId: number;

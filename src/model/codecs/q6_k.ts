@@ -59,7 +59,7 @@ export const Q6_K: Codec = {
   },
 };
 
-/** Where the first of a group's 16 values is, from the start of the block. */
+/** Place of the first of a group's 16 values, from the start of the block. */
 const PLACES = Array.from({ length: 16 }, (_, group) => {
   const h = group >> 3;
   const p = (group >> 1) & 3;

@@ -50,7 +50,7 @@ export interface Tokenizer {
 export interface TokenStream {
   /** The characters that `id` completes, possibly none. */
   push(id: number): string;
-  /** What is left: U+FFFD for an unfinished character. */
+  /** Returns what is left: U+FFFD for an unfinished character. */
   end(): string;
 }
 

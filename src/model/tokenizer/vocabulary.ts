@@ -16,7 +16,7 @@ export interface Vocabulary {
   readonly longest: number;
 }
 
-/** What differs between tokenizer models. */
+/** Differences between tokenizer models. */
 export interface VocabularyEncoder {
   /** Appends the ids of a piece of plain text; `afterSpecial` at the start of the text and behind special tokens. */
   encodeFragment(text: string, afterSpecial: boolean, out: number[]): void;

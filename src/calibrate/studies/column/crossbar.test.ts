@@ -64,7 +64,7 @@ async function solveCrossbar({ resistanceOhm, wireOhm, inputV }: Crossbar): Prom
   return Float64Array.from(currents, (name) => plots[0].real.get(name)![0]);
 }
 
-/** What the same crossbar gives without wire resistance, A. */
+/** Currents of the same crossbar without wire resistance, A. */
 function idealCrossbar({ resistanceOhm, inputV }: Crossbar): Float64Array {
   const out = new Float64Array(resistanceOhm[0].length);
   resistanceOhm.forEach((row, i) => {

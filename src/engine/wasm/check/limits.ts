@@ -1,4 +1,4 @@
-/** What the machine does at most: products on registers, the chosen kernel's own, and reading memory. */
+/** Limits of the machine: products on registers, the chosen kernel's own, and reading memory. */
 
 import { newArena } from '../../../emit/arena.ts';
 import { compileKernels } from '../../../emit/compile.ts';

@@ -63,7 +63,7 @@ export const convertTilesName = (noise: NoiseKind, float: boolean): `${ConvertNa
 
 type Pair = readonly Local<'v128'>[];
 
-/** What the conversion of 8 columns (two vectors) of one token works on. */
+/** Locals of the conversion of 8 columns (two vectors) of one token. */
 interface Step {
   readonly slow: Pair;
   readonly value: Pair;

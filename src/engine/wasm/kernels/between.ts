@@ -1,5 +1,5 @@
 /**
- * What a block does between its linear layers, in f32: norm, rotation, gated activation, residual.
+ * The parts of a block between its linear layers, in f32: norm, rotation, gated activation, residual.
  *
  *   norm      y = x / sqrt(mean x^2 + epsilon) gain                     (src/model/forward.ts, with sums in f32)
  *   rotate    pairs (2j, 2j+1) turned by position frequency_j; table [2][headDim]: cos cos.., -sin sin ..

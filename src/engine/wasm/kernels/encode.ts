@@ -68,7 +68,7 @@ export function largest(): WatFunction {
   });
 }
 
-/** How `encode` forms inputs: by the table of the response, by it with noise of the rows, or as whole numbers. */
+/** Way in which `encode` forms inputs: by the table of the response, by it with noise of the rows, or as whole numbers. */
 export type EncodeKind = 'table' | 'noisy' | 'plain';
 export type EncodeName = `encode_${EncodeKind}_${1 | 2}`;
 export const encodeName = (coding: EncodeKind, planes: 1 | 2): EncodeName => `encode_${coding}_${planes}`;

@@ -1,5 +1,5 @@
 /**
- * What the machine can do, for comparison in `bench`:
+ * Limits of the machine, for comparison in `bench`:
  *   peak    dot products on registers alone: 12 independent sums of 256 bits, `count` rounds of 24 * 16 products
  *   stream  reads `count` times 256 bytes of the weights memory
  */

@@ -1,5 +1,5 @@
 /**
- * What a panel kernel is told: the job record in the state memory, the scratch of a worker, and the names by which a
+ * Job of a panel kernel: its record in the state memory, the scratch of a worker, and the names by which a
  * kernel is found. kernels/panel.ts says what is done with it.
  */
 import type { I32, Local } from '../../../emit/wat.ts';
@@ -84,7 +84,7 @@ export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
 
 export type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
 
-/** What both forms of the panel have in locals. */
+/** Locals of both forms of the panel. */
 export interface Frame {
   readonly field: (name: JobField) => I32;
   readonly part: Parts;

@@ -22,7 +22,7 @@ import {
 } from '../../../emit/wat.ts';
 import { type DotKind, dotProduct } from './dot.ts';
 
-/** How weights are stored. */
+/** Storage of weights. */
 export type Source = 'bytes' | 'codes';
 /** Bytes of 16 columns and 4 rows. */
 export const QUAD_BYTES: Record<Source, number> = { bytes: 64, codes: 32 };

@@ -20,7 +20,7 @@ export interface TileStrip {
   readonly tile: number;
   /** First physical column. */
   readonly column: number;
-  /** Where it goes in the weights memory. */
+  /** Address in the weights memory. */
   readonly at: number;
 }
 

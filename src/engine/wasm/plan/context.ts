@@ -1,4 +1,4 @@
-/** What every worker is given, and what it derives from it once. */
+/** Data that every worker is given, and what it derives from it once. */
 
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { ModelShape } from '../../../model/shape.ts';
@@ -13,7 +13,7 @@ import type { Layout } from './layout.ts';
 import type { Operation } from './operations.ts';
 import { tileStarts, virtualStarts } from './operations.ts';
 
-/** Where the hardware codes of the operations lie on disk; see load/codes-cache.ts. */
+/** The hardware codes of the operations on disk; see load/codes-cache.ts. */
 export interface CodesFile {
   readonly path: string;
   readonly mode: 'read' | 'write';
@@ -53,7 +53,7 @@ export interface EngineData {
   readonly figures: Float64Array;
   /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */
   readonly rowSums: Float64Array;
-  /** Where hardware codes are kept between engines; see codes-cache.ts. */
+  /** File of hardware codes that later engines read; see codes-cache.ts. */
   readonly codesFile: CodesFile | undefined;
   /** Seconds by stage (STAGES of forward.ts), when profiling. */
   readonly profile: Float64Array | undefined;

@@ -1,5 +1,5 @@
 /**
- * Where everything that is not weights lies in the state memory, and how much memory an engine takes.
+ * Layout of the state memory, which has everything but weights, and how much memory an engine takes.
  *
  * Rows of activations are padded to 16 elements, so that panels write whole vectors; padding is zero. `tokens` is the
  * largest batch.
@@ -57,7 +57,7 @@ export interface Layout {
   /** Encoded inputs of up to three operations of a group. */
   readonly inputs: readonly number[];
   readonly magnitudes: readonly number[];
-  /** What encoding leaves per tile and token, see ENCODED. */
+  /** Results of encoding per tile and token, see ENCODED. */
   readonly encoded: readonly number[];
   readonly tokenTables: readonly number[];
   /** Key/value cache, and the scales of a cache of bytes: [layers][kvHeads][context] f32. */
@@ -187,7 +187,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   return { ...layout, bytes: used };
 }
 
-/** What an engine would take; more than one memory holds is for the capabilities to refuse. */
+/** Returns the bytes that an engine would take; more than fits one memory is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
   const weightBytes = memoryBytes(choice.operations).reduce((sum, bytes) => sum + bytes, 0);
   const stateBytes = layOut(choice).bytes;

@@ -1,5 +1,5 @@
 /**
- * What an engine will hold and do: one operation per linear layer, where its weights lie, and how much memory it all
+ * The operations of an engine: one per linear layer, where its weights lie, and how much memory it all
  * takes. Plain data, made on the main thread and handed to the workers.
  */
 
@@ -15,7 +15,7 @@ import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { type Epilogue, tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 
-/** How one linear layer is computed. */
+/** One linear layer, as it is computed. */
 export interface Operation {
   readonly name: LinearName;
   readonly outputs: number;

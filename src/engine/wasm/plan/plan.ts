@@ -1,4 +1,4 @@
-/** What an engine with given options will do and hold, before it is built. */
+/** The plan of an engine with given options, before it is built. */
 
 import { matricesReading, STAGES } from '../../../model/architecture.ts';
 import { blockWeights, type ModelShape } from '../../../model/shape.ts';

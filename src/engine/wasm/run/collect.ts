@@ -1,4 +1,4 @@
-/** What the workers counted, as the rest of the project wants it. */
+/** Counts of the workers, in the form that the rest of the project uses. */
 
 import type { LayerActivity, TileActivity } from '../../../fabric/activity.ts';
 import type { Fabric } from '../../../fabric/fabric.ts';

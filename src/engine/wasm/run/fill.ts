@@ -1,4 +1,4 @@
-/** What the main thread writes into the state memory before the workers use it. */
+/** Data that the main thread writes into the state memory before the workers use it. */
 
 import { writeConstants } from '../../../emit/constants.ts';
 import { tileNoise, windowKey } from '../../../tile/draws.ts';

@@ -34,7 +34,7 @@ interface LayerTarget {
   readonly width: number;
 }
 
-/** Where the operation that gives a part is among all, by block: planOperations lays them out matrix by matrix. */
+/** Returns the place of the operation that gives a part among all, by block: planOperations lays them out matrix by matrix. */
 function operationsByPart({ matrices }: Architecture): (layer: number) => Record<Part, number> {
   return (layer) =>
     Object.fromEntries(

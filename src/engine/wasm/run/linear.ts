@@ -197,7 +197,7 @@ const layoutWords = (base: number, token: number, count: number, bytes: number):
   step: (count * bytes) / 4,
 });
 
-/** What the rows of an operation's tiles carried, for its activity. */
+/** Collects what the rows of an operation's tiles carried, for its activity. */
 function addRowSums(
   { data, f32, i32, index: worker, tileStarts }: WorkerContext,
   index: number,
