@@ -19,9 +19,40 @@ test('a typo in a design names the key that was meant', () => {
   );
 });
 
+test.each([
+  ['weights.bits=8', 'weights.bits: expected 3, 4 or 6'],
+  ['weights.overrides.ffn_down=5', 'weights.overrides.ffn_down: expected 3, 4 or 6'],
+  ['kvBits=4', 'kvBits: expected 8 or 16'],
+  ['adc.bits=ideal', 'adc.bits: expected a number or float'],
+  ['adc.bits=6.5', 'adc.bits: expected a whole number or float'],
+  ['adc.bits=20', 'adc.bits: Too big: expected number to be <=14'],
+  [
+    'weights.overrides.blk.0.ffn_down=6',
+    'weights.overrides.blk: bits are those of a matrix in every block, not in one',
+  ],
+])('%s is refused with what is possible', (setting, message) => {
+  expect(() => loadLogDomainDesign('log-domain', [setting])).toThrow(message);
+});
+
 test('a value out of range names the key', () => {
   const path = file('name: x\nprocess: p\ncell: c\nadc: { bits: 60 }\n');
   expect(() => loadLogDomainDesign(path)).toThrow(/adc\.bits/);
+});
+
+test('twenty thousand keys, deep nesting and a repeated key are errors within a second or two', () => {
+  const started = performance.now();
+  const keys = Array.from({ length: 20_000 }, (_, i) => `k${i}: ${i}`).join('\n');
+  expect(() => loadLogDomainDesign(file(`name: x\n${keys}\n`))).toThrow(/unknown key k0/);
+  expect(() => readYaml(file(`a: ${'['.repeat(200_000)}`), 'design')).toThrow(
+    expect.objectContaining({ kind: 'usage', code: 'CONFIG_YAML' }),
+  );
+  expect(() => readYaml(file('name: x\nadc:\n  bits: 6\n  bits: 7\n'), 'design')).toThrow(
+    /design\.yaml:4:3: key bits stands twice/,
+  );
+  expect(() => readYaml(file('x'.repeat((1 << 20) + 1)), 'design')).toThrow(
+    /larger than the limit of 1048576 bytes/,
+  );
+  expect(performance.now() - started).toBeLessThan(20_000);
 });
 
 test('broken YAML names the line', () => {

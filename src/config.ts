@@ -2,13 +2,13 @@
  * YAML configuration: parsed, overridden by key, validated against a zod schema. Every complaint is
  * one line that names the file, the key and, for a name that nearly fits, what was probably meant.
  */
-import { parse, parseDocument } from 'yaml';
+import { type Document, isScalar, LineCounter, parse, parseDocument, type Scalar, visit } from 'yaml';
 import type { z } from 'zod';
 import { nearestName, OnefetError } from './error.ts';
 import { readTextFile, reasonOf } from './files.ts';
 
 /** No configuration file of ours is near this; a larger one is a mistake or an attack. */
-const MAX_CONFIG_BYTES = 4 << 20;
+const MAX_CONFIG_BYTES = 1 << 20;
 
 /** Class of a complaint: a design is the user's own wish, a data file is input. */
 export interface ConfigErrors {
@@ -31,22 +31,52 @@ export function parseYaml(text: string, where: string, as: ConfigErrors = AS_USA
   if (text.length > MAX_CONFIG_BYTES) {
     throw fail('CONFIG_SIZE', `${where} has ${text.length} characters, the limit is ${MAX_CONFIG_BYTES}`);
   }
-  const document = parseDocument(text, { uniqueKeys: true });
-  const problem = document.errors[0];
-  if (problem) {
-    const [start] = problem.linePos ?? [];
-    const place = start ? `:${start.line}:${start.col}` : '';
-    throw fail(
-      'CONFIG_YAML',
-      `${where}${place}: ${reasonOf(problem).replace(/ at line \d+.*$/, '')}`,
-      problem,
-    );
-  }
+  const lineCounter = new LineCounter();
   try {
+    const document = parseDocument(text, { uniqueKeys: false, lineCounter });
+    const problem = document.errors[0];
+    if (problem) {
+      const [start] = problem.linePos ?? [];
+      const place = start ? `:${start.line}:${start.col}` : '';
+      throw fail(
+        'CONFIG_YAML',
+        `${where}${place}: ${reasonOf(problem).replace(/ at line \d+.*$/, '')}`,
+        problem,
+      );
+    }
+    const twice = repeatedKey(document);
+    if (twice) {
+      const { line, col } = lineCounter.linePos(twice.range?.[0] ?? 0);
+      throw fail(
+        'CONFIG_YAML',
+        `${where}:${line}:${col}: key ${String(twice.value).slice(0, 80)} stands twice`,
+      );
+    }
     return document.toJS({ maxAliasCount: 100 });
   } catch (cause) {
-    throw fail('CONFIG_YAML', `${where}: ${reasonOf(cause)}`, cause);
+    // The parser recurses: what is nested deeper than its stack is a RangeError.
+    throw cause instanceof OnefetError ? cause : fail('CONFIG_YAML', `${where}: ${reasonOf(cause)}`, cause);
   }
+}
+
+/** A key that its mapping has already. The parser's own look at all keys for each takes 87 s for 20,000. */
+function repeatedKey(document: Document): Scalar | undefined {
+  let found: Scalar | undefined;
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) {
+          found = key;
+          return visit.BREAK;
+        }
+        seen.add(key.value);
+      }
+      return undefined;
+    },
+  });
+  return found;
 }
 
 /** Validates plain data; `where` names the file in errors. */
@@ -81,7 +111,31 @@ export function validate<S extends z.ZodType>(
   }
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
   const key = path.join('.') || 'the file';
-  throw new OnefetError(as.kind, as.code ?? 'CONFIG_VALUE', `${where}: ${key}: ${issue.message}${more}`);
+  const message = issue.code === 'invalid_union' ? `expected ${allowedBy(issue)}` : issue.message;
+  throw new OnefetError(as.kind, as.code ?? 'CONFIG_VALUE', `${where}: ${key}: ${message}${more}`);
+}
+
+/** What the members of a union take, in words: "3, 4, 6" or "a whole number from 3 to 14, float". */
+function allowedBy({ errors }: z.core.$ZodIssueInvalidUnion): string {
+  const words = errors.map((issues) => {
+    const [issue] = issues;
+    if (issue === undefined) return 'another value';
+    if (issue.path.length > 0) return `${issue.path.join('.')}: ${issue.message}`;
+    switch (issue.code) {
+      case 'invalid_value':
+        return issue.values.map(String).join(', ');
+      case 'too_small':
+        return `at least ${issue.minimum}`;
+      case 'too_big':
+        return `at most ${issue.maximum}`;
+      case 'invalid_type':
+        return issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`;
+      default:
+        return issue.message;
+    }
+  });
+  const unique = [...new Set(words)];
+  return unique.length > 1 ? `${unique.slice(0, -1).join(', ')} or ${unique.at(-1)}` : unique.join();
 }
 
 /** Reads and validates a YAML data file; `code` is that of every complaint but FILE_UNREADABLE, `where` names it in them. */

@@ -1,4 +1,6 @@
 /** Option parsers and the options that several commands share. */
+import { availableParallelism } from 'node:os';
+import { stderr } from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
@@ -55,8 +57,16 @@ export function number(low: number, high: number): (text: string) => number {
 
 export const threadsOption = (): Option =>
   new Option('--threads <n>', 'worker threads; results do not depend on it')
-    .argParser(integer(1, 256))
+    .argParser((text: string) => usableThreads(integer(1, 256)(text)))
     .default(2);
+
+/** Threads of the engine wait for each other without sleeping: more than the machine runs at a time never end. */
+function usableThreads(asked: number): number {
+  const most = Math.max(2, availableParallelism());
+  if (asked <= most) return asked;
+  stderr.write(`onefet: --threads ${asked}: this machine runs ${most} at a time, so ${most} are used\n`);
+  return most;
+}
 
 export const seedOption = (): Option =>
   new Option('--seed <n>', 'seed of all random draws').argParser(integer(0, 2 ** 48)).default(1);

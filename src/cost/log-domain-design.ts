@@ -15,8 +15,11 @@ export interface LogDomainCostDesign {
   weightBits: number;
   /** Bits of single tensors, by GGUF name. */
   weightOverrides: Readonly<Record<string, number>>;
+  /** Of what passes between rows, columns and the digital units. */
   dacBits: number;
   adcBits: number;
+  /** Keys of the design that are float: real-valued converters can be emulated and not be built, and have no price. */
+  unpriced: readonly string[];
   /** Columns that share one converter. */
   adcColumnsShared: number;
   integrationTimeS: number;
@@ -118,7 +121,7 @@ function need(ok: boolean, key: string, value: number, range: string): void {
 
 /**
  * Gathers what the cost needs. `ranges` are the full scales that the run's converters had (empty: not known yet, so
- * nothing can be priced). Errors: FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE, and those of the cell's topology file.
+ * nothing can be priced). Errors: COST_DESIGN, OUT_OF_RANGE, and those of the cell's topology file.
  */
 export function logDomainCostDesign(
   design: LogDomainDesign,
@@ -129,8 +132,12 @@ export function logDomainCostDesign(
     tileRows: design.tile.rows,
     weightBits: design.weights.bits,
     weightOverrides: design.weights.overrides,
-    dacBits: builtBits(design.input.bits, 'input.bits'),
-    adcBits: builtBits(design.adc.bits, 'adc.bits'),
+    dacBits: design.input.bits === 'float' ? FLOAT_BITS : design.input.bits,
+    adcBits: design.adc.bits === 'float' ? FLOAT_BITS : design.adc.bits,
+    unpriced: [
+      ...(design.input.bits === 'float' ? ['input.bits'] : []),
+      ...(design.adc.bits === 'float' ? ['adc.bits'] : []),
+    ],
     adcColumnsShared: design.adc.columnsShared,
     swingV: design.adc.swingV,
     fullScaleCells: meanFullScales(ranges),
@@ -159,13 +166,8 @@ export function logDomainCostDesign(
   return costDesign;
 }
 
-/** A real-valued converter can be emulated and not be built. */
-function builtBits(bits: number | 'float', key: string): number {
-  if (bits !== 'float') return bits;
-  throw new OnefetError('usage', 'FLOAT_CONVERTER', `${key} is float: it has no cost`, {
-    hint: `set ${key} to a number of bits`,
-  });
-}
+/** Bits on the wires of a real value. */
+const FLOAT_BITS = 16;
 
 /** Averages by tensor, over blocks, tiles and cells: every cell of a tensor has as many columns. */
 function meanFullScales(ranges: RangeTable): Record<string, number> {

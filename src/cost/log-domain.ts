@@ -62,7 +62,17 @@ function checkClamps(activity: Activity<TileActivity>, design: LogDomainCostDesi
   }
 }
 
-function warningsOf({ rowDriver, ladderCurrentA, settleTimeS }: LogDomainCostDesign): string[] {
+function warningsOf(design: LogDomainCostDesign): string[] {
+  return [...unpricedWarnings(design), ...driverWarnings(design)];
+}
+
+const unpricedWarnings = ({ unpriced }: LogDomainCostDesign): string[] =>
+  unpriced.map(
+    (key) =>
+      `${key} is float: a real-valued converter has no price, so energy and area are of the rest of the chip.`,
+  );
+
+function driverWarnings({ rowDriver, ladderCurrentA, settleTimeS }: LogDomainCostDesign): string[] {
   if (rowDriver === null || rowDriver.currentA >= ladderCurrentA) return [];
   // The time constant of a tap goes as one over the current that its resistors are drawn for.
   return [

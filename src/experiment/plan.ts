@@ -14,7 +14,7 @@ import { chooseBackend, type EngineChoice, requireFreeMemory } from '../engine/c
 import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { Fabric, FabricParts } from '../fabric/fabric.ts';
-import { checkBuildable, loadFabric } from '../fabric/registry.ts';
+import { loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
@@ -89,13 +89,12 @@ export function planDesign(inputs: RunInputs, options: DesignOptions): RunPlan {
 
 /**
  * Loads a design with what its fabric needs and its cost data, and checks them against each other: whatever a run would
- * end in must be possible before its work begins. Errors: FABRIC, FLOAT_CONVERTER, COST_DESIGN, OUT_OF_RANGE (usage) and
+ * end in must be possible before its work begins. Errors: FABRIC, FLOAT_INPUT, COST_DESIGN, OUT_OF_RANGE (usage) and
  * others.
  */
 function bindDesign(options: DesignOptions): BoundDesign {
   const loaded = loadDesign(options.design, options.settings, options.overrides);
   const { design } = loaded;
-  checkBuildable(design);
   const fabric = loadFabric(design, options.calibration);
   const costConstants = loadCostConstants(design.process);
   checkPriceable(fabric);

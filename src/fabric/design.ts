@@ -1,7 +1,7 @@
 /** Designs by name or path: experiments/designs/<name>.yaml in the working folder or the package, or a file. */
 import { applyChanges, listChanges, type Overrides, readYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { requireDataFile, sha256 } from '../files.ts';
 import { type Design, fabricModule } from './registry.ts';
 
 /** Of a design that does not say. */
@@ -25,14 +25,28 @@ export function loadDesign(
   const path = /[/\\]|\.ya?ml$/.test(nameOrPath)
     ? nameOrPath
     : requireDataFile(`experiments/designs/${nameOrPath}.yaml`, 'design');
-  readTextFile(path, 'design');
   const data = readYaml(path, 'design');
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     throw new OnefetError('usage', 'CONFIG_VALUE', `${path}: a design is a mapping of keys to values`);
   }
   const changes = listChanges(settings, overrides);
   const settled = applyChanges(data, changes);
+  refuseBlockOverrides(settled, path);
   const word = (settled as { fabric?: unknown }).fabric ?? DEFAULT_FABRIC;
   const design = validate(fabricModule(word, path).schema, settled, path) as Design;
   return { path, sha256: sha256(JSON.stringify(design)), design, overrides: changes };
+}
+
+/** `weights.overrides.blk.0.ffn_down`, which the schema could only call a wrong value of "blk". */
+function refuseBlockOverrides(design: unknown, where: string): void {
+  const overrides = (design as { weights?: { overrides?: unknown } }).weights?.overrides;
+  if (typeof overrides !== 'object' || overrides === null) return;
+  const named = Object.entries(overrides).find(([key]) => key === 'blk' || key.startsWith('blk.'));
+  if (named === undefined) return;
+  throw new OnefetError(
+    'usage',
+    'DESIGN_TENSOR',
+    `${where}: weights.overrides.${named[0]}: bits are those of a matrix in every block, not in one`,
+    { hint: 'name the matrix alone, as in weights.overrides.ffn_down=6' },
+  );
 }

@@ -50,7 +50,6 @@ export type DigitalDesign = z.infer<typeof digitalDesign>;
 
 export const digitalFabric: FabricModule<DigitalDesign> = {
   schema: digitalDesign,
-  checkBuildable: () => {},
   load: bindDesign,
 };
 

@@ -8,7 +8,7 @@ import { buildDigital } from './digital.ts';
 import type { Fabric, LayerOptions } from './fabric.ts';
 import type { LinearName } from './linear.ts';
 import type { RangeRecord } from './ranges.ts';
-import { checkBuildable, FABRIC_WORDS, loadFabric } from './registry.ts';
+import { FABRIC_WORDS, loadFabric } from './registry.ts';
 
 const NAME: LinearName = { layer: 1, tensor: 'ffn_down', ordinal: 6, count: 7 };
 const HEAD: LinearName = { layer: -1, tensor: 'output', ordinal: 7, count: 7 };
@@ -55,7 +55,6 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
   test('has a shipped design of its name, which says the word', () => {
     expect(fabric.kind).toBe(word);
     expect(fabric.design.fabric).toBe(word);
-    expect(() => checkBuildable(fabric.design)).not.toThrow();
   });
 
   test('is made again from its parts, as in a worker thread', () => {

@@ -133,8 +133,6 @@ export interface FabricModule<D extends CommonDesign = CommonDesign> {
   readonly schema: z.ZodType<D>;
   /** The cell whose calibration `load` reads: a file below calibration/<process>/. Absent: none. */
   cell?(design: D): string;
-  /** Throws OnefetError('usage') for what can be emulated but not built, and so not be priced. */
-  checkBuildable(design: D): void;
   /** `calibration`: one that was just made; by default the one on file. Throws what the design asks and cannot be. */
   load(design: D, calibration?: Calibration): Fabric;
 }

@@ -53,10 +53,6 @@ export type LogDomainDesign = z.infer<typeof logDomainDesign>;
 export const logDomainFabric: FabricModule<LogDomainDesign> = {
   schema: logDomainDesign,
   cell: (design) => design.cell,
-  checkBuildable(design) {
-    requireConverter(design.input.bits, 'input.bits');
-    requireConverter(design.adc.bits, 'adc.bits');
-  },
   load: (design, calibration = loadCalibration(design.process, design.cell)) =>
     bindDesign(design, calibration, 1),
 };
@@ -153,17 +149,6 @@ function cellProvenance(calibration: Calibration, { responses }: TilePhysics): C
     engine,
     response: (weightBits) => responses.get(weightFormat(weightBits).taps)!.separable,
   };
-}
-
-/** A run ends in a cost, and a real-valued converter has none: refused before the work and not after it. */
-function requireConverter(bits: number | 'float', key: string): void {
-  if (bits !== 'float') return;
-  throw new OnefetError(
-    'usage',
-    'FLOAT_CONVERTER',
-    `${key} is float: a run needs a converter that can be built`,
-    { hint: `set ${key} to a number of bits` },
-  );
 }
 
 export interface LogDomainOptions extends LayerOptions {

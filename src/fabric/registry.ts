@@ -40,8 +40,3 @@ export function calibratedCell(design: CommonDesign): { process: string; cell: s
   const cell = fabricModule(design.fabric, `design ${design.name}`).cell?.(design);
   return cell === undefined ? undefined : { process: design.process, cell };
 }
-
-/** Refuses what can be emulated but not built. Errors: FLOAT_CONVERTER (usage) and others of the fabric's own. */
-export function checkBuildable(design: CommonDesign): void {
-  fabricModule(design.fabric, `design ${design.name}`).checkBuildable(design);
-}

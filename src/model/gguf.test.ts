@@ -2,6 +2,8 @@
  * The reader against files built byte by byte from the specification, against @huggingface/gguf as an independent
  * reader, and against damage of every kind: a bad file must give an OnefetError, never a crash or a huge allocation.
  */
+
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   ftruncateSync,
@@ -14,6 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { platform } from 'node:process';
 import { gguf as parseWithHuggingface } from '@huggingface/gguf';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -236,6 +239,29 @@ describe('damage', () => {
     expect(() => openGguf(folder)).toThrowError(
       expect.objectContaining({ kind: 'input', code: 'GGUF_MISSING' }),
     );
+  });
+
+  test(
+    'a pipe is no model, and nobody waits for its writer',
+    needs(platform === 'win32' ? 'no pipes' : undefined),
+    () => {
+      const pipe = join(folder, 'pipe.gguf');
+      execFileSync('mkfifo', [pipe]);
+      expect(() => openGguf(pipe)).toThrowError(expect.objectContaining({ code: 'GGUF_MISSING' }));
+    },
+  );
+
+  test('arrays are bounded together, before they are read', () => {
+    const path = join(folder, 'arrays.gguf');
+    const ints = Array.from({ length: 5 }, (_, i): [string, GgufField] => [
+      `a${i}`,
+      { type: 'i32s', value: new Array(2 ** 20).fill(1) },
+    ]);
+    writeGguf(path, new Map(ints), []);
+    expect(() => openGguf(path)).toThrowError(
+      /arrays of the header have more than 4194304 elements, in "a4"/,
+    );
+    rmSync(path);
   });
 
   const many = 2n ** 60n;

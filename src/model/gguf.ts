@@ -14,7 +14,7 @@
  * Every length and count is checked against its limit and against the bytes left in the file before anything is
  * allocated, so a damaged file gives an error and not an exhausted machine.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
@@ -32,6 +32,8 @@ export const GGUF_LIMITS = {
   stringBytes: 16 * 2 ** 20,
   /** Elements of an array; the largest vocabularies have 262,144 tokens and about twice as many merges. */
   arrayLength: 4 * 2 ** 20,
+  /** Elements of all arrays together: strings of a few bytes take ten times their place in memory. */
+  values: 4 * 2 ** 20,
   /** Arrays within arrays; none is in use. */
   arrayDepth: 4,
   /** Tensors; an 8B Llama has 292, mixtures of experts a few thousand. */
@@ -41,7 +43,7 @@ export const GGUF_LIMITS = {
   /** Dimensions: ggml's GGML_MAX_DIMS. */
   dimensions: 4,
   /** Bytes of the whole header: a vocabulary of 262,144 tokens with its merges takes about 16 MB. */
-  headerBytes: 2 ** 28,
+  headerBytes: 2 ** 26,
   /** Parts of a split model; the largest have about 100. */
   parts: 1024,
   /** Alignment of the data section; 32 is the default, pages of 64 KiB the largest seen. */
@@ -120,17 +122,17 @@ export function openGguf(path: string, { lenient = false }: GgufOptions = {}): G
 function openFile(path: string): { handle: number; sizeBytes: number } {
   let handle: number;
   try {
+    // Before it is opened: to open a pipe is to wait for its writer.
+    if (!statSync(path).isFile()) fail(path, 'GGUF_MISSING', 'not a file');
     handle = openSync(path, 'r');
   } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', 'GGUF_MISSING', `cannot open model ${path}: ${reasonOf(cause)}`, {
       cause,
       hint: 'give the path of a .gguf file',
     });
   }
-  const stat = fstatSync(handle);
-  if (stat.isFile()) return { handle, sizeBytes: stat.size };
-  closeSync(handle);
-  fail(path, 'GGUF_MISSING', 'not a file');
+  return { handle, sizeBytes: fstatSync(handle).size };
 }
 
 /** The part that is read at opening: all but the tensors' data. */
@@ -503,6 +505,7 @@ const VALUE_BYTES: Readonly<Record<number, number>> = {
 /** Walks the header through a window of the file. */
 class Cursor {
   position = 0;
+  private values = 0;
   private readonly path: string;
   private readonly handle: number;
   private readonly sizeBytes: number;
@@ -595,6 +598,14 @@ class Cursor {
     const elementType = this.u32(`element type of ${show(key)}`);
     const leastBytes = VALUE_BYTES[elementType] ?? (elementType === 8 ? 8 : 12);
     const length = this.count(`length of array ${show(key)}`, GGUF_LIMITS.arrayLength, leastBytes);
+    this.values += length;
+    if (this.values > GGUF_LIMITS.values) {
+      fail(
+        this.path,
+        'GGUF_LIMIT',
+        `the arrays of the header have more than ${GGUF_LIMITS.values} elements, in ${show(key)}`,
+      );
+    }
     const array = new Array<GgufValue>(length);
     for (let i = 0; i < length; i++) array[i] = this.value(key, elementType, depth + 1);
     return array;

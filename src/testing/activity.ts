@@ -30,6 +30,7 @@ export const EXAMPLE_DESIGN: LogDomainCostDesign = {
   weightBits: 4,
   weightOverrides: {},
   dacBits: 6,
+  unpriced: [],
   adcBits: 8,
   adcColumnsShared: 16,
   integrationTimeS: 100e-9,

@@ -139,6 +139,7 @@ function converterAreaLine(
 ): CostLine {
   const { adc } = constants;
   const adcs = adcCount(columnEnds, design.adcColumnsShared);
+  if (design.unpriced.includes('adc.bits')) return unpricedLine();
   const { areaUm2 } = converterCost(design.adcBits, constants);
   return costLine(
     'adcs',
@@ -147,6 +148,9 @@ function converterAreaLine(
     [CHOSEN, adc.areaMultiplier, adc.technologyNm, adc.rateHz],
   );
 }
+
+const unpricedLine = (): CostLine =>
+  costLine('adcs', 0, 'adc.bits is float: a real-valued converter has no price', [CHOSEN]);
 
 function stepLatency(design: LogDomainCostDesign, { shape, constants: { adc } }: PricedSystem): LatencyPart {
   const { phases, conversions } = countPhases(design.sign);
@@ -217,10 +221,11 @@ function integratorLine(
 
 function converterLine(
   { adcConversions }: Census,
-  { adcBits }: LogDomainCostDesign,
+  { adcBits, unpriced }: LogDomainCostDesign,
   constants: CostConstants,
 ): CostLine {
   const { adc } = constants;
+  if (unpriced.includes('adc.bits')) return unpricedLine();
   const { energyJ } = converterCost(adcBits, constants);
   return costLine(
     'adcs',

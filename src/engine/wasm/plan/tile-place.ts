@@ -39,13 +39,14 @@ export function tileRowErrors(
   return drawRows(physics, chip, place, strip, operation.taps, ladder);
 }
 
-/** Gain and offset (LSB) of the converter of one physical column. */
+/** Gain and offset (LSB) of the converter of one physical column; a real-valued one has neither. */
 export function converterErrors(
   place: TilePlace,
   column: number,
   physics: TilePhysics,
   chip: ChipInstance,
 ): { gain: number; offsetLsb: number } {
+  if (physics.adc.bits === 'float') return { gain: 1, offsetLsb: 0 };
   const { gainSigma, offsetSigmaLsb } = physics.design.adc;
   const draw = (use: number, sigma: number) =>
     chip.errors && sigma > 0
