@@ -10,7 +10,7 @@ import { type Calibration, loadCalibration } from '../cell/calibration.ts';
 import { BOLTZMANN_OVER_CHARGE, COEFFICIENT_NAMES } from '../cell/ekv.ts';
 import { biasPoint, cellCurrentA, offCurrentA } from '../cell/operating-point.ts';
 import { cellOf, loadProcess } from '../cell/technology.ts';
-import { packageRoot } from '../files.ts';
+import { packageRoot, sha256 } from '../files.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { sharedSpiceCache } from '../testing/run-folder.ts';
 import { countingPool } from '../testing/spice.ts';
@@ -259,13 +259,68 @@ describe('a process of the user', () => {
     writeFileSync(path, whole);
   });
 
+  test('a calibration depends on its own cell and on what it uses of technology.yaml, on nothing else there', () => {
+    process.chdir(folder);
+    const path = join(own, 'technology.yaml');
+    const loads = (text: string) => {
+      writeFileSync(path, text);
+      return () => loadCalibration('my-process', 'my-cell');
+    };
+    const cell = technology.slice(technology.indexOf('  my-cell:'), technology.indexOf('  t1-large:'));
+    for (const text of [
+      technology,
+      technology.replace('  t1-large:', `${cell.replace('my-cell', 'another')}  t1-large:`),
+      technology.replace('pmos: pch', 'pmos: other'),
+      technology.replace('cells:', '# a remark\ncells:'),
+      technology.replace(/description: >\n( {2}.*\n)+/, 'description: another\n'),
+      technology.replace('mask-rom: {}', 'mask-rom: { parameters: { rail_step_v: 0.2 } }'),
+    ]) {
+      expect(loads(text)().cell).toBe('my-cell');
+    }
+    for (const text of [
+      technology.replace('widthM: 0.3e-6', 'widthM: 0.31e-6'),
+      technology.replace('value: 2.5e-9', 'value: 2.6e-9'),
+      technology.replace('supplyV: { value: 0.8', 'supplyV: { value: 0.9'),
+      technology.replace('TT: TT', 'TT: TT, FF: FF'),
+    ]) {
+      expect(text).not.toBe(technology);
+      expect(loads(text)).toThrow(
+        expect.objectContaining({
+          code: 'CALIBRATION_STALE',
+          message: expect.stringContaining('technology.yaml has changed since, in what it uses of it'),
+        }),
+      );
+    }
+    // A file of an earlier version names technology.yaml as a whole: it holds as long as the whole does.
+    const calibration = join('calibration', 'my-process', 'my-cell.json');
+    const whole = readFileSync(calibration, 'utf8');
+    const earlier = JSON.parse(whole);
+    const key = Object.keys(earlier.sources).find((source) => source.includes('technology.yaml'))!;
+    expect(key).toContain('#cells.my-cell,');
+    delete earlier.sources[key];
+    earlier.sources['spice/my-process/technology.yaml'] = sha256(technology);
+    writeFileSync(calibration, JSON.stringify(earlier));
+    expect(loads(technology)().cell).toBe('my-cell');
+    expect(loads(`${technology}# a remark\n`)).toThrow(
+      expect.objectContaining({
+        code: 'CALIBRATION_STALE',
+        message: expect.stringContaining(
+          'an earlier version wrote this file, for which any change there counts',
+        ),
+        hint: expect.stringContaining('onefet calibrate --process my-process --cell my-cell'),
+      }),
+    );
+    writeFileSync(calibration, whole);
+    writeFileSync(path, technology);
+  });
+
   test('mistakes in technology.yaml are named', () => {
     process.chdir(folder);
     const write = (from: string | RegExp, to: string) =>
       writeFileSync(join(own, 'technology.yaml'), technology.replace(from, to));
     write('supplyV:', 'suplyV:');
     expect(() => loadProcess('my-process')).toThrow(expect.objectContaining({ code: 'TECHNOLOGY_INVALID' }));
-    write(', tag: cited', '');
+    write(/, tag: assumed(?= \}\n {2}abetaM)/, '');
     expect(() => loadProcess('my-process')).toThrow(/mismatch\.avtVm\.tag/);
     write('TT: TT', 'FF: FF');
     expect(() => loadProcess('my-process')).toThrow(/TT is required/);

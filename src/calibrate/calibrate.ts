@@ -15,7 +15,7 @@ import {
   ekvDerivatives,
   REFERENCE_TEMP_K,
 } from '../cell/ekv.ts';
-import { cellOf, loadProcess } from '../cell/technology.ts';
+import { cellOf, loadProcess, technologySource } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { toJson, writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
@@ -83,7 +83,12 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     (topology.kind === 'multiplier' ? tableRuns(plan.corners.length, 7) : 0);
   let done = 0;
   return withSimulators(options, 'calibration', async (pool) => {
-    const parts = { pool, signal: options.signal, sources: [process.path, topologyPath] };
+    const models = topology.pmos ? (['pmos'] as const) : [];
+    const parts = {
+      pool,
+      signal: options.signal,
+      sources: [technologySource(process, { cell: options.cell }, models), topologyPath],
+    };
     const onRun = (label: string) => options.onProgress?.({ done: ++done, total, label });
     const bench = cellTestbench(process, options.cell, cell, { ...parts, onRun });
     const corners = await fitCorners(bench, plan);

@@ -4,7 +4,7 @@
  */
 import { calibrationPath } from '../../cell/calibration.ts';
 import { type CircuitCalibration, circuitSchema } from '../../cell/circuits/circuit.ts';
-import type { Process } from '../../cell/technology.ts';
+import { type Process, technologySource } from '../../cell/technology.ts';
 import { isMultiplier, loadTopology, parameterValues } from '../../cell/topology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
 import { toJson, writeFileAtomic } from '../../files.ts';
@@ -52,7 +52,7 @@ export async function calibrateCircuit(
   const bench = circuitTestbench(process, circuit, parameters, {
     pool,
     signal,
-    sources: [process.path, path],
+    sources: [technologySource(process, { circuit }, ['nmos', 'pmos']), path],
   });
   const result =
     topology.kind === 'converter'

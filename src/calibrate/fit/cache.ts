@@ -32,7 +32,7 @@ const bodySchema = z.strictObject({
 });
 
 /** Raise it with any change of fit.ts, corner-fit.ts or ekv.ts that changes a fitted number: older entries become unknown. */
-const FIT_REVISION = 'fit 1';
+const FIT_REVISION = 'fit 2';
 
 /** As fitCorner, from the cache where it is known. `folder` null or undefined: no cache. A damaged entry counts as absent. */
 export function cachedFitCorner(

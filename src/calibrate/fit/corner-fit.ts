@@ -15,8 +15,8 @@ const HELD_OUT_TEMPS_C = [-20, 50, 95, 115];
 export const SMALLEST_PRODUCT = 1 / (1023 * 7 * 1.05);
 export const LARGEST_PRODUCT = 8;
 export const OFF_RANGE_V = [-0.3, 0.1] as const;
-/** Below it a simulated current is the rounding of larger ones that cancel, in steps of 2e-19 A, or zero. */
-const LEAST_RESOLVED_A = 1e-17;
+/** Of full scale; a current so small may be the rounding of larger ones that cancel, in steps of 2e-19 A, or zero. */
+const LEAST_PRODUCT = 1e-7;
 /** Accepted deviation of ln I inside the valid range. */
 const MAX_RMS = 0.01;
 const MAX_DEVIATION = 0.03;
@@ -122,7 +122,7 @@ function gateBounds(
     const fullScaleVgsV = gridValue(vgs, above - 1) + fraction * vgs.step;
     let steepest = 0;
     for (let i = 1; i <= above; i++) {
-      if (sweep.drainA[k][offset + i - 1] < LEAST_RESOLVED_A) continue;
+      if (sweep.drainA[k][offset + i - 1] < LEAST_PRODUCT * fullScaleA) continue;
       steepest = Math.max(steepest, (ln(i) - ln(i - 1)) / vgs.step);
     }
     lowV.push(Math.max(vgs.start, fullScaleVgsV + Math.log(SMALLEST_PRODUCT) / steepest));

@@ -8,7 +8,13 @@ import {
   calibrationSchema,
   loadCalibration,
 } from '../../cell/calibration.ts';
-import { type CellDescription, CORNERS, cellOf, loadProcess } from '../../cell/technology.ts';
+import {
+  type CellDescription,
+  CORNERS,
+  cellOf,
+  loadProcess,
+  technologySource,
+} from '../../cell/technology.ts';
 import { OnefetError } from '../../error.ts';
 import { displayPath, writeFileAtomic } from '../../files.ts';
 import { roundDigits } from '../../numbers.ts';
@@ -67,7 +73,7 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
     fitted.push(fitMeasured(`${name} ${corner}`, corner, own, cell, fitted[0]?.fit.coefficients));
   }
   const sources = [
-    process.path,
+    technologySource(process, { cell: options.cell }),
     options.csvPath,
     ...(options.constantsPath === undefined ? [] : [options.constantsPath]),
   ];

@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import { type Calibration, loadCalibration } from '../../cell/calibration.ts';
 import { REFERENCE_TEMP_K } from '../../cell/ekv.ts';
 import { type OperatingPoint, operatingPoint } from '../../cell/operating-point.ts';
-import { cellOf, checkName, loadProcess } from '../../cell/technology.ts';
+import { cellOf, checkName, loadProcess, technologySource } from '../../cell/technology.ts';
 import { loadMultiplier } from '../../cell/topology.ts';
 import { OnefetError } from '../../error.ts';
 import { sha256, toJson, writeFileAtomic } from '../../files.ts';
@@ -72,7 +72,7 @@ export async function withTestbench<T>(
     const bench = cellTestbench(process, options.cell, cell, {
       pool,
       signal: options.signal,
-      sources: [process.path],
+      sources: [technologySource(process, { cell: options.cell })],
       onRun: (label) => options.onRun?.(label),
     });
     return work(calibratedTestbench(bench, cal, transistor));
