@@ -3,7 +3,7 @@
  */
 import { existsSync } from 'node:fs';
 import { isAbsolute, join, relative } from 'node:path';
-import { cwd } from 'node:process';
+import { cwd, env } from 'node:process';
 import { parse } from 'yaml';
 import type { z } from 'zod';
 import { validate } from './config.ts';
@@ -28,18 +28,25 @@ const PARTS = /^(.*\.ya?ml)#([\w.,-]+)$/;
 export const partsOf = (path: string, parts: readonly string[]): string =>
   `${path}#${[...parts].sort().join()}`;
 
-/** Gives a source file's path as it is stored: below the working folder or the package, with forward slashes. Error: SOURCE_OUTSIDE. */
+/** Name of the folder of foundry libraries in the environment and, with a dollar, at the start of a source's key. */
+const PDK_ROOT = 'PDK_ROOT';
+
+/**
+ * Gives a source file's path as it is stored: below the working folder, the package or $PDK_ROOT, with forward slashes.
+ * Error: SOURCE_OUTSIDE.
+ */
 function sourceKey(path: string): string {
-  for (const root of [cwd(), packageRoot]) {
+  const pdk = env[PDK_ROOT];
+  for (const root of [cwd(), packageRoot, ...(pdk !== undefined && isAbsolute(pdk) ? [pdk] : [])]) {
     const below = relative(root, path);
-    if (!below.startsWith('..') && !isAbsolute(below) && existsSync(join(root, below))) {
-      return below.split(/[\\/]/).join('/');
-    }
+    if (below.startsWith('..') || isAbsolute(below) || !existsSync(join(root, below))) continue;
+    const key = below.split(/[\\/]/).join('/');
+    return root === pdk ? `$${PDK_ROOT}/${key}` : key;
   }
   throw new OnefetError(
     'input',
     'SOURCE_OUTSIDE',
-    `${path} is neither below the working folder nor the package`,
+    `${path} is neither below the working folder nor the package nor $PDK_ROOT`,
     {
       hint: 'copy included files into netlists/ or spice/ so that the calibration can be checked later',
     },
@@ -86,11 +93,19 @@ export function hashSources(paths: Iterable<string>): Record<string, string> {
   );
 }
 
+/** Where a source lies now, or undefined. */
+function findSource(key: string): string | undefined {
+  if (!key.startsWith(`$${PDK_ROOT}/`)) return findDataFile(key);
+  const pdk = env[PDK_ROOT];
+  const path = pdk === undefined ? undefined : join(pdk, key.slice(PDK_ROOT.length + 2));
+  return path !== undefined && existsSync(path) ? path : undefined;
+}
+
 /** Says what has changed since the sources had these hashes, or undefined when nothing has. */
 export function changedSource(sources: Readonly<Record<string, string>>, kind: string): string | undefined {
   for (const [source, hash] of Object.entries(sources)) {
     const [, path = source, parts] = source.match(PARTS) ?? [];
-    const found = findDataFile(path);
+    const found = findSource(path);
     if (found === undefined) return `${path}, which it was made from, is gone`;
     if (hashFile(found, `source of the ${kind}`, parts) === hash) continue;
     if (parts !== undefined) return `${path} has changed since, in what it uses of it`;

@@ -198,7 +198,12 @@ ${fact('Valid range', `${plain(tempK[0] - 273.15)} to ${plain(tempK[1] - 273.15)
 ${fact('Equation', cal.model.equation)}
 ${fact('Calibration', sha256(JSON.stringify(cal)).slice(0, 16))}
 ${Object.entries(cal.sources)
-  .map(([path, hash]) => fact(path, hash.slice(0, 16)))
+  .map(([source, hash]) => {
+    // The parts of a file that are used go with its hash: the name alone stays short.
+    const [path, parts] = source.split('#');
+    const of = parts === undefined ? '' : ` of ${parts.replaceAll(',', ', ')}`;
+    return fact(path, `${hash.slice(0, 16)}${of}`);
+  })
   .join('\n')}
 </dl>
 ${tableHtml({

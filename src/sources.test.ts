@@ -1,0 +1,69 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chdir, cwd, env } from 'node:process';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { changedSource, hashSources, partsOf } from './sources.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'onefet-sources-'));
+const home = cwd();
+const saved = env.PDK_ROOT;
+beforeAll(() => chdir(folder));
+afterAll(() => {
+  chdir(home);
+  if (saved === undefined) delete env.PDK_ROOT;
+  else env.PDK_ROOT = saved;
+});
+
+describe('parts of a YAML file', () => {
+  const path = join(folder, 'a.yaml');
+  const write = (text: string) => writeFileSync(path, text);
+  const original = 'cells: { t1: { w: 1, l: 2 }, t2: { w: 3 } }\nsupply: 0.8 # V\nother: 1\n';
+
+  test('are all that counts: not their order, layout, comments or what stands beside them', () => {
+    write(original);
+    const sources = hashSources([partsOf(path, ['supply', 'cells.t1', 'pmos'])]);
+    expect(Object.keys(sources)).toEqual(['a.yaml#cells.t1,pmos,supply']);
+    for (const [text, changed] of [
+      [original, false],
+      ['other: 2\nsupply: 0.80\ncells:\n  t1:\n    l: 2\n    w: 1\n', false],
+      [original.replace('w: 3', 'w: 4'), false],
+      [original.replace('w: 1', 'w: 1.5'), true],
+      [original.replace('0.8', '0.9'), true],
+      [`${original}pmos: p\n`, true],
+      ['cells: [', true],
+      ['cells: { t1: ', true],
+      ['', true],
+    ] as const) {
+      write(text);
+      const said = changedSource(sources, 'test');
+      expect(said === undefined, text).toBe(!changed);
+      if (changed) expect(said).toBe('a.yaml has changed since, in what it uses of it');
+    }
+  });
+
+  test('keys of an object that every object has are none', () => {
+    write('a: 1\n');
+    const [one] = Object.values(hashSources([partsOf(path, ['a.constructor'])]));
+    write('a: 2\n');
+    expect(Object.values(hashSources([partsOf(path, ['a.constructor'])]))).toEqual([one]);
+  });
+});
+
+test('a library below $PDK_ROOT is named by it, wherever it lies', () => {
+  const pdk = mkdtempSync(join(tmpdir(), 'onefet-pdk-root-'));
+  mkdirSync(join(pdk, 'lib'));
+  writeFileSync(join(pdk, 'lib', 'x.lib'), '* x\n');
+  delete env.PDK_ROOT;
+  expect(() => hashSources([join(pdk, 'lib', 'x.lib')])).toThrow(
+    expect.objectContaining({ code: 'SOURCE_OUTSIDE' }),
+  );
+  env.PDK_ROOT = pdk;
+  const sources = hashSources([join(pdk, 'lib', 'x.lib')]);
+  expect(Object.keys(sources)).toEqual(['$PDK_ROOT/lib/x.lib']);
+  expect(changedSource(sources, 'test')).toBeUndefined();
+  writeFileSync(join(pdk, 'lib', 'x.lib'), '* y\n');
+  expect(changedSource(sources, 'test')).toBe('$PDK_ROOT/lib/x.lib has changed since');
+  delete env.PDK_ROOT;
+  expect(changedSource(sources, 'test')).toContain('is gone');
+});
