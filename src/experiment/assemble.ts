@@ -25,7 +25,7 @@ import {
   RESULT_SCHEMA,
   type RunResult,
 } from './result.ts';
-import { meanInterval, shareInterval } from './statistics.ts';
+import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
 import type { Variant } from './variant.ts';
 import { judge } from './verdict.ts';
 
@@ -53,6 +53,7 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
   const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
   const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
   const cost = summariseCosts(plan, activity, range?.ranges ?? {});
+  const nll = meanInterval(chips.map((chip) => chip.nll));
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,
@@ -63,8 +64,8 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
     recoded,
     chips,
     summary: {
-      nll: meanInterval(chips.map((chip) => chip.nll)),
-      perplexity: meanInterval(chips.map((chip) => chip.perplexity)),
+      nll,
+      perplexity: perplexityInterval(nll),
       kl: meanInterval(chips.map((chip) => chip.kl)),
       top1: meanInterval(chips.map((chip) => chip.top1)),
     },
@@ -221,7 +222,7 @@ function attributionOf(
       excessKl: over((chip) => chip.kl - recoded.kl),
       kl: over((chip) => chip.kl),
       nll: over((chip) => chip.nll),
-      perplexity: over((chip) => chip.perplexity),
+      perplexity: perplexityInterval(over((chip) => chip.nll)),
       top1: over((chip) => chip.top1),
     };
   });

@@ -19,7 +19,10 @@ export interface Accuracy {
 
 export interface Interval {
   mean: number;
-  /** 95 % interval of the mean over chips, Student t; null with fewer than two chips. */
+  /**
+   * 95 % interval of the mean over chips on this text, Student t; null with fewer than two chips. It says nothing about
+   * other texts. Of a perplexity: of the NLL, and `mean` is exp of the NLL's mean.
+   */
   ci95: [number, number] | null;
 }
 

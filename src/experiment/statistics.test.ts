@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { klDivergence, logSoftmax } from './metrics.ts';
-import { meanInterval, shareInterval } from './statistics.ts';
+import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
 
 test('the interval is the textbook Student t interval (Gosset 1908, Cushny and Peebles sleep data)', () => {
   // Extra hours of sleep, ten patients: mean 1.58, s 1.2300, t(0.975, 9) = 2.2622 -> 1.58 +- 0.8799.
@@ -19,6 +19,15 @@ test('interval of a share (Clopper and Pearson 1934): 10 of 10 is 69.15 to 100 %
 
 test('one chip has no interval', () => {
   expect(meanInterval([3])).toEqual({ mean: 3, ci95: null });
+});
+
+test('an interval of perplexity is that of the NLL, and never below zero', () => {
+  // Two chips of NLL 4 and 6: mean 5, half width 12.706 x 1.
+  const { mean, ci95 } = perplexityInterval(meanInterval([4, 6]));
+  expect(mean).toBeCloseTo(Math.exp(5), 9);
+  expect(Math.log(ci95![0])).toBeCloseTo(5 - 12.7062, 3);
+  expect(Math.log(ci95![1])).toBeCloseTo(5 + 12.7062, 3);
+  expect(perplexityInterval({ mean: 0, ci95: null })).toEqual({ mean: 1, ci95: null });
 });
 
 test('KL of two Bernoulli distributions', () => {

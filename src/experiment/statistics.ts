@@ -15,6 +15,14 @@ export function meanInterval(values: readonly number[]): Interval {
   return { mean, ci95: [mean - half, mean + half] };
 }
 
+/**
+ * Perplexity exp(NLL) from the NLL's mean over chips and its interval. Perplexity itself is far from normal over a few
+ * chips: an interval of its values can reach below zero.
+ */
+export function perplexityInterval({ mean, ci95 }: Interval): Interval {
+  return { mean: Math.exp(mean), ci95: ci95 && [Math.exp(ci95[0]), Math.exp(ci95[1])] };
+}
+
 /** Clopper-Pearson 95 % interval of a share of `n`, from the quantiles of the beta distribution. */
 export function shareInterval(count: number, n: number): [number, number] {
   const { inv } = jstat.jStat.beta;

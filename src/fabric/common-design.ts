@@ -29,6 +29,46 @@ export const weightsShape = {
     .prefault({}),
 };
 
+/**
+ * How trained weights become codes (src/mapping). `round` needs no text and no image: each weight is rounded under a clip
+ * search of its own tile. Every other method takes statistics of the inputs from a calibration text.
+ */
+export const mappingShape = {
+  mapping: z
+    .strictObject({
+      /**
+       * round; centred: rows code what differs from the inputs' mean, GPTQ on the codes; scaled: and loudness scales in the
+       * norms' gains; rotated: and Hadamard rotations; auto: for each kind of input what predicts the smallest error of
+       * the whole chip.
+       */
+      method: z.enum(['round', 'centred', 'scaled', 'rotated', 'auto']).default('round'),
+      /** Rank of the part of the inputs that the digital side computes, 0 to 256. */
+      principal: z.int().min(0).max(256).default(0),
+      /** Rank of the side path in SRAM that makes up for what the codes leave, 0 to 256. */
+      side: z.int().min(0).max(256).default(0),
+      /** Cells per weight that may be spent, 1 to 2: matrices of 6 bits (two cells) while it lasts, small ones first. */
+      cellsPerWeight: z.number().min(1).max(2).nullable().default(null),
+      /** Text that the statistics are taken over, disjoint from what is scored: a file, or one that comes with onefet. */
+      text: z.string().min(1).default('experiments/texts/calibration.txt'),
+      /** Tokens of the text that are used, 64 to 2^20. */
+      tokens: z
+        .int()
+        .min(64)
+        .max(2 ** 20)
+        .default(12_288),
+      /** Of the rotations' signs. */
+      seed: z
+        .int()
+        .min(0)
+        .max(2 ** 31)
+        .default(1),
+    })
+    .refine(({ method, principal, side, cellsPerWeight }) => {
+      return method !== 'round' || (principal === 0 && side === 0 && cellsPerWeight === null);
+    }, 'method round takes no principal, side or cellsPerWeight: choose another method')
+    .prefault({}),
+};
+
 export const closingShape = {
   kvBits: z.union([z.literal(8), z.literal(16)]).default(16),
   /** Provenance of each value: key path -> source and tag. Values without an entry are choices of the design. */
@@ -40,6 +80,7 @@ const common = z.object({
   fabric: z.string(),
   ...processShape,
   ...weightsShape,
+  ...mappingShape,
   ...closingShape,
 });
 

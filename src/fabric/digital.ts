@@ -15,7 +15,14 @@ import { requireMemory } from '../memory.ts';
 import { encodeInputs, groupScale, inputFormat, newTileInput } from '../tile/input-code.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
 import type { MacActivity } from './activity.ts';
-import { closingShape, nameShape, processShape, tensorBits, weightsShape } from './common-design.ts';
+import {
+  closingShape,
+  mappingShape,
+  nameShape,
+  processShape,
+  tensorBits,
+  weightsShape,
+} from './common-design.ts';
 import type { CountedLinear, Fabric, FabricModule } from './fabric.ts';
 import type { Linear, LinearName } from './linear.ts';
 import { tensorKey } from './placement.ts';
@@ -27,6 +34,7 @@ export const digitalDesign = z.strictObject({
   /** Inputs whose weights share a scale: those that one adder tree or accumulator sums before the scale is applied. */
   tile: z.strictObject({ rows: z.int().min(4).max(4096).default(256) }).prefault({}),
   ...weightsShape,
+  ...mappingShape,
   input: z
     .strictObject({
       /** Magnitude bits, beside the sign; float: real-valued, priced as 16-bit integers. */

@@ -30,7 +30,14 @@ import { drawStatics } from '../tile/static-errors.ts';
 import { createTile, type Tile, type TileCounts } from '../tile/tile.ts';
 import { type HardwareWeights, recodeWeights, weightFormat } from '../tile/weight-code.ts';
 import type { TileActivity } from './activity.ts';
-import { closingShape, nameShape, processShape, tensorBits, weightsShape } from './common-design.ts';
+import {
+  closingShape,
+  mappingShape,
+  nameShape,
+  processShape,
+  tensorBits,
+  weightsShape,
+} from './common-design.ts';
 import type { CellProvenance, CountedLinear, Fabric, FabricModule, LayerOptions } from './fabric.ts';
 import type { LinearName } from './linear.ts';
 import { diePosition, tensorKey } from './placement.ts';
@@ -42,6 +49,7 @@ export const logDomainDesign = z.strictObject({
   ...processShape,
   ...cellShape,
   ...weightsShape,
+  ...mappingShape,
   ...circuitShape,
   /** The output head: digital, or analog like the other layers. */
   head: z.enum(['digital', 'analog']).default('digital'),
