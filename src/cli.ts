@@ -6,6 +6,7 @@ import nodeProcess, { env, exit, stderr, stdout } from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { addBenchCommands } from './cli/bench.ts';
 import { addCalibrateCommands } from './cli/calibrate.ts';
+import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
 import { addRunCommands } from './cli/run.ts';
@@ -99,12 +100,14 @@ Examples:
   onefet run --model llama-3.1-8b.gguf --text wiki.test.raw --set adc.bits=7
   onefet generate --prompt "Once upon a time"
   onefet calibrate --process planar32lp --cell t1
+  onefet map --set mapping.method=auto --out stories.image
   onefet synth llama-3.1-8b --type Q4_0
 ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
   addRunCommands(root, context);
   addCalibrateCommands(root, context);
+  addMapCommand(root, context);
   addModelCommands(root, context);
   addBenchCommands(root, context);
   return root;

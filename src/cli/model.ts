@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { SynthType } from '../synth/recipe.ts';
 import { type CliContext, embedded, jsonOption, seedOption, threadsOption } from './options.ts';
-import { printDescription, printInspection } from './print.ts';
+import { printDescription, printImage, printInspection } from './print.ts';
 
 interface SynthFlags {
   type: SynthType;
@@ -17,10 +17,20 @@ interface SynthFlags {
 export function addModelCommands(root: Command, { signal, progress }: CliContext): void {
   root
     .command('inspect')
-    .description('what a GGUF model holds: shape, tensor types, tokenizer, and what of it is not supported')
-    .argument('[model]', 'GGUF file (default: the embedded one)')
+    .description(
+      'what a GGUF model holds: shape, tensor types, tokenizer, and what of it is not supported; or a chip image',
+    )
+    .argument('[file]', 'GGUF file or image of onefet map (default: the embedded model)')
     .addOption(jsonOption())
     .action(async (path: string | undefined, flags: { json?: boolean }) => {
+      if (path !== undefined) {
+        const { inspectImage } = await import('../experiment/run-mapping.ts');
+        const image = inspectImage(path);
+        if (image) {
+          printImage(image, flags.json === true);
+          return;
+        }
+      }
       const { inspectModel } = await import('../model/inspect.ts');
       printInspection(inspectModel(path ?? embedded().model), flags.json === true);
     });

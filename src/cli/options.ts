@@ -82,3 +82,16 @@ export const designOptions = (command: Command): Command =>
       collect,
       [],
     );
+
+/** A line for a person beside the data: on stderr. */
+export const notice = (text: string): void => {
+  stderr.write(`onefet: ${text}\n`);
+};
+
+export const engineOption = (): Option =>
+  new Option(
+    '--engine <name>',
+    'what computes: WebAssembly, the scalar engine, or that cell by cell; auto is the first that can',
+  )
+    .choices(['auto', 'wasm', 'scalar', 'reference'])
+    .default('auto');

@@ -2,7 +2,9 @@
 import { stdout } from 'node:process';
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { Generation } from '../experiment/generate.ts';
+import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
+import type { ImageInspection } from '../experiment/run-mapping.ts';
 import { toJson } from '../files.ts';
 import { formatSi } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
@@ -184,6 +186,56 @@ function flatEntries(values: object, prefix: string): [string, unknown][] {
     const nested = typeof value === 'object' && value !== null && !Array.isArray(value);
     return nested ? flatEntries(value, name) : [[name, value]];
   });
+}
+
+/** The matrices of a mapping, and what was chosen. */
+function printMatrices(report: MappingReport): void {
+  const { method, text, cellsPerWeight, reasons, matrices, imageSha256 } = report;
+  print(
+    `method   ${method}; ${cellsPerWeight.toFixed(3)} cells per weight; image ${imageSha256.slice(0, 12)}`,
+  );
+  print(`text     ${text.file}, ${text.tokens} tokens`);
+  for (const reason of reasons) print(`reason   ${reason}`);
+  const head = [
+    'matrix',
+    'outputs',
+    'inputs',
+    'bits',
+    'side',
+    'principal',
+    'error of the outputs by step, %',
+  ];
+  const rows = matrices.map(({ name, outputs, inputs, bits, side, principal, steps }) => [
+    name,
+    ...[outputs, inputs, bits, side, principal].map(String),
+    steps.map(({ step, error }) => `${step} ${(100 * error).toPrecision(3)}`).join(', '),
+  ]);
+  for (const row of [head, ...rows]) {
+    print(
+      row.map((cell, i) => (i === 0 ? cell.padEnd(22) : i < 6 ? cell.padStart(9) : `  ${cell}`)).join(''),
+    );
+  }
+}
+
+export function printMapping(path: string, report: MappingReport, json: boolean): void {
+  if (json) {
+    printJson({ path, ...report });
+    return;
+  }
+  printMatrices(report);
+  print();
+  print(`image    ${path}`);
+}
+
+export function printImage(inspection: ImageInspection, json: boolean): void {
+  if (json) {
+    printJson(inspection);
+    return;
+  }
+  const { model, design, mapping } = inspection;
+  print(`model    ${model.name} ${model.sha256.slice(0, 12)}`);
+  print(`design   ${design.name} ${design.sha256.slice(0, 12)}`);
+  printMatrices(mapping);
 }
 
 export function printInspection(inspection: Inspection, json: boolean): void {

@@ -1,5 +1,5 @@
 /** `start`, `run`, `report` and `generate`: a model on chips. */
-import { stderr, stdout } from 'node:process';
+import { stdout } from 'node:process';
 import { type Command, Option } from 'commander';
 import type { RunOptions } from '../experiment/plan.ts';
 import { requireResult } from '../experiment/require.ts';
@@ -9,8 +9,10 @@ import {
   collectRequirement,
   designOptions,
   embedded,
+  engineOption,
   integer,
   jsonOption,
+  notice,
   number,
   RANGE_TEXT,
   seedOption,
@@ -22,6 +24,7 @@ interface RunFlags {
   model?: string;
   text?: string;
   rangeText?: string;
+  image?: string;
   design: string;
   set: string[];
   chips: number;
@@ -39,11 +42,6 @@ interface RunFlags {
   json?: boolean;
   dryRun?: boolean;
 }
-
-/** A line for a person beside the data: on stderr. */
-const notice = (text: string): void => {
-  stderr.write(`onefet: ${text}\n`);
-};
 
 export function addRunCommands(root: Command, context: CliContext): void {
   addStart(root, context);
@@ -81,6 +79,12 @@ function addRun(root: Command, { signal, argv, progress }: CliContext): void {
       .option('--model <file>', 'GGUF model (default: the embedded one)')
       .option('--text <file>', 'text to score (default: the embedded one)')
       .option('--range-text <file>', 'text that sets the converter ranges, disjoint from --text', RANGE_TEXT)
+      .addOption(
+        new Option(
+          '--image <file>',
+          'chip image of onefet map, in place of the mapping that the design asks for',
+        ),
+      )
       .addOption(
         new Option('--score <mode>', "llama.cpp's windows, or every token of each document")
           .choices(['window', 'all'])
@@ -139,6 +143,7 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
     .option('--temperature <t>', '0 = the most likely token', number(0, 100), 0)
     .option('--top-p <p>', 'sample among the most likely tokens of this total probability', number(0, 1), 1)
     .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
+    .option('--image <file>', 'chip image of onefet map, in place of the mapping that the design asks for')
     .addOption(seedOption())
     .addOption(threadsOption())
     .addOption(engineOption())
@@ -155,7 +160,7 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       try {
         const generation = await generate(
           { ...flags, model: flags.model ?? embedded().model, settings: flags.set },
-          { signal, onPrepare, ...(streaming ? { onText } : {}) },
+          { signal, onPrepare, onNotice: notice, ...(streaming ? { onText } : {}) },
         );
         bar.finish();
         printGenerated(flags.prompt, generation, flags.json === true, streaming === true);
@@ -164,14 +169,6 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       }
     });
 }
-
-const engineOption = (): Option =>
-  new Option(
-    '--engine <name>',
-    'what computes: WebAssembly, the scalar engine, or that cell by cell; auto is the first that can',
-  )
-    .choices(['auto', 'wasm', 'scalar', 'reference'])
-    .default('auto');
 
 const addRunOptions = (command: Command): Command =>
   designOptions(command)
@@ -206,6 +203,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     model: flags.model,
     text: flags.text,
     rangeText: flags.rangeText ?? RANGE_TEXT,
+    image: flags.image,
     design: flags.design,
     settings: flags.set,
     chips: flags.chips,

@@ -89,6 +89,9 @@ export function describePlan(plan: RunPlan): Record<string, string | number> {
       0,
     ),
     memoryBytes: Math.round(plan.memoryBytes),
+    ...(plan.mapping
+      ? { mapping: plan.mapping.path ?? plan.mapping.plan!.settings.method, image: plan.mapping.key }
+      : {}),
     engine: plan.engineReason ? `${plan.engine} (${plan.engineReason})` : plan.engine,
     folder: plan.folder,
   };

@@ -15,6 +15,7 @@ import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
+import type { MappingReport } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
 import {
@@ -43,7 +44,12 @@ export interface RunTiming {
 }
 
 /** Assembles the result of all chips of the plan. Errors: JOB_MISSING (internal) where a job of it is not finished. */
-export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: RunTiming): RunResult {
+export function assembleResult(
+  plan: RunPlan,
+  finished: FinishedJobs,
+  timing: RunTiming,
+  mapping: MappingReport | null = null,
+): RunResult {
   const { options, fabric, inputs } = plan;
   const windows = inputs.windows.map(({ window }) => window);
   const accuracy = (variant: Variant) => finishMetrics(sumMetrics(finished, variant, windows));
@@ -75,6 +81,7 @@ export function assembleResult(plan: RunPlan, finished: FinishedJobs, timing: Ru
       ci95: fabric.chipsDiffer ? shareInterval(within, chips.length) : null,
     },
     attribution: attributionOf(plan, recoded, (source, seed) => accuracy({ kind: 'source', source, seed })),
+    mapping,
     coding,
     blocks: blockSnrOf(plan, finished, windows),
     calibration: calibrationOf(plan, coding),
@@ -170,9 +177,10 @@ function calibrationOf(
 }
 
 /** Collects the warnings: of the inputs (all about the range text), of the chips, and of the cost. */
-function warningsOf({ fabric, inputs, options }: RunPlan, cost: CostReport): string[] {
+function warningsOf({ fabric, inputs, mapping, options }: RunPlan, cost: CostReport): string[] {
   return [
     ...(fabric.measuresRanges ? inputs.warnings : []),
+    ...(mapping?.warning ? [mapping.warning] : []),
     ...(fabric.chipsDiffer || options.chips < 2
       ? []
       : [

@@ -159,7 +159,7 @@ export function baselineKey({ inputs, loaded, engine, version }: RunPlan): strin
 }
 
 /** Hashes what decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
-export function rangesKey({ inputs, fabric, engine, version }: RunPlan): string {
+export function rangesKey({ inputs, fabric, engine, version, mapping }: RunPlan): string {
   return keyOf({
     revision: REVISION,
     onefet: version,
@@ -170,6 +170,7 @@ export function rangesKey({ inputs, fabric, engine, version }: RunPlan): string 
     windows: windowsHash(inputs.rangeWindows),
     calibration: fabric.cell?.sha256,
     design: fabric.nominalDesign(),
+    ...(mapping ? { image: mapping.key } : {}),
   });
 }
 

@@ -8,6 +8,7 @@ import { createEngine } from '../engine/create.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
+import { openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
 import { openBlockErrors } from './block-error.ts';
 import type { Job, JobResult } from './job.ts';
@@ -25,6 +26,8 @@ export interface ExecutorOptions {
   readonly baselinePath: string;
   readonly statesPath: string;
   readonly modelSha256: string;
+  /** The chip image that all variants but the digital one run on. */
+  readonly imagePath: string | undefined;
   /** See block-error.ts. */
   readonly stateStride: number;
 }
@@ -47,6 +50,7 @@ export const CODES_FOLDER = join('.onefet', 'cache', 'codes');
 export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = {}): Executor {
   const model = openModel(options.modelPath);
   const fabric = loadFabric(options.fabric.design, options.fabric.calibration);
+  const image = options.imagePath === undefined ? undefined : openImage(options.imagePath);
   let current: { key: string; engine: Engine } | undefined;
   /** The job in progress: its tokens, those of finished windows, and those of the window that is running. */
   let progress: { key: string; tokens: number; before: number; ofWindow: number } | undefined;
@@ -68,6 +72,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       ...variantRequest(variant, fabric, ranges),
       threads: options.threads,
       contextTokens: options.contextTokens,
+      image,
       codesCache: { folder: CODES_FOLDER, modelSha256: options.modelSha256 },
       onProgress,
       signal: hooks.signal,
@@ -125,6 +130,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
     async close() {
       await current?.engine.close();
       current = undefined;
+      image?.close();
       model.close();
     },
   };

@@ -13,12 +13,16 @@ import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
+import { type ImageReader, openImage } from '../mapping/image.ts';
 import { tensorNames } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { streamKey } from '../random.ts';
 import { CODES_FOLDER } from './execute.ts';
+import type { MapHooks } from './map.ts';
+import { planMapping } from './mapping-plan.ts';
 import { chipSeed } from './plan.ts';
+import { givenImage, makeImage, openGiven, partsOf, type ReadyImage } from './run-mapping.ts';
 import { type Variant, variantRequest } from './variant.ts';
 
 export interface GenerateOptions {
@@ -29,6 +33,8 @@ export interface GenerateOptions {
   /** Changes to the design as data, made after `settings`. */
   readonly overrides?: Overrides;
   readonly rangeText: string;
+  /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
+  readonly image?: string | undefined;
   readonly tokens: number;
   readonly chips: number;
   readonly seed: number;
@@ -65,6 +71,8 @@ export interface GenerateHooks {
   readonly onText?: (name: string, piece: string) => void;
   /** Called with the name of what is being prepared, before each text. */
   readonly onPrepare?: (what: string, done: number, total: number) => void;
+  /** What a person should know: the method that was chosen, damage that was found. */
+  readonly onNotice?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -72,12 +80,25 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
   const { design } = loadDesign(options.design, options.settings, options.overrides);
   const fabric = loadFabric(design, options.calibration);
   const model = openModel(options.model);
+  let image: (ReadyImage & { readonly reader: ImageReader }) | undefined;
   try {
     checkOverrides(design, tensorNames(model.shape.architecture));
     const { prompt, rangeIds, contextTokens } = readInputs(model, options);
     const { threads } = options;
+    const given = options.image === undefined ? undefined : givenImage(model.sha256(), options.image);
+    const mapping = given ? undefined : planMapping(model, fabric);
+    const parts = given?.parts ?? (mapping && partsOf(mapping, model.shape));
     const needs = { model, fabric, threads, contextTokens };
-    const { backend, reason } = chooseBackend(options.engine, needs, neededModes(fabric));
+    const { backend, reason } = chooseBackend(
+      options.engine,
+      { ...needs, image: parts },
+      neededModes(fabric),
+    );
+    const ready = given
+      ? openGiven(given.path!)
+      : mapping &&
+        (await makeImage(model, mapping, needs, backend, mapHooks(hooks), hooks.onNotice ?? (() => {})));
+    image = ready && { ...ready, reader: openImage(ready.path) };
     const texts: Generated[] = [];
     const total = 2 + (fabric.measuresRanges ? 1 : 0) + options.chips;
     let done = 0;
@@ -92,6 +113,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
       hooks.onPrepare?.(what, done++, total);
       const engine = await createEngine(backend.name, {
         ...needs,
+        image: image?.reader,
         codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
         signal: hooks.signal,
         ...variantRequest(variant, fabric, ranges),
@@ -127,9 +149,17 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
     }
     return { engine: backend.name, engineReason: reason, texts };
   } finally {
+    image?.reader.close();
+    image?.discard();
     model.close();
   }
 }
+
+/** The mapping's progress before the first text. */
+const mapHooks = ({ onPrepare, signal }: GenerateHooks): MapHooks => ({
+  signal,
+  onProgress: onPrepare && ((done, total, what) => onPrepare(what, done, total)),
+});
 
 /** Tokens of the prompt and of the range text, and the context that both fit. */
 function readInputs(

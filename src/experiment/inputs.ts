@@ -51,6 +51,8 @@ export interface RunInputs {
   readonly rangeText: TextInputs;
   /** The scored text. */
   readonly windows: readonly ScoringWindow[];
+  /** The scored tokens in unbroken passages: a text that sets anything must hold none of them. */
+  readonly passages: Int32Array;
   /** The text that sets the ranges. */
   readonly rangeWindows: readonly ScoringWindow[];
   /** Warnings for a reader of the result. */
@@ -99,6 +101,7 @@ export function openInputs(options: InputOptions): RunInputs {
         tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
       },
       windows: scored.windows,
+      passages: scored.passages,
       rangeWindows,
       warnings: warning === null ? [] : [warning],
     };

@@ -65,18 +65,47 @@ function rollingHashes(
   }
 }
 
-/**
- * The range text against the scored one: null where they are disjoint, a warning where they share a passage.
- * Errors: RANGE_TEXT where a tenth of the range text or more is scored.
- */
-export function checkRangeText(range: Int32Array, scored: Int32Array): string | null {
-  const { tokens, share, at } = findOverlap(range, scored, Math.min(PASSAGE_TOKENS, range.length));
+/** A text that must not be what is scored. */
+interface SettingText {
+  readonly name: string;
+  readonly code: string;
+  /** What it sets. */
+  readonly sets: string;
+  readonly hint: string;
+}
+
+const RANGE: SettingText = {
+  name: 'range text',
+  code: 'RANGE_TEXT',
+  sets: "the converters' ranges",
+  hint: 'give another file with --range-text',
+};
+const CALIBRATION: SettingText = {
+  name: 'calibration text',
+  code: 'MAPPING_TEXT',
+  sets: 'the mapping of the weights',
+  hint: 'give another file with --set mapping.text=FILE',
+};
+
+/** The range text against the scored one. Errors: RANGE_TEXT where a tenth of it or more is scored. */
+export const checkRangeText = (range: Int32Array, scored: Int32Array): string | null =>
+  checkSeparate(RANGE, range, scored);
+
+/** The calibration text of a mapping against the scored one. Errors: MAPPING_TEXT where a tenth of it or more is scored. */
+export const checkCalibrationText = (text: Int32Array, scored: Int32Array): string | null =>
+  checkSeparate(CALIBRATION, text, scored);
+
+/** Null where the texts are disjoint, a warning where they share a passage. */
+function checkSeparate(
+  { name, code, sets, hint }: SettingText,
+  text: Int32Array,
+  scored: Int32Array,
+): string | null {
+  const { tokens, share, at } = findOverlap(text, scored, Math.min(PASSAGE_TOKENS, text.length));
   if (at === null) return null;
-  const what = `${tokens} of the ${range.length} tokens of the range text (${(share * 100).toFixed(0)} %) are in the scored text too, in passages of ${PASSAGE_TOKENS} tokens and more; the first at token ${at.first} of the range text and token ${at.second} of the scored one`;
+  const what = `${tokens} of the ${text.length} tokens of the ${name} (${(share * 100).toFixed(0)} %) are in the scored text too, in passages of ${PASSAGE_TOKENS} tokens and more; the first at token ${at.first} of the ${name} and token ${at.second} of the scored one`;
   if (share >= LARGEST_SHARE) {
-    throw new OnefetError('usage', 'RANGE_TEXT', `${what}: the ranges must not see what is scored`, {
-      hint: 'give another file with --range-text',
-    });
+    throw new OnefetError('usage', code, `${what}: ${sets} must not see what is scored`, { hint });
   }
-  return `${what}: the converters' ranges have seen a part of what is scored.`;
+  return `${what}: ${sets} ${sets.endsWith('ranges') ? 'have' : 'has'} seen a part of what is scored.`;
 }

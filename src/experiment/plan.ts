@@ -22,6 +22,7 @@ import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type InputOptions, openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
+import { openPlannedMapping, type RunMapping } from './run-mapping.ts';
 
 /** A design and how it is tried on the inputs. */
 export interface DesignOptions {
@@ -37,6 +38,8 @@ export interface DesignOptions {
   /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
   readonly attributionChips: number;
   readonly yieldRatio: number;
+  /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
+  readonly image?: string | undefined;
   /** Folder in which the run's folder is made. */
   readonly out: string;
   /** A calibration that was just made; undefined = the one on file, refused if stale. */
@@ -55,6 +58,8 @@ export interface BoundDesign {
 export interface RunPlan extends BoundDesign {
   readonly options: DesignOptions;
   readonly inputs: RunInputs;
+  /** The chip image that all variants but the digital one run on; undefined: weights are rounded on the fly. */
+  readonly mapping: RunMapping | undefined;
   readonly chipSeeds: readonly number[];
   readonly digitalJobs: readonly Job[];
   /** undefined: a fabric without converters. */
@@ -107,15 +112,23 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
   checkOverrides(design, tensorNames(shape.architecture));
   const { threads } = options;
   const { fabric } = bound;
-  const needs = { model: { shape }, fabric, threads, contextTokens: inputs.contextTokens };
+  const mapping = openPlannedMapping(inputs, fabric, options.image);
+  const needs = {
+    model: { shape },
+    fabric,
+    threads,
+    contextTokens: inputs.contextTokens,
+    image: mapping?.parts,
+  };
   const engine = chooseBackend(options.engine, needs, neededModes(fabric));
   requireFreeMemory(engine, threads);
   const version = packageVersion();
-  const manifest = makeManifest(inputs, bound, options.seed, engine.backend.name, version);
+  const manifest = makeManifest(inputs, bound, options.seed, engine.backend.name, version, mapping);
   return {
     ...bound,
     options,
     inputs,
+    mapping,
     ...planChips(inputs, bound.fabric, options),
     memoryBytes: engine.memoryBytes,
     engine: engine.backend.name,
@@ -133,6 +146,7 @@ function makeManifest(
   seed: number,
   engine: string,
   version: string,
+  mapping: RunMapping | undefined,
 ) {
   const { model, text, rangeText, scoring, contextTokens } = inputs;
   const { cell } = fabric;
@@ -147,6 +161,8 @@ function makeManifest(
     calibration: cell ? { process: cell.process, cell: cell.cell, sha256: cell.sha256 } : null,
     seed,
     engine,
+    // A run without an image has no such key: its folder stays what it was.
+    ...(mapping ? { image: mapping.key } : {}),
   };
 }
 

@@ -5,6 +5,7 @@
 
 import type { CostReport } from '../cost/report.ts';
 import type { TensorCoding } from '../fabric/coding.ts';
+import type { MappingReport } from './mapping-report.ts';
 
 export const RESULT_SCHEMA = 'onefet.run/3';
 
@@ -112,6 +113,8 @@ export interface RunResult {
   /** Each source of error alone on the first chips, all others off: what limits the accuracy. */
   attribution: AttributionResult[];
   coding: TensorCoding[];
+  /** How the weights were mapped: of the chip image; null where they were rounded on the fly. */
+  mapping: MappingReport | null;
   /** null: jobs of this folder were done before it was measured. */
   blocks: BlockSnr | null;
   /** Of the cell; null for a fabric without one. */

@@ -19,6 +19,7 @@ import type { ExecutorOptions } from './execute.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import { chipSeed, type RunPlan, withChips } from './plan.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
+import { type ReadyImage, readyImage } from './run-mapping.ts';
 import { createRunner } from './schedule.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
 import type { Variant } from './variant.ts';
@@ -31,6 +32,8 @@ export interface RunHooks {
   readonly onJob?: (job: Job, from: 'computed' | 'cache') => void;
   /** Folder in which the digital pass and the ranges are kept for other runs (cache.ts). */
   readonly cacheFolder?: string;
+  /** Where chip images are kept. */
+  readonly imagesFolder?: string;
   readonly signal?: AbortSignal;
   readonly command?: readonly string[];
 }
@@ -41,6 +44,7 @@ interface Run {
   readonly folder: RunFolder;
   readonly files: DigitalFiles;
   readonly cache: PassCache;
+  readonly image: ReadyImage | undefined;
   readonly hooks: RunHooks;
   readonly notice: (text: string) => void;
 }
@@ -50,6 +54,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
   const started = performance.now();
   const notice = hooks.onNotice ?? (() => {});
   const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.loaded.design));
+  let image: ReadyImage | undefined;
   try {
     if (folder.damagedLines > 0) {
       const lines = folder.damagedLines === 1 ? '1 line' : `${folder.damagedLines} lines`;
@@ -57,11 +62,13 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
         `${lines} of ${join(folder.path, 'results.jsonl')} ${folder.damagedLines === 1 ? 'was' : 'were'} cut off or changed: what stood there is done again`,
       );
     }
+    image = await readyImage(plan, hooks, notice);
     const run: Run = {
       plan: keepLarger(plan, folder, notice),
       folder,
       files: digitalFiles(folder.path, plan.inputs.model.shape, plan.inputs.text.scored),
       cache: openPassCache(plan, notice, hooks.cacheFolder),
+      image,
       hooks,
       notice,
     };
@@ -75,13 +82,15 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
       peakRssBytes: resourceUsage().maxRSS * 1024,
       threads: plan.options.threads,
     };
-    const result = assembleResult(run.plan, folder.finished, {
+    const timing = {
       ...(tokensPerSecond === 0 && earlier ? earlierTiming(earlier) : measured),
       command: hooks.command ?? [],
-    });
-    writeFileAtomic(join(folder.path, RESULT_FILE), `${toJson(result, 'the result', 'input', 2)}\n`);
+    };
+    const result = assembleResult(run.plan, folder.finished, timing, image?.report ?? null);
+    writeFileAtomic(join(folder.path, 'result.json'), `${toJson(result, 'the result', 'input', 2)}\n`);
     return result;
   } finally {
+    image?.discard();
     folder.close();
   }
 }
@@ -241,7 +250,8 @@ async function executeJobs(run: Run): Promise<number> {
   }
 }
 
-const executorOptions = ({ plan, files }: Run): ExecutorOptions => ({
+const executorOptions = ({ plan, files, image }: Run): ExecutorOptions => ({
+  imagePath: image?.path,
   modelPath: plan.inputs.model.path,
   fabric: plan.fabric.parts,
   backend: plan.engine,

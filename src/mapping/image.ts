@@ -60,6 +60,8 @@ export interface ImageWriter {
 export interface ImageReader {
   readonly path: string;
   readonly header: ImageHeader;
+  /** Digest of all sections: what the image is known by. */
+  readonly sha256: string;
   /** In the order of the file. */
   readonly matrices: ReadonlyMap<string, MatrixMeta>;
   readonly vectors: ReadonlyMap<string, number>;
@@ -86,6 +88,22 @@ interface Section {
 
 function fail(path: string, code: string, what: string, hint?: string): never {
   throw new OnefetError('input', code, `${path}: ${what}`, hint === undefined ? {} : { hint });
+}
+
+/** Whether a file begins as an image does; false for what cannot be read. */
+export function isImage(path: string): boolean {
+  let handle: number;
+  try {
+    handle = openSync(path, 'r');
+  } catch {
+    return false;
+  }
+  try {
+    const head = new Uint8Array(MAGIC.length);
+    return readAt(handle, head, 0) && new TextDecoder('latin1').decode(head) === MAGIC;
+  } finally {
+    closeSync(handle);
+  }
 }
 
 /** Opens `<path>.part` for writing, going on where a run with the same header stopped. */
@@ -235,6 +253,7 @@ function readerOf(path: string, handle: number, verify: boolean): ImageReader {
   return {
     path,
     header,
+    sha256: chainDigest(sections.slice(0, -1).map(({ digest }) => digest)),
     matrices,
     vectors,
     readVector(name) {

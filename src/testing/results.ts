@@ -125,6 +125,7 @@ export function fixtureResult(chips = 8): RunResult {
         top1: about(0.87 - Number(kl) / 2, 0.004),
       };
     }),
+    mapping: null,
     coding,
     blocks: {
       positions: 220,

@@ -1,0 +1,60 @@
+/** `map`: a chip image of a model for a design. */
+import type { Command } from 'commander';
+import type { EngineChoice } from '../engine/create.ts';
+import {
+  type CliContext,
+  designOptions,
+  embedded,
+  engineOption,
+  jsonOption,
+  notice,
+  threadsOption,
+} from './options.ts';
+import { printDescription, printMapping } from './print.ts';
+
+interface MapFlags {
+  model?: string;
+  design: string;
+  set: string[];
+  out: string;
+  steps?: boolean;
+  threads: number;
+  engine: EngineChoice;
+  json?: boolean;
+  dryRun?: boolean;
+}
+
+export function addMapCommand(root: Command, { signal, progress }: CliContext): void {
+  designOptions(
+    root
+      .command('map')
+      .description('map a trained model onto the hardware of a design: the chip image that run --image takes')
+      .option('--model <file>', 'GGUF model (default: the embedded one)'),
+  )
+    .requiredOption('--out <file>', 'image to write; one that was interrupted is gone on with')
+    .option('--steps', 'measure the error after every step, which takes about twice as long')
+    .option('--dry-run', 'print time and memory that it will take, and stop')
+    .addOption(threadsOption())
+    .addOption(engineOption())
+    .addOption(jsonOption())
+    .action(async (flags: MapFlags) => {
+      const { describeMapping, mapModelFile } = await import('../experiment/map-command.ts');
+      const options = { ...flags, model: flags.model ?? embedded().model, settings: flags.set };
+      if (flags.dryRun) {
+        printDescription(await describeMapping(options), flags.json === true);
+        return;
+      }
+      const bar = progress();
+      try {
+        const report = await mapModelFile(options, {
+          signal,
+          onProgress: (done, total, label) => bar.update(done, total, label),
+          onNotice: notice,
+        });
+        bar.finish();
+        printMapping(flags.out, report, flags.json === true);
+      } finally {
+        bar.finish();
+      }
+    });
+}

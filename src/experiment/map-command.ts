@@ -1,0 +1,100 @@
+/** `onefet map`: the mapping of a design, written where it is wanted instead of into the cache. */
+import { existsSync } from 'node:fs';
+import { freemem } from 'node:os';
+import { chooseBackend, type EngineChoice, findBackend } from '../engine/create.ts';
+import { OnefetError } from '../error.ts';
+import { checkOverrides } from '../fabric/common-design.ts';
+import { loadDesign } from '../fabric/design.ts';
+import type { Fabric } from '../fabric/fabric.ts';
+import { loadFabric } from '../fabric/registry.ts';
+import { estimateMapping, mappingRate } from '../mapping/estimate.ts';
+import { METHODS } from '../mapping/method.ts';
+import { tensorNames } from '../model/architecture.ts';
+import { type Model, openModel } from '../model/model.ts';
+import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
+import { type MapHooks, mapToFile } from './map.ts';
+import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
+import type { MappingReport } from './mapping-report.ts';
+import { digitalPass, reportOf } from './run-mapping.ts';
+
+export interface MapCommandOptions {
+  readonly model: string;
+  readonly design: string;
+  readonly settings: readonly string[];
+  readonly out: string;
+  /** Measure the error after each step. */
+  readonly steps?: boolean;
+  readonly threads: number;
+  readonly engine: EngineChoice;
+}
+
+async function withMapping<T>(
+  options: MapCommandOptions,
+  work: (model: Model, fabric: Fabric, plan: MappingPlan) => Promise<T>,
+): Promise<T> {
+  const { design } = loadDesign(options.design, options.settings);
+  const fabric = loadFabric(design);
+  const model = openModel(options.model);
+  try {
+    checkOverrides(design, tensorNames(model.shape.architecture));
+    const plan = planMapping(model, fabric);
+    if (!plan) {
+      throw new OnefetError(
+        'usage',
+        'MAPPING_ROUND',
+        `design ${design.name} rounds its weights: there is no image to make`,
+        { hint: 'choose a method, as in --set mapping.method=auto' },
+      );
+    }
+    return await work(model, fabric, plan);
+  } finally {
+    model.close();
+  }
+}
+
+/** What a mapping takes: operations, seconds at this machine's rate, memory. */
+export function describeMapping(options: MapCommandOptions): Promise<Record<string, string | number>> {
+  return withMapping(options, async (model, _fabric, plan) => {
+    const { shape } = model;
+    const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
+    const { operations, memoryBytes } = estimateMapping(shape, method, plan.tileRows, plan.text.tokens);
+    const rate = await mappingRate();
+    const perPass = blocksPerPass(shape);
+    const passes = Math.ceil(shape.layers / perPass);
+    // A token costs two operations per weight; the head is not computed.
+    const passOperations = passes * plan.text.tokens * 2 * model.parameterCount;
+    const seconds = (operations + passOperations) / rate;
+    return {
+      model: model.name,
+      design: plan.design.name,
+      method: plan.settings.method,
+      text: plan.text.file,
+      tokens: plan.text.tokens,
+      cellsPerWeight: plan.cellsPerWeight,
+      passes,
+      operations,
+      seconds: Math.round(seconds),
+      memoryBytes: Math.round(memoryBytes + perPass * bytesPerBlock(shape)),
+      freeBytes: freemem(),
+      image: plan.key,
+      out: options.out,
+    };
+  });
+}
+
+/** Maps into `out`; an interrupted mapping of the same is gone on with. Errors: OUT_EXISTS (usage) for a finished image. */
+export function mapModelFile(options: MapCommandOptions, hooks: MapHooks): Promise<MappingReport> {
+  return withMapping(options, async (model, fabric, plan) => {
+    const { out, threads } = options;
+    if (existsSync(out)) {
+      throw new OnefetError('usage', 'OUT_EXISTS', `${out} exists already`, {
+        hint: 'remove it, or name another file with --out',
+      });
+    }
+    const contextTokens = Math.max(...plan.text.windows.map((ids) => ids.length));
+    const { backend } = chooseBackend(options.engine, { model, fabric, threads, contextTokens }, ['digital']);
+    const pass = digitalPass(model, plan, { fabric, threads }, findBackend(backend.name), hooks.signal);
+    await mapToFile(model, plan, pass, out, hooks, options.steps ? { everyStep: true } : {});
+    return reportOf(out);
+  });
+}

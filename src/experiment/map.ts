@@ -1,0 +1,232 @@
+/**
+ * The mapping stage: a model, a design and a calibration text become a chip image (src/mapping), before any job of a run.
+ *
+ *   statistics of the text  ->  method (auto: chosen, and said why)  ->  matrix by matrix into the image
+ *
+ * Images are kept by content below the working folder, .onefet/cache/images/<key>.image, so that the next run on the same
+ * model, design and text has one at once. What was interrupted is taken up where it stopped; an image that is damaged is
+ * made again, and said; where the cache cannot be written the image is made in the system's folder for passing files.
+ */
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { interrupted, OnefetError } from '../error.ts';
+import { reasonOf } from '../files.ts';
+import { takeLock } from '../lock.ts';
+import { createImage, type ImageWriter, openImage } from '../mapping/image.ts';
+import type { ImageHeader } from '../mapping/image-format.ts';
+import { type MappingMethod, mapModel } from '../mapping/map-model.ts';
+import { chooseMethod, probedBlocks } from '../mapping/method.ts';
+import { modelSource } from '../mapping/model-source.ts';
+import type { Model } from '../model/model.ts';
+import { blocksPerPass, type InputPass, statisticsOf } from './input-statistics.ts';
+import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
+
+export const IMAGES_FOLDER = join('.onefet', 'cache', 'images');
+
+/** Models of fewer weights have the error after each step measured: it takes as long again. */
+const EVERY_STEP_WEIGHTS = 2 ** 24;
+
+export interface MapHooks {
+  readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
+  readonly onNotice?: ((text: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An image in a file, and what removes it where nobody keeps it. */
+export interface KeptImage {
+  readonly path: string;
+  /** It was there. */
+  readonly reused: boolean;
+  discard(): void;
+}
+
+/** Finds or makes the image of a plan below `folder`. */
+export async function keepImage(
+  model: Model,
+  plan: MappingPlan,
+  pass: InputPass,
+  hooks: MapHooks,
+  folder = IMAGES_FOLDER,
+): Promise<KeptImage> {
+  const path = join(folder, `${plan.key}.image`);
+  const notice = hooks.onNotice ?? (() => {});
+  const kept = { path, discard: () => {} };
+  if (existsSync(path)) {
+    const damage = damageOf(path);
+    if (damage === undefined) return { ...kept, reused: true };
+    notice(`the kept image ${path} is damaged: it is not used and made again (${damage})`);
+  }
+  try {
+    mkdirSync(folder, { recursive: true });
+    rmSync(path, { force: true });
+    await mapToFile(model, plan, pass, path, hooks);
+    return { ...kept, reused: false };
+  } catch (cause) {
+    if (!isUnwritable(cause)) throw cause;
+    notice(`no image is kept in ${folder}: ${reasonOf(cause)}`);
+  }
+  const own = mkdtempSync(join(tmpdir(), 'onefet-image-'));
+  const discard = () => rmSync(own, { recursive: true, force: true });
+  try {
+    await mapToFile(model, plan, pass, join(own, basename(path)), hooks);
+  } catch (error) {
+    discard();
+    throw error;
+  }
+  return { path: join(own, basename(path)), reused: false, discard };
+}
+
+/** A file that cannot be written, or is being written by another process. */
+function isUnwritable(cause: unknown): boolean {
+  if (cause instanceof OnefetError) return cause.code === 'FILE_UNWRITABLE' || cause.code === 'BUSY';
+  return typeof (cause as NodeJS.ErrnoException | undefined)?.syscall === 'string';
+}
+
+/** What is wrong with an image, read through from end to end; undefined where nothing is. */
+export function damageOf(path: string): string | undefined {
+  try {
+    const image = openImage(path);
+    try {
+      for (const name of image.matrices.keys()) image.readCodes(name, 0, 0);
+      for (const name of image.vectors.keys()) image.readVector(name);
+    } finally {
+      image.close();
+    }
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
+    return error.message;
+  }
+}
+
+export interface MapToFileOptions {
+  /** Measure the error after each step; default: of small models. */
+  readonly everyStep?: boolean;
+}
+
+/** Maps a model into a file, going on where an interrupted mapping of the same stopped. */
+export async function mapToFile(
+  model: Model,
+  plan: MappingPlan,
+  pass: InputPass,
+  path: string,
+  hooks: MapHooks,
+  options: MapToFileOptions = {},
+): Promise<void> {
+  const unlock = takeLock(`${path}.lock`, `the image ${path}`);
+  try {
+    await mapInto(model, plan, pass, path, hooks, options);
+  } catch (error) {
+    if (!hooks.signal?.aborted) throw error;
+    throw interrupted('interrupted', {
+      hint: 'run the same command again to resume: finished matrices are kept',
+      cause: error,
+    });
+  } finally {
+    unlock();
+  }
+}
+
+async function mapInto(
+  model: Model,
+  plan: MappingPlan,
+  pass: InputPass,
+  path: string,
+  hooks: MapHooks,
+  options: MapToFileOptions,
+): Promise<void> {
+  const { shape } = model;
+  const progress = hooks.onProgress ?? (() => {});
+  const gain = modelSource(model, () => never()).gain;
+  const statistics = statisticsOf(shape, gain, pass, {
+    signal: hooks.signal,
+    onProgress: (share, what) => progress(share, 1, `mapping: ${what}`),
+  });
+  const source = modelSource(model, statistics.of);
+  const { method, reasons } = await settleMethod(source, plan, statistics.gather, hooks);
+  for (const reason of reasons) hooks.onNotice?.(`mapping, ${reason}`);
+  const writer = openWriter(path, headerOf(model, plan, method, reasons));
+  try {
+    await mapModel(
+      source,
+      {
+        has: (name) => writer.resumed.has(name),
+        vector: (name, values) => writer.writeVector(name, values),
+        matrix: (matrix) => writer.writeMatrix(matrix),
+      },
+      {
+        method,
+        tileRows: plan.tileRows,
+        bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
+        everyStep: options.everyStep ?? weightsOf(shape) < EVERY_STEP_WEIGHTS,
+        onProgress: progress,
+        ...(hooks.signal ? { signal: hooks.signal } : {}),
+      },
+    );
+  } catch (error) {
+    writer.close();
+    throw error;
+  }
+  writer.finish();
+}
+
+function never(): never {
+  throw new OnefetError('internal', 'STATISTICS', 'asked for statistics too early');
+}
+
+const weightsOf = ({ layers, architecture: _, ...shape }: Model['shape']): number =>
+  layers * (shape.dim * (2 * shape.dim + 3 * shape.ffnDim));
+
+/** The method by name, or the one that suits the chip. */
+async function settleMethod(
+  source: ReturnType<typeof modelSource>,
+  plan: MappingPlan,
+  gather: (layers: readonly number[]) => Promise<void>,
+  hooks: MapHooks,
+): Promise<{ method: MappingMethod; reasons: readonly string[] }> {
+  const named = namedMethod(plan);
+  if (named) return { method: named, reasons: [`${named.name}: as the design says`] };
+  const { shape } = source;
+  const probed = probedBlocks(shape.layers);
+  const all = blocksPerPass(shape) >= shape.layers;
+  await gather(all ? Array.from({ length: shape.layers }, (_, layer) => layer) : probed);
+  hooks.onProgress?.(0, 1, 'mapping: choosing the method');
+  const { method, reasons } = await chooseMethod(source, plan.chip, {
+    tileRows: plan.tileRows,
+    principal: plan.settings.principal,
+    bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
+  });
+  return { method: withSettings(method, plan.settings), reasons };
+}
+
+function headerOf(
+  model: Model,
+  plan: MappingPlan,
+  method: MappingMethod,
+  reasons: readonly string[],
+): ImageHeader {
+  const { coding, rotate, ...settings } = method;
+  return {
+    model: { name: model.name, sha256: model.sha256() },
+    design: plan.design,
+    text: { name: plan.text.file, sha256: plan.text.sha256, tokens: plan.text.tokens },
+    method: {
+      name: method.name,
+      settings: { ...settings, rotate: { ...rotate }, coding: { ...coding } },
+      reasons: reasons.map((reason) => reason.slice(0, 1000)),
+    },
+    residual: residualOf(model.shape, method),
+  };
+}
+
+/** Goes on with what another run left; what it left of another mapping is removed. */
+function openWriter(path: string, header: ImageHeader): ImageWriter {
+  try {
+    return createImage(path, header);
+  } catch (error) {
+    if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
+    rmSync(`${path}.part`, { force: true });
+    return createImage(path, header);
+  }
+}

@@ -1,0 +1,71 @@
+/** What an image says of the mapping that it is: of a result, `onefet map --json` and `onefet inspect`. */
+import type { ImageReader } from '../mapping/image.ts';
+import type { MapStep } from '../mapping/map-matrix.ts';
+import { weightFormat } from '../tile/weight-code.ts';
+
+export interface MappedMatrixReport {
+  /** Tensor key: blk.0.attn_q. */
+  name: string;
+  outputs: number;
+  inputs: number;
+  bits: number;
+  /** Ranks of the side path and of the principal part; 0 is none. */
+  side: number;
+  principal: number;
+  /** Fast transform before the row drivers. */
+  rotatedOnline: boolean;
+  centred: boolean;
+  /** Relative errors of the outputs on the calibration text after each step that was measured. */
+  steps: { step: MapStep['step']; error: number }[];
+}
+
+export interface MappingReport {
+  method: string;
+  settings: Record<string, unknown>;
+  /** Why, a sentence per choice. */
+  reasons: string[];
+  /** Digest of the image. */
+  imageSha256: string;
+  text: { file: string; sha256: string; tokens: number };
+  /** Transistors per weight, zeros included. */
+  cellsPerWeight: number;
+  /** Numbers that the digital part holds beside the codes: means, addends, side and principal paths, scales apart. */
+  digitalNumbers: number;
+  /** The stream is rotated before the first block and back behind the last. */
+  residualRotated: boolean;
+  matrices: MappedMatrixReport[];
+}
+
+export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | 'sha256'>): MappingReport {
+  const { header, matrices } = image;
+  let [weights, cells, digitalNumbers] = [0, 0, 0];
+  const reports = [...matrices.values()].map((meta): MappedMatrixReport => {
+    const { name, outputs, inputs, bits, side, principal, centre, rotation } = meta;
+    weights += outputs * inputs;
+    cells += outputs * inputs * weightFormat(bits).cellWeights.length;
+    digitalNumbers += (centre ? outputs + inputs : 0) + (side + principal) * (outputs + inputs);
+    return {
+      name,
+      outputs,
+      inputs,
+      bits,
+      side,
+      principal,
+      rotatedOnline: rotation?.online === true,
+      centred: centre,
+      steps: [...meta.steps],
+    };
+  });
+  const { name, sha256, tokens } = header.text;
+  return {
+    method: header.method.name,
+    settings: header.method.settings,
+    reasons: [...header.method.reasons],
+    imageSha256: image.sha256,
+    text: { file: name, sha256, tokens },
+    cellsPerWeight: cells / weights,
+    digitalNumbers,
+    residualRotated: header.residual !== null,
+    matrices: reports,
+  };
+}

@@ -1,0 +1,239 @@
+/**
+ * The chip image of a run: planned with the run, made or opened before its jobs. Either the design's own mapping, kept by
+ * content (map.ts), or a file of `onefet map` that was given in its place.
+ */
+import type { Backend, EngineNeeds } from '../engine/backend.ts';
+import { createEngine, findBackend } from '../engine/create.ts';
+import type { ImagePlan } from '../engine/image.ts';
+import { OnefetError } from '../error.ts';
+import type { Fabric } from '../fabric/fabric.ts';
+import { tensorKey } from '../fabric/placement.ts';
+import { displayPath } from '../files.ts';
+import { isImage, openImage } from '../mapping/image.ts';
+import { gainKey, stageInput } from '../mapping/map-model.ts';
+import { METHODS } from '../mapping/method.ts';
+import { matricesReading, STAGES } from '../model/architecture.ts';
+import { type Model, openModel } from '../model/model.ts';
+import { blockMatrices, type ModelShape } from '../model/shape.ts';
+import type { InputPass } from './input-statistics.ts';
+import type { RunInputs } from './inputs.ts';
+import { damageOf, keepImage, type MapHooks } from './map.ts';
+import { type MappingPlan, namedMethod, planMapping, residualOf, withSettings } from './mapping-plan.ts';
+import { type MappingReport, mappingReport } from './mapping-report.ts';
+import { checkCalibrationText } from './overlap.ts';
+import type { RunPlan } from './plan.ts';
+
+export interface RunMapping {
+  /** What decides the image: part of the run's identity. */
+  readonly key: string;
+  /** What can be known of it beforehand. */
+  readonly parts: ImagePlan;
+  /** To be made; undefined: `path` was given. */
+  readonly plan: MappingPlan | undefined;
+  readonly path: string | undefined;
+  /** Of a calibration text that shares a passage with the scored one. */
+  readonly warning: string | null;
+}
+
+/** An image at hand. */
+export interface ReadyImage {
+  readonly path: string;
+  readonly report: MappingReport;
+  discard(): void;
+}
+
+/**
+ * Plans the image of a run; undefined where weights are rounded on the fly.
+ * Errors: MAPPING_TEXT, MAPPING_HEAD, BIT_BUDGET, IMAGE_MODEL (usage); IMAGE_... (input).
+ */
+export function openPlannedMapping(
+  inputs: RunInputs,
+  fabric: Fabric,
+  imagePath: string | undefined,
+): RunMapping | undefined {
+  if (imagePath !== undefined) return givenImage(inputs.model.sha256, imagePath);
+  if (fabric.design.mapping.method === 'round') return undefined;
+  const model = openModel(inputs.model.path);
+  try {
+    const plan = planMapping(model, fabric)!;
+    const warning = checkCalibrationText(plan.text.ids, inputs.passages);
+    return { key: plan.key, parts: partsOf(plan, model.shape), plan, path: undefined, warning };
+  } finally {
+    model.close();
+  }
+}
+
+/** Throws OnefetError('usage', 'IMAGE_MODEL') for an image of another model. */
+export function givenImage(modelSha256: string, path: string): RunMapping {
+  const image = openImage(path);
+  const { header, matrices, vectors, sha256 } = image;
+  image.close();
+  if (header.model.sha256 !== modelSha256) {
+    throw new OnefetError(
+      'usage',
+      'IMAGE_MODEL',
+      `${displayPath(path)} is the image of another model: ${header.model.name}`,
+      { hint: 'give that model with --model, or map this one with onefet map' },
+    );
+  }
+  return { key: sha256, parts: { header, matrices, vectors }, plan: undefined, path, warning: null };
+}
+
+/** An image as it will be, without its numbers; of `auto`, with all that it may choose. */
+export function partsOf(plan: MappingPlan, shape: ModelShape): ImagePlan {
+  const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
+  const { side, principal } = plan.settings;
+  const matrices = new Map<string, ImagePlan['matrices'] extends ReadonlyMap<string, infer M> ? M : never>();
+  const vectors = new Map<string, number>();
+  for (let layer = 0; layer < shape.layers; layer++) {
+    const all = blockMatrices(shape, layer);
+    for (const stage of STAGES) {
+      const { rotation } = stageInput(shape, method, stage);
+      if (stage === 'attention-input' || stage === 'feed-forward-input')
+        vectors.set(gainKey(layer, stage), shape.dim);
+      for (const { name, outputs, inputs } of matricesReading(shape.architecture, stage).map((i) => all[i])) {
+        const key = tensorKey(name);
+        matrices.set(key, {
+          name: key,
+          outputs,
+          inputs,
+          tileRows: plan.tileRows,
+          bits: plan.bits.get(key)!,
+          centre: method.centre,
+          side,
+          principal,
+          ranges: false,
+          rotation,
+          steps: [],
+        });
+      }
+    }
+  }
+  const nothing = { name: '-', sha256: '0'.repeat(64) };
+  return {
+    header: {
+      model: nothing,
+      design: plan.design,
+      text: { ...nothing, tokens: plan.text.tokens },
+      method: { name: method.name, settings: {}, reasons: [] },
+      residual: residualOf(shape, method),
+    },
+    matrices,
+    vectors,
+  };
+}
+
+/** The image of a planned run: found, made, or the one that was given. */
+export async function readyImage(
+  { mapping, fabric, inputs, options, engine }: RunPlan,
+  hooks: MapHooks & { readonly imagesFolder?: string },
+  notice: (text: string) => void,
+): Promise<ReadyImage | undefined> {
+  if (mapping === undefined) return undefined;
+  const threads = options.threads;
+  if (mapping.path !== undefined) return openGiven(mapping.path);
+  const model = openModel(inputs.model.path);
+  try {
+    return await makeImage(model, mapping.plan!, { fabric, threads }, findBackend(engine), hooks, notice);
+  } finally {
+    model.close();
+  }
+}
+
+/** Throws OnefetError('input', 'IMAGE_DAMAGED') where a section of it is not what was written. */
+export function openGiven(path: string): ReadyImage {
+  const damage = damageOf(path);
+  if (damage !== undefined) {
+    throw new OnefetError('input', 'IMAGE_DAMAGED', damage, { hint: 'make it again with onefet map' });
+  }
+  return { path, report: reportOf(path), discard: () => {} };
+}
+
+export async function makeImage(
+  model: Model,
+  plan: MappingPlan,
+  needs: Pick<EngineNeeds, 'fabric' | 'threads'>,
+  backend: Backend,
+  hooks: MapHooks & { readonly imagesFolder?: string },
+  notice: (text: string) => void,
+): Promise<ReadyImage> {
+  const { path, discard } = await keepImage(
+    model,
+    plan,
+    digitalPass(model, plan, needs, backend, hooks.signal),
+    { ...hooks, onNotice: notice },
+    hooks.imagesFolder,
+  );
+  return { path, report: reportOf(path), discard };
+}
+
+export function reportOf(path: string): MappingReport {
+  const image = openImage(path);
+  try {
+    return mappingReport(image);
+  } finally {
+    image.close();
+  }
+}
+
+export interface ImageInspection {
+  readonly schema: 'onefet.image/1';
+  readonly file: string;
+  readonly model: { readonly name: string; readonly sha256: string };
+  readonly design: { readonly name: string; readonly sha256: string };
+  readonly mapping: MappingReport;
+}
+
+/** What an image holds; undefined for a file that is none. Errors: IMAGE_... (input) for one that is damaged. */
+export function inspectImage(path: string): ImageInspection | undefined {
+  if (!isImage(path)) return undefined;
+  const image = openImage(path);
+  try {
+    const { model, design } = image.header;
+    return {
+      schema: 'onefet.image/1',
+      file: displayPath(path),
+      model,
+      design,
+      mapping: mappingReport(image),
+    };
+  } finally {
+    image.close();
+  }
+}
+
+/** The calibration text through the model as shipped, on an engine. */
+export function digitalPass(
+  model: Model,
+  { text }: Pick<MappingPlan, 'text'>,
+  { fabric, threads }: Pick<EngineNeeds, 'fabric' | 'threads'>,
+  backend: Backend,
+  signal: AbortSignal | undefined,
+): InputPass {
+  return async (wants, visit, onProgress) => {
+    let before = 0;
+    let length = 0;
+    const engine = await createEngine(backend.name, {
+      model,
+      fabric,
+      mode: 'digital',
+      threads,
+      contextTokens: Math.max(...text.windows.map((ids) => ids.length)),
+      onProgress: (stage, share) => {
+        if (stage === 'prefill') onProgress((before + share * length) / text.tokens);
+      },
+      signal,
+    });
+    try {
+      for (const [window, ids] of text.windows.entries()) {
+        length = ids.length;
+        // Nobody looks at the logits.
+        await engine.prefill(ids, window, undefined, ids.length, { inputs: { wants, visit } });
+        before += length;
+        onProgress(before / text.tokens);
+      }
+    } finally {
+      await engine.close();
+    }
+  };
+}
