@@ -87,11 +87,11 @@ const CALIBRATION: SettingText = {
   hint: 'give another file with --set mapping.text=FILE',
 };
 
-/** The range text against the scored one. Errors: RANGE_TEXT where a tenth of it or more is scored. */
+/** The range text against the scored one. Errors: RANGE_TEXT where a tenth of either or more is shared. */
 export const checkRangeText = (range: Int32Array, scored: Int32Array): string | null =>
   checkSeparate(RANGE, range, scored);
 
-/** The calibration text of a mapping against the scored one. Errors: MAPPING_TEXT where a tenth of it or more is scored. */
+/** The calibration text of a mapping against the scored one. Errors: MAPPING_TEXT where a tenth of either or more is shared. */
 export const checkCalibrationText = (text: Int32Array, scored: Int32Array): string | null =>
   checkSeparate(CALIBRATION, text, scored);
 
@@ -103,8 +103,10 @@ function checkSeparate(
 ): string | null {
   const { tokens, share, at } = findOverlap(text, scored, Math.min(PASSAGE_TOKENS, text.length));
   if (at === null) return null;
+  // A long text holds a short one whole with few of its own tokens.
+  const ofScored = overlapOf(scored, text, Math.min(PASSAGE_TOKENS, text.length)).share;
   const what = `${tokens} of the ${text.length} tokens of the ${name} (${(share * 100).toFixed(0)} %) are in the scored text too, in passages of ${PASSAGE_TOKENS} tokens and more; the first at token ${at.first} of the ${name} and token ${at.second} of the scored one`;
-  if (share >= LARGEST_SHARE) {
+  if (Math.max(share, ofScored) >= LARGEST_SHARE) {
     throw new OnefetError('usage', code, `${what}: ${sets} must not see what is scored`, { hint });
   }
   return `${what}: ${sets} ${sets.endsWith('ranges') ? 'have' : 'has'} seen a part of what is scored.`;

@@ -1,0 +1,258 @@
+/** The mapping stage: from a design to an image that a run computes with, interrupted, damaged, and refused. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { backendOf } from '../engine/create.ts';
+import { loadDesign } from '../fabric/design.ts';
+import { loadFabric } from '../fabric/registry.ts';
+import { openImage } from '../mapping/image.ts';
+import { type Model, openModel } from '../model/model.ts';
+import { bits32, streamKey } from '../random.ts';
+import { onefet } from '../testing/cli.ts';
+import { fixtureModel, writeFixture } from '../testing/models.ts';
+import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
+import { openInputs, type RunInputs } from './inputs.ts';
+import { keepImage, mapToFile } from './map.ts';
+import { planMapping } from './mapping-plan.ts';
+import { planDesign } from './plan.ts';
+import { executeRun } from './run.ts';
+import { digitalPass, inspectImage, partsOf } from './run-mapping.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'onefet-map-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const text = join(folder, 'calibration.txt');
+const path = fixtureModel('tiny');
+let model: Model;
+let inputs: RunInputs;
+
+beforeAll(() => {
+  // Words in an order that no other text has.
+  const words = readFileSync('experiments/texts/range.txt', 'utf8').split(/\s+/);
+  const key = streamKey(5);
+  writeFileSync(text, Array.from({ length: 160 }, (_, i) => words[bits32(key, i) % words.length]).join(' '));
+  model = openModel(path);
+  inputs = openInputs({
+    model: path,
+    text: 'experiments/texts/stories.txt',
+    rangeText: 'experiments/texts/range.txt',
+    contextTokens: 16,
+    scoring: 'window',
+    maxWindows: 1,
+  });
+});
+afterAll(() => model.close());
+
+const settings = (method: string, ...more: string[]): string[] => [
+  `mapping.method=${method}`,
+  `mapping.text=${JSON.stringify(text)}`,
+  'tile.rows=48',
+  ...more,
+];
+const fabricOf = (method: string, ...more: string[]) =>
+  loadFabric(loadDesign('log-domain', settings(method, ...more)).design);
+const optionsOf = (method: string, ...more: string[]) => ({
+  design: 'log-domain',
+  settings: settings(method, ...more),
+  chips: 1,
+  seed: 1,
+  threads: 1,
+  engine: 'scalar' as const,
+  attributionChips: 0,
+  yieldRatio: 1.1,
+  out: join(folder, 'out'),
+});
+const planOf = (method: string, ...more: string[]) => planMapping(model, fabricOf(method, ...more))!;
+const passOf = (method: string, ...more: string[]) =>
+  digitalPass(
+    model,
+    planOf(method, ...more),
+    { fabric: fabricOf(method, ...more), threads: 1 },
+    backendOf('scalar'),
+    undefined,
+  );
+
+test('a run maps first, says how and why, and the next one finds the image', async () => {
+  const imagesFolder = join(folder, 'images');
+  const hooks = { cacheFolder: join(folder, 'cache'), imagesFolder };
+  const plan = planDesign(inputs, optionsOf('auto', 'mapping.side=2'));
+  expect(plan.manifest.image).toBe(plan.mapping!.key);
+  const notices: string[] = [];
+  const labels = new Set<string>();
+  const result = await executeRun(plan, {
+    ...hooks,
+    onNotice: (line) => notices.push(line),
+    onProgress: (_done, _total, label) => labels.add(label),
+  });
+  expect(notices.filter((line) => line.startsWith('mapping, '))).toHaveLength(3);
+  expect([...labels]).toContain('mapping: inputs of all blocks');
+  expect([...labels]).toContain('mapping blk.0.ffn_down');
+  const mapping = result.mapping!;
+  expect(mapping).toMatchObject({
+    method: 'auto',
+    cellsPerWeight: 1,
+    text: { tokens: planOf('auto').text.tokens },
+  });
+  expect(mapping.reasons).toHaveLength(3);
+  expect(mapping.matrices).toHaveLength(7);
+  for (const { steps, side } of mapping.matrices) {
+    expect(side).toBe(2);
+    expect(steps.at(-1)!.error).toBeLessThan(steps[0].error);
+  }
+  const round = await executeRun(
+    planDesign(inputs, { ...optionsOf('round'), settings: ['tile.rows=48'] }),
+    hooks,
+  );
+  expect(round.mapping).toBeNull();
+  expect(result.recoded.kl).toBeLessThan(round.recoded.kl);
+  expect(result.digital).toEqual(round.digital);
+
+  const again: string[] = [];
+  const kept = await executeRun(
+    planDesign(inputs, { ...optionsOf('auto', 'mapping.side=2'), out: join(folder, 'again') }),
+    {
+      ...hooks,
+      onProgress: (_done, _total, label) => again.push(label),
+    },
+  );
+  expect(again.filter((label) => label.startsWith('mapping'))).toEqual([]);
+  expect(kept.mapping).toEqual(mapping);
+  expect(kept.chips).toEqual(result.chips);
+});
+
+test('an interrupted mapping is gone on with, to the same bytes', async () => {
+  const [whole, broken] = ['whole', 'broken'].map((name) => join(folder, `${name}.image`));
+  const plan = planOf('rotated');
+  await mapToFile(model, plan, passOf('rotated'), whole, {});
+  const controller = new AbortController();
+  let mapped = 0;
+  const stop = mapToFile(model, plan, passOf('rotated'), broken, {
+    signal: controller.signal,
+    onProgress: (_done, _total, label) => {
+      if (label.startsWith('mapping blk') && ++mapped === 3) controller.abort();
+    },
+  });
+  await expect(stop).rejects.toMatchObject({ kind: 'interrupted', hint: expect.stringContaining('resume') });
+  expect(existsSync(broken)).toBe(false);
+  const labels: string[] = [];
+  await mapToFile(model, plan, passOf('rotated'), broken, {
+    onProgress: (_done, _total, label) => labels.push(label),
+  });
+  expect(labels.filter((label) => label.startsWith('mapping blk'))).toHaveLength(4);
+  expect(readFileSync(broken).equals(readFileSync(whole))).toBe(true);
+  expect(existsSync(`${broken}.part`)).toBe(false);
+});
+
+test('a damaged image is made again and said; a cache that cannot be written is no failure', async () => {
+  const images = join(folder, 'damaged');
+  const plan = planOf('centred');
+  const notices: string[] = [];
+  const hooks = { onNotice: (line: string) => notices.push(line) };
+  const { path: image, reused } = await keepImage(model, plan, passOf('centred'), hooks, images);
+  expect(reused).toBe(false);
+  const bytes = readFileSync(image);
+  const changed = Uint8Array.from(bytes);
+  changed[changed.length - 2000] ^= 1;
+  writeFileSync(image, changed);
+  notices.length = 0;
+  await keepImage(model, plan, passOf('centred'), hooks, images);
+  expect(notices[0]).toMatch(/centred|damaged/);
+  expect(notices[0]).toContain('is damaged: it is not used and made again');
+  expect(readFileSync(image).equals(bytes)).toBe(true);
+  expect((await keepImage(model, plan, passOf('centred'), hooks, images)).reused).toBe(true);
+
+  const file = join(folder, 'a-file');
+  writeFileSync(file, '');
+  notices.length = 0;
+  const elsewhere = await keepImage(model, plan, passOf('centred'), hooks, join(file, 'images'));
+  expect(notices.join()).toContain('no image is kept in');
+  expect(readFileSync(elsewhere.path).equals(bytes)).toBe(true);
+  elsewhere.discard();
+  expect(existsSync(elsewhere.path)).toBe(false);
+});
+
+test('an image does not depend on how many blocks a pass sees', async () => {
+  const two = join(folder, 'two.gguf');
+  writeFixture(two, { dim: 32, ffnDim: 48, layers: 2, heads: 2, kvHeads: 1 });
+  const other = openModel(two);
+  try {
+    const { shape } = other;
+    expect(blocksPerPass(shape, bytesPerBlock(shape))).toBe(1);
+    expect(blocksPerPass(shape, 2.5 * bytesPerBlock(shape))).toBe(2);
+    expect(blocksPerPass(shape, 1)).toBe(1);
+  } finally {
+    other.close();
+  }
+});
+
+test('what a planned image promises is what is made', async () => {
+  const plan = planOf('rotated', 'mapping.principal=3', 'mapping.cellsPerWeight=1.2');
+  const image = join(folder, 'promised.image');
+  const more = ['mapping.principal=3', 'mapping.cellsPerWeight=1.2'];
+  await mapToFile(model, plan, passOf('rotated', ...more), image, {});
+  const parts = partsOf(plan, model.shape);
+  const reader = openImage(image);
+  for (const [name, meta] of reader.matrices)
+    expect({ ...meta, steps: [] }).toEqual(parts.matrices.get(name));
+  expect(reader.vectors).toEqual(parts.vectors);
+  expect(reader.header.residual).toEqual(parts.header.residual);
+  reader.close();
+  const inspected = inspectImage(image)!;
+  expect(inspected.mapping.cellsPerWeight).toBeCloseTo(plan.cellsPerWeight, 12);
+  // Small matrices first: k and v.
+  const six = inspected.mapping.matrices.filter(({ bits }) => bits === 6).map(({ name }) => name);
+  expect(six).toEqual(expect.arrayContaining(['blk.0.attn_k', 'blk.0.attn_v']));
+  expect(inspected.mapping.cellsPerWeight).toBeLessThanOrEqual(1.2);
+});
+
+test('what a mapping refuses', () => {
+  const scored = openInputs({
+    model: path,
+    text: 'experiments/texts/stories.txt',
+    rangeText: 'experiments/texts/range.txt',
+    contextTokens: 64,
+    scoring: 'window',
+    maxWindows: 2,
+  });
+  const plan = (method: string, ...more: string[]) => planDesign(scored, optionsOf(method, ...more));
+  expect(() => planOf('rotated', 'head=analog')).toThrowError(
+    expect.objectContaining({ kind: 'usage', code: 'MAPPING_HEAD' }),
+  );
+  expect(() => plan('round', 'mapping.side=4')).toThrow('round takes no principal, side or cellsPerWeight');
+  expect(() => plan('centred', 'mapping.cellsPerWeight=0.9')).toThrow('mapping.cellsPerWeight');
+  expect(() => plan('centre')).toThrow('mapping.method');
+  expect(() => plan('centred', 'mapping.text=experiments/texts/stories.txt')).toThrowError(
+    expect.objectContaining({ kind: 'usage', code: 'MAPPING_TEXT' }),
+  );
+  const empty = join(folder, 'short.txt');
+  writeFileSync(empty, 'Once upon a time');
+  expect(() => plan('centred', `mapping.text=${JSON.stringify(empty)}`)).toThrowError(
+    expect.objectContaining({ kind: 'input', code: 'MAPPING_TEXT' }),
+  );
+});
+
+test('onefet map writes an image that inspect prints and run takes', async () => {
+  const image = join(folder, 'command.image');
+  const flags = ['--model', path, '--engine', 'scalar', '--threads', '1'];
+  const set = settings('scaled').flatMap((setting) => ['--set', setting]);
+  const dry = await onefet('.', 'map', ...flags, ...set, '--out', image, '--dry-run', '--json');
+  expect(JSON.parse(dry.stdout)).toMatchObject({ method: 'scaled', passes: 1, out: image });
+  expect(JSON.parse(dry.stdout).seconds).toBeGreaterThanOrEqual(0);
+  const made = await onefet('.', '--quiet', 'map', ...flags, ...set, '--out', image, '--json');
+  expect(made.code).toBe(0);
+  expect(JSON.parse(made.stdout)).toMatchObject({ method: 'scaled', path: image });
+  const twice = await onefet('.', 'map', ...flags, ...set, '--out', image);
+  expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining('exists already') });
+  const inspected = await onefet('.', 'inspect', image);
+  expect(inspected.stdout).toContain('blk.0.ffn_down');
+  const run = ['run', ...flags, '--image', image, '--context', '16', '--max-windows', '1', '--chips', '1'];
+  const rest = ['--set', 'tile.rows=48', '--out', join(folder, 'runs'), '--no-report', '--json'];
+  const ran = await onefet('.', '--quiet', ...run, ...rest);
+  expect(ran.code).toBe(0);
+  expect(JSON.parse(ran.stdout).mapping).toMatchObject({ method: 'scaled' });
+  const misfit = await onefet('.', 'run', ...run.slice(1), '--out', join(folder, 'runs'));
+  expect(misfit.code).toBe(2);
+  const foreign = await onefet('.', 'run', '--image', image, '--dry-run');
+  expect(foreign).toMatchObject({ code: 2, stderr: expect.stringContaining('the image of another model') });
+});
