@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { backendOf } from '../engine/create.ts';
+import { findBackend } from '../engine/create.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { openImage } from '../mapping/image.ts';
@@ -69,7 +69,7 @@ const passOf = (method: string, ...more: string[]) =>
     model,
     planOf(method, ...more),
     { fabric: fabricOf(method, ...more), threads: 1 },
-    backendOf('scalar'),
+    findBackend('scalar'),
     undefined,
   );
 

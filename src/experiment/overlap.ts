@@ -104,7 +104,7 @@ function checkSeparate(
   const { tokens, share, at } = findOverlap(text, scored, Math.min(PASSAGE_TOKENS, text.length));
   if (at === null) return null;
   // A long text holds a short one whole with few of its own tokens.
-  const ofScored = overlapOf(scored, text, Math.min(PASSAGE_TOKENS, text.length)).share;
+  const ofScored = findOverlap(scored, text, Math.min(PASSAGE_TOKENS, text.length)).share;
   const what = `${tokens} of the ${text.length} tokens of the ${name} (${(share * 100).toFixed(0)} %) are in the scored text too, in passages of ${PASSAGE_TOKENS} tokens and more; the first at token ${at.first} of the ${name} and token ${at.second} of the scored one`;
   if (Math.max(share, ofScored) >= LARGEST_SHARE) {
     throw new OnefetError('usage', code, `${what}: ${sets} must not see what is scored`, { hint });

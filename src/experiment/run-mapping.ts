@@ -2,7 +2,7 @@
  * The chip image of a run: planned with the run, made or opened before its jobs. Either the design's own mapping, kept by
  * content (map.ts), or a file of `onefet map` that was given in its place.
  */
-import type { Backend, EngineNeeds } from '../engine/backend.ts';
+import type { Backend, BackendName, EngineNeeds } from '../engine/backend.ts';
 import { createEngine, findBackend } from '../engine/create.ts';
 import type { ImagePlan } from '../engine/image.ts';
 import { OnefetError } from '../error.ts';
@@ -21,7 +21,6 @@ import { damageOf, keepImage, type MapHooks } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, residualOf, withSettings } from './mapping-plan.ts';
 import { type MappingReport, mappingReport } from './mapping-report.ts';
 import { checkCalibrationText } from './overlap.ts';
-import type { RunPlan } from './plan.ts';
 
 export interface RunMapping {
   /** What decides the image: part of the run's identity. */
@@ -123,14 +122,22 @@ export function partsOf(plan: MappingPlan, shape: ModelShape): ImagePlan {
   };
 }
 
+/** What of a run's plan the image needs. */
+interface ImageNeeds {
+  readonly mapping: RunMapping | undefined;
+  readonly fabric: Fabric;
+  readonly inputs: { readonly model: Pick<RunInputs['model'], 'path'> };
+  readonly options: { readonly threads: number };
+  readonly engine: BackendName;
+}
+
 /** The image of a planned run: found, made, or the one that was given. */
 export async function readyImage(
-  { mapping, fabric, inputs, options, engine }: RunPlan,
+  { mapping, fabric, inputs, options: { threads }, engine }: ImageNeeds,
   hooks: MapHooks & { readonly imagesFolder?: string },
   notice: (text: string) => void,
 ): Promise<ReadyImage | undefined> {
   if (mapping === undefined) return undefined;
-  const threads = options.threads;
   if (mapping.path !== undefined) return openGiven(mapping.path);
   const model = openModel(inputs.model.path);
   try {
