@@ -138,6 +138,7 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       .option('--model <file>', 'GGUF model (default: the embedded one)')
       .requiredOption('--prompt <text>', 'how the text begins'),
   )
+    .option('--chat', "the prompt is a user's, put into the chat template of an instruct model")
     .option('--tokens <n>', 'tokens to generate', integer(1, 2 ** 20), 60)
     .option('--chips <n>', 'chip instances', integer(1, 1000), 2)
     .option('--temperature <t>', '0 = the most likely token', number(0, 100), 0)

@@ -17,6 +17,7 @@ import { type ImageReader, openImage } from '../mapping/image.ts';
 import { tensorNames } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
+import { chatPrompt } from '../model/tokenizer/chat-template.ts';
 import { streamKey } from '../random.ts';
 import { CODES_FOLDER } from './execute.ts';
 import type { MapHooks } from './map.ts';
@@ -28,6 +29,8 @@ import { type Variant, variantRequest } from './variant.ts';
 export interface GenerateOptions {
   readonly model: string;
   readonly prompt: string;
+  /** The prompt is what a user says, in the model's chat template. */
+  readonly chat?: boolean;
   readonly design: string;
   readonly settings: readonly string[];
   /** Changes to the design as data, made after `settings`. */
@@ -83,7 +86,7 @@ export async function generate(options: GenerateOptions, hooks: GenerateHooks = 
   let image: (ReadyImage & { readonly reader: ImageReader }) | undefined;
   try {
     checkOverrides(design, tensorNames(model.shape.architecture));
-    const { prompt, rangeIds, contextTokens } = readInputs(model, options);
+    const { prompt, rangeIds, contextTokens } = await readInputs(model, options);
     const { threads } = options;
     const given = options.image === undefined ? undefined : givenImage(model.sha256(), options.image);
     const mapping = given ? undefined : planMapping(model, fabric);
@@ -162,12 +165,16 @@ const mapHooks = ({ onPrepare, signal }: GenerateHooks): MapHooks => ({
 });
 
 /** Tokens of the prompt and of the range text, and the context that both fit. */
-function readInputs(
+async function readInputs(
   model: Model,
   options: GenerateOptions,
-): { prompt: Int32Array; rangeIds: Int32Array; contextTokens: number } {
+): Promise<{ prompt: Int32Array; rangeIds: Int32Array; contextTokens: number }> {
+  const { tokenizer } = model;
+  const text = options.chat
+    ? await chatPrompt(model.file.metadata, tokenizer, options.prompt)
+    : options.prompt;
   // As in llama-cli: a chat template's markers are its tokens. In text that is scored they are characters.
-  const prompt = model.tokenizer.encode(options.prompt, { parseSpecial: true });
+  const prompt = tokenizer.encode(text, { parseSpecial: true });
   const contextTokens = prompt.length + options.tokens;
   if (contextTokens > model.shape.contextTokens) {
     throw new OnefetError(
@@ -179,9 +186,7 @@ function readInputs(
   }
   if (prompt.length === 0) throw new OnefetError('usage', 'PROMPT_EMPTY', 'the prompt has no tokens');
   const rangeText = readTextFile(requireDataFile(options.rangeText, 'range text'), 'range text');
-  const rangeIds = model.tokenizer
-    .encode(rangeText)
-    .slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
+  const rangeIds = tokenizer.encode(rangeText).slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
   return { prompt, rangeIds, contextTokens: Math.max(contextTokens, rangeIds.length) };
 }
 

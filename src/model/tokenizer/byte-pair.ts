@@ -1,9 +1,10 @@
-/** Byte-level BPE as GPT-2 introduced it and Llama 3 uses it. */
+/** Byte-level BPE as GPT-2 introduced it: text is cut into words, and byte pairs are merged within each. */
 
 import { Merger } from './merge.ts';
-import { splitLlama3 } from './pretokenize.ts';
+import { PairMap } from './pair-map.ts';
+import type { PreTokenizer } from './pre-tokenizers.ts';
+import { createCutter } from './pretokenize.ts';
 import type { Vocabulary, VocabularyEncoder } from './vocabulary.ts';
-import { vocabularyError } from './vocabulary.ts';
 
 /**
  * GPT-2's byte alphabet: printable Latin-1 bytes stand for themselves, the other 68 are shifted to U+0100 and up, so
@@ -24,57 +25,75 @@ function buildAlphabet(): string[] {
 const CACHE_WORDS = 65_536;
 const CACHE_WORD_LENGTH = 64;
 
-/** Rules and pieces of `tokenizer.ggml.model = gpt2` with the Llama 3 pre-tokeniser. */
-export function bytePairEncoder(vocabulary: Vocabulary, merges: readonly string[]): VocabularyEncoder {
-  const byteToken = new Int32Array(256);
-  for (let byte = 0; byte < 256; byte++) {
-    const id = vocabulary.idOf.get(BYTE_TO_CHAR[byte]);
-    if (id === undefined) throw vocabularyError(`has no token for byte ${byte}`);
-    byteToken[byte] = id;
-  }
-  // Pairs of ids as one number: ids stay below 2^22 (GGUF_LIMITS.arrayLength).
-  const ruleOf = new Map<number, number>();
+/**
+ * Rules and pieces of `tokenizer.ggml.model = gpt2`. As in llama.cpp a merge is one of spellings: its parts and its
+ * result need not be tokens. What is left of a word and is no token is given character by character, of which those
+ * that are no tokens, of a vocabulary without all bytes, vanish.
+ */
+export function bytePairEncoder(
+  vocabulary: Vocabulary,
+  merges: readonly string[],
+  pre: PreTokenizer,
+): VocabularyEncoder {
+  const symbols = new Map<string, number>();
+  const strays: string[] = [];
+  /** The token's id, or a number from vocabulary.size on for a spelling that is no token. */
+  const symbolOf = (spelling: string): number => {
+    let symbol = vocabulary.idOf.get(spelling) ?? symbols.get(spelling);
+    if (symbol === undefined) {
+      symbol = vocabulary.size + strays.length;
+      strays.push(spelling);
+      symbols.set(spelling, symbol);
+    }
+    return symbol;
+  };
+  const byteSymbol = Int32Array.from(BYTE_TO_CHAR, symbolOf);
+  const ranks = new PairMap(merges.length);
   const resultOf = new Int32Array(merges.length);
   merges.forEach((merge, rank) => {
     const space = merge.indexOf(' ', 1);
-    const left = vocabulary.idOf.get(merge.slice(0, space));
-    const right = vocabulary.idOf.get(merge.slice(space + 1));
-    const joined = vocabulary.idOf.get(merge.slice(0, space) + merge.slice(space + 1));
-    if (space < 0 || left === undefined || right === undefined || joined === undefined) {
-      throw vocabularyError(`merge ${rank}, ${JSON.stringify(merge)}, names a token that is not in it`);
-    }
-    const pair = left * 2 ** 22 + right;
-    if (!ruleOf.has(pair)) ruleOf.set(pair, rank);
-    resultOf[rank] = joined;
+    if (space < 0) return;
+    const left = merge.slice(0, space);
+    const right = merge.slice(space + 1);
+    ranks.add(symbolOf(left), symbolOf(right), rank);
+    resultOf[rank] = symbolOf(left + right);
   });
   const merger = new Merger({
-    find: (left, right) => ruleOf.get(left * 2 ** 22 + right) ?? -1,
+    find: (left, right) => ranks.get(left, right),
     cost: (rank) => rank,
     result: (rank) => resultOf[rank],
   });
+  const cut = createCutter(pre);
   const cache = new Map<string, number[]>();
   const utf8 = new TextEncoder();
 
   function encodeWord(word: string): number[] {
     const bytes = utf8.encode(word);
-    // "ignore_merges": a word that is a token as a whole is that token, whatever the merges would give.
-    if (bytes.length <= vocabulary.longest) {
+    if (pre.ignoreMerges && bytes.length <= vocabulary.longest) {
       let chars = '';
       for (const byte of bytes) chars += BYTE_TO_CHAR[byte];
       const whole = vocabulary.idOf.get(chars);
       if (whole !== undefined) return [whole];
     }
-    const ids: number[] = [];
+    const merged: number[] = [];
     merger.merge(
-      Int32Array.from(bytes, (byte) => byteToken[byte]),
-      ids,
+      Int32Array.from(bytes, (byte) => byteSymbol[byte]),
+      merged,
     );
-    return ids;
+    if (strays.length === 0 || merged.every((symbol) => symbol < vocabulary.size)) return merged;
+    return merged.flatMap((symbol) => (symbol < vocabulary.size ? [symbol] : spelled(symbol)));
+  }
+
+  /** The tokens of a spelling's characters; only ASCII is looked up, llama.cpp does it byte by byte. */
+  function spelled(symbol: number): number[] {
+    return [...strays[symbol - vocabulary.size]]
+      .filter((char) => char < '\x80')
+      .flatMap((char) => vocabulary.idOf.get(char) ?? []);
   }
 
   return {
     encodeFragment(text, _afterSpecial, out) {
-      splitLlama3(text, 0, text.length, (start, end) => {
+      cut(text, (start, end) => {
         const word = text.slice(start, end);
         let ids = cache.get(word);
         if (ids === undefined) {

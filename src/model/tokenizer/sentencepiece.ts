@@ -14,9 +14,14 @@ export function sentencePieceEncoder(
   options: { addSpacePrefix: boolean; unknownId: number | undefined },
 ): VocabularyEncoder {
   const utf8 = new TextEncoder();
-  const byteToken = new Int32Array(256).fill(-1);
-  vocabulary.types.forEach((type, id) => {
-    if (type === TOKEN_BYTE) byteToken[fallbackByte(vocabulary.tokens[id])] = id;
+  // By spelling, as in llama.cpp, whatever the token's type; of ASCII also the character itself.
+  const byteToken = Int32Array.from({ length: 256 }, (_, byte) => {
+    const spelling = `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+    return (
+      vocabulary.idOf.get(spelling) ??
+      (byte < 128 ? vocabulary.idOf.get(String.fromCharCode(byte)) : undefined) ??
+      -1
+    );
   });
   // Characters that are no tokens get numbers from vocabulary.size on, for the length of one call: they may still be
   // part of a longer token.

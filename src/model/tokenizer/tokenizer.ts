@@ -4,7 +4,9 @@
 import { nearestName, OnefetError } from '../../error.ts';
 import type { GgufValue } from '../gguf.ts';
 import { bytePairEncoder } from './byte-pair.ts';
+import { PRE_TOKENIZERS, type PreTokenizer } from './pre-tokenizers.ts';
 import { sentencePieceEncoder } from './sentencepiece.ts';
+import { findSpecialTokens, type SpecialTokens, tokenIdAt } from './special-tokens.ts';
 import type { Vocabulary, VocabularyEncoder } from './vocabulary.ts';
 import {
   TOKEN_CONTROL,
@@ -32,7 +34,7 @@ export interface Tokenizer {
   readonly size: number;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
-  /** Tokens that end a generation: EOS, and <|eot_id|>, <|end_of_text|> and the like where present. */
+  /** Tokens that end a generation: EOS, and <|eot_id|>, <|im_end|> and the like where present. */
   readonly endIds: ReadonlySet<number>;
   /** Whether encode() starts with BOS. */
   readonly addBos: boolean;
@@ -54,9 +56,8 @@ export interface TokenStream {
   end(): string;
 }
 
-/** Pre-tokenisers of `gpt2` models that are known, all of them Llama 3's; llama.cpp adds BOS for them by default. */
-const LLAMA3_PRE = ['llama-bpe', 'llama3', 'llama-v3'];
-const END_TEXTS = ['<|eot_id|>', '<|end_of_text|>', '<|eom_id|>', '<|im_end|>', '<|endoftext|>', '</s>'];
+/** llama.cpp's BOS and EOS of vocabularies that name none. */
+const DEFAULT_IDS = { llama: { bos: 1, eos: 2 }, gpt2: { bos: 11, eos: 11 } } as const;
 
 /** Builds the tokenizer; throws OnefetError('input', 'GGUF_TOKENIZER...') when the vocabulary is unusable. */
 export function createTokenizer(metadata: ReadonlyMap<string, GgufValue>): Tokenizer {
@@ -72,55 +73,55 @@ export function createTokenizer(metadata: ReadonlyMap<string, GgufValue>): Token
     );
   }
   const vocabulary = readVocabulary(metadata);
-  const idAt = (key: string): number | undefined => {
-    const value = metadata.get(`tokenizer.ggml.${key}`);
-    if (value === undefined || value === 0xffffffff || value === -1) return undefined; // llama.cpp's "none"
-    if (typeof value !== 'number' || !(value >= 0 && value < vocabulary.size)) {
-      throw vocabularyError(`has tokenizer.ggml.${key} = ${value}, outside its ${vocabulary.size} tokens`);
-    }
-    return value;
-  };
   const flagAt = (key: string, absent: boolean): boolean => {
     const value = metadata.get(`tokenizer.ggml.${key}`) ?? absent;
     if (typeof value !== 'boolean')
       throw vocabularyError(`has tokenizer.ggml.${key} = ${value}, not a boolean`);
     return value;
   };
-  // llama.cpp's defaults.
-  const hasDefaults = model === 'llama' && vocabulary.size > 2;
-  const bosId = idAt('bos_token_id') ?? (hasDefaults ? 1 : undefined);
-  const eosId = idAt('eos_token_id') ?? (hasDefaults ? 2 : undefined);
+  const pre = model === 'gpt2' ? readPreTokenizer(metadata) : undefined;
+  const defaults = DEFAULT_IDS[model];
+  const specials = findSpecialTokens(
+    metadata,
+    vocabulary,
+    pre?.noBos ? { ...defaults, bos: undefined } : defaults,
+  );
   const encoder =
-    model === 'llama'
-      ? sentencePieceEncoder(vocabulary, numbersAt(metadata, 'tokenizer.ggml.scores', vocabulary.size), {
+    pre === undefined
+      ? sentencePieceEncoder(vocabulary, readScores(metadata, vocabulary), {
           addSpacePrefix: flagAt('add_space_prefix', true),
-          unknownId: idAt('unknown_token_id') ?? 0,
+          unknownId: tokenIdAt(metadata, vocabulary, 'unknown_token_id') ?? 0,
         })
-      : bytePairEncoder(vocabulary, readMerges(metadata));
-  const addBos = bosId !== undefined && flagAt('add_bos_token', true);
-  const endsWithEos = eosId !== undefined && flagAt('add_eos_token', false);
-  return assemble(model, vocabulary, encoder, { bosId, eosId, addBos, endsWithEos });
+      : bytePairEncoder(vocabulary, readMerges(metadata), pre);
+  const addBos =
+    specials.bosId !== undefined && flagAt('add_bos_token', pre === undefined || pre.addBos === true);
+  const endsWithEos = specials.eosId !== undefined && flagAt('add_eos_token', false);
+  const eatsBlanks =
+    String(metadata.get('general.name') ?? '')
+      .toLowerCase()
+      .match(/phi-?3/) !== null;
+  return assemble(model, vocabulary, encoder, specials, { addBos, endsWithEos, eatsBlanks });
 }
 
 function assemble(
   model: string,
   vocabulary: Vocabulary,
   encoder: VocabularyEncoder,
-  {
-    bosId,
-    eosId,
-    addBos,
-    endsWithEos,
-  }: { bosId?: number | undefined; eosId?: number | undefined; addBos: boolean; endsWithEos: boolean },
+  { bosId, eosId, endIds, types }: SpecialTokens,
+  { addBos, endsWithEos, eatsBlanks }: { addBos: boolean; endsWithEos: boolean; eatsBlanks: boolean },
 ): Tokenizer {
-  const { tokens, types } = vocabulary;
+  const { tokens } = vocabulary;
   const utf8 = new TextEncoder();
   const isSilent = (id: number): boolean => types[id] === TOKEN_CONTROL || types[id] === TOKEN_UNKNOWN;
   // Longest first, as llama.cpp cuts them out of the text.
   const specials = types
     .map((_, id) => id)
     .filter((id) => (isSilent(id) || types[id] === TOKEN_USER_DEFINED) && tokens[id] !== '')
-    .sort((a, b) => tokens[b].length - tokens[a].length || a - b);
+    .map((id) => ({ id, bytes: utf8.encode(tokens[id]).length }))
+    .sort((a, b) => b.bytes - a.bytes || a.id - b.id)
+    .map(({ id }) => id);
+  /** Phi-3's special tokens take the white space behind them along, as in llama.cpp, by the model's name. */
+  const eats = (id: number): boolean => eatsBlanks && !['<unk>', '<s>', '<|endoftext|>'].includes(tokens[id]);
   const pieces: (Uint8Array | undefined)[] = [];
 
   function piece(id: number): Uint8Array {
@@ -161,16 +162,13 @@ function assemble(
     bosId,
     eosId,
     addBos,
-    endIds: new Set([
-      ...(eosId === undefined ? [] : [eosId]),
-      ...specials.filter((id) => types[id] === TOKEN_CONTROL && END_TEXTS.includes(tokens[id])),
-    ]),
+    endIds,
     encode(text, options = {}) {
       const { addSpecial = true, addEos = false, parseSpecial = false } = options;
       const out: number[] = [];
       const cut = specials.filter((id) => parseSpecial || !isSilent(id));
       let afterSpecial = true;
-      for (const fragment of cutSpecials(text.toWellFormed(), cut, tokens)) {
+      for (const fragment of cutSpecials(text.toWellFormed(), cut, tokens, eats)) {
         if (typeof fragment === 'number') out.push(fragment);
         else encoder.encodeFragment(fragment, afterSpecial, out);
         afterSpecial = typeof fragment === 'number';
@@ -196,6 +194,7 @@ function cutSpecials(
   text: string,
   specials: readonly number[],
   tokens: readonly string[],
+  eats: (id: number) => boolean,
 ): (string | number)[] {
   let fragments: (string | number)[] = text === '' ? [] : [text];
   for (const id of specials) {
@@ -204,7 +203,7 @@ function cutSpecials(
       if (typeof fragment === 'number') return [fragment];
       return fragment
         .split(tokens[id])
-        .flatMap((part, i) => (i === 0 ? [part] : [id, part]))
+        .flatMap((part, i) => (i === 0 ? [part] : [id, eats(id) ? part.replace(/^[\t-\r ]+/, '') : part]))
         .filter((part) => part !== '');
     });
   }
@@ -212,34 +211,50 @@ function cutSpecials(
 }
 
 function readVocabulary(metadata: ReadonlyMap<string, GgufValue>): Vocabulary {
-  const tokens = stringsAt(metadata, 'tokenizer.ggml.tokens');
-  if (tokens.length === 0) throw vocabularyError('is empty');
+  const listed = stringsAt(metadata, 'tokenizer.ggml.tokens');
+  if (listed.length === 0) throw vocabularyError('is empty');
+  const tokens = listed.map((token, id) => token || `[EMPTY_${id}]`); // llama.cpp's name for it
   const types = metadata.has('tokenizer.ggml.token_type')
     ? numbersAt(metadata, 'tokenizer.ggml.token_type', tokens.length)
     : tokens.map(() => TOKEN_NORMAL);
   const idOf = new Map<string, number>();
   let longest = 0;
   tokens.forEach((token, id) => {
+    const other = idOf.get(token);
+    if (other !== undefined) {
+      throw vocabularyError(`has the token ${JSON.stringify(token)} twice, as ${other} and as ${id}`);
+    }
     idOf.set(token, id);
     longest = Math.max(longest, token.length);
   });
   return { size: tokens.length, tokens, types, idOf, longest };
 }
 
+function readPreTokenizer(metadata: ReadonlyMap<string, GgufValue>): PreTokenizer {
+  // Files older than the key are cut as llama.cpp cuts them, which says then that it may be wrong.
+  const name = metadata.get('tokenizer.ggml.pre') ?? 'default';
+  if (typeof name === 'string' && Object.hasOwn(PRE_TOKENIZERS, name)) return PRE_TOKENIZERS[name];
+  const known = Object.keys(PRE_TOKENIZERS);
+  const nearest = nearestName(String(name), known);
+  throw new OnefetError(
+    'input',
+    'GGUF_TOKENIZER_PRE',
+    `pre-tokeniser ${JSON.stringify(name)} is not supported`,
+    { hint: `${nearest ? `did you mean ${nearest}? ` : ''}supported: ${known.join(', ')}` },
+  );
+}
+
+/** Merges in order of rank; a vocabulary of Kimi K2 may have none. */
 function readMerges(metadata: ReadonlyMap<string, GgufValue>): readonly string[] {
-  const pre = metadata.get('tokenizer.ggml.pre') ?? 'default';
-  if (typeof pre !== 'string' || !LLAMA3_PRE.includes(pre)) {
-    const nearest = nearestName(String(pre), LLAMA3_PRE);
-    throw new OnefetError(
-      'input',
-      'GGUF_TOKENIZER_PRE',
-      `pre-tokeniser ${JSON.stringify(pre)} is not supported`,
-      {
-        hint: `supported: ${LLAMA3_PRE.join(', ')}${nearest ? ` (did you mean ${nearest}?)` : ''}`,
-      },
-    );
-  }
-  return stringsAt(metadata, 'tokenizer.ggml.merges');
+  const key = 'tokenizer.ggml.merges';
+  if (metadata.get('tokenizer.ggml.pre') === 'kimi-k2' && !metadata.has(key)) return [];
+  return stringsAt(metadata, key);
+}
+
+/** Scores of a SentencePiece vocabulary; without any, as in llama.cpp, the leftmost pair merges first. */
+function readScores(metadata: ReadonlyMap<string, GgufValue>, { size }: Vocabulary): readonly number[] {
+  const key = 'tokenizer.ggml.scores';
+  return metadata.has(key) ? numbersAt(metadata, key, size) : new Array<number>(size).fill(0);
 }
 
 function stringAt(metadata: ReadonlyMap<string, GgufValue>, key: string): string {
@@ -258,7 +273,7 @@ function stringsAt(metadata: ReadonlyMap<string, GgufValue>, key: string): reado
 
 function numbersAt(metadata: ReadonlyMap<string, GgufValue>, key: string, length: number): readonly number[] {
   const value = metadata.get(key);
-  if (!Array.isArray(value) || value.length !== length || !value.every((v) => Number.isFinite(v))) {
+  if (!Array.isArray(value) || value.length < length || !value.every((v) => Number.isFinite(v))) {
     throw vocabularyError(`has no list of ${length} finite numbers ${key}`);
   }
   return value as number[];
