@@ -137,7 +137,19 @@ async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promis
     ...(flags.constants === undefined ? {} : { constantsPath: flags.constants }),
     ...(flags.supplement === undefined ? {} : { supplementCell: flags.supplement }),
   });
-  printCalibration(made, flags.json === true);
+  const { skipped, hysteresis } = made.summary;
+  if (!flags.json) {
+    const percent = (x: number) => `${(100 * x).toFixed(2)} %`;
+    printLines([
+      ...skipped.map(({ reason, rows }) => `skipped  ${rows} ${rows === 1 ? 'row' : 'rows'}: ${reason}`),
+      ...(hysteresis
+        ? [
+            `hysteresis  up and down are ${percent(hysteresis.rms)} RMS apart, ${percent(hysteresis.max)} at most, at ${hysteresis.points} points; they are averaged`,
+          ]
+        : []),
+    ]);
+  }
+  printCalibration(made, flags.json === true, made.summary);
 }
 
 async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {

@@ -1,6 +1,7 @@
 /** Output of the commands on stdout: short tables for people, one JSON object for programs. */
 import { stdout } from 'node:process';
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
+import type { MeasuredCalibration } from '../calibrate/measured/measured.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
@@ -257,9 +258,11 @@ export function printInspection(inspection: Inspection, json: boolean): void {
 export function printCalibration(
   { path, calibration }: Awaited<ReturnType<typeof calibrateToFile>>,
   json: boolean,
+  /** Of data from a laboratory, which no simulator has seen. */
+  measured?: MeasuredCalibration['summary'],
 ): void {
   if (json) {
-    printJson({ path, ...calibration });
+    printJson({ path, ...calibration, ...(measured ? { measured } : {}) });
     return;
   }
   const { nominal, device, mismatch, noise, multiply, validRange } = calibration;
@@ -269,24 +272,26 @@ export function printCalibration(
   );
   print();
   print('corner   fitted RMS / max    held-out Vds        held-out temperature   (of ln I)');
-  const residual = (r: { rms: number; max: number }) => `${percent(r.rms)} / ${percent(r.max)}`.padEnd(19);
+  const [where, against] = measured ? ['measured', 'the data'] : ['in SPICE', 'SPICE, not fitted'];
+  const residual = (r: { points: number; rms: number; max: number }) =>
+    (r.points === 0 ? 'nothing held out' : `${percent(r.rms)} / ${percent(r.max)}`).padEnd(19);
   for (const [corner, { fit, heldOutVds, heldOutTemp }] of Object.entries(calibration.corners)) {
     print(`${corner.padEnd(8)} ${residual(fit)} ${residual(heldOutVds)} ${residual(heldOutTemp)}`);
   }
   print();
   multiply.tempK.forEach((tempK, i) => {
     print(
-      `product  ${(tempK - 273.15).toFixed(0).padStart(4)} C: against the exact product ${residual(multiply.product[i])} fit against SPICE, not fitted ${residual(multiply.heldOut[i])}`,
+      `product  ${(tempK - 273.15).toFixed(0).padStart(4)} C: against the exact product ${residual(multiply.product[i])} fit against ${against} ${residual(multiply.heldOut[i])}`,
     );
   });
   print(
     `slope    n = ${nominal.ladderSlopeFactorN.toFixed(4)}, full scale at ${(nominal.fullScaleVgsV * 1e3).toFixed(1)} mV`,
   );
   print(
-    `mismatch sigma(Vt) ${(mismatch.sigmaVtV * 1e3).toFixed(2)} mV, sigma(beta) ${percent(mismatch.sigmaBeta)}; sigma(ln I) in SPICE ${percent(last(mismatch.monteCarlo.lnSigmaSpice), 1)}, theory ${percent(last(mismatch.monteCarlo.lnSigmaTheory), 1)} at full scale`,
+    `mismatch sigma(Vt) ${(mismatch.sigmaVtV * 1e3).toFixed(2)} mV, sigma(beta) ${percent(mismatch.sigmaBeta)}; sigma(ln I) ${where} ${percent(last(mismatch.monteCarlo.lnSigmaSpice), 1)}, theory ${percent(last(mismatch.monteCarlo.lnSigmaTheory), 1)} at full scale`,
   );
   print(
-    `noise    white ${noise.whiteRatioSpice.toFixed(2)} x 2qI in SPICE (${noise.whiteRatioTheory.toFixed(2)} by theory), flicker S/I2 ${noise.flickerRelativePsdAt1Hz.toExponential(2)} /Hz at 1 Hz`,
+    `noise    white ${noise.whiteRatioSpice.toFixed(2)} x 2qI${measured ? '' : ' in SPICE'} (${noise.whiteRatioTheory.toFixed(2)} by theory), flicker S/I2 ${noise.flickerRelativePsdAt1Hz.toExponential(2)} /Hz at 1 Hz`,
   );
   print(
     `valid    ${(validRange.tempK[0] - 273.15).toFixed(0)} to ${(validRange.tempK[1] - 273.15).toFixed(0)} C, Vds ${validRange.vdsV[0]} to ${validRange.vdsV[1]} V, products ${validRange.smallestProduct.toExponential(1)} to ${validRange.largestProduct} of full scale`,

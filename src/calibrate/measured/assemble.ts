@@ -179,7 +179,7 @@ function measuredProducts({ cell, fitted, name }: MeasuredParts, row: MeasuredRo
       throw new OnefetError(
         'input',
         'MEASURED_RANGE',
-        `${name}: the product 1/${Math.round(1 / product)} lies at Vgs ${vgsV.toFixed(3)} V, measured from ${row.vgsV[0]} to ${row.vgsV[row.vgsV.length - 1]} V at ${(row.tempK - 273.15).toFixed(1)} C`,
+        `${name}: the product 1/${Math.round(1 / product)} lies at Vgs ${Number(vgsV.toFixed(4)) || 0} V, measured from ${row.vgsV[0]} to ${row.vgsV[row.vgsV.length - 1]} V at ${(row.tempK - 273.15).toFixed(1)} C`,
         { hint: 'measure over more gate voltages' },
       );
     }

@@ -7,11 +7,14 @@
  *   device (optional)                         name of the die or instance; repeated points of one bias are averaged in ln I
  *
  * The unit is part of the header, so a file in mV is refused and not misread. Lines that start with # and empty lines
- * are skipped. Columns may stand in any order. The first wrong line ends the reading, with its number.
+ * are skipped. Columns may stand in any order, between commas, semicolons or tabs (then with decimal commas too), in quotes
+ * or not. Rows that say nothing (no drain voltage, no current above the meter's floor, its mark of an overflow) are counted
+ * and left out; the first line that is wrong ends the reading, with its number. Files of IC-CAP: mdm.ts.
  */
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
 import { displayPath, readTextFile } from '../../files.ts';
+import { isMdm, readMdm } from './mdm.ts';
 
 export interface MeasuredPoint {
   readonly vgsV: number;
@@ -40,17 +43,51 @@ const BOUNDS: Readonly<Record<string, readonly [number, number, string]>> = {
   ig_a: [-1, 1, 'A'],
 };
 
-/** Errors: FILE_UNREADABLE, TEXT_SIZE, MEASURED_TOO_LARGE, MEASURED_HEADER, MEASURED_LINE (with the line number). */
-export function readMeasuredCsv(path: string): MeasuredPoint[] {
+/** A row as text, by column. */
+export interface TextRow {
+  readonly lineNumber: number;
+  readonly cells: Readonly<Record<string, string>>;
+}
+
+/** What was read, and what was not and why: a lab's file is taken as far as it goes. */
+export interface MeasuredData {
+  readonly points: readonly MeasuredPoint[];
+  /** Rows by the reason for which they say nothing. */
+  readonly skipped: readonly { readonly reason: string; readonly rows: number }[];
+}
+
+/** Reads a CSV, or a file of IC-CAP. Errors: FILE_UNREADABLE, TEXT_SIZE, MEASURED_TOO_LARGE, MEASURED_HEADER, MEASURED_LINE (with the line number). */
+export function readMeasuredCsv(path: string): MeasuredData {
   return parseMeasuredCsv(
     readTextFile(path, 'measured data', { mostBytes: MAX_CSV_BYTES }),
     displayPath(path),
   );
 }
 
-export function parseMeasuredCsv(text: string, name: string): MeasuredPoint[] {
+export function parseMeasuredCsv(text: string, name: string): MeasuredData {
   const points: MeasuredPoint[] = [];
+  const skipped = new Map<string, number>();
+  let rows = 0;
+  for (const row of isMdm(text) ? readMdm(text, name) : readRows(text, name)) {
+    if (rows++ === MAX_CSV_ROWS) {
+      throw new OnefetError('input', 'MEASURED_TOO_LARGE', `${name}: more than ${MAX_CSV_ROWS} rows`);
+    }
+    const point = parsePoint(row, name);
+    if (typeof point === 'string') skipped.set(point, (skipped.get(point) ?? 0) + 1);
+    else points.push(point);
+  }
+  if (points.length === 0) {
+    const left = [...skipped].map(([reason, count]) => `; ${count} skipped: ${reason}`).join('');
+    throw new OnefetError('input', 'MEASURED_HEADER', `${name}: no data rows${left}`, {
+      hint: `the first line is the header: ${REQUIRED.join(',')}`,
+    });
+  }
+  return { points, skipped: [...skipped].map(([reason, count]) => ({ reason, rows: count })) };
+}
+
+function* readRows(text: string, name: string): Generator<TextRow> {
   let columns: string[] | undefined;
+  let separator = ',';
   let lineNumber = 0;
   // Line by line: splitting 64 MiB at once would hold every line twice.
   for (let at = 0; at < text.length; ) {
@@ -63,26 +100,35 @@ export function parseMeasuredCsv(text: string, name: string): MeasuredPoint[] {
     const line = text.slice(at, end).trim();
     at = end + 1;
     if (line === '' || line.startsWith('#')) continue;
-    const cells = line.split(',').map((cell) => cell.trim());
     if (columns === undefined) {
-      columns = header(cells, name, lineNumber);
+      separator = [';', '\t', ','].find((mark) => line.includes(mark)) ?? ',';
+      columns = header(splitCells(line, separator), name, lineNumber);
       continue;
     }
-    if (points.length === MAX_CSV_ROWS) {
-      throw new OnefetError('input', 'MEASURED_TOO_LARGE', `${name}: more than ${MAX_CSV_ROWS} rows`);
+    const cells = line.includes('"')
+      ? splitCells(line, separator)
+      : line.split(separator).map((cell) => cell.trim());
+    if (cells.length !== columns.length) {
+      throw wrongLine(name, lineNumber, `${cells.length} values for ${columns.length} columns`);
     }
-    points.push(row(cells, columns, name, lineNumber));
+    yield { lineNumber, cells: Object.fromEntries(columns.map((column, i) => [column, cells[i]])) };
   }
-  if (columns === undefined || points.length === 0) {
-    throw new OnefetError('input', 'MEASURED_HEADER', `${name}: no data rows`, {
-      hint: `the first line is the header: ${REQUIRED.join(',')}`,
-    });
+}
+
+/** Cells without their quotes; a separator between quotes is part of a cell. */
+function splitCells(line: string, separator: string): string[] {
+  const cells = [''];
+  let quoted = false;
+  for (const char of line) {
+    if (char === '"') quoted = !quoted;
+    else if (char === separator && !quoted) cells.push('');
+    else cells[cells.length - 1] += char;
   }
-  return points;
+  return cells.map((cell) => cell.trim());
 }
 
 function header(cells: readonly string[], name: string, lineNumber: number): string[] {
-  const columns = cells.map((cell) => cell.toLowerCase().replace(/^"|"$/g, ''));
+  const columns = cells.map((cell) => cell.toLowerCase());
   const wrong = (what: string, hint: string) =>
     new OnefetError('input', 'MEASURED_HEADER', `${name}: line ${lineNumber}: ${what}`, { hint });
   for (const [i, column] of columns.entries()) {
@@ -102,55 +148,57 @@ function header(cells: readonly string[], name: string, lineNumber: number): str
   return columns;
 }
 
-function row(
-  cells: readonly string[],
-  columns: readonly string[],
-  name: string,
-  lineNumber: number,
-): MeasuredPoint {
-  if (cells.length !== columns.length) {
-    throw wrongLine(name, lineNumber, `${cells.length} values for ${columns.length} columns`);
-  }
-  const number = (column: string): number => {
-    const text = cells[columns.indexOf(column)];
-    const value = text === '' ? Number.NaN : Number(text);
-    const [low, high, unit] = BOUNDS[column];
-    if (!Number.isFinite(value))
+/** What meters write for an overflow: 9.91E+37 is "not a number" and 9.9E+37 infinity in SCPI. */
+const OVERFLOW = 9.8e37;
+/** No current flows, or it cannot be told from the meter's noise. */
+const LEAST_CURRENT_A = BOUNDS.id_a[0];
+const LEAST_DRAIN_V = BOUNDS.vds_v[0];
+
+/** The point of a row, or why it says nothing. */
+function parsePoint({ lineNumber, cells }: TextRow, name: string): MeasuredPoint | string {
+  const value = (column: string): number => {
+    const text = cells[column] ?? '';
+    // 0,4 is a number where the comma does not separate.
+    const number =
+      text === ''
+        ? Number.NaN
+        : Number(/^[-+]?\d*,\d+(e[-+]?\d+)?$/i.test(text) ? text.replace(',', '.') : text);
+    if (!Number.isFinite(number)) {
       throw wrongLine(name, lineNumber, `${column} "${text.slice(0, 40)}" is not a number`);
-    if (value < low || value > high) {
-      throw wrongLine(
-        name,
-        lineNumber,
-        `${column} ${text.slice(0, 40)} is outside ${low} to ${high} ${unit}`,
-        column === 'id_a'
-          ? 'currents are positive into the drain; leave out points below the resolution of the meter'
-          : undefined,
-      );
     }
-    return value;
+    return number;
   };
-  const word = (column: string, fallback: string) =>
-    columns.includes(column) ? cells[columns.indexOf(column)].replace(/^"|"$/g, '') : fallback;
+  const bounded = (column: string): number => {
+    const number = value(column);
+    const [low, high, unit] = BOUNDS[column];
+    if (number >= low && number <= high) return number;
+    throw wrongLine(
+      name,
+      lineNumber,
+      `${column} ${cells[column].slice(0, 40)} is outside ${low} to ${high} ${unit}`,
+    );
+  };
+  const drainA = value('id_a');
+  const vdsV = value('vds_v');
+  if (Math.abs(drainA) > OVERFLOW) return 'the meter was out of its range (9.91E+37)';
+  if (Math.abs(vdsV) < LEAST_DRAIN_V) return 'no drain voltage';
+  if (drainA < LEAST_CURRENT_A) return 'no current into the drain: the floor of the meter';
+  const word = (column: string, fallback: string) => cells[column] ?? fallback;
   const corner = word('corner', 'TT').toUpperCase();
   if (!(CORNERS as readonly string[]).includes(corner)) {
     throw wrongLine(name, lineNumber, `corner "${corner.slice(0, 40)}" is none of ${CORNERS.join(', ')}`);
   }
   return {
-    vgsV: number('vgs_v'),
-    vdsV: number('vds_v'),
-    tempK: number('temp_c') + 273.15,
-    drainA: number('id_a'),
-    gateA: columns.includes('ig_a') ? number('ig_a') : undefined,
+    vgsV: bounded('vgs_v'),
+    vdsV: bounded('vds_v'),
+    tempK: bounded('temp_c') + 273.15,
+    drainA: bounded('id_a'),
+    gateA: cells.ig_a === undefined || Math.abs(value('ig_a')) > OVERFLOW ? undefined : bounded('ig_a'),
     corner: corner as Corner,
     device: word('device', ''),
   };
 }
 
-function wrongLine(name: string, lineNumber: number, what: string, hint?: string): OnefetError {
-  return new OnefetError(
-    'input',
-    'MEASURED_LINE',
-    `${name}: line ${lineNumber}: ${what}`,
-    hint === undefined ? {} : { hint },
-  );
+function wrongLine(name: string, lineNumber: number, what: string): OnefetError {
+  return new OnefetError('input', 'MEASURED_LINE', `${name}: line ${lineNumber}: ${what}`);
 }

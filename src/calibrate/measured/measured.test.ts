@@ -19,6 +19,7 @@ import { sharedSpiceCache } from '../../testing/run-folder.ts';
 import { gridValue, sweepTransfer, type TransferSweep } from '../sweeps.ts';
 import { cellTestbench } from '../testbench.ts';
 import { parseMeasuredCsv } from './csv.ts';
+import { measureHysteresis } from './hysteresis.ts';
 import { calibrateFromCsv, calibrateFromCsvToFile } from './measured.ts';
 
 const home = process.cwd();
@@ -212,7 +213,11 @@ describe('the CSV reader', () => {
     ['no rows', `${header}\n# nothing\n`, /no data rows/],
     ['a word', `${header}\n0.1,0.4,27,1e-9\n0.1,0.4,27,n/a\n`, /x: line 3: id_a "n\/a" is not a number/],
     ['an empty cell', `${header}\n0.1,,27,1e-9`, /line 2: vds_v "" is not a number/],
-    ['a negative current', `${header}\n\n0.1,0.4,27,-3e-13`, /line 3: id_a -3e-13 is outside/],
+    [
+      'a negative current alone',
+      `${header}\n\n0.1,0.4,27,-3e-13`,
+      /no data rows; 1 skipped: no current into the drain/,
+    ],
     ['kelvin in the column of C', `${header}\n0.1,0.4,398,1e-9`, /line 2: temp_c 398 is outside/],
     ['too few values', `${header}\n0.1,0.4,27`, /line 2: 3 values for 4 columns/],
     ['an unknown corner', `${header},corner\n0.1,0.4,27,1e-9,XX`, /line 2: corner "XX" is none of/],
@@ -232,7 +237,7 @@ describe('the CSV reader', () => {
         fc.constantFrom('', ' '),
         (order, end, space) => {
           const text = [order.join(`,${space}`), order.map((n) => value[n]).join(`${space},`)].join(end);
-          const [point] = parseMeasuredCsv(text, 'x');
+          const [point] = parseMeasuredCsv(text, 'x').points;
           expect(point).toMatchObject({ vgsV: 0.125, vdsV: 0.4, tempK: 233.14999999999998, drainA: 2.5e-10 });
         },
       ),
@@ -246,3 +251,67 @@ function diagonal(triangle: readonly number[]): number[] {
   for (let i = 0, at = 0; i < COEFFICIENT_COUNT; at += COEFFICIENT_COUNT - i, i++) values.push(triangle[at]);
   return values;
 }
+
+describe('the forms that the file of a laboratory comes in', () => {
+  const point = { vgsV: 0.1, vdsV: 0.4, tempK: 300.15, drainA: 1e-9, corner: 'TT' };
+  const header = 'vgs_v,vds_v,temp_c,id_a';
+  test.each([
+    ['quotes', '"vgs_v","vds_v","temp_c","id_a"\n"0.1","0.4","27","1e-9"\n'],
+    ['semicolons and decimal commas', 'vgs_v;vds_v;temp_c;id_a\n0,1;0,4;27;1e-9\n'],
+    ['tabs', 'vgs_v\tvds_v\ttemp_c\tid_a\r\n0.1\t0.4\t27\t1e-9\r\n'],
+    ['a quoted decimal comma between commas', `${header}\n"0,1","0,4",27,"1,0e-9"\n`],
+    [
+      'IC-CAP',
+      '! VERSION = 6.00\nBEGIN_HEADER\n ICCAP_INPUTS\n  VG V G GROUND SMU1 0.001 LIN 1 0 1.8 37 0.05\nEND_HEADER\nTEMP 27\nBEGIN_DB\n ICCAP_VAR VD 0.4\n ICCAP_VAR VB 0\n #VG ID\n 0.1 1e-9\nEND_DB\n',
+    ],
+  ])('%s', (_, text) => {
+    const { points, skipped } = parseMeasuredCsv(text, 'x');
+    expect(points).toEqual([expect.objectContaining(point)]);
+    expect(skipped).toEqual([]);
+  });
+
+  test('rows that say nothing are counted and left out', () => {
+    const rows = [
+      '0,0.4,27,-2e-14',
+      '0,0.4,27,9.9100E+37',
+      '0.1,0,27,1e-15',
+      '0,0.4,27,0',
+      '0.1,0.4,27,1e-9',
+    ];
+    const { points, skipped } = parseMeasuredCsv(`${header}\n${rows.join('\n')}\n`, 'x');
+    expect(points).toEqual([expect.objectContaining(point)]);
+    expect(skipped.map(({ reason, rows }) => [rows, reason.slice(0, 16)])).toEqual([
+      [2, 'no current into '],
+      [1, 'the meter was ou'],
+      [1, 'no drain voltage'],
+    ]);
+    expect(() => parseMeasuredCsv(`${header}\n0,0.4,27,-1e-14\n`, 'x')).toThrow(
+      /no data rows; 1 skipped: no current/,
+    );
+  });
+
+  test('IC-CAP without a temperature, or with a bulk that is not grounded, says so', () => {
+    const file = (more: string) =>
+      `BEGIN_HEADER\nEND_HEADER\nBEGIN_DB\n${more}#VG VD ID\n0.1 0.4 1e-9\nEND_DB\n`;
+    expect(() => parseMeasuredCsv(file(''), 'x')).toThrow(
+      expect.objectContaining({ code: 'MEASURED_HEADER', hint: expect.stringContaining('TEMP 27') }),
+    );
+    expect(() => parseMeasuredCsv(file('ICCAP_VAR TEMP 27\nICCAP_VAR VB -1\n'), 'x')).toThrow(
+      /line 5: VB is -1 V/,
+    );
+  });
+
+  test('sweeps up and down are told apart and compared', () => {
+    const sweep = (values: number[], factor: number) =>
+      values.map((v) => `${v},0.4,27,${factor * Math.exp(20 * v) * 1e-12}`);
+    const ups = Array.from({ length: 20 }, (_, i) => Number((0.01 * i).toFixed(2)));
+    const text = [header, ...sweep(ups, 1), ...sweep([...ups].reverse(), 1.05)].join('\n');
+    const found = measureHysteresis(parseMeasuredCsv(text, 'x').points)!;
+    expect(found.points).toBe(18);
+    expect(found.rms).toBeCloseTo(Math.log(1.05), 10);
+    expect(found.max).toBeCloseTo(Math.log(1.05), 10);
+    expect(
+      measureHysteresis(parseMeasuredCsv([header, ...sweep(ups, 1)].join('\n'), 'x').points),
+    ).toBeUndefined();
+  });
+});

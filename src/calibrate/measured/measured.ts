@@ -21,7 +21,8 @@ import { roundDigits } from '../../numbers.ts';
 import { assembleMeasured } from './assemble.ts';
 import { readMeasuredConstants } from './constants.ts';
 import { fitMeasured, type MeasuredCorner } from './corner.ts';
-import { readMeasuredCsv } from './csv.ts';
+import { type MeasuredData, readMeasuredCsv } from './csv.ts';
+import { type Hysteresis, measureHysteresis } from './hysteresis.ts';
 import { listDevices } from './spread.ts';
 
 export interface CalibrateFromCsvOptions {
@@ -41,6 +42,10 @@ export interface MeasuredCalibration {
   readonly summary: {
     readonly points: number;
     readonly devices: number;
+    /** Rows that say nothing, by the reason. */
+    readonly skipped: MeasuredData['skipped'];
+    /** Between sweeps up and down, which are averaged; undefined: swept one way. */
+    readonly hysteresis: Hysteresis | undefined;
     /** Relative noise of a point; undefined when the grid does not show it. */
     readonly noiseRms: number | undefined;
     readonly corners: Readonly<
@@ -56,7 +61,7 @@ export interface MeasuredCalibration {
 export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCalibration {
   const process = loadProcess(options.process);
   const cell = cellOf(process, options.cell);
-  const points = readMeasuredCsv(options.csvPath);
+  const { points, skipped } = readMeasuredCsv(options.csvPath);
   const name = displayPath(options.csvPath);
   const constants =
     options.constantsPath === undefined ? undefined : readMeasuredConstants(options.constantsPath);
@@ -95,6 +100,8 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
     summary: {
       points: points.length,
       devices: listDevices(points).length,
+      skipped,
+      hysteresis: measureHysteresis(points),
       noiseRms: fitted[0].noiseRms,
       corners: Object.fromEntries(
         fitted.map(({ corner, entry, stride }) => [
