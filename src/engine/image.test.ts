@@ -17,10 +17,12 @@ import { METHODS } from '../mapping/method.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, type Model, openModel } from '../model/model.ts';
-import { runText } from '../testing/engines.ts';
+import { logitsOf, meanKl, runText, withEngine } from '../testing/engines.ts';
 import { testImage } from '../testing/images.ts';
 import { fixtureModel } from '../testing/models.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
+import { scalar } from './scalar.ts';
+import { wasm } from './wasm/engine.ts';
 
 let model: Model;
 beforeAll(() => {
@@ -35,7 +37,11 @@ const everything: MappingMethod = {
   principal: 4,
   coding: { ...METHODS.rotated.coding, rank: 5 },
 };
-const ENGINES = [['scalar', 1e-5]] as const;
+/** The fast engine codes activations in 14 bits and its cache in f16: 2e-4 to 4e-4 of the largest logit. */
+const ENGINES = [
+  ['scalar', 1e-5],
+  ['wasm', 6e-4],
+] as const;
 const CHOICES = [
   ['round', METHODS.round],
   ['centred', METHODS.centred],
@@ -133,4 +139,153 @@ describe.each(CHOICES)('method %s', (name, method) => {
       image.close();
     },
   );
+});
+
+/** Ranges of the nominal chip, and the scalar engine's chips 5 and 6. */
+async function scalarChips(image: ImageReader, fabric: Fabric) {
+  const { ranges } = await runText('scalar', { model, fabric, mode: 'range', image }, ids);
+  const chip = { model, fabric, mode: 'chip', image, ranges } as const;
+  const run = async (chipSeed: number) => (await runText('scalar', { ...chip, chipSeed }, ids)).logits;
+  return { chip: { ...chip, chipSeed: 5 }, expected: await run(5), other: await run(6) };
+}
+
+describe.each([
+  ['centred', '4', METHODS.centred, [], 'exact'],
+  ['everything', 'mixed', everything, [], 'exact'],
+  ['everything', '6', everything, ['input.bits=7'], 'fast'],
+] as const)('chips of %s, %s bits', (name, bits, method, settings, precision) => {
+  let image: ImageReader;
+  beforeAll(async () => {
+    image = await imageOf(name, method, bits);
+  });
+  afterAll(() => image.close());
+  const fabric = fabricOf(...settings);
+
+  test('the fast engine has the scalar chip; ranges and activity agree', async () => {
+    const { chip, expected, other } = await scalarChips(image, fabric);
+    const { ranges } = await runText('wasm', { model, fabric, mode: 'range', image }, ids);
+    expect(Object.keys(ranges)).toEqual(Object.keys(chip.ranges));
+    for (const [key, tiles] of Object.entries(chip.ranges)) {
+      expect(ranges[key].map((cells) => cells.length)).toEqual(tiles.map((cells) => cells.length));
+      tiles.flat().forEach((fullScale, i) => {
+        expect(Math.abs(ranges[key].flat()[i] / fullScale - 1)).toBeLessThan(0.03);
+      });
+    }
+    const scalar = await withEngine('scalar', chip, async (engine) => {
+      await engine.prefill(ids, 0);
+      return { activity: engine.activity(), coding: engine.coding(), rank: engine.rank };
+    });
+    await withEngine('wasm', { ...chip, tuning: { precision } }, async (engine) => {
+      const found = await logitsOf(engine, ids);
+      expect(meanKl(expected, found)).toBeLessThan(0.15 * meanKl(expected, other));
+      const counted = engine.activity();
+      expect(counted.length).toBe(7);
+      counted.forEach((layer, i) => {
+        for (const [key, value] of Object.entries(scalar.activity[i])) {
+          if (key === 'adcClipped' || value === 0) continue;
+          if (typeof value !== 'number')
+            expect((layer as unknown as Record<string, unknown>)[key]).toBe(value);
+          else expect((layer as unknown as Record<string, number>)[key] / value).toBeCloseTo(1, 1.5);
+        }
+      });
+      expect(engine.coding()).toEqual(scalar.coding);
+      expect(engine.rank).toBe(scalar.rank);
+    });
+  });
+
+  test('the same bits for any number of threads and any batch, and token by token', async () => {
+    const noisy = loadFabric(loadDesign('log-domain', [`tile.rows=${TILE_ROWS}`, ...settings]).design);
+    const { ranges } = await runText('wasm', { model, fabric, mode: 'range', image }, ids);
+    const request = { model, fabric: noisy, mode: 'chip', image, ranges, chipSeed: 3 } as const;
+    const run = (threads: number, batchTokens: number) =>
+      withEngine('wasm', { ...request, threads, tuning: { precision, batchTokens } }, (engine) =>
+        logitsOf(engine, ids, 2),
+      );
+    const whole = await run(1, 32);
+    expect(await run(3, 7)).toEqual(whole);
+    await withEngine('wasm', { ...request, threads: 2, tuning: { precision } }, async (engine) => {
+      await engine.prefill(ids.subarray(0, 9), 2);
+      for (let p = 9; p < ids.length; p++) expect(await engine.decode(ids[p])).toEqual(whole[p]);
+    });
+  });
+});
+
+test.each(['scalar', 'wasm'] as const)(
+  '%s: digital ignores an image; states are in the basis of the model',
+  async (name) => {
+    const fabric = fabricOf();
+    const plain = await imageOf('centred', METHODS.centred, '6');
+    const rotated = await imageOf('rotated', METHODS.rotated, '6');
+    const digital = { model, fabric, mode: 'digital' } as const;
+    const { logits } = await runText(name, digital, ids);
+    expect((await runText(name, { ...digital, image: rotated }, ids)).logits).toEqual(logits);
+    const statesOf = (image: ImageReader) =>
+      withEngine(name, { model, fabric, mode: 'mapped', image }, async (engine) => {
+        const states: Float32Array[] = [];
+        const visit = (_p: number, _b: number, x: Float32Array) => states.push(x.slice());
+        await engine.prefill(ids, 0, undefined, 0, { states: { wants: () => true, visit } });
+        return states;
+      });
+    // Two codings of the same model differ by their errors; two bases by everything.
+    expect(difference(await statesOf(rotated), await statesOf(plain))).toBeLessThan(0.2);
+    for (const image of [plain, rotated]) image.close();
+  },
+);
+
+test('what does not fit is refused, and said', async () => {
+  const image = await imageOf('centred', METHODS.centred, '4');
+  const other = openModel(fixtureModel('small'));
+  const fit = expect.objectContaining({ code: 'IMAGE_FIT' });
+  for (const name of ['scalar', 'wasm'] as const) {
+    const request = { model, fabric: fabricOf(), mode: 'mapped', image } as const;
+    await expect(runText(name, { ...request, model: other }, ids)).rejects.toEqual(fit);
+    const wide = loadFabric(loadDesign('log-domain', ['tile.rows=64']).design);
+    await expect(runText(name, { ...request, fabric: wide }, ids)).rejects.toEqual(fit);
+    const alike = {
+      ...image,
+      readDigital: (key: string) => ({ ...image.readDigital(key), centre: undefined }),
+    };
+    const odd = {
+      ...image,
+      readDigital: (key: string) => (key === 'blk.0.attn_k' ? alike : image).readDigital(key),
+    };
+    await expect(runText(name, { ...request, image: odd }, ids)).rejects.toMatchObject({
+      code: 'IMAGE_STAGE',
+      message: expect.stringContaining('blk.0.attn_q and blk.0.attn_k'),
+    });
+  }
+  other.close();
+  image.close();
+});
+
+test('ranges may stand in the image; memory has what the image adds', async () => {
+  const image = await imageOf('everything', everything, 'mixed');
+  const fabric = fabricOf();
+  const { ranges } = await runText('scalar', { model, fabric, mode: 'range', image }, ids);
+  const withRanges: ImageReader = {
+    ...image,
+    readDigital: (key) => ({ ...image.readDigital(key), ranges: Float32Array.from(ranges[key].flat()) }),
+  };
+  for (const name of ['scalar', 'wasm'] as const) {
+    const chip = { model, fabric, mode: 'chip', chipSeed: 1 } as const;
+    const told = await runText(name, { ...chip, image, ranges }, ids);
+    // The image has them in f32.
+    expect(
+      meanKl(told.logits, (await runText(name, { ...chip, image: withRanges }, ids)).logits),
+    ).toBeLessThan(1e-3);
+    const needs = { model, fabric, mode: 'mapped', threads: 1, contextTokens: 20 } as const;
+    const backend = name === 'wasm' ? wasm : scalar;
+    expect(backend.memory({ ...needs, image }).bytes).toBeGreaterThan(backend.memory(needs).bytes);
+    // The design's bits are not asked for where the image has its own.
+    const own = loadFabric(loadDesign('log-domain', [`tile.rows=${TILE_ROWS}`, 'weights.bits=3']).design);
+    await withEngine(name, { ...needs, fabric: own, image }, async (engine) => {
+      expect(engine.coding().map(({ tensor, bits }) => [tensor, bits])).toEqual(
+        ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'].map((tensor) => [
+          tensor,
+          BITS.mixed(tensor),
+        ]),
+      );
+    });
+  }
+  image.close();
 });

@@ -14,7 +14,6 @@ export const CAPABILITIES: Capabilities = {
   fabric: { oneOf: ['log-domain', 'digital'] },
   kvBits: { oneOf: [8, 16] },
   'weights.bits': { oneOf: [3, 4, 6] },
-  'chip image': { oneOf: [] },
   'tile.sign': { oneOf: ['integrate'] },
   // Pairs of quads; what a worker has room for while it loads (plan/layout.ts).
   'tile.rows': { from: 8, to: 1024, multipleOf: 8 },

@@ -2,16 +2,23 @@
 
 import { type TensorCoding, tensorCoding } from '../../fabric/coding.ts';
 import type { Fabric } from '../../fabric/fabric.ts';
+import { tensorKey } from '../../fabric/placement.ts';
+import type { ImageReader } from '../../mapping/image.ts';
 import { buildLayers, type Model } from '../../model/model.ts';
+import { imageCoding } from '../image.ts';
 
 /** Weights of a matrix whose coding is evaluated: rows spread evenly over larger ones; 1 % is known to 0.01 dB. */
 const SAMPLE_WEIGHTS = 2 ** 19;
 
-export function sampledCoding(model: Model, fabric: Fabric): TensorCoding[] {
+export function sampledCoding(model: Model, fabric: Fabric, image?: ImageReader): TensorCoding[] {
   const coding: TensorCoding[] = [];
   buildLayers(model, (name, outputs, inputs, row) => {
     if (fabric.carries(name)) {
       const rows = Math.max(1, Math.min(outputs, Math.floor(SAMPLE_WEIGHTS / inputs)));
+      if (image?.matrices.has(tensorKey(name))) {
+        coding.push(imageCoding(image, name, rows));
+        return { outputs, inputs, apply: () => {} };
+      }
       const sampled = (n: number, out: Float32Array) => row(Math.floor((n * outputs) / rows), out);
       const weights = fabric.mapWeights(name, rows, inputs, sampled);
       coding.push(tensorCoding(name, outputs, inputs, weights));

@@ -11,6 +11,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { interrupted, OnefetError } from '../../error.ts';
+import type { RangeTable } from '../../fabric/ranges.ts';
+import type { DigitalPart } from '../../mapping/image.ts';
 import { requireMemory } from '../../memory.ts';
 import {
   type Backend,
@@ -20,6 +22,7 @@ import {
   requireCapable,
   requireContext,
 } from '../backend.ts';
+import { imageRanges, readDigitalParts, requireImageFits, usedImage } from '../image.ts';
 import { CAPABILITIES } from './capabilities.ts';
 import { measureLimits } from './check/limits.ts';
 import { type ChosenKernels, chooseKernels } from './check/selftest.ts';
@@ -32,7 +35,7 @@ import { tileStarts, virtualStarts } from './plan/operations.ts';
 import { type EnginePlan, planEngine } from './plan/plan.ts';
 import { fillFigures, fillState } from './run/fill.ts';
 import { STAGES } from './run/forward.ts';
-import { modelVectors } from './source.ts';
+import { type ModelVectors, modelVectors, withImageGains } from './source.ts';
 import { newTexts } from './texts.ts';
 import { startWorkers } from './threads.ts';
 
@@ -49,9 +52,11 @@ export const wasm: Backend = {
 async function createWasm(request: EngineRequest): Promise<Engine> {
   requireContext(request);
   requireCapable(wasm, request);
-  const vectors = modelVectors(request.model);
+  const parts = readParts(request);
+  const vectors = vectorsOf(request);
   const plan = planEngine(request);
-  requireRanges(request, plan);
+  const ranges = request.ranges ?? (parts && imageRanges(parts));
+  requireRanges(request, ranges, plan);
   const memory = estimateMemory(plan.layout);
   collectClosed();
   requireMemory(
@@ -59,8 +64,8 @@ async function createWasm(request: EngineRequest): Promise<Engine> {
     `the wasm engine (${request.mode}, context ${request.contextTokens})`,
     'use a smaller model or a shorter context',
   );
-  const data = allocateData(request, plan, await chooseKernels());
-  fillState(data, vectors, plan.layout);
+  const data = allocateData(request, ranges, plan, await chooseKernels());
+  fillState(data, vectors, plan.layout, parts);
   const crew = await startCrew(data, request.signal);
   await load(crew, data, request);
   if (plan.physics) fillFigures(data, plan.physics);
@@ -79,7 +84,25 @@ async function createWasm(request: EngineRequest): Promise<Engine> {
   };
 }
 
-function requireRanges({ mode, ranges }: EngineRequest, { physics }: EnginePlan): void {
+/** What the digital part holds of an image's matrices. */
+function readParts(request: EngineRequest): ReadonlyMap<string, DigitalPart> | undefined {
+  const image = usedImage(request);
+  if (!image) return undefined;
+  requireImageFits(request, image);
+  return readDigitalParts(image, request.model.shape);
+}
+
+function vectorsOf(request: EngineRequest): ModelVectors {
+  const vectors = modelVectors(request.model);
+  const image = usedImage(request);
+  return image ? withImageGains(vectors, image, request.model.shape) : vectors;
+}
+
+function requireRanges(
+  { mode }: EngineRequest,
+  ranges: RangeTable | undefined,
+  { physics }: EnginePlan,
+): void {
   if (mode === 'chip' && physics && !ranges && physics.adc.bits !== 'float') {
     throw new OnefetError('internal', 'RANGES', 'a chip needs the ranges of its converters');
   }
@@ -104,10 +127,13 @@ function collectClosed(): void {
 
 /** The memories, and the shared arrays beside them. */
 function allocateData(
-  { model, mode, chipSeed, ranges, codesCache, profile }: EngineRequest,
+  request: EngineRequest,
+  ranges: RangeTable | undefined,
   plan: EnginePlan,
   { module }: ChosenKernels,
 ): EngineData {
+  const { model, mode, chipSeed, codesCache, profile } = request;
+  const image = usedImage(request);
   const { operations, layout: choice } = plan;
   const { layout, state, weights } = allocateMemories(choice);
   const virtualTiles = virtualStarts(operations)[operations.length];
@@ -116,6 +142,7 @@ function allocateData(
   const shared = (count: number, size: number) => new SharedArrayBuffer(count * size);
   return {
     modelPath,
+    imagePath: image?.path,
     shape: model.shape,
     mode,
     operations,
@@ -135,7 +162,7 @@ function allocateData(
     figures: new Float64Array(shared(virtualTiles * FIGURES, 8)),
     rowSums: new Float64Array(shared(choice.threads * tiles * 2, 8)),
     codesFile:
-      codesCache && modelPath !== undefined
+      codesCache && modelPath !== undefined && !image
         ? prepareCodesFile(codesCache.folder, codesCache.modelSha256, operations, codesCache.leastWeights)
         : undefined,
     profile: profile ? new Float64Array(shared(8, 8)) : undefined,

@@ -1,9 +1,12 @@
 /** The vectors of a model; its matrices the workers read themselves. */
 import type { LinearName } from '../../fabric/linear.ts';
+import type { ImageReader } from '../../mapping/image.ts';
+import type { Stage } from '../../model/architecture.ts';
 import { buildLayers, type Model } from '../../model/model.ts';
 import { ropeFrequencies } from '../../model/rope.ts';
 import { type ModelShape, sourceTensor } from '../../model/shape.ts';
 import { type EngineNeeds, type EngineRequest, isShapeOnly } from '../backend.ts';
+import { readGain } from '../image.ts';
 
 export interface ModelVectors {
   embedding(id: number, out: Float32Array): void;
@@ -32,6 +35,17 @@ function vectorsOfFile(model: Model): ModelVectors {
     biases: layers.blocks.flatMap(({ biases }) => biases),
     ropeFrequencies: layers.blocks[0].ropeFrequencies,
     ropeMagnitude: layers.blocks[0].ropeMagnitude,
+  };
+}
+
+/** The same with an image's gains in the place of the norms' in front of the blocks' matrices. */
+export function withImageGains(vectors: ModelVectors, image: ImageReader, shape: ModelShape): ModelVectors {
+  const gains = (own: readonly Float32Array[], stage: Stage) =>
+    own.map((gain, layer) => readGain(image, shape, layer, stage) ?? gain);
+  return {
+    ...vectors,
+    attnNorm: gains(vectors.attnNorm, 'attention-input'),
+    ffnNorm: gains(vectors.ffnNorm, 'feed-forward-input'),
   };
 }
 

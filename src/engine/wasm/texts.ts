@@ -1,7 +1,9 @@
 /** Texts on a loaded engine: tokens in, logits out, and what was counted on the way. */
 
+import { rotationOf } from '../../mapping/hadamard.ts';
 import { STAGES, type Stage } from '../../model/architecture.ts';
 import { type Engine, type EngineRequest, isShapeOnly, type Visitors } from '../backend.ts';
+import { unrotated } from '../image.ts';
 import { newTurns, requireFinite, requireInputs, requireSpace, requireToken } from '../turns.ts';
 import { sampledCoding } from './coding.ts';
 import type { Command } from './control.ts';
@@ -30,7 +32,7 @@ interface Place {
 
 /** `run` does a command on all workers; `stop` ends them. */
 export function newTexts(
-  { model, fabric, mode, onProgress, contextTokens }: EngineRequest,
+  { model, fabric, mode, image, onProgress, contextTokens }: EngineRequest,
   { layout: choice, physics }: EnginePlan,
   data: EngineData,
   vectors: ModelVectors,
@@ -39,6 +41,7 @@ export function newTexts(
 ): Texts {
   const { shape, layout } = data;
   const state = newStateMemory(data);
+  const residual = choice.residual && rotationOf(choice.residual);
   const place: Place = { position: 0, window: 0, tokens: 0 };
   const turns = newTurns();
 
@@ -67,7 +70,11 @@ export function newTexts(
       begun = step + 1;
       if (looks) inputs?.visit(block, stage, state.inputs(stage, count), count);
       if (behind) {
-        for (const token of wanted) states!.visit(position + token, block, state.behindBlock(token, block));
+        for (const token of wanted) {
+          // Behind the last block the stream is the model's own again.
+          const x = state.behindBlock(token, block);
+          states!.visit(position + token, block, step < steps - 1 ? unrotated(x, residual) : x);
+        }
       }
     }
     for (let token = 0; token < count; token++) {
@@ -120,7 +127,7 @@ export function newTexts(
       });
     },
     ranges: () => (physics ? collectRanges(data, physics) : {}),
-    coding: () => (isShapeOnly(model) || mode === 'digital' ? [] : sampledCoding(model, fabric)),
+    coding: () => (isShapeOnly(model) || mode === 'digital' ? [] : sampledCoding(model, fabric, image)),
     async close() {
       turns.close();
       await stop();

@@ -10,6 +10,7 @@ import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { OnefetError } from '../../../error.ts';
 import type { DotKind } from '../kernels/dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from '../kernels/module.ts';
+import { checkPaths, checkRotation } from './digital-check.ts';
 import { type CaseShape, checkPanel } from './panel-check.ts';
 
 const KINDS: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
@@ -99,7 +100,16 @@ export function selfTest(
       }
     }
   }
-  return undefined;
+  for (const [length, repeat] of [
+    [1536, 1],
+    [2 * 144, 1],
+    [16, 3],
+    [10, 1],
+  ]) {
+    const difference = checkRotation(kernels, memories.state, length, repeat, 3);
+    if (difference) return difference;
+  }
+  return checkPaths(kernels, memories.state, 100, 5, 4);
 }
 
 const TIMING_ROUNDS = 6;

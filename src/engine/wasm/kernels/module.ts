@@ -32,6 +32,8 @@ import { absolute, prepare, type Source, zeroSums } from './prepare.ts';
 import { quantise } from './quantise.ts';
 import { type RECODE_OPERANDS, recode } from './recode.ts';
 import { record } from './record.ts';
+import { butterflies, butterfliesWithin, mixApart, mixNeighbours } from './rotation.ts';
+import { combine, project } from './side-path.ts';
 
 export const SOURCES: readonly Source[] = ['bytes', 'codes'];
 export const EPILOGUES: readonly Epilogue[] = [
@@ -81,6 +83,14 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     cacheStore('i8'),
     softmax(),
     multiply(),
+    butterfliesWithin(1),
+    butterfliesWithin(2),
+    butterflies(),
+    mixNeighbours(),
+    mixApart(),
+    project(),
+    combine('add'),
+    combine('subtract'),
   ]);
 }
 
@@ -112,6 +122,14 @@ interface FixedKernels {
   residual(x: number, y: number, vectors: number): void;
   softmax(x: number, count: number, scale: number): void;
   multiply(x: number, scale: number, vectors: number): void;
+  butterflies_1(x: number, vectors: number): void;
+  butterflies_2(x: number, vectors: number): void;
+  butterflies(x: number, vectors: number, groups: number): void;
+  mix_neighbours(x: number, h: number, scratch: number, order: number, groups: number): void;
+  mix_apart(x: number, h: number, scratch: number, order: number, vectors: number, groups: number): void;
+  project(z: number, rows: number, x: number, count: number, vectors: number): void;
+  combine_add(y: number, rows: number, z: number, count: number, vectors: number): void;
+  combine_subtract(y: number, rows: number, z: number, count: number, vectors: number): void;
 }
 
 export async function instantiate<K = Kernels>(

@@ -3,6 +3,8 @@
  * of kernels/panel.ts. The work of every panel is independent, so any thread may take it.
  */
 
+import { tensorKey } from '../../../fabric/placement.ts';
+import { openImage } from '../../../mapping/image.ts';
 import { openGguf, readRow } from '../../../model/gguf.ts';
 import { requireTensor } from '../../../model/read-shape.ts';
 import { sourceTensor } from '../../../model/shape.ts';
@@ -20,10 +22,11 @@ import { countQuads, type Operation } from '../plan/operations.ts';
 import { converterErrors, converterStep, tilePlace, tileRowErrors, tileRows } from '../plan/tile-place.ts';
 import { bakeTile } from './bake-tile.ts';
 import {
+  type CodedTile,
   layRows,
   openPanelCodes,
-  type PanelCodes,
   type RowReader,
+  readImagePanel,
   readPanel,
   recodePanel,
 } from './panel-codes.ts';
@@ -37,12 +40,16 @@ export function loadWeights(context: WorkerContext): void {
         readRow(file, requireTensor(file, sourceTensor(name, data.shape.tied)), n, out);
       }
     : undefined;
+  // The main thread has checked the sections' digests.
+  const image = data.imagePath === undefined ? undefined : openImage(data.imagePath, { verify: false });
   const codes = openPanelCodes(data.codesFile, operations);
   try {
     const starts = loadStarts(operations);
     let at = 0;
     let shared: PanelErrors | undefined;
     let errorsOf = -1;
+    let scales: Float32Array | undefined;
+    let scalesOf = -1;
     stage(crew, starts[operations.length], (item) => {
       while (item >= starts[at + 1]) at++;
       const operation = operations[at];
@@ -50,16 +57,27 @@ export function loadWeights(context: WorkerContext): void {
         shared = panelErrors(context, operation);
         errorsOf = at;
       }
+      const imaged = operation.digital !== undefined && image !== undefined;
+      if (imaged && scalesOf !== at) {
+        scales = image.readScales(tensorKey(operation.name));
+        scalesOf = at;
+      }
       const first = (item - starts[at]) * LOAD_PANELS;
       const end = Math.min(first + LOAD_PANELS, operation.panels);
       for (let panel = first; panel < end; panel++) {
         if (!read) loadSynthetic(context, operation, at, panel);
         else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
-        else loadCodes(context, operation, at, panel, read, shared!, codes);
+        else {
+          const recode = imaged
+            ? () => readImagePanel(image, operation, panel, scales!)
+            : () => recodePanel(context, operation, readPanel(operation, panel, read));
+          loadCodes(context, operation, at, panel, shared!, codes.of(at, panel, recode));
+        }
       }
     });
   } finally {
     codes.close();
+    image?.close();
     file?.close();
   }
 }
@@ -162,15 +180,11 @@ function loadCodes(
   operation: Operation,
   index: number,
   panel: number,
-  read: RowReader,
   shared: PanelErrors,
-  codes: PanelCodes,
+  strip: readonly CodedTile[],
 ): void {
   const { data, physics } = context;
   const { outputs, bits, cells, tiles, source, rank, taps } = operation;
-  const strip = codes.of(index, panel, () =>
-    recodePanel(context, operation, readPanel(operation, panel, read)),
-  );
   const format = weightFormat(bits);
   const memory = data.weights[operation.memory].buffer;
   let at = operation.at + panel * operation.panelBytes;

@@ -2,7 +2,9 @@
 
 import { closeSync, openSync } from 'node:fs';
 import { invoke } from '../../../emit/wat.ts';
-import { CLIP_FACTORS, weightFormat } from '../../../tile/weight-code.ts';
+import { tensorKey } from '../../../fabric/placement.ts';
+import type { ImageReader } from '../../../mapping/image.ts';
+import { CLIP_FACTORS, cellCode, weightFormat } from '../../../tile/weight-code.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { RECODE_OPERANDS } from '../kernels/recode.ts';
 import type { CodesFile, WorkerContext } from '../plan/context.ts';
@@ -88,6 +90,37 @@ export function recodePanel(
       }
     }
     return { codes, rows, scales };
+  });
+}
+
+/** The same from a chip image; `scales` [N][tiles] are the matrix's. */
+export function readImagePanel(
+  image: ImageReader,
+  operation: Operation,
+  panel: number,
+  scales: Float32Array,
+): RecodedTile[] {
+  const { name, outputs, inputs, tiles, bits } = operation;
+  const format = weightFormat(bits);
+  const cells = format.cellWeights.length;
+  const first = panel * PANEL_COLUMNS;
+  const count = Math.min(PANEL_COLUMNS, outputs - first);
+  const whole = image.readCodes(tensorKey(name), first, count);
+  return Array.from({ length: tiles }, (_, tile) => {
+    const rows = tileRows(operation, tile);
+    const start = tile * operation.rows;
+    const codes = new Int8Array(rows * PANEL_COLUMNS * cells);
+    for (let n = 0; n < count; n++) {
+      for (let j = 0; j < rows; j++) {
+        const code = whole[n * inputs + start + j];
+        const at = j * PANEL_COLUMNS * cells + n;
+        for (let cell = 0; cell < cells; cell++)
+          codes[at + cell * PANEL_COLUMNS] = cellCode(code, cell, format);
+      }
+    }
+    const own = new Float32Array(PANEL_COLUMNS);
+    for (let n = 0; n < count; n++) own[n] = scales[(first + n) * tiles + tile];
+    return { codes, rows, scales: own };
   });
 }
 

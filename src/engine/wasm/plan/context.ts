@@ -29,6 +29,8 @@ export interface CodesFile {
 export interface EngineData {
   /** GGUF file; undefined: weights are drawn (`bench`). */
   readonly modelPath: string | undefined;
+  /** Chip image, where codes come from one. */
+  readonly imagePath: string | undefined;
   readonly shape: ModelShape;
   readonly mode: EngineMode;
   readonly operations: readonly Operation[];

@@ -7,6 +7,7 @@
 
 import { type Arena, allocate, newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END } from '../../../emit/constants.ts';
+import type { RotationSpec } from '../../../mapping/hadamard.ts';
 import type { ModelShape } from '../../../model/shape.ts';
 import type { MemoryEstimate } from '../../backend.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
@@ -16,6 +17,7 @@ import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
+import { type DigitalLayout, layOutDigital } from './digital-tables.ts';
 import { countQuads, memoryBytes, type Operation, padded } from './operations.ts';
 
 export interface LayoutChoice {
@@ -28,6 +30,8 @@ export interface LayoutChoice {
   /** Positions whose logits are computed together. */
   readonly headTokens: number;
   readonly threads: number;
+  /** Of the stream, with an image that rotates it. */
+  readonly residual: RotationSpec | undefined;
   readonly cache: CacheKind;
   /** Every operation of a group encodes its own inputs: row noise differs from tensor to tensor. */
   readonly ownInputs: boolean;
@@ -83,6 +87,7 @@ export interface Layout {
   readonly loads: readonly number[];
   /** Per worker, range calibration only: [all virtual tiles][RANGE_BINS]. */
   readonly bins: readonly number[];
+  readonly digital: DigitalLayout;
   readonly bytes: number;
 }
 
@@ -143,8 +148,9 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const recording = operations.some((o) => o.epilogue === 'record');
   const layout = {
     rope: take(contextTokens * 2 * shape.headDim * 4, 'rotations'),
-    biases: operations.map(({ name, outputs }) =>
-      shape.biases.includes(name.tensor) ? rows(outputs, 'bias', 1) : undefined,
+    // An image's addends are added with them.
+    biases: operations.map(({ name, outputs, digital }) =>
+      shape.biases.includes(name.tensor) || digital?.centre ? rows(outputs, 'bias', 1) : undefined,
     ),
     attnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
     ffnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
@@ -182,6 +188,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
     scores: each(threads, () => take(QUERIES * contextPadded * 4 + QUERIES * 64, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),
+    digital: layOutDigital(choice, take),
     bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
   };
   return { ...layout, bytes: used };

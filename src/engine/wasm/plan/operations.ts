@@ -10,10 +10,12 @@ import type { LinearName } from '../../../fabric/linear.ts';
 import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import type { EngineMode } from '../../backend.ts';
+import { type ImagePlan, imageMatrix } from '../../image.ts';
 import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { type Epilogue, tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
+import { type DigitalPlan, planDigital } from './digital.ts';
 
 /** One linear layer, as it is computed. */
 export interface Operation {
@@ -45,6 +47,8 @@ export interface Operation {
   readonly memory: number;
   readonly at: number;
   readonly panelBytes: number;
+  /** Of matrices whose codes come from a chip image. */
+  readonly digital: DigitalPlan | undefined;
 }
 
 export const padded = (n: number): number => Math.ceil(n / PANEL_COLUMNS) * PANEL_COLUMNS;
@@ -73,6 +77,7 @@ export interface OperationChoice {
   readonly varied: boolean;
   /** Rank of the response by number of taps. */
   rankOf(taps: number): number;
+  readonly image?: ImagePlan | undefined;
   /** GGUF type of a layer's weights, where they come from a file. */
   codec(name: LinearName): string | undefined;
 }
@@ -83,7 +88,7 @@ export function planOperations(shape: ModelShape, choice: OperationChoice): Oper
   let memory = 0;
   let at = 0;
   for (const { name, outputs, inputs } of modelMatrices(shape)) {
-    const shapeOf = operationShape(name, outputs, inputs, choice);
+    const shapeOf = operationShape(name, outputs, inputs, choice, shape);
     const bytes = shapeOf.panels * shapeOf.panelBytes;
     if (at + bytes > MEMORY_BYTES) {
       memory++;
@@ -100,13 +105,15 @@ function operationShape(
   outputs: number,
   inputs: number,
   choice: OperationChoice,
+  shape: ModelShape,
 ): Omit<Operation, 'memory' | 'at'> {
   const { mode, fabric } = choice;
   const mapped = mode !== 'digital' && fabric.carries(name);
   const onHardware = mapped && mode !== 'mapped';
   const kind = !mapped ? 'int8' : onHardware && fabric.physics ? 'tile' : 'codes';
   const codes = onHardware && kind === 'codes' ? fabric.inputCodes : undefined;
-  const bits = tensorBits(fabric.design, name.tensor);
+  const meta = mapped ? imageMatrix(choice, name) : undefined;
+  const bits = meta?.bits ?? tensorBits(fabric.design, name.tensor);
   const format = weightFormat(bits);
   const rows = Math.min(kind === 'int8' ? INT8_ROWS : fabric.design.tile.rows, 8 * Math.ceil(inputs / 8));
   const tiles = Math.ceil(inputs / rows);
@@ -146,6 +153,7 @@ function operationShape(
     source,
     epilogue,
     panelBytes: cells * (quads * parts * QUAD_BYTES[source] + tiles * table),
+    digital: meta && planDigital(meta, shape, name.ordinal),
   };
 }
 

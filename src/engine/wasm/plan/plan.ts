@@ -5,6 +5,7 @@ import { blockWeights, type ModelShape } from '../../../model/shape.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { EngineNeeds } from '../../backend.ts';
 import { chipCoding, encodingTables } from '../../chip-coding.ts';
+import { usedImage } from '../../image.ts';
 import { layerCodec } from '../source.ts';
 import type { LayoutChoice } from './layout.ts';
 import { type Operation, planOperations, sameInputs } from './operations.ts';
@@ -39,6 +40,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
+    image: needs.image,
     codec: (name) => layerCodec(model, name),
     rankOf(taps) {
       const known = ranks.get(taps) ?? chipCoding(physics!, taps, planeCount(precision), varied).rank;
@@ -61,6 +63,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
       tokens,
       headTokens: Math.min(tokens, 64),
       threads,
+      residual: usedImage(needs)?.header.residual ?? undefined,
       cache: design.kvBits === 8 ? 'i8' : 'f16',
       ownInputs: noisyRows || hasMixedGroups(shape, operations),
     },

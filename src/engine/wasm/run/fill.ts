@@ -1,6 +1,8 @@
 /** Data that the main thread writes into the state memory before the workers use it. */
 
 import { writeConstants } from '../../../emit/constants.ts';
+import { tensorKey } from '../../../fabric/placement.ts';
+import type { DigitalPart } from '../../../mapping/image.ts';
 import { tileNoise, windowKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
@@ -9,13 +11,19 @@ import { TILE, TILE_BYTES } from '../kernels/adc.ts';
 import { BYTE_LEVELS } from '../kernels/encode.ts';
 import { layOutScratch, SCRATCH_FIELDS } from '../kernels/panel-job.ts';
 import { type EngineData, FIGURE, FIGURES, TAP_COUNTS } from '../plan/context.ts';
+import { fillDigital } from '../plan/digital-tables.ts';
 import type { LayoutChoice } from '../plan/layout.ts';
 import { countQuads, virtualStarts } from '../plan/operations.ts';
 import { converterStep, tileFullScale, tilePlace, tileRows } from '../plan/tile-place.ts';
 import type { ModelVectors } from '../source.ts';
 
 /** Constants, norms, rotations, encoding and code tables, scratch headers. */
-export function fillState(data: EngineData, vectors: ModelVectors, choice: LayoutChoice): void {
+export function fillState(
+  data: EngineData,
+  vectors: ModelVectors,
+  choice: LayoutChoice,
+  parts: ReadonlyMap<string, DigitalPart> | undefined,
+): void {
   const { layout, shape, operations } = data;
   writeConstants(data.state);
   const f32 = new Float32Array(data.state.buffer);
@@ -31,6 +39,15 @@ export function fillState(data: EngineData, vectors: ModelVectors, choice: Layou
     const at = layout.biases[operation];
     if (bias && at !== undefined) f32.set(bias, at / 4);
   });
+  if (parts) {
+    operations.forEach(({ name }, i) => {
+      const addend = parts.get(tensorKey(name))?.centre?.addend;
+      addend?.forEach((x, n) => {
+        f32[layout.biases[i]! / 4 + n] += x;
+      });
+    });
+    fillDigital(f32, operations, layout.digital, parts, choice.residual);
+  }
   f32.set(vectors.outputNorm, layout.outputNorm / 4);
   const { headDim } = shape;
   for (let position = 0; position < choice.contextTokens; position++) {

@@ -12,7 +12,9 @@ import { type Batch, stage } from '../control.ts';
 import { CACHE_BYTES, QUERIES, runProducts } from '../kernels/attention.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
+import { addPaths } from './digital.ts';
 import { encodeToken, panelRunner } from './linear.ts';
+import { rotateVector, unrotateVector } from './rotation.ts';
 
 /** Stages of the profile. */
 export const STAGES = ['encode', 'linear', 'cache', 'attention', 'head'] as const;
@@ -45,7 +47,8 @@ function operationsByPart({ matrices }: Architecture): (layer: number) => Record
 /**
  * Stages `from` to `to` - 1, four a block, one after the other over a batch. Behind a stage its inputs still stand where
  * they were coded from. What the feed-forward adds to the stream is added at the
- * start of the next block; behind the last block of the model, which also leaves its normed activations in `normed`.
+ * start of the next block; behind the last block of the model, which also leaves its normed activations in `normed`. A chip
+ * image may have the stream rotated in between: it is the model's own before the first stage and behind the last.
  */
 export function runLayers(context: WorkerContext, batch: Batch, from: number, to: number): void {
   const { data, crew, kernels } = context;
@@ -72,15 +75,20 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     wasm.norm(row.normed(t), row.x(t), gain, widths.dim / 4, shape.dim, epsilon);
   };
   const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), widths.dim / 4);
-  const addBias = (operation: number, at: number, width: number) => {
+  /** What is added behind an operation's tiles: bias and addend, and an image's paths of low rank. */
+  const addRest = (operation: number, member: number, t: number, at: number, width: number) => {
     const bias = layout.biases[operation];
     if (bias !== undefined) wasm.residual(at, bias, width / 4);
+    addPaths(context, operation, member, t, at);
   };
+  const { residual } = layout.digital;
+  const mixing = layout.digital.scratches[context.index];
   const operationsOf = operationsByPart(shape.architecture);
   const runStage: Readonly<Record<BlockStage, (layer: number, of: Record<Part, number>) => void>> = {
     'attention-input'(layer, { query, key, value }) {
       tokens((t) => {
         if (layer > 0) addDelta(t);
+        else if (residual) rotateVector(wasm, residual, row.x(t), mixing);
         norm(t, layout.attnNorm[layer]);
         encodeToken(context, [query, key, value], batch, t, row.normed(t));
       });
@@ -92,9 +100,9 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
       ]);
       mark(context, 'linear');
       tokens((t) => {
-        addBias(query, rowOf(layout.q, widths.query, t), widths.query);
-        addBias(key, rowOf(layout.k, widths.kv, t), widths.kv);
-        addBias(value, rowOf(layout.v, widths.kv, t), widths.kv);
+        addRest(query, 0, t, rowOf(layout.q, widths.query, t), widths.query);
+        addRest(key, 1, t, rowOf(layout.k, widths.kv, t), widths.kv);
+        addRest(value, 2, t, rowOf(layout.v, widths.kv, t), widths.kv);
         enterCache(context, batch, layer, t);
       });
       mark(context, 'cache');
@@ -112,7 +120,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     },
     'feed-forward-input'(layer, { attention, gate, up }) {
       tokens((t) => {
-        addBias(attention, row.delta(t), widths.dim);
+        addRest(attention, 0, t, row.delta(t), widths.dim);
         addDelta(t);
         norm(t, layout.ffnNorm[layer]);
         encodeToken(context, [gate, up], batch, t, row.normed(t));
@@ -126,15 +134,17 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     },
     'feed-forward-hidden'(_layer, { gate, up, 'feed-forward': down }) {
       tokens((t) => {
-        addBias(gate, row.gate(t), widths.ffn);
-        addBias(up, row.up(t), widths.ffn);
+        addRest(gate, 0, t, row.gate(t), widths.ffn);
+        addRest(up, 1, t, row.up(t), widths.ffn);
         wasm.gate(row.gate(t), row.up(t), widths.ffn / 4);
         encodeToken(context, [down], batch, t, row.gate(t));
       });
       mark(context, 'encode');
       multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
       // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
-      if (layout.biases[down] !== undefined) tokens((t) => addBias(down, row.delta(t), widths.dim));
+      if (layout.biases[down] !== undefined || layout.digital.operations[down]) {
+        tokens((t) => addRest(down, 0, t, row.delta(t), widths.dim));
+      }
       mark(context, 'linear');
     },
   };
@@ -146,6 +156,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
   if (to < shape.layers * BLOCK_STAGES.length) return;
   tokens((t) => {
     addDelta(t);
+    if (residual) unrotateVector(wasm, residual, row.x(t), mixing);
     norm(t, layout.outputNorm);
   });
 }

@@ -27,6 +27,7 @@ import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
 import { countQuads, type Operation, padded } from '../plan/operations.ts';
 import { tilePlace, tileRows } from '../plan/tile-place.ts';
+import { prepareInputs } from './digital.ts';
 
 /** A linear layer's place in its group: which input and table buffers are its own. */
 interface Slot {
@@ -47,7 +48,8 @@ function inputStride(operation: Operation, count: number): { x: number; magnitud
 }
 
 /**
- * Encodes token `token` (row `a` of activations) for a group of operations that read it, and fills their tables.
+ * Encodes token `token` (row `a` of activations) for a group of operations that read it, and fills their tables. With a
+ * chip image the row becomes what the tiles' drivers code.
  */
 export function encodeToken(
   context: WorkerContext,
@@ -56,6 +58,7 @@ export function encodeToken(
   token: number,
   a: number,
 ): void {
+  prepareInputs(context, group, token, a);
   group.forEach((index, member) => {
     const slot = memberSlot(context, member);
     // Otherwise the first of the group has encoded for all.
