@@ -5,7 +5,9 @@
  */
 import { version as nodeVersion } from 'node:process';
 import { priceModel } from '../cost/chip.ts';
+import { mapping as mappingCost } from '../cost/components/mapping.ts';
 import { priceFabric, projectFabric } from '../cost/fabrics.ts';
+import type { PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
@@ -15,7 +17,7 @@ import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
-import type { MappingReport } from './mapping-report.ts';
+import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
 import type { RunPlan } from './plan.ts';
 import {
@@ -58,7 +60,7 @@ export function assembleResult(
   const { chips, activity } = chipsOf(plan, finished, windows);
   const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
   const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
-  const cost = summariseCosts(plan, activity, range?.ranges ?? {});
+  const cost = summariseCosts(plan, activity, range?.ranges ?? {}, mapping);
   const nll = meanInterval(chips.map((chip) => chip.nll));
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
@@ -266,15 +268,21 @@ function summariseCosts(
   plan: RunPlan,
   activity: Activity,
   ranges: RangeTable,
+  report: MappingReport | null,
 ): { run: CostReport; projection: CostReport } {
   const { fabric, costConstants } = plan;
   const { shape, name } = plan.inputs.model;
   const from: NamedShape = { ...shape, name };
   const { contextTokens } = plan.inputs;
   const projected = projectFabric(fabric, activity, from, LLAMA_3_1_8B);
+  const around = report ? [mappingCost(mappingWork(report))] : [];
+  const priced = (of: Activity): PricedDesign => {
+    const design = priceFabric(fabric, of, ranges);
+    return { ...design, components: [...design.components, ...around] };
+  };
   return {
-    run: priceModel(priceFabric(fabric, activity, ranges), from, costConstants, { contextTokens }),
-    projection: priceModel(priceFabric(fabric, projected, ranges), LLAMA_3_1_8B, costConstants, {
+    run: priceModel(priced(activity), from, costConstants, { contextTokens }),
+    projection: priceModel(priced(projected), LLAMA_3_1_8B, costConstants, {
       contextTokens: PROJECTION_CONTEXT_TOKENS,
     }),
   };

@@ -13,10 +13,11 @@ import { basename, join } from 'node:path';
 import { interrupted, OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { takeLock } from '../lock.ts';
+import { estimateMapping } from '../mapping/estimate.ts';
 import { createImage, type ImageWriter, openImage } from '../mapping/image.ts';
 import type { ImageHeader } from '../mapping/image-format.ts';
 import { type MappingMethod, mapModel } from '../mapping/map-model.ts';
-import { chooseMethod, probedBlocks } from '../mapping/method.ts';
+import { chooseMethod, METHODS, probedBlocks } from '../mapping/method.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import type { Model } from '../model/model.ts';
 import { blocksPerPass, type InputPass, statisticsOf } from './input-statistics.ts';
@@ -137,14 +138,19 @@ async function mapInto(
   options: MapToFileOptions,
 ): Promise<void> {
   const { shape } = model;
-  const progress = hooks.onProgress ?? (() => {});
+  const settings = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
+  const { operations } = estimateMapping(shape, settings, plan.tileRows, plan.text.tokens);
+  const passOperations = 2 * model.parameterCount * plan.text.tokens;
+  const passes = Math.ceil(shape.layers / blocksPerPass(shape));
+  const total = passOperations * passes + operations;
+  const progress = (done: number, label: string) => hooks.onProgress?.(done, total, label);
   const gain = modelSource(model, () => never()).gain;
   const statistics = statisticsOf(shape, gain, pass, {
     signal: hooks.signal,
-    onProgress: (share, what) => progress(share, 1, `mapping: ${what}`),
+    onProgress: (share, what) => progress(share * passOperations, `mapping: ${what}`),
   });
   const source = modelSource(model, statistics.of);
-  const { method, reasons } = await settleMethod(source, plan, statistics.gather, hooks);
+  const { method, reasons } = await settleMethod(source, plan, statistics.gather);
   for (const reason of reasons) hooks.onNotice?.(`mapping, ${reason}`);
   const writer = openWriter(path, headerOf(model, plan, method, reasons));
   try {
@@ -160,7 +166,7 @@ async function mapInto(
         tileRows: plan.tileRows,
         bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
         everyStep: options.everyStep ?? weightsOf(shape) < EVERY_STEP_WEIGHTS,
-        onProgress: progress,
+        onProgress: (done, of, label) => progress(passOperations * passes + (done / of) * operations, label),
         ...(hooks.signal ? { signal: hooks.signal } : {}),
       },
     );
@@ -183,7 +189,6 @@ async function settleMethod(
   source: ReturnType<typeof modelSource>,
   plan: MappingPlan,
   gather: (layers: readonly number[]) => Promise<void>,
-  hooks: MapHooks,
 ): Promise<{ method: MappingMethod; reasons: readonly string[] }> {
   const named = namedMethod(plan);
   if (named) return { method: named, reasons: [`${named.name}: as the design says`] };
@@ -191,7 +196,6 @@ async function settleMethod(
   const probed = probedBlocks(shape.layers);
   const all = blocksPerPass(shape) >= shape.layers;
   await gather(all ? Array.from({ length: shape.layers }, (_, layer) => layer) : probed);
-  hooks.onProgress?.(0, 1, 'mapping: choosing the method');
   const { method, reasons } = await chooseMethod(source, plan.chip, {
     tileRows: plan.tileRows,
     principal: plan.settings.principal,

@@ -1,4 +1,5 @@
 /** What an image says of the mapping that it is: of a result, `onefet map --json` and `onefet inspect`. */
+import type { MappingWork } from '../cost/components/mapping.ts';
 import type { ImageReader } from '../mapping/image.ts';
 import type { MapStep } from '../mapping/map-matrix.ts';
 import { weightFormat } from '../tile/weight-code.ts';
@@ -67,5 +68,16 @@ export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | '
     digitalNumbers,
     residualRotated: header.residual !== null,
     matrices: reports,
+  };
+}
+
+/** What of a mapping the digital part does for every token. */
+export function mappingWork({ matrices, residualRotated }: MappingReport): MappingWork {
+  return {
+    centred: matrices.some(({ centred }) => centred),
+    rotatedOnline: matrices.some(({ rotatedOnline }) => rotatedOnline),
+    residualRotated,
+    side: Math.max(...matrices.map(({ side }) => side)),
+    principal: Math.max(...matrices.map(({ principal }) => principal)),
   };
 }

@@ -6,6 +6,7 @@ import { loadCostConstants } from '../constants.ts';
 import { currentEnergyJ } from './array.ts';
 import { stepTimesS } from './columns.ts';
 import { kvBytes, kvReadS, sramMm2, storedMacJ, vectorOpsPerToken } from './digital.ts';
+import { mapping, mappingCounts } from './mapping.ts';
 import { ladderDuty, ladderUm2, switchedEnergyJ } from './row-drivers.ts';
 import { leakageW, regulatorLossShare } from './static.ts';
 
@@ -28,6 +29,43 @@ describe('array and row drivers', () => {
   it('seven resistors and a bias device are eight parts, three and one are four', () => {
     expect(ladderUm2(2, 7)).toBe(2);
     expect(ladderUm2(2, 3)).toBe(1);
+  });
+});
+
+describe('mapping', () => {
+  const none = { centred: false, rotatedOnline: false, residualRotated: false, side: 0, principal: 0 };
+  it('counts of Llama 3.1 8B: 2.2 million means and addends, 42 million weights of rank 16, 0.52 million additions a transform', () => {
+    expect(mappingCounts(LLAMA_3_1_8B, none)).toEqual({
+      additions: 0,
+      macs: 0,
+      constants: 0,
+      pathWeights: 0,
+    });
+    // A block: inputs 4096 + 4096 + 4096 + 14336, outputs 6144 + 4096 + 28672 + 4096.
+    const { constants: numbers, additions } = mappingCounts(LLAMA_3_1_8B, { ...none, centred: true });
+    expect(numbers).toBe(32 * (26_624 + 43_008));
+    expect(additions).toBe(numbers);
+    const { macs, pathWeights } = mappingCounts(LLAMA_3_1_8B, { ...none, side: 16 });
+    expect(pathWeights).toBe(32 * 16 * (3 * 4096 + 4096 + 2 * 4096 + 14_336 + 43_008));
+    expect(macs).toBe(pathWeights);
+    const { additions: butterflies } = mappingCounts(LLAMA_3_1_8B, { ...none, rotatedOnline: true });
+    // 14336 = 28 x 512.
+    expect(butterflies / 32).toBe(14_336 * (9 + 27));
+  });
+
+  it('nothing is priced where nothing is done', () => {
+    const system = { shape: LLAMA_3_1_8B, constants, contextTokens: 1024 };
+    expect(mapping(none).area!(system)).toEqual([]);
+    const [additions, paths] = mapping({ ...none, centred: true, principal: 4 }).energy!({
+      ...system,
+      area: [],
+      areaMm2: 1,
+      dies: 1,
+      tokenTimeS: 1,
+    });
+    expect(additions.name).toBe('mapping-additions');
+    // 4 (2 x 26624 + 43008) products a block.
+    expect(paths.value).toBeCloseTo(32 * 4 * (2 * 26_624 + 43_008) * storedMacJ(0.051e-12, 2.6e-12, 8), 12);
   });
 });
 
