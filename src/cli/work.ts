@@ -1,18 +1,18 @@
 /**
  * The work of the commands `start`, `run` and `report`: plan, execute, report, with progress on stderr.
  */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { calibrate } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../cell/calibration.ts';
 import { loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import { planRun, type RunOptions, type RunPlan } from '../experiment/plan.ts';
-import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
+import { readResult } from '../experiment/read-result.ts';
+import type { RunResult } from '../experiment/result.ts';
 import { executeRun } from '../experiment/run.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
-import { readTextFile, sha256 } from '../files.ts';
+import { sha256 } from '../files.ts';
 import type { Progress } from '../progress.ts';
 import { writeReport } from '../report/report.ts';
 
@@ -106,35 +106,6 @@ export function reportOfFolder(folder: string, notice: (text: string) => void): 
   const reportPath = join(folder, 'report.html');
   writeReport(reportPath, result, calibrationOfRun(result, notice));
   return reportPath;
-}
-
-function readResult(folder: string): RunResult {
-  const path = join(folder, 'result.json');
-  if (!existsSync(path)) {
-    throw new OnefetError('input', 'RESULT_MISSING', `${folder} has no result.json`, {
-      hint: 'name a run folder, as in onefet report runs/log-domain-0123456789ab',
-    });
-  }
-  let result: RunResult;
-  try {
-    result = JSON.parse(readTextFile(path, 'result')) as RunResult;
-  } catch (cause) {
-    throw new OnefetError('input', 'RESULT_INVALID', `${path} is not valid JSON`, { cause });
-  }
-  if (result.schema !== RESULT_SCHEMA) {
-    const command = result.emulation?.command;
-    throw new OnefetError(
-      'input',
-      'RESULT_SCHEMA',
-      `${path} was written by another version of onefet: its schema is ${result.schema ?? 'missing'}, this version reads ${RESULT_SCHEMA}`,
-      {
-        hint: Array.isArray(command)
-          ? `run it again: onefet ${command.join(' ')}`
-          : 'run it again, or use the version that wrote it',
-      },
-    );
-  }
-  return result;
 }
 
 function calibrationOfRun({ calibration }: RunResult, notice: (text: string) => void): Calibration | null {

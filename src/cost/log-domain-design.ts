@@ -3,6 +3,7 @@
  */
 import type { Calibration } from '../cell/calibration.ts';
 import type { Footprint } from '../cell/footprint.ts';
+import { loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
@@ -29,6 +30,8 @@ export interface LogDomainCostDesign {
   fullScaleCells: Readonly<Record<string, number>>;
   settleTimeS: number;
   supplyV: number;
+  /** Of the process, by its technology.yaml. */
+  processSupplyV: number;
   vdsV: number;
   /** Current of a cell at the largest input and the top tap. */
   fullScaleA: number;
@@ -144,6 +147,7 @@ export function logDomainCostDesign(
     integrationTimeS: design.timing.integrationTimeS,
     settleTimeS: design.timing.settleTimeS,
     supplyV: design.supplyV,
+    processSupplyV: loadProcess(design.process).technology.supplyV.value,
     vdsV: design.vdsV,
     fullScaleA: design.fullScaleA,
     ladderColumns: design.ladder.columns,

@@ -63,8 +63,15 @@ function checkClamps(activity: Activity<TileActivity>, design: LogDomainCostDesi
 }
 
 function warningsOf(design: LogDomainCostDesign): string[] {
-  return [...unpricedWarnings(design), ...driverWarnings(design)];
+  return [...supplyWarnings(design), ...unpricedWarnings(design), ...driverWarnings(design)];
 }
+
+const supplyWarnings = ({ supplyV, processSupplyV }: LogDomainCostDesign): string[] =>
+  supplyV === processSupplyV
+    ? []
+    : [
+        `supplyV of the design is ${supplyV} V, that of its process ${processSupplyV} V: the cell and its circuits were measured at the latter, energies are of the former.`,
+      ];
 
 const unpricedWarnings = ({ unpriced }: LogDomainCostDesign): string[] =>
   unpriced.map(

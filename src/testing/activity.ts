@@ -31,6 +31,7 @@ export const EXAMPLE_DESIGN: LogDomainCostDesign = {
   weightOverrides: {},
   dacBits: 6,
   unpriced: [],
+  processSupplyV: 0.8,
   adcBits: 8,
   adcColumnsShared: 16,
   integrationTimeS: 100e-9,

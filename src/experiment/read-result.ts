@@ -1,0 +1,146 @@
+/** Reading a result back: from a file that anybody may have changed, so that what a report builds on is there. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { validate } from '../config.ts';
+import { OnefetError } from '../error.ts';
+import { readTextFile, reasonOf } from '../files.ts';
+import { RESULT_SCHEMA, type RunResult } from './result.ts';
+
+const number = z.number();
+const string = z.string();
+const object = z.looseObject;
+const accuracy = { nll: number, perplexity: number, kl: number, top1: number };
+const interval = object({ mean: number, ci95: z.tuple([number, number]).nullable() });
+const intervals = { nll: interval, perplexity: interval, kl: interval, top1: interval };
+const line = object({ name: string, value: number, formula: string, source: string, tag: string });
+const lines = z.array(line);
+
+const cost = object({
+  shape: object({ name: string, layers: number, macPerToken: number }),
+  contextTokens: number,
+  energyJ: lines,
+  perTokenJ: number,
+  areaLinesMm2: lines,
+  areaMm2: number,
+  dies: number,
+  latencyS: lines,
+  tokenTimeS: number,
+  tokensPerSecondPerUser: number,
+  binding: string,
+  tokensPerSecondAggregate: number,
+  powerW: number,
+  perTokenAggregateJ: number,
+  staticPowerW: number,
+  limits: z.array(object({ name: string, tokensPerSecond: number, formula: string })),
+  usersHeld: number,
+  sensitivity: z.array(
+    object({
+      ...{ constant: string, tag: string, value: number, lowValue: number, highValue: number },
+      ...{ lowPerTokenJ: number, highPerTokenJ: number },
+    }),
+  ),
+  weights: z.array(
+    object({
+      ...{ bits: number, tensors: z.array(string), cells: number, cellUm2: number, cellsMm2: number },
+      ...{ taps: number.optional(), columnEnds: number.optional(), adcConversions: number.optional() },
+    }),
+  ),
+  warnings: z.array(string),
+  references: lines,
+});
+
+/** What is read of a result, loosely: more may stand there. */
+const resultSchema = object({
+  schema: z.literal(RESULT_SCHEMA),
+  model: object({
+    ...{ file: string, sha256: string, name: string, architecture: string, parameters: number },
+    ...{ fileType: string, synthetic: z.boolean() },
+  }),
+  design: object({
+    ...{ name: string, sha256: string, process: string },
+    overrides: z.record(string, z.unknown()),
+    resolved: z.record(string, z.unknown()),
+  }),
+  fabric: object({ kind: string, chipsDiffer: z.boolean(), loss: string }),
+  text: object({
+    ...{ file: string, sha256: string, tokens: number, scored: number, contextTokens: number },
+    ...{ scoring: z.enum(['window', 'all']), rangeFile: string.nullable(), rangeTokens: number },
+  }),
+  seed: number,
+  digital: object({ nll: number, perplexity: number }),
+  recoded: object(accuracy),
+  chips: z.array(object({ ...accuracy, seed: number, clipRate: number.nullable() })).min(1),
+  summary: object(intervals),
+  yield: object({ perplexityRatio: number, share: number, ci95: z.tuple([number, number]).nullable() }),
+  attribution: z.array(
+    object({
+      ...{ source: string, description: string, chips: number, sameOnEveryChip: z.boolean() },
+      ...{ excessKl: interval, ...intervals },
+    }),
+  ),
+  coding: z
+    .array(
+      object({
+        ...{ layer: number, tensor: string, outputs: number, inputs: number, bits: number },
+        ...{ codingSnrDb: number.nullable(), zeroShare: number },
+      }),
+    )
+    .min(1),
+  blocks: object({
+    positions: number,
+    recodedDb: z.array(number.nullable()),
+    chipDb: z.array(interval.nullable()),
+  }).nullable(),
+  calibration: object({
+    ...{ process: string, cell: string, sha256: string, rank: number, separableResidual: number },
+    driver: string,
+  }).nullable(),
+  energy: object({ perTokenJ: number, breakdownJ: z.record(string, number) }),
+  area: object({ mm2: number, breakdownMm2: z.record(string, number) }),
+  throughput: object({ tokensPerSecondPerUser: number }),
+  cost,
+  emulation: object({
+    ...{ tokensPerSecond: number, seconds: number, peakRssBytes: number, engine: string, threads: number },
+    command: z.array(string),
+  }),
+  projection: cost,
+  verdict: z.array(string),
+  warnings: z.array(string),
+  provenance: object({ onefet: string, node: string, ngspice: string.nullable() }),
+});
+
+/** Reads result.json of a run folder. Errors: RESULT_MISSING, RESULT_INVALID, RESULT_SCHEMA (of another version). */
+export function readResult(folder: string): RunResult {
+  const path = join(folder, 'result.json');
+  if (!existsSync(path)) {
+    throw new OnefetError('input', 'RESULT_MISSING', `${folder} has no result.json`, {
+      hint: 'name a run folder, as in onefet report runs/log-domain-0123456789ab',
+    });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(readTextFile(path, 'result'));
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw new OnefetError('input', 'RESULT_INVALID', `${path} is not valid JSON: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+  const { schema, emulation } = (value ?? {}) as Partial<RunResult>;
+  if (schema !== RESULT_SCHEMA) {
+    const command = emulation?.command;
+    throw new OnefetError(
+      'input',
+      'RESULT_SCHEMA',
+      `${path} was written by another version of onefet: its schema is ${schema ?? 'missing'}, this version reads ${RESULT_SCHEMA}`,
+      {
+        hint: Array.isArray(command)
+          ? `run it again: onefet ${command.join(' ')}`
+          : 'run it again, or use the version that wrote it',
+      },
+    );
+  }
+  validate(resultSchema, value, path, { kind: 'input', code: 'RESULT_INVALID' });
+  return value as RunResult;
+}
