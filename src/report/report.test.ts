@@ -52,6 +52,38 @@ describe('the page', () => {
     expect(own).toContain(`default-src 'none'`);
   });
 
+  it('says how the weights were mapped, where they were', () => {
+    expect(written(html)).not.toContain('id="mapping"');
+    const steps = [
+      { step: 'scales', error: 0.02 },
+      { step: 'refit', error: 0.0125 },
+    ] as const;
+    const matrix = {
+      outputs: 4,
+      inputs: 4,
+      bits: 4,
+      side: 0,
+      principal: 0,
+      rotatedOnline: false,
+      centred: true,
+    };
+    const mapping = {
+      method: 'auto',
+      settings: {},
+      reasons: ['stream: centred <1 %'],
+      imageSha256: 'a'.repeat(64),
+      text: { file: 'calibration.txt', sha256: 'b'.repeat(64), tokens: 100 },
+      cellsPerWeight: 1,
+      digitalNumbers: 8,
+      residualRotated: false,
+      matrices: [{ name: 'blk.0.attn_q', ...matrix, steps: [...steps] }],
+    };
+    const own = written(renderReport({ ...fixtureResult(), mapping }, fixtureCalibration()));
+    expect(own).toContain('<h2 id="mapping">Mapping</h2>');
+    expect(own).toContain('stream: centred &lt;1 %');
+    expect(own).toContain('1.25 %');
+  });
+
   it('has one heading of level one, figures with a caption and a table each, and every cost line', () => {
     const own = written(html);
     expect(own.match(/<h1/g)).toHaveLength(1);

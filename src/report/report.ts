@@ -1,6 +1,7 @@
 /**
  * report.html of a run: one self-contained page.
  */
+
 import { type Comparators, loadComparators } from '../cost/comparators.ts';
 import { loadCostConstants } from '../cost/constants.ts';
 import { type EconomicsReport, projectEconomics } from '../cost/economics.ts';
@@ -12,6 +13,7 @@ import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost
 import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { escapeHtml } from './html.ts';
+import { mappingHtml } from './mapping.ts';
 import { type PageSection, pageHtml } from './page.ts';
 import {
   accuracyReferencesHtml,
@@ -66,6 +68,7 @@ export function renderReport(
       }`,
     },
   ];
+  if (result.mapping) sections.push({ id: 'mapping', title: 'Mapping', html: mappingHtml(result.mapping) });
   if (calibration !== null) {
     sections.push({
       id: 'cell',
