@@ -95,9 +95,10 @@ const engine = new Simulation() as unknown as EngineInternals;
 Object.defineProperty(engine, 'info', { get: () => '', set: appendLog });
 const stderrSink = {
   push(line: string) {
-    if (stderr.length === MAX_STDERR_LINES) return;
+    const fatal = ENDS.test(line);
+    if (stderr.length >= MAX_STDERR_LINES && !fatal) return;
     stderr.push(line);
-    say(line, ENDS.test(line));
+    say(line, fatal);
   },
 };
 Object.defineProperty(engine, 'error', { get: () => stderrSink, set: () => {} });
