@@ -22,7 +22,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import type { ImageReader } from '../mapping/image.ts';
 import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
-import { type Feature, type ModelShape, requiredFeatures } from '../model/shape.ts';
+import { type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
 import { type ImagePlan, imageParts, weightBits } from './image.ts';
 
 export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
@@ -200,6 +200,12 @@ const QUESTIONS = {
   'model weights': ({ model }) => [isShapeOnly(model) ? 'made up' : 'from a file'],
   'model features': ({ model }): Feature[] => requiredFeatures(model.shape),
   'model head elements': ({ model }) => [model.shape.headDim],
+  'model rotating elements, in halves': ({ model: { shape } }) =>
+    shape.architecture.rotary.pairs === 'halves' ? [shape.ropeDim ?? shape.headDim] : [],
+  'model part of a fused matrix': ({ model: { shape } }) =>
+    shape.architecture.matrices.flatMap((matrix) =>
+      matrix.gives.length > 1 ? partWidths(shape, matrix) : [],
+    ),
   mode: ({ mode }) => [mode],
   fabric: ({ fabric }) => [fabric.kind],
   kvBits: ({ fabric }) => [fabric.design.kvBits],

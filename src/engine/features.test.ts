@@ -1,8 +1,8 @@
-/** What of an architecture each backend takes: the WebAssembly engine refuses by name, the scalar one takes all. */
+/** What of an architecture each backend takes: all features, the WebAssembly engine where its vectors fit. */
 
 import { expect, test } from 'vitest';
 import { loadFabric } from '../fabric/registry.ts';
-import { LLAMA } from '../model/architecture.ts';
+import { ARCHITECTURES, LLAMA } from '../model/architecture.ts';
 import { type ModelShape, modelShape, requiredFeatures } from '../model/shape.ts';
 import { MODEL_SHAPES } from '../model/shapes.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
@@ -11,39 +11,46 @@ import { findBackend } from './create.ts';
 
 const fabric = loadFabric(loadLogDomainDesign('log-domain', []).design);
 const { norms, rotary, matrices } = LLAMA;
-const [first, ...others] = matrices;
+const [first, , value, ...others] = matrices;
+const halves = { ...LLAMA, rotary: { ...rotary, pairs: 'halves' as const } };
+const needs = (shape: ModelShape) =>
+  ({ model: { shape }, fabric, mode: 'digital', threads: 1, contextTokens: 32 }) as const;
 
-test.each<[string, Partial<ModelShape>, boolean]>([
-  ['a plain Llama', {}, true],
-  ['biases', { biases: ['attn_q', 'ffn_down'] }, true],
-  ['yarn', { yarn: { factor: 4, originalContextTokens: 512 } }, true],
+test.each<[string, Partial<ModelShape>]>([
+  ['a plain Llama', {}],
+  ['biases', { biases: ['attn_q', 'ffn_down'] }],
+  ['yarn', { yarn: { factor: 4, originalContextTokens: 512 } }],
   [
     'fused-matrices',
-    { architecture: { ...LLAMA, matrices: [{ ...first, gives: ['query', 'key'] }, ...others] } },
-    false,
+    { architecture: { ...LLAMA, matrices: [{ ...first, gives: ['query', 'key'] }, value, ...others] } },
   ],
   [
     'head-norms',
     { architecture: { ...LLAMA, norms: { ...norms, query: { tensor: 'attn_q_norm', over: 'head' } } } },
-    false,
   ],
   [
     'norm-places',
     { architecture: { ...LLAMA, norms: { ...norms, attentionOutput: 'post_attention_norm' } } },
-    false,
   ],
-  ['halves-rotation', { architecture: { ...LLAMA, rotary: { ...rotary, pairs: 'halves' } } }, false],
-  ['partial-rotation', { ropeDim: 32 }, false],
-  ['gelu', { architecture: { ...LLAMA, activation: 'gelu' } }, false],
-  ['window', { window: { tokens: 64, fullEvery: 0, ropeBase: 10_000 } }, false],
-  ['soft-caps', { softCaps: { logits: 30 } }, false],
-  ['scales', { scales: { residual: 0.5 } }, false],
-])('%s', (feature, changes, taken) => {
+  ['halves-rotation', { architecture: halves }],
+  ['partial-rotation', { ropeDim: 32 }],
+  ['gelu', { architecture: { ...LLAMA, activation: 'gelu' } }],
+  ['window', { window: { tokens: 64, fullEvery: 0, ropeBase: 10_000 } }],
+  ['soft-caps', { softCaps: { logits: 30 } }],
+  ['scales', { scales: { residual: 0.5 } }],
+])('%s', (feature, changes) => {
   const shape = modelShape({ ...MODEL_SHAPES.tiny, ...changes });
   if (feature !== 'a plain Llama') expect(requiredFeatures(shape)).toContain(feature);
-  const needs = { model: { shape }, fabric, mode: 'digital', threads: 1, contextTokens: 32 } as const;
-  expect(refusal(findBackend('scalar'), needs)).toBeUndefined();
-  const refused = refusal(findBackend('wasm'), needs);
-  if (taken) expect(refused).toBeUndefined();
-  else expect(refused).toMatchObject({ key: 'model features', value: feature });
+  expect(refusal(findBackend('scalar'), needs(shape))).toBeUndefined();
+  expect(refusal(findBackend('wasm'), needs(shape))).toBeUndefined();
+});
+
+test.each<[string, string, number, Partial<ModelShape>]>([
+  ['vectors that a half does not fill', 'model rotating elements, in halves', 12, { ropeDim: 12 }],
+  ['panels that a part does not fill', 'model part of a fused matrix', 520, { ffnDim: 520 }],
+])('%s are left to the scalar engine', (_, key, value, changes) => {
+  const { phi3 } = Object.fromEntries(ARCHITECTURES);
+  const shape = modelShape({ ...MODEL_SHAPES.tiny, architecture: phi3, ...changes });
+  expect(refusal(findBackend('scalar'), needs(shape))).toBeUndefined();
+  expect(refusal(findBackend('wasm'), needs(shape))).toMatchObject({ key, value });
 });

@@ -1,6 +1,15 @@
 /** The dimensions of a model and what follows from them: its matrices, and the features that a forward pass must know. */
 import type { LinearName } from '../fabric/linear.ts';
-import { type Architecture, HEAD, LLAMA, type Part, type Stage } from './architecture.ts';
+import {
+  type Architecture,
+  type BlockMatrix,
+  type BlockNorms,
+  HEAD,
+  type HeadNorm,
+  LLAMA,
+  type Part,
+  type Stage,
+} from './architecture.ts';
 
 export interface ModelShape {
   readonly architecture: Architecture;
@@ -151,6 +160,25 @@ export function normElements({ architecture, dim, queryDim, kvDim }: ModelShape)
   const rows = (query ? queryDim : 0) + (key ? kvDim : 0);
   return Object.keys(places).length * dim + rows;
 }
+
+/** Elements of the gains of a block's norms, by place. */
+export function normWidths(shape: ModelShape): { readonly [place in keyof BlockNorms]?: number } {
+  const { architecture, dim, headDim, queryDim, kvDim } = shape;
+  const width = (place: string, norm: string | HeadNorm): number => {
+    if (typeof norm === 'string') return dim;
+    return norm.over === 'head' ? headDim : place === 'query' ? queryDim : kvDim;
+  };
+  return Object.fromEntries(
+    Object.entries(architecture.norms).map(([place, norm]: [string, string | HeadNorm]) => [
+      place,
+      width(place, norm),
+    ]),
+  );
+}
+
+/** Elements of each part that a matrix gives, in the order of its rows. */
+export const partWidths = (shape: ModelShape, { gives }: BlockMatrix): number[] =>
+  gives.map((part) => shape[PART_WIDTH[part]]);
 
 /** The tensor of a linear layer in a GGUF file. */
 export function sourceTensor({ layer, tensor }: LinearName, tied: boolean): string {

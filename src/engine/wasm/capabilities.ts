@@ -5,12 +5,27 @@ import type { Feature } from '../../model/shape.ts';
 import type { Capabilities } from '../backend.ts';
 
 /** Features of run/forward.ts beyond a plain Llama. */
-const WASM_FEATURES: readonly Feature[] = ['biases', 'yarn'];
+const WASM_FEATURES: readonly Feature[] = [
+  'biases',
+  'fused-matrices',
+  'head-norms',
+  'norm-places',
+  'halves-rotation',
+  'partial-rotation',
+  'yarn',
+  'gelu',
+  'window',
+  'soft-caps',
+  'scales',
+];
 
 export const CAPABILITIES: Capabilities = {
   'model features': { oneOf: WASM_FEATURES },
   // Vectors of 16 in the cache and in the products of attention.
   'model head elements': { multipleOf: 16 },
+  // A half in whole vectors; parts that lie beside each other in whole panels.
+  'model rotating elements, in halves': { multipleOf: 8 },
+  'model part of a fused matrix': { multipleOf: 16 },
   fabric: { oneOf: ['log-domain', 'digital'] },
   kvBits: { oneOf: [8, 16] },
   'weights.bits': { oneOf: [3, 4, 6] },

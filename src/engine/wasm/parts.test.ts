@@ -188,6 +188,48 @@ test('rotate turns neighbouring pairs', () => {
   }
 });
 
+test('rotate_halves turns pairs half of what turns apart, and leaves the rest', () => {
+  restart();
+  const x = drawn(4, 48);
+  const angles = [0.3, 1, 2, -1.5, 0.01, 3, 0, 7];
+  const table = [...angles.map(Math.cos), ...angles.map(Math.sin)];
+  const at = put(x);
+  kernels.rotate_halves(at, put(table), 2, 2, 24 * 4);
+  const turned = take(at, 48);
+  for (let head = 0; head < 2; head++) {
+    angles.forEach((angle, j) => {
+      const [first, second] = [x[24 * head + j], x[24 * head + 8 + j]];
+      expect(turned[24 * head + j]).toBeCloseTo(first * Math.cos(angle) - second * Math.sin(angle), 6);
+      expect(turned[24 * head + 8 + j]).toBeCloseTo(first * Math.sin(angle) + second * Math.cos(angle), 6);
+    });
+    expect(turned.slice(24 * head + 16, 24 * head + 24)).toEqual(x.slice(24 * head + 16, 24 * head + 24));
+  }
+});
+
+test('GELU, scale and soft cap', () => {
+  restart();
+  const wide = Float32Array.from({ length: 64 }, (_, i) => (i - 32) / 3);
+  const up = drawn(3, 64);
+  const at = put(wide);
+  kernels.gate_gelu(at, put(up), 16);
+  take(at, 64).forEach((v, i) => {
+    const z = wide[i];
+    const gelu = 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3)));
+    // In its left tail 1 + tanh loses all its digits in double precision, and e^-2t does not.
+    expect(Math.abs(v - gelu * up[i])).toBeLessThan(2e-6 * Math.abs(gelu * up[i]) + 1e-13);
+  });
+  const scaled = put(wide);
+  kernels.scale(scaled, 16, floatBits(0.3));
+  take(scaled, 64).forEach((v, i) => {
+    expect(v).toBe(Math.fround(wide[i] * Math.fround(0.3)));
+  });
+  const capped = put(wide.map((v) => 10 * v));
+  kernels.soft_cap(capped, 16, floatBits(0.5), floatBits(30));
+  take(capped, 64).forEach((v, i) => {
+    expect(Math.abs(v - 30 * Math.tanh((5 * wide[i]) / 30))).toBeLessThan(30 * 4e-7);
+  });
+});
+
 test('softmax of any length, also of large scores', () => {
   fc.assert(
     fc.property(

@@ -165,15 +165,15 @@ function newStateMemory({ state: memory, shape, layout }: EngineData) {
     },
     /** Inputs of the matrices of the stage that ran last: [tokens][K]. */
     inputs(stage: Stage, count: number): Float32Array {
-      const [from, elements] = {
-        'attention-input': [layout.normed, shape.dim],
-        'attention-output': [layout.attended, shape.queryDim],
-        'feed-forward-input': [layout.normed, shape.dim],
-        'feed-forward-hidden': [layout.gate, shape.ffnDim],
+      const [from, elements, width] = {
+        'attention-input': [layout.normed, shape.dim, padded(shape.dim)],
+        'attention-output': [layout.attended, shape.queryDim, padded(shape.queryDim)],
+        'feed-forward-input': [layout.normed, shape.dim, padded(shape.dim)],
+        'feed-forward-hidden': [layout.gate, shape.ffnDim, layout.widths.gate],
       }[stage];
       const out = new Float32Array(count * elements);
       for (let token = 0; token < count; token++) {
-        const at = from / 4 + token * padded(elements);
+        const at = from / 4 + token * width;
         out.set(f32.subarray(at, at + elements), token * elements);
       }
       return out;

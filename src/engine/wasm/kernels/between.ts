@@ -3,14 +3,34 @@
  *
  *   norm      y = x / sqrt(mean x^2 + epsilon) gain                     (src/model/forward.ts, with sums in f32)
  *   rotate    pairs (2j, 2j+1) turned by position frequency_j; table [2][headDim]: cos cos.., -sin sin ..
+ *   rotate_halves  pairs (j, j + n/2) of the first n elements of a head; table [2][n / 2]: cos.., sin ..
  *   gate      g = g / (1 + e^-g) u
+ *   gate_gelu g = g / (1 + e^-2t) u, t = sqrt(2 / pi) (g + 0.044715 g^3): GELU by tanh, since 1 + tanh t = 2 / (1 + e^-2t)
+ *   scale     x *= factor
+ *   soft_cap  x = cap tanh(factor x / cap)
  *   residual  x += y
  *
  * Lengths in vectors of 4; buffers are padded with zeros to 16.
  */
 import { heldF32 } from '../../../emit/constants.ts';
-import { define, type F32, f32, f32x4, i8x16, load, store, type WatFunction } from '../../../emit/wat.ts';
+import {
+  define,
+  type F32,
+  f32,
+  f32x4,
+  type I32,
+  i8x16,
+  i32,
+  load,
+  store,
+  type V128,
+  type WatFunction,
+} from '../../../emit/wat.ts';
+import type { Activation } from '../../../model/architecture.ts';
 import { exponential } from './math.ts';
+
+/** Kernel names by activation. */
+export const GATES = { silu: 'gate', gelu: 'gate_gelu' } as const satisfies Record<Activation, string>;
 
 /** `count` is the number of elements for the mean; `epsilon` the bits of an f32. */
 export function norm(): WatFunction {
@@ -61,14 +81,80 @@ export function rotate(): WatFunction {
   });
 }
 
-export function gate(): WatFunction {
-  return define('gate', ['g', 'u', 'vectors'], (f, g, u, vectors) => {
+/** Rotates `heads` heads of `headBytes` bytes in place; `vectors` are those of half of what turns. */
+export function rotateHalves(): WatFunction {
+  const parameters = ['x', 'table', 'vectors', 'heads', 'headBytes'];
+  return define('rotate_halves', parameters, (f, x, table, vectors, heads, headBytes) => {
+    const [a, b, c, s] = ['a', 'b', 'c', 's'].map((name) => f.local('v128', name));
+    const [at, to, left, apart] = ['at', 'to', 'left', 'apart'].map((name) => f.local('i32', name));
+    f.set(apart, i32.shl(vectors.get, 4));
+    f.countdown(heads, () => {
+      f.set(at, table.get);
+      f.set(to, x.get);
+      f.set(left, vectors.get);
+      f.countdown(left, () => {
+        f.set(a, load.v128(to.get));
+        f.set(b, load.v128(i32.add(to.get, apart.get)));
+        f.set(c, load.v128(at.get));
+        f.set(s, load.v128(i32.add(at.get, apart.get)));
+        f.emit(store.v128(to.get, f32x4.sub(f32x4.mul(a.get, c.get), f32x4.mul(b.get, s.get))));
+        const second = f32x4.add(f32x4.mul(a.get, s.get), f32x4.mul(b.get, c.get));
+        f.emit(store.v128(i32.add(to.get, apart.get), second));
+        f.advance(to, 16);
+        f.advance(at, 16);
+      });
+      f.advance(x, headBytes.get);
+    });
+  });
+}
+
+export function scale(): WatFunction {
+  return define('scale', ['x', 'vectors', 'factor'], (f, x, vectors, factor) => {
+    const by = f.local('v128', 'by');
+    f.set(by, splatBits(factor.get));
+    f.countdown(vectors, () => {
+      f.emit(store.v128(x.get, f32x4.mul(load.v128(x.get), by.get)));
+      f.advance(x, 16);
+    });
+  });
+}
+
+/** `factor` and `cap` are bits of f32; tanh z = 1 - 2 / (1 + e^2z). */
+export function softCap(): WatFunction {
+  return define('soft_cap', ['x', 'vectors', 'factor', 'cap'], (f, x, vectors, factor, cap) => {
+    const [inner, outer, v] = ['inner', 'outer', 'v'].map((name) => f.local('v128', name));
+    const exp = exponential(f);
+    const one = heldF32(f, 'one', 1);
+    const two = heldF32(f, 'two', 2);
+    f.set(outer, splatBits(cap.get));
+    f.set(inner, f32x4.div(f32x4.mul(two, splatBits(factor.get)), outer.get));
+    f.countdown(vectors, () => {
+      f.set(v, f32x4.mul(load.v128(x.get), inner.get));
+      exp(v);
+      f.set(v, f32x4.sub(one, f32x4.div(two, f32x4.add(one, v.get))));
+      f.emit(store.v128(x.get, f32x4.mul(v.get, outer.get)));
+      f.advance(x, 16);
+    });
+  });
+}
+
+const splatBits = (bits: I32): V128 => `(f32x4.splat (f32.reinterpret_i32 ${bits}))` as V128;
+
+export function gate(activation: Activation): WatFunction {
+  return define(GATES[activation], ['g', 'u', 'vectors'], (f, g, u, vectors) => {
     const [v, e] = ['v', 'e'].map((name) => f.local('v128', name));
     const exp = exponential(f);
     const one = heldF32(f, 'one', 1);
+    const minusTwice = activation === 'gelu' ? heldF32(f, 'minusTwice', -2 * Math.sqrt(2 / Math.PI)) : one;
+    const cubic = activation === 'gelu' ? heldF32(f, 'cubic', 0.044715) : one;
     f.countdown(vectors, () => {
       f.set(v, load.v128(g.get));
-      f.set(e, f32x4.neg(v.get));
+      if (activation === 'silu') f.set(e, f32x4.neg(v.get));
+      else {
+        const square = f32x4.mul(v.get, v.get);
+        const bend = f32x4.add(one, f32x4.mul(cubic, square));
+        f.set(e, f32x4.mul(f32x4.mul(v.get, minusTwice), bend));
+      }
       exp(e);
       f.set(v, f32x4.mul(f32x4.div(v.get, f32x4.add(one, e.get)), load.v128(u.get)));
       f.emit(store.v128(g.get, v.get));

@@ -12,7 +12,7 @@ import {
   softmax,
 } from './attention.ts';
 import { type BAKE_OPERANDS, bake, transpose } from './bake.ts';
-import { gate, norm, residual, rotate } from './between.ts';
+import { gate, norm, residual, rotate, rotateHalves, scale, softCap } from './between.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
 import {
@@ -75,7 +75,11 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     transpose(),
     norm(),
     rotate(),
-    gate(),
+    rotateHalves(),
+    scale(),
+    softCap(),
+    gate('silu'),
+    gate('gelu'),
     residual(),
     products('f16'),
     products('i8'),
@@ -118,7 +122,11 @@ interface FixedKernels {
   transpose(bytes: number, to: number, quads: number): void;
   norm(y: number, x: number, gain: number, vectors: number, count: number, epsilon: number): void;
   rotate(x: number, table: number, vectors: number, heads: number): void;
+  rotate_halves(x: number, table: number, vectors: number, heads: number, headBytes: number): void;
+  scale(x: number, vectors: number, factor: number): void;
+  soft_cap(x: number, vectors: number, factor: number, cap: number): void;
   gate(g: number, u: number, vectors: number): void;
+  gate_gelu(g: number, u: number, vectors: number): void;
   residual(x: number, y: number, vectors: number): void;
   softmax(x: number, count: number, scale: number): void;
   multiply(x: number, scale: number, vectors: number): void;

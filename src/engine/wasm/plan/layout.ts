@@ -8,7 +8,8 @@
 import { type Arena, allocate, newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END } from '../../../emit/constants.ts';
 import type { RotationSpec } from '../../../mapping/hadamard.ts';
-import type { ModelShape } from '../../../model/shape.ts';
+import type { BlockNorms, Stage } from '../../../model/architecture.ts';
+import { type ModelShape, normWidths, partWidths } from '../../../model/shape.ts';
 import type { MemoryEstimate } from '../../backend.ts';
 import type { ChipCoding } from '../../chip-coding.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
@@ -37,15 +38,18 @@ export interface LayoutChoice {
   readonly ownInputs: boolean;
 }
 
+/** Parts that have rows of their own or beside each other. */
+export type PartRows = 'q' | 'k' | 'v' | 'gate' | 'up';
+const ROWS_OF_PART = { query: 'q', key: 'k', value: 'v', gate: 'gate', up: 'up' } as const;
+
 /** Addresses in the state memory. */
 export interface Layout {
-  /** [position][2][headDim] f32. */
-  readonly rope: number;
-  /** [layers] of [D] f32, then the same; and the head's. */
-  readonly attnNorm: readonly number[];
+  /** [position][2][headDim] f32, see kernels/between.ts: of blocks that see all tokens, and of those with a window. */
+  readonly ropes: Readonly<Record<'full' | 'local', number>>;
+  /** By block: gains in f32; and the head's. */
+  readonly norms: readonly { readonly [place in keyof BlockNorms]?: number }[];
   /** By operation; undefined: it has none. */
   readonly biases: readonly (number | undefined)[];
-  readonly ffnNorm: readonly number[];
   readonly outputNorm: number;
   /** [tokens][padded] f32 each. */
   readonly x: number;
@@ -57,6 +61,8 @@ export interface Layout {
   readonly attended: number;
   readonly gate: number;
   readonly up: number;
+  /** Elements from one token's row to the next: parts of one matrix lie in one row. */
+  readonly widths: Readonly<Record<PartRows, number>>;
   readonly logits: number;
   /** Encoded inputs of up to three operations of a group. */
   readonly inputs: readonly number[];
@@ -146,24 +152,26 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   );
   const virtualTiles = operations.reduce((sum, o) => sum + o.cells * o.tiles, 0);
   const recording = operations.some((o) => o.epilogue === 'record');
+  const ropeBytes = contextTokens * 2 * shape.headDim * 4;
+  const fullRope = take(ropeBytes, 'rotations');
   const layout = {
-    rope: take(contextTokens * 2 * shape.headDim * 4, 'rotations'),
+    ropes: { full: fullRope, local: shape.window ? take(ropeBytes, 'rotations') : fullRope },
     // An image's addends are added with them.
     biases: operations.map(({ name, outputs, digital }) =>
       shape.biases.includes(name.tensor) || digital?.centre ? rows(outputs, 'bias', 1) : undefined,
     ),
-    attnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
-    ffnNorm: each(shape.layers, () => rows(shape.dim, 'norm', 1)),
+    norms: each(shape.layers, () =>
+      Object.fromEntries(
+        Object.entries(normWidths(shape)).map(([place, width]) => [place, rows(width, 'norm', 1)]),
+      ),
+    ),
     outputNorm: rows(shape.dim, 'norm', 1),
     x: rows(shape.dim, 'activations'),
     normed: rows(shape.dim, 'activations'),
     delta: rows(shape.dim, 'activations'),
-    q: rows(shape.queryDim + 4 * shape.headDim, 'activations'),
-    k: rows(shape.kvDim, 'activations'),
-    v: rows(shape.kvDim, 'activations'),
+    // Attention reads the queries of four heads at a time, the last ones beyond the row.
+    ...layOutParts(shape, (width, heads) => rows(width + heads * shape.headDim, 'activations')),
     attended: rows(shape.queryDim, 'activations'),
-    gate: rows(shape.ffnDim, 'activations'),
-    up: rows(shape.ffnDim, 'activations'),
     logits: rows(shape.vocab, 'logits', choice.headTokens),
     inputs: each(choice.ownInputs ? 3 : 1, () => take(inputBytes, 'inputs')),
     magnitudes: each(choice.ownInputs ? 3 : 1, () => take(magnitudeBytes, 'inputs')),
@@ -193,6 +201,30 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   };
   return { ...layout, bytes: used };
 }
+
+/** Lays out the rows of the parts that the matrices at the inputs of attention and feed-forward give. */
+function layOutParts(
+  shape: ModelShape,
+  take: (width: number, headsBeyond: number) => number,
+): Record<PartRows, number> & Pick<Layout, 'widths'> {
+  const at: Partial<Record<PartRows, number>> = {};
+  const widths: Partial<Record<PartRows, number>> = {};
+  for (const matrix of shape.architecture.matrices) {
+    if (!isInput(matrix.reads)) continue;
+    const parts = partWidths(shape, matrix);
+    const width = parts.reduce((sum, part) => sum + part, 0);
+    let start = take(width, matrix.gives.includes('query') ? QUERIES : 0);
+    matrix.gives.forEach((part, i) => {
+      const name = ROWS_OF_PART[part as keyof typeof ROWS_OF_PART];
+      at[name] = start;
+      widths[name] = padded(width);
+      start += parts[i] * 4;
+    });
+  }
+  return { ...(at as Record<PartRows, number>), widths: widths as Record<PartRows, number> };
+}
+
+const isInput = (stage: Stage): boolean => stage === 'attention-input' || stage === 'feed-forward-input';
 
 /** Returns the bytes that an engine would take; more than fits one memory is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {

@@ -3,6 +3,8 @@
 import { writeConstants } from '../../../emit/constants.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { DigitalPart } from '../../../mapping/image.ts';
+import type { BlockNorms } from '../../../model/architecture.ts';
+import type { ModelShape } from '../../../model/shape.ts';
 import { tileNoise, windowKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
@@ -15,7 +17,7 @@ import { fillDigital } from '../plan/digital-tables.ts';
 import type { LayoutChoice } from '../plan/layout.ts';
 import { countQuads, virtualStarts } from '../plan/operations.ts';
 import { converterStep, tileFullScale, tilePlace, tileRows } from '../plan/tile-place.ts';
-import type { ModelVectors } from '../source.ts';
+import type { ModelVectors, Rotation } from '../source.ts';
 
 /** Constants, norms, rotations, encoding and code tables, scratch headers. */
 export function fillState(
@@ -29,11 +31,10 @@ export function fillState(
   const f32 = new Float32Array(data.state.buffer);
   const i32 = new Int32Array(data.state.buffer);
   const bytes = new Int8Array(data.state.buffer);
-  vectors.attnNorm.forEach((gain, layer) => {
-    f32.set(gain, layout.attnNorm[layer] / 4);
-  });
-  vectors.ffnNorm.forEach((gain, layer) => {
-    f32.set(gain, layout.ffnNorm[layer] / 4);
+  vectors.norms.forEach((gains, layer) => {
+    for (const [place, at] of Object.entries(layout.norms[layer]) as [keyof BlockNorms, number][]) {
+      f32.set(gains[place]!, at / 4);
+    }
   });
   vectors.biases.forEach((bias, operation) => {
     const at = layout.biases[operation];
@@ -49,17 +50,9 @@ export function fillState(
     fillDigital(f32, operations, layout.digital, parts, choice.residual);
   }
   f32.set(vectors.outputNorm, layout.outputNorm / 4);
-  const { headDim } = shape;
-  for (let position = 0; position < choice.contextTokens; position++) {
-    const at = layout.rope / 4 + position * 2 * headDim;
-    vectors.ropeFrequencies.forEach((frequency, j) => {
-      const cosine = vectors.ropeMagnitude * Math.cos(position * frequency);
-      const sine = vectors.ropeMagnitude * Math.sin(position * frequency);
-      f32[at + 2 * j] = cosine;
-      f32[at + 2 * j + 1] = cosine;
-      f32[at + headDim + 2 * j] = -sine;
-      f32[at + headDim + 2 * j + 1] = sine;
-    });
+  for (const blocks of ['full', 'local'] as const) {
+    const rotation = vectors.rotations[blocks];
+    if (rotation) fillRotations(f32, layout.ropes[blocks] / 4, rotation, shape, choice.contextTokens);
   }
   for (const [taps, { table, levels, rank }] of choice.codings) {
     f32.set(table, layout.encodings[taps] / 4);
@@ -95,6 +88,35 @@ export function fillState(
   for (const at of layout.scratches) {
     SCRATCH_FIELDS.forEach((name, i) => {
       i32[at / 4 + i] = 64 + scratch[name];
+    });
+  }
+}
+
+/** Tables of `rotate` or `rotate_halves`, [position][2][headDim]. */
+function fillRotations(
+  f32: Float32Array,
+  to: number,
+  { ropeFrequencies, ropeMagnitude }: Rotation,
+  { headDim, architecture }: ModelShape,
+  contextTokens: number,
+): void {
+  const halves = architecture.rotary.pairs === 'halves';
+  for (let position = 0; position < contextTokens; position++) {
+    const at = to + position * 2 * headDim;
+    // What does not turn.
+    if (!halves) f32.fill(1, at, at + headDim);
+    ropeFrequencies.forEach((frequency, j) => {
+      const cosine = ropeMagnitude * Math.cos(position * frequency);
+      const sine = ropeMagnitude * Math.sin(position * frequency);
+      if (halves) {
+        f32[at + j] = cosine;
+        f32[at + ropeFrequencies.length + j] = sine;
+      } else {
+        f32[at + 2 * j] = cosine;
+        f32[at + 2 * j + 1] = cosine;
+        f32[at + headDim + 2 * j] = -sine;
+        f32[at + headDim + 2 * j + 1] = sine;
+      }
     });
   }
 }

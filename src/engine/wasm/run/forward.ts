@@ -3,13 +3,16 @@
  * items are done. Items are tokens, panels of a layer, or (token, key/value head) pairs.
  */
 import {
-  type Architecture,
   STAGES as BLOCK_STAGES,
   type Stage as BlockStage,
+  type HeadNorm,
+  matricesReading,
   type Part,
 } from '../../../model/architecture.ts';
+import { windowTokens } from '../../../model/shape.ts';
 import { type Batch, stage } from '../control.ts';
 import { CACHE_BYTES, QUERIES, runProducts } from '../kernels/attention.ts';
+import { GATES } from '../kernels/between.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
 import { addPaths } from './digital.ts';
@@ -36,12 +39,27 @@ interface LayerTarget {
   readonly width: number;
 }
 
-/** Returns the place of the operation that gives a part among all, by block: planOperations lays them out matrix by matrix. */
-function operationsByPart({ matrices }: Architecture): (layer: number) => Record<Part, number> {
-  return (layer) =>
-    Object.fromEntries(
-      matrices.map(({ gives: [part] }, ordinal) => [part, layer * matrices.length + ordinal]),
-    ) as Record<Part, number>;
+/** Returns the operations that read at a stage of a block, and where their outputs go: planOperations lays them out matrix by matrix. */
+function stageTargets({ data }: WorkerContext): (layer: number, stage: BlockStage) => LayerTarget[] {
+  const { shape, layout } = data;
+  const { architecture } = shape;
+  const { widths, q, k, v, gate, up, delta } = layout;
+  const stream = { out: delta, width: padded(shape.dim) };
+  /** Of several parts in one matrix, the first has the row. */
+  const rows: Readonly<Record<Part, Omit<LayerTarget, 'operation'>>> = {
+    query: { out: q, width: widths.q },
+    key: { out: k, width: widths.k },
+    value: { out: v, width: widths.v },
+    gate: { out: gate, width: widths.gate },
+    up: { out: up, width: widths.up },
+    attention: stream,
+    'feed-forward': stream,
+  };
+  return (layer, blockStage) =>
+    matricesReading(architecture, blockStage).map((ordinal) => {
+      const { gives } = architecture.matrices[ordinal];
+      return { operation: layer * architecture.matrices.length + ordinal, ...rows[gives[0]] };
+    });
 }
 
 /**
@@ -51,58 +69,75 @@ function operationsByPart({ matrices }: Architecture): (layer: number) => Record
  * image may have the stream rotated in between: it is the model's own before the first stage and behind the last.
  */
 export function runLayers(context: WorkerContext, batch: Batch, from: number, to: number): void {
-  const { data, crew, kernels } = context;
+  const { data, crew, kernels, f32 } = context;
   const { shape, layout } = data;
   const wasm = kernels[0];
-  const widths = {
-    dim: padded(shape.dim),
-    ffn: padded(shape.ffnDim),
-    query: padded(shape.queryDim),
-    kv: padded(shape.kvDim),
-  };
-  const epsilon = floatBits(shape.normEpsilon);
-  const rowOf = (base: number, width: number, token: number) => base + token * width * 4;
+  const { architecture, scales, normEpsilon, headDim } = shape;
+  const width = padded(shape.dim);
+  const epsilon = floatBits(normEpsilon);
   const row = {
-    x: (t: number) => rowOf(layout.x, widths.dim, t),
-    normed: (t: number) => rowOf(layout.normed, widths.dim, t),
-    delta: (t: number) => rowOf(layout.delta, widths.dim, t),
-    gate: (t: number) => rowOf(layout.gate, widths.ffn, t),
-    up: (t: number) => rowOf(layout.up, widths.ffn, t),
-    attended: (t: number) => rowOf(layout.attended, widths.query, t),
+    x: (t: number) => layout.x + t * width * 4,
+    normed: (t: number) => layout.normed + t * width * 4,
+    delta: (t: number) => layout.delta + t * width * 4,
+    q: (t: number) => layout.q + t * layout.widths.q * 4,
+    k: (t: number) => layout.k + t * layout.widths.k * 4,
+    gate: (t: number) => layout.gate + t * layout.widths.gate * 4,
+    up: (t: number) => layout.up + t * layout.widths.up * 4,
+    attended: (t: number) => layout.attended + t * padded(shape.queryDim) * 4,
   };
   const tokens = (visit: (token: number) => void) => stage(crew, batch.count, visit);
-  const norm = (t: number, gain: number) => {
-    wasm.norm(row.normed(t), row.x(t), gain, widths.dim / 4, shape.dim, epsilon);
+  const norm = (to: number, from: number, gain: number, elements: number) =>
+    wasm.norm(to, from, gain, padded(elements) / 4, elements, epsilon);
+  /** What the matrices at the input of a half read: x, normed where the architecture does so. */
+  const enterHalf = (t: number, gain: number | undefined) => {
+    if (gain !== undefined) norm(row.normed(t), row.x(t), gain, shape.dim);
+    else f32.copyWithin(row.normed(t) / 4, row.x(t) / 4, row.x(t) / 4 + width);
   };
-  const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), widths.dim / 4);
-  /** What is added behind an operation's tiles: bias and addend, and an image's paths of low rank. */
-  const addRest = (operation: number, member: number, t: number, at: number, width: number) => {
-    const bias = layout.biases[operation];
-    if (bias !== undefined) wasm.residual(at, bias, width / 4);
-    addPaths(context, operation, member, t, at);
+  const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), width / 4);
+  /** What is added behind the operations' tiles: bias and addend, and an image's paths of low rank. */
+  const addRest = (targets: readonly LayerTarget[], t: number) => {
+    targets.forEach(({ operation, out, width }, member) => {
+      const at = out + t * width * 4;
+      const bias = layout.biases[operation];
+      if (bias !== undefined) wasm.residual(at, bias, width / 4);
+      addPaths(context, operation, member, t, at);
+    });
   };
   const { residual } = layout.digital;
   const mixing = layout.digital.scratches[context.index];
-  const operationsOf = operationsByPart(shape.architecture);
-  const runStage: Readonly<Record<BlockStage, (layer: number, of: Record<Part, number>) => void>> = {
-    'attention-input'(layer, { query, key, value }) {
+  /** Makes `delta` what is added to the stream: with its bias, normed and scaled. */
+  const finishDelta = (targets: readonly LayerTarget[], t: number, gain: number | undefined) => {
+    addRest(targets, t);
+    if (gain !== undefined) norm(row.delta(t), row.delta(t), gain, shape.dim);
+    if (scales?.residual !== undefined) wasm.scale(row.delta(t), width / 4, floatBits(scales.residual));
+  };
+  const isFinished = (targets: readonly LayerTarget[], gain: number | undefined) =>
+    gain === undefined &&
+    scales?.residual === undefined &&
+    targets.every((o) => layout.biases[o.operation] === undefined && !layout.digital.operations[o.operation]);
+  const normHeads = (at: number, gain: number | undefined, form: HeadNorm | undefined, elements: number) => {
+    if (gain === undefined) return;
+    const each = form?.over === 'head' ? headDim : elements;
+    for (let from = 0; from < elements; from += each) norm(at + from * 4, at + from * 4, gain, each);
+  };
+  const targetsOf = stageTargets(context);
+  const operations = (targets: readonly LayerTarget[]) => targets.map(({ operation }) => operation);
+  const runStage: Readonly<Record<BlockStage, (layer: number, targets: readonly LayerTarget[]) => void>> = {
+    'attention-input'(layer, targets) {
+      const { attentionInput, query, key } = layout.norms[layer];
       tokens((t) => {
         if (layer > 0) addDelta(t);
         else if (residual) rotateVector(wasm, residual, row.x(t), mixing);
-        norm(t, layout.attnNorm[layer]);
-        encodeToken(context, [query, key, value], batch, t, row.normed(t));
+        enterHalf(t, attentionInput);
+        encodeToken(context, operations(targets), batch, t, row.normed(t));
       });
       mark(context, 'encode');
-      multiply(context, batch, [
-        { operation: query, out: layout.q, width: widths.query },
-        { operation: key, out: layout.k, width: widths.kv },
-        { operation: value, out: layout.v, width: widths.kv },
-      ]);
+      multiply(context, batch, targets);
       mark(context, 'linear');
       tokens((t) => {
-        addRest(query, 0, t, rowOf(layout.q, widths.query, t), widths.query);
-        addRest(key, 1, t, rowOf(layout.k, widths.kv, t), widths.kv);
-        addRest(value, 2, t, rowOf(layout.v, widths.kv, t), widths.kv);
+        addRest(targets, t);
+        normHeads(row.q(t), query, architecture.norms.query, shape.queryDim);
+        normHeads(row.k(t), key, architecture.norms.key, shape.kvDim);
         enterCache(context, batch, layer, t);
       });
       mark(context, 'cache');
@@ -112,58 +147,58 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
       );
       mark(context, 'attention');
     },
-    'attention-output'(_layer, { attention }) {
-      tokens((t) => encodeToken(context, [attention], batch, t, row.attended(t)));
+    'attention-output'(_layer, targets) {
+      tokens((t) => encodeToken(context, operations(targets), batch, t, row.attended(t)));
       mark(context, 'encode');
-      multiply(context, batch, [{ operation: attention, out: layout.delta, width: widths.dim }]);
+      multiply(context, batch, targets);
       mark(context, 'linear');
     },
-    'feed-forward-input'(layer, { attention, gate, up }) {
+    'feed-forward-input'(layer, targets) {
+      const { attentionOutput, feedForwardInput } = layout.norms[layer];
+      const attention = targetsOf(layer, 'attention-output');
       tokens((t) => {
-        addRest(attention, 0, t, row.delta(t), widths.dim);
+        finishDelta(attention, t, attentionOutput);
         addDelta(t);
-        norm(t, layout.ffnNorm[layer]);
-        encodeToken(context, [gate, up], batch, t, row.normed(t));
+        enterHalf(t, feedForwardInput);
+        encodeToken(context, operations(targets), batch, t, row.normed(t));
       });
       mark(context, 'encode');
-      multiply(context, batch, [
-        { operation: gate, out: layout.gate, width: widths.ffn },
-        { operation: up, out: layout.up, width: widths.ffn },
-      ]);
+      multiply(context, batch, targets);
       mark(context, 'linear');
     },
-    'feed-forward-hidden'(_layer, { gate, up, 'feed-forward': down }) {
+    'feed-forward-hidden'(layer, targets) {
+      const gates = targetsOf(layer, 'feed-forward-input');
+      const gate = wasm[GATES[architecture.activation]];
       tokens((t) => {
-        addRest(gate, 0, t, row.gate(t), widths.ffn);
-        addRest(up, 1, t, row.up(t), widths.ffn);
-        wasm.gate(row.gate(t), row.up(t), widths.ffn / 4);
-        encodeToken(context, [down], batch, t, row.gate(t));
+        addRest(gates, t);
+        gate(row.gate(t), row.up(t), padded(shape.ffnDim) / 4);
+        encodeToken(context, operations(targets), batch, t, row.gate(t));
       });
       mark(context, 'encode');
-      multiply(context, batch, [{ operation: down, out: layout.delta, width: widths.dim }]);
+      multiply(context, batch, targets);
       // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
-      if (layout.biases[down] !== undefined || layout.digital.operations[down]) {
-        tokens((t) => addRest(down, 0, t, row.delta(t), widths.dim));
-      }
+      const { feedForwardOutput } = layout.norms[layer];
+      if (!isFinished(targets, feedForwardOutput)) tokens((t) => finishDelta(targets, t, feedForwardOutput));
       mark(context, 'linear');
     },
   };
   mark(context, undefined);
   for (let step = from; step < to; step++) {
     const layer = Math.floor(step / BLOCK_STAGES.length);
-    runStage[BLOCK_STAGES[step % BLOCK_STAGES.length]](layer, operationsOf(layer));
+    const blockStage = BLOCK_STAGES[step % BLOCK_STAGES.length];
+    runStage[blockStage](layer, targetsOf(layer, blockStage));
   }
   if (to < shape.layers * BLOCK_STAGES.length) return;
   tokens((t) => {
     addDelta(t);
     if (residual) unrotateVector(wasm, residual, row.x(t), mixing);
-    norm(t, layout.outputNorm);
+    norm(row.normed(t), row.x(t), layout.outputNorm, shape.dim);
   });
 }
 
 /** Logits of `count` tokens from token `first` of the batch on, to the rows of `logits`. */
 export function runHead(context: WorkerContext, batch: Batch, first: number): void {
-  const { data, crew } = context;
+  const { data, crew, kernels } = context;
   const { shape, layout } = data;
   const head = data.operations.length - 1;
   const width = padded(shape.dim);
@@ -171,7 +206,17 @@ export function runHead(context: WorkerContext, batch: Batch, first: number): vo
   stage(crew, batch.count, (t) =>
     encodeToken(context, [head], batch, t, layout.normed + (first + t) * width * 4),
   );
-  multiply(context, batch, [{ operation: head, out: layout.logits, width: padded(shape.vocab) }]);
+  const vocab = padded(shape.vocab);
+  multiply(context, batch, [{ operation: head, out: layout.logits, width: vocab }]);
+  const factor = shape.scales?.logits;
+  const cap = shape.softCaps?.logits;
+  if (factor !== undefined || cap !== undefined) {
+    stage(crew, batch.count, (t) => {
+      const at = layout.logits + t * vocab * 4;
+      if (cap === undefined) kernels[0].scale(at, vocab / 4, floatBits(factor ?? 1));
+      else kernels[0].soft_cap(at, vocab / 4, floatBits(factor ?? 1), floatBits(cap));
+    });
+  }
   mark(context, 'head');
 }
 
@@ -197,11 +242,19 @@ function enterCache({ data, kernels, f32 }: WorkerContext, batch: Batch, layer: 
   const { heads, kvHeads, headDim } = shape;
   const wasm = kernels[0];
   const position = batch.position + token;
-  const rope = layout.rope + position * 2 * headDim * 4;
-  wasm.rotate(layout.q + token * padded(shape.queryDim) * 4, rope, headDim / 4, heads);
-  const k = layout.k + token * padded(shape.kvDim) * 4;
-  const v = layout.v + token * padded(shape.kvDim) * 4;
-  wasm.rotate(k, rope, headDim / 4, kvHeads);
+  const q = layout.q + token * layout.widths.q * 4;
+  const k = layout.k + token * layout.widths.k * 4;
+  const v = layout.v + token * layout.widths.v * 4;
+  const blocks = windowTokens(shape, layer) === undefined ? 'full' : 'local';
+  const rope = layout.ropes[blocks] + position * 2 * headDim * 4;
+  if (shape.architecture.rotary.pairs === 'adjacent') {
+    wasm.rotate(q, rope, headDim / 4, heads);
+    wasm.rotate(k, rope, headDim / 4, kvHeads);
+  } else {
+    const half = (shape.ropeDim ?? headDim) / 2;
+    wasm.rotate_halves(q, rope, half / 4, heads, headDim * 4);
+    wasm.rotate_halves(k, rope, half / 4, kvHeads, headDim * 4);
+  }
   const entry = CACHE_BYTES[cache];
   const store = wasm[`cache_${cache}`];
   for (let head = 0; head < kvHeads; head++) {
@@ -236,18 +289,24 @@ function attend(
   const wasm = kernels[0];
   const products = wasm[`products_${cache}`];
   const entry = CACHE_BYTES[cache];
-  const count = batch.position + token + 1;
+  const end = batch.position + token + 1;
+  const begin = Math.max(0, end - (windowTokens(shape, layer) ?? Infinity));
+  // Keys come in blocks of 16 positions: those before the window's first are computed and taken out again.
+  const skipped = Math.floor(begin / 16) * 16;
+  const hidden = begin - skipped;
+  const count = end - skipped;
   const blocks = Math.ceil(count / 16);
   const perKv = heads / kvHeads;
   const slot = layer * kvHeads + kvHead;
-  const keys = layout.keys + slot * layout.headBytes;
-  const values = layout.values + slot * layout.headBytes;
+  const keys = layout.keys + slot * layout.headBytes + skipped * headDim * entry;
+  const values = layout.values + slot * layout.headBytes + skipped * headDim * entry;
   const scores = layout.scores[index];
   const scoreBytes = layout.contextPadded * 4;
   const part = scores + QUERIES * scoreBytes;
-  const scale = floatBits(1 / Math.sqrt(headDim));
-  const scalesAt = slot * layout.contextPadded * 4;
-  const queryRow = layout.q + token * padded(shape.queryDim) * 4;
+  const scale = floatBits(shape.scales?.scores ?? 1 / Math.sqrt(headDim));
+  const cap = shape.softCaps?.scores;
+  const scalesAt = (slot * layout.contextPadded + skipped) * 4;
+  const queryRow = layout.q + token * layout.widths.q * 4;
   const outRow = layout.attended + token * padded(shape.queryDim) * 4;
   for (let from = 0; from < perKv; from += QUERIES) {
     // Queries beyond the group's last are computed and ignored; their rows are inside the padded buffer.
@@ -267,7 +326,10 @@ function attend(
     for (let query = 0; query < used; query++) {
       const at = scores + query * scoreBytes;
       if (cache === 'i8') wasm.multiply(at, layout.keyScales + scalesAt, blocks * 4);
-      wasm.softmax(at, count, scale);
+      if (cap !== undefined) wasm.soft_cap(at, blocks * 4, scale, floatBits(cap));
+      if (hidden > 0) f32.fill(-3e38, at / 4, at / 4 + hidden);
+      wasm.softmax(at, count, cap === undefined ? scale : floatBits(1));
+      if (hidden > 0) f32.fill(0, at / 4, at / 4 + hidden);
       if (cache === 'i8') wasm.multiply(at, layout.valueScales + scalesAt, blocks * 4);
     }
     for (let chunk = 0; chunk < headDim; chunk += 16) {
