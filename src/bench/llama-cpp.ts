@@ -18,7 +18,7 @@ import type { PeerTimes, SpeedPeer } from './engine.ts';
 
 /** Blocks of the two models. */
 const DEPTHS = [2, 8] as const;
-export const LLAMA_CPP_TYPE = 'Q4_0';
+const LLAMA_CPP_TYPE = 'Q4_0';
 
 /** Why there is no llama.cpp here, or undefined. */
 export function llamaCppMissing(): string | undefined {

@@ -16,7 +16,7 @@
  */
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
-import type { TensorCoding } from '../fabric/coding.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ImageReader } from '../mapping/image.ts';
@@ -122,7 +122,7 @@ export interface Engine {
   activity(): LayerActivity[];
   resetActivity(): void;
   /** Coding loss of every mapped matrix; a backend may take an even sample of a large one's rows. */
-  coding(): TensorCoding[];
+  codingLoss(): CodingLoss[];
   /** Range mode: full scales from what was seen so far. */
   ranges(): RangeTable;
   /** With `profile`: seconds by stage since the start; empty where a backend does not count them. */

@@ -117,7 +117,7 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
 
   test('coding losses are those of the layers that the fabric carries', async () => {
     const coding = (name: 'wasm' | 'scalar') =>
-      withEngine(name, { model, fabric, mode: 'mapped' }, async (engine) => engine.coding());
+      withEngine(name, { model, fabric, mode: 'mapped' }, async (engine) => engine.codingLoss());
     const expected = await coding('scalar');
     expect(expected.length).toBe(7);
     expect(await coding('wasm')).toEqual(expected);

@@ -173,7 +173,7 @@ describe.each([
     }
     const scalar = await withEngine('scalar', chip, async (engine) => {
       await engine.prefill(ids, 0);
-      return { activity: engine.activity(), coding: engine.coding(), rank: engine.rank };
+      return { activity: engine.activity(), coding: engine.codingLoss(), rank: engine.rank };
     });
     await withEngine('wasm', { ...chip, tuning: { precision } }, async (engine) => {
       const found = await logitsOf(engine, ids);
@@ -188,7 +188,7 @@ describe.each([
           else expect((layer as unknown as Record<string, number>)[key] / value).toBeCloseTo(1, 1.5);
         }
       });
-      expect(engine.coding()).toEqual(scalar.coding);
+      expect(engine.codingLoss()).toEqual(scalar.coding);
       expect(engine.rank).toBe(scalar.rank);
     });
   });
@@ -279,7 +279,7 @@ test('ranges may stand in the image; memory has what the image adds', async () =
     // The design's bits are not asked for where the image has its own.
     const own = loadFabric(loadDesign('log-domain', [`tile.rows=${TILE_ROWS}`, 'weights.bits=3']).design);
     await withEngine(name, { ...needs, fabric: own, image }, async (engine) => {
-      expect(engine.coding().map(({ tensor, bits }) => [tensor, bits])).toEqual(
+      expect(engine.codingLoss().map(({ tensor, bits }) => [tensor, bits])).toEqual(
         ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'].map((tensor) => [
           tensor,
           BITS.mixed(tensor),

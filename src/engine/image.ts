@@ -3,7 +3,7 @@
  * the forms that engines build from. What is computed with it is src/mapping/apply.ts.
  */
 import { OnefetError } from '../error.ts';
-import type { TensorCoding } from '../fabric/coding.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
 import { tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { LinearName } from '../fabric/linear.ts';
@@ -176,7 +176,7 @@ export function imageCoding(
   image: ImageReader,
   { layer, tensor, ...place }: LinearName,
   mostOutputs: number,
-): TensorCoding {
+): CodingLoss {
   const key = tensorKey({ layer, tensor, ...place });
   const meta = image.matrices.get(key)!;
   const { outputs, inputs, bits } = meta;

@@ -5,7 +5,7 @@
  */
 import { interrupted } from '../error.ts';
 import { resetActivity } from '../fabric/activity.ts';
-import { type TensorCoding, tensorCoding } from '../fabric/coding.ts';
+import { type CodingLoss, tensorCodingLoss } from '../fabric/coding-loss.ts';
 import { buildDigital } from '../fabric/digital.ts';
 import type { CountedLinear, Fabric } from '../fabric/fabric.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
@@ -84,7 +84,7 @@ async function createScalar(
   const { model, fabric, mode, contextTokens, signal, onProgress } = request;
   if (isShapeOnly(model)) throw new Error('a shape has no weights'); // the capabilities say so
   if (signal?.aborted) throw interrupted();
-  const { layers, counted, record, coding, listener } = buildModel(model, cellSums, request);
+  const { layers, counted, record, codingLoss, listener } = buildModel(model, cellSums, request);
   const residual = usedImage(request)?.header.residual;
   const rotation = residual ? rotationOf(residual) : undefined;
   const session = newSession(model, layers, contextTokens);
@@ -96,7 +96,7 @@ async function createScalar(
     mode,
     contextTokens,
     memory: scalarMemory(request),
-    rank: largestRank(fabric, coding, mode),
+    rank: largestRank(fabric, codingLoss, mode),
     prefill: (ids, newWindow, onLogits, from = 0, { states, inputs } = {}) =>
       turns.take(async () => {
         requireInputs(mode, inputs);
@@ -128,7 +128,7 @@ async function createScalar(
     resetActivity() {
       for (const { activity } of counted) resetActivity(activity, fabric.counters);
     },
-    coding: () => [...coding],
+    codingLoss: () => [...codingLoss],
     ranges: () => fabric.ranges(record),
     profile: () => ({}),
     async close() {
@@ -159,7 +159,7 @@ interface BuiltModel {
   readonly counted: readonly CountedLinear[];
   /** Of mode `range`. */
   readonly record: RangeRecord;
-  readonly coding: readonly TensorCoding[];
+  readonly codingLoss: readonly CodingLoss[];
   readonly listener: Listener;
 }
 
@@ -176,13 +176,13 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
   const ranges = request.ranges ?? (parts && imageRanges(parts));
   const counted: CountedLinear[] = [];
   const record: RangeRecord = new Map();
-  const coding: TensorCoding[] = [];
+  const codingLoss: CodingLoss[] = [];
   const build: LinearBuilder = (name, outputs, inputs, row) => {
     if (mode === 'digital' || !fabric.carries(name)) return buildDigital(name, outputs, inputs, row);
     const part = parts?.get(tensorKey(name));
     const weights =
       image && part ? weightsOfImage(image, name) : mappedWeights(model, fabric, name, outputs, inputs, row);
-    coding.push(tensorCoding(name, outputs, inputs, weights));
+    codingLoss.push(tensorCodingLoss(name, outputs, inputs, weights));
     if (mode === 'mapped') {
       const exact = buildDigital(name, outputs, inputs, (n, out) => hardwareRow(weights, n, out));
       return part ? withDigitalPart(part, exact) : exact;
@@ -203,7 +203,7 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
     layers: image ? layersOfImage(image, model, layers) : layers,
     counted,
     record,
-    coding,
+    codingLoss,
     listener,
   };
 }
@@ -309,9 +309,9 @@ function mappedWeights(
 }
 
 /** Largest number of separable products of the layers that were built. */
-function largestRank({ physics }: Fabric, coding: readonly TensorCoding[], mode: EngineMode): number {
+function largestRank({ physics }: Fabric, codingLoss: readonly CodingLoss[], mode: EngineMode): number {
   if (!physics || mode === 'digital' || mode === 'mapped') return 1;
-  const ranks = coding.map(({ bits }) => physics.responses.get(weightFormat(bits).taps)!.separable.rank);
+  const ranks = codingLoss.map(({ bits }) => physics.responses.get(weightFormat(bits).taps)!.separable.rank);
   return Math.max(1, ...ranks);
 }
 

@@ -11,7 +11,7 @@ import type { PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
-import type { TensorCoding } from '../fabric/coding.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
@@ -164,7 +164,7 @@ function chipsOf(
 /** The calibration behind the chips; rank and residual are the largest of the weight formats in use. */
 function calibrationOf(
   { fabric: { cell } }: RunPlan,
-  coding: readonly TensorCoding[],
+  coding: readonly CodingLoss[],
 ): RunResult['calibration'] {
   if (!cell) return null;
   const separable = coding.map(({ bits }) => cell.response(bits));

@@ -118,13 +118,13 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       const seconds = (performance.now() - started) / 1e3;
       const done = { key: job.key, tokens, seconds };
       const { kind } = job.variant;
-      if (kind === 'range') return { ...done, ranges: engine.ranges(), coding: engine.coding() };
+      if (kind === 'range') return { ...done, ranges: engine.ranges(), coding: engine.codingLoss() };
       return {
         ...done,
         metrics: scorer.sums,
         blocks: states!.sums(),
         ...(kind === 'chip' ? { activity: engine.activity() } : {}),
-        ...(kind === 'recoded' && !fabric.measuresRanges ? { coding: engine.coding() } : {}),
+        ...(kind === 'recoded' && !fabric.measuresRanges ? { coding: engine.codingLoss() } : {}),
       };
     },
     async close() {

@@ -1,7 +1,7 @@
 /** A job: one variant over one window, and what came of it. The unit of scheduling, progress and resumption. */
 
 import type { LayerActivity } from '../fabric/activity.ts';
-import type { TensorCoding } from '../fabric/coding.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';
@@ -36,7 +36,7 @@ export interface JobResult {
   /** Of `range`. */
   readonly ranges?: RangeTable;
   /** Of `range`, and of `recoded` where there is no range job. */
-  readonly coding?: TensorCoding[];
+  readonly coding?: CodingLoss[];
   /** Of all but `range`: the residual stream behind each block against the digital model's. */
   readonly blocks?: BlockErrorSums;
 }

@@ -4,7 +4,7 @@
  */
 
 import type { CostReport } from '../cost/report.ts';
-import type { TensorCoding } from '../fabric/coding.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { MappingReport } from './mapping-report.ts';
 
 export const RESULT_SCHEMA = 'onefet.run/3';
@@ -112,8 +112,8 @@ export interface RunResult {
   };
   /** Each source of error alone on the first chips, all others off: what limits the accuracy. */
   attribution: AttributionResult[];
-  coding: TensorCoding[];
-  /** How the weights were mapped: of the chip image; null where they were rounded on the fly. */
+  coding: CodingLoss[];
+  /** Mapping of the weights: of the chip image; null where they were rounded on the fly. */
   mapping: MappingReport | null;
   /** null: jobs of this folder were done before it was measured. */
   blocks: BlockSnr | null;

@@ -19,12 +19,13 @@ import {
   writeFixture,
 } from '../testing/models.ts';
 import { missingShared, needs, sharedPath } from '../testing/needs.ts';
+import { negativeLogLikelihood, runWindow } from '../testing/scoring.ts';
 import type { Session } from './forward.ts';
 import { forward, newSession, resetSession } from './forward.ts';
 import type { GgufField } from './gguf-writer.ts';
 import { buildLayers, openModel } from './model.ts';
 import { greedyToken } from './sample.ts';
-import { documentWindows, negativeLogLikelihood, runWindow } from './scoring.ts';
+import { documentWindows } from './scoring.ts';
 
 const golden = JSON.parse(readFileSync(EMBEDDED_GOLDEN, 'utf8'));
 const folder = mkdtempSync(join(tmpdir(), 'onefet-llama-'));

@@ -20,6 +20,7 @@ import {
 } from '../testing/models.ts';
 import { missingShared, needs, sharedPath } from '../testing/needs.ts';
 import { openOracle } from '../testing/oracle.ts';
+import { negativeLogLikelihood, runWindow } from '../testing/scoring.ts';
 import { LLAMA } from './architecture.ts';
 import type { Codec } from './codecs/codec.ts';
 import { halfBits } from './codecs/half.ts';
@@ -27,7 +28,7 @@ import { codecByName } from './codecs/registry.ts';
 import { forward, newSession, resetSession } from './forward.ts';
 import { buildLayers, openModel } from './model.ts';
 import { greedyToken } from './sample.ts';
-import { documentWindows, negativeLogLikelihood, runWindow } from './scoring.ts';
+import { documentWindows } from './scoring.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-case-f-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

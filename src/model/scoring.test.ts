@@ -1,8 +1,9 @@
 /** Which predictions are scored: the rules of llama.cpp's perplexity tool, written out for small cases. */
 import { describe, expect, test } from 'vitest';
 import { EMBEDDED_F16 } from '../testing/models.ts';
+import { negativeLogLikelihood } from '../testing/scoring.ts';
 import { openModel } from './model.ts';
-import { documentWindows, negativeLogLikelihood, scoringWindows, splitDocuments } from './scoring.ts';
+import { documentWindows, scoringWindows, splitDocuments } from './scoring.ts';
 
 const model = openModel(EMBEDDED_F16);
 model.close();

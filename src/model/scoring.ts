@@ -1,9 +1,5 @@
-/**
- * Which predictions of a text are scored, and what they cost in nats.
- */
+/** Windows of a text, and which of their predictions are scored. */
 import { OnefetError } from '../error.ts';
-import type { Session } from './forward.ts';
-import { forward, resetSession } from './forward.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A run of tokens that is evaluated on its own, from an empty cache. */
@@ -94,38 +90,5 @@ function checkContext(contextTokens: number): void {
       'CONTEXT_RANGE',
       `a scoring context of ${contextTokens} tokens is out of range: it takes 2 or more`,
     );
-  }
-}
-
-/**
- * -ln softmax(logits)[id], nats, without overflow. Throws OnefetError('internal', 'LOGITS_NOT_FINITE') where a NaN or
- * an infinity would otherwise spread through every mean.
- */
-export function negativeLogLikelihood(logits: Float32Array, id: number): number {
-  let largest = -Infinity;
-  for (let i = 0; i < logits.length; i++) if (logits[i] > largest) largest = logits[i];
-  let total = 0;
-  for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i] - largest);
-  if (!Number.isFinite(total)) {
-    throw new OnefetError('internal', 'LOGITS_NOT_FINITE', 'the logits of a prediction are not finite');
-  }
-  return Math.log(total) + largest - logits[id];
-}
-
-/**
- * Runs a window from an empty cache; `visit` sees the logits of each scored position and the token that came. `stateOf`
- * gives, for a position, what wants to see the residual stream behind each block.
- */
-export function runWindow(
-  session: Session,
-  { window, ids, scoreFrom, scoreTo }: ScoringWindow,
-  visit: (position: number, logits: Float32Array, targetId: number) => void,
-  stateOf?: (position: number) => ((block: number, x: Float32Array) => void) | undefined,
-): void {
-  resetSession(session);
-  for (let position = 0; position < scoreTo; position++) {
-    const onBlock = position >= scoreFrom ? stateOf?.(position) : undefined;
-    const logits = forward(session, ids[position], { window, position }, onBlock);
-    if (position >= scoreFrom) visit(position, logits, ids[position + 1]);
   }
 }

@@ -9,7 +9,6 @@ import { loadFabric } from '../../fabric/registry.ts';
 import { packageRoot } from '../../files.ts';
 import { type Model, openModel } from '../../model/model.ts';
 import { greedyToken } from '../../model/sample.ts';
-import { negativeLogLikelihood } from '../../model/scoring.ts';
 import { loadLogDomainDesign } from '../../testing/designs.ts';
 import {
   logitsOf,
@@ -20,6 +19,7 @@ import {
   withEngine as withEngineOf,
 } from '../../testing/engines.ts';
 import { EMBEDDED_F16, fixtureModel } from '../../testing/models.ts';
+import { negativeLogLikelihood } from '../../testing/scoring.ts';
 import { idealDesign, onlySource, withoutNoise } from '../../tile/error-sources.ts';
 import type { Engine, EngineMode } from '../backend.ts';
 

@@ -155,7 +155,7 @@ function allocateData(
     cache: choice.cache,
     ownInputs: choice.ownInputs,
     physics: plan.physics,
-    codings: choice.codings,
+    integerResponses: choice.integerResponses,
     chip: mode === 'chip' ? { errors: true, seed: chipSeed ?? 0 } : { errors: false, seed: 0 },
     ranges,
     tapCounts: new Int32Array(shared(virtualTiles * TAP_COUNTS, 4)),

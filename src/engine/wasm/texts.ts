@@ -5,7 +5,7 @@ import { STAGES, type Stage } from '../../model/architecture.ts';
 import { type Engine, type EngineRequest, isShapeOnly, type Visitors } from '../backend.ts';
 import { unrotated } from '../image.ts';
 import { newTurns, requireFinite, requireInputs, requireSpace, requireToken } from '../turns.ts';
-import { sampledCoding } from './coding.ts';
+import { sampleCodingLoss } from './coding-loss.ts';
 import type { Command } from './control.ts';
 import { COUNTS_BYTES } from './kernels/adc.ts';
 import type { EngineData } from './plan/context.ts';
@@ -17,7 +17,7 @@ import type { ModelVectors } from './source.ts';
 
 export type Texts = Pick<
   Engine,
-  'prefill' | 'decode' | 'activity' | 'resetActivity' | 'ranges' | 'coding' | 'close'
+  'prefill' | 'decode' | 'activity' | 'resetActivity' | 'ranges' | 'codingLoss' | 'close'
 >;
 
 /** Position in the text. */
@@ -115,7 +115,7 @@ export function newTexts(
         return state.logits(0);
       }),
     activity() {
-      if (physics) return collectActivity(data, physics, choice.codings, place.tokens);
+      if (physics) return collectActivity(data, physics, choice.integerResponses, place.tokens);
       return mode === 'chip' ? toldActivity(data, fabric, place.tokens) : [];
     },
     resetActivity() {
@@ -127,7 +127,8 @@ export function newTexts(
       });
     },
     ranges: () => (physics ? collectRanges(data, physics) : {}),
-    coding: () => (isShapeOnly(model) || mode === 'digital' ? [] : sampledCoding(model, fabric, image)),
+    codingLoss: () =>
+      isShapeOnly(model) || mode === 'digital' ? [] : sampleCodingLoss(model, fabric, image),
     async close() {
       turns.close();
       await stop();

@@ -110,7 +110,7 @@ function copyCodes({ codes, rows, cell }: TileStrip, cells: number, out: Uint8Ar
  * src/tile/cell-sums.ts has ln I = ((b e + c) e + a) e + share dBeta + logMean, e = rowShare error - share dVt; here in
  * g = e / share + logMean / (a share). The last is exact as a tap of several transistors has neither c nor b.
  */
-function cellLaws({ data, physics, codings }: WorkerContext, { taps }: Operation): CellLaws {
+function cellLaws({ data, physics, integerResponses }: WorkerContext, { taps }: Operation): CellLaws {
   const response = physics!.responses.get(taps)!;
   const { share, logMean } = physics!.spreads.get(taps)!;
   const varied = data.chip.errors;
@@ -123,7 +123,7 @@ function cellLaws({ data, physics, codings }: WorkerContext, { taps }: Operation
     betas: share.map((s) => (varied ? s * physics!.sigmaBeta : 0)),
     shifts: logMean.map((log, m) => (varied && m > 0 ? log / slopes[m] : 0)),
     share,
-    weights: codings.get(taps)!.weights,
+    weights: integerResponses.get(taps)!.weights,
   };
 }
 

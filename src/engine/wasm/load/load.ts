@@ -209,7 +209,7 @@ function loadCodes(
       if (operation.epilogue === 'accumulate') {
         for (let n = 0; n < PANEL_COLUMNS; n++) columns[n] = scales[n] * format.cellWeights[cell];
       } else {
-        const coding = context.codings.get(taps)!;
+        const coding = context.integerResponses.get(taps)!;
         const place = tilePlace(operation, tile, data.shape.layers);
         const lsb = converterStep(context, operation, tile, cell);
         const meanGain = data.chip.errors ? physics!.meanGain : 1;

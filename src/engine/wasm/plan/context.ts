@@ -5,7 +5,7 @@ import type { ModelShape } from '../../../model/shape.ts';
 import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { EngineMode } from '../../backend.ts';
-import type { ChipCoding } from '../../chip-coding.ts';
+import type { IntegerResponse } from '../../integer-response.ts';
 import type { Crew } from '../control.ts';
 import type { CacheKind } from '../kernels/attention.ts';
 import { instantiate, type Kernels } from '../kernels/module.ts';
@@ -46,7 +46,7 @@ export interface EngineData {
   /** Of modes with analog tiles. */
   readonly physics: TilePhysics | undefined;
   /** By number of taps. */
-  readonly codings: ReadonlyMap<number, ChipCoding>;
+  readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
   readonly chip: ChipInstance;
   readonly ranges: RangeTable | undefined;
   /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
@@ -88,7 +88,7 @@ export interface WorkerContext {
   readonly i32: Int32Array;
   readonly f32: Float32Array;
   readonly physics: TilePhysics | undefined;
-  readonly codings: ReadonlyMap<number, ChipCoding>;
+  readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
   readonly virtualStarts: readonly number[];
   readonly tileStarts: readonly number[];
   /** By tile of all operations: keys of its draws, filled when first used. */
@@ -107,7 +107,7 @@ export async function newContext(data: EngineData, index: number): Promise<Worke
     i32: new Int32Array(data.state.buffer),
     f32: new Float32Array(data.state.buffer),
     physics: data.physics,
-    codings: data.codings,
+    integerResponses: data.integerResponses,
     virtualStarts: virtualStarts(data.operations),
     tileStarts: tileStarts(data.operations),
     noises: [],

@@ -11,7 +11,7 @@ import type { RotationSpec } from '../../../mapping/hadamard.ts';
 import type { BlockNorms, Stage } from '../../../model/architecture.ts';
 import { type ModelShape, normWidths, partWidths } from '../../../model/shape.ts';
 import type { MemoryEstimate } from '../../backend.ts';
-import type { ChipCoding } from '../../chip-coding.ts';
+import type { IntegerResponse } from '../../integer-response.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
@@ -25,7 +25,7 @@ export interface LayoutChoice {
   readonly shape: ModelShape;
   readonly operations: readonly Operation[];
   /** By number of taps; empty without analog tiles. */
-  readonly codings: ReadonlyMap<number, ChipCoding>;
+  readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
   readonly contextTokens: number;
   readonly tokens: number;
   /** Positions whose logits are computed together. */
@@ -187,10 +187,13 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     counts: operations.map((o) => take(o.panels * COUNTS_BYTES, 'counts')),
     lookups: operations.map((o) => take(o.rank * 16, 'code tables')),
     encodings: Object.fromEntries(
-      [...choice.codings].map(([taps, coding]) => [taps, take(coding.table.byteLength, 'encoding')]),
+      [...choice.integerResponses].map(([taps, coding]) => [taps, take(coding.table.byteLength, 'encoding')]),
     ),
     byteEncodings: Object.fromEntries(
-      [...choice.codings].map(([taps, { rank }]) => [taps, take((rank + 1) * BYTE_LEVELS, 'encoding')]),
+      [...choice.integerResponses].map(([taps, { rank }]) => [
+        taps,
+        take((rank + 1) * BYTE_LEVELS, 'encoding'),
+      ]),
     ),
     jobs: each(threads, () => take(3 * JOB_BYTES, 'jobs')),
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),

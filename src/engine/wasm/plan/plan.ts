@@ -4,8 +4,8 @@ import { matricesReading, STAGES } from '../../../model/architecture.ts';
 import { blockWeights, type ModelShape } from '../../../model/shape.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { EngineNeeds } from '../../backend.ts';
-import { chipCoding, encodingTables } from '../../chip-coding.ts';
 import { usedImage } from '../../image.ts';
+import { integerResponse, integerResponses } from '../../integer-response.ts';
 import { layerCodec } from '../source.ts';
 import type { LayoutChoice } from './layout.ts';
 import { type Operation, planOperations, sameInputs } from './operations.ts';
@@ -43,7 +43,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     image: needs.image,
     codec: (name) => layerCodec(model, name),
     rankOf(taps) {
-      const known = ranks.get(taps) ?? chipCoding(physics!, taps, planeCount(precision), varied).rank;
+      const known = ranks.get(taps) ?? integerResponse(physics!, taps, planeCount(precision), varied).rank;
       ranks.set(taps, known);
       return known;
     },
@@ -58,7 +58,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     layout: {
       shape,
       operations,
-      codings: physics ? encodingTables(physics, taps, planeCount(precision), varied) : new Map(),
+      integerResponses: physics ? integerResponses(physics, taps, planeCount(precision), varied) : new Map(),
       contextTokens,
       tokens,
       headTokens: Math.min(tokens, 64),

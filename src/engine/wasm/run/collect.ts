@@ -5,7 +5,7 @@ import type { Fabric } from '../../../fabric/fabric.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
-import type { ChipCoding } from '../../chip-coding.ts';
+import type { IntegerResponse } from '../../integer-response.ts';
 import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
 import { RANGE_BINS, rangeEdge } from '../kernels/record.ts';
 import { type EngineData, FIGURE, FIGURES } from '../plan/context.ts';
@@ -19,7 +19,7 @@ import { tileStarts, virtualStarts } from '../plan/operations.ts';
 export function collectActivity(
   data: EngineData,
   physics: TilePhysics,
-  codings: ReadonlyMap<number, ChipCoding>,
+  integerResponses: ReadonlyMap<number, IntegerResponse>,
   tokens: number,
 ): TileActivity[] {
   const { operations, figures, rowSums, threads, layout } = data;
@@ -31,7 +31,7 @@ export function collectActivity(
   const activities: TileActivity[] = [];
   operations.forEach((o, index) => {
     if (o.kind !== 'tile') return;
-    const coding = codings.get(o.taps)!;
+    const coding = integerResponses.get(o.taps)!;
     let connected = 0;
     let meanGain = 0;
     let estimatedCurrent = 0;

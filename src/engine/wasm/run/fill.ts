@@ -54,7 +54,7 @@ export function fillState(
     const rotation = vectors.rotations[blocks];
     if (rotation) fillRotations(f32, layout.ropes[blocks] / 4, rotation, shape, choice.contextTokens);
   }
-  for (const [taps, { table, levels, rank }] of choice.codings) {
+  for (const [taps, { table, levels, rank }] of choice.integerResponses) {
     f32.set(table, layout.encodings[taps] / 4);
     if (levels > BYTE_LEVELS) continue;
     for (let row = 0; row <= rank; row++) {
@@ -65,7 +65,7 @@ export function fillState(
     }
   }
   operations.forEach((operation, i) => {
-    const coding = operation.kind === 'tile' ? choice.codings.get(operation.taps) : undefined;
+    const coding = operation.kind === 'tile' ? choice.integerResponses.get(operation.taps) : undefined;
     for (let r = 0; r < operation.rank; r++) {
       for (let code = -8; code < 8; code++) {
         const tap = Math.abs(code);
@@ -123,13 +123,13 @@ function fillRotations(
 
 /** After loading: the figures of every virtual tile, from the counted taps. */
 export function fillFigures(data: EngineData, physics: TilePhysics): void {
-  const { codings, operations, figures, layout, tapCounts } = data;
+  const { integerResponses, operations, figures, layout, tapCounts } = data;
   const f32 = new Float32Array(data.state.buffer);
   const starts = virtualStarts(operations);
   const sigma = data.chip.errors ? Math.hypot(physics.gmOverIPerV * physics.sigmaVtV, physics.sigmaBeta) : 0;
   operations.forEach((operation, index) => {
     if (operation.kind !== 'tile') return;
-    const coding = codings.get(operation.taps)!;
+    const coding = integerResponses.get(operation.taps)!;
     const { tiles, cells, outputs, taps } = operation;
     const { share } = physics.spreads.get(taps)!;
     for (let tile = 0; tile < tiles; tile++) {

@@ -78,10 +78,13 @@ interface Encoding {
   readonly rowNoise: number;
 }
 
-function operationEncoding({ data, codings, physics }: WorkerContext, operation: Operation): Encoding {
+function operationEncoding(
+  { data, integerResponses, physics }: WorkerContext,
+  operation: Operation,
+): Encoding {
   const { kind, taps, inputTop } = operation;
   if (kind !== 'tile') return { kind: 'plain', top: inputTop, table: 0, tableBytes: 0, rowNoise: 0 };
-  const { levels } = codings.get(taps)!;
+  const { levels } = integerResponses.get(taps)!;
   const noise = data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
   const rowNoise = data.ownInputs ? noise : 0;
   return {
@@ -222,10 +225,10 @@ function fillTileTable(
   table: Words,
   at: TokenPosition,
 ): void {
-  const { data, f32, i32, codings, virtualStarts } = context;
+  const { data, f32, i32, integerResponses, virtualStarts } = context;
   const { figures } = data;
   const { tiles, cells, epilogue, taps } = data.operations[index];
-  const coding = codings.get(taps)!;
+  const coding = integerResponses.get(taps)!;
   const halfDroop = (physics.droop.clamp + physics.droop.source) / 2;
   const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
   const { phaseGainSigma, clampVariance, lowFrequencyVariance } = physics;

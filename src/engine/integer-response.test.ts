@@ -3,7 +3,7 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { tilePhysics } from '../tile/physics.ts';
-import { chipCoding } from './chip-coding.ts';
+import { integerResponse } from './integer-response.ts';
 import { INPUT_TOP } from './integers.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
@@ -15,7 +15,7 @@ const calibration = loadCalibration(design.process, design.cell);
  */
 function codesThatDiffer(precision: 'fast' | 'exact'): number {
   const physics = tilePhysics(calibration, design);
-  const coding = chipCoding(physics, 7, precision === 'fast' ? 1 : 2, false);
+  const coding = integerResponse(physics, 7, precision === 'fast' ? 1 : 2, false);
   const { table } = physics.responses.get(7)!;
   const [rows, columns] = [256, 400];
   const key = streamKey(11);
@@ -59,7 +59,7 @@ test('converter codes from integers differ from those of the table by one, in a 
 
 test('an ideal response is exact in integers, six-bit inputs in one plane', () => {
   const ideal = { ...design, response: { ...design.response, model: 'ideal' as const } };
-  const coding = chipCoding(tilePhysics(calibration, ideal), 7, 1, false);
+  const coding = integerResponse(tilePhysics(calibration, ideal), 7, 1, false);
   expect(coding.rank).toBe(1);
   expect([...coding.table.subarray(0, coding.levels)]).toEqual(Array.from({ length: 64 }, (_, k) => k));
   const [weights] = coding.weights;

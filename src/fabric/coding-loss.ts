@@ -2,7 +2,7 @@
 import type { HardwareWeights } from '../tile/weight-code.ts';
 import type { LinearName } from './linear.ts';
 
-export interface TensorCoding {
+export interface CodingLoss {
   /** Transformer block, 0-based; -1 for the head. */
   layer: number;
   tensor: string;
@@ -19,12 +19,12 @@ export interface TensorCoding {
 }
 
 /** Of a matrix [outputs][inputs] whose mapped weights, or an even sample of their rows, are `weights`. */
-export function tensorCoding(
+export function tensorCodingLoss(
   { layer, tensor }: LinearName,
   outputs: number,
   inputs: number,
   { format, codingSnrDb, zeroShare }: HardwareWeights,
-): TensorCoding {
+): CodingLoss {
   const snr = Number.isFinite(codingSnrDb) ? codingSnrDb : null;
   return { layer, tensor, outputs, inputs, bits: format.bits, codingSnrDb: snr, zeroShare };
 }

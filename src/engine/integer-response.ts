@@ -19,7 +19,7 @@ import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from './integers.ts';
 /** Weights of the top tap saturate beyond this many sigma of ln I: 2e-4 of its cells. */
 const SATURATION_SIGMAS = 3.5;
 
-export interface ChipCoding {
+export interface IntegerResponse {
   readonly rank: number;
   /** Levels of the encoding table. */
   readonly levels: number;
@@ -38,7 +38,12 @@ export interface ChipCoding {
 }
 
 /** `varied`: weights are baked cell by cell and need room for their spread. */
-export function chipCoding(physics: TilePhysics, taps: number, planes: 1 | 2, varied: boolean): ChipCoding {
+export function integerResponse(
+  physics: TilePhysics,
+  taps: number,
+  planes: 1 | 2,
+  varied: boolean,
+): IntegerResponse {
   const separable = drivenResponse(physics, taps);
   const { rank, u, v } = separable;
   const top = INPUT_TOP[planes];
@@ -140,11 +145,11 @@ function roundestScale(v: readonly Float64Array[], most: number): number {
 }
 
 /** The encoding tables of the tap counts that occur. */
-export function encodingTables(
+export function integerResponses(
   physics: TilePhysics,
   taps: Iterable<number>,
   planes: 1 | 2,
   varied: boolean,
-): Map<number, ChipCoding> {
-  return new Map([...new Set(taps)].map((count) => [count, chipCoding(physics, count, planes, varied)]));
+): Map<number, IntegerResponse> {
+  return new Map([...new Set(taps)].map((count) => [count, integerResponse(physics, count, planes, varied)]));
 }
