@@ -118,6 +118,7 @@ async function createScalar(
       }),
     decode: (id) =>
       turns.take(async () => {
+        listener.inputs = undefined;
         await pause();
         const { position } = session;
         const logits = forward(session, id, { window, position });
