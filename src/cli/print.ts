@@ -99,7 +99,14 @@ function printAccuracy(result: RunResult): void {
   });
   if (summary.nll.ci95) {
     print(
-      `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}`,
+      `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}  (chips, on this text)`,
+    );
+  }
+  const { kl, nllDifference, windows, chips } = result.overText;
+  if (kl.ci95) {
+    const several = result.fabric.chipsDiffer ? ` x ${chips} ${chips === 1 ? 'chip' : 'chips'}` : '';
+    print(
+      `  95 %, bootstrap  nll - digital ${interval(nllDifference, 4)}  KL ${interval(kl, 4)}  (${windows} windows${several}: text and chips)`,
     );
   }
   const { share, ci95, perplexityRatio } = result.yield;

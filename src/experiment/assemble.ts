@@ -16,6 +16,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
+import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
 import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
@@ -27,6 +28,7 @@ import {
   type ChipResult,
   RESULT_SCHEMA,
   type RunResult,
+  type TextIntervals,
 } from './result.ts';
 import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
 import type { Variant } from './variant.ts';
@@ -77,6 +79,7 @@ export function assembleResult(
       kl: meanInterval(chips.map((chip) => chip.kl)),
       top1: meanInterval(chips.map((chip) => chip.top1)),
     },
+    overText: overTextOf(plan, finished, windows),
     yield: {
       perplexityRatio: options.yieldRatio,
       share: within / chips.length,
@@ -133,6 +136,31 @@ function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model'
       rangeFile: fabric.measuresRanges ? rangeText.file : null,
       rangeTokens: fabric.measuresRanges ? rangeText.tokens : 0,
     },
+  };
+}
+
+/** Intervals over windows and chips together. */
+function overTextOf(
+  { chipSeeds }: RunPlan,
+  finished: FinishedJobs,
+  windows: readonly number[],
+): TextIntervals {
+  const metricsOf = (variant: Variant) =>
+    windows.map((window) => finishedJob(finished, jobKey(variant, window)).metrics!);
+  const digital = metricsOf({ kind: 'digital' });
+  const scored = digital.map((window) => window.scored);
+  const chips = chipSeeds.map((seed) => metricsOf({ kind: 'chip', seed }));
+  const over = (of: (chip: MetricSums, window: number) => number) =>
+    bootstrapMean(
+      chips.map((chip) => chip.map(of)),
+      scored,
+    );
+  return {
+    windows: windows.length,
+    chips: chips.length,
+    resamples: RESAMPLES,
+    kl: over(({ kl }) => kl),
+    nllDifference: over(({ nll }, window) => nll - digital[window].nll),
   };
 }
 

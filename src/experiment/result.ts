@@ -27,6 +27,19 @@ export interface Interval {
   ci95: [number, number] | null;
 }
 
+/**
+ * What `summary` would be on other texts of the kind: 95 % intervals of a bootstrap over windows (documents with
+ * --score all) x chips; null where there is one window.
+ */
+export interface TextIntervals {
+  windows: number;
+  chips: number;
+  resamples: number;
+  kl: Interval;
+  /** NLL of the chips less that of the digital model on the same windows. */
+  nllDifference: Interval;
+}
+
 export interface ChipResult extends Accuracy {
   seed: number;
   /** Share of ADC conversions that clipped; null for a fabric without converters. */
@@ -103,6 +116,7 @@ export interface RunResult {
   recoded: Accuracy;
   chips: ChipResult[];
   summary: { nll: Interval; perplexity: Interval; kl: Interval; top1: Interval };
+  overText: TextIntervals;
   /** Share of chips whose perplexity is at most `perplexityRatio` times the digital model's. */
   yield: {
     perplexityRatio: number;

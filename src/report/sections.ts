@@ -233,6 +233,12 @@ export function limitsHtml(result: RunResult): string {
       `The interval is over ${result.chips.length} chips (Student t): it covers the mean, not the spread, and not the choice of text.`,
     );
   }
+  const { kl, nllDifference, windows, chips } = result.overText;
+  items.unshift(
+    kl.ci95 && nllDifference.ci95
+      ? `Over text and chips together (bootstrap over ${windows} windows and ${chips} ${chips === 1 ? 'chip' : 'chips'}, 95 %) KL is ${intervalText(kl)} nats and the NLL above the digital model's ${intervalText(nllDifference)}.`
+      : 'One window was scored: no interval covers the choice of text.',
+  );
   if (result.model.synthetic) items.unshift('The weights are synthetic: nothing here is about accuracy.');
   return `<ul>${items.map((i) => `<li>${escapeHtml(i)}</li>`).join('')}</ul>`;
 }

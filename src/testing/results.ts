@@ -99,6 +99,13 @@ export function fixtureResult(chips = 8): RunResult {
       kl: interval((c) => c.kl),
       top1: interval((c) => c.top1),
     },
+    overText: {
+      windows: 3,
+      chips: list.length,
+      resamples: 2000,
+      kl: interval((c) => c.kl),
+      nllDifference: interval((c) => c.nll - 1.2664),
+    },
     yield: { perplexityRatio: 1.1, share: 0, ci95: [0, 0.31] },
     attribution: [
       ['mismatch', 0.27, 'threshold and gain of every cell, drawn once per chip'],

@@ -1,0 +1,55 @@
+/**
+ * Intervals that cover the text as well as the chips: a paired bootstrap over windows (documents with --score all) and
+ * chips, both drawn with replacement and independently of one another (Owen 2007, Annals of Applied Statistics 1, the
+ * pigeonhole bootstrap: conservative for crossed effects).
+ */
+import { bits32, streamKey } from '../random.ts';
+import type { Interval } from './result.ts';
+
+/** Enough for the ends of a 95 % interval to two digits. */
+export const RESAMPLES = 2000;
+const KEY = 0x626f6f74;
+
+/**
+ * The mean per prediction, sum over windows of `sums[chip][window]` over that of `scored[window]`, and its 95 % interval
+ * (percentiles); null with fewer than two windows.
+ */
+export function bootstrapMean(
+  sums: readonly (readonly number[])[],
+  scored: readonly number[],
+  resamples = RESAMPLES,
+): Interval {
+  const chips = sums.length;
+  const windows = scored.length;
+  const meanOf = (chipOf: (i: number) => number, windowOf: (i: number) => number): number => {
+    let [total, count] = [0, 0];
+    for (let w = 0; w < windows; w++) {
+      const window = windowOf(w);
+      count += scored[window];
+      for (let c = 0; c < chips; c++) total += sums[chipOf(c)][window] / chips;
+    }
+    return total / count;
+  };
+  const own = (i: number) => i;
+  const mean = meanOf(own, own);
+  if (windows < 2) return { mean, ci95: null };
+  const means = Float64Array.from({ length: resamples }, (_, r) => {
+    const [chipKey, windowKey] = [streamKey(KEY, r, 0), streamKey(KEY, r, 1)];
+    const chipOf = Array.from({ length: chips }, (_v, i) => draw(bits32(chipKey, i), chips));
+    return meanOf(
+      (i) => chipOf[i],
+      (i) => draw(bits32(windowKey, i), windows),
+    );
+  }).sort();
+  return { mean, ci95: [quantile(means, 0.025), quantile(means, 0.975)] };
+}
+
+const draw = (bits: number, count: number): number => Math.floor(((bits >>> 0) / 2 ** 32) * count);
+
+/** Of ascending values, linear between neighbours. */
+function quantile(ascending: Float64Array, share: number): number {
+  const at = share * (ascending.length - 1);
+  const low = Math.floor(at);
+  const high = Math.min(low + 1, ascending.length - 1);
+  return ascending[low] + (at - low) * (ascending[high] - ascending[low]);
+}
