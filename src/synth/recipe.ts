@@ -3,13 +3,20 @@
  * seed, the tensor and the row only. Plain data describes it, so that every thread can rebuild it.
  */
 import { OnefetError } from '../error.ts';
-import type { Stage } from '../model/architecture.ts';
+import type { BlockNorms, Stage } from '../model/architecture.ts';
 import type { Codec } from '../model/codecs/codec.ts';
 import { F32 } from '../model/codecs/f32.ts';
 import { codecByName } from '../model/codecs/registry.ts';
 import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
 import { ropeFactors } from '../model/rope.ts';
-import { blockMatrices, headMatrix, missingFeatures, sourceTensor } from '../model/shape.ts';
+import {
+  blockMatrices,
+  type Feature,
+  headMatrix,
+  missingFeatures,
+  normWidths,
+  sourceTensor,
+} from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { bits32, nameCoordinate, streamKey } from '../random.ts';
 import type { QuantileTable } from './draws.ts';
@@ -43,11 +50,7 @@ export function recipeTensors(recipe: SynthRecipe): GgufTensorSource[] {
   const headCodec = type === 'Q4_0' || type === 'Q4_K' ? codecByName('Q6_K')! : codec;
   const tableOf = quantileTables();
   const matrix = matrixMaker(recipe, tableOf);
-  const { norms } = shape.architecture;
-  const normBefore: { readonly [stage in Stage]?: string | undefined } = {
-    'attention-input': norms.attentionInput,
-    'feed-forward-input': norms.feedForwardInput,
-  };
+  const widths = normWidths(shape);
   const tensors = [
     matrix('token_embd', 'token_embd.weight', shape.vocab, shape.dim, shape.tied ? headCodec : codec),
   ];
@@ -55,13 +58,19 @@ export function recipeTensors(recipe: SynthRecipe): GgufTensorSource[] {
     let stage: Stage | undefined;
     for (const { name, outputs, inputs } of blockMatrices(shape, layer)) {
       const { reads } = shape.architecture.matrices[name.ordinal];
-      const norm = reads === stage ? undefined : normBefore[reads];
+      for (const place of reads === stage ? [] : NORMS_BEFORE[reads]) {
+        const norm = shape.architecture.norms[place];
+        if (!norm) continue;
+        const tensor = typeof norm === 'string' ? norm : norm.tensor;
+        tensors.push(normTensor(recipe, `blk.${layer}.${tensor}.weight`, widths[place]!, tableOf));
+      }
       stage = reads;
-      if (norm) tensors.push(normTensor(recipe, `blk.${layer}.${norm}.weight`, tableOf));
-      tensors.push(matrix(name.tensor, sourceTensor(name, shape.tied), outputs, inputs, codec));
+      tensors.push(
+        matrix(LAW_OF[name.tensor] ?? name.tensor, sourceTensor(name, shape.tied), outputs, inputs, codec),
+      );
     }
   }
-  tensors.push(normTensor(recipe, 'output_norm.weight', tableOf));
+  tensors.push(normTensor(recipe, 'output_norm.weight', shape.dim, tableOf));
   const head = headMatrix(shape);
   if (!shape.tied) {
     const name = sourceTensor(head.name, false);
@@ -70,6 +79,20 @@ export function recipeTensors(recipe: SynthRecipe): GgufTensorSource[] {
   if (shape.ropeScaling) tensors.push(factorsTensor(ropeFactors(shape, shape.ropeScaling)));
   return tensors;
 }
+
+/** Where the norms of a block stand among its matrices. */
+const NORMS_BEFORE: Readonly<Record<Stage, readonly (keyof BlockNorms)[]>> = {
+  'attention-input': ['attentionInput', 'query', 'key'],
+  'attention-output': [],
+  'feed-forward-input': ['attentionOutput', 'feedForwardInput'],
+  'feed-forward-hidden': ['feedForwardOutput'],
+};
+
+/** Matrices of several parts have the statistics of their first. */
+const LAW_OF: Readonly<Record<string, MatrixKind>> = { attn_qkv: 'attn_q' };
+
+/** What shapes may have beyond a plain Llama: no metadata go with it. */
+const SYNTH_FEATURES: readonly Feature[] = ['fused-matrices', 'head-norms', 'norm-places', 'halves-rotation'];
 
 type TableOf = (exponent: number) => QuantileTable;
 
@@ -117,18 +140,19 @@ function matrixMaker(recipe: SynthRecipe, tableOf: TableOf) {
 }
 
 function normTensor(
-  { shape: { dim }, seed, statistics }: SynthRecipe,
+  { seed, statistics }: SynthRecipe,
   name: string,
+  width: number,
   tableOf: TableOf,
 ): GgufTensorSource {
   return {
     name,
-    shape: [dim],
+    shape: [width],
     codec: F32,
     row(_, out) {
       const { gain, sigma } = statistics.norms;
       fillDraws(tableOf(2), streamKey(STREAM.norm, seed, nameCoordinate(name)), sigma, out);
-      for (let i = 0; i < dim; i++) out[i] += gain;
+      for (let i = 0; i < width; i++) out[i] += gain;
     },
   };
 }
@@ -210,7 +234,7 @@ function checkShape(shape: NamedShape): void {
   if (shape.heads % shape.kvHeads !== 0) {
     refuse(`${shape.heads} heads cannot share ${shape.kvHeads} key/value heads evenly`);
   }
-  const missing = missingFeatures(shape, []);
+  const missing = missingFeatures(shape, SYNTH_FEATURES);
   if (missing !== undefined) refuse(`${missing} cannot be made up`);
   if (shape.headDim % 2 !== 0) refuse(`headDim is ${shape.headDim}; an even number is needed`);
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/digital.ts';
 import { sha256 } from '../files.ts';
+import { ARCHITECTURES } from '../model/architecture.ts';
 import { forward, newSession } from '../model/forward.ts';
 import { openGguf, readRow } from '../model/gguf.ts';
 import { writeGguf } from '../model/gguf-writer.ts';
@@ -260,4 +261,20 @@ describe('refusals and interruption', () => {
     expect(readFileSync(path, 'utf8')).toBe('old');
     await refuse({ signal: controller.signal, force: true }).toMatchObject({ code: 'INTERRUPTED' });
   });
+});
+
+test.each(['qwen3', 'phi3', 'olmo2', 'mistral3'])('a made-up %s opens with its shape', async (name) => {
+  const { ropeScaling: _, ...tiny } = MODEL_SHAPES.tiny;
+  const shape = { ...tiny, name, architecture: ARCHITECTURES.get(name)! };
+  const path = join(folder, `${name}.gguf`);
+  await synthesise({ shape, type: 'Q8_0', path, threads: 1 });
+  const model = openModel(path);
+  model.close();
+  const { architecture, headDim, ffnDim, kvDim } = model.shape;
+  expect([architecture, headDim, ffnDim, kvDim]).toEqual([
+    shape.architecture,
+    tiny.headDim,
+    tiny.ffnDim,
+    tiny.kvDim,
+  ]);
 });
