@@ -14,7 +14,7 @@
 import { CORNERS, type Corner } from '../../cell/technology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
 import { displayPath, readTextFile } from '../../files.ts';
-import { isMdm, readMdm } from './mdm.ts';
+import { isMdm, readMdm, type TextRow } from './mdm.ts';
 
 export interface MeasuredPoint {
   readonly vgsV: number;
@@ -42,12 +42,6 @@ const BOUNDS: Readonly<Record<string, readonly [number, number, string]>> = {
   id_a: [1e-18, 1, 'A'],
   ig_a: [-1, 1, 'A'],
 };
-
-/** A row as text, by column. */
-export interface TextRow {
-  readonly lineNumber: number;
-  readonly cells: Readonly<Record<string, string>>;
-}
 
 /** What was read, and what was not and why: a lab's file is taken as far as it goes. */
 export interface MeasuredData {

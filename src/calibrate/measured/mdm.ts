@@ -9,7 +9,12 @@
  * Names say what a quantity is: VG VD VS VB TEMP, ID and IG, with anything behind (VGS, id.m).
  */
 import { OnefetError } from '../../error.ts';
-import type { TextRow } from './csv.ts';
+
+/** A row as text, by column. */
+export interface TextRow {
+  readonly lineNumber: number;
+  readonly cells: Readonly<Record<string, string>>;
+}
 
 /** What a name begins with, and the column of a CSV that it is; `ground` must be 0: voltages are against it. */
 const ROLES: readonly [RegExp, keyof TextRow['cells'] | 'ground'][] = [
