@@ -163,7 +163,7 @@ function readPipe(handle: number, part: Buffer): number {
 const READ_BYTES = 1 << 22;
 
 /** Decodes the bytes of a text file; `where` names it in errors. Error: TEXT_ENCODING. */
-function decodeText(bytes: Buffer, where: string, { orLatin1 = false }: TextFileOptions = {}): string {
+export function decodeText(bytes: Buffer, where: string, { orLatin1 = false }: TextFileOptions = {}): string {
   const refuse = (what: string, from: string) =>
     new OnefetError('input', 'TEXT_ENCODING', `${where} ${what}`, {
       hint: `convert it to UTF-8: iconv -f ${from} -t utf-8 FILE > NEW`,
