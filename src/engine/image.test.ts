@@ -2,6 +2,7 @@
  * Engines on chip images: with all errors off they compute the mapped weights, put back into the model's own basis, and
  * the fast engine agrees with the scalar one on chips.
  */
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadDesign } from '../fabric/design.ts';
 import { buildDigital } from '../fabric/digital.ts';
@@ -19,7 +20,8 @@ import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, type Model, openModel } from '../model/model.ts';
 import { logitsOf, meanKl, runText, withEngine } from '../testing/engines.ts';
 import { testImage } from '../testing/images.ts';
-import { fixtureModel } from '../testing/models.ts';
+import { ARCHITECTURE_FIXTURES, fixtureModel, writeFixture } from '../testing/models.ts';
+import { runFolder } from '../testing/run-folder.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { scalar } from './scalar.ts';
 import { wasm } from './wasm/engine.ts';
@@ -288,4 +290,27 @@ test('ranges may stand in the image; memory has what the image adds', async () =
     });
   }
   image.close();
+});
+
+/** Matrices of several parts, norms behind the halves of a block, scaled and biased outputs. */
+test.each(
+  ARCHITECTURE_FIXTURES.filter(([name]) => /^(phi3|gemma3|granite|qwen2)$/.test(name)).map(
+    ([name, options]) => ({
+      name,
+      options,
+    }),
+  ),
+)('an image of $name', async ({ name, options }) => {
+  const path = join(runFolder('models'), `image-${name}.gguf`);
+  writeFixture(path, options);
+  const other = openModel(path);
+  const allowed = { residual: false, heads: false, hidden: true };
+  const method = { ...everything, rotate: allowed };
+  const image = await testImage(`arch-${name}`, other, { method, tileRows: TILE_ROWS, bits: BITS.mixed });
+  const request = { model: other, fabric: fabricOf(), mode: 'mapped', image } as const;
+  const expected = await runText('scalar', request, ids);
+  const found = await runText('wasm', request, ids);
+  expect(difference(found.logits, expected.logits)).toBeLessThan(2e-3);
+  image.close();
+  other.close();
 });

@@ -64,9 +64,9 @@ function stageTargets({ data }: WorkerContext): (layer: number, stage: BlockStag
 
 /**
  * Stages `from` to `to` - 1, four a block, one after the other over a batch. Behind a stage its inputs still stand where
- * they were coded from. What the feed-forward adds to the stream is added at the
- * start of the next block; behind the last block of the model, which also leaves its normed activations in `normed`. A chip
- * image may have the stream rotated in between: it is the model's own before the first stage and behind the last.
+ * they were coded from. What the feed-forward adds to the stream is added at the start of the next block; behind the last
+ * block of the model, which also leaves its normed activations in `normed`. A chip image may have the stream rotated in
+ * between: it is the model's own before the first stage and behind the last.
  */
 export function runLayers(context: WorkerContext, batch: Batch, from: number, to: number): void {
   const { data, crew, kernels, f32 } = context;
