@@ -5,6 +5,8 @@
  *
  * request: {
  *   texts:  string[]      tokenised without BOS and without parsing special tokens
+ *   digests: string[][]   lists of texts tokenised likewise; their numbers of ids and hashes are wanted
+ *   ends:   number[]      ids; those are wanted that end a generation, only with digests
  *   score:  number[][]    sequences of ids, BOS included; ids[p + 1] is predicted from position p
  *   logits: number[][]    sequences of ids; all logits behind every token are wanted
  *   greedy: number[][]    prompts as ids
@@ -13,6 +15,7 @@
  * answer: {
  *   vocabulary: { bos, eos },
  *   tokens: number[][],
+ *   tokenizer: { addsBos, digests: string[], ends: number[] }    where digests are asked for
  *   score:  { nll: number[] }[]    nats, one per prediction
  *   logits: number[][][]           [sequence][position][vocabulary]
  *   greedy: number[][]
@@ -21,6 +24,7 @@
  * The key-value cache is float32, so that what differs from another float32 implementation is the order of the sums
  * only (and, for quantised weights, llama.cpp's quantisation of the activations).
  */
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 
@@ -33,7 +37,31 @@ const llama = await getLlama({
   maxThreads: 1,
   logLevel: LlamaLogLevel.error,
 });
-const model = await llama.loadModel({ modelPath, gpuLayers: 0 });
+// Files for digests may have a vocabulary and no tensors.
+const vocabOnly = request.digests !== undefined;
+const model = await llama.loadModel({ modelPath, gpuLayers: 0, vocabOnly });
+if (vocabOnly) {
+  const digest = (texts) => {
+    const numbers = texts.flatMap((text) => {
+      const ids = model.tokenize(text);
+      return [ids.length, ...ids];
+    });
+    const hash = createHash('sha256')
+      .update(new Uint8Array(Int32Array.from(numbers).buffer))
+      .digest('hex');
+    return `${numbers.length - texts.length} ${hash.slice(0, 16)}`;
+  };
+  const tokenizer = {
+    addsBos: model._model.shouldPrependBosToken(),
+    digests: request.digests.map(digest),
+    // llama.cpp's own word: node-llama-cpp's isEogToken() also counts the end of a turn where llama.cpp does not.
+    ...(request.ends === undefined ? {} : { ends: request.ends.filter((id) => model._model.isEogToken(id)) }),
+  };
+  const { bos, eos } = model.tokens;
+  const rest = { tokens: [], score: [], logits: [], greedy: [] };
+  writeFileSync(answerPath, JSON.stringify({ vocabulary: { bos, eos }, ...rest, tokenizer }));
+  process.exit(0);
+}
 const context = await model.createContext({
   contextSize: model.trainContextSize,
   batchSize: 64,

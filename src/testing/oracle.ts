@@ -15,6 +15,10 @@ import { bits32, nameCoordinate, streamKey } from '../random.ts';
 export interface OracleRequest {
   /** Tokenised without BOS and without parsing special tokens. */
   texts?: string[];
+  /** Lists of texts, tokenised like `texts`, of which a digest is enough, see digestOfTokens. */
+  digests?: string[][];
+  /** Ids of which those are wanted that end a generation; only with `digests`. */
+  ends?: number[];
   /** Sequences of ids, BOS included; every token but the first is scored. */
   score?: number[][];
   /** Sequences of ids; sketches of all logits behind every token are wanted. */
@@ -30,6 +34,8 @@ export interface OracleRequest {
 export interface OracleAnswer {
   vocabulary: { bos: number | null; eos: number | null };
   tokens: number[][];
+  /** Only where digests are asked for. */
+  tokenizer?: { addsBos: boolean; digests: string[]; ends?: number[] };
   /** Nats per prediction. */
   score: { nll: number[] }[];
   /** [sequence][position] sketch of the logits, see logitSketch. */
@@ -40,6 +46,16 @@ export interface OracleAnswer {
 export interface Oracle {
   /** The answer to a request about a model file; `name` finds it among the recorded ones. */
   ask(name: string, modelPath: string, request: OracleRequest): Promise<OracleAnswer>;
+  /**
+   * The same about a file that is written for llama.cpp only, from what `identity` names; asked for when answers are
+   * recorded and not in every live run, for what takes llama.cpp minutes.
+   */
+  recorded(
+    name: string,
+    identity: string,
+    write: (path: string) => void,
+    request: OracleRequest,
+  ): Promise<OracleAnswer>;
 }
 
 /** Is llama.cpp itself asked in this run? */
@@ -57,28 +73,49 @@ interface Recorded {
 /** The oracle whose answers are in experiments/oracle/recorded/<file>.json. */
 export function openOracle(file: string): Oracle {
   const path = join(folder, 'recorded', `${file}.json`);
+  const record = (name: string, question: string, answer: OracleAnswer): OracleAnswer => {
+    const recorded = read(path);
+    recorded.answers[name] = { question, answer };
+    writeFileSync(path, printRecorded(recorded));
+    return answer;
+  };
+  const knownAnswer = (name: string, question: string): OracleAnswer => {
+    const known = read(path).answers[name];
+    if (known?.question === question) return known.answer;
+    throw new Error(
+      `${path} has no answer about ${name} as it is now: the model file or the request has changed; npm run oracle:record asks llama.cpp again`,
+    );
+  };
   return {
     async ask(name, modelPath, request) {
       const question = sha256(readFileSync(modelPath), JSON.stringify(request));
-      if (env.ONEFET_ORACLE === 'record') {
-        const answer = await askLive(modelPath, request);
-        const recorded = read(path);
-        recorded.answers[name] = { question, answer };
-        writeFileSync(path, printRecorded(recorded));
-        return answer;
-      }
-      const known = read(path).answers[name];
-      if (known?.question !== question) {
-        throw new Error(
-          `${path} has no answer about ${name} as it is now: the model file or the request has changed; npm run oracle:record asks llama.cpp again`,
-        );
-      }
-      if (!oracleIsLive) return known.answer;
+      if (env.ONEFET_ORACLE === 'record') return record(name, question, await askLive(modelPath, request));
+      const known = knownAnswer(name, question);
+      if (!oracleIsLive) return known;
       const live = await askLive(modelPath, request);
-      checkSame(name, known.answer, live);
+      checkSame(name, known, live);
       return live;
     },
+    async recorded(name, identity, write, request) {
+      const question = sha256(identity, JSON.stringify(request));
+      if (env.ONEFET_ORACLE !== 'record') return knownAnswer(name, question);
+      const scratch = mkdtempSync(join(tmpdir(), 'onefet-oracle-'));
+      try {
+        const modelPath = join(scratch, 'model.gguf');
+        write(modelPath);
+        return record(name, question, await askLive(modelPath, request));
+      } finally {
+        rmSync(scratch, { recursive: true, force: true });
+      }
+    },
   };
+}
+
+/** Sums up the ids of texts as their number and a hash, which oracle.mjs computes likewise. */
+export function digestOfTokens(texts: readonly ArrayLike<number>[]): string {
+  const numbers = texts.flatMap((ids) => [ids.length, ...Array.from(ids)]);
+  const bytes = new Uint8Array(Int32Array.from(numbers).buffer);
+  return `${numbers.length - texts.length} ${sha256(bytes).slice(0, 16)}`;
 }
 
 function read(path: string): Recorded {
@@ -98,7 +135,7 @@ function printRecorded({ schema, answers }: Recorded): string {
 function checkSame(name: string, recorded: OracleAnswer, live: OracleAnswer): void {
   const differ = (what: string) =>
     new Error(`${name}: llama.cpp's ${what} are not those recorded; npm run oracle:record writes them anew`);
-  for (const what of ['vocabulary', 'tokens', 'greedy'] as const) {
+  for (const what of ['vocabulary', 'tokens', 'tokenizer', 'greedy'] as const) {
     if (JSON.stringify(recorded[what]) !== JSON.stringify(live[what])) throw differ(what);
   }
   const numbers = (answer: OracleAnswer) => [

@@ -12,12 +12,10 @@
 /** A pattern, or the name of a cutter written by hand where a pattern would look ahead over every digit of a run. */
 export type Cut =
   | string
-  /** Runs of numbers alone, in threes counted from their right end. */
-  | { readonly numbers: 'alone' }
-  /** Runs of ASCII digits in threes counted from the right, what precedes a run's first three stays with it. */
-  | { readonly numbers: 'before threes' }
-  /** Runs of ASCII digits alone, in threes counted from the right, unless a letter or _ follows. */
-  | { readonly numbers: 'whole words' };
+  /** Runs of numbers in threes, counted from the right; what precedes a run stays with its first digits. */
+  | { readonly numbers: 'end in threes' }
+  /** A cut before every three digits of a run of ASCII's, counted from the right; what follows a run stays with it. */
+  | { readonly numbers: 'before threes' };
 
 export interface PreTokenizer {
   readonly cuts: readonly Cut[];
@@ -48,7 +46,7 @@ const cased = (others: string, ending: string, number: string): string => {
 /** Letters that are not ASCII have no case here. */
 const UNCASED = '\\p{Other letter}';
 
-/** DeepSeek V3's last pattern; ASCII's ~ is neither mark nor symbol in llama.cpp. */
+/** DeepSeek V3's last pattern. */
 const deepseek = (marks: string): string =>
   '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|' +
   ` ?[\\p{P}\\p{S}]+${marks}`;
@@ -88,7 +86,7 @@ const deepseekV3: PreTokenizer = {
 const gpt4o: PreTokenizer = { cuts: [cased(UNCASED, `${CONTRACTION}?`, '\\p{N}{1,3}')] };
 const tinyAya: PreTokenizer = {
   cuts: [
-    { numbers: 'whole words' },
+    { numbers: 'end in threes' },
     `[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+${CONTRACTION}?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${BLANKS}`,
   ],
 };
@@ -209,7 +207,7 @@ export const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
   },
   afmoe: {
     cuts: [
-      { numbers: 'alone' },
+      { numbers: 'end in threes' },
       '[\\u4e00-\\u9fff\\u3400-\\u4dbf\\u8c48-\\ud7ff\\ue000-\\ufaff\\u3040-\\u309f\\u30a0-\\u30ff\\uff65-\\uff9f\\u2f00-\\u2fdf' +
         '\\u0e40-\\u0e7f\\u0e80-\\u0eff\\u1780-\\u17ff\\u1000-\\u109f\\uaa60-\\uaa7f\\ua9e0-\\ua9ff\\uac00-\\ud7af\\u1100-\\u11ff]+',
       deepseek(`[\\r\\n]*|${BLANKS}`),

@@ -22,7 +22,7 @@ const CLASSES: Readonly<Record<string, string>> = {
   N: `0-9${CLASS.number}`,
   M: CLASS.mark,
   P: `!-#%-*,-\\/:-;?-@\\[-\\]_{}${CLASS.punctuation}`,
-  S: `$+<->^\`|${CLASS.symbol}`,
+  S: `$+<->^\`|~${CLASS.symbol}`,
   Han: `${CLASS.hanLetter}${CLASS.hanOther}`,
   'L but Han': `A-Za-z${CLASS.letter}`,
   'Other letter': `${CLASS.letter}${CLASS.hanLetter}`,
@@ -40,7 +40,7 @@ interface Pictures {
 
 export function createCutter(pre: PreTokenizer): Cutter {
   const stages = pre.cuts.map(buildStage);
-  const needsText = pre.cuts.some((cut) => typeof cut !== 'string' || !cut.includes('\\p{'));
+  const needsText = pre.cuts.some((cut) => typeof cut === 'string' && !cut.includes('\\p{'));
   return (text, emit) => {
     if (text === '') return;
     const pictures = drawPictures(text, needsText);
@@ -63,7 +63,7 @@ export function createCutter(pre: PreTokenizer): Cutter {
 }
 
 function buildStage(cut: Cut): Stage {
-  if (typeof cut !== 'string') return numberStage(cut.numbers);
+  if (typeof cut !== 'string') return buildNumberStage(cut.numbers);
   const picture = cut.includes('\\p{') ? 'classes' : 'text';
   const pattern = compile(cut);
   return (pictures, ends) => {
@@ -132,23 +132,23 @@ function fromUnits(units: Uint16Array, count: number): string {
 }
 
 /** Cuts runs of numbers in threes counted from their right end, see Cut. */
-function numberStage(numbers: Exclude<Cut, string>['numbers']): Stage {
-  const run = compile(numbers === 'alone' ? '\\p{N}+' : '[0-9]+');
-  return ({ classes, text }, ends) => {
+function buildNumberStage(numbers: Exclude<Cut, string>['numbers']): Stage {
+  const endsToo = numbers === 'end in threes';
+  const run = compile(endsToo ? '\\p{N}+' : '[0-9]+');
+  return ({ classes }, ends) => {
     const out: number[] = [];
     let start = 0;
     for (const end of ends) {
-      const piece = (numbers === 'alone' ? classes : text).slice(start, end);
+      const piece = classes.slice(start, end);
       let done = 0;
       for (const match of piece.matchAll(run)) {
         const first = match.index;
         const last = first + match[0].length;
-        if (numbers === 'whole words' && /[A-Za-z_]/.test(piece.charAt(last))) continue;
-        // Threes end at last, last - 3 ...; a run alone begins and ends a piece, the others only divide it.
-        const isAlone = numbers !== 'before threes';
-        const cuts = isAlone ? [first] : [];
-        for (let at = first + (match[0].length % 3); at < last; at += 3) cuts.push(at);
-        if (isAlone) cuts.push(last);
+        const cuts: number[] = [];
+        for (let at = first + (match[0].length % 3); at < last; at += 3) {
+          if (at > first || !endsToo) cuts.push(at);
+        }
+        if (endsToo) cuts.push(last);
         for (const at of cuts) {
           if (at <= done) continue;
           out.push(start + at);

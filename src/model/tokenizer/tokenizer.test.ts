@@ -12,10 +12,12 @@ import { missingShared, needs, sharedPath } from '../../testing/needs.ts';
 import type { GgufValue } from '../gguf.ts';
 import { openGguf } from '../gguf.ts';
 import { BYTE_TO_CHAR } from './byte-pair.ts';
+import { chatPrompt } from './chat-template.ts';
 import { Merger } from './merge.ts';
 import { PRE_TOKENIZERS } from './pre-tokenizers.ts';
 import { createCutter } from './pretokenize.ts';
 import { createTokenizer } from './tokenizer.ts';
+import { CLASS, unicodeClasses } from './unicode-classes.ts';
 
 function metadataOf(path: string): Map<string, GgufValue> {
   const file = openGguf(path);
@@ -130,6 +132,88 @@ describe('pre-tokenisation', () => {
       }),
       { numRuns: 20_000, seed: 1 },
     );
+  });
+});
+
+describe('patterns of all pre-tokenisers', () => {
+  test.each([
+    ['capitals', 'A'.repeat(1e5)],
+    ['letters beyond ASCII', '\u00e9'.repeat(1e5)],
+    ['Chinese', '\u65e5'.repeat(1e5)],
+    ['one-letter words', 'a '.repeat(5e4)],
+    ['digits', '7'.repeat(1e5)],
+    ['blanks', `${' '.repeat(1e5)}x`],
+    ['line breaks', ' \n'.repeat(5e4)],
+    ['marks', '!?'.repeat(5e4)],
+    ['combining marks', `a${'\u0301'.repeat(1e5)}`],
+    ['faces', '\u{1f600}'.repeat(5e4)],
+  ])('cover a run of %s in time that grows with it', (_, text) => {
+    for (const pre of new Set(Object.values(PRE_TOKENIZERS))) {
+      let covered = 0;
+      let inOrder = true;
+      const startMs = performance.now();
+      createCutter(pre)(text, (start, end) => {
+        inOrder &&= start === covered && end > start;
+        covered = end;
+      });
+      // Milliseconds here.
+      expect(performance.now() - startMs).toBeLessThan(5_000);
+      expect([inOrder, covered]).toEqual([true, text.length]);
+    }
+  });
+
+  test('classes are those of Unicode 15.1, whatever the Node', () => {
+    const at = (codePoint: number): string => String.fromCharCode(unicodeClasses()[codePoint]);
+    // Letters since Unicode 16 and 17, which newer Nodes know; one of 15.1, which older ones do not.
+    for (const later of [0x088f, 0x1c89, 0xa7cb, 0x10d4a, 0x323b0]) expect(at(later)).toBe(CLASS.other);
+    expect([at(0x2ebf0), at(0xe9), at(0x4e00)]).toEqual([CLASS.letter, CLASS.letter, CLASS.hanLetter]);
+    expect([at(0x663), at(0x301), at(0x20ac), at(0x2026), at(0x3000)]).toEqual([
+      CLASS.number,
+      CLASS.mark,
+      CLASS.symbol,
+      CLASS.punctuation,
+      CLASS.space,
+    ]);
+  });
+});
+
+describe('chat', () => {
+  const withTemplate = (template: string): Map<string, GgufValue> =>
+    new Map(embedded).set('tokenizer.chat_template', template);
+
+  test("puts what a user says into the model's template", async () => {
+    const template =
+      "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}{{ eos_token }}\n{% endfor %}" +
+      '{% if add_generation_prompt %}<|assistant|>{% endif %}';
+    const metadata = withTemplate(template);
+    const own = createTokenizer(metadata);
+    const prompt = await chatPrompt(metadata, own, ' Hi ');
+    expect(prompt).toBe('<|begin_of_text|><|user|>Hi<|end_of_text|>\n<|assistant|>');
+    const ids = [...own.encode(prompt, { parseSpecial: true })];
+    expect(ids.filter((id) => id >= 1022)).toEqual([1022, 1023]);
+  });
+
+  test('a model without a template and a template that fails are errors', async () => {
+    await expect(chatPrompt(embedded, tokenizer, 'Hi')).rejects.toMatchObject({
+      kind: 'usage',
+      code: 'CHAT_TEMPLATE_MISSING',
+    });
+    for (const template of ['{% if %}', "{{ raise_exception('no') }}"]) {
+      await expect(chatPrompt(withTemplate(template), tokenizer, 'Hi')).rejects.toMatchObject({
+        kind: 'input',
+        code: 'CHAT_TEMPLATE',
+      });
+    }
+  });
+
+  test("Phi-3's special tokens take the white space behind them along", () => {
+    const text = 'a<|end_of_text|> \n b';
+    const spell = (name: string): string[] => {
+      const own = createTokenizer(new Map(embedded).set('general.name', name));
+      return [...own.encode(text, { addSpecial: false, parseSpecial: true })].map((id) => own.spelling(id));
+    };
+    expect(spell('Phi-3 mini').slice(1)).toEqual(['<|end_of_text|>', 'b']);
+    expect(spell('Llama').length).toBeGreaterThan(3);
   });
 });
 
