@@ -9,7 +9,7 @@
  *   5  y += W mu                    the digital addend, once per output behind the sum over tiles
  *   6  y += B (A x) + B' z          side path and principal part, digital
  *
- * The input a is the norm's output with the image's gain (map-model.ts) in place of the model's, or what o and down read.
+ * The input a is the norm's output with the image's gain (plan.ts) in place of the model's, or what o and down read.
  */
 import { type Rotation, rotateRows, rotationOf } from './hadamard.ts';
 import type { DigitalPart, ImageMatrix } from './image.ts';

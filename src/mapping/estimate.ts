@@ -8,10 +8,11 @@
  */
 import { matricesReading, STAGES } from '../model/architecture.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
-import { type MappingMethod, workspaceLimits } from './map-model.ts';
+import { workspaceLimits } from './map-model.ts';
 import { PEAK_OPERATIONS } from './numerics/kernels/multiply.ts';
 import { floats, newNumerics, room } from './numerics/numerics.ts';
 import { workspaceBytes } from './numerics/workspace.ts';
+import type { MappingMethod } from './plan.ts';
 import { collectorBytes } from './statistics.ts';
 
 export interface MappingEstimate {

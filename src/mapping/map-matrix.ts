@@ -21,7 +21,7 @@ import {
   readCoding,
   type Workspace,
 } from './numerics/workspace.ts';
-import { type PreparedInput, prepareWeights } from './prepare.ts';
+import { type PreparedInput, type PreparedWeights, prepareWeights } from './prepare.ts';
 import { refit } from './refit.ts';
 import { round } from './round.ts';
 import { type ScaleRule, searchScales } from './scale-search.ts';
@@ -111,11 +111,12 @@ export function mapMatrix(
 ): { mapped: MappedMatrix; report: MatrixReport } {
   const { outputs } = exact;
   const { inputs, mean } = input.statistics;
-  const { weights, principal } = prepareWeights(workspace, input, exact.weights, outputs);
+  const prepared = prepareWeights(workspace, input, exact.weights, outputs);
+  const { weights, principal } = prepared;
   const { magnitudeMax } = weightFormat(bits);
   const { tileRows } = workspace;
   loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
-  const signal = outputEnergy(workspace, input, weights);
+  const signal = outputEnergy(workspace, input, prepared);
   const steps: MapStep[] = [];
   const measure = (step: MapStep['step'], always = false): void => {
     if (everyStep || always)
@@ -182,9 +183,19 @@ function improve(
   }
 }
 
-/** tr(W H_c W^T): the weights stand in the workspace; a mean that is not taken off does not count. */
-function outputEnergy(workspace: Workspace, input: PreparedInput, weights: Float32Array): number {
-  const energy = sum(energies(workspace, workspace.at.weights));
+/**
+ * tr(W H_c W^T) of the whole input: the weights stand in the workspace. A mean that is not taken off does not count, a
+ * principal part that is taken out does.
+ */
+function outputEnergy(
+  workspace: Workspace,
+  input: PreparedInput,
+  { weights, principal }: PreparedWeights,
+): number {
+  let energy = sum(energies(workspace, workspace.at.weights));
+  principal?.up.forEach((x, i) => {
+    energy += input.principal!.energies[i % principal.rank] * x * x;
+  });
   if (input.options.centre) return energy || 1;
   const constants = centreAddend(weights, workspace.outputs, input.statistics.mean);
   return energy - constants.reduce((total, x) => total + x * x, 0) || 1;

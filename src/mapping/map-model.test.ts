@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -15,25 +15,25 @@ import { fixtureModel } from '../testing/models.ts';
 import { mappedLinear } from './apply.ts';
 import { estimateMapping } from './estimate.ts';
 import { scaleWeightColumns } from './fold.ts';
-import { rotateRows, rotationOf, unrotateRows } from './hadamard.ts';
+import { rotateColumns, rotateRows, rotationOf, unrotateRows } from './hadamard.ts';
 import { createImage, type ImageMatrix, type ImageReader, openImage } from './image.ts';
 import type { ImageHeader } from './image-format.ts';
-import {
-  allowedRotations,
-  gainKey,
-  type MappingMethod,
-  type MappingSource,
-  mapModel,
-  requireRotations,
-  residualRotation,
-  rotateOutputs,
-  stageInput,
-} from './map-model.ts';
+import { gainKey, mapModel, shareStages } from './map-model.ts';
 import { chooseMethod, METHODS, probedBlocks } from './method.ts';
 import { listenToModel, modelSource } from './model-source.ts';
 import { newWorkspace, type Workspace } from './numerics/workspace.ts';
+import {
+  allowedRotations,
+  type MappingMethod,
+  outputRotation,
+  requireRotations,
+  residualRotation,
+  stageInput,
+} from './plan.ts';
 import type { ChipErrors } from './predict.ts';
 import { prepareInput, prepareWeights } from './prepare.ts';
+import { type MatrixLine, matrixLine, summarise } from './report.ts';
+import type { MappingSource } from './stage-job.ts';
 
 const TILE_ROWS = 96;
 const TOKENS = 60;
@@ -71,8 +71,8 @@ const headerOf = (method: MappingMethod): ImageHeader => ({
   residual: residualRotation(model.shape, method),
 });
 
-async function mapToImage(method: MappingMethod, bits: 3 | 4 | 6): Promise<ImageReader> {
-  const path = join(folder, `${method.name}-${bits}-${method.principal}-${method.coding.rank}.image`);
+async function mapToImage(method: MappingMethod, bits: 3 | 4 | 6, threads = 1): Promise<ImageReader> {
+  const path = join(folder, `${method.name}-${bits}-${method.coding.rank}-${threads}.image`);
   const writer = createImage(path, headerOf(method));
   await mapModel(
     source,
@@ -81,7 +81,7 @@ async function mapToImage(method: MappingMethod, bits: 3 | 4 | 6): Promise<Image
       vector: (name, values) => writer.writeVector(name, values),
       matrix: (matrix) => writer.writeMatrix(matrix),
     },
-    { method, tileRows: TILE_ROWS, bits: () => bits },
+    { method, tileRows: TILE_ROWS, bits: () => bits, threads },
   );
   writer.finish();
   return openImage(path);
@@ -132,14 +132,8 @@ function exactWeights(method: MappingMethod, name: LinearName): Float32Array {
   const statistics = source.statistics(name.layer, stage) as ReturnType<typeof prepareInput>['statistics'];
   const outputs = weights.length / statistics.inputs;
   if (gain) scaleWeightColumns(weights, outputs, gain);
-  rotateOutputs(
-    workspace,
-    shape,
-    method,
-    shape.architecture.matrices[name.ordinal],
-    weights,
-    statistics.inputs,
-  );
+  const rotation = outputRotation(shape, method, shape.architecture.matrices[name.ordinal]);
+  if (rotation) rotateColumns(weights, statistics.inputs, rotationOf(rotation));
   const input = prepareInput(workspace, statistics, stageInput(shape, method, stage).input);
   return prepareWeights(workspace, input, weights, outputs).weights;
 }
@@ -210,11 +204,11 @@ test('a run that was stopped goes on with what is missing, and progress reaches 
     bits: () => 4 as const,
     onProgress: (at: number, total: number) => {
       progress.push(at / total);
-      if (progress.length === 5) controller.abort();
+      if (progress.length === 3) controller.abort();
     },
   };
   await expect(mapModel(source, sink, { ...options, signal: controller.signal })).rejects.toThrow();
-  expect(done.size).toBe(5);
+  expect(done.size).toBe(6);
   const first = done.get('blk.0.attn_q');
   await mapModel(source, sink, options);
   expect(done.size).toBe(14);
@@ -222,6 +216,50 @@ test('a run that was stopped goes on with what is missing, and progress reaches 
   expect(done.get('blk.0.attn_q')).toBe(first);
   expect(progress.at(-1)).toBeCloseTo(1, 12);
   expect([...progress].sort((a, b) => a - b)).toEqual(progress);
+});
+
+test('the report: cells, digital numbers and errors by tensor', async () => {
+  const lines: MatrixLine[] = [];
+  await mapModel(
+    source,
+    {
+      has: () => false,
+      vector: () => undefined,
+      matrix: (matrix, report) => void lines.push(matrixLine(matrix.name, matrix, report)),
+    },
+    {
+      method: METHODS.centred,
+      tileRows: TILE_ROWS,
+      bits: ({ tensor }) => (tensor === 'attn_k' || tensor === 'attn_v' ? 6 : 4),
+      everyStep: true,
+    },
+  );
+  const summary = summarise(lines);
+  const [q, k] = lines;
+  expect(q).toMatchObject({ name: 'blk.0.attn_q', bits: 4, weights: 128 * 128, cells: 128 * 128 });
+  expect(k).toMatchObject({ name: 'blk.0.attn_k', bits: 6, weights: 64 * 128, cells: 2 * 64 * 128 });
+  expect(q.digitalNumbers).toBe(128 * 2 + 128 + 128); // scales of two tiles, mean, addend
+  expect(q.steps.map(({ step }) => step)).toEqual([
+    'scales',
+    'gptq',
+    'refit',
+    ...['descent', 'refit', 'descent', 'refit'],
+  ]);
+  expect(k.error).toBeLessThan(0.2 * q.error);
+  expect(q.zeroShare).toBeGreaterThan(0);
+  // Of 172,032 weights a block, 16,384 are k and v.
+  expect(summary.cellsPerWeight).toBeCloseTo(1 + 16_384 / 172_032, 12);
+  expect(Object.keys(summary.errorByTensor)).toHaveLength(7);
+});
+
+test('threads share the stages, and change no byte of the image', async () => {
+  const method = { ...METHODS.scaled, coding: { ...METHODS.scaled.coding, rank: 2 } };
+  const [alone, together] = [await mapToImage(method, 4), await mapToImage(method, 4, 2)];
+  expect(readFileSync(together.path)).toEqual(readFileSync(alone.path));
+  alone.close();
+  together.close();
+  expect(shareStages(model.shape, 9)).toHaveLength(4);
+  expect(shareStages(model.shape, 2).flat()).toHaveLength(4);
 });
 
 test('what a mapping of Llama 3.1 8B will take', () => {

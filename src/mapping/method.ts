@@ -12,22 +12,15 @@
  */
 
 import type { LinearName } from '../fabric/linear.ts';
-import { matricesReading, type Stage } from '../model/architecture.ts';
-import { blockMatrices } from '../model/shape.ts';
+import type { Stage } from '../model/architecture.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
-import { LOUDNESS_EXPONENT, scaleWeightColumns } from './fold.ts';
-import { GPTQ_PLUS, loadInput, mapMatrix, ROUND } from './map-matrix.ts';
-import {
-  allowedRotations,
-  type MappingMethod,
-  type MappingSource,
-  rotateOutputs,
-  stageInput,
-  workspaceLimits,
-} from './map-model.ts';
+import { LOUDNESS_EXPONENT } from './fold.ts';
+import { GPTQ_PLUS, ROUND } from './map-matrix.ts';
+import { workspaceLimits } from './map-model.ts';
 import { newWorkspace, type Workspace } from './numerics/workspace.ts';
+import { allowedRotations, type MappingMethod } from './plan.ts';
 import { type ChipErrors, type PredictedError, predictError } from './predict.ts';
-import { prepareInput } from './prepare.ts';
+import { type MappingSource, runStageJob, stageJob } from './stage-job.ts';
 
 const NO_ROTATION = { residual: false, heads: false, hidden: false };
 
@@ -185,24 +178,8 @@ async function probe(
   stage: Stage,
   bits: (name: LinearName) => WeightBits,
 ): Promise<PredictedError[]> {
-  const { shape } = source;
-  const input = prepareInput(
-    workspace,
-    await source.statistics(layer, stage),
-    stageInput(shape, method, stage).input,
-  );
-  loadInput(workspace, input);
-  const matrices = blockMatrices(shape, layer);
-  return matricesReading(shape.architecture, stage).map((place) => {
-    const { name, outputs, inputs } = matrices[place];
-    const weights = source.weights(name);
-    const gain = source.gain(layer, stage);
-    if (gain) scaleWeightColumns(weights, outputs, gain);
-    rotateOutputs(workspace, shape, method, shape.architecture.matrices[place], weights, inputs);
-    const exact = { weights, outputs };
-    const { mapped, report } = mapMatrix(workspace, input, exact, bits(name), method.coding);
-    return predictError(input, mapped, report, chip);
-  });
+  const { input, coded } = runStageJob(workspace, await stageJob(source, method, layer, stage, bits));
+  return coded.map(({ mapped, report }) => predictError(input, mapped, report, chip));
 }
 
 function meanError(errors: readonly PredictedError[]): PredictedError {

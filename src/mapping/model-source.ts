@@ -5,7 +5,7 @@ import { readRow } from '../model/gguf.ts';
 import type { Model } from '../model/model.ts';
 import { requireTensor } from '../model/read-shape.ts';
 import { blockMatrices, sourceTensor } from '../model/shape.ts';
-import type { MappingSource } from './map-model.ts';
+import type { MappingSource } from './stage-job.ts';
 import { type InputStatistics, newStatistics, type StatisticsCollector } from './statistics.ts';
 
 /** Weights and gains of a model; `statistics` come from elsewhere. */

@@ -1,0 +1,110 @@
+/**
+ * The matrices that read at one stage of one block, as a piece of work of plain data: threads can be sent it.
+ */
+import type { LinearName } from '../fabric/linear.ts';
+import { tensorKey } from '../fabric/placement.ts';
+import { matricesReading, type Stage } from '../model/architecture.ts';
+import { blockMatrices, type MatrixShape, type ModelShape } from '../model/shape.ts';
+import type { WeightBits } from '../tile/weight-code.ts';
+import { scaleWeightColumns } from './fold.ts';
+import { type RotationSpec, rotationOf } from './hadamard.ts';
+import {
+  type CodingOptions,
+  loadInput,
+  type MappedMatrix,
+  type MatrixReport,
+  mapMatrix,
+} from './map-matrix.ts';
+import { rotateManyColumns } from './numerics/rotate.ts';
+import type { Workspace } from './numerics/workspace.ts';
+import { type MappingMethod, outputRotation, stageInput } from './plan.ts';
+import { type InputOptions, type PreparedInput, prepareInput } from './prepare.ts';
+import type { InputStatistics } from './statistics.ts';
+
+/** What mapping needs of a model. */
+export interface MappingSource {
+  readonly shape: ModelShape;
+  /** W [N][K] as in the file, in a fresh array. */
+  weights(name: LinearName): Float32Array;
+  /** Gain [D] of the norm in front of a stage; undefined where there is none. */
+  gain(layer: number, stage: Stage): Float32Array | undefined;
+  /** Of the stage's inputs before the norm's gain, in fresh arrays: they may be moved to another thread. */
+  statistics(layer: number, stage: Stage): InputStatistics | Promise<InputStatistics>;
+}
+
+export interface StageJob {
+  readonly statistics: InputStatistics;
+  readonly input: InputOptions;
+  /** Gain [K] of the norm in front, to be folded in. */
+  readonly gain: Float32Array | undefined;
+  readonly coding: CodingOptions;
+  /** Measure the error after each step, not only at the end. */
+  readonly everyStep: boolean;
+  readonly matrices: readonly {
+    /** As in the image: blk.0.attn_q. */
+    readonly name: string;
+    /** W [N][K] as in the file. */
+    readonly weights: Float32Array;
+    readonly outputs: number;
+    readonly bits: WeightBits;
+    readonly rotation: RotationSpec | null;
+  }[];
+}
+
+export interface CodedMatrix {
+  readonly name: string;
+  readonly mapped: MappedMatrix;
+  readonly report: MatrixReport;
+}
+
+/** The matrices that read at a stage of a block. */
+export function stageMatrices(shape: ModelShape, layer: number, stage: Stage): MatrixShape[] {
+  const matrices = blockMatrices(shape, layer);
+  return matricesReading(shape.architecture, stage).map((place) => matrices[place]);
+}
+
+/** Gathers the work of a stage for the matrices that `wanted` says. */
+export async function stageJob(
+  source: MappingSource,
+  method: MappingMethod,
+  layer: number,
+  stage: Stage,
+  bits: (name: LinearName) => WeightBits,
+  options: { readonly everyStep?: boolean; wanted?(name: string): boolean } = {},
+): Promise<StageJob> {
+  const { shape } = source;
+  const statistics = await source.statistics(layer, stage);
+  const matrices = stageMatrices(shape, layer, stage).filter(
+    ({ name }) => options.wanted?.(tensorKey(name)) ?? true,
+  );
+  return {
+    statistics,
+    input: stageInput(shape, method, stage).input,
+    gain: source.gain(layer, stage),
+    coding: method.coding,
+    everyStep: options.everyStep ?? false,
+    matrices: matrices.map(({ name, outputs }) => ({
+      name: tensorKey(name),
+      weights: source.weights(name),
+      outputs,
+      bits: bits(name),
+      rotation: outputRotation(shape, method, shape.architecture.matrices[name.ordinal]),
+    })),
+  };
+}
+
+/** Does the work; the job's weights are changed. */
+export function runStageJob(
+  workspace: Workspace,
+  job: StageJob,
+): { readonly input: PreparedInput; readonly coded: readonly CodedMatrix[] } {
+  const input = prepareInput(workspace, job.statistics, job.input);
+  loadInput(workspace, input);
+  const coded = job.matrices.map(({ name, weights, outputs, bits, rotation }) => {
+    if (job.gain) scaleWeightColumns(weights, outputs, job.gain);
+    if (rotation) rotateManyColumns(workspace, weights, job.statistics.inputs, rotationOf(rotation));
+    const exact = { weights, outputs };
+    return { name, ...mapMatrix(workspace, input, exact, bits, job.coding, job.everyStep) };
+  });
+  return { input, coded };
+}
