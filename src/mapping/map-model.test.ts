@@ -322,7 +322,9 @@ test('auto rotates where cells match well, and does not where they do not', asyn
     rangeQuantile: 0.9995,
     cellSigma: 0,
     columnGainSigma: 0.005,
-    noiseLsb: 0.3,
+    offsetLsb: 0.3,
+    whiteVariance: 1e-4,
+    samplingVariance: 1e-5,
   };
   const options = { tileRows: TILE_ROWS, principal: 0, bits: () => 4 as const };
   const matched = await chooseMethod(drawn, chip, options);

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { logDomainDesign } from '../fabric/log-domain.ts';
 import { gaussian, streamKey } from '../random.ts';
 import { drawProblem, relativeDifference, total, workspaceOf } from '../testing/mapping.ts';
+import { chipErrors } from './chip-errors.ts';
 import { correctChip } from './correct.ts';
 import { newRotation } from './hadamard.ts';
 import { GPTQ_PLUS, loadInput, mapMatrix, mappedWeights, ROUND } from './map-matrix.ts';
@@ -17,7 +19,9 @@ const IDEAL: ChipErrors = {
   rangeQuantile: 0.9995,
   cellSigma: 0,
   columnGainSigma: 0,
-  noiseLsb: 0,
+  offsetLsb: 0,
+  whiteVariance: 0,
+  samplingVariance: 0,
 };
 
 async function setting(seed: number, mean = 1) {
@@ -132,6 +136,41 @@ test('predictions: each part is there when its cause is, and has the size of a s
   );
   expect(converted[0].converter / converted[1].converter).toBeGreaterThan(3);
   expect(converted[0].converter / converted[1].converter).toBeLessThan(5.5);
+});
+
+test('noise of the columns: as much as its variances say, and from the physics of the default design', async () => {
+  const { problem, statistics, workspace } = await setting(5);
+  const input = prepareInput(workspace, statistics, PLAIN);
+  loadInput(workspace, input);
+  const { mapped, report } = mapMatrix(workspace, input, problem, 4, GPTQ_PLUS);
+  const converter = (chip: Partial<ChipErrors>): number =>
+    predictError(input, mapped, report, { ...IDEAL, ...chip }).converter;
+  const white = converter({ whiteVariance: 1e-3 });
+  expect(white).toBeGreaterThan(0);
+  expect(converter({ whiteVariance: 4e-3 })).toBeCloseTo(4 * white, 12);
+  const sampling = converter({ samplingVariance: 1e-3 });
+  expect(converter({ whiteVariance: 1e-3, samplingVariance: 1e-3 })).toBeCloseTo(white + sampling, 12);
+  const gain = converter({ columnGainSigma: 0.01 });
+  // Tiles add up to the output: their own energies are at least a share of its.
+  expect(gain).toBeGreaterThan(0.2 * 1e-4);
+  expect(gain).toBeLessThan(20 * 1e-4);
+
+  const design = logDomainDesign.parse({ name: 'test', fabric: 'log-domain', process: 'p', cell: 'c' });
+  const chip = chipErrors({
+    design,
+    gmOverIPerV: 30,
+    sigmaVtV: 0.004,
+    sigmaBeta: 0.05,
+    lowFrequencyVariance: 0.01,
+    tileGainSigma: 0.003,
+    gradientGainSigma: 0,
+    phaseGainSigma: 0.004,
+    whiteVariance: 1e-4,
+    samplingVariance: 1e-5,
+  });
+  expect(chip).toMatchObject({ scale: 'tile', adcBits: 8, rangeQuantile: 0.9995, offsetLsb: 0.5 });
+  expect(chip.cellSigma).toBeCloseTo(Math.sqrt(0.12 ** 2 + 0.05 ** 2 + 0.01), 12);
+  expect(chip.columnGainSigma).toBeCloseTo(Math.sqrt(0.003 ** 2 + 0.004 ** 2 + 0.005 ** 2), 12);
 });
 
 test('large means: rotation lowers the input error and, uncentred, raises that of mismatch', async () => {

@@ -7,7 +7,7 @@
  *   mismatch   (exp(sigma^2) - 1) sum_j H_jj sum_n sum_c (s_n q_c m_njc)^2: every cell its own log-normal gain of mean 1,
  *              m_njc the magnitude and q_c the digital weight of a weight's cells
  *   converter  rounding and clipping of the same tokens' column values at the full scale that range calibration would
- *              set, plus gain errors common to a tile's column and noise per conversion
+ *              set, gain errors common to a tile's column, offsets, and noise (two phases integrate into one conversion)
  *
  * Input and converter are simulated on up to 64 outputs. Rotations show here as what they are: a smaller coding, input
  * and converter error, and a larger mismatch error where they spread a loud mean or a loud input over all cells.
@@ -36,8 +36,11 @@ export interface ChipErrors {
   readonly cellSigma: number;
   /** sigma of the gain of a tile's column: tile, converter, reference. */
   readonly columnGainSigma: number;
-  /** sigma of a conversion, in converter steps. */
-  readonly noiseLsb: number;
+  /** sigma of a conversion's offset, in converter steps. */
+  readonly offsetLsb: number;
+  /** Noise of a conversion as src/tile has it: variance = white * sum of currents + sampling * full scale, in I_fs^2. */
+  readonly whiteVariance: number;
+  readonly samplingVariance: number;
 }
 
 export interface PredictedError {
@@ -183,33 +186,44 @@ function simulateTile(
   let independent = 0;
   for (let c = 0; c < format.cellWeights.length; c++) {
     const values = new Float64Array(tokens * outputs.length);
+    const currents = new Float64Array(tokens * outputs.length);
+    const units = outputs.map(
+      (n) => mapped.scales[n * tiles + place.tile] * format.cellWeights[c] * format.taps,
+    );
     outputs.forEach((n, i) => {
       const cells = Float64Array.from({ length: tile.rows }, (_, j) => {
         const code = mapped.codes[n * mapped.inputs + place.start + j];
         return cellParts(code, format)[c] / format.cellWeights[c] / format.taps;
       });
-      const unit = mapped.scales[n * tiles + place.tile] * format.cellWeights[c] * format.taps;
       for (let token = 0; token < tokens; token++) {
-        let [sum, exact] = [0, 0];
+        let [sum, exact, current] = [0, 0, 0];
         for (let j = 0, at = token * tile.rows; j < tile.rows; j++, at++) {
-          sum += cells[j] * tile.coded[at];
+          const product = cells[j] * tile.coded[at];
+          sum += product;
+          current += Math.abs(product);
           exact += cells[j] * tile.exact[at];
         }
-        values[token * outputs.length + i] = sum;
-        inputErrors[token * outputs.length + i] += unit * tile.scales[token] * (sum - exact);
+        const at = token * outputs.length + i;
+        values[at] = sum;
+        currents[at] = current;
+        inputErrors[at] += units[i] * tile.scales[token] * (sum - exact);
       }
     });
     const fullScale = quantileOfMagnitude(values, chip.rangeQuantile) || 1;
     const lsb = adc.bits === 'float' ? 0 : fullScale / adc.top;
     for (let token = 0; token < tokens; token++) {
-      outputs.forEach((n, i) => {
+      for (let i = 0; i < outputs.length; i++) {
         const at = token * outputs.length + i;
-        const unit =
-          mapped.scales[n * tiles + place.tile] * format.cellWeights[c] * format.taps * tile.scales[token];
+        const unit = units[i] * tile.scales[token];
         const read = adc.bits === 'float' ? values[at] : convert(values[at], fullScale, adc) * lsb;
         converterErrors[at] += unit * (read - values[at]);
-        independent += unit ** 2 * ((chip.columnGainSigma * values[at]) ** 2 + (chip.noiseLsb * lsb) ** 2);
-      });
+        const variance =
+          (chip.columnGainSigma * values[at]) ** 2 +
+          (chip.offsetLsb * lsb) ** 2 +
+          chip.whiteVariance * currents[at] +
+          chip.samplingVariance * fullScale;
+        independent += unit ** 2 * variance;
+      }
     }
   }
   return independent;
