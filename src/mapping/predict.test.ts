@@ -6,7 +6,7 @@ import { chipErrors } from './chip-errors.ts';
 import { correctChip } from './correct.ts';
 import { newRotation } from './hadamard.ts';
 import { GPTQ_PLUS, loadInput, mapMatrix, mappedWeights, ROUND } from './map-matrix.ts';
-import { allocateBits } from './mixed-bits.ts';
+import { allocateBits, expectedHarm } from './mixed-bits.ts';
 import { type ChipErrors, predictError } from './predict.ts';
 import { type InputOptions, prepareInput } from './prepare.ts';
 import { newStatistics } from './statistics.ts';
@@ -215,6 +215,29 @@ test('correction: gains and a residual fitted to a chip that was read', async ()
   expect(noisy.errors.gains).toBeLessThan(noisy.errors.raw);
   expect(noisy.errors.side).toBeLessThan(0.8 * noisy.errors.gains);
   expect(noisy.side?.rank).toBe(8);
+});
+
+test('harm by stage: k and v before the feed-forward, and that before what writes to the stream', () => {
+  // SmolLM2-135M's weights and errors at 4 bits, rotated.
+  const choices = (
+    [
+      ['v', 'attention-input', 110_592, 0.0069],
+      ['k', 'attention-input', 110_592, 0.0043],
+      ['up', 'feed-forward-input', 884_736, 0.0075],
+      ['gate', 'feed-forward-input', 884_736, 0.0063],
+      ['o', 'attention-output', 331_776, 0.0037],
+      ['down', 'feed-forward-hidden', 884_736, 0.004],
+    ] as const
+  ).map(([key, reads, weights, error]) => ({ key, weights, harm: expectedHarm(reads, error) }));
+  const sixBits = (cellsPerWeight: number): string =>
+    [...allocateBits(choices, { cellsPerWeight }).bits]
+      .filter(([, bits]) => bits === 6)
+      .map(([key]) => key)
+      .join(' ');
+  expect(sixBits(1.04)).toBe('v');
+  expect(sixBits(1.07)).toBe('v k');
+  expect(sixBits(1.35)).toBe('v k up');
+  expect(sixBits(1.63)).toBe('v k up gate');
 });
 
 test('bits by matrix: the best gains first, and never over the budget', () => {
