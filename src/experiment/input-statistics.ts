@@ -4,7 +4,7 @@
  */
 import { freemem } from 'node:os';
 import { interrupted } from '../error.ts';
-import type { MappingSource } from '../mapping/map-model.ts';
+import type { MappingSource } from '../mapping/stage-job.ts';
 import { collectorBytes, type InputStatistics, newStatistics } from '../mapping/statistics.ts';
 import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';

@@ -94,7 +94,7 @@ export function mapModelFile(options: MapCommandOptions, hooks: MapHooks): Promi
     const contextTokens = Math.max(...plan.text.windows.map((ids) => ids.length));
     const { backend } = chooseBackend(options.engine, { model, fabric, threads, contextTokens }, ['digital']);
     const pass = digitalPass(model, plan, { fabric, threads }, findBackend(backend.name), hooks.signal);
-    await mapToFile(model, plan, pass, out, hooks, options.steps ? { everyStep: true } : {});
+    await mapToFile(model, plan, pass, out, { ...hooks, threads }, options.steps ? { everyStep: true } : {});
     return reportOf(out);
   });
 }

@@ -16,9 +16,10 @@ import { takeLock } from '../lock.ts';
 import { estimateMapping } from '../mapping/estimate.ts';
 import { createImage, type ImageWriter, openImage } from '../mapping/image.ts';
 import type { ImageHeader } from '../mapping/image-format.ts';
-import { type MappingMethod, mapModel } from '../mapping/map-model.ts';
+import { mapModel } from '../mapping/map-model.ts';
 import { chooseMethod, METHODS, probedBlocks } from '../mapping/method.ts';
 import { modelSource } from '../mapping/model-source.ts';
+import type { MappingMethod } from '../mapping/plan.ts';
 import type { Model } from '../model/model.ts';
 import { blocksPerPass, type InputPass, statisticsOf } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
@@ -29,6 +30,8 @@ export const IMAGES_FOLDER = join('.onefet', 'cache', 'images');
 const EVERY_STEP_WEIGHTS = 2 ** 24;
 
 export interface MapHooks {
+  /** Threads that share the stages of a block; default 1. */
+  readonly threads?: number;
   readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
   readonly onNotice?: ((text: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -164,6 +167,7 @@ async function mapInto(
       {
         method,
         tileRows: plan.tileRows,
+        threads: hooks.threads ?? 1,
         bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
         everyStep: options.everyStep ?? weightsOf(shape) < EVERY_STEP_WEIGHTS,
         onProgress: (done, of, label) => progress(passOperations * passes + (done / of) * operations, label),

@@ -8,17 +8,18 @@ import { type CommonDesign, tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
-import { type MappingMethod, residualRotation } from '../mapping/map-model.ts';
+import { chipErrors as tileErrors } from '../mapping/chip-errors.ts';
 import { METHODS } from '../mapping/method.ts';
-import { allocateBits, type BitChoice } from '../mapping/mixed-bits.ts';
+import { allocateBits, type BitChoice, expectedHarm } from '../mapping/mixed-bits.ts';
+import { type MappingMethod, residualRotation } from '../mapping/plan.ts';
 import type { ChipErrors } from '../mapping/predict.ts';
 import { HEAD } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
-import { type WeightBits, weightFormat } from '../tile/weight-code.ts';
+import type { WeightBits } from '../tile/weight-code.ts';
 
 /** Raise it with any change of what a mapping computes. */
-const REVISION = 'image 1';
+const REVISION = 'image 2';
 
 /** Windows of the calibration text, whatever the context of the run. */
 const WINDOW_TOKENS = 512;
@@ -137,43 +138,26 @@ function readCalibrationText(model: Model, { text: name, tokens }: CommonDesign[
   };
 }
 
-/** Noise of a conversion beside its offset, in steps. */
-const CONVERSION_NOISE_LSB = 0.3;
-
 /** What predictions need of a fabric; without tiles only the inputs' code is left. */
 export function chipErrors({ physics, inputCodes }: Fabric): ChipErrors {
-  const exact = {
+  if (physics) return tileErrors(physics);
+  return {
+    input: { codes: 'linear', dynamicRange: 63, bits: inputCodes?.bits ?? 'float' },
+    scale: inputCodes?.scale ?? 'token',
     adcBits: 'float',
     rangeQuantile: 1,
     cellSigma: 0,
     columnGainSigma: 0,
-    noiseLsb: 0,
-  } as const;
-  if (physics) {
-    const { design, gmOverIPerV, sigmaVtV, sigmaBeta, tileGainSigma } = physics;
-    const { adc, input } = design;
-    return {
-      input,
-      scale: input.scale,
-      adcBits: adc.bits,
-      rangeQuantile: adc.rangeQuantile,
-      cellSigma: Math.hypot(gmOverIPerV * sigmaVtV, sigmaBeta),
-      columnGainSigma: Math.hypot(tileGainSigma, adc.gainSigma),
-      noiseLsb: Math.hypot(CONVERSION_NOISE_LSB, adc.offsetSigmaLsb),
-    };
-  }
-  const codes = { codes: 'linear', dynamicRange: 63 } as const;
-  return {
-    input: { ...codes, bits: inputCodes?.bits ?? 'float' },
-    scale: inputCodes?.scale ?? 'token',
-    ...exact,
+    offsetLsb: 0,
+    whiteVariance: 0,
+    samplingVariance: 0,
   };
 }
 
 /**
- * Bits of every matrix: what the design says of its tensor, and where cells are left, six in place of that. Rounding to b
- * bits costs every matrix about the same share of what its outputs vary by, so a cell buys most where the matrix is
- * small: k and v first.
+ * Bits of every matrix: what the design says of its tensor, and where cells are left, six in place of that. Coding costs
+ * every matrix about the same share of what its outputs vary by, so a cell buys most where the matrix is small and its
+ * stage sensitive: k and v first.
  */
 function bitsOf(
   design: CommonDesign,
@@ -186,7 +170,8 @@ function bitsOf(
     .map(({ name, outputs, inputs }): BitChoice => {
       const base = tensorBits(design, name.tensor) as WeightBits;
       const offered = budget === null || overrides[name.tensor] !== undefined ? [base] : [base, 6 as const];
-      const harm = Object.fromEntries(offered.map((bits) => [bits, weightFormat(bits).magnitudeMax ** -2]));
+      const expected = expectedHarm(shape.architecture.matrices[name.ordinal].reads, 1);
+      const harm = Object.fromEntries(offered.map((bits) => [bits, expected[bits]]));
       return { key: tensorKey(name), weights: outputs * inputs, harm };
     });
   const { bits, spent } = allocateBits(choices, { cellsPerWeight: budget ?? 2 });

@@ -10,8 +10,9 @@ import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { displayPath } from '../files.ts';
 import { isImage, openImage } from '../mapping/image.ts';
-import { gainKey, stageInput } from '../mapping/map-model.ts';
+import { gainKey } from '../mapping/map-model.ts';
 import { METHODS } from '../mapping/method.ts';
+import { stageInput } from '../mapping/plan.ts';
 import { matricesReading, STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
@@ -168,7 +169,7 @@ export async function makeImage(
     model,
     plan,
     digitalPass(model, plan, needs, backend, hooks.signal),
-    { ...hooks, onNotice: notice },
+    { ...hooks, threads: needs.threads, onNotice: notice },
     hooks.imagesFolder,
   );
   return { path, report: reportOf(path), discard };
