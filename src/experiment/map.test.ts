@@ -87,7 +87,7 @@ test('a run maps first, says how and why, and the next one finds the image', asy
   });
   expect(notices.filter((line) => line.startsWith('mapping, '))).toHaveLength(3);
   expect([...labels]).toContain('mapping: inputs of all blocks');
-  expect([...labels]).toContain('mapping blk.0.ffn_down');
+  expect([...labels]).toContain('mapped block 0, feed-forward-hidden');
   const mapping = result.mapping!;
   expect(mapping).toMatchObject({
     method: 'auto',
@@ -116,7 +116,7 @@ test('a run maps first, says how and why, and the next one finds the image', asy
       onProgress: (_done, _total, label) => again.push(label),
     },
   );
-  expect(again.filter((label) => label.startsWith('mapping'))).toEqual([]);
+  expect(again.filter((label) => label.startsWith('mapp'))).toEqual([]);
   expect(kept.mapping).toEqual(mapping);
   expect(kept.chips).toEqual(result.chips);
 });
@@ -130,7 +130,7 @@ test('an interrupted mapping is gone on with, to the same bytes', async () => {
   const stop = mapToFile(model, plan, passOf('rotated'), broken, {
     signal: controller.signal,
     onProgress: (_done, _total, label) => {
-      if (label.startsWith('mapping blk') && ++mapped === 3) controller.abort();
+      if (label.startsWith('mapped block') && ++mapped === 2) controller.abort();
     },
   });
   await expect(stop).rejects.toMatchObject({ kind: 'interrupted', hint: expect.stringContaining('resume') });
@@ -139,7 +139,7 @@ test('an interrupted mapping is gone on with, to the same bytes', async () => {
   await mapToFile(model, plan, passOf('rotated'), broken, {
     onProgress: (_done, _total, label) => labels.push(label),
   });
-  expect(labels.filter((label) => label.startsWith('mapping blk'))).toHaveLength(4);
+  expect(labels.filter((label) => label.startsWith('mapped block'))).toHaveLength(2);
   expect(readFileSync(broken).equals(readFileSync(whole))).toBe(true);
   expect(existsSync(`${broken}.part`)).toBe(false);
 });
