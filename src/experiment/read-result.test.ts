@@ -66,6 +66,14 @@ test('each key that is missing, or is of another kind, is a typed error or is no
   expect(notNeeded.length).toBeLessThan(20);
 });
 
+test('a tag that is none of the six, which a campaign found', () => {
+  const path = ['cost', 'energyJ', 0, 'tag'];
+  const other = changed(path, (parent, key) => {
+    parent[key] = 'toString';
+  });
+  expect(() => read(other)).toThrow(expect.objectContaining({ code: 'RESULT_INVALID' }));
+});
+
 test('what is no result at all', () => {
   for (const text of ['', '{', '[]', 'null', '7', '{"schema":"onefet.run/1"}', '\ufffd']) {
     expect(() => read(text)).toThrow(expect.objectContaining({ kind: 'input' }));

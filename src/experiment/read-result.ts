@@ -5,15 +5,17 @@ import { z } from 'zod';
 import { validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { readTextFile, reasonOf } from '../files.ts';
+import { TAGS } from '../provenance.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
 
 const number = z.number();
 const string = z.string();
+const tag = z.enum(TAGS);
 const object = z.looseObject;
 const accuracy = { nll: number, perplexity: number, kl: number, top1: number };
 const interval = object({ mean: number, ci95: z.tuple([number, number]).nullable() });
 const intervals = { nll: interval, perplexity: interval, kl: interval, top1: interval };
-const line = object({ name: string, value: number, formula: string, source: string, tag: string });
+const line = object({ name: string, value: number, formula: string, source: string, tag });
 const lines = z.array(line);
 
 const cost = object({
@@ -36,7 +38,7 @@ const cost = object({
   usersHeld: number,
   sensitivity: z.array(
     object({
-      ...{ constant: string, tag: string, value: number, lowValue: number, highValue: number },
+      ...{ constant: string, tag, value: number, lowValue: number, highValue: number },
       ...{ lowPerTokenJ: number, highPerTokenJ: number },
     }),
   ),
