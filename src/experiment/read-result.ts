@@ -74,6 +74,13 @@ const resultSchema = object({
   recoded: object(accuracy),
   chips: z.array(object({ ...accuracy, seed: number, clipRate: number.nullable() })).min(1),
   summary: object(intervals),
+  overText: object({
+    windows: number,
+    chips: number,
+    resamples: number,
+    kl: interval,
+    nllDifference: interval,
+  }),
   yield: object({ perplexityRatio: number, share: number, ci95: z.tuple([number, number]).nullable() }),
   attribution: z.array(
     object({
