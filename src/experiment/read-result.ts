@@ -96,6 +96,18 @@ const resultSchema = object({
       }),
     )
     .min(1),
+  mapping: object({
+    ...{ method: string, reasons: z.array(string), imageSha256: string, cellsPerWeight: number },
+    ...{ digitalNumbers: number, text: object({ file: string, sha256: string, tokens: number }) },
+    matrices: z
+      .array(
+        object({
+          ...{ name: string, outputs: number, inputs: number, bits: number, side: number, principal: number },
+          steps: z.array(object({ step: string, error: number })),
+        }),
+      )
+      .min(1),
+  }).nullable(),
   blocks: object({
     positions: number,
     recodedDb: z.array(number.nullable()),
