@@ -30,7 +30,7 @@ function benchOf(processName: string, cellName: string): CellTestbench {
 }
 
 describe('T1 as a multiplier in SPICE: relative error over 63 x 7 products', () => {
-  const bench = benchOf('planar32lp', 't1');
+  const testbench = benchOf('planar32lp', 't1');
   const ut = (tempC: number) => BOLTZMANN_OVER_CHARGE * (tempC + 273.15);
   // Columns: gate voltage of full scale, n, temperature, temperature that the ladder is set for, then the
   // prototype's largest and RMS error in percent (printed with two digits).
@@ -43,7 +43,7 @@ describe('T1 as a multiplier in SPICE: relative error over 63 x 7 products', () 
     ['3 nA bias at 85 C, ladder PTAT', 0.2742, 1.441, 85, 85, Number.NaN, 1.4],
   ];
   test.each(cases)('%s', async (_, fullScaleVgsV, n, tempC, ladderTempC, maxPercent, rmsPercent) => {
-    const sweep = await sweepMultiply(bench, 'TT', {
+    const sweep = await sweepMultiply(testbench, 'TT', {
       tempK: tempC + 273.15,
       vdsV: 0.4,
       fullScaleVgsV,
@@ -174,11 +174,11 @@ describe('calibration of planar32lp/t1', () => {
   });
 
   test('off current between grid lines equals SPICE within 3 %', async () => {
-    const bench = benchOf('planar32lp', 't1');
+    const testbench = benchOf('planar32lp', 't1');
     const temps = [263.15, 311.15, 373.15, 393.15];
     const vgs = { start: -0.29, step: 0.02, count: 19 };
     const vds = { start: 0.15, step: 0.1, count: 4 };
-    const sweep = await sweepTransfer(bench, 'TT', temps, vgs, vds);
+    const sweep = await sweepTransfer(testbench, 'TT', temps, vgs, vds);
     let worst = 0;
     temps.forEach((tempK, t) => {
       for (let d = 0; d < vds.count; d++) {

@@ -90,19 +90,19 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
       sources: [technologySource(process, { cell: options.cell }, models), topologyPath],
     };
     const onRun = (label: string) => options.onProgress?.({ done: ++done, total, label });
-    const bench = cellTestbench(process, options.cell, cell, { ...parts, onRun });
-    const corners = await fitCorners(bench, plan);
-    const measured = await measureNominal(bench, plan, corners[0]);
-    const fitted = roundDigits(assemble(bench, plan, corners, measured), calibrationDigits);
+    const testbench = cellTestbench(process, options.cell, cell, { ...parts, onRun });
+    const corners = await fitCorners(testbench, plan);
+    const measured = await measureNominal(testbench, plan, corners[0]);
+    const fitted = roundDigits(assemble(testbench, plan, corners, measured), calibrationDigits);
     // With the topology's own cell.inc where it has one: its well decides how it answers to the source line.
-    const whole = { ...bench, cell: { ...cell, topology: described.topology } };
+    const whole = { ...testbench, cell: { ...cell, topology: described.topology } };
     const lawBench = calibratedTestbench(whole, fitted, cell.topology);
     const law = roundDigits(await measureCellLaw(lawBench), calibrationDigits);
-    const calibration: Calibration = { ...fitted, sources: hashSources(bench.sources), law };
+    const calibration: Calibration = { ...fitted, sources: hashSources(testbench.sources), law };
     if (topology.kind === 'exponentiator') return calibrationSchema.parse(calibration);
-    bench.sources.add(loadMultiplier(topology.transistor).path);
+    testbench.sources.add(loadMultiplier(topology.transistor).path);
     const multiplier = {
-      ...bench,
+      ...testbench,
       cell: described,
       folder: described.topology,
     };
@@ -111,7 +111,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
       ...calibration,
       topology: described.topology,
       driver: topology.driver,
-      sources: hashSources(bench.sources),
+      sources: hashSources(testbench.sources),
       product: roundDigits(product, calibrationDigits),
     });
   });
@@ -119,12 +119,12 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
 
 /** The calibration file's contents, before rounding. */
 function assemble(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   plan: Plan,
   corners: readonly FittedCorner[],
   measured: NominalMeasurements,
 ): Calibration {
-  const { process, cell, device } = bench;
+  const { process, cell, device } = testbench;
   const { technology } = process;
   const { temps, vgs, vds } = plan;
   const { fullScaleVgsV, ladderSlopeFactorN } = measured;
@@ -144,7 +144,7 @@ function assemble(
     topology: cell.topology,
     driver: 'ideal',
     engine: engineId(),
-    sources: hashSources(bench.sources),
+    sources: hashSources(testbench.sources),
     device: { widthM: cell.widthM, lengthM: cell.lengthM, oxideM: technology.oxideM.value },
     nominal: {
       tempK: REFERENCE_TEMP_K,
@@ -162,7 +162,7 @@ function assemble(
     },
     model: CELL_EQUATION,
     corners: Object.fromEntries(corners.map(({ corner, entry }) => [corner, entry])),
-    mismatch: mismatchEntry(bench, coefficients, measured),
+    mismatch: mismatchEntry(testbench, coefficients, measured),
     noise: noiseSummary(measured.noise, NOISE_PRODUCTS.indexOf(1), cell.vdsV, REFERENCE_TEMP_K),
     capacitance: measured.capacitance,
     gateLeakageA: {
@@ -173,7 +173,7 @@ function assemble(
     exponentialRange: EXPONENTIAL_TOLERANCES.map((tolerance) =>
       exponentialRange(gridValues(vgs), nominalRow(nominal.sweep.drainA), tolerance, REFERENCE_TEMP_K),
     ),
-    multiply: checkedProducts(bench, coefficients, measured.multiply),
+    multiply: checkedProducts(testbench, coefficients, measured.multiply),
     plots: {
       transfer: transferPlots(nominal.sweep, coefficients, nominal.entry, tempIndex),
       residuals: residualPlots(nominal.sweep, coefficients, nominal.entry, cell.vdsV),

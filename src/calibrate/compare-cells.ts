@@ -40,7 +40,7 @@ const isBelow85C = (e: ErrorAt): boolean => e.tempK < 359;
 
 /** One cell under comparison: its testbench and how its row is driven. */
 interface Comparand {
-  readonly bench: CellTestbench;
+  readonly testbench: CellTestbench;
   readonly topology: MultiplierTopology;
   readonly nominalV: number;
   /** TT, 27 C, nominal supply. */
@@ -62,11 +62,11 @@ export async function compareCell(
 ): Promise<CellComparison> {
   const cell = cellOf(process, cellName);
   const { topology } = loadMultiplier(cell.topology);
-  const bench = cellTestbench(process, cellName, cell, { pool, signal });
+  const testbench = cellTestbench(process, cellName, cell, { pool, signal });
   const nominalV = process.technology.supplyV.value;
-  const nominal = conditionAt(bench, 'TT', REFERENCE_TEMP_K, nominalV);
-  const drive = await tuneDrive(bench, topology, nominal, CODES);
-  const comparand: Comparand = { bench, topology, nominalV, nominal, drive };
+  const nominal = conditionAt(testbench, 'TT', REFERENCE_TEMP_K, nominalV);
+  const drive = await tuneDrive(testbench, topology, nominal, CODES);
+  const comparand: Comparand = { testbench, topology, nominalV, nominal, drive };
   const reference = await simulateProducts(comparand, nominal, 'fixed+ptat');
   const errorAt: ErrorMeter = async (condition, mode) => {
     const { rms, max, gainA } = await simulateProducts(comparand, condition, mode);
@@ -96,7 +96,7 @@ export async function compareCell(
     sharedPowerW: fullInputPowerW(comparand, reference.sharedA),
     ...errors.drift,
     supplyGain: await supplyGain(comparand, errorAt),
-    rowOffsetLnSigma: await rowOffset(bench, topology, nominal, drive),
+    rowOffsetLnSigma: await rowOffset(testbench, topology, nominal, drive),
     ladderMismatch: await ladderMismatch(comparand),
     interpolation: worstInterpolation(calibration),
   };
@@ -116,21 +116,27 @@ function conditionAt(
 }
 
 /** Products of all codes and taps in a mode: their error, common gain and supply currents. */
-async function simulateProducts({ bench, topology, drive }: Comparand, condition: RowCondition, mode: Mode) {
+async function simulateProducts(
+  { testbench, topology, drive }: Comparand,
+  condition: RowCondition,
+  mode: Mode,
+) {
   const { dacSlopeFactor, ladderSlopeFactor } = drive;
   const ladder = mode.endsWith('ptat') ? {} : { ladderTempK: REFERENCE_TEMP_K };
   const slopes = { dacSlopeFactor, ladderSlopeFactor, ...ladder };
-  const bias = mode.startsWith('replica') ? await findBias(bench, topology, condition, slopes) : drive.bias;
+  const bias = mode.startsWith('replica')
+    ? await findBias(testbench, topology, condition, slopes)
+    : drive.bias;
   const codes = { kind: 'codes', codes: CODES } as const;
-  const run = await sweepRow(bench, topology, condition, { ...slopes, bias }, codes);
+  const run = await sweepRow(testbench, topology, condition, { ...slopes, bias }, codes);
   const error = productError(run.currentA, codeMagnitudes(CODES));
   return { ...error, supplyA: run.supplyA, sharedA: run.sharedSupplyA };
 }
 
 /** Errors over corners, temperatures and supplies in every mode, the worst of them, and the drift of the gain. */
-async function measureErrors({ bench, topology, nominalV }: Comparand, errorAt: ErrorMeter) {
-  const rangeK = temperatureRangeK(bench.process);
-  const corners = processCorners(bench.process);
+async function measureErrors({ testbench, topology, nominalV }: Comparand, errorAt: ErrorMeter) {
+  const rangeK = temperatureRangeK(testbench.process);
+  const corners = processCorners(testbench.process);
   // A transistor driver makes its own PTAT current: there is no fixed ladder to compare with.
   const modes: Mode[] =
     topology.driver === 'ideal'
@@ -139,13 +145,15 @@ async function measureErrors({ bench, topology, nominalV }: Comparand, errorAt: 
   const grids = await byMode(modes, (mode) =>
     corners.flatMap((corner) =>
       temperaturesInside(rangeK, WORST_TEMPS_C).flatMap((t) =>
-        SUPPLY_SHARES.map((share) => errorAt(conditionAt(bench, corner, t, share * nominalV), mode)),
+        SUPPLY_SHARES.map((share) => errorAt(conditionAt(testbench, corner, t, share * nominalV), mode)),
       ),
     ),
   );
-  bench.signal?.throwIfAborted();
+  testbench.signal?.throwIfAborted();
   const typical = await byMode(modes, (mode) =>
-    temperaturesInside(rangeK, MODE_TEMPS_C).map((t) => errorAt(conditionAt(bench, 'TT', t, nominalV), mode)),
+    temperaturesInside(rangeK, MODE_TEMPS_C).map((t) =>
+      errorAt(conditionAt(testbench, 'TT', t, nominalV), mode),
+    ),
   );
   const isNominal = (e: ErrorAt) => e.tempK === REFERENCE_TEMP_K && e.supplyV === nominalV;
   const grid = grids['replica+ptat']!;
@@ -195,10 +203,10 @@ function cornerErrors(
 }
 
 /** Largest |ln gain| for +-10 % of the supply at fixed bias, TT, 27 C. */
-async function supplyGain({ bench, nominalV }: Comparand, errorAt: ErrorMeter): Promise<number> {
+async function supplyGain({ testbench, nominalV }: Comparand, errorAt: ErrorMeter): Promise<number> {
   const errors = await Promise.all(
     [0.9, 1.1].map((share) =>
-      errorAt(conditionAt(bench, 'TT', REFERENCE_TEMP_K, share * nominalV), 'fixed+ptat'),
+      errorAt(conditionAt(testbench, 'TT', REFERENCE_TEMP_K, share * nominalV), 'fixed+ptat'),
     ),
   );
   return Math.max(...errors.map(({ lnGain }) => Math.abs(lnGain)));
@@ -209,12 +217,12 @@ function fullInputPowerW({ topology, nominalV }: Comparand, currentA: Float64Arr
   return topology.driver === 'transistor' ? currentA[currentA.length - 1] * nominalV : undefined;
 }
 
-async function ladderMismatch({ bench, topology, nominal, drive }: Comparand) {
+async function ladderMismatch({ testbench, topology, nominal, drive }: Comparand) {
   if (topology.ladder === 'none') return [];
   return Promise.all(
     LADDER_SIGMAS.map(async (sigma) => ({
       sigma,
-      ...(await ladderMismatchError(bench, topology, nominal, drive, sigma, LADDER_DRAWS)),
+      ...(await ladderMismatchError(testbench, topology, nominal, drive, sigma, LADDER_DRAWS)),
     })),
   );
 }
@@ -241,19 +249,19 @@ function worstInterpolation({ product, multiply }: Calibration): { rms: number; 
 
 /** Sigma of ln gain of a row from its driver's offset: slope in SPICE times the mismatch of the transistor named. */
 async function rowOffset(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: { bias: number; dacSlopeFactor: number; ladderSlopeFactor: number },
 ): Promise<CellComparison['rowOffsetLnSigma']> {
   const { offset } = topology;
   if (offset === undefined) return undefined;
-  const values = parameterValues(topology, bench.cell.parameters);
+  const values = parameterValues(topology, testbench.cell.parameters);
   const step = 1e-3;
   const [up, down] = await Promise.all(
     [step, -step].map(async (shift) => {
       const run = await sweepRow(
-        bench,
+        testbench,
         topology,
         condition,
         { ...drive, parameters: { [offset.parameter]: values[offset.parameter] + shift } },
@@ -264,8 +272,8 @@ async function rowOffset(
   );
   const slopePerV = Math.log(up / down) / (2 * step);
   const area = values[offset.widthParameter] * values[offset.lengthParameter];
-  const sigmaV = bench.process.technology.mismatch.avtVm.value / Math.sqrt(area);
-  const { name, blocks = {} } = bench.process.technology;
+  const sigmaV = testbench.process.technology.mismatch.avtVm.value / Math.sqrt(area);
+  const { name, blocks = {} } = testbench.process.technology;
   const residue = Object.hasOwn(blocks, offset.autoZeroBlock)
     ? loadCircuit(name, offset.autoZeroBlock).autoZero?.rowSigmaV
     : undefined;

@@ -17,9 +17,9 @@ export const lawTempsK = (rangeK: readonly [number, number]): number[] =>
 /** Decks that a measurement runs. */
 export const lawRuns = (range: readonly [number, number]): number => 2 * lawTempsK(range).length;
 
-/** The constants from single cells: no column is used. `bench.sources` gets the deck. */
-export async function measureCellLaw(bench: CalibratedTestbench): Promise<CellLaw> {
-  const { cal } = bench;
+/** The constants from single cells: no column is used. `testbench.sources` gets the deck. */
+export async function measureCellLaw(testbench: CalibratedTestbench): Promise<CellLaw> {
+  const { cal } = testbench;
   const tempK = lawTempsK(cal.validRange.tempK);
   const byTemp = await Promise.all(
     tempK.map(async (t) => {
@@ -27,8 +27,8 @@ export async function measureCellLaw(bench: CalibratedTestbench): Promise<CellLa
       const vgsV = LAW_PRODUCTS.map(gateVoltage(cal, op));
       const at = { corner: 'TT' as const, tempK: t, vdsV: op.vdsV, vgsV };
       const [slope, threshold] = await Promise.all([
-        sourceSlopeFactors(bench, { ...at, thermalVoltageV: thermalVoltageV(t) }),
-        thresholdResponse(bench, { ...at, stepV: 5e-3 }),
+        sourceSlopeFactors(testbench, { ...at, thermalVoltageV: thermalVoltageV(t) }),
+        thresholdResponse(testbench, { ...at, stepV: 5e-3 }),
       ]);
       return {
         slope,
@@ -53,12 +53,12 @@ export async function measureCellLaw(bench: CalibratedTestbench): Promise<CellLa
  * the drain and the bulk held.
  */
 async function sourceSlopeFactors(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; thermalVoltageV: number },
 ): Promise<number[]> {
   const stepV = 1e-3;
   const currents = at.vgsV.map((_, i) => `i(vd${i})`);
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'column',
     file: 'source.cir',
     corner: at.corner,
@@ -91,13 +91,13 @@ export interface ThresholdResponse {
 
 /** Measures what a threshold shift does to ln I, by gate voltage: central differences over +- stepV. */
 export async function thresholdResponse(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: { corner: Corner; tempK: number; vdsV: number; vgsV: readonly number[]; stepV: number },
 ): Promise<ThresholdResponse> {
   const shifts = [-at.stepV, 0, at.stepV];
   const names = at.vgsV.flatMap((_, i) => shifts.map((_s, j) => `${3 * i + j}`));
   const currents = names.map((name) => `i(vd${name})`);
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'column',
     file: 'source.cir',
     corner: at.corner,

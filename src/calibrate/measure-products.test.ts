@@ -152,12 +152,12 @@ describe('the same circuit in another shape gives the same numbers', () => {
 
 describe('T1 behind transistors', () => {
   const { topology } = loadMultiplier('t1-driver');
-  const bench = benchOf('t1-driver');
+  const testbench = benchOf('t1-driver');
   const condition = { ...nominal, vdsV: 0.25 };
 
   test('below 0.5 % RMS at 27 C from a raised source line; nothing below ground, bit line below the supply', async () => {
-    const drive = await tuneDrive(bench, topology, condition, 63);
-    const run = await sweepRow(bench, topology, condition, drive, { kind: 'codes', codes: 63 });
+    const drive = await tuneDrive(testbench, topology, condition, 63);
+    const run = await sweepRow(testbench, topology, condition, drive, { kind: 'codes', codes: 63 });
     expect(productError(run.currentA, codeMagnitudes(63)).rms).toBeLessThan(0.005);
     expect(run.currentA[6][62] / 3e-9).toBeCloseTo(1, 3);
     for (const [corner, tempK, supplyV] of [
@@ -165,12 +165,12 @@ describe('T1 behind transistors', () => {
       ['FF', 398.15, 0.72],
     ] as const) {
       const at = { ...condition, corner, tempK, supplyV, vdsV: (0.25 * supplyV) / 0.8 };
-      const bias = await findBias(bench, topology, at, drive);
+      const bias = await findBias(testbench, topology, at, drive);
       expect(bias).toBeGreaterThan(0);
       expect(bias + at.vdsV).toBeLessThan(supplyV);
     }
     // PTAT: the supply current of row and reference over 27 C follows T within the mirrors' error.
-    const cold = await sweepRow(bench, topology, { ...condition, tempK: 233.15 }, drive, {
+    const cold = await sweepRow(testbench, topology, { ...condition, tempK: 233.15 }, drive, {
       kind: 'codes',
       codes: 63,
     });
@@ -182,7 +182,7 @@ describe('T1 behind transistors', () => {
     const [plain, offset] = await Promise.all(
       [0, 1e-3].map((buffer_offset_v) =>
         sweepRow(
-          bench,
+          testbench,
           topology,
           condition,
           { ...drive, parameters: { buffer_offset_v } },
@@ -199,9 +199,9 @@ describe('T1 behind transistors', () => {
   });
 
   test('ladder steps of 3 % sigma: the spread of a sum of steps', async () => {
-    const drive = await tuneDrive(bench, topology, condition, 63);
-    const none = await ladderMismatchError(bench, topology, condition, drive, 0, 1);
-    const three = await ladderMismatchError(bench, topology, condition, drive, 0.03, 8);
+    const drive = await tuneDrive(testbench, topology, condition, 63);
+    const none = await ladderMismatchError(testbench, topology, condition, drive, 0, 1);
+    const three = await ladderMismatchError(testbench, topology, condition, drive, 0.03, 8);
     // ln of tap m varies by 0.03 sqrt(sum of ln^2((j+1)/j), j >= m): 0.03 x 0.86 at tap 1, 0.5 % at tap 6.
     expect(none.rms).toBeLessThan(0.005);
     expect(three.rms).toBeGreaterThan(0.004);

@@ -40,11 +40,11 @@ export function tableRuns(corners: number, temps: number): number {
 
 /** Simulates the table of one cell. Errors: SPICE_*, FULL_SCALE_UNREACHED, TABLE_RESIDUAL. */
 export async function calibrateTable(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   topology: MultiplierTopology,
   corners: readonly Corner[],
 ): Promise<ProductTable> {
-  const plan = await planTable(bench, topology);
+  const plan = await planTable(testbench, topology);
   const tables: ProductTable['tables'] = [];
   let supplyCurrents: Pick<ProductTable, 'rowSupplyA' | 'sharedSupplyA'> = {
     rowSupplyA: [],
@@ -64,7 +64,7 @@ export async function calibrateTable(
     driver: topology.driver,
     biasQuantity: topology.bias.quantity,
     biasUnit: topology.bias.unit,
-    fullScaleA: bench.cell.fullScaleA,
+    fullScaleA: testbench.cell.fullScaleA,
     ...plan.slopes,
     supplyV: plan.supplyV,
     tempK: plan.tempK,
@@ -81,7 +81,7 @@ export async function calibrateTable(
 
 /** The nodes of a cell's table, and how its row is driven at all of them. */
 interface TablePlan {
-  readonly bench: CellTestbench;
+  readonly testbench: CellTestbench;
   readonly topology: MultiplierTopology;
   readonly nominalV: number;
   /** Drain voltage over supply: the bit line follows the supply. */
@@ -96,16 +96,16 @@ interface TablePlan {
 
 const LOGARITHM = { kind: 'logarithm', lowest: LOWEST_MAGNITUDE, points: MAGNITUDES } as const;
 
-async function planTable(bench: CellTestbench, topology: MultiplierTopology): Promise<TablePlan> {
-  const nominalV = bench.process.technology.supplyV.value;
+async function planTable(testbench: CellTestbench, topology: MultiplierTopology): Promise<TablePlan> {
+  const nominalV = testbench.process.technology.supplyV.value;
   const step = -Math.log(LOWEST_MAGNITUDE) / (MAGNITUDES - 1);
   const { startV, stopV, points } = OFF_LEVELS;
   const plan = {
-    bench,
+    testbench,
     topology,
     nominalV,
-    vdsOfSupply: bench.cell.vdsV / nominalV,
-    tempK: temperaturesInside(temperatureRangeK(bench.process), NODE_TEMPS_C),
+    vdsOfSupply: testbench.cell.vdsV / nominalV,
+    tempK: temperaturesInside(temperatureRangeK(testbench.process), NODE_TEMPS_C),
     supplyV: SUPPLY_SHARES.map((share) => share * nominalV),
     lnMagnitude: Array.from({ length: MAGNITUDES }, (_, k) => Math.log(LOWEST_MAGNITUDE) + k * step),
     offLevelV:
@@ -114,7 +114,7 @@ async function planTable(bench: CellTestbench, topology: MultiplierTopology): Pr
         : Array.from({ length: points }, (_, k) => startV + (k * (stopV - startV)) / (points - 1)),
   };
   const typical = conditionAt(plan, TAPS, 'TT', REFERENCE_TEMP_K, nominalV);
-  const { dacSlopeFactor, ladderSlopeFactor } = await tuneDrive(bench, topology, typical, CODES);
+  const { dacSlopeFactor, ladderSlopeFactor } = await tuneDrive(testbench, topology, typical, CODES);
   return { ...plan, slopes: { dacSlopeFactor, ladderSlopeFactor } };
 }
 
@@ -137,10 +137,11 @@ interface TableNode {
 }
 
 async function simulateNode(plan: TablePlan, at: RowCondition): Promise<TableNode> {
-  const { bench, topology, slopes, lnMagnitude } = plan;
-  const lnIdeal = (m: number, lnX: number) => Math.log(bench.cell.fullScaleA) + lnX + Math.log(m / at.taps);
-  const bias = await findBias(bench, topology, at, slopes);
-  const run = await sweepRow(bench, topology, at, { ...slopes, bias }, LOGARITHM);
+  const { testbench, topology, slopes, lnMagnitude } = plan;
+  const lnIdeal = (m: number, lnX: number) =>
+    Math.log(testbench.cell.fullScaleA) + lnX + Math.log(m / at.taps);
+  const bias = await findBias(testbench, topology, at, slopes);
+  const run = await sweepRow(testbench, topology, at, { ...slopes, bias }, LOGARITHM);
   const lnDeviation = run.currentA.flatMap((row, i) =>
     Array.from(row, (current, k) =>
       fiveDecimals(Math.log(Math.max(current, SMALLEST_OFF_A)) - lnIdeal(i + 1, lnMagnitude[k])),
@@ -159,7 +160,7 @@ async function tableOfTaps(
   let nominal: readonly TableNode[] = [];
   let slopes = { threshold: [] as number[], row: [] as number[] };
   for (const corner of corners) {
-    plan.bench.signal?.throwIfAborted();
+    plan.testbench.signal?.throwIfAborted();
     const nodes = await Promise.all(
       plan.supplyV.map((supply) =>
         Promise.all(plan.tempK.map((t) => simulateNode(plan, conditionAt(plan, taps, corner, t, supply)))),
@@ -196,13 +197,13 @@ async function simulateOff(
   corner: Corner,
   nominal: readonly TableNode[],
 ): Promise<number[]> {
-  const { bench, topology, slopes, tempK, nominalV, offLevelV } = plan;
+  const { testbench, topology, slopes, tempK, nominalV, offLevelV } = plan;
   // A transistor driver sets its own off level: the sweep only repeats it.
   const levels = offLevelV.length > 0 ? OFF_LEVELS : { startV: 0, stopV: 1, points: 2 };
   const off = await Promise.all(
     tempK.map((t, k) =>
       sweepRow(
-        bench,
+        testbench,
         topology,
         conditionAt(plan, taps, corner, t, nominalV),
         { ...slopes, bias: nominal[k].bias },
@@ -223,7 +224,7 @@ async function simulateSlopes(
   taps: number,
   nominal: readonly TableNode[],
 ): Promise<{ threshold: number[]; row: number[] }> {
-  const { bench, topology, slopes, tempK, nominalV } = plan;
+  const { testbench, topology, slopes, tempK, nominalV } = plan;
   const threshold: number[] = [];
   const row: number[] = [];
   for (const [k, t] of tempK.entries()) {
@@ -231,7 +232,13 @@ async function simulateSlopes(
     const slope = async (shifted: (stepV: number) => Partial<RowDrive>) => {
       const [up, down] = await Promise.all(
         [SLOPE_STEP_V, -SLOPE_STEP_V].map((stepV) =>
-          sweepRow(bench, topology, at, { ...slopes, bias: nominal[k].bias, ...shifted(stepV) }, LOGARITHM),
+          sweepRow(
+            testbench,
+            topology,
+            at,
+            { ...slopes, bias: nominal[k].bias, ...shifted(stepV) },
+            LOGARITHM,
+          ),
         ),
       );
       return up.currentA.flatMap((line, i) =>
@@ -248,11 +255,11 @@ async function simulateSlopes(
 
 /** Compares the table with conditions that are not nodes: 63 linear codes, whose magnitudes are none either except the last. */
 async function checkTable(plan: TablePlan, table: ProductTable): Promise<ProductTable['heldOut']> {
-  const { bench, topology, slopes, nominalV } = plan;
+  const { testbench, topology, slopes, nominalV } = plan;
   const check = async (tempK: number, supplyV: number): Promise<Residual> => {
     const at = conditionAt(plan, TAPS, 'TT', tempK, supplyV);
-    const bias = await findBias(bench, topology, at, slopes);
-    const run = await sweepRow(bench, topology, at, { ...slopes, bias }, { kind: 'codes', codes: CODES });
+    const bias = await findBias(testbench, topology, at, slopes);
+    const run = await sweepRow(testbench, topology, at, { ...slopes, bias }, { kind: 'codes', codes: CODES });
     const interpolated = interpolate(table, 'TT', tempK, supplyV, codeMagnitudes(CODES), TAPS);
     return residualFrom(
       run.currentA.flatMap((row, i) =>
@@ -260,7 +267,7 @@ async function checkTable(plan: TablePlan, table: ProductTable): Promise<Product
       ),
     );
   };
-  const temps = temperaturesInside(temperatureRangeK(bench.process), HELD_OUT_TEMPS_C);
+  const temps = temperaturesInside(temperatureRangeK(testbench.process), HELD_OUT_TEMPS_C);
   const heldOut = {
     temp: pooled(await Promise.all(temps.map((t) => check(t, nominalV)))),
     supply: pooled(
@@ -273,7 +280,7 @@ async function checkTable(plan: TablePlan, table: ProductTable): Promise<Product
     throw new OnefetError(
       'simulation',
       'TABLE_RESIDUAL',
-      `${bench.process.technology.name}/${bench.device}: interpolation over ${what} deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
+      `${testbench.process.technology.name}/${testbench.device}: interpolation over ${what} deviates by ${(100 * rms).toFixed(2)} % RMS, ${(100 * max).toFixed(2)} % at most (limits ${100 * MAX_RMS} and ${100 * MAX_DEVIATION} %)`,
       { hint: 'the cell changes too fast between the nodes of src/calibrate/measure-products.ts' },
     );
   }
@@ -310,7 +317,7 @@ function pooled(parts: readonly Residual[]): Residual {
  * ladder's resistors is worth.
  */
 export async function ladderMismatchError(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: { bias: number; dacSlopeFactor: number; ladderSlopeFactor: number },
@@ -325,7 +332,7 @@ export async function ladderMismatchError(
         (_v, i) => sigma * gaussian(key, d * condition.taps + i),
       );
       const run = await sweepRow(
-        bench,
+        testbench,
         topology,
         condition,
         { ...drive, stepDeviation },

@@ -42,17 +42,17 @@ export interface FittedCorner {
 }
 
 /** Transfer sweep and fit of every corner, TT first; the other fits start from it. */
-export async function fitCorners(bench: CellTestbench, plan: Plan): Promise<FittedCorner[]> {
-  const { cell } = bench;
+export async function fitCorners(testbench: CellTestbench, plan: Plan): Promise<FittedCorner[]> {
+  const { cell } = testbench;
   const sweeps = await Promise.all(
-    plan.corners.map((corner) => sweepTransfer(bench, corner, plan.temps, plan.vgs, plan.vds)),
+    plan.corners.map((corner) => sweepTransfer(testbench, corner, plan.temps, plan.vgs, plan.vds)),
   );
   const fitted: FittedCorner[] = [];
   for (const [i, corner] of plan.corners.entries()) {
-    bench.signal?.throwIfAborted();
-    const label = `${bench.process.technology.name}/${bench.device} fit ${corner}`;
+    testbench.signal?.throwIfAborted();
+    const label = `${testbench.process.technology.name}/${testbench.device} fit ${corner}`;
     const { fit, entry } = cachedFitCorner(
-      bench.pool.cacheFolder,
+      testbench.pool.cacheFolder,
       sweeps[i],
       cell.fullScaleA,
       cell.vdsV,
@@ -60,7 +60,7 @@ export async function fitCorners(bench: CellTestbench, plan: Plan): Promise<Fitt
     );
     checkResidual(label, entry);
     fitted.push({ corner, sweep: sweeps[i], fit, entry });
-    bench.onRun(label);
+    testbench.onRun(label);
     // The fit occupies the thread for a second: let an abort and the progress through.
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -80,12 +80,12 @@ export interface NominalMeasurements {
 
 /** Everything that is measured at the typical corner around the bias that its fit gives. */
 export async function measureNominal(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   plan: Plan,
   nominal: FittedCorner,
 ): Promise<NominalMeasurements> {
-  const { cell } = bench;
-  const { avtVm, abetaM } = bench.process.technology.mismatch;
+  const { cell } = testbench;
+  const { avtVm, abetaM } = testbench.process.technology.mismatch;
   const { coefficients } = nominal.fit;
   const fullScaleAt = (tempK: number) => {
     const k = plan.temps.indexOf(tempK);
@@ -104,7 +104,7 @@ export async function measureNominal(
   const [multiply, mismatch, noise, capacitance] = await Promise.all([
     Promise.all(
       plan.multiplyTemps.map((tempK) =>
-        sweepMultiply(bench, 'TT', {
+        sweepMultiply(testbench, 'TT', {
           tempK,
           vdsV: cell.vdsV,
           fullScaleVgsV: fullScaleAt(tempK),
@@ -114,7 +114,7 @@ export async function measureNominal(
         }),
       ),
     ),
-    sampleMismatch(bench, 'TT', {
+    sampleMismatch(testbench, 'TT', {
       ...operating,
       vgs: { start: fullScaleVgsV - spanV, step: spanV / 6, count: 7 },
       devices: MONTE_CARLO_DEVICES,
@@ -122,11 +122,11 @@ export async function measureNominal(
       sigmaVtV,
       sigmaBeta,
     }),
-    sweepNoise(bench, 'TT', {
+    sweepNoise(testbench, 'TT', {
       ...operating,
       vgsV: NOISE_PRODUCTS.map((product) => fullScaleVgsV + slopeAt(REFERENCE_TEMP_K) * Math.log(product)),
     }),
-    measureCapacitance(bench, 'TT', { ...operating, vgsV: fullScaleVgsV }),
+    measureCapacitance(testbench, 'TT', { ...operating, vgsV: fullScaleVgsV }),
   ]);
   return {
     fullScaleVgsV,

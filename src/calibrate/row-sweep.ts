@@ -54,7 +54,7 @@ export interface RowCurrents {
 
 /** Runs one row. Drain voltages are relative to the source line. */
 export async function sweepRow(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: RowDrive,
@@ -80,7 +80,7 @@ export async function sweepRow(
       `xcell${m} d${m} x ${topology.ladder === 'none' ? 'x' : `t${m}`} s b product dvt=${spiceNumber(drive.thresholdShiftV ?? 0)} fingers=${m}`,
     );
   }
-  const { technology } = bench.process;
+  const { technology } = testbench.process;
   const offset = spiceNumber(drive.rowOffsetV ?? 0);
   const slots: Record<string, string> = {
     temp_c: celsius(tempK),
@@ -101,7 +101,7 @@ export async function sweepRow(
     cells: cells.join('\n'),
     currents: currents.join(' '),
     ...Object.fromEntries(
-      Object.entries(parameterValues(topology, { ...bench.cell.parameters, ...drive.parameters })).map(
+      Object.entries(parameterValues(topology, { ...testbench.cell.parameters, ...drive.parameters })).map(
         ([k, v]) => [k, spiceNumber(v)],
       ),
     ),
@@ -117,9 +117,9 @@ export async function sweepRow(
     slots.supply_v = spiceNumber(condition.supplyV);
     if (topology.dac === 'ideal') slots.nominal_supply_v = spiceNumber(technology.supplyV.value);
     slots.vds_v = spiceNumber(condition.vdsV);
-    if (topology.pmos) slots.pmos = pmosOf(bench);
+    if (topology.pmos) slots.pmos = pmosOf(testbench);
   }
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'product.cir',
     corner: condition.corner,
     slots,
@@ -167,13 +167,13 @@ function axis(topology: MultiplierTopology, sweep: RowSweep) {
   }
 }
 
-function pmosOf(bench: CellTestbench): string {
-  const { pmos } = bench.process.technology;
+function pmosOf(testbench: CellTestbench): string {
+  const { pmos } = testbench.process.technology;
   if (pmos !== undefined) return pmos;
   throw new OnefetError(
     'input',
     'TECHNOLOGY_INVALID',
-    `${bench.process.path}: topology ${bench.cell.topology} needs the name of the PMOS model`,
+    `${testbench.process.path}: topology ${testbench.cell.topology} needs the name of the PMOS model`,
     { hint: 'add a line "pmos: <model name>"' },
   );
 }
@@ -183,14 +183,14 @@ function pmosOf(bench: CellTestbench): string {
  * The bias sweep is inverted by a cubic through the four points around the crossing.
  */
 export async function findBias(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   drive: Omit<RowDrive, 'bias'>,
 ): Promise<number> {
-  const target = Math.log(bench.cell.fullScaleA);
+  const target = Math.log(testbench.cell.fullScaleA);
   const { at, currentA } = await sweepRow(
-    bench,
+    testbench,
     topology,
     condition,
     { ...drive, bias: 0 },
@@ -210,7 +210,7 @@ export async function findBias(
     throw new OnefetError(
       'simulation',
       'FULL_SCALE_UNREACHED',
-      `${bench.process.technology.name}/${bench.device}: no ${topology.bias.quantity} between ${at[0]} and ${at[at.length - 1].toFixed(3)} ${topology.bias.unit} carries ${bench.cell.fullScaleA} A at ${condition.tempK.toFixed(2)} K, ${condition.corner}, supply ${condition.supplyV} V`,
+      `${testbench.process.technology.name}/${testbench.device}: no ${topology.bias.quantity} between ${at[0]} and ${at[at.length - 1].toFixed(3)} ${topology.bias.unit} carries ${testbench.cell.fullScaleA} A at ${condition.tempK.toFixed(2)} K, ${condition.corner}, supply ${condition.supplyV} V`,
       { hint: 'change fullScaleA of the cell in technology.yaml, or the range of the bias in topology.yaml' },
     );
   }
@@ -227,7 +227,7 @@ export async function findBias(
     throw new OnefetError(
       'simulation',
       'HEADROOM',
-      `${bench.process.technology.name}/${bench.device}: bit line at ${(bias + condition.vdsV).toFixed(3)} V above the supply of ${condition.supplyV.toFixed(3)} V at ${condition.tempK.toFixed(2)} K, ${condition.corner}`,
+      `${testbench.process.technology.name}/${testbench.device}: bit line at ${(bias + condition.vdsV).toFixed(3)} V above the supply of ${condition.supplyV.toFixed(3)} V at ${condition.tempK.toFixed(2)} K, ${condition.corner}`,
       { hint: 'lower vdsV of the cell or the full scale of the converter' },
     );
   }
@@ -254,7 +254,7 @@ export const codeMagnitudes = (codes: number): number[] =>
  * temperature (Gauss-Newton with slopes from two more runs; the deviation is nearly linear in both), and the bias.
  */
 export async function tuneDrive(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   topology: MultiplierTopology,
   condition: RowCondition,
   codes: number,
@@ -266,9 +266,15 @@ export async function tuneDrive(
     dacSlopeFactor,
     ladderSlopeFactor,
   });
-  let bias = await findBias(bench, topology, condition, driveOf(factors));
+  let bias = await findBias(testbench, topology, condition, driveOf(factors));
   const deviations = async (f: readonly number[]) => {
-    const run = await sweepRow(bench, topology, condition, { ...driveOf(f), bias }, { kind: 'codes', codes });
+    const run = await sweepRow(
+      testbench,
+      topology,
+      condition,
+      { ...driveOf(f), bias },
+      { kind: 'codes', codes },
+    );
     return run.currentA.flatMap((row, i) =>
       Array.from(row, (current, k) => Math.log(current / (magnitudes[k] * (i + 1)))),
     );
@@ -289,7 +295,7 @@ export async function tuneDrive(
       const column = unknowns.indexOf(i);
       return column < 0 ? f : f + step[column + 1];
     });
-    bias = await findBias(bench, topology, condition, driveOf(factors));
+    bias = await findBias(testbench, topology, condition, driveOf(factors));
     if (Math.max(...step.slice(1).map(Math.abs)) < 1e-6) break;
   }
   return { bias, ...driveOf(factors) };

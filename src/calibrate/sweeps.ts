@@ -30,13 +30,13 @@ export interface TransferSweep {
 
 /** Drain and gate current over the whole plane at each temperature. */
 export async function sweepTransfer(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   corner: Corner,
   tempK: readonly number[],
   vgs: Grid,
   vds: Grid,
 ): Promise<TransferSweep> {
-  const plots = await runDeck(bench, {
+  const plots = await runDeck(testbench, {
     file: 'transfer.cir',
     corner,
     slots: {
@@ -72,7 +72,7 @@ export interface MultiplySweep {
 
 /** Every input code times every weight tap, through the netlist's own logarithms. */
 export async function sweepMultiply(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   corner: Corner,
   at: {
     tempK: number;
@@ -83,7 +83,7 @@ export async function sweepMultiply(
     levels: number;
   },
 ): Promise<MultiplySweep> {
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'multiply.cir',
     corner,
     slots: {
@@ -145,7 +145,7 @@ export interface MismatchSample {
  * come from a counter stream of the seed: ngspice's own random functions differ between its versions.
  */
 export async function sampleMismatch(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   corner: Corner,
   at: {
     tempK: number;
@@ -168,7 +168,7 @@ export async function sampleMismatch(
     const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
-      runDeck(bench, {
+      runDeck(testbench, {
         file: 'mismatch.cir',
         corner,
         slots: {
@@ -203,14 +203,14 @@ export interface NoiseSpectrum {
 
 /** Noise of the drain current at each gate voltage, 1 Hz to 100 MHz. */
 export async function sweepNoise(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   corner: Corner,
   at: { tempK: number; vdsV: number; vgsV: readonly number[] },
 ): Promise<NoiseSpectrum[]> {
   const decades = 8;
   const points = 2 * decades + 1;
   const names = at.vgsV.map(spiceNumber);
-  const plots = await runDeck(bench, {
+  const plots = await runDeck(testbench, {
     file: 'noise.cir',
     corner,
     slots: {
@@ -241,12 +241,12 @@ export async function sweepNoise(
 
 /** Gate and drain capacitance with the other terminals at signal ground, F. */
 export async function measureCapacitance(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   corner: Corner,
   at: { tempK: number; vdsV: number; vgsV: number },
 ): Promise<{ gateF: number; drainF: number }> {
   const frequencyHz = 1e6;
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'capacitance.cir',
     corner,
     slots: {

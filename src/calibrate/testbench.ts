@@ -84,9 +84,9 @@ export const celsius = (tempK: number): string => spiceNumber(tempK - 273.15);
 export const wireOhm = (ohm: number): string => spiceNumber(Math.max(ohm, 1e-3));
 
 /** Fills and runs netlists/<folder>/<file>; `.lib` finds the process's models. Errors: CORNER_UNKNOWN, FILE_MISSING, NETLIST_*, SPICE_*. */
-export async function runDeck(bench: Testbench, request: DeckRequest): Promise<readonly RawPlot[]> {
-  const { process, device } = bench;
-  const { file, corner, folder = bench.folder } = request;
+export async function runDeck(testbench: Testbench, request: DeckRequest): Promise<readonly RawPlot[]> {
+  const { process, device } = testbench;
+  const { file, corner, folder = testbench.folder } = request;
   const { models, name } = process.technology;
   const section = models.corners[corner];
   if (section === undefined) {
@@ -96,22 +96,25 @@ export async function runDeck(bench: Testbench, request: DeckRequest): Promise<r
     requireDataFile(join('netlists', folder, file), `netlist of ${name}/${device}`),
     {
       ...(request.withoutLibrary ? {} : { models: models.file, corner: section }),
-      ...bench.slots,
+      ...testbench.slots,
       ...withDigits(request.slots),
     },
     {
-      includeFolders: [process.folder, ...bench.includeFolders, ...(request.includeFolders ?? [])],
+      includeFolders: [process.folder, ...testbench.includeFolders, ...(request.includeFolders ?? [])],
       ...(models.scaleM === undefined ? {} : { scaleM: models.scaleM }),
     },
   );
-  for (const source of deck.sources) bench.sources.add(source);
+  for (const source of deck.sources) testbench.sources.add(source);
   const deckName = file.replace(/\.cir$/, '');
-  const label = `${name}/${device} ${folder === bench.folder ? deckName : `${folder}/${deckName}`} ${corner}`;
+  const label = `${name}/${device} ${folder === testbench.folder ? deckName : `${folder}/${deckName}`} ${corner}`;
   const { netlist, locate } = deck;
   const { outputs, timeoutS } = request;
   const job = { label, netlist, locate, commands: [], outputs };
-  const { plots } = await bench.pool.run(timeoutS === undefined ? job : { ...job, timeoutS }, bench.signal);
-  bench.onRun(label);
+  const { plots } = await testbench.pool.run(
+    timeoutS === undefined ? job : { ...job, timeoutS },
+    testbench.signal,
+  );
+  testbench.onRun(label);
   return plots;
 }
 
@@ -156,11 +159,11 @@ export function cellTestbench(
 
 /** Puts a calibrated cell into its testbench, where `.include cell.inc` of any deck finds the topology's cell. */
 export function calibratedTestbench(
-  bench: CellTestbench,
+  testbench: CellTestbench,
   cal: Calibration,
   transistor: string,
 ): CalibratedTestbench {
-  return { ...bench, includeFolders: [dirname(cellFile(bench.cell.topology))], cal, transistor };
+  return { ...testbench, includeFolders: [dirname(cellFile(testbench.cell.topology))], cal, transistor };
 }
 
 /** Fills the slots that a cell's size and model decide. */

@@ -66,8 +66,8 @@ interface Where {
 }
 
 /** Column `index` of a cell, in SPICE and in the tile. */
-async function solve(bench: CalibratedTestbench, index: number, where?: Where): Promise<Solved> {
-  const { cal } = bench;
+async function solve(testbench: CalibratedTestbench, index: number, where?: Where): Promise<Solved> {
+  const { cal } = testbench;
   const key = streamKey(SEED, nameCoordinate('tile column'), index);
   const [lowK, highK] = cal.validRange.tempK;
   const corners = Object.keys(cal.corners) as Corner[];
@@ -105,7 +105,7 @@ async function solve(bench: CalibratedTestbench, index: number, where?: Where): 
   const inputs = drawInputs(streamKey(SEED, index).a, ROWS, INPUTS);
   const [[{ rowOffsetV, tapErrorV }]] = statics.rowErrors;
   const { column, driver } = design;
-  const [line] = await simulateColumns(bench, {
+  const [line] = await simulateColumns(testbench, {
     corner,
     tempK,
     vdsV: op.vdsV,
@@ -167,8 +167,8 @@ interface Errors {
   readonly nominal: number;
 }
 
-async function columnErrors(bench: CalibratedTestbench, index: number): Promise<Errors> {
-  const { at, spice, tile } = await solve(bench, index);
+async function columnErrors(testbench: CalibratedTestbench, index: number): Promise<Errors> {
+  const { at, spice, tile } = await solve(testbench, index);
   const error = (d: readonly number[]) => rms(d.map((x, k) => x - spice[k])) / rms(spice);
   return {
     at,
@@ -185,8 +185,8 @@ describe.each([
   { process: 'planar130', cell: 't1', reference: 0.01, baked: 0.013, mismatch: 0.1 },
 ])('$process/$cell', ({ process, cell, reference, baked, mismatch }) => {
   test('256 random cells: D of the tile is that of SPICE within a hundredth of its RMS', async () => {
-    const columns = await withTestbench({ process, cell, pool }, (bench) =>
-      Promise.all(Array.from({ length: COLUMNS }, (_, index) => columnErrors(bench, index))),
+    const columns = await withTestbench({ process, cell, pool }, (testbench) =>
+      Promise.all(Array.from({ length: COLUMNS }, (_, index) => columnErrors(testbench, index))),
     );
     for (const errors of columns) {
       // The draws are what D is made of: without them the tile is off by tens of percent.
@@ -198,17 +198,17 @@ describe.each([
 });
 
 test('a cascode clamp changes D of the tile as it does in SPICE', async () => {
-  const change = await withTestbench({ process: 'planar32lp', cell: 't1', pool }, async (bench) => {
+  const change = await withTestbench({ process: 'planar32lp', cell: 't1', pool }, async (testbench) => {
     const tempK = 300.15;
-    const supplyV = bench.process.technology.supplyV.value;
+    const supplyV = testbench.process.technology.supplyV.value;
     const middleA = 15e-9;
     // As in the column study: twenty widths, so that the gate stays below the supply.
-    const transistor = { widthM: 20 * bench.cell.widthM, lengthM: bench.cell.lengthM };
-    const at = { corner: 'TT' as const, tempK, vdsV: bench.cal.nominal.vdsV, supplyV };
-    const { gateV } = await biasClamp(bench, { ...at, ...transistor, middleA });
+    const transistor = { widthM: 20 * testbench.cell.widthM, lengthM: testbench.cell.lengthM };
+    const at = { corner: 'TT' as const, tempK, vdsV: testbench.cal.nominal.vdsV, supplyV };
+    const { gateV } = await biasClamp(testbench, { ...at, ...transistor, middleA });
     const [held, cascode] = await Promise.all([
-      solve(bench, 0, { ...at, settings: ['column.clampOhm=0'], clamp: { kind: 'resistor', ohm: 0 } }),
-      solve(bench, 0, {
+      solve(testbench, 0, { ...at, settings: ['column.clampOhm=0'], clamp: { kind: 'resistor', ohm: 0 } }),
+      solve(testbench, 0, {
         ...at,
         settings: ['column.clamp=cascode', `column.cascodeMiddleA=${middleA}`],
         clamp: { kind: 'cascode', gateV, ...transistor },

@@ -49,26 +49,26 @@ export async function calibrateCircuit(
     );
   }
   const parameters = parameterValues(topology, known[circuit].parameters);
-  const bench = circuitTestbench(process, circuit, parameters, {
+  const testbench = circuitTestbench(process, circuit, parameters, {
     pool,
     signal,
     sources: [technologySource(process, { circuit }, ['nmos', 'pmos']), path],
   });
   const result =
     topology.kind === 'converter'
-      ? { converter: await measureConverter(bench, topology.law) }
+      ? { converter: await measureConverter(testbench, topology.law) }
       : topology.kind === 'selector'
-        ? { selector: await measureSelector(bench) }
+        ? { selector: await measureSelector(testbench) }
         : topology.kind === 'rom'
-          ? { rom: await measureRom(bench) }
-          : { autoZero: await measureAutoZero(bench) };
+          ? { rom: await measureRom(testbench) }
+          : { autoZero: await measureAutoZero(testbench) };
   return circuitSchema.parse({
     schema: 'onefet.block/1',
     process: technology.name,
     block: circuit,
     kind: topology.kind,
     engine: engineId(),
-    sources: hashSources(bench.sources),
+    sources: hashSources(testbench.sources),
     parameters,
     ...roundDigits(result, 6),
   });

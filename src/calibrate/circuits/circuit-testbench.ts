@@ -35,8 +35,11 @@ export function circuitTestbench(
 }
 
 /** Fills slots with the parameters of the same names. */
-export function parameterSlots(bench: CircuitTestbench, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.map((name) => [name, spiceNumber(requireParameter(bench, name))]));
+export function parameterSlots(
+  testbench: CircuitTestbench,
+  names: readonly string[],
+): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, spiceNumber(requireParameter(testbench, name))]));
 }
 
 /** Lists the conditions at which circuits are measured: every corner of the process at -40, 27 and 125 C. */
@@ -47,13 +50,13 @@ export function circuitConditions(process: Process): { corner: Corner; tempK: nu
 }
 
 /** A parameter that the measurement needs. */
-export function requireParameter(bench: CircuitTestbench, name: string): number {
-  const value = bench.parameters[name];
+export function requireParameter(testbench: CircuitTestbench, name: string): number {
+  const value = testbench.parameters[name];
   if (value !== undefined) return value;
   throw new OnefetError(
     'input',
     'TOPOLOGY_INVALID',
-    `netlists/${bench.folder}/topology.yaml: no parameter ${name}`,
+    `netlists/${testbench.folder}/topology.yaml: no parameter ${name}`,
     {
       hint: 'the measurement of this kind of topology needs it',
     },
@@ -61,13 +64,13 @@ export function requireParameter(bench: CircuitTestbench, name: string): number 
 }
 
 /** An integer parameter within bounds: counts come from files. */
-export function requireCount(bench: CircuitTestbench, name: string, least: number, most: number): number {
-  const value = requireParameter(bench, name);
+export function requireCount(testbench: CircuitTestbench, name: string, least: number, most: number): number {
+  const value = requireParameter(testbench, name);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new OnefetError(
     'input',
     'TOPOLOGY_INVALID',
-    `netlists/${bench.folder}/topology.yaml: ${name} is ${value}: an integer from ${least} to ${most} is needed`,
+    `netlists/${testbench.folder}/topology.yaml: ${name} is ${value}: an integer from ${least} to ${most} is needed`,
   );
 }
 

@@ -40,7 +40,7 @@ interface Reading {
 
 /** Rows with drawn mismatch in the waveforms of one zeroing. */
 interface ZeroingPlan {
-  readonly bench: CircuitTestbench;
+  readonly testbench: CircuitTestbench;
   readonly supplyV: number;
   readonly wave: ReturnType<typeof waveforms>;
   /** Sigma of the threshold shift of each transistor, by the row's parameter that shifts it. */
@@ -54,12 +54,12 @@ interface ZeroingPlan {
  * Errors: SPICE_*, TOPOLOGY_INVALID, TECHNOLOGY_INVALID, AUTO_ZERO_STUCK.
  */
 export async function measureAutoZero(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   typicalRows = TYPICAL_ROWS,
 ): Promise<AutoZeroResult> {
-  const plan = planZeroing(bench);
+  const plan = planZeroing(testbench);
   const results = await Promise.all(
-    circuitConditions(bench.process).map(({ corner, tempK }) =>
+    circuitConditions(testbench.process).map(({ corner, tempK }) =>
       measureCondition(
         plan,
         corner,
@@ -69,7 +69,7 @@ export async function measureAutoZero(
     ),
   );
   const typical = results.find(({ condition: c }) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
-  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / requireParameter(bench, 'store_f'));
+  const noiseV = Math.sqrt((BOLTZMANN_J_PER_K * REFERENCE_TEMP_K) / requireParameter(testbench, 'store_f'));
   const [[, plainSigmaV]] = plan.sigmasV;
   return {
     plainSigmaV,
@@ -78,13 +78,13 @@ export async function measureAutoZero(
     noiseV,
     rowSigmaV: Math.hypot(typical.condition.heldSigmaV, noiseV),
     energyJ: typical.energyJ,
-    zeroS: requireParameter(bench, 'zero_s'),
+    zeroS: requireParameter(testbench, 'zero_s'),
   };
 }
 
-function planZeroing(bench: CircuitTestbench): ZeroingPlan {
-  const { mismatch, supplyV } = bench.process.technology;
-  const value = (name: string) => requireParameter(bench, name);
+function planZeroing(testbench: CircuitTestbench): ZeroingPlan {
+  const { mismatch, supplyV } = testbench.process.technology;
+  const value = (name: string) => requireParameter(testbench, name);
   const sigma = (widthM: number, lengthM: number) => mismatch.avtVm.value / Math.sqrt(widthM * lengthM);
   const ofSwitch = (width: string) => sigma(value(width), value('switch_l_m'));
   const sigmasV = [
@@ -99,20 +99,20 @@ function planZeroing(bench: CircuitTestbench): ZeroingPlan {
   ] as const;
   const key = streamKey(1, nameCoordinate('auto-zero'));
   return {
-    bench,
+    testbench,
     supplyV: supplyV.value,
-    wave: waveforms(bench, supplyV.value),
+    wave: waveforms(testbench, supplyV.value),
     sigmasV,
     drawn: (row, which) => gaussian(key, row * (sigmasV.length + 1) + which),
   };
 }
 
 /** Lines of the rows first .. first + ROWS_PER_NETLIST - 1. */
-function rowLines({ bench, sigmasV, drawn }: ZeroingPlan, tempK: number, first: number): string[] {
-  const sinkA = (requireParameter(bench, 'sink_a') * tempK) / REFERENCE_TEMP_K;
+function rowLines({ testbench, sigmasV, drawn }: ZeroingPlan, tempK: number, first: number): string[] {
+  const sinkA = (requireParameter(testbench, 'sink_a') * tempK) / REFERENCE_TEMP_K;
   return Array.from({ length: ROWS_PER_NETLIST }, (_, i) => {
     const shifts = sigmasV.map(([name, sigmaV], k) => `${name}=${spiceNumber(sigmaV * drawn(first + i, k))}`);
-    const sink = sinkA * (1 + requireParameter(bench, 'sink_sigma') * drawn(first + i, sigmasV.length));
+    const sink = sinkA * (1 + requireParameter(testbench, 'sink_sigma') * drawn(first + i, sigmasV.length));
     return `xrow${i} x${i} vdd ref dac zb z s sb u ub row ${shifts.join(' ')} sink=${spiceNumber(sink)}`;
   });
 }
@@ -124,19 +124,19 @@ async function simulateRows(
   tempK: number,
   first: number,
 ): Promise<{ readings: Reading[]; energyJ: number }> {
-  const { bench, supplyV, wave } = plan;
+  const { testbench, supplyV, wave } = plan;
   const rows = rowLines(plan, tempK, first);
   const outputs = rows.map((_, i) => `v(x${i})`);
   const sources = ['i(vref)', 'i(vdac)', ...CLOCKS.map((clock) => `i(v${clock})`)];
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'zero.cir',
     corner,
     slots: {
-      ...parameterSlots(bench, DECK_PARAMETERS),
+      ...parameterSlots(testbench, DECK_PARAMETERS),
       temp_c: celsius(tempK),
       supply_v: supplyV,
-      nmos: requireModel(bench, 'nmos'),
-      pmos: requireModel(bench, 'pmos'),
+      nmos: requireModel(testbench, 'nmos'),
+      pmos: requireModel(testbench, 'pmos'),
       ...wave.slots,
       rows: rows.join('\n'),
       outputs: outputs.join(' '),
@@ -162,8 +162,8 @@ async function simulateRows(
   });
   // What the sources give from the start of the zeroing until the row is back in use.
   const levels: Record<string, number> = {
-    'i(vref)': requireParameter(bench, 'reference_v'),
-    'i(vdac)': requireParameter(bench, 'full_scale_v'),
+    'i(vref)': requireParameter(testbench, 'reference_v'),
+    'i(vdac)': requireParameter(testbench, 'full_scale_v'),
   };
   const energyJ = sources.reduce((sum, name) => {
     const current = plot.real.get(name)!.map((i) => Math.max(0, -i));
@@ -179,8 +179,8 @@ async function measureCondition(
   tempK: number,
   rows: number,
 ): Promise<{ condition: AutoZeroResult['conditions'][number]; energyJ: number }> {
-  const { bench, wave } = plan;
-  const value = (name: string) => requireParameter(bench, name);
+  const { testbench, wave } = plan;
+  const value = (name: string) => requireParameter(testbench, name);
   const parts = await Promise.all(
     Array.from({ length: rows / ROWS_PER_NETLIST }, (_, b) =>
       simulateRows(plan, corner, tempK, b * ROWS_PER_NETLIST),
@@ -197,7 +197,7 @@ async function measureCondition(
     throw new OnefetError(
       'simulation',
       'AUTO_ZERO_STUCK',
-      `${bench.process.technology.name}/${bench.device}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
+      `${testbench.process.technology.name}/${testbench.device}: the row stands ${(1e3 * meanV).toFixed(1)} mV off full scale and follows a step by ${(100 * gain).toFixed(0)} % at ${corner}, ${celsius(tempK)} C`,
       { hint: 'a longer zero_s, wider switches or a reference_v within the supply' },
     );
   }
@@ -236,13 +236,13 @@ const CLOCKS = ['zb', 'z', 's', 'sb', 'u', 'ub'] as const;
  * The gate switch opens first, then the plate leaves the source line, then it goes to the converter: what the gate switch
  * injects does not depend on the input. Ten edges lie between the steps.
  */
-function waveforms(bench: CircuitTestbench, supplyV: number) {
-  const edge = requireParameter(bench, 'edge_s');
+function waveforms(testbench: CircuitTestbench, supplyV: number) {
+  const edge = requireParameter(testbench, 'edge_s');
   const gap = 10 * edge;
   const zeroS = START_S + USE_S;
-  const useS = zeroS + requireParameter(bench, 'zero_s');
+  const useS = zeroS + requireParameter(testbench, 'zero_s');
   const fullS = useS + SETTLE_S;
-  const heldS = fullS + requireParameter(bench, 'hold_s');
+  const heldS = fullS + requireParameter(testbench, 'hold_s');
   const lowS = heldS + SETTLE_S;
   const stopS = lowS + 0.1e-6;
   const steps = (start: number, changes: readonly (readonly [number, number])[]) => {
@@ -270,7 +270,7 @@ function waveforms(bench: CircuitTestbench, supplyV: number) {
     [zeroS, 0],
     [useS + 2 * gap, v],
   ];
-  const [full, low] = [requireParameter(bench, 'full_scale_v'), requireParameter(bench, 'low_v')];
+  const [full, low] = [requireParameter(testbench, 'full_scale_v'), requireParameter(testbench, 'low_v')];
   return {
     zeroS,
     useS,

@@ -24,7 +24,7 @@ const DRAWS = 12;
 
 /** The converter's string: what its levels should be and how its lines in the netlist are written. */
 interface StringPlan {
-  readonly bench: CircuitTestbench;
+  readonly testbench: CircuitTestbench;
   readonly codes: number;
   readonly supplyV: number;
   /** [codes] magnitudes that the levels stand for, lowest code first. */
@@ -40,13 +40,13 @@ interface StringPlan {
 
 /** Measures the converter. Errors: SPICE_*, TOPOLOGY_INVALID, TECHNOLOGY_INVALID. */
 export async function measureConverter(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   law: 'uniform' | 'logarithmic',
 ): Promise<ConverterResult> {
-  const plan = planString(bench, law);
+  const plan = planString(testbench, law);
   const { codes, magnitude, stringA, supplyV } = plan;
-  const conditions = circuitConditions(bench.process);
-  const sigma = requireParameter(bench, 'resistor_sigma');
+  const conditions = circuitConditions(testbench.process);
+  const sigma = requireParameter(testbench, 'resistor_sigma');
   const key = streamKey(1, nameCoordinate('string-resistor'));
   const [nominal, drawn, settled] = await Promise.all([
     Promise.all(conditions.map(async (c) => ({ ...c, ...(await levelErrors(plan, c.corner, c.tempK)) }))),
@@ -80,9 +80,9 @@ export async function measureConverter(
   };
 }
 
-function planString(bench: CircuitTestbench, law: 'uniform' | 'logarithmic'): StringPlan {
-  const value = (name: string) => requireParameter(bench, name);
-  const codes = requireCount(bench, 'codes', 2, 1023);
+function planString(testbench: CircuitTestbench, law: 'uniform' | 'logarithmic'): StringPlan {
+  const value = (name: string) => requireParameter(testbench, name);
+  const codes = requireCount(testbench, 'codes', 2, 1023);
   const range = value('dynamic_range');
   const slopeV = (tempK: number) => value('slope_factor') * BOLTZMANN_OVER_CHARGE * tempK;
   const stringA = value('string_a');
@@ -95,19 +95,19 @@ function planString(bench: CircuitTestbench, law: 'uniform' | 'logarithmic'): St
     throw new OnefetError(
       'input',
       'TOPOLOGY_INVALID',
-      `netlists/${bench.folder}/topology.yaml: the string spans ${spanV.toFixed(3)} V of a full scale of ${fullScaleV} V`,
+      `netlists/${testbench.folder}/topology.yaml: the string spans ${spanV.toFixed(3)} V of a full scale of ${fullScaleV} V`,
       { hint: 'raise full_scale_v or lower dynamic_range' },
     );
   }
   return {
-    bench,
+    testbench,
     codes,
-    supplyV: bench.process.technology.supplyV.value,
+    supplyV: testbench.process.technology.supplyV.value,
     magnitude,
     slopeV,
     stringA,
     stringNowA: (tempK) => (stringA * tempK) / REFERENCE_TEMP_K,
-    device: `${requireModel(bench, 'nmos')} w=${spiceNumber(value('switch_w_m'))} l=${spiceNumber(value('switch_l_m'))}`,
+    device: `${requireModel(testbench, 'nmos')} w=${spiceNumber(value('switch_w_m'))} l=${spiceNumber(value('switch_l_m'))}`,
   };
 }
 
@@ -124,7 +124,7 @@ async function levelErrors(
   tempK: number,
   deviations?: readonly number[],
 ): Promise<{ rms: number; max: number }> {
-  const { bench, codes, supplyV, magnitude, slopeV, device } = plan;
+  const { testbench, codes, supplyV, magnitude, slopeV, device } = plan;
   const lines: string[] = [];
   for (let k = 1; k <= codes; k++) {
     if (k < codes) lines.push(resistorLine(plan, k, deviations?.[k - 1] ?? 0));
@@ -133,11 +133,11 @@ async function levelErrors(
       `b${k} g${k} 0 v=${spiceNumber(supplyV)}*(abs(v(code)-${k})<0.5)`,
     );
   }
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'levels.cir',
     corner,
     slots: {
-      ...parameterSlots(bench, ['codes', 'full_scale_v']),
+      ...parameterSlots(testbench, ['codes', 'full_scale_v']),
       temp_c: celsius(tempK),
       string_now_a: plan.stringNowA(tempK),
       taps: lines.join('\n'),
@@ -160,7 +160,7 @@ async function settle(
   corner: Corner,
   tempK: number,
 ): Promise<{ riseS: number; fallS: number; energyJ: number }> {
-  const { bench, codes, supplyV, slopeV, device } = plan;
+  const { testbench, codes, supplyV, slopeV, device } = plan;
   const halfS = 200e-9;
   const stopS = 10e-9 + 2 * halfS;
   const lines: string[] = [];
@@ -168,11 +168,11 @@ async function settle(
     if (k < codes) lines.push(resistorLine(plan, k, 0));
     lines.push(`m${k} t${k} ${k === 1 ? 'glow' : k === codes ? 'ghigh' : '0'} out 0 ${device}`);
   }
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'settle.cir',
     corner,
     slots: {
-      ...parameterSlots(bench, ['codes', 'full_scale_v', 'load_f']),
+      ...parameterSlots(testbench, ['codes', 'full_scale_v', 'load_f']),
       temp_c: celsius(tempK),
       supply_v: supplyV,
       string_now_a: plan.stringNowA(tempK),

@@ -23,15 +23,15 @@ const SHIFT_STEP_V = 2e-3;
 const SIGMAS_V = [0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06];
 const MONTE_CARLO_CELLS = 500;
 
-export async function measureRom(bench: CircuitTestbench): Promise<RomResult> {
-  const levels = requireCount(bench, 'levels', 2, 16);
-  const { mismatch } = bench.process.technology;
-  const sites = circuitConditions(bench.process);
-  const conditions = await Promise.all(sites.map((c) => margins(bench, levels, c.corner, c.tempK)));
+export async function measureRom(testbench: CircuitTestbench): Promise<RomResult> {
+  const levels = requireCount(testbench, 'levels', 2, 16);
+  const { mismatch } = testbench.process.technology;
+  const sites = circuitConditions(testbench.process);
+  const conditions = await Promise.all(sites.map((c) => margins(testbench, levels, c.corner, c.tempK)));
   const typical = conditions.find((c) => c.corner === 'TT' && c.tempK === REFERENCE_TEMP_K)!;
-  const area = requireParameter(bench, 'cell_w_m') * requireParameter(bench, 'cell_l_m');
+  const area = requireParameter(testbench, 'cell_w_m') * requireParameter(testbench, 'cell_l_m');
   const cellSigmaVtV = mismatch.avtVm.value / Math.sqrt(area);
-  const read = await Promise.all(sites.map((c) => readCycle(bench, levels, c.corner, c.tempK)));
+  const read = await Promise.all(sites.map((c) => readCycle(testbench, levels, c.corner, c.tempK)));
   return {
     levels,
     bitsPerCell: Math.log2(levels),
@@ -39,39 +39,39 @@ export async function measureRom(bench: CircuitTestbench): Promise<RomResult> {
     misread: SIGMAS_V.map((sigmaVtV) => ({ sigmaVtV, probability: misreadProbability(typical, sigmaVtV) })),
     cellSigmaVtV,
     cellProbability: misreadProbability(typical, cellSigmaVtV),
-    monteCarlo: await monteCarlo(bench, levels, typical, cellSigmaVtV),
+    monteCarlo: await monteCarlo(testbench, levels, typical, cellSigmaVtV),
     read,
   };
 }
 
 /** Currents of cells (rail, shift) in one operating point. */
 async function currents(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   levels: number,
   corner: Corner,
   tempK: number,
   cells: readonly { level: number; shiftV: number }[],
 ): Promise<number[]> {
-  const { supplyV, junctionLengthM } = bench.process.technology;
-  const w = requireParameter(bench, 'cell_w_m');
-  const l = requireParameter(bench, 'cell_l_m');
-  const step = requireParameter(bench, 'rail_step_v');
-  const bit = requireParameter(bench, 'bit_v');
+  const { supplyV, junctionLengthM } = testbench.process.technology;
+  const w = requireParameter(testbench, 'cell_w_m');
+  const l = requireParameter(testbench, 'cell_l_m');
+  const step = requireParameter(testbench, 'rail_step_v');
+  const bit = requireParameter(testbench, 'bit_v');
   const ad = spiceNumber(w * junctionLengthM.value);
   const pd = spiceNumber(w + 2 * junctionLengthM.value);
   const lines = [
     ...Array.from({ length: levels }, (_, k) => `vrail${k} rail${k} 0 ${spiceNumber(k * step)}`),
     ...cells.flatMap(({ level, shiftV }, i) => [
       `vd${i} d${i} 0 ${spiceNumber(bit)}`,
-      `m${i} d${i} word rail${level} 0 ${requireModel(bench, 'nmos')} w=${spiceNumber(w)} l=${spiceNumber(l)} ad=${ad} as=${ad} pd=${pd} ps=${pd} delvto=${spiceNumber(shiftV)}`,
+      `m${i} d${i} word rail${level} 0 ${requireModel(testbench, 'nmos')} w=${spiceNumber(w)} l=${spiceNumber(l)} ad=${ad} as=${ad} pd=${pd} ps=${pd} delvto=${spiceNumber(shiftV)}`,
     ]),
   ];
   const names = cells.map((_, i) => `i(vd${i})`);
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'levels.cir',
     corner,
     slots: {
-      ...parameterSlots(bench, ['word_share']),
+      ...parameterSlots(testbench, ['word_share']),
       temp_c: celsius(tempK),
       supply_v: supplyV.value,
       instances: lines.join('\n'),
@@ -83,16 +83,16 @@ async function currents(
 }
 
 async function margins(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   levels: number,
   corner: Corner,
   tempK: number,
 ): Promise<RomCondition> {
-  const step = requireParameter(bench, 'rail_step_v');
+  const step = requireParameter(testbench, 'rail_step_v');
   const reach = Math.ceil((1.5 * step) / SHIFT_STEP_V);
   const shifts = Array.from({ length: 2 * reach + 1 }, (_, i) => (i - reach) * SHIFT_STEP_V);
   const cells = Array.from({ length: levels }, (_, level) => shifts.map((shiftV) => ({ level, shiftV })));
-  const flat = await currents(bench, levels, corner, tempK, cells.flat());
+  const flat = await currents(testbench, levels, corner, tempK, cells.flat());
   const rows = cells.map((_, level) => flat.slice(level * shifts.length, (level + 1) * shifts.length));
   const currentA = rows.map((row) => row[reach]);
   const senseA = currentA.slice(1).map((low, k) => Math.sqrt(low * currentA[k]));
@@ -107,7 +107,7 @@ async function margins(
     throw new OnefetError(
       'simulation',
       'ROM_LEVELS',
-      `${bench.process.technology.name}/${bench.device}: the levels do not separate at ${corner}, ${tempK} K`,
+      `${testbench.process.technology.name}/${testbench.device}: the levels do not separate at ${corner}, ${tempK} K`,
       { hint: 'raise rail_step_v, or bit_v above the highest rail' },
     );
   };
@@ -123,7 +123,7 @@ async function margins(
 
 /** Cells with drawn thresholds in SPICE, read against the nominal sense levels. */
 async function monteCarlo(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   levels: number,
   typical: RomCondition,
   sigmaVtV: number,
@@ -133,7 +133,7 @@ async function monteCarlo(
     level: i % levels,
     shiftV: sigmaVtV * gaussian(key, i),
   }));
-  const simulated = await currents(bench, levels, typical.corner, typical.tempK, cells);
+  const simulated = await currents(testbench, levels, typical.corner, typical.tempK, cells);
   const misreads = cells.filter(
     ({ level }, i) => typical.senseA.filter((sense) => simulated[i] < sense).length !== level,
   ).length;
@@ -147,14 +147,14 @@ async function monteCarlo(
 
 /** One read and the precharge after it, a bit line per level. */
 async function readCycle(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   levels: number,
   corner: Corner,
   tempK: number,
 ): Promise<RomResult['read'][number]> {
-  const { supplyV } = bench.process.technology;
-  const bit = requireParameter(bench, 'bit_v');
-  const step = requireParameter(bench, 'rail_step_v');
+  const { supplyV } = testbench.process.technology;
+  const bit = requireParameter(testbench, 'bit_v');
+  const step = requireParameter(testbench, 'rail_step_v');
   const readS = 5e-9;
   const lines = Array.from({ length: levels }, (_, k) => [
     `vrail${k} rail${k} 0 ${spiceNumber(k * step)}`,
@@ -165,12 +165,12 @@ async function readCycle(
   const bits = Array.from({ length: levels }, (_, k) => `v(bit${k})`);
   const supplies = Array.from({ length: levels }, (_, k) => `i(vdd${k})`);
   const stopS = 1e-9 + 2 * readS + 2e-9;
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'read.cir',
     corner,
     slots: {
-      ...parameterSlots(bench, ['word_share', 'cell_w_m', 'cell_l_m', 'rows', 'wire_f', 'word_wire_f']),
-      nmos: requireModel(bench, 'nmos'),
+      ...parameterSlots(testbench, ['word_share', 'cell_w_m', 'cell_l_m', 'rows', 'wire_f', 'word_wire_f']),
+      nmos: requireModel(testbench, 'nmos'),
       temp_c: celsius(tempK),
       supply_v: supplyV.value,
       read_s: readS,
@@ -190,7 +190,7 @@ async function readCycle(
   });
   const time = plot.real.get('time')!;
   const of = (name: string) => plot.real.get(name)!;
-  const sense = requireParameter(bench, 'sense_v');
+  const sense = requireParameter(testbench, 'sense_v');
   const fallS = bits.map((name) => {
     const at = crossing(time, of(name), bit - sense, 1e-9, 'falling');
     return at === undefined || at > 1e-9 + readS ? null : at - 1e-9;
@@ -206,6 +206,6 @@ async function readCycle(
     tempK,
     fallS,
     bitEnergyJ: restored / levels,
-    wordEnergyJ: (word * supplyV.value * requireParameter(bench, 'word_share')) / levels,
+    wordEnergyJ: (word * supplyV.value * requireParameter(testbench, 'word_share')) / levels,
   };
 }

@@ -30,15 +30,15 @@ const PARAMETERS = [
   'line_f',
 ] as const;
 
-export async function measureSelector(bench: CircuitTestbench): Promise<SelectorResult> {
-  const selectedColumns = requireCount(bench, 'selected_columns', 2, 65_536);
-  const { supplyV } = bench.process.technology;
+export async function measureSelector(testbench: CircuitTestbench): Promise<SelectorResult> {
+  const selectedColumns = requireCount(testbench, 'selected_columns', 2, 65_536);
+  const { supplyV } = testbench.process.technology;
   const conditions = await Promise.all([
-    ...circuitConditions(bench.process).map(({ corner, tempK }) =>
-      select(bench, corner, tempK, supplyV.value, selectedColumns),
+    ...circuitConditions(testbench.process).map(({ corner, tempK }) =>
+      select(testbench, corner, tempK, supplyV.value, selectedColumns),
     ),
     ...[0.9, 1.1].map((share) =>
-      select(bench, 'TT', REFERENCE_TEMP_K, share * supplyV.value, selectedColumns),
+      select(testbench, 'TT', REFERENCE_TEMP_K, share * supplyV.value, selectedColumns),
     ),
   ]);
   const typical = conditions.find(
@@ -48,20 +48,20 @@ export async function measureSelector(bench: CircuitTestbench): Promise<Selector
 }
 
 async function select(
-  bench: CircuitTestbench,
+  testbench: CircuitTestbench,
   corner: Corner,
   tempK: number,
   supplyV: number,
   selectedColumns: number,
 ): Promise<SelectorCondition> {
   const halfS = 20e-9;
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     file: 'select.cir',
     corner,
     slots: {
-      ...parameterSlots(bench, PARAMETERS),
-      nmos: requireModel(bench, 'nmos'),
-      pmos: requireModel(bench, 'pmos'),
+      ...parameterSlots(testbench, PARAMETERS),
+      nmos: requireModel(testbench, 'nmos'),
+      pmos: requireModel(testbench, 'pmos'),
       temp_c: celsius(tempK),
       supply_v: supplyV,
       half_s: halfS,
@@ -90,8 +90,8 @@ async function select(
     throw new OnefetError(
       'simulation',
       'SELECTOR_STUCK',
-      `${bench.process.technology.name}/${bench.device}: the receiver does not switch at ${supplyV} V, ${corner}, ${tempK} K`,
-      { hint: `raise select_share (${requireParameter(bench, 'select_share')})` },
+      `${testbench.process.technology.name}/${testbench.device}: the receiver does not switch at ${supplyV} V, ${corner}, ${tempK} K`,
+      { hint: `raise select_share (${requireParameter(testbench, 'select_share')})` },
     );
   }
   const supplies = ['i(vdd)', 'i(vdd2)', 'i(vdd3)'];

@@ -67,9 +67,9 @@ describe('SPICE of t1 with 0.5 % noise, as a CSV', () => {
   let sweep: TransferSweep;
   beforeAll(async () => {
     const process_ = loadProcess('planar32lp');
-    const bench = cellTestbench(process_, 't1', cellOf(process_, 't1'), { pool });
+    const testbench = cellTestbench(process_, 't1', cellOf(process_, 't1'), { pool });
     sweep = await sweepTransfer(
-      bench,
+      testbench,
       'TT',
       TEMPS_C.map((c) => c + 273.15),
       { start: -0.3, step: 0.005, count: 181 },

@@ -97,7 +97,7 @@ interface CellNoise {
 }
 
 async function simulateNoise(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: {
     tempK: number;
     vdsV: number;
@@ -106,13 +106,13 @@ async function simulateNoise(
     cell?: CellDescription;
   },
 ): Promise<CellNoise> {
-  const cell = at.cell ?? bench.cell;
-  const [bias, noise, resistor] = await runDeck(bench, {
+  const cell = at.cell ?? testbench.cell;
+  const [bias, noise, resistor] = await runDeck(testbench, {
     folder: 'column',
     file: 'noise.cir',
     corner: 'TT',
     slots: {
-      ...cellSlots(bench.process, cell),
+      ...cellSlots(testbench.process, cell),
       temp_c: celsius(at.tempK),
       vds_v: spiceNumber(at.vdsV),
       reference_ohm: spiceNumber(REFERENCE_OHM),
@@ -149,14 +149,14 @@ const whiteOf = ({ densityA2PerHz }: CellNoise): number => densityA2PerHz[densit
 
 /** Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. A card without BSIM4's options is shown as it is. */
 export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
-  return withTestbench(options, async (bench) => {
-    const { cal } = bench;
+  return withTestbench(options, async (testbench) => {
+    const { cal } = testbench;
     const tempK = REFERENCE_TEMP_K;
     const op = operatingPoint(cal, 'TT', tempK);
     const vgsV = PRODUCTS.map(gateVoltage(cal, op));
     const nominal = { tempK, vdsV: op.vdsV, option: 'card' as const };
     const [lowK, highK] = cal.validRange.tempK;
-    const { options: thermal, refused } = await thermalOptions(bench, { ...nominal, vgsV: [vgsV[3]] });
+    const { options: thermal, refused } = await thermalOptions(testbench, { ...nominal, vgsV: [vgsV[3]] });
     const conditions = [
       ...thermal.flatMap((option) => VDS_V.map((vdsV) => ({ option, tempK, vdsV }))),
       ...[lowK, highK].flatMap((t) => thermal.map((option) => ({ option, tempK: t, vdsV: op.vdsV }))),
@@ -164,7 +164,9 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
     const white = await Promise.all(
       conditions.map(async (condition) => {
         const gates = PRODUCTS.map(gateVoltage(cal, operatingPoint(cal, 'TT', condition.tempK)));
-        const cells = await Promise.all(gates.map((v) => simulateNoise(bench, { ...condition, vgsV: [v] })));
+        const cells = await Promise.all(
+          gates.map((v) => simulateNoise(testbench, { ...condition, vgsV: [v] })),
+        );
         return {
           ...condition,
           product: PRODUCTS,
@@ -174,18 +176,18 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
         };
       }),
     );
-    const singles = await Promise.all(vgsV.map((v) => simulateNoise(bench, { ...nominal, vgsV: [v] })));
-    const together = await simulateNoise(bench, { ...nominal, vgsV });
+    const singles = await Promise.all(vgsV.map((v) => simulateNoise(testbench, { ...nominal, vgsV: [v] })));
+    const together = await simulateNoise(testbench, { ...nominal, vgsV });
     const flicker = singles.map(fitFlicker);
     const scales = [1, 2, 3, 4, 6];
     const byArea = await Promise.all(
       scales.map(async (scale) => {
         const cell = {
-          ...bench.cell,
-          widthM: bench.cell.widthM * scale,
-          lengthM: bench.cell.lengthM * scale,
+          ...testbench.cell,
+          widthM: testbench.cell.widthM * scale,
+          lengthM: testbench.cell.lengthM * scale,
         };
-        const result = await simulateNoise(bench, { ...nominal, vgsV: [vgsV[3]], cell });
+        const result = await simulateNoise(testbench, { ...nominal, vgsV: [vgsV[3]], cell });
         return { areaM2: cell.widthM * cell.lengthM, psd: fitFlicker(result).relativePsdAt1Hz };
       }),
     );
@@ -196,7 +198,7 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
           process: cal.process,
           cell: cal.cell,
           engine: engineId(),
-          sources: hashSources(bench.sources),
+          sources: hashSources(testbench.sources),
           calibrationSha256: calibrationFingerprint(cal),
           resistorRatio: together.resistorRatio,
           white,
@@ -209,7 +211,7 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
             areaM2: byArea.map(({ areaM2 }) => areaM2),
             byArea: byArea.map(({ psd }) => psd),
           },
-          telegraph: await measureTelegraph(bench, vgsV[3]),
+          telegraph: await measureTelegraph(testbench, vgsV[3]),
         },
         6,
       ),
@@ -219,11 +221,11 @@ export function characteriseNoise(options: StudyOptions): Promise<NoiseStudy> {
 
 /** The options that the card's model takes: all, or 'card' alone with the simulator's reason. */
 async function thermalOptions(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: { tempK: number; vdsV: number; vgsV: readonly number[] },
 ): Promise<{ options: readonly ThermalOption[]; refused?: string }> {
   try {
-    await simulateNoise(bench, { ...at, option: '0' });
+    await simulateNoise(testbench, { ...at, option: '0' });
     return { options: OPTIONS };
   } catch (error) {
     const reason = error instanceof SpiceError ? error.stderr : '';
@@ -248,15 +250,18 @@ function fitFlicker(cell: CellNoise): { relativePsdAt1Hz: number; exponent: numb
  * The step of one charge on the calibrated device and on devices of a fraction of its area. The smaller ones are the same
  * transistor with a larger shift: a card's short-channel behaviour is not mixed in.
  */
-async function measureTelegraph(bench: CalibratedTestbench, vgsV: number): Promise<NoiseStudy['telegraph']> {
-  const { cal } = bench;
+async function measureTelegraph(
+  testbench: CalibratedTestbench,
+  vgsV: number,
+): Promise<NoiseStudy['telegraph']> {
+  const { cal } = testbench;
   const op = operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
   const capacitanceFPerM2 = OXIDE_F_PER_M / cal.device.oxideM;
   const area = cal.device.widthM * cal.device.lengthM;
   return Promise.all(
     [1, 0.5, 0.25, 0.1].map(async (share) => {
       const stepV = ELEMENTARY_CHARGE_C / (capacitanceFPerM2 * area * share);
-      const { slopePerV, curvaturePerV2 } = await thresholdResponse(bench, {
+      const { slopePerV, curvaturePerV2 } = await thresholdResponse(testbench, {
         corner: 'TT',
         tempK: op.tempK,
         vdsV: op.vdsV,

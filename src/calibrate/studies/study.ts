@@ -62,20 +62,20 @@ export function studiedTransistor(process: string, cell: string): string {
 /** Loads process, cell and calibration, runs `work`, and closes the simulators that it started. */
 export async function withTestbench<T>(
   options: StudyOptions,
-  work: (bench: CalibratedTestbench) => Promise<T>,
+  work: (testbench: CalibratedTestbench) => Promise<T>,
 ): Promise<T> {
   const process = loadProcess(options.process);
   const cell = cellOf(process, options.cell);
   const transistor = studiedTransistor(options.process, options.cell);
   const cal = loadCalibration(options.process, options.cell);
   return withSimulators(options, 'study', (pool) => {
-    const bench = cellTestbench(process, options.cell, cell, {
+    const testbench = cellTestbench(process, options.cell, cell, {
       pool,
       signal: options.signal,
       sources: [technologySource(process, { cell: options.cell })],
       onRun: (label) => options.onRun?.(label),
     });
-    return work(calibratedTestbench(bench, cal, transistor));
+    return work(calibratedTestbench(testbench, cal, transistor));
   });
 }
 

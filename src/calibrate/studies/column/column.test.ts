@@ -32,7 +32,7 @@ const VECTORS = 6;
 const key = streamKey(11);
 
 const loaded = loadProcess('planar32lp');
-const bench = calibratedTestbench(cellTestbench(loaded, 't1', cellOf(loaded, 't1'), { pool }), cal, 't1');
+const testbench = calibratedTestbench(cellTestbench(loaded, 't1', cellOf(loaded, 't1'), { pool }), cal, 't1');
 
 interface ColumnCell {
   /** Bit line of the drain. */
@@ -47,7 +47,7 @@ async function solveColumn(
   cells: readonly ColumnCell[],
   { clampOhm = 0, sourceOhm = 0 }: { clampOhm?: number; sourceOhm?: number } = {},
 ): Promise<LineCurrents> {
-  const [lines] = await simulateColumns(bench, {
+  const [lines] = await simulateColumns(testbench, {
     corner: op.corner,
     tempK: op.tempK,
     vdsV: op.vdsV,

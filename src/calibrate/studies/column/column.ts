@@ -75,7 +75,7 @@ export interface ColumnSimulation {
 
 /** Simulates the columns of one source line. Returns the currents of each. */
 export async function simulateColumns(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: ColumnSimulation,
 ): Promise<LineCurrents[]> {
   const { wiring, columns } = at;
@@ -111,7 +111,7 @@ export async function simulateColumns(
     for (let i = 0; i < rows; i++) lines.push(`rs${i} s${i} s${i + 1} ${spiceNumber(wiring.sourceWireOhm)}`);
   }
   const variables = columns.flatMap((_, c) => [`i(vplus${c})`, `i(vminus${c})`, `v(p${c}_0)`]);
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'column',
     file: 'column.cir',
     corner: at.corner,
@@ -165,7 +165,7 @@ export interface ClampBias {
 
 /** Biases a cascode transistor as a clamp at one current. */
 export async function biasClamp(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: {
     corner: Corner;
     tempK: number;
@@ -176,7 +176,7 @@ export async function biasClamp(
     middleA: number;
   },
 ): Promise<ClampBias> {
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'column',
     file: 'clamp-bias.cir',
     corner: at.corner,

@@ -96,13 +96,13 @@ const MISMATCH_MODELS: readonly MismatchModel[] = [
  * constants: the model with the 27 C threshold gain, gm/I by tap, a source slope factor of 1.15 and no wire.
  */
 export async function measureRandom(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   law: CellLaw,
   rows: number,
   count: number,
   seed: number,
 ): Promise<ColumnStudy['random']> {
-  const { cal } = bench;
+  const { cal } = testbench;
   const key = streamKey(seed, nameCoordinate('random columns'));
   const [lowK, highK] = cal.validRange.tempK;
   const corners = calibratedCorners(cal);
@@ -113,7 +113,7 @@ export async function measureRandom(
       const op = operatingPoint(cal, corner, tempK);
       const column = drawColumn(seed + 1, i, rows, cal.mismatch.sigmaVtV, cal.mismatch.sigmaBeta);
       const inputs = drawInputs(streamKey(seed, i).a, rows, INPUTS);
-      const [line] = await simulateColumns(bench, {
+      const [line] = await simulateColumns(testbench, {
         corner,
         tempK,
         vdsV: op.vdsV,

@@ -52,26 +52,26 @@ const CLAMP_GAIN = 100;
 
 /** Measures columns of the cell and judges the model. Errors: SPICE_*, OUT_OF_RANGE, CALIBRATION_*. */
 export function characteriseColumn(options: ColumnStudyOptions): Promise<ColumnStudy> {
-  return withTestbench(options, async (bench) => {
+  return withTestbench(options, async (testbench) => {
     const seed = options.seed ?? 1;
-    const law = requireLaw(bench.cal);
+    const law = requireLaw(testbench.cal);
     const sizes = await Promise.all(
-      (options.rows ?? [64, 256, 1024]).map((rows) => measureSize(bench, law, rows, seed)),
+      (options.rows ?? [64, 256, 1024]).map((rows) => measureSize(testbench, law, rows, seed)),
     );
     const [offLeakage, crossTalk, random] = await Promise.all([
-      measureOff(bench, seed),
-      measureCrossTalk(bench, law, options.randomRows ?? 256, seed),
-      measureRandom(bench, law, options.randomRows ?? 256, options.columns ?? 16, seed),
+      measureOff(testbench, seed),
+      measureCrossTalk(testbench, law, options.randomRows ?? 256, seed),
+      measureRandom(testbench, law, options.randomRows ?? 256, options.columns ?? 16, seed),
     ]);
     return columnStudySchema.parse(
       roundDigits(
         {
           schema: 'onefet.column/1',
-          process: bench.cal.process,
-          cell: bench.cal.cell,
+          process: testbench.cal.process,
+          cell: testbench.cal.cell,
           engine: engineId(),
-          sources: hashSources(bench.sources),
-          calibrationSha256: calibrationFingerprint(bench.cal),
+          sources: hashSources(testbench.sources),
+          calibrationSha256: calibrationFingerprint(testbench.cal),
           seed,
           law,
           sizes,
@@ -99,12 +99,12 @@ function gainFree(values: readonly number[], reference: readonly number[]): numb
 }
 
 async function measureSize(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   law: CellLaw,
   rows: number,
   seed: number,
 ): Promise<ColumnStudy['sizes'][number]> {
-  const { cal } = bench;
+  const { cal } = testbench;
   const tempK = REFERENCE_TEMP_K;
   const op = operatingPoint(cal, 'TT', tempK);
   const column = drawColumn(seed, rows, rows, 0, 0);
@@ -113,19 +113,19 @@ async function measureSize(
     corner: 'TT' as const,
     tempK,
     vdsV: op.vdsV,
-    supplyV: bench.process.technology.supplyV.value,
+    supplyV: testbench.process.technology.supplyV.value,
     columns: [column],
     vgsV: drive(column, inputs, gateVoltage(cal, op), OFF_V),
     vectors: 2 * INPUTS + 4,
   };
-  const [ideal] = await simulateColumns(bench, { ...at, wiring: IDEAL_WIRING });
+  const [ideal] = await simulateColumns(testbench, { ...at, wiring: IDEAL_WIRING });
   const dot = inputs.map((x) =>
     x.reduce((sum, code, i) => sum + (code * column.weights[i]) / (CODES * TAPS), 0),
   );
   const reference = differential(vectorSums(ideal), INPUTS);
   const middleA = rms(ideal.plusA.subarray(0, 2 * INPUTS));
-  const transistor = { widthM: CLAMP_WIDTHS * bench.cell.widthM, lengthM: bench.cell.lengthM };
-  const bias = await biasClamp(bench, { ...at, ...transistor, middleA });
+  const transistor = { widthM: CLAMP_WIDTHS * testbench.cell.widthM, lengthM: testbench.cell.lengthM };
+  const bias = await biasClamp(testbench, { ...at, ...transistor, middleA });
   const withTransistor = { ...transistor, gateV: bias.gateV };
   const resistor = (ohm: number): Clamp => ({ kind: 'resistor', ohm });
   const wirings: Wiring[] = [
@@ -145,7 +145,7 @@ async function measureSize(
   ];
   const cases = await Promise.all(
     wirings.map(async (wiring) => {
-      const [line] = await simulateColumns(bench, { ...at, wiring });
+      const [line] = await simulateColumns(testbench, { ...at, wiring });
       const droop = modelDroop(law, tempK, wiring, rows, { slopeV: bias.slopeV, middleA });
       const expected = Array.from({ length: at.vectors }, (_, v) => applyDroop(vectorSums(ideal)(v), droop));
       const d = differential(vectorSums(line), INPUTS);
@@ -187,8 +187,8 @@ async function measureSize(
 }
 
 /** Leakage of connected off rows at the off level, against the calibrated off current and the LSB. */
-async function measureOff(bench: CalibratedTestbench, seed: number): Promise<ColumnStudy['offLeakage']> {
-  const { cal } = bench;
+async function measureOff(testbench: CalibratedTestbench, seed: number): Promise<ColumnStudy['offLeakage']> {
+  const { cal } = testbench;
   const rows = 256;
   const column = drawColumn(seed, 1, rows, 0, 0);
   const plusCells = column.weights.reduce((sum, w) => sum + (w > 0 ? 1 : 0), 0);
@@ -196,7 +196,7 @@ async function measureOff(bench: CalibratedTestbench, seed: number): Promise<Col
     lawTempsK(cal.validRange.tempK).flatMap((tempK) =>
       OFF_LEVELS_V.map(async (offVgsV) => {
         const op = operatingPoint(cal, 'TT', tempK);
-        const [line] = await simulateColumns(bench, {
+        const [line] = await simulateColumns(testbench, {
           corner: 'TT',
           tempK,
           vdsV: op.vdsV,
@@ -221,12 +221,12 @@ async function measureOff(bench: CalibratedTestbench, seed: number): Promise<Col
 
 /** A victim column at fixed inputs while a neighbour on the same source line, or its own minus line, goes from off to full. */
 async function measureCrossTalk(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   law: CellLaw,
   rows: number,
   seed: number,
 ): Promise<ColumnStudy['crossTalk']> {
-  const { cal } = bench;
+  const { cal } = testbench;
   const tempK = REFERENCE_TEMP_K;
   const op = operatingPoint(cal, 'TT', tempK);
   const gate = gateVoltage(cal, op);
@@ -247,13 +247,13 @@ async function measureCrossTalk(
   return Promise.all(
     wirings.map(async (wiring) => {
       const [[own, other], [pair]] = await Promise.all([
-        simulateColumns(bench, {
+        simulateColumns(testbench, {
           ...base,
           wiring,
           columns: [victim, aggressor],
           vgsV: (c, row, v) => (c === 0 ? victimV(row) : v === 0 ? OFF_V : gate(1)),
         }),
-        simulateColumns(bench, {
+        simulateColumns(testbench, {
           ...base,
           wiring,
           columns: [victim],

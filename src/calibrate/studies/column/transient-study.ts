@@ -75,13 +75,13 @@ const CLAMP_GAIN = 100;
 
 /** Errors: SPICE_*, CALIBRATION_*. */
 export function characteriseTransient(options: StudyOptions): Promise<TransientStudy> {
-  return withTestbench(options, async (bench) => {
-    const { cal } = bench;
-    const supplyV = bench.process.technology.supplyV.value;
+  return withTestbench(options, async (testbench) => {
+    const { cal } = testbench;
+    const supplyV = testbench.process.technology.supplyV.value;
     const op = operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
-    const transistor = { widthM: CLAMP_WIDTHS * bench.cell.widthM, lengthM: bench.cell.lengthM };
+    const transistor = { widthM: CLAMP_WIDTHS * testbench.cell.widthM, lengthM: testbench.cell.lengthM };
     const clamps = async (middleA: number): Promise<Clamp[]> => {
-      const { gateV } = await biasClamp(bench, {
+      const { gateV } = await biasClamp(testbench, {
         corner: 'TT',
         tempK: op.tempK,
         vdsV: op.vdsV,
@@ -108,7 +108,7 @@ export function characteriseTransient(options: StudyOptions): Promise<TransientS
           const driven = load.cells / 4;
           const all = await clamps(driven * op.fullScaleA);
           return Promise.all(
-            all.map((clamp) => measureCase(bench, { ...load, driven, clamp, fromProduct, supplyV })),
+            all.map((clamp) => measureCase(testbench, { ...load, driven, clamp, fromProduct, supplyV })),
           );
         }),
       ),
@@ -120,7 +120,7 @@ export function characteriseTransient(options: StudyOptions): Promise<TransientS
           process: cal.process,
           cell: cal.cell,
           engine: engineId(),
-          sources: hashSources(bench.sources),
+          sources: hashSources(testbench.sources),
           calibrationSha256: calibrationFingerprint(cal),
           tempK: op.tempK,
           supplyV,
@@ -139,7 +139,7 @@ export function loadTransientStudy(process: string, cell: string): TransientStud
 }
 
 async function measureCase(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: {
     tapOhm: number;
     gates: number;
@@ -150,7 +150,7 @@ async function measureCase(
     supplyV: number;
   },
 ): Promise<TransientStudy['cases'][number]> {
-  const { cal } = bench;
+  const { cal } = testbench;
   const op = operatingPoint(cal, 'TT', REFERENCE_TEMP_K);
   const gate = gateVoltage(cal, op);
   const highVgsV = gate(1);
@@ -175,7 +175,7 @@ async function measureCase(
     lineWireF: LINE_WIRE_F,
     phaseS,
   };
-  const result = await simulateMac(bench, mac);
+  const result = await simulateMac(testbench, mac);
   const { positive, negative } = result;
   const time = positive.settle1pcS + negative.settle1pcS;
   const cellJ =

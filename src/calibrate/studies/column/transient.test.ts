@@ -31,8 +31,8 @@ const PROTOTYPE: MacTransient = {
 };
 const CASCODE = { kind: 'cascode', gateV: 0.65, widthM: 1e-6, lengthM: 0.1e-6 } as const;
 const run = (change: Partial<MacTransient>): Promise<MacResult> =>
-  withTestbench({ process: 'planar32lp', cell: 't1', pool }, (bench) =>
-    simulateMac(bench, { ...PROTOTYPE, ...change }),
+  withTestbench({ process: 'planar32lp', cell: 't1', pool }, (testbench) =>
+    simulateMac(testbench, { ...PROTOTYPE, ...change }),
   );
 const ns = (seconds: number) => seconds * 1e9;
 

@@ -66,7 +66,7 @@ const EDGE_S = 50e-12;
 const STEPS_PER_PHASE = 1500;
 
 /** Simulates the three intervals. Errors: SPICE_*. */
-export async function simulateMac(bench: CalibratedTestbench, at: MacTransient): Promise<MacResult> {
+export async function simulateMac(testbench: CalibratedTestbench, at: MacTransient): Promise<MacResult> {
   const edges = [0, 1, 2, 3].map((i) => LEAD_S + i * at.phaseS);
   const { lowVgsV: low, highVgsV: high } = at;
   const pulse = (rise: number, fall: number) =>
@@ -81,7 +81,7 @@ export async function simulateMac(bench: CalibratedTestbench, at: MacTransient):
       .join(' ');
   const stepS = at.phaseS / STEPS_PER_PHASE;
   const variables = ['time', 'i(vsupply)', 'v(line)', 'i(vina)', 'i(vinb)'];
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'transient',
     file: 'mac.cir',
     corner: 'TT',

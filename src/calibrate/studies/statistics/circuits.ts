@@ -24,16 +24,16 @@ const OFFSET_SIGMA_V = 0.5e-3;
 const LADDERS = 100;
 
 export async function measureLadders(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   seed: number,
 ): Promise<StatisticsStudy['ladder']> {
-  const { cal } = bench;
-  const op = nominalPoint(bench);
+  const { cal } = testbench;
+  const op = nominalPoint(testbench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
   const topKey = drawKey(seed, 'ladder top');
   const segmentKey = drawKey(seed, 'ladder segments');
   const taps = TAPS;
-  const ln = await simulateLadders(bench, {
+  const ln = await simulateLadders(testbench, {
     tempK: op.tempK,
     vdsV: op.vdsV,
     topVgsV: fullScaleVgsV,
@@ -62,16 +62,16 @@ export async function measureLadders(
 }
 
 export async function measureReplicas(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   seed: number,
 ): Promise<StatisticsStudy['replica']> {
-  const { cal } = bench;
-  const op = nominalPoint(bench);
+  const { cal } = testbench;
+  const op = nominalPoint(testbench);
   const { fullScaleVgsV } = biasPoint(cal, op);
   const { sigmaVtV, sigmaBeta, thresholdGain } = cal.mismatch;
   const gm = gmOverIPerV(cal, op, fullScaleVgsV);
   const one = (cells: number, replicas: number, scale: number) =>
-    simulateReplicas(bench, {
+    simulateReplicas(testbench, {
       tempK: op.tempK,
       vdsV: op.vdsV,
       fullScaleA: op.fullScaleA,
@@ -111,26 +111,26 @@ export async function measureReplicas(
 
 /** Global draws, or why there are none. */
 export async function measureGlobal(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   samples: number,
   seed: number,
 ): Promise<{ global?: StatisticsStudy['global']; refused?: string }> {
   try {
-    globalParameters(bench);
+    globalParameters(testbench);
   } catch (error) {
     if (!(error instanceof OnefetError && error.code === 'GLOBAL_PARAMETERS')) throw error;
     return { refused: error.hint ?? error.message };
   }
-  return { global: await drawGlobal(bench, samples, seed) };
+  return { global: await drawGlobal(testbench, samples, seed) };
 }
 
 async function drawGlobal(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   samples: number,
   seed: number,
 ): Promise<NonNullable<StatisticsStudy['global']>> {
-  const { cal } = bench;
-  const op = nominalPoint(bench);
+  const { cal } = testbench;
+  const op = nominalPoint(testbench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
   // A grid around full scale, one point of which is full scale itself, wide enough for 4 sigma of the threshold.
   const stepV = 5e-3;
@@ -140,9 +140,9 @@ async function drawGlobal(
   const at = { tempK: op.tempK, vdsV: op.vdsV, vgs };
   const none = drawCells(drawKey(seed, 'none'), 1, 0, 0);
   const [{ nominal, samples: curves }, [fast], [slow]] = await Promise.all([
-    simulateGlobal(bench, { ...at, samples, seed }),
-    simulateCells(bench, { ...at, corner: 'FF', draws: none }),
-    simulateCells(bench, { ...at, corner: 'SS', draws: none }),
+    simulateGlobal(testbench, { ...at, samples, seed }),
+    simulateCells(testbench, { ...at, corner: 'FF', draws: none }),
+    simulateCells(testbench, { ...at, corner: 'SS', draws: none }),
   ]);
   const lnSigma = deviation(curves.map((curve) => curve[below]));
   const inverse = (curve: Float64Array, ln: number) => {
@@ -158,7 +158,7 @@ async function drawGlobal(
   const gates = curves.map((curve) => inverse(curve, target));
   return {
     samples,
-    parameters: { ...globalParameters(bench).parameters },
+    parameters: { ...globalParameters(testbench).parameters },
     lnSigma,
     fastSigmas: (fast[below] - nominal[below]) / lnSigma,
     slowSigmas: (slow[below] - nominal[below]) / lnSigma,

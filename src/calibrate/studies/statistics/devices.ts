@@ -13,32 +13,32 @@ import type { StatisticsStudy } from './schema.ts';
 import { drawCells, drawKey, extractMismatch, simulateCells } from './statistics.ts';
 
 /** Top of the calibrated gate range at 27 C. */
-const highestGateV = (bench: CalibratedTestbench): number =>
-  gateRange(cornerOf(bench.cal, 'TT'), REFERENCE_TEMP_K).highV;
+const highestGateV = (testbench: CalibratedTestbench): number =>
+  gateRange(cornerOf(testbench.cal, 'TT'), REFERENCE_TEMP_K).highV;
 const STEP_DVT_V = 5e-3;
 const SCORES = Array.from({ length: 25 }, (_, i) => -3 + i / 4);
 
 export async function measureLognormal(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   devices: number,
   seed: number,
 ): Promise<StatisticsStudy['lognormal']> {
-  const { cal } = bench;
-  const op = nominalPoint(bench);
+  const { cal } = testbench;
+  const op = nominalPoint(testbench);
   const { fullScaleVgsV, ladderSlopeV } = biasPoint(cal, op);
   const { sigmaVtV, sigmaBeta } = cal.mismatch;
   // 1/441, 1/58, 1/7.6, 1, and 7.6 where that is calibrated.
   const step = (ladderSlopeV * Math.log(CODES * TAPS)) / 3;
-  const count = fullScaleVgsV + step <= highestGateV(bench) ? 5 : 4;
+  const count = fullScaleVgsV + step <= highestGateV(testbench) ? 5 : 4;
   const vgs = { start: fullScaleVgsV - 3 * step, step, count };
   const vgsV = Array.from({ length: count }, (_, k) => vgs.start + k * step);
   const draws = drawCells(drawKey(seed, 'lognormal'), devices, sigmaVtV, sigmaBeta);
   const none = drawCells(drawKey(seed, 'none'), 1, 0, 0);
   const at = { corner: 'TT' as const, tempK: op.tempK, vdsV: op.vdsV };
   const [curves, [nominal], response] = await Promise.all([
-    simulateCells(bench, { ...at, vgs, draws }),
-    simulateCells(bench, { ...at, vgs, draws: none }),
-    thresholdResponse(bench, { ...at, vgsV, stepV: STEP_DVT_V }),
+    simulateCells(testbench, { ...at, vgs, draws }),
+    simulateCells(testbench, { ...at, vgs, draws: none }),
+    thresholdResponse(testbench, { ...at, vgsV, stepV: STEP_DVT_V }),
   ]);
   const byProduct = vgsV.map((v, k) => {
     const y = curves.map((curve) => curve[k]);
@@ -88,53 +88,57 @@ export async function measureLognormal(
 }
 
 export async function measureSlopes(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
 ): Promise<StatisticsStudy['outsideWeakInversion']> {
-  const op = nominalPoint(bench);
-  const gate = gateVoltage(bench.cal, op);
+  const op = nominalPoint(testbench);
+  const gate = gateVoltage(testbench.cal, op);
   const product = [1 / 441, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 4, 7.5].filter(
-    (p) => gate(p) <= highestGateV(bench),
+    (p) => gate(p) <= highestGateV(testbench),
   );
   const vgsV = product.map(gate);
-  const { slopePerV } = await thresholdResponse(bench, {
+  const { slopePerV } = await thresholdResponse(testbench, {
     corner: 'TT',
     tempK: op.tempK,
     vdsV: op.vdsV,
     vgsV,
     stepV: STEP_DVT_V,
   });
-  const gm = vgsV.map((v) => gmOverIPerV(bench.cal, op, v));
+  const gm = vgsV.map((v) => gmOverIPerV(testbench.cal, op, v));
   const most = Math.max(...gm);
   return { product, gmOverIPerV: gm, relative: gm.map((g) => g / most), thresholdSlopePerV: [...slopePerV] };
 }
 
 /** Gate voltages of an extraction: from full scale to the supply, weak to strong inversion. */
-function extractionGrid(bench: CalibratedTestbench) {
-  const { fullScaleVgsV } = biasPoint(bench.cal, nominalPoint(bench));
-  const stop = bench.process.technology.supplyV.value;
+function extractionGrid(testbench: CalibratedTestbench) {
+  const { fullScaleVgsV } = biasPoint(testbench.cal, nominalPoint(testbench));
+  const stop = testbench.process.technology.supplyV.value;
   const count = 24;
   return { start: fullScaleVgsV, step: (stop - fullScaleVgsV) / (count - 1), count };
 }
 
 export async function measurePelgrom(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   devices: number,
   seed: number,
 ): Promise<StatisticsStudy['pelgrom']> {
-  const { avtVm, abetaM } = bench.process.technology.mismatch;
-  const op = nominalPoint(bench);
-  const vgs = extractionGrid(bench);
+  const { avtVm, abetaM } = testbench.process.technology.mismatch;
+  const op = nominalPoint(testbench);
+  const vgs = extractionGrid(testbench);
   const at = { corner: 'TT' as const, tempK: op.tempK, vdsV: op.vdsV, vgs };
   const scales = [1, 1.5, 2, 3, 4, 6];
   const areas = await Promise.all(
     scales.map(async (scale, i) => {
-      const cell = { ...bench.cell, widthM: bench.cell.widthM * scale, lengthM: bench.cell.lengthM * scale };
+      const cell = {
+        ...testbench.cell,
+        widthM: testbench.cell.widthM * scale,
+        lengthM: testbench.cell.lengthM * scale,
+      };
       const areaM2 = cell.widthM * cell.lengthM;
       const root = Math.sqrt(areaM2);
       const draws = drawCells(drawKey(seed, 'pelgrom', i), devices, avtVm.value / root, abetaM.value / root);
       const [curves, [nominal]] = await Promise.all([
-        simulateCells(bench, { ...at, cell, draws }),
-        simulateCells(bench, { ...at, cell, draws: drawCells(drawKey(seed, 'none'), 1, 0, 0) }),
+        simulateCells(testbench, { ...at, cell, draws }),
+        simulateCells(testbench, { ...at, cell, draws: drawCells(drawKey(seed, 'none'), 1, 0, 0) }),
       ]);
       const { thresholdShiftV, lnGain } = extractMismatch(curves, nominal, vgs);
       return {
@@ -176,18 +180,18 @@ function intercept(x: readonly number[], y: readonly number[]): number {
 }
 
 export async function measureCorrelation(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   devices: number,
   seed: number,
 ): Promise<StatisticsStudy['correlation']> {
-  const { cal } = bench;
-  const op = nominalPoint(bench);
-  const vgs = extractionGrid(bench);
+  const { cal } = testbench;
+  const op = nominalPoint(testbench);
+  const vgs = extractionGrid(testbench);
   const { sigmaVtV } = cal.mismatch;
   // As large as the threshold's own effect at strong inversion, so that the correlation matters.
   const sigmaBeta = 0.1;
   const at = { corner: 'TT' as const, tempK: op.tempK, vdsV: op.vdsV, vgs };
-  const [nominal] = await simulateCells(bench, {
+  const [nominal] = await simulateCells(testbench, {
     ...at,
     draws: drawCells(drawKey(seed, 'none'), 1, 0, 0),
   });
@@ -195,7 +199,7 @@ export async function measureCorrelation(
   return Promise.all(
     [-0.5, 0, 0.5].map(async (rho, i) => {
       const draws = drawCells(drawKey(seed, 'correlation', i), devices, sigmaVtV, sigmaBeta, rho);
-      const curves = await simulateCells(bench, { ...at, draws });
+      const curves = await simulateCells(testbench, { ...at, draws });
       const extracted = extractMismatch(curves, nominal, vgs);
       return {
         drawn: correlation(draws.thresholdShiftV, draws.lnGain),

@@ -141,11 +141,11 @@ describe('planar32lp/t1 in SPICE', () => {
 
   test('flattened netlists: hundreds of samples in a simulation', async () => {
     const counting = countingPool(pool);
-    await withTestbench({ process: 'planar32lp', cell: 't1', pool: counting.pool }, (bench) =>
-      simulateCells(bench, {
+    await withTestbench({ process: 'planar32lp', cell: 't1', pool: counting.pool }, (testbench) =>
+      simulateCells(testbench, {
         corner: 'TT',
         tempK: 300.15,
-        vdsV: bench.cell.vdsV,
+        vdsV: testbench.cell.vdsV,
         vgs: { start: 0.25, step: 1e-3, count: 1 },
         draws: drawCells(drawKey(1, 'rate', 0), 2500, 1e-3, 0),
       }),

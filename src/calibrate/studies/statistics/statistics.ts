@@ -41,7 +41,7 @@ export const drawKey = (seed: number, what: string, index = 0): StreamKey =>
 
 /** ln of the drain currents [devices][vgs] of the drawn cells. */
 export async function simulateCells(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: {
     corner: Corner;
     tempK: number;
@@ -58,12 +58,12 @@ export async function simulateCells(
     const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
     const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
     batches.push(
-      runDeck(bench, {
-        folder: bench.transistor,
+      runDeck(testbench, {
+        folder: testbench.transistor,
         file: 'mismatch.cir',
         corner: at.corner,
         slots: {
-          ...(at.cell === undefined ? {} : cellSlots(bench.process, at.cell)),
+          ...(at.cell === undefined ? {} : cellSlots(testbench.process, at.cell)),
           temp_c: celsius(at.tempK),
           vgs_start_v: spiceNumber(at.vgs.start),
           vgs_stop_v: spiceNumber(gridValue(at.vgs, at.vgs.count - 0.5)),
@@ -87,7 +87,7 @@ export async function simulateCells(
 
 /** Gate voltage [replicas] at which each drawn group of `cells` carries cells times fullScaleA. */
 export async function simulateReplicas(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: {
     tempK: number;
     vdsV: number;
@@ -108,7 +108,7 @@ export async function simulateReplicas(
     }
   }
   const gates = Array.from({ length: at.replicas }, (_, r) => `v(g${r})`);
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'column',
     file: 'replica.cir',
     corner: 'TT',
@@ -126,7 +126,7 @@ export async function simulateReplicas(
 
 /** ln of the cell currents [ladders][taps] on ladders with drawn segments (relative) and top offsets (V). */
 export async function simulateLadders(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: {
     tempK: number;
     vdsV: number;
@@ -156,7 +156,7 @@ export async function simulateLadders(
     }
   });
   const names = at.segmentErrors.map((_, r) => Array.from({ length: taps }, (_v, m) => `i(vd${r}_${m + 1})`));
-  const [plot] = await runDeck(bench, {
+  const [plot] = await runDeck(testbench, {
     folder: 'column',
     file: 'ladder.cir',
     corner: 'TT',
@@ -182,11 +182,11 @@ export interface GlobalParameters {
  * Global parameters of a corner library: every `.param name=value` of its TT section that FF or SS change. The corners are
  * taken as three sigma of independent normal distributions (stated in the library). Error: GLOBAL_PARAMETERS.
  */
-export function globalParameters(bench: CalibratedTestbench): GlobalParameters {
-  const { models } = bench.process.technology;
-  const path = join(bench.process.folder, models.file);
+export function globalParameters(testbench: CalibratedTestbench): GlobalParameters {
+  const { models } = testbench.process.technology;
+  const path = join(testbench.process.folder, models.file);
   const library = readTextFile(path, 'model library', { orLatin1: true });
-  bench.sources.add(path);
+  testbench.sources.add(path);
   const section = (corner: Corner) => {
     const name = models.corners[corner];
     if (name === undefined) return undefined;
@@ -226,10 +226,10 @@ const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\
 
 /** ln of the cell's current [samples][vgs] under drawn global parameters; sample -1 is nominal. */
 export async function simulateGlobal(
-  bench: CalibratedTestbench,
+  testbench: CalibratedTestbench,
   at: { tempK: number; vdsV: number; vgs: Grid; samples: number; seed: number },
 ): Promise<{ nominal: Float64Array; samples: Float64Array[] }> {
-  const { parameters, rest } = globalParameters(bench);
+  const { parameters, rest } = globalParameters(testbench);
   const names = Object.keys(parameters);
   const run = async (sample: number) => {
     const key = drawKey(at.seed, 'global', sample + 1);
@@ -237,7 +237,7 @@ export async function simulateGlobal(
       const { nominal, sigma } = parameters[name];
       return `${name}=${spiceNumber(nominal + (sample < 0 ? 0 : sigma * gaussian(key, i)))}`;
     });
-    const [plot] = await runDeck(bench, {
+    const [plot] = await runDeck(testbench, {
       folder: 'column',
       file: 'global.cir',
       corner: 'TT',

@@ -22,24 +22,24 @@ export interface StatisticsOptions extends StudyOptions {
 
 /** Monte Carlo of the cell. Errors: SPICE_*, CALIBRATION_*, OUT_OF_RANGE. */
 export function characteriseStatistics(options: StatisticsOptions): Promise<StatisticsStudy> {
-  return withTestbench(options, async (bench) => {
+  return withTestbench(options, async (testbench) => {
     const seed = options.seed ?? 1;
-    const lognormal = await measureLognormal(bench, options.devices ?? 4000, seed);
-    const outsideWeakInversion = await measureSlopes(bench);
-    const pelgrom = await measurePelgrom(bench, options.devicesPerArea ?? 1000, seed);
-    const correlated = await measureCorrelation(bench, options.devicesPerArea ?? 1000, seed);
-    const ladder = await measureLadders(bench, seed);
-    const replica = await measureReplicas(bench, seed);
-    const { global, refused } = await measureGlobal(bench, options.globalSamples ?? 300, seed);
+    const lognormal = await measureLognormal(testbench, options.devices ?? 4000, seed);
+    const outsideWeakInversion = await measureSlopes(testbench);
+    const pelgrom = await measurePelgrom(testbench, options.devicesPerArea ?? 1000, seed);
+    const correlated = await measureCorrelation(testbench, options.devicesPerArea ?? 1000, seed);
+    const ladder = await measureLadders(testbench, seed);
+    const replica = await measureReplicas(testbench, seed);
+    const { global, refused } = await measureGlobal(testbench, options.globalSamples ?? 300, seed);
     return statisticsSchema.parse(
       roundDigits(
         {
           schema: 'onefet.statistics/1',
-          process: bench.cal.process,
-          cell: bench.cal.cell,
+          process: testbench.cal.process,
+          cell: testbench.cal.cell,
           engine: engineId(),
-          sources: hashSources(bench.sources),
-          calibrationSha256: calibrationFingerprint(bench.cal),
+          sources: hashSources(testbench.sources),
+          calibrationSha256: calibrationFingerprint(testbench.cal),
           seed,
           tempK: REFERENCE_TEMP_K,
           lognormal,
