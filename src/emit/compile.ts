@@ -1,12 +1,12 @@
 /** Assembles kernels to a WebAssembly module. */
 import { version } from 'node:process';
 import v8 from 'node:v8';
-import wabt from 'wabt';
+import type Wabt from 'wabt';
 import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { moduleText, type WatFunction } from './wat.ts';
 
-let assembler: ReturnType<typeof wabt> | undefined;
+let assembler: ReturnType<typeof Wabt> | undefined;
 
 /**
  * V8 settings while the kernels are compiled, and back to what V8 does by default afterwards:
@@ -22,7 +22,8 @@ const FLAGS = [
 ] as const;
 
 export async function compileKernels(functions: readonly WatFunction[]): Promise<WebAssembly.Module> {
-  assembler ??= wabt();
+  // Threads that are given compiled kernels import this file as well: the assembler is loaded where it is used.
+  assembler ??= import('wabt').then(({ default: wabt }) => wabt());
   const { parseWat } = await assembler;
   const features = { simd: true, relaxed_simd: true, threads: true, multi_memory: true, bulk_memory: true };
   const parsed = parseWat('kernels.wat', moduleText(functions), features);

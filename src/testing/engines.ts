@@ -7,14 +7,17 @@ import type { RangeTable } from '../fabric/ranges.ts';
 export type TestRequest = Omit<EngineRequest, 'threads' | 'contextTokens'> &
   Partial<Pick<EngineRequest, 'threads' | 'contextTokens'>>;
 
-/** Two threads and the model's whole context unless the request says otherwise. */
+/**
+ * One thread and the model's whole context unless the request says otherwise: small models take longer to start a thread
+ * than to run, and tests of their own compare any number of threads bit by bit.
+ */
 export async function withEngine<T>(
   backend: BackendName,
   request: TestRequest,
   work: (engine: Engine) => Promise<T>,
 ): Promise<T> {
   const { contextTokens } = request.model.shape;
-  const engine = await createEngine(backend, { threads: 2, contextTokens, ...request });
+  const engine = await createEngine(backend, { threads: 1, contextTokens, ...request });
   try {
     return await work(engine);
   } finally {

@@ -18,7 +18,8 @@ import { refusal } from '../backend.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';
 import { wasm } from './engine.ts';
 import { instantiate } from './kernels/module.ts';
-import { memoryBytes, planOperations } from './plan/operations.ts';
+import { memoryBytes } from './plan/operations.ts';
+import { planOperations } from './plan/plan-operations.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
 const fabric = loadFabric(design);

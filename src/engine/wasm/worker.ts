@@ -15,7 +15,7 @@ try {
   for (let seen = 0; ; seen++) {
     const command = nextCommand(crew, seen);
     if (command.kind === 'stop') break;
-    if (command.kind === 'load') loadWeights(context);
+    if (command.kind === 'load') await loadWeights(context);
     else if (command.kind === 'layers') runLayers(context, command.batch, command.from, command.to);
     else runHead(context, command.batch, command.from);
     finish(crew);

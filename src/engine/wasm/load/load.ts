@@ -4,7 +4,7 @@
  */
 
 import { tensorKey } from '../../../fabric/placement.ts';
-import { openImage } from '../../../mapping/image.ts';
+import type { ImageReader } from '../../../mapping/image.ts';
 import { openGguf, readRow } from '../../../model/gguf.ts';
 import { requireTensor } from '../../../model/read-shape.ts';
 import { sourceTensor } from '../../../model/shape.ts';
@@ -31,7 +31,7 @@ import {
   recodePanel,
 } from './panel-codes.ts';
 
-export function loadWeights(context: WorkerContext): void {
+export async function loadWeights(context: WorkerContext): Promise<void> {
   const { data, crew } = context;
   const { operations, modelPath } = data;
   const file = modelPath === undefined ? undefined : openGguf(modelPath);
@@ -40,8 +40,7 @@ export function loadWeights(context: WorkerContext): void {
         readRow(file, requireTensor(file, sourceTensor(name, data.shape.tied)), n, out);
       }
     : undefined;
-  // The main thread has checked the sections' digests.
-  const image = data.imagePath === undefined ? undefined : openImage(data.imagePath, { verify: false });
+  const image = data.imagePath === undefined ? undefined : await openChecked(data.imagePath);
   const codes = openPanelCodes(data.codesFile, operations);
   try {
     const starts = loadStarts(operations);
@@ -80,6 +79,15 @@ export function loadWeights(context: WorkerContext): void {
     image?.close();
     file?.close();
   }
+}
+
+/**
+ * Opens an image whose sections' digests the main thread has checked. What reads it brings the schemas of files along, half
+ * of the time in which a thread starts: loaded only here.
+ */
+async function openChecked(path: string): Promise<ImageReader> {
+  const { openImage } = await import('../../../mapping/image.ts');
+  return openImage(path, { verify: false });
 }
 
 /** Panels that a thread takes at once: those of a ladder of 256 columns, so that no two threads draw the same ladder. */

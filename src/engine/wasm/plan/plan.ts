@@ -8,7 +8,8 @@ import { usedImage } from '../../image.ts';
 import { integerResponse, integerResponses } from '../../integer-response.ts';
 import { layerCodec } from '../source.ts';
 import type { LayoutChoice } from './layout.ts';
-import { type Operation, planOperations, sameInputs } from './operations.ts';
+import { type Operation, sameInputs } from './operations.ts';
+import { planOperations } from './plan-operations.ts';
 
 const DEFAULT_BATCH = 252;
 /** Above this many weights a second byte per digital weight is not taken by default. */

@@ -1,0 +1,118 @@
+/** Plans the operations of an engine, and how much memory their weights take. */
+
+import { MEMORY_BYTES } from '../../../emit/arena.ts';
+import { tensorBits } from '../../../fabric/common-design.ts';
+import type { Fabric } from '../../../fabric/fabric.ts';
+import type { LinearName } from '../../../fabric/linear.ts';
+import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
+import { weightFormat } from '../../../tile/weight-code.ts';
+import type { EngineMode } from '../../backend.ts';
+import { type ImagePlan, imageMatrix } from '../../image.ts';
+import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from '../../integers.ts';
+import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { tableBytes } from '../kernels/panel-job.ts';
+import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
+import { planDigital } from './digital.ts';
+import { countQuads, type Operation } from './operations.ts';
+
+/** Rows that share a scale in int8 weights: those of Q8_0. */
+const INT8_ROWS = 32;
+
+/**
+ * The largest code of digital weights, by the GGUF type they come in. Q4_0 has codes of -8 .. 7 times a scale per 32 rows:
+ * in steps of a 56th of the largest weight they are exact (multiples of 7, or of 8 in a block whose largest is 7), and
+ * small. Q8_0's own steps are a 127th.
+ */
+const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
+
+export interface OperationChoice {
+  readonly mode: EngineMode;
+  readonly fabric: Fabric;
+  readonly precision: 'fast' | 'exact';
+  /** Bytes per int8 weight: 1, or 2 for a second byte with the rounding error of the first. */
+  readonly int8Terms: 1 | 2;
+  readonly noise: 'off' | 'token' | 'product';
+  readonly floatConverter: boolean;
+  /** Static errors differ from cell to cell. */
+  readonly varied: boolean;
+  /** Rank of the response by number of taps. */
+  rankOf(taps: number): number;
+  readonly image?: ImagePlan | undefined;
+  /** GGUF type of a layer's weights, where they come from a file. */
+  codec(name: LinearName): string | undefined;
+}
+
+/** The linear layers in the order of the data flow, with their places in as many memories as they need. */
+export function planOperations(shape: ModelShape, choice: OperationChoice): Operation[] {
+  const operations: Operation[] = [];
+  let memory = 0;
+  let at = 0;
+  for (const { name, outputs, inputs } of modelMatrices(shape)) {
+    const shapeOf = operationShape(name, outputs, inputs, choice, shape);
+    const bytes = shapeOf.panels * shapeOf.panelBytes;
+    if (at + bytes > MEMORY_BYTES) {
+      memory++;
+      at = 0;
+    }
+    operations.push({ ...shapeOf, memory, at });
+    at += bytes;
+  }
+  return operations;
+}
+
+function operationShape(
+  name: LinearName,
+  outputs: number,
+  inputs: number,
+  choice: OperationChoice,
+  shape: ModelShape,
+): Omit<Operation, 'memory' | 'at'> {
+  const { mode, fabric } = choice;
+  const mapped = mode !== 'digital' && fabric.carries(name);
+  const onHardware = mapped && mode !== 'mapped';
+  const kind = !mapped ? 'int8' : onHardware && fabric.physics ? 'tile' : 'codes';
+  const codes = onHardware && kind === 'codes' ? fabric.inputCodes : undefined;
+  const meta = mapped ? imageMatrix(choice, name) : undefined;
+  const bits = meta?.bits ?? tensorBits(fabric.design, name.tensor);
+  const format = weightFormat(bits);
+  const rows = Math.min(kind === 'int8' ? INT8_ROWS : fabric.design.tile.rows, 8 * Math.ceil(inputs / 8));
+  const tiles = Math.ceil(inputs / rows);
+  const lastRows = inputs - (tiles - 1) * rows;
+  const cells = kind === 'int8' ? choice.int8Terms : format.cellWeights.length;
+  const rank = kind === 'tile' ? choice.rankOf(format.taps) : 1;
+  const source: Source = kind === 'int8' || (kind === 'tile' && choice.varied) ? 'bytes' : 'codes';
+  const planes = kind === 'tile' && choice.precision === 'fast' ? 1 : 2;
+  const epilogue =
+    kind !== 'tile'
+      ? ('accumulate' as const)
+      : mode === 'range'
+        ? ('record' as const)
+        : { noise: choice.noise, float: choice.floatConverter };
+  const top = digitalTop(choice.codec(name));
+  const parts = source === 'bytes' ? rank : 1;
+  const quads = (tiles - 1) * countQuads(rows) + countQuads(lastRows);
+  const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  return {
+    name,
+    outputs,
+    inputs,
+    panels: Math.ceil(outputs / PANEL_COLUMNS),
+    kind,
+    bits,
+    taps: format.taps,
+    rows,
+    lastRows,
+    tiles,
+    cells,
+    rank,
+    planes,
+    inputTop: codes ? 2 ** codes.bits - 1 : INPUT_TOP[planes],
+    inputScale: kind === 'tile' ? fabric.physics!.design.input.scale : (codes?.scale ?? 'tile'),
+    top,
+    small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
+    source,
+    epilogue,
+    panelBytes: cells * (quads * parts * QUAD_BYTES[source] + tiles * table),
+    digital: meta && planDigital(meta, shape, name.ordinal),
+  };
+}
