@@ -83,7 +83,7 @@ describe('the launcher', () => {
     'Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped',
     posix,
     async () => {
-      const chips = [...args, '--chips', '6', '--threads', '1', '--json', '--out'];
+      const chips = [...args, '--chips', '3', '--threads', '1', '--json', '--out'];
       // To the launcher alone, as `kill -INT` does it; it hands the signal on.
       const { child, ended } = launch(OLD_NODE, ...chips, 'stopped');
       // Two digital windows, the ranges and a first chip.
@@ -92,7 +92,7 @@ describe('the launcher', () => {
       expect(await ended).toMatchObject({ code: 130, signal: null });
       const kept = results('stopped');
       expect(kept).toBeGreaterThanOrEqual(5);
-      expect(kept).toBeLessThan(17);
+      expect(kept).toBeLessThan(11);
       // A line that was cut in half by a crash is done again.
       const path = resultsPath('stopped');
       writeFileSync(path, readFileSync(path, 'utf8').slice(0, -20));
@@ -100,8 +100,8 @@ describe('the launcher', () => {
       expect(resumed.code).toBe(0);
       const whole = await onefet(...chips, 'whole');
       expect(JSON.parse(resumed.stdout).chips).toEqual(JSON.parse(whole.stdout).chips);
-      // 2 digital jobs, 1 range, 2 recoded, 12 of chips.
-      expect(results('stopped')).toBe(17);
+      // 2 digital jobs, 1 range, 2 recoded, 6 of chips.
+      expect(results('stopped')).toBe(11);
     },
   );
 
@@ -127,6 +127,8 @@ describe('the launcher', () => {
       const full = shell('> /dev/full', 'inspect', tiny, '--json');
       expect(full.status).toBe(3);
       expect(full.stderr).toMatch(/^onefet: cannot write the output: .*ENOSPC.*\n {2}hint: .*\n$/);
+      // What an older Node adds is the launcher's second process: it hands on whatever the command ends with.
+      if (options.length > 0) return;
       const noReader = '| true; exit $PIPESTATUS';
       expect(shell(noReader, 'inspect', tiny, '--json')).toMatchObject({ status: 0, stderr: '' });
       // Commander's own help, and an error whose reader has gone.
@@ -140,7 +142,7 @@ describe('the launcher', () => {
     const chips = [
       'run',
       '--model',
-      small,
+      tiny,
       '--context',
       '32',
       '--max-windows',

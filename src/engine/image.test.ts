@@ -128,21 +128,27 @@ function difference(found: readonly Float32Array[], expected: readonly Float32Ar
   return most / size;
 }
 
-describe.each(CHOICES)('method %s', (name, method) => {
-  test.each(Object.keys(BITS))(
-    '%s bits: with all errors off, the mapped weights in the model',
-    async (bits) => {
-      const image = await imageOf(name, method, bits);
-      const expected = effectiveLogits(image);
-      const fabric = fabricOf();
-      for (const [engine, bound] of ENGINES) {
-        const found = await runText(engine, { model, fabric, mode: 'mapped', image }, ids);
-        expect(difference(found.logits, expected)).toBeLessThan(bound);
-      }
-      image.close();
-    },
-  );
-});
+/** Every method with two of the four choices of bits, every choice with two methods or more. */
+const ROUND_TRIPS = CHOICES.flatMap(([name, method], i) =>
+  [i, i + 1].map((n) => {
+    const all = Object.keys(BITS);
+    return { name, method, bits: all[n % all.length] };
+  }),
+);
+
+test.each(ROUND_TRIPS)(
+  'method $name, $bits bits: with all errors off, the mapped weights in the model',
+  async ({ name, method, bits }) => {
+    const image = await imageOf(name, method, bits);
+    const expected = effectiveLogits(image);
+    const fabric = fabricOf();
+    for (const [engine, bound] of ENGINES) {
+      const found = await runText(engine, { model, fabric, mode: 'mapped', image }, ids);
+      expect(difference(found.logits, expected)).toBeLessThan(bound);
+    }
+    image.close();
+  },
+);
 
 /** Ranges of the nominal chip, and the scalar engine's chips 5 and 6. */
 async function scalarChips(image: ImageReader, fabric: Fabric) {

@@ -64,17 +64,19 @@ describe.each([
     expect(ids).toEqual(expected.greedy_ids);
   });
 
-  test('NLL of the golden passage', () => {
-    let nll = 0;
-    for (let window = 0; window < 4; window++) {
-      const ids = Int32Array.of(golden.bos, ...golden.passage.ids.slice(500 * window, 500 * (window + 1)));
-      runWindow(session, { window, ids, scoreFrom: 0, scoreTo: 500 }, (_, logits, target) => {
-        nll += negativeLogLikelihood(logits, target);
-      });
-    }
-    // Relative difference measured: 4e-8 (F16), 9e-8 (Q8_0).
-    expect(Math.abs(nll / 2000 / golden.passage.nll[type] - 1)).toBeLessThan(2e-6);
-  });
+  // One file type: the passes differ in how a row is decoded only, which the logits above see.
+  if (type === 'F16')
+    test('NLL of the golden passage', () => {
+      let nll = 0;
+      for (let window = 0; window < 4; window++) {
+        const ids = Int32Array.of(golden.bos, ...golden.passage.ids.slice(500 * window, 500 * (window + 1)));
+        runWindow(session, { window, ids, scoreFrom: 0, scoreTo: 500 }, (_, logits, target) => {
+          nll += negativeLogLikelihood(logits, target);
+        });
+      }
+      // Relative difference measured: 4e-8.
+      expect(Math.abs(nll / 2000 / golden.passage.nll[type] - 1)).toBeLessThan(2e-6);
+    });
 
   test('hash and description', () => {
     const model = openModel(path);

@@ -159,8 +159,8 @@ describe('planar32lp/t1 in SPICE', () => {
       process: 'planar32lp',
       cell: 't1',
       pool,
-      devices: 500,
-      devicesPerArea: 250,
+      devices: 100,
+      devicesPerArea: 50,
       globalSamples: 10,
       seed: 7,
     });
