@@ -50,13 +50,18 @@ const stillFabric = (word: string): Fabric => loadFabric(loadDesign(word).design
 describe.each(FABRIC_WORDS)('%s', (word) => {
   const fabric = stillFabric(word);
   /** Ranges of the nominal chip, and the scalar engine's chips 5 and 6. */
-  const chips = async () => {
+  const makeChips = async () => {
     const range = fabric.measuresRanges
       ? { ranges: (await runText('scalar', { model, fabric, mode: 'range' }, ids)).ranges }
       : {};
     const chip = { model, fabric, mode: 'chip', ...range } as const;
     const run = async (chipSeed: number) => (await runText('scalar', { ...chip, chipSeed }, ids)).logits;
     return { chip: { ...chip, chipSeed: 5 }, expected: await run(5), other: await run(6) };
+  };
+  let made: ReturnType<typeof makeChips> | undefined;
+  const chips = () => {
+    made ??= makeChips();
+    return made;
   };
 
   test.each(NAMES)('%s: exact modes are those of the scalar engine', async (name) => {
