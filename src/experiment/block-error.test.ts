@@ -61,7 +61,7 @@ test('the scalar and the WebAssembly engine see the same growth, and chips lie b
     chips: 1,
     seed: 1,
     threads: 2,
-    contextTokens: 64,
+    contextTokens: 32,
     scoring: 'window',
     maxWindows: 1,
     yieldRatio: 1.1,
