@@ -3,8 +3,9 @@
  * engine and by it, without what is drawn anew for every token.
  *   klNats   mean over positions of KL(scalar || wasm) of the next token's distribution
  */
-import type { BackendName, EngineMode, EngineTuning } from '../engine/backend.ts';
+import type { EngineMode, EngineTuning } from '../engine/backend.ts';
 import { createEngine } from '../engine/create.ts';
+import type { BackendName } from '../engine/names.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';

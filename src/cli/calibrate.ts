@@ -80,7 +80,10 @@ export function addCalibrateCommands(root: Command, context: CliContext): void {
             `${flags.process}/${flags.cell}: ${sheet.passed} specifications hold, ${sheet.failed} do not`,
             ...sheet.rows
               .filter(({ verdict }) => verdict === 'fail')
-              .map(({ title, condition, remark }) => `  fails: ${title}, ${condition}: ${remark}`),
+              .map(
+                (row) =>
+                  `  fails: ${[row.title, row.condition].filter(Boolean).join(', ')}${row.remark ? `: ${row.remark}` : ''}`,
+              ),
             `datasheet  ${markdownPath}`,
             `page       ${htmlPath}`,
           ]);

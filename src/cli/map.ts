@@ -1,6 +1,6 @@
 /** `map`: a chip image of a model for a design. */
 import type { Command } from 'commander';
-import type { EngineChoice } from '../engine/create.ts';
+import type { EngineChoice } from '../engine/names.ts';
 import {
   type CliContext,
   designOptions,

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { stderr } from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { ENGINE_CHOICES } from '../engine/names.ts';
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
 import { type Progress, stderrProgress } from '../progress.ts';
@@ -93,5 +94,5 @@ export const engineOption = (): Option =>
     '--engine <name>',
     'what computes: WebAssembly, the scalar engine, or that cell by cell; auto is the first that can',
   )
-    .choices(['auto', 'wasm', 'scalar', 'reference'])
+    .choices(ENGINE_CHOICES)
     .default('auto');

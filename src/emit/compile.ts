@@ -37,7 +37,7 @@ export async function compileKernels(functions: readonly WatFunction[]): Promise
       'internal',
       'ENGINE_COMPILE',
       `the engine's kernels do not compile on Node ${version}: ${reasonOf(cause)}`,
-      { cause, hint: 'the fast engine needs Node 22 or later (multi-memory); use the scalar kernel' },
+      { cause, hint: 'WebAssembly with several memories needs Node 22 or newer; take --engine scalar' },
     );
   } finally {
     for (const [, off] of FLAGS) v8.setFlagsFromString(off);

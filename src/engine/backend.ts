@@ -14,6 +14,7 @@
  * and bits, and what the digital part does around the tiles (src/mapping/apply.ts). Without one the weights are mapped by
  * rounding when the engine is made.
  */
+import { versions } from 'node:process';
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
@@ -24,6 +25,7 @@ import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
 import { type ImagePlan, imageParts, weightBits } from './image.ts';
+import type { BackendName } from './names.ts';
 
 export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
 const ENGINE_MODES = ['digital', 'mapped', 'range', 'chip'] as const satisfies readonly EngineMode[];
@@ -31,8 +33,6 @@ const ENGINE_MODES = ['digital', 'mapped', 'range', 'chip'] as const satisfies r
 /** Modes that a run on a fabric needs: without converters there are no ranges to measure. */
 export const neededModes = ({ measuresRanges }: Fabric): readonly EngineMode[] =>
   ENGINE_MODES.filter((mode) => mode !== 'range' || measuresRanges);
-
-export type BackendName = 'wasm' | 'scalar' | 'reference';
 
 /** A shape without a file, for benchmarks: weights are made up by the backend and mean nothing. */
 export interface ShapeOnly {
@@ -197,6 +197,8 @@ export type Capabilities = Readonly<Partial<Record<QuestionKey, Allowed>>>;
 
 /** Values that a request has of each key; none where the key does not matter to it. Asked in this order. */
 const QUESTIONS = {
+  /** WebAssembly with several memories came with 22. */
+  'Node version': () => [Number.parseInt(versions.node, 10)],
   'model weights': ({ model }) => [isShapeOnly(model) ? 'made up' : 'from a file'],
   'model features': ({ model }): Feature[] => requiredFeatures(model.shape),
   'model head elements': ({ model }) => [model.shape.headDim],

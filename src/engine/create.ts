@@ -1,12 +1,11 @@
 /**
- * Which backend runs a model on a fabric, and why not another. The only place that knows them all: a new one is a folder
- * and a line in `BACKENDS`.
+ * Which backend runs a model on a fabric, and why not another. The only place that knows them all: a new one is a folder,
+ * its name in names.ts and its place in `BACKENDS`.
  */
 import { freemem } from 'node:os';
 import { OnefetError } from '../error.ts';
 import {
   type Backend,
-  type BackendName,
   type Engine,
   type EngineMode,
   type EngineNeeds,
@@ -15,14 +14,12 @@ import {
   refusal,
   refusalText,
 } from './backend.ts';
+import { type BackendName, ENGINE_CHOICES, type EngineChoice } from './names.ts';
 import { reference, scalar } from './scalar.ts';
 import { wasm } from './wasm/engine.ts';
 
 /** In the order in which `auto` tries them. */
 export const BACKENDS: readonly Backend[] = [wasm, scalar, reference];
-
-export type EngineChoice = 'auto' | BackendName;
-const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', ...BACKENDS.map(({ name }) => name)];
 
 export function createEngine(backend: BackendName, request: EngineRequest): Promise<Engine> {
   return findBackend(backend).create(request);

@@ -1,6 +1,6 @@
 /**
  * Engines on chip images: with all errors off they compute the mapped weights, put back into the model's own basis, and
- * the fast engine agrees with the scalar one on chips.
+ * the WebAssembly engine agrees with the scalar one on chips.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -40,7 +40,7 @@ const everything: MappingMethod = {
   principal: 4,
   coding: { ...METHODS.rotated.coding, rank: 5 },
 };
-/** The fast engine codes activations in 14 bits and its cache in f16: 2e-4 to 4e-4 of the largest logit. */
+/** The WebAssembly engine codes activations in 14 bits and its cache in f16: 2e-4 to 4e-4 of the largest logit. */
 const ENGINES = [
   ['scalar', 1e-5],
   ['wasm', 6e-4],
@@ -170,7 +170,7 @@ describe.each([
   afterAll(() => image.close());
   const fabric = fabricOf(...settings);
 
-  test('the fast engine has the scalar chip; ranges and activity agree', async () => {
+  test('the WebAssembly engine has the scalar chip; ranges and activity agree', async () => {
     const { chip, expected, other } = await scalarChips(image, fabric);
     const { ranges } = await runText('wasm', { model, fabric, mode: 'range', image }, ids);
     expect(Object.keys(ranges)).toEqual(Object.keys(chip.ranges));

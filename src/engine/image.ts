@@ -77,7 +77,13 @@ const normOf = ({ architecture: { norms } }: ModelShape, stage: Stage): string |
  * Throws OnefetError('usage', 'IMAGE_FIT') where an image is not one of this shape and design: a matrix or gain that is
  * missing or of another size, tiles of other rows, a rotation of another length.
  */
-export function requireImageFits({ model: { shape }, fabric }: FullNeeds, image: ImagePlan): void {
+export function requireImageFits(
+  {
+    model: { shape },
+    fabric,
+  }: Pick<FullNeeds, 'fabric'> & { readonly model: { readonly shape: ModelShape } },
+  image: ImagePlan,
+): void {
   const requireFit = (fits: boolean, what: string): void => {
     if (fits) return;
     throw new OnefetError('usage', 'IMAGE_FIT', `the chip image does not fit: ${what}`, {

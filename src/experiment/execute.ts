@@ -3,8 +3,9 @@
  * windows of a chip follow each other without building it again.
  */
 import { join } from 'node:path';
-import type { BackendName, Engine } from '../engine/backend.ts';
+import type { Engine } from '../engine/backend.ts';
 import { createEngine } from '../engine/create.ts';
+import type { BackendName } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';

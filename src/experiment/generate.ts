@@ -4,8 +4,9 @@
  */
 
 import type { Overrides } from '../config.ts';
-import { type BackendName, type Engine, neededModes } from '../engine/backend.ts';
-import { chooseBackend, createEngine, type EngineChoice } from '../engine/create.ts';
+import { type Engine, neededModes } from '../engine/backend.ts';
+import { chooseBackend, createEngine } from '../engine/create.ts';
+import type { BackendName, EngineChoice } from '../engine/names.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';

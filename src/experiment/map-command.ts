@@ -1,7 +1,8 @@
 /** `onefet map`: the mapping of a design, written where it is wanted instead of into the cache. */
 import { existsSync } from 'node:fs';
 import { freemem } from 'node:os';
-import { chooseBackend, type EngineChoice, findBackend } from '../engine/create.ts';
+import { chooseBackend, findBackend } from '../engine/create.ts';
+import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';

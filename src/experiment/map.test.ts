@@ -204,6 +204,19 @@ test('what a planned image promises is what is made', async () => {
   const six = inspected.mapping.matrices.filter(({ bits }) => bits === 6).map(({ name }) => name);
   expect(six).toEqual(expect.arrayContaining(['blk.0.attn_k', 'blk.0.attn_v']));
   expect(inspected.mapping.cellsPerWeight).toBeLessThanOrEqual(1.2);
+  // Planned with other bits or tiles it is refused before any job; its own design takes it.
+  const withImage = (...settings: string[]) => planDesign(inputs, { ...optionsOf('round'), settings, image });
+  expect(withImage('tile.rows=48').mapping!.path).toBe(image);
+  for (const setting of ['weights.bits=3', 'weights.bits=6', 'weights.overrides.ffn_up=3', 'tile.rows=64']) {
+    const settings = setting.startsWith('tile') ? [setting] : ['tile.rows=48', setting];
+    expect(() => withImage(...settings), setting).toThrowError(
+      expect.objectContaining({ kind: 'usage', code: 'IMAGE_FIT' }),
+    );
+  }
+  const changed = Uint8Array.from(readFileSync(image));
+  changed[changed.length >> 1] ^= 4;
+  writeFileSync(image, changed);
+  expect(() => inspectImage(image)).toThrowError(expect.objectContaining({ kind: 'input' }));
 });
 
 test('what a mapping refuses', () => {

@@ -2,10 +2,12 @@
  * The chip image of a run: planned with the run, made or opened before its jobs. Either the design's own mapping, kept by
  * content (map.ts), or a file of `onefet map` that was given in its place.
  */
-import type { Backend, BackendName, EngineNeeds } from '../engine/backend.ts';
+import type { Backend, EngineNeeds } from '../engine/backend.ts';
 import { createEngine, findBackend } from '../engine/create.ts';
-import type { ImagePlan } from '../engine/image.ts';
+import { type ImagePlan, requireImageFits } from '../engine/image.ts';
+import type { BackendName } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
+import { tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { displayPath } from '../files.ts';
@@ -44,14 +46,19 @@ export interface ReadyImage {
 
 /**
  * Plans the image of a run; undefined where weights are rounded on the fly.
- * Errors: MAPPING_TEXT, MAPPING_HEAD, BIT_BUDGET, IMAGE_MODEL (usage); IMAGE_... (input).
+ * Errors: MAPPING_TEXT, MAPPING_HEAD, BIT_BUDGET, IMAGE_MODEL, IMAGE_FIT (usage); IMAGE_... (input).
  */
 export function openPlannedMapping(
   inputs: RunInputs,
   fabric: Fabric,
   imagePath: string | undefined,
 ): RunMapping | undefined {
-  if (imagePath !== undefined) return givenImage(inputs.model.sha256, imagePath);
+  if (imagePath !== undefined) {
+    const given = givenImage(inputs.model.sha256, imagePath);
+    requireImageFits({ model: inputs.model, fabric }, given.parts);
+    requireDesignBits(fabric, inputs.model.shape, given.parts);
+    return given;
+  }
   if (fabric.design.mapping.method === 'round') return undefined;
   const model = openModel(inputs.model.path);
   try {
@@ -60,6 +67,26 @@ export function openPlannedMapping(
     return { key: plan.key, parts: partsOf(plan, model.shape), plan, path: undefined, warning };
   } finally {
     model.close();
+  }
+}
+
+/**
+ * Throws OnefetError('usage', 'IMAGE_FIT') for an image whose bits are not the design's: an engine would take them, but the
+ * result would name others. A budget of cells gives some matrices six bits in place of the design's, never all.
+ */
+function requireDesignBits({ design }: Fabric, shape: ModelShape, { matrices }: ImagePlan): void {
+  const allSix = [...matrices.values()].every(({ bits }) => bits === 6);
+  for (let layer = 0; layer < shape.layers; layer++) {
+    for (const { name } of blockMatrices(shape, layer)) {
+      const [found, wanted] = [matrices.get(tensorKey(name))!.bits, tensorBits(design, name.tensor)];
+      if (found === wanted || (found === 6 && !allSix)) continue;
+      throw new OnefetError(
+        'usage',
+        'IMAGE_FIT',
+        `the chip image does not fit: ${tensorKey(name)} has ${found} bits in it, ${wanted} in the design`,
+        { hint: `set weights.bits=${found}, or map this model for this design again` },
+      );
+    }
   }
 }
 
@@ -192,9 +219,17 @@ export interface ImageInspection {
   readonly mapping: MappingReport;
 }
 
+/** Throws what reading an image from end to end finds wrong. */
+function requireWhole(path: string): void {
+  const damage = damageOf(path);
+  if (damage === undefined) return;
+  throw new OnefetError('input', 'IMAGE_DAMAGED', damage, { hint: 'make it again with onefet map' });
+}
+
 /** What an image holds; undefined for a file that is none. Errors: IMAGE_... (input) for one that is damaged. */
 export function inspectImage(path: string): ImageInspection | undefined {
   if (!isImage(path)) return undefined;
+  requireWhole(path);
   const image = openImage(path);
   try {
     const { model, design } = image.header;

@@ -1,6 +1,7 @@
 /** Engines for tests: made, used and closed; and how far two of them are apart. */
-import type { BackendName, Engine, EngineRequest } from '../engine/backend.ts';
+import type { Engine, EngineRequest } from '../engine/backend.ts';
 import { createEngine } from '../engine/create.ts';
+import type { BackendName } from '../engine/names.ts';
 import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 

@@ -26,6 +26,7 @@ export const CAPABILITIES: Capabilities = {
   // A half in whole vectors; parts that lie beside each other in whole panels.
   'model rotating elements, in halves': { multipleOf: 8 },
   'model part of a fused matrix': { multipleOf: 16 },
+  'Node version': { from: 22 },
   fabric: { oneOf: ['log-domain', 'digital'] },
   kvBits: { oneOf: [8, 16] },
   'weights.bits': { oneOf: [3, 4, 6] },

@@ -75,10 +75,10 @@ async function choose(): Promise<ChosenKernels> {
     throw new OnefetError(
       'internal',
       'ENGINE_SELFTEST',
-      `no kernel of the fast engine passes its self-test on Node ${version}: ${Object.entries(rejected)
+      `no kernel of the WebAssembly engine passes its self-test on Node ${version}: ${Object.entries(rejected)
         .map(([kind, why]) => `${kind}: ${why}`)
         .join('; ')}`,
-      { hint: 'use the scalar kernel' },
+      { hint: 'take --engine scalar' },
     );
   }
   const [{ module, kernel }] = right;
