@@ -2,10 +2,10 @@
  * The simulations behind a calibration: each function fills one netlist of the topology, runs it and returns arrays
  * in SI units. Many points share a run, since starting a run costs more than a hundred operating points.
  */
-import type { Corner } from '../cell/technology.ts';
+import type { CellDescription, Corner } from '../cell/technology.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { spiceNumber } from '../spice/deck.ts';
-import { type CellTestbench, celsius, runDeck } from './testbench.ts';
+import { type CellTestbench, cellSlots, celsius, runDeck } from './testbench.ts';
 
 export interface Grid {
   readonly start: number;
@@ -118,7 +118,7 @@ export async function sweepMultiply(
 export const DEVICES_PER_NETLIST = 250;
 
 /** Instances of mismatch.cir: devices first .. first + count - 1, each with a drain source of its own. */
-export function mismatchLines(
+function mismatchLines(
   vdsV: number,
   thresholdShiftV: ArrayLike<number>,
   lnGain: ArrayLike<number>,
@@ -138,6 +138,55 @@ export interface MismatchSample {
   readonly lnGain: Float64Array;
   /** [devices][vgs] drain current, A. */
   readonly drainA: readonly Float64Array[];
+}
+
+/** Drain currents [devices][vgs], A, of cells with the shifts given: many devices in one netlist. */
+export async function simulateDrawn(
+  testbench: CellTestbench,
+  at: {
+    /** Below netlists/; default: the cell's topology. */
+    folder?: string;
+    corner: Corner;
+    tempK: number;
+    vdsV: number;
+    vgs: Grid;
+    /** Device other than the testbench's. */
+    cell?: CellDescription;
+    thresholdShiftV: Float64Array;
+    lnGain: Float64Array;
+  },
+): Promise<Float64Array[]> {
+  const { thresholdShiftV, lnGain, vgs, cell, folder } = at;
+  const batches: Promise<Float64Array[]>[] = [];
+  for (let first = 0; first < thresholdShiftV.length; first += DEVICES_PER_NETLIST) {
+    const count = Math.min(DEVICES_PER_NETLIST, thresholdShiftV.length - first);
+    const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
+    batches.push(
+      runDeck(testbench, {
+        ...(folder === undefined ? {} : { folder }),
+        file: 'mismatch.cir',
+        corner: at.corner,
+        slots: {
+          ...(cell === undefined ? {} : cellSlots(testbench.process, cell)),
+          temp_c: celsius(at.tempK),
+          vgs_start_v: spiceNumber(vgs.start),
+          vgs_stop_v: spiceNumber(gridStop(vgs) + vgs.step / 2),
+          vgs_step_v: spiceNumber(vgs.step),
+          instances: mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count).join('\n'),
+          currents: currents.join(' '),
+        },
+        outputs: [
+          {
+            file: 'mismatch.raw',
+            plot: 'DC transfer characteristic',
+            variables: currents,
+            points: vgs.count,
+          },
+        ],
+      }).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => -x))),
+    );
+  }
+  return (await Promise.all(batches)).flat();
 }
 
 /**
@@ -162,35 +211,8 @@ export async function sampleMismatch(
     Float64Array.from({ length: at.devices }, (_, i) => sigma * gaussian(key, 2 * i + which));
   const thresholdShiftV = draw(at.sigmaVtV, 0);
   const lnGain = draw(at.sigmaBeta, 1);
-  const batches: Promise<Float64Array[]>[] = [];
-  for (let first = 0; first < at.devices; first += DEVICES_PER_NETLIST) {
-    const count = Math.min(DEVICES_PER_NETLIST, at.devices - first);
-    const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
-    const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
-    batches.push(
-      runDeck(testbench, {
-        file: 'mismatch.cir',
-        corner,
-        slots: {
-          temp_c: celsius(at.tempK),
-          vgs_start_v: spiceNumber(at.vgs.start),
-          vgs_stop_v: spiceNumber(gridStop(at.vgs) + at.vgs.step / 2),
-          vgs_step_v: spiceNumber(at.vgs.step),
-          instances: lines.join('\n'),
-          currents: currents.join(' '),
-        },
-        outputs: [
-          {
-            file: 'mismatch.raw',
-            plot: 'DC transfer characteristic',
-            variables: currents,
-            points: at.vgs.count,
-          },
-        ],
-      }).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => -x))),
-    );
-  }
-  return { vgs: at.vgs, thresholdShiftV, lnGain, drainA: (await Promise.all(batches)).flat() };
+  const drainA = await simulateDrawn(testbench, { ...at, corner, thresholdShiftV, lnGain });
+  return { vgs: at.vgs, thresholdShiftV, lnGain, drainA };
 }
 
 export interface NoiseSpectrum {

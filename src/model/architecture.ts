@@ -92,6 +92,8 @@ export interface Architecture {
   readonly activation: Activation;
   readonly scales?: ScaleSources;
   readonly window?: WindowSource;
+  /** Metadata keys of its own, without prefix, by the value with which they mean what is computed here. */
+  readonly offKeys?: Readonly<Record<string, boolean | number>>;
   /** Soft caps by the keys `attn_logit_softcapping` and `final_logit_softcapping`, with their values where absent; 0: none. */
   readonly softCaps?: { readonly scores?: number; readonly logits?: number };
 }
@@ -202,6 +204,8 @@ const GRANITE: Architecture = {
   title: 'a Granite',
   rotary: { pairs: 'adjacent', partial: false, scaling: ['none', 'factors'] },
   scales: { embedding: 'key', residual: 'key', scores: 'key', logits: 'key' },
+  // Models without a rotation say so here.
+  offKeys: { 'rope.scaling.finetuned': true },
 };
 
 /** OLMo Team 2024, arXiv:2501.00656; with windows: OLMo 3. */

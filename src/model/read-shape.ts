@@ -156,14 +156,13 @@ function ownKeys({ name, window, softCaps, scales }: Architecture): string[] {
 function refuseUnknownKeys(file: GgufFile, fields: MetadataReader, architecture: Architecture): void {
   const prefix = `${architecture.name}.`;
   const known = new Set<string>([...UNDERSTOOD, ...HARMLESS, ...ownKeys(architecture)]);
-  // Granite's models without a rotation say so here.
-  if (architecture.name === 'granite') known.delete('rope.scaling.finetuned');
-  const off = architecture.name === 'granite' ? { ...OFF, 'rope.scaling.finetuned': true } : OFF;
+  for (const key of Object.keys(architecture.offKeys ?? {})) known.delete(key);
+  const off: Readonly<Record<string, GgufValue>> = { ...OFF, ...architecture.offKeys };
   for (const key of file.metadata.keys()) {
     const own = key.slice(prefix.length);
     if (!key.startsWith(prefix) || known.has(own)) continue;
     const value = fields.value(own);
-    if (Object.hasOwn(off, own) && value === (off as Record<string, GgufValue>)[own]) continue;
+    if (Object.hasOwn(off, own) && value === off[own]) continue;
     fail(
       file,
       'MODEL_METADATA_UNKNOWN',

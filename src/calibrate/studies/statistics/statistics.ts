@@ -8,8 +8,8 @@ import { OnefetError } from '../../../error.ts';
 import { readTextFile } from '../../../files.ts';
 import { gaussian, nameCoordinate, type StreamKey, streamKey } from '../../../random.ts';
 import { spiceNumber } from '../../../spice/deck.ts';
-import { DEVICES_PER_NETLIST, type Grid, gridValue, mismatchLines } from '../../sweeps.ts';
-import { type CalibratedTestbench, cellSlots, celsius, runDeck } from '../../testbench.ts';
+import { type Grid, gridValue, simulateDrawn } from '../../sweeps.ts';
+import { type CalibratedTestbench, celsius, runDeck } from '../../testbench.ts';
 
 export interface CellDraws {
   readonly thresholdShiftV: Float64Array;
@@ -51,38 +51,9 @@ export async function simulateCells(
     cell?: CellDescription;
   },
 ): Promise<Float64Array[]> {
-  const { thresholdShiftV, lnGain } = at.draws;
-  const batches: Promise<Float64Array[]>[] = [];
-  for (let first = 0; first < thresholdShiftV.length; first += DEVICES_PER_NETLIST) {
-    const count = Math.min(DEVICES_PER_NETLIST, thresholdShiftV.length - first);
-    const lines = mismatchLines(at.vdsV, thresholdShiftV, lnGain, first, count);
-    const currents = Array.from({ length: count }, (_, i) => `i(vd${i})`);
-    batches.push(
-      runDeck(testbench, {
-        folder: testbench.transistor,
-        file: 'mismatch.cir',
-        corner: at.corner,
-        slots: {
-          ...(at.cell === undefined ? {} : cellSlots(testbench.process, at.cell)),
-          temp_c: celsius(at.tempK),
-          vgs_start_v: spiceNumber(at.vgs.start),
-          vgs_stop_v: spiceNumber(gridValue(at.vgs, at.vgs.count - 0.5)),
-          vgs_step_v: spiceNumber(at.vgs.step),
-          instances: lines.join('\n'),
-          currents: currents.join(' '),
-        },
-        outputs: [
-          {
-            file: 'mismatch.raw',
-            plot: 'DC transfer characteristic',
-            variables: currents,
-            points: at.vgs.count,
-          },
-        ],
-      }).then(([plot]) => currents.map((name) => plot.real.get(name)!.map((x) => Math.log(-x)))),
-    );
-  }
-  return (await Promise.all(batches)).flat();
+  const { draws, ...where } = at;
+  const currents = await simulateDrawn(testbench, { ...where, ...draws, folder: testbench.transistor });
+  return currents.map((drainA) => drainA.map(Math.log));
 }
 
 /** Gate voltage [replicas] at which each drawn group of `cells` carries cells times fullScaleA. */
