@@ -11,20 +11,29 @@ const weightBits = z.union([z.literal(3), z.literal(4), z.literal(6)]);
 
 /** Keys at the top of a design file. `fabric` says what a linear layer becomes; each fabric's schema has its own word. */
 export const nameShape = {
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes'),
-  description: z.string().default(''),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes')
+    .describe('Name of the design, with which folders of its runs begin.'),
+  description: z.string().default('').describe('One line for people.'),
 };
 
 /** Folder below spice/ (and calibration/): where constants of cost and calibrated cells come from. */
-export const processShape = { process: z.string() };
+export const processShape = {
+  process: z.string().describe('Process: a folder below spice/ and calibration/.'),
+};
 
 /** Mapping of weights onto the hardware. */
 export const weightsShape = {
   weights: z
     .strictObject({
-      bits: weightBits.default(4),
-      /** Bits of single tensors, by GGUF name without block and ".weight"; checked against the model (checkOverrides). */
-      overrides: z.record(z.string(), weightBits).default({}),
+      bits: weightBits.default(4).describe('Bits of a weight with its sign; six take two cells.'),
+      overrides: z
+        .record(z.string(), weightBits)
+        .default({})
+        .describe(
+          'Bits of single tensors, by GGUF name without block and ".weight"; checked against the model (checkOverrides).',
+        ),
     })
     .prefault({}),
 };
@@ -36,32 +45,52 @@ export const weightsShape = {
 export const mappingShape = {
   mapping: z
     .strictObject({
-      /**
-       * round; centred: rows code what differs from the inputs' mean, GPTQ on the codes; scaled: and loudness scales in the
-       * norms' gains; rotated: and Hadamard rotations; auto: for each kind of input what predicts the smallest error of
-       * the whole chip.
-       */
-      method: z.enum(['round', 'centred', 'scaled', 'rotated', 'auto']).default('round'),
-      /** Rank of the part of the inputs that the digital side computes, 0 to 256. */
-      principal: z.int().min(0).max(256).default(0),
-      /** Rank of the side path in SRAM that makes up for what the codes leave, 0 to 256. */
-      side: z.int().min(0).max(256).default(0),
-      /** Cells per weight that may be spent, 1 to 2: matrices of 6 bits (two cells) while it lasts, small ones first. */
-      cellsPerWeight: z.number().min(1).max(2).nullable().default(null),
-      /** Text that the statistics are taken over, disjoint from what is scored: a file, or one that comes with onefet. */
-      text: z.string().min(1).default('experiments/texts/calibration.txt'),
-      /** Tokens of the text that are used, 64 to 2^20. */
+      method: z
+        .enum(['round', 'centred', 'scaled', 'rotated', 'auto'])
+        .default('round')
+        .describe(
+          "round; centred: rows code what differs from the inputs' mean, GPTQ on the codes; scaled: and loudness scales in the norms' gains; rotated: and Hadamard rotations; auto: for each kind of input what predicts the smallest error of the whole chip.",
+        ),
+      principal: z
+        .int()
+        .min(0)
+        .max(256)
+        .default(0)
+        .describe('Rank of the part of the inputs that the digital side computes, 0 to 256.'),
+      side: z
+        .int()
+        .min(0)
+        .max(256)
+        .default(0)
+        .describe('Rank of the side path in SRAM that makes up for what the codes leave, 0 to 256.'),
+      cellsPerWeight: z
+        .number()
+        .min(1)
+        .max(2)
+        .nullable()
+        .default(null)
+        .describe(
+          'Cells per weight that may be spent, 1 to 2: matrices of 6 bits (two cells) while it lasts, small ones first.',
+        ),
+      text: z
+        .string()
+        .min(1)
+        .default('experiments/texts/calibration.txt')
+        .describe(
+          'Text that the statistics are taken over, disjoint from what is scored: a file, or one that comes with onefet.',
+        ),
       tokens: z
         .int()
         .min(64)
         .max(2 ** 20)
-        .default(12_288),
-      /** Of the rotations' signs. */
+        .default(12_288)
+        .describe('Tokens of the text that are used, 64 to 2^20.'),
       seed: z
         .int()
         .min(0)
         .max(2 ** 31)
-        .default(1),
+        .default(1)
+        .describe("Seed of the rotations' signs."),
     })
     .refine(({ method, principal, side, cellsPerWeight }) => {
       return method !== 'round' || (principal === 0 && side === 0 && cellsPerWeight === null);
@@ -70,9 +99,16 @@ export const mappingShape = {
 };
 
 export const closingShape = {
-  kvBits: z.union([z.literal(8), z.literal(16)]).default(16),
-  /** Provenance of each value: key path -> source and tag. Values without an entry are choices of the design. */
-  sources: z.record(z.string(), z.strictObject(provenanceShape)).default({}),
+  kvBits: z
+    .union([z.literal(8), z.literal(16)])
+    .default(16)
+    .describe('Bits of a number in the key-value cache.'),
+  sources: z
+    .record(z.string(), z.strictObject(provenanceShape))
+    .default({})
+    .describe(
+      'Provenance of each value: key path -> source and tag. Values without an entry are choices of the design.',
+    ),
 };
 
 const common = z.object({

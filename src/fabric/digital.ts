@@ -29,28 +29,52 @@ import { tensorKey } from './placement.ts';
 
 export const digitalDesign = z.strictObject({
   ...nameShape,
-  fabric: z.literal('digital'),
+  fabric: z.literal('digital').describe('What a linear layer is made of.'),
   ...processShape,
-  /** Inputs whose weights share a scale: those that one adder tree or accumulator sums before the scale is applied. */
-  tile: z.strictObject({ rows: z.int().min(4).max(4096).default(256) }).prefault({}),
+  tile: z
+    .strictObject({
+      rows: z
+        .int()
+        .min(4)
+        .max(4096)
+        .default(256)
+        .describe(
+          'Inputs whose weights share a scale: those that one adder tree or accumulator sums before the scale is applied.',
+        ),
+    })
+    .prefault({}),
   ...weightsShape,
   ...mappingShape,
   input: z
     .strictObject({
-      /** Magnitude bits, beside the sign; float: real-valued, priced as 16-bit integers. */
-      bits: z.union([z.int().min(2).max(10), z.literal('float')]).default(7),
-      /** Scaling group: the rows of one tile and token, or the whole token. */
-      scale: z.enum(['tile', 'token']).default('token'),
+      bits: z
+        .union([z.int().min(2).max(10), z.literal('float')])
+        .default(7)
+        .describe('Magnitude bits, beside the sign; float: real-valued, priced as 16-bit integers.'),
+      scale: z
+        .enum(['tile', 'token'])
+        .default('token')
+        .describe('Scaling group: the rows of one tile and token, or the whole token.'),
     })
     .prefault({}),
   mac: z
     .strictObject({
-      /** Weights of a block that share one multiply-accumulate unit, one a cycle: sets the units of a chip and the time of a block. */
-      weightsPerUnit: z.int().min(1).max(1_048_576).default(1664),
+      weightsPerUnit: z
+        .int()
+        .min(1)
+        .max(1_048_576)
+        .default(1664)
+        .describe(
+          'Weights of a block that share one multiply-accumulate unit, one a cycle: sets the units of a chip and the time of a block.',
+        ),
     })
     .prefault({}),
-  /** The output head: the model's own weights as in other designs, or mapped like the other layers. */
-  head: z.enum(['digital', 'mapped']).default('digital'),
+  head: z
+    .enum(['digital', 'mapped'])
+    .default('digital')
+    .describe(
+      "The output head: the model's own weights as in other designs, or mapped like the other layers.",
+    ),
   ...closingShape,
 });
 

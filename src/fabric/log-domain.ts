@@ -45,14 +45,16 @@ import { rangeTable, scaleRanges } from './ranges.ts';
 
 export const logDomainDesign = z.strictObject({
   ...nameShape,
-  fabric: z.literal('log-domain').default('log-domain'),
+  fabric: z.literal('log-domain').default('log-domain').describe('What a linear layer is made of.'),
   ...processShape,
   ...cellShape,
   ...weightsShape,
   ...mappingShape,
   ...circuitShape,
-  /** The output head: digital, or analog like the other layers. */
-  head: z.enum(['digital', 'analog']).default('digital'),
+  head: z
+    .enum(['digital', 'analog'])
+    .default('digital')
+    .describe('The output head: digital, or analog like the other layers.'),
   ...closingShape,
 });
 
