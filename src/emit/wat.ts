@@ -2,7 +2,8 @@
  * A small typed emitter of WebAssembly text: expressions are strings branded with their value type, functions are
  * built by appending statements. It does nothing clever; what it emits is what stands in the kernel's source.
  *
- * A module has two memories: `state` (index 0: activations, scratch, results) and `weights` (index 1).
+ * A module has three memories: `state` (index 0: activations, scratch, results), `weights` (1), and `tables` (2: what the
+ * columns of the weights have on one chip).
  */
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 /** An expression of WebAssembly text that yields a value of type T. */
@@ -11,7 +12,7 @@ export type I32 = Expr<'i32'>;
 export type F32 = Expr<'f32'>;
 export type V128 = Expr<'v128'>;
 
-export type Memory = 'state' | 'weights';
+export type Memory = 'state' | 'weights' | 'tables';
 
 export interface Local<T extends ValueType> {
   readonly name: string;
@@ -145,7 +146,7 @@ export const v128 = {
 };
 
 const place = (memory: Memory, offset: number) =>
-  `${memory === 'weights' ? ' $weights' : ''}${offset ? ` offset=${offset}` : ''}`;
+  `${memory === 'state' ? '' : ` $${memory}`}${offset ? ` offset=${offset}` : ''}`;
 const loader =
   <T extends ValueType>(name: string) =>
   (at: I32, offset = 0, memory: Memory = 'state'): Expr<T> =>
@@ -305,5 +306,6 @@ export function moduleText(functions: readonly WatFunction[]): string {
   return `(module
 (import "engine" "state" (memory 1 65536 shared))
 (import "engine" "weights" (memory $weights 1 65536 shared))
+(import "engine" "tables" (memory $tables 1 65536 shared))
 ${functions.map((f) => f.text).join('\n')})`;
 }

@@ -135,7 +135,7 @@ function allocateData(
   const { model, mode, chipSeed, codesCache, profile } = request;
   const image = usedImage(request);
   const { operations, layout: choice } = plan;
-  const { layout, state, weights } = allocateMemories(choice);
+  const { layout, state, weights, tables } = allocateMemories(choice);
   const virtualTiles = virtualStarts(operations)[operations.length];
   const tiles = tileStarts(operations)[operations.length];
   const modelPath = isShapeOnly(model) ? undefined : model.file.path;
@@ -150,6 +150,7 @@ function allocateData(
     module,
     state,
     weights,
+    tables,
     control: new Int32Array(shared(CONTROL_WORDS, 4)),
     threads: choice.threads,
     cache: choice.cache,

@@ -29,15 +29,16 @@ test('the self-test names a kernel that is wrong', async () => {
   const { module, kernel } = await chooseKernels();
   const state = newArena(2 ** 22, CONSTANTS_END);
   const weights = newArena(2 ** 20);
+  const tables = newArena(2 ** 16);
   writeConstants(state.memory);
-  const right = await instantiate(module, state.memory, weights.memory);
-  expect(selfTest(right, { state, weights })).toBeUndefined();
+  const right = await instantiate(module, state.memory, weights.memory, tables.memory);
+  expect(selfTest(right, { state, weights, tables })).toBeUndefined();
   expect(['relaxed', 'pairs', 'i16']).toContain(kernel);
   // One epilogue in the place of another, and a constant that is off by one.
   const swapped = { ...right, panel_bytes_convert_off_batch: right.panel_bytes_convert_token_batch };
-  expect(selfTest(swapped, { state, weights })).toMatch(/bytes .*"noise":"off"/);
+  expect(selfTest(swapped, { state, weights, tables })).toMatch(/bytes .*"noise":"off"/);
   new Int32Array(state.memory.buffer).fill(3, 64 / 4, CONSTANTS_END / 4);
-  expect(selfTest(right, { state, weights })).toBeDefined();
+  expect(selfTest(right, { state, weights, tables })).toBeDefined();
 });
 
 test('8B: no memory is overrun, and a context of 8192 tokens fits beside the weights', () => {
@@ -62,13 +63,16 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     codec: () => undefined,
   });
   expect(operations).toHaveLength(32 * 7 + 1);
-  for (const bytes of memoryBytes(operations)) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
+  const { weights, tables } = memoryBytes(operations);
+  for (const bytes of [...weights, ...tables]) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
   operations.forEach((o, i) => {
     const next = operations[i + 1];
     const end = o.at + o.panels * o.panelBytes;
-    if (next) expect(next.memory === o.memory ? next.at : 0).toBe(next.memory === o.memory ? end : next.at);
+    const tablesEnd = o.tablesAt + o.panels * o.panelTables;
+    if (next) expect([next.at, next.tablesAt]).toEqual(next.memory === o.memory ? [end, tablesEnd] : [0, 0]);
     expect(o.at % 16).toBe(0);
     expect(o.panelBytes % 16).toBe(0);
+    expect(o.panelTables % 16).toBe(0);
   });
   expect(refusal(wasm, { ...needs, mode: 'mapped', contextTokens: 131072 })).toMatchObject({
     key: 'bytes beside the weights',

@@ -80,9 +80,11 @@ export async function newNumerics(bytes: number): Promise<Numerics> {
   const module = await compiled;
   const arena = newArena(bytes + CONSTANTS_END, CONSTANTS_END);
   writeConstants(arena.memory);
-  // The kernels' second memory is not used here.
-  const weights = newArena(1).memory;
-  const instance = await WebAssembly.instantiate(module, { engine: { state: arena.memory, weights } });
+  // The kernels' other memories are not used here.
+  const other = newArena(1).memory;
+  const instance = await WebAssembly.instantiate(module, {
+    engine: { state: arena.memory, weights: other, tables: other },
+  });
   return { kernels: instance.exports as unknown as NumericsKernels, arena };
 }
 

@@ -22,6 +22,13 @@ import { RANGE_BINS } from '../kernels/record.ts';
 import { countQuads } from '../plan/operations.ts';
 import { type PanelCase, referencePanel, splitPlanes } from './panel-reference.ts';
 
+/** What the kernels of a check run on. */
+export interface Memories {
+  readonly state: Arena;
+  readonly weights: Arena;
+  readonly tables: Arena;
+}
+
 export interface CaseShape {
   readonly rows: readonly number[];
   readonly cells: number;
@@ -104,7 +111,7 @@ function drawCase(
  */
 export function checkPanel(
   kernels: Kernels,
-  memories: { state: Arena; weights: Arena },
+  memories: Memories,
   shape: CaseShape,
   source: Source,
   epilogue: Epilogue,
@@ -126,7 +133,7 @@ type DrawnCase = ReturnType<typeof drawCase>;
 
 function runCase(
   kernels: Kernels,
-  { state, weights }: { state: Arena; weights: Arena },
+  { state, weights, tables }: Memories,
   c: DrawnCase,
   source: Source,
   epilogue: Epilogue,
@@ -137,11 +144,13 @@ function runCase(
   const view = new DataView(state.memory.buffer);
   const inputs = writeInputs(state, c, batch ? BLOCK_TOKENS : 1);
   const parameters = writeParameters(state, c);
-  weights.used = writeWeights(new Uint8Array(weights.memory.buffer), c, source, epilogue);
+  weights.used = writeWeights(new Uint8Array(weights.memory.buffer), c, source);
+  writeTables(new DataView(tables.memory.buffer), c, epilogue);
   const quads = countQuads(Math.max(...c.rows));
   const results = clearResults(state, c, quads);
   const fields: Record<JobField, number> = {
     weights: 0,
+    tables: 0,
     column: c.column,
     cells: c.cells,
     columnsPerCell: c.columnsPerCell,
@@ -272,25 +281,12 @@ function readResults(
 }
 
 /** A panel in the order of kernels/panel.ts; returns its bytes. */
-function writeWeights(to: Uint8Array, c: DrawnCase, source: Source, epilogue: Epilogue): number {
+function writeWeights(to: Uint8Array, c: DrawnCase, source: Source): number {
   let at = 0;
   for (let cell = 0; cell < c.cells; cell++) {
     for (let tile = 0; tile < c.tiles; tile++) {
       const quads = countQuads(c.rows[tile]);
-      const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
-      const columns = new DataView(to.buffer, to.byteOffset + at, tableBytes(kind));
       const values = c.weights[cell][tile];
-      for (let n = 0; n < 16; n++) {
-        let sum = 0;
-        for (const w of values) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
-        columns.setInt32(4 * n, sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
-      }
-      // Epilogues without gains only have the scales.
-      const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];
-      rows.forEach((value, i) => {
-        columns.setFloat32(64 + 4 * i, value, true);
-      });
-      at += tableBytes(kind);
       for (const part of source === 'bytes' ? values : [c.codes[cell][tile]]) {
         packRows(to, at, part, c.rows[tile], quads, source);
         at += quads * QUAD_BYTES[source];
@@ -298,6 +294,27 @@ function writeWeights(to: Uint8Array, c: DrawnCase, source: Source, epilogue: Ep
     }
   }
   return at;
+}
+
+/** The tables of the panel's columns, by cell and tile. */
+function writeTables(to: DataView, c: DrawnCase, epilogue: Epilogue): void {
+  const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
+  let at = 0;
+  for (let cell = 0; cell < c.cells; cell++) {
+    for (let tile = 0; tile < c.tiles; tile++) {
+      for (let n = 0; n < 16; n++) {
+        let sum = 0;
+        for (const w of c.weights[cell][tile]) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
+        to.setInt32(at + 4 * n, sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
+      }
+      // Epilogues without gains only have the scales.
+      const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];
+      rows.forEach((value, i) => {
+        to.setFloat32(at + 64 + 4 * i, value, true);
+      });
+      at += tableBytes(kind);
+    }
+  }
 }
 
 /** values[rows][16] to quads of a panel; rows beyond are zero. */

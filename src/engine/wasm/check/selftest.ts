@@ -5,13 +5,13 @@
  */
 
 import { version, versions } from 'node:process';
-import { type Arena, newArena } from '../../../emit/arena.ts';
+import { newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { OnefetError } from '../../../error.ts';
 import type { DotKind } from '../kernels/dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from '../kernels/module.ts';
 import { checkPaths, checkRotation } from './digital-check.ts';
-import { type CaseShape, checkPanel } from './panel-check.ts';
+import { type CaseShape, checkPanel, type Memories } from './panel-check.ts';
 
 const KINDS: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
 const SHAPES: readonly CaseShape[] = [
@@ -51,9 +51,10 @@ async function choose(): Promise<ChosenKernels> {
       const module = await compileEngine(kind);
       const state = newArena(2 ** 22, CONSTANTS_END);
       const weights = newArena(2 ** 20);
+      const tables = newArena(2 ** 16);
       writeConstants(state.memory);
-      const kernels = await instantiate(module, state.memory, weights.memory);
-      const wrong = selfTest(kernels, { state, weights });
+      const kernels = await instantiate(module, state.memory, weights.memory, tables.memory);
+      const wrong = selfTest(kernels, { state, weights, tables });
       if (wrong) {
         rejected[kind] = `wrong: ${wrong}`;
         continue;
@@ -89,7 +90,7 @@ async function choose(): Promise<ChosenKernels> {
 /** Undefined, or the first kernel that differs from the reference and how. */
 export function selfTest(
   kernels: Kernels,
-  memories: { state: Arena; weights: Arena },
+  memories: Memories,
   shapes: readonly CaseShape[] = SHAPES,
 ): string | undefined {
   for (const source of SOURCES) {

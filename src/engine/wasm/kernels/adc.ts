@@ -14,7 +14,7 @@
  *
  *   raw, current     [tokens][16] i32, raw products and sums of currents
  *   normals, slow    [tokens][16] and [16] f32, the draws (see draw.ts); not read where there is no noise
- *   columns          in the weights memory: [16] i32 zero, what the offset of the unsigned inputs adds to raw; then f32
+ *   columns          in the tables memory: [16] i32 zero, what the offset of the unsigned inputs adds to raw; then f32
  *                    [3][16] gain, offset, scale (accumulate: [1][16] scale)
  *   tokens           [count] of TOKEN_BYTES, see TOKEN; tile  TILE_BYTES, see TILE
  *   y                [tokens][16] f32
@@ -213,7 +213,7 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
     f.countdown(half, () => {
       table.forEach((pair, row) => {
         both((n) => {
-          f.set(pair[n], load.v128(columns.get, row * PANEL_COLUMNS * 4 + n * 16, 'weights'));
+          f.set(pair[n], load.v128(columns.get, row * PANEL_COLUMNS * 4 + n * 16, 'tables'));
         });
       });
       loadSlow(f, noise, step, slow.get, 0);
@@ -289,7 +289,7 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
       loadTile(f, step, tile.get);
       for (const half of [0, 1]) {
         const from = (row: number) => (n: number) =>
-          load.v128(columns.get, row * PANEL_COLUMNS * 4 + half * 32 + n * 16, 'weights');
+          load.v128(columns.get, row * PANEL_COLUMNS * 4 + half * 32 + n * 16, 'tables');
         loadSlow(f, noise, step, slow.get, half * 32);
         const at = {
           raw: raw.get,
@@ -319,8 +319,8 @@ export function accumulate(): WatFunction {
     const scales = f.locals('v128', 'scale', VECTORS);
     const sums = f.locals('v128', 'sum', VECTORS);
     for (let n = 0; n < VECTORS; n++) {
-      f.set(zeros[n], load.v128(columns.get, n * 16, 'weights'));
-      f.set(scales[n], load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'weights'));
+      f.set(zeros[n], load.v128(columns.get, n * 16, 'tables'));
+      f.set(scales[n], load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'tables'));
     }
     const outT = f.local('v128', 'outT');
     f.countdown(count, () => {
@@ -362,8 +362,8 @@ export function accumulateTiles(): WatFunction {
     f.countdown(tiles, () => {
       f.set(outT, load.splat32(tokens.get, TOKEN.out));
       sums.forEach((v, n) => {
-        const zero = load.v128(columns.get, n * 16, 'weights');
-        const scale = load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'weights');
+        const zero = load.v128(columns.get, n * 16, 'tables');
+        const scale = load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'tables');
         const sum = f32x4.ofI32(i32x4.sub(load.v128(raw.get, n * 16), zero));
         f.set(v, f32x4.add(v.get, f32x4.mul(sum, f32x4.mul(scale, outT.get))));
       });

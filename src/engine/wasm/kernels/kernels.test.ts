@@ -1,22 +1,24 @@
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
-import { type Arena, newArena } from '../../../emit/arena.ts';
+import { newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
-import { checkPanel } from '../check/panel-check.ts';
+import { checkPanel, type Memories } from '../check/panel-check.ts';
 import type { DotKind } from './dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
 import { panelName } from './panel-job.ts';
 
 const kinds: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
-const engines = new Map<DotKind, { kernels: Kernels; state: Arena; weights: Arena }>();
+const engines = new Map<DotKind, Memories & { kernels: Kernels }>();
 
 beforeAll(async () => {
   for (const kind of kinds) {
     const module = await compileEngine(kind);
     const state = newArena(2 ** 23, CONSTANTS_END);
     const weights = newArena(2 ** 22);
+    const tables = newArena(2 ** 16);
     writeConstants(state.memory);
-    engines.set(kind, { kernels: await instantiate(module, state.memory, weights.memory), state, weights });
+    const kernels = await instantiate(module, state.memory, weights.memory, tables.memory);
+    engines.set(kind, { kernels, state, weights, tables });
   }
 });
 

@@ -1,4 +1,4 @@
-/** The whole set of kernels, and an instance of it on a state memory and a weights memory. */
+/** The whole set of kernels, and an instance of it on a state memory, a weights memory and a tables memory. */
 
 import { compileKernels } from '../../../emit/compile.ts';
 import type { Kernel } from '../../../emit/wat.ts';
@@ -140,11 +140,13 @@ interface FixedKernels {
   combine_subtract(y: number, rows: number, z: number, count: number, vectors: number): void;
 }
 
+/** Without `tables`: for kernels that read no table of columns. */
 export async function instantiate<K = Kernels>(
   module: WebAssembly.Module,
   state: WebAssembly.Memory,
   weights: WebAssembly.Memory,
+  tables: WebAssembly.Memory = weights,
 ): Promise<K> {
-  const { exports } = await WebAssembly.instantiate(module, { engine: { state, weights } });
+  const { exports } = await WebAssembly.instantiate(module, { engine: { state, weights, tables } });
   return exports as unknown as K;
 }

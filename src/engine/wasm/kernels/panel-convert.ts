@@ -37,7 +37,7 @@ export function batchConvert(f: Body, frame: Frame, epilogue: Converter): void {
       current: currents.get,
       normals: part.normals,
       slow: part.slow,
-      columns: frame.at.get,
+      columns: frame.table.get,
       tokens: token.get,
       tile: frame.tileTable.get,
       y: y.get,

@@ -10,6 +10,7 @@ import { QUAD_BYTES, type Source } from './prepare.ts';
 
 const FIELDS = [
   'weights', // of this panel, in the weights memory
+  'tables', // of this panel's columns, in the tables memory
   'column', // number of its first column
   'out', // of its first token
   'counts', // of the panel, COUNTS_BYTES
@@ -88,8 +89,9 @@ export type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
 export interface Frame {
   readonly field: (name: JobField) => I32;
   readonly part: Parts;
-  /** The column table of the current tile; its weights follow. */
+  /** Weights of the current tile, and the table of its columns. */
   readonly at: Local<'i32'>;
+  readonly table: Local<'i32'>;
   readonly tokens: Local<'i32'>;
   readonly tileTable: Local<'i32'>;
   readonly bins: Local<'i32'>;

@@ -7,8 +7,9 @@
  *     y += epilogue(raw, currents)                         (convert, accumulate or record)
  *   out[token][panel's columns] = y
  *
- * The parameters stand in a job record in the state memory, at the offsets JOB. In the weights memory a panel is, per
- * cell and tile: the column table of the epilogue, then the weights (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`).
+ * The parameters stand in a job record in the state memory, at the offsets JOB. Per cell and tile a panel has its weights
+ * in the weights memory (rank parts of `quads` quads, one part for codes; the last tile of a cell has `lastQuads`) and the
+ * epilogue's table of its columns in the tables memory.
  */
 
 import {
@@ -41,7 +42,7 @@ import { QUAD_BYTES, type Source } from './prepare.ts';
 import { RANGE_BINS, RECORD_OPERANDS } from './record.ts';
 
 export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
-  const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  const tableStride = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
   return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
     const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
     const local = (name: string) => f.local('i32', name);
@@ -62,6 +63,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       field,
       part,
       at: held('weights'),
+      table: held('tables'),
       tokens: held('tokens'),
       tileTable: held('tileTable'),
       bins: held('bins'),
@@ -74,14 +76,13 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       planes: held('planes'),
       count: held('count'),
     };
-    const { at, tile, tileQuads } = frame;
+    const { at, table, tile, tileQuads } = frame;
     const cell = local('cell');
-    const tables = local('tables');
-    /** From a tile's table to the next one's; the same for all but the last. */
+    const tables = local('tablesOfCell');
     const tileBytes = () => {
       // Codes serve every rank through its own table; baked weights stand there rank by rank.
       const parts = source === 'bytes' ? i32.mul(frame.rank.get, tileQuads.get) : tileQuads.get;
-      return i32.add(i32.mul(parts, QUAD_BYTES[source]), table);
+      return i32.mul(parts, QUAD_BYTES[source]);
     };
     fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
     f.set(cell, field('cells'));
@@ -90,7 +91,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       f.set(frame.x, field('x'));
       f.set(frame.magnitude, field('magnitude'));
       if (!batch) {
-        f.set(tables, at.get);
+        f.set(tables, table.get);
         fill(f, part.raw, i32.mul(tile.get, PANEL_COLUMNS * 4));
         if (drawsCurrent(epilogue)) fill(f, part.currents, i32.mul(tile.get, PANEL_COLUMNS * 4));
       }
@@ -98,21 +99,21 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         f.set(tileQuads, field('quads'));
         f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
         if (batch) {
-          batchSums(f, frame, source, epilogue, table);
+          batchSums(f, frame, source, epilogue);
           batchEpilogue(f, frame, epilogue);
           f.advance(frame.tokens, field('tokensStride'));
           f.advance(frame.tileTable, TILE_BYTES);
           f.advance(frame.bins, RANGE_BINS * 4);
         } else {
-          singleSums(f, frame, source, epilogue, table);
+          singleSums(f, frame, source, epilogue);
         }
         f.advance(at, tileBytes());
+        f.advance(table, tableStride);
         f.advance(frame.x, field('xStride'));
         f.advance(frame.magnitude, field('magnitudeStride'));
       });
       if (!batch) {
-        f.set(tileQuads, field('quads'));
-        singleEpilogue(f, frame, epilogue, tables, tileBytes());
+        singleEpilogue(f, frame, epilogue, tables, i32.of(tableStride));
         f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
         f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
         f.advance(frame.bins, i32.mul(field('tiles'), RANGE_BINS * 4));
@@ -124,12 +125,12 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
 }
 
 /** Prepares the tile once for all tokens, then multiplies by blocks of 6. */
-function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, table: number): void {
+function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
   const { part, tileQuads, rank, planes, at, field } = frame;
   const [src, w, lookup, r, blocks] = ['src', 'w', 'lookup', 'r', 'blocks'].map((name) =>
     f.local('i32', name),
   );
-  f.set(src, i32.add(at.get, table));
+  f.set(src, at.get);
   f.set(w, part.weights);
   f.set(lookup, field('lookup'));
   f.set(r, rank.get);
@@ -153,14 +154,14 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, ta
 }
 
 function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
-  const { part, at, tokens, count, field } = frame;
+  const { part, tokens, count, field } = frame;
   if (epilogue === 'accumulate') {
-    f.call('accumulate', part.raw, at.get, tokens.get, part.y, count.get);
+    f.call('accumulate', part.raw, frame.table.get, tokens.get, part.y, count.get);
   } else if (epilogue === 'record') {
     const columns = field('columns');
     callNamed(f, 'record', RECORD_OPERANDS, {
       raw: part.raw,
-      table: at.get,
+      table: frame.table.get,
       tokens: tokens.get,
       y: part.y,
       count: count.get,
@@ -173,7 +174,7 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
 }
 
 /** Adds one tile's sums to its 16 entries of raw and currents. */
-function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, table: number): void {
+function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
   const { part, tileQuads, rank, planes, at, field } = frame;
   const [src, x, lookup, planeBytes, r, raw, currents] = [
     'src',
@@ -187,7 +188,7 @@ function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue, t
   const done = i32.mul(i32.sub(field('tiles'), frame.tile.get), PANEL_COLUMNS * 4);
   f.set(raw, i32.add(part.raw, done));
   f.set(currents, i32.add(part.currents, done));
-  f.set(src, i32.add(at.get, table));
+  f.set(src, at.get);
   f.set(x, frame.x.get);
   f.set(lookup, field('lookup'));
   f.set(planeBytes, i32.mul(i32.mul(rank.get, tileQuads.get), 4));

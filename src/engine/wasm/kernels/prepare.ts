@@ -77,7 +77,7 @@ export function prepare(kind: DotKind, source: Source): WatFunction {
   });
 }
 
-/** zero[16] += 64 sum_k w[k][column], in the weights memory: what the inputs' offset of 64 adds; used while loading. */
+/** zero[16] += 64 sum_k w[k][column], in the tables memory: what the inputs' offset of 64 adds; used while loading. */
 export function zeroSums(kind: DotKind, source: Source): WatFunction {
   return define(`zero_${source}`, ['src', 'table', 'zero', 'quads'], (f, src, table, zero, quads) => {
     const dot = dotProduct(f, kind);
@@ -88,7 +88,7 @@ export function zeroSums(kind: DotKind, source: Source): WatFunction {
     const nibbles = heldI32(f, 'nibbles', 0x0f0f0f0f);
     f.set(values, load.v128(table.get));
     sum.forEach((v, n) => {
-      f.set(v, load.v128(zero.get, 16 * n, 'weights'));
+      f.set(v, load.v128(zero.get, 16 * n, 'tables'));
     });
     f.countdown(quads, () => {
       readQuad(f, kind, source, weight, src, 0, values.get, nibbles);
@@ -98,7 +98,7 @@ export function zeroSums(kind: DotKind, source: Source): WatFunction {
       f.advance(src, QUAD_BYTES[source]);
     });
     sum.forEach((v, n) => {
-      f.emit(store.v128(zero.get, v.get, 16 * n, 'weights'));
+      f.emit(store.v128(zero.get, v.get, 16 * n, 'tables'));
     });
   });
 }

@@ -44,15 +44,15 @@ export function record(): WatFunction {
     f.countdown(count, () => {
       for (let n = 0; n < PANEL_COLUMNS / 4; n++) {
         const sum = f32x4.ofI32(
-          i32x4.sub(load.v128(raw.get, 16 * n), load.v128(table.get, 16 * n, 'weights')),
+          i32x4.sub(load.v128(raw.get, 16 * n), load.v128(table.get, 16 * n, 'tables')),
         );
         const gain = f32x4.mul(
-          load.v128(table.get, 64 + 16 * n, 'weights'),
+          load.v128(table.get, 64 + 16 * n, 'tables'),
           load.splat32(tokens.get, TOKEN.gain),
         );
-        f.set(value, f32x4.add(f32x4.mul(sum, gain), load.v128(table.get, 128 + 16 * n, 'weights')));
+        f.set(value, f32x4.add(f32x4.mul(sum, gain), load.v128(table.get, 128 + 16 * n, 'tables')));
         const unit = f32x4.mul(
-          load.v128(table.get, 192 + 16 * n, 'weights'),
+          load.v128(table.get, 192 + 16 * n, 'tables'),
           load.splat32(tokens.get, TOKEN.out),
         );
         f.emit(store.v128(y.get, f32x4.add(load.v128(y.get, 16 * n), f32x4.mul(value.get, unit)), 16 * n));

@@ -132,7 +132,7 @@ function panelErrors({ data, physics }: WorkerContext, operation: Operation): Pa
  */
 function loadSynthetic(context: WorkerContext, operation: Operation, index: number, panel: number): void {
   const { data, virtualStarts } = context;
-  const { source, epilogue, cells, tiles, rank } = operation;
+  const { epilogue, cells, tiles } = operation;
   const memory = data.weights[operation.memory].buffer;
   const at = operation.at + panel * operation.panelBytes;
   const words = new Int32Array(memory, at, operation.panelBytes / 4);
@@ -141,13 +141,14 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   for (let i = 0; i < words.length; i += pattern.length) {
     words.set(pattern.subarray(0, Math.min(pattern.length, words.length - i)), i);
   }
-  let table = at;
+  const tables = data.tables[operation.memory].buffer;
+  let table = operation.tablesAt + panel * operation.panelTables;
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const rows = tileRows(operation, virtual % tiles);
     const size = TABLE[epilogue === 'accumulate' ? 'accumulate' : 'convert'];
-    new Float32Array(memory, table, size / 4).fill(0.02 / Math.sqrt(operation.inputs));
-    new Int32Array(memory, table, PANEL_COLUMNS).fill(0);
-    table += size + countQuads(rows) * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
+    new Float32Array(tables, table, size / 4).fill(0.02 / Math.sqrt(operation.inputs));
+    new Int32Array(tables, table, PANEL_COLUMNS).fill(0);
+    table += size;
     for (let tap = 0; tap < TAP_COUNTS; tap++) {
       Atomics.add(data.tapCounts, (virtualStarts[index] + virtual) * TAP_COUNTS + tap, 2 * rows);
     }
@@ -159,25 +160,27 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
   const { data, f32, bytes, kernels, index } = context;
   const { memory, cells, tiles } = operation;
   const columns = readPanel(operation, panel, read);
-  const weights = data.weights[memory].buffer;
+  const tables = data.tables[memory].buffer;
   const base = data.layout.loads[index];
   const [codes, scales] = [base + LOAD_PARTS.codes, base + LOAD_PARTS.scales];
   const start = operation.at + panel * operation.panelBytes;
-  const whole = TABLE.accumulate + countQuads(operation.rows) * QUAD_BYTES.bytes;
-  const last = TABLE.accumulate + countQuads(operation.lastRows) * QUAD_BYTES.bytes;
+  const tablesAt = operation.tablesAt + panel * operation.panelTables;
+  const whole = countQuads(operation.rows) * QUAD_BYTES.bytes;
+  const last = countQuads(operation.lastRows) * QUAD_BYTES.bytes;
   for (let tile = 0; tile < tiles; tile++) {
     const rows = tileRows(operation, tile);
     const quads = countQuads(rows);
     const w = layRows(context, columns, tile * operation.rows, rows);
     for (let term = 0; term < cells; term++) {
       const at = start + term * ((tiles - 1) * whole + last) + tile * whole;
+      const table = tablesAt + (term * tiles + tile) * TABLE.accumulate;
       bytes.fill(0, codes + rows * PANEL_COLUMNS, codes + 4 * quads * PANEL_COLUMNS);
       kernels[memory].quantise(w, rows, operation.top, codes, scales);
-      kernels[memory].transpose(codes, at + TABLE.accumulate, quads);
-      new Float32Array(weights, at + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(
+      kernels[memory].transpose(codes, at, quads);
+      new Float32Array(tables, table + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(
         f32.subarray(scales / 4, scales / 4 + PANEL_COLUMNS),
       );
-      fillZero(context, operation, at, TABLE.accumulate, 0, quads);
+      fillZero(context, operation, at, table, 0, quads);
     }
   }
 }
@@ -194,8 +197,11 @@ function loadCodes(
   const { data, physics } = context;
   const { outputs, bits, cells, tiles, source, rank, taps } = operation;
   const format = weightFormat(bits);
-  const memory = data.weights[operation.memory].buffer;
+  const weights = data.weights[operation.memory].buffer;
+  const tables = data.tables[operation.memory].buffer;
+  const tableSize = TABLE[operation.epilogue === 'accumulate' ? 'accumulate' : 'convert'];
   let at = operation.at + panel * operation.panelBytes;
+  let table = operation.tablesAt + panel * operation.panelTables;
   const first = panel * PANEL_COLUMNS;
   for (let cell = 0; cell < cells; cell++) {
     for (let tile = 0; tile < tiles; tile++) {
@@ -203,17 +209,15 @@ function loadCodes(
       const quads = countQuads(rows);
       const part = quads * QUAD_BYTES[source];
       const column = cell * outputs + first;
-      const tableSize = TABLE[operation.epilogue === 'accumulate' ? 'accumulate' : 'convert'];
-      const weightsAt = at + tableSize;
       if (source === 'codes') {
-        new Uint8Array(memory, weightsAt, part).set(strip[tile].nibbles(cell));
+        new Uint8Array(weights, at, part).set(strip[tile].nibbles(cell));
       } else {
         const codes = strip[tile].codes();
         const errors = shared.rows(ladderIndex(column, outputs, physics!.design.ladder.columns))[tile];
-        bakeTile(context, operation, { codes, rows, cell, tile, column, at: weightsAt }, errors);
+        bakeTile(context, operation, { codes, rows, cell, tile, column, at }, errors);
       }
-      fillZero(context, operation, at, tableSize, index, quads);
-      const columns = new Float32Array(memory, at + PANEL_COLUMNS * 4, tableSize / 4 - PANEL_COLUMNS);
+      fillZero(context, operation, at, table, index, quads);
+      const columns = new Float32Array(tables, table + PANEL_COLUMNS * 4, tableSize / 4 - PANEL_COLUMNS);
       if (operation.epilogue === 'accumulate') {
         for (let n = 0; n < PANEL_COLUMNS; n++) columns[n] = scales[n] * format.cellWeights[cell];
       } else {
@@ -237,7 +241,8 @@ function loadCodes(
           rows,
         );
       }
-      at += tableSize + part * (source === 'bytes' ? rank : 1);
+      at += part * (source === 'bytes' ? rank : 1);
+      table += tableSize;
     }
   }
 }
@@ -249,16 +254,16 @@ function fillZero(
   { data, kernels }: WorkerContext,
   operation: Operation,
   at: number,
-  tableSize: number,
+  table: number,
   index: number,
   quads: number,
 ): void {
   const { source, rank, planes, memory } = operation;
-  const zero = new Int32Array(data.weights[memory].buffer, at, PANEL_COLUMNS);
+  const zero = new Int32Array(data.tables[memory].buffer, table, PANEL_COLUMNS);
   zero.fill(0);
   for (let r = 0; r < rank; r++) {
-    const src = at + tableSize + (source === 'bytes' ? r * quads * QUAD_BYTES.bytes : 0);
-    kernels[memory][`zero_${source}`](src, data.layout.lookups[index] + 16 * r, at, quads);
+    const src = at + (source === 'bytes' ? r * quads * QUAD_BYTES.bytes : 0);
+    kernels[memory][`zero_${source}`](src, data.layout.lookups[index] + 16 * r, table, quads);
   }
   // The offset stands in the upper of two planes.
   if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;

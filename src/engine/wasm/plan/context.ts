@@ -38,6 +38,8 @@ export interface EngineData {
   readonly module: WebAssembly.Module;
   readonly state: WebAssembly.Memory;
   readonly weights: readonly WebAssembly.Memory[];
+  /** Tables of the columns of each weights memory. */
+  readonly tables: readonly WebAssembly.Memory[];
   /** Of control.ts. */
   readonly control: Int32Array;
   readonly threads: number;
@@ -102,7 +104,9 @@ export async function newContext(data: EngineData, index: number): Promise<Worke
     data,
     crew: { words: data.control, threads: data.threads },
     index,
-    kernels: await Promise.all(data.weights.map((memory) => instantiate(data.module, data.state, memory))),
+    kernels: await Promise.all(
+      data.weights.map((weights, i) => instantiate(data.module, data.state, weights, data.tables[i])),
+    ),
     bytes: new Uint8Array(data.state.buffer),
     i32: new Int32Array(data.state.buffer),
     f32: new Float32Array(data.state.buffer),

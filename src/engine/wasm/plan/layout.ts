@@ -231,14 +231,17 @@ const isInput = (stage: Stage): boolean => stage === 'attention-input' || stage 
 
 /** Returns the bytes that an engine would take; more than fits one memory is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
-  const weightBytes = memoryBytes(choice.operations).reduce((sum, bytes) => sum + bytes, 0);
+  const { weights, tables } = memoryBytes(choice.operations);
+  const weightBytes = [...weights, ...tables].reduce((sum, bytes) => sum + bytes, 0);
   const stateBytes = layOut(choice).bytes;
   return {
     // A worker's own heap, measured: about 40 MB each, and the main thread's.
     bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1),
     weightBytes,
     stateBytes,
-    largestMatrixBytes: Math.max(...choice.operations.map((o) => o.panels * o.panelBytes)),
+    largestMatrixBytes: Math.max(
+      ...choice.operations.map((o) => o.panels * Math.max(o.panelBytes, o.panelTables)),
+    ),
   };
 }
 
@@ -247,13 +250,12 @@ export function allocateMemories(choice: LayoutChoice): {
   layout: Layout;
   state: WebAssembly.Memory;
   weights: WebAssembly.Memory[];
+  tables: WebAssembly.Memory[];
 } {
   const { stateBytes } = estimateMemory(choice);
   const arena = newArena(stateBytes, CONSTANTS_END);
   const layout = layOut(choice, arena);
-  return {
-    layout,
-    state: arena.memory,
-    weights: memoryBytes(choice.operations).map((bytes) => newArena(bytes).memory),
-  };
+  const { weights, tables } = memoryBytes(choice.operations);
+  const memories = (sizes: readonly number[]) => sizes.map((bytes) => newArena(bytes).memory);
+  return { layout, state: arena.memory, weights: memories(weights), tables: memories(tables) };
 }

@@ -35,10 +35,13 @@ export interface Operation {
   readonly small: boolean;
   readonly source: Source;
   readonly epilogue: Epilogue;
-  /** Index of the weights memory, and where panel 0 lies in it. */
+  /** Index of the weights memory and of the tables memory, and where panel 0 lies in each. */
   readonly memory: number;
   readonly at: number;
+  readonly tablesAt: number;
+  /** Of a panel: of its weights, and of its tables. */
   readonly panelBytes: number;
+  readonly panelTables: number;
   /** Of matrices whose codes come from a chip image. */
   readonly digital: DigitalPlan | undefined;
 }
@@ -47,13 +50,15 @@ export const padded = (n: number): number => Math.ceil(n / PANEL_COLUMNS) * PANE
 /** Quads of a tile: whole pairs, because gemm takes two at a time. */
 export const countQuads = (rows: number): number => 2 * Math.ceil(rows / 8);
 
-/** Bytes of each weights memory. */
-export function memoryBytes(operations: readonly Operation[]): number[] {
-  const bytes: number[] = [];
-  for (const { memory, at, panels, panelBytes } of operations) {
-    bytes[memory] = Math.max(bytes[memory] ?? 0, at + panels * panelBytes);
+/** Bytes of each weights memory, and of each tables memory. */
+export function memoryBytes(operations: readonly Operation[]): { weights: number[]; tables: number[] } {
+  const weights: number[] = [];
+  const tables: number[] = [];
+  for (const { memory, at, tablesAt, panels, panelBytes, panelTables } of operations) {
+    weights[memory] = Math.max(weights[memory] ?? 0, at + panels * panelBytes);
+    tables[memory] = Math.max(tables[memory] ?? 0, tablesAt + panels * panelTables);
   }
-  return bytes;
+  return { weights, tables };
 }
 
 /** Do two operations see the same encoded inputs? */

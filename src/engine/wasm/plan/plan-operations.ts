@@ -47,15 +47,19 @@ export function planOperations(shape: ModelShape, choice: OperationChoice): Oper
   const operations: Operation[] = [];
   let memory = 0;
   let at = 0;
+  let tablesAt = 0;
   for (const { name, outputs, inputs } of modelMatrices(shape)) {
     const shapeOf = operationShape(name, outputs, inputs, choice, shape);
     const bytes = shapeOf.panels * shapeOf.panelBytes;
-    if (at + bytes > MEMORY_BYTES) {
+    const tables = shapeOf.panels * shapeOf.panelTables;
+    if (at + bytes > MEMORY_BYTES || tablesAt + tables > MEMORY_BYTES) {
       memory++;
       at = 0;
+      tablesAt = 0;
     }
-    operations.push({ ...shapeOf, memory, at });
+    operations.push({ ...shapeOf, memory, at, tablesAt });
     at += bytes;
+    tablesAt += tables;
   }
   return operations;
 }
@@ -66,7 +70,7 @@ function operationShape(
   inputs: number,
   choice: OperationChoice,
   shape: ModelShape,
-): Omit<Operation, 'memory' | 'at'> {
+): Omit<Operation, 'memory' | 'at' | 'tablesAt'> {
   const { mode, fabric } = choice;
   const mapped = mode !== 'digital' && fabric.carries(name);
   const onHardware = mapped && mode !== 'mapped';
@@ -112,7 +116,8 @@ function operationShape(
     small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
     source,
     epilogue,
-    panelBytes: cells * (quads * parts * QUAD_BYTES[source] + tiles * table),
+    panelBytes: cells * quads * parts * QUAD_BYTES[source],
+    panelTables: cells * tiles * table,
     digital: meta && planDigital(meta, shape, name.ordinal),
   };
 }

@@ -335,6 +335,7 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
   return (panel) => {
     const column = panel * PANEL_COLUMNS;
     i32[at + JOB.weights / 4] = operation.at + panel * operation.panelBytes;
+    i32[at + JOB.tables / 4] = operation.tablesAt + panel * operation.panelTables;
     i32[at + JOB.column / 4] = column;
     i32[at + JOB.out / 4] = call.out + column * 4;
     i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;
