@@ -10,6 +10,7 @@ import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
 import { addRunCommands } from './cli/run.ts';
+import { addWorkspaceCommands } from './cli/workspace.ts';
 import { EXIT_CODES, OnefetError } from './error.ts';
 import { packageVersion } from './files.ts';
 
@@ -102,6 +103,8 @@ Examples:
   onefet calibrate --process planar32lp --cell t1
   onefet map --set mapping.method=auto --out stories.image
   onefet synth llama-3.1-8b --type Q4_0
+  onefet list cells                         what there is; list keys, runs, models ...
+  onefet show design adc                    what the keys of a design mean
 ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
@@ -110,5 +113,6 @@ ${EXIT_CODE_HELP}`,
   addMapCommand(root, context);
   addModelCommands(root, context);
   addBenchCommands(root, context);
+  addWorkspaceCommands(root);
   return root;
 }

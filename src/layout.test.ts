@@ -65,6 +65,7 @@ const ORDER = [
   'synth',
   'report',
   'bench',
+  'workspace',
   'cli',
 ];
 /** They stand above all folders. */

@@ -29,7 +29,7 @@ export function addMapCommand(root: Command, { signal, progress }: CliContext): 
     root
       .command('map')
       .description('map a trained model onto the hardware of a design: the chip image that run --image takes')
-      .option('--model <file>', 'GGUF model (default: the embedded one)'),
+      .option('-m, --model <file>', 'GGUF model (default: the embedded one)'),
   )
     .requiredOption('--out <file>', 'image to write; one that was interrupted is gone on with')
     .option('--steps', 'measure the error after every step, which takes about twice as long')

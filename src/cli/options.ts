@@ -57,7 +57,7 @@ export function number(low: number, high: number): (text: string) => number {
 }
 
 export const threadsOption = (): Option =>
-  new Option('--threads <n>', 'worker threads; results do not depend on it')
+  new Option('-t, --threads <n>', 'worker threads; results do not depend on it')
     .argParser((text: string) => usableThreads(integer(1, 256)(text)))
     .default(2);
 
@@ -70,7 +70,7 @@ function usableThreads(asked: number): number {
 }
 
 export const seedOption = (): Option =>
-  new Option('--seed <n>', 'seed of all random draws').argParser(integer(0, 2 ** 48)).default(1);
+  new Option('-s, --seed <n>', 'seed of all random draws').argParser(integer(0, 2 ** 48)).default(1);
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON object');
 

@@ -76,8 +76,8 @@ function addRun(root: Command, { signal, argv, progress }: CliContext): void {
     root
       .command('run')
       .description('accuracy of chips against the digital model, and what a token costs')
-      .option('--model <file>', 'GGUF model (default: the embedded one)')
-      .option('--text <file>', 'text to score (default: the embedded one)')
+      .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
+      .option('-f, --text <file>', 'text to score (default: the embedded one)')
       .option('--range-text <file>', 'text that sets the converter ranges, disjoint from --text', RANGE_TEXT)
       .addOption(
         new Option(
@@ -123,7 +123,7 @@ function addReport(root: Command): void {
   root
     .command('report')
     .description('write report.html of a run folder again')
-    .argument('<folder>', 'a folder below runs/')
+    .argument('<folder>', 'a folder below runs/, as in runs/latest')
     .action(async (folder: string) => {
       const { reportOfFolder } = await import('./work.ts');
       stdout.write(`${reportOfFolder(folder, notice)}\n`);
@@ -135,11 +135,11 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
     root
       .command('generate')
       .description('text from a prompt: the digital model beside chips, to read what noise does')
-      .option('--model <file>', 'GGUF model (default: the embedded one)')
-      .requiredOption('--prompt <text>', 'how the text begins'),
+      .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
+      .requiredOption('-p, --prompt <text>', 'how the text begins'),
   )
     .option('--chat', "the prompt is a user's, put into the chat template of an instruct model")
-    .option('--tokens <n>', 'tokens to generate', integer(1, 2 ** 20), 60)
+    .option('-n, --tokens <n>', 'tokens to generate', integer(1, 2 ** 20), 60)
     .option('--chips <n>', 'chip instances', integer(1, 1000), 2)
     .option('--temperature <t>', '0 = the most likely token', number(0, 100), 0)
     .option('--top-p <p>', 'sample among the most likely tokens of this total probability', number(0, 1), 1)
@@ -177,7 +177,7 @@ const addRunOptions = (command: Command): Command =>
     .addOption(seedOption())
     .addOption(threadsOption())
     .option(
-      '--context <tokens>',
+      '-c, --context <tokens>',
       'window length (default: 512 or the context of the model)',
       integer(4, 2 ** 20),
     )

@@ -10,6 +10,7 @@ import { planRun, type RunOptions, type RunPlan } from '../experiment/plan.ts';
 import { readResult } from '../experiment/read-result.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { executeRun } from '../experiment/run.ts';
+import { markLatest } from '../experiment/run-folder.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
 import { sha256 } from '../files.ts';
@@ -66,6 +67,7 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
   } finally {
     progress.finish();
   }
+  markLatest(plan.folder);
   let reportPath: string | undefined;
   if (hooks.report) {
     reportPath = join(plan.folder, 'report.html');

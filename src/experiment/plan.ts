@@ -5,7 +5,6 @@
  *   bindDesign    a design as a fabric with its cost data, checked
  *   planDesign    the two together: jobs, backend, memory, manifest, folder
  */
-import { join } from 'node:path';
 import type { Overrides } from '../config.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
@@ -23,6 +22,7 @@ import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type InputOptions, openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
+import { runFolderPath } from './run-folder.ts';
 import { openPlannedMapping, type RunMapping } from './run-mapping.ts';
 
 /** A design and how it is tried on the inputs. */
@@ -134,7 +134,7 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
     memoryBytes: engine.memoryBytes,
     engine: engine.backend.name,
     engineReason: engine.reason,
-    folder: join(options.out, `${design.name}-${hashIdentity(manifest).slice(0, 12)}`),
+    folder: runFolderPath(options.out, design.name, bound.loaded.overrides, hashIdentity(manifest)),
     // How the design came about is recorded, but what it has become decides the results.
     manifest: { ...manifest, overrides: bound.loaded.overrides },
     version,
