@@ -1,5 +1,5 @@
 /** The command line as a user meets it, in a folder of its own; what the launcher adds is tested through it. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -15,6 +15,7 @@ import { execPath, platform } from 'node:process';
 import { afterAll, describe, expect, test } from 'vitest';
 import { packageRoot } from './files.ts';
 import { onefet as commandLine } from './testing/cli.ts';
+import { LAUNCHER, launch as launchIn } from './testing/launcher.ts';
 import { EMBEDDED_Q8_0, fixtureModel } from './testing/models.ts';
 import { needs } from './testing/needs.ts';
 
@@ -31,36 +32,13 @@ const file = (name: string, content: string | Uint8Array) => {
   return path;
 };
 
-const LAUNCHER = join(packageRoot, 'src/onefet.js');
 /** Node options that have the launcher believe in an older Node: it starts the one of the package. */
 const OLD_NODE = [
   '--import',
   'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.0.0"}})',
 ];
 
-interface Launched {
-  readonly child: ChildProcess;
-  readonly ended: Promise<{
-    code: number | null;
-    signal: NodeJS.Signals | null;
-    stdout: string;
-    stderr: string;
-  }>;
-}
-
-function launch(nodeOptions: readonly string[], ...args: string[]): Launched {
-  const child = spawn(execPath, [...nodeOptions, LAUNCHER, ...args], { cwd: folder });
-  const printed = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].on('data', (chunk: Buffer) => {
-      printed[name] += chunk;
-    });
-  }
-  const ended = new Promise<Awaited<Launched['ended']>>((resolve) => {
-    child.on('close', (code, signal) => resolve({ code, signal, ...printed }));
-  });
-  return { child, ended };
-}
+const launch = (node: readonly string[], ...args: string[]) => launchIn({ folder, node }, ...args);
 
 describe('the launcher', () => {
   const version = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version;

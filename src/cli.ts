@@ -6,6 +6,7 @@ import nodeProcess, { env, exit, stderr, stdout } from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { addBenchCommands } from './cli/bench.ts';
 import { addCalibrateCommands } from './cli/calibrate.ts';
+import { addDoctorCommand } from './cli/doctor.ts';
 import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
@@ -105,6 +106,7 @@ Examples:
   onefet synth llama-3.1-8b --type Q4_0
   onefet list cells                         what there is; list keys, runs, models ...
   onefet show design adc                    what the keys of a design mean
+  onefet doctor                             is everything here that the commands need?
 ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
@@ -114,5 +116,6 @@ ${EXIT_CODE_HELP}`,
   addModelCommands(root, context);
   addBenchCommands(root, context);
   addWorkspaceCommands(root);
+  addDoctorCommand(root);
   return root;
 }

@@ -66,6 +66,7 @@ const ORDER = [
   'report',
   'bench',
   'workspace',
+  'doctor',
   'cli',
 ];
 /** They stand above all folders. */
