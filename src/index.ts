@@ -1,7 +1,8 @@
 /**
  * onefet as a library, in the order in which data flows: SPICE, cell, tile and fabric, model, cost, experiment, report.
  *
- *     import { planRun, executeRun, writeReport } from 'onefet';
+ *     import { run } from 'onefet';
+ *     console.log((await run({ chips: 2 })).summary.kl.mean);
  */
 
 export { type CalibrateOptions, calibrate, calibrateToFile } from './calibrate/calibrate.ts';
@@ -16,17 +17,16 @@ export type { CostComponent, PricedDesign } from './cost/priced-design.ts';
 export { projectActivity } from './cost/project.ts';
 export type { CostLine, CostReport } from './cost/report.ts';
 export { OnefetError } from './error.ts';
-export { type Generated, type GenerateOptions, type Generation, generate } from './experiment/generate.ts';
-export { type InputOptions, openInputs, type RunInputs } from './experiment/inputs.ts';
+export { type Generated, type Generation, generate } from './experiment/generate.ts';
+export { openInputs, type RunInputs } from './experiment/inputs.ts';
+export type { DesignOptions, GenerateOptions, InputOptions, RunOptions } from './experiment/options.ts';
 export {
-  type DesignOptions,
   planDesign,
   planRun,
-  type RunOptions,
   type RunPlan,
 } from './experiment/plan.ts';
 export type { RunResult } from './experiment/result.ts';
-export { executeRun, type RunHooks } from './experiment/run.ts';
+export { executeRun, type RunHooks, run } from './experiment/run.ts';
 export type { Activity, LayerActivity } from './fabric/activity.ts';
 export { type LoadedDesign, loadDesign } from './fabric/design.ts';
 export type { Fabric } from './fabric/fabric.ts';

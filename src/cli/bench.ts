@@ -1,17 +1,11 @@
 /** `bench`: this engine and this simulator against the machine and their native peers. */
+
 import type { Command } from 'commander';
 import type { SpeedPeer } from '../bench/engine.ts';
+import { RANGE_TEXT } from '../experiment/options.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import type { Progress } from '../progress.ts';
-import {
-  type CliContext,
-  designOptions,
-  embedded,
-  integer,
-  jsonOption,
-  RANGE_TEXT,
-  threadsOption,
-} from './options.ts';
+import { type CliContext, designOptions, embedded, integer, jsonOption, threadsOption } from './options.ts';
 import { printJson, printLines } from './print.ts';
 
 export function addBenchCommands(root: Command, { signal, progress }: CliContext): void {

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { stderr } from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ENGINE_CHOICES } from '../engine/names.ts';
+import { DESIGN_DEFAULTS, EMBEDDED_MODEL, EMBEDDED_TEXT } from '../experiment/options.ts';
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
 import { type Progress, stderrProgress } from '../progress.ts';
@@ -18,13 +19,11 @@ export function cliContext(root: Command, signal: AbortSignal, argv: readonly st
   return { signal, argv, progress: () => stderrProgress(!root.opts<{ quiet?: boolean }>().quiet) };
 }
 
-/** Inputs of `onefet start` and defaults of the other commands. */
-export const RANGE_TEXT = 'experiments/texts/range.txt';
-
+/** Inputs of `onefet start` and of the other commands where none are given. */
 export function embedded(): { model: string; text: string } {
   return {
-    model: requireDataFile('experiments/models/onefet-stories-f16.gguf', 'embedded model'),
-    text: requireDataFile('experiments/texts/stories.txt', 'embedded text'),
+    model: requireDataFile(EMBEDDED_MODEL, 'embedded model'),
+    text: requireDataFile(EMBEDDED_TEXT, 'embedded text'),
   };
 }
 
@@ -59,7 +58,7 @@ export function number(low: number, high: number): (text: string) => number {
 export const threadsOption = (): Option =>
   new Option('-t, --threads <n>', 'worker threads; results do not depend on it')
     .argParser((text: string) => usableThreads(integer(1, 256)(text)))
-    .default(2);
+    .default(DESIGN_DEFAULTS.threads);
 
 /** Threads of the engine wait for each other without sleeping: more than the machine runs at a time never end. */
 function usableThreads(asked: number): number {
@@ -70,13 +69,19 @@ function usableThreads(asked: number): number {
 }
 
 export const seedOption = (): Option =>
-  new Option('-s, --seed <n>', 'seed of all random draws').argParser(integer(0, 2 ** 48)).default(1);
+  new Option('-s, --seed <n>', 'seed of all random draws')
+    .argParser(integer(0, 2 ** 48))
+    .default(DESIGN_DEFAULTS.seed);
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON object');
 
 export const designOptions = (command: Command): Command =>
   command
-    .option('--design <name>', 'design: a name below experiments/designs, or a YAML file', 'log-domain')
+    .option(
+      '--design <name>',
+      'design: a name below experiments/designs, or a YAML file',
+      DESIGN_DEFAULTS.design,
+    )
     .option(
       '--set <key=value>',
       'override a key of the design, as in --set adc.bits=6 (repeatable)',
@@ -95,4 +100,4 @@ export const engineOption = (): Option =>
     'what computes: WebAssembly, the scalar engine, or that cell by cell; auto is the first that can',
   )
     .choices(ENGINE_CHOICES)
-    .default('auto');
+    .default(DESIGN_DEFAULTS.engine);

@@ -1,7 +1,13 @@
 /** `start`, `run`, `report` and `generate`: a model on chips. */
 import { stdout } from 'node:process';
 import { type Command, Option } from 'commander';
-import type { RunOptions } from '../experiment/plan.ts';
+import {
+  DESIGN_DEFAULTS,
+  GENERATE_DEFAULTS,
+  INPUT_DEFAULTS,
+  RANGE_TEXT,
+  type RunOptions,
+} from '../experiment/options.ts';
 import { requireResult } from '../experiment/require.ts';
 import type { RunResult } from '../experiment/result.ts';
 import {
@@ -14,7 +20,6 @@ import {
   jsonOption,
   notice,
   number,
-  RANGE_TEXT,
   seedOption,
   threadsOption,
 } from './options.ts';
@@ -88,7 +93,7 @@ function addRun(root: Command, { signal, argv, progress }: CliContext): void {
       .addOption(
         new Option('--score <mode>', "llama.cpp's windows, or every token of each document")
           .choices(['window', 'all'])
-          .default('window'),
+          .default(INPUT_DEFAULTS.scoring),
       )
       .option(
         '--attribution [chips]',
@@ -139,10 +144,15 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       .requiredOption('-p, --prompt <text>', 'how the text begins'),
   )
     .option('--chat', "the prompt is a user's, put into the chat template of an instruct model")
-    .option('-n, --tokens <n>', 'tokens to generate', integer(1, 2 ** 20), 60)
-    .option('--chips <n>', 'chip instances', integer(1, 1000), 2)
-    .option('--temperature <t>', '0 = the most likely token', number(0, 100), 0)
-    .option('--top-p <p>', 'sample among the most likely tokens of this total probability', number(0, 1), 1)
+    .option('-n, --tokens <n>', 'tokens to generate', integer(1, 2 ** 20), GENERATE_DEFAULTS.tokens)
+    .option('--chips <n>', 'chip instances', integer(1, 1000), GENERATE_DEFAULTS.chips)
+    .option('--temperature <t>', '0 = the most likely token', number(0, 100), GENERATE_DEFAULTS.temperature)
+    .option(
+      '--top-p <p>',
+      'sample among the most likely tokens of this total probability',
+      number(0, 1),
+      GENERATE_DEFAULTS.topP,
+    )
     .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
     .option('--image <file>', 'chip image of onefet map, in place of the mapping that the design asks for')
     .addOption(seedOption())
@@ -173,7 +183,7 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
 
 const addRunOptions = (command: Command): Command =>
   designOptions(command)
-    .option('--chips <n>', 'chip instances', integer(1, 100_000), 10)
+    .option('--chips <n>', 'chip instances', integer(1, 100_000), DESIGN_DEFAULTS.chips)
     .addOption(seedOption())
     .addOption(threadsOption())
     .option(
@@ -186,10 +196,10 @@ const addRunOptions = (command: Command): Command =>
       '--yield-ratio <x>',
       'a chip passes with at most this many times the digital perplexity',
       number(1, 1000),
-      1.1,
+      DESIGN_DEFAULTS.yieldRatio,
     )
     .addOption(engineOption())
-    .option('--out <folder>', 'where run folders are made', 'runs')
+    .option('--out <folder>', 'where run folders are made', DESIGN_DEFAULTS.out)
     .option('--no-report', 'do not write report.html')
     .option(
       '--require <condition>',
@@ -211,7 +221,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     seed: flags.seed,
     threads: flags.threads,
     contextTokens: flags.context,
-    scoring: flags.score ?? 'window',
+    scoring: flags.score ?? INPUT_DEFAULTS.scoring,
     maxWindows: flags.maxWindows,
     engine: flags.engine,
     attributionChips: attributionChips(flags),

@@ -5,7 +5,8 @@ import { afterAll, expect, test } from 'vitest';
 import { fixtureModel } from '../testing/models.ts';
 import { addBlockErrors, blockSnrDb, openBlockErrors, stateStride } from './block-error.ts';
 import type { Job } from './job.ts';
-import { planRun, type RunOptions } from './plan.ts';
+import type { RunOptions } from './options.ts';
+import { planRun } from './plan.ts';
 import type { RunResult } from './result.ts';
 import { executeRun } from './run.ts';
 

@@ -10,7 +10,8 @@ import { openModel } from '../model/model.ts';
 import { renderReport } from '../report/report.ts';
 import { meanKl } from '../testing/engines.ts';
 import { writeFixture } from '../testing/models.ts';
-import { planRun, type RunOptions } from './plan.ts';
+import type { RunOptions } from './options.ts';
+import { planRun } from './plan.ts';
 import { executeRun } from './run.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-digital-'));

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { F16 } from '../model/codecs/f16.ts';
 import { fixtureModel, writeFixture } from '../testing/models.ts';
 import { runFolder } from '../testing/run-folder.ts';
-import { type GenerateOptions, generate } from './generate.ts';
+import { generate } from './generate.ts';
+import type { GenerateOptions } from './options.ts';
 
 const options: GenerateOptions = {
   model: fixtureModel('small'),

@@ -3,17 +3,15 @@
  * what noise does.
  */
 
-import type { Overrides } from '../config.ts';
 import { type Engine, neededModes } from '../engine/backend.ts';
 import { chooseBackend, createEngine } from '../engine/create.ts';
-import type { BackendName, EngineChoice } from '../engine/names.ts';
+import type { BackendName } from '../engine/names.ts';
 import { interrupted, OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
-import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { readTextFile, requireDataFile } from '../files.ts';
+import { findDataFile, readTextFile, requireDataFile } from '../files.ts';
 import { type ImageReader, openImage } from '../mapping/image.ts';
 import { tensorNames } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
@@ -23,31 +21,10 @@ import { streamKey } from '../random.ts';
 import { CODES_FOLDER } from './execute.ts';
 import type { MapHooks } from './map.ts';
 import { planMapping } from './mapping-plan.ts';
+import { GENERATE_DEFAULTS, type GenerateOptions, withDefaults } from './options.ts';
 import { chipSeed } from './plan.ts';
 import { givenImage, makeImage, openGiven, partsOf, type ReadyImage } from './run-mapping.ts';
 import { type Variant, variantRequest } from './variant.ts';
-
-export interface GenerateOptions {
-  readonly model: string;
-  readonly prompt: string;
-  /** The prompt is what a user says, in the model's chat template. */
-  readonly chat?: boolean;
-  readonly design: string;
-  readonly settings: readonly string[];
-  /** Changes to the design as data, made after `settings`. */
-  readonly overrides?: Overrides;
-  readonly rangeText: string;
-  /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
-  readonly image?: string | undefined;
-  readonly tokens: number;
-  readonly chips: number;
-  readonly seed: number;
-  readonly temperature: number;
-  readonly topP: number;
-  readonly engine: EngineChoice;
-  readonly threads: number;
-  readonly calibration?: FabricParts['calibration'];
-}
 
 export interface Generated {
   readonly name: 'digital' | 'recoded' | 'chip';
@@ -80,10 +57,14 @@ export interface GenerateHooks {
   readonly signal?: AbortSignal;
 }
 
-export async function generate(options: GenerateOptions, hooks: GenerateHooks = {}): Promise<Generation> {
+export async function generate(
+  asked: Pick<GenerateOptions, 'prompt'> & Partial<GenerateOptions>,
+  hooks: GenerateHooks = {},
+): Promise<Generation> {
+  const options: GenerateOptions = { ...withDefaults(GENERATE_DEFAULTS, asked), prompt: asked.prompt };
   const { design } = loadDesign(options.design, options.settings, options.overrides);
   const fabric = loadFabric(design, options.calibration);
-  const model = openModel(options.model);
+  const model = openModel(findDataFile(options.model) ?? options.model);
   let image: (ReadyImage & { readonly reader: ImageReader }) | undefined;
   try {
     checkOverrides(design, tensorNames(model.shape.architecture));

@@ -6,22 +6,11 @@
  *     const plans = designs.map((design) => planDesign(inputs, { design, ... }));
  */
 import { OnefetError } from '../error.ts';
-import { displayPath, readTextFile, requireDataFile, sha256 } from '../files.ts';
+import { displayPath, findDataFile, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
+import { INPUT_DEFAULTS, type InputOptions, withDefaults } from './options.ts';
 import { checkRangeText } from './overlap.ts';
-
-export interface InputOptions {
-  readonly model: string;
-  readonly text: string;
-  /** Text that sets the converters' ranges; disjoint from `text`. */
-  readonly rangeText: string;
-  /** Window length; undefined = 512 or the model's context, whichever is less. */
-  readonly contextTokens: number | undefined;
-  readonly scoring: 'window' | 'all';
-  /** Score only the first windows. */
-  readonly maxWindows: number | undefined;
-}
 
 export interface ModelInputs {
   /** As it was given, to open it again. */
@@ -70,8 +59,10 @@ const MAX_TEXT_BYTES = 256 << 20;
  * Reads, tokenises and hashes model and texts. The model is closed again: only its shape is kept.
  * Errors: CONTEXT_RANGE, SCORE_TEXT_SHORT, RANGE_TEXT (usage); TEXT_SIZE, TEXT_EMPTY, unreadable files (input).
  */
-export function openInputs(options: InputOptions): RunInputs {
-  const model = openModel(options.model);
+export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
+  const options = withDefaults(INPUT_DEFAULTS, asked);
+  const modelPath = findDataFile(options.model) ?? options.model;
+  const model = openModel(modelPath);
   try {
     const contextTokens = chooseContext(model, options.contextTokens);
     const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
@@ -83,8 +74,8 @@ export function openInputs(options: InputOptions): RunInputs {
     const rangeWindows = cutRangeWindows(rangeTokens, contextTokens, bos);
     return {
       model: {
-        path: options.model,
-        file: displayPath(options.model),
+        path: modelPath,
+        file: displayPath(modelPath),
         name: model.name,
         sha256: model.sha256(),
         parameters: model.parameterCount,
@@ -117,7 +108,8 @@ function scoredText(
   contextTokens: number,
   bos: number | undefined,
 ): { text: RunInputs['text']; windows: readonly ScoringWindow[]; passages: Int32Array } {
-  const text = boundedText(options.text, 'text');
+  const textPath = findDataFile(options.text) ?? options.text;
+  const text = boundedText(textPath, 'text');
   const tokens = tokenizer.encode(text);
   const all =
     options.scoring === 'all'

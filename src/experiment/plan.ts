@@ -5,49 +5,25 @@
  *   bindDesign    a design as a fabric with its cost data, checked
  *   planDesign    the two together: jobs, backend, memory, manifest, folder
  */
-import type { Overrides } from '../config.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
 import { neededModes } from '../engine/backend.ts';
 import { chooseBackend, requireFreeMemory } from '../engine/create.ts';
-import type { BackendName, EngineChoice } from '../engine/names.ts';
+import type { BackendName } from '../engine/names.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
-import type { Fabric, FabricParts } from '../fabric/fabric.ts';
+import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds } from './attribution.ts';
-import { type InputOptions, openInputs, type RunInputs } from './inputs.ts';
+import { openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
+import { DESIGN_DEFAULTS, type DesignOptions, type RunOptions, withDefaults } from './options.ts';
 import { runFolderPath } from './run-folder.ts';
 import { openPlannedMapping, type RunMapping } from './run-mapping.ts';
-
-/** A design and how it is tried on the inputs. */
-export interface DesignOptions {
-  readonly design: string;
-  /** Changes to the design as the command line has them: `adc.bits=7`. */
-  readonly settings: readonly string[];
-  /** Changes to the design as data, made after `settings`: `{ 'adc.bits': 7 }` or `{ adc: { bits: 7 } }`. */
-  readonly overrides?: Overrides;
-  readonly chips: number;
-  readonly seed: number;
-  readonly threads: number;
-  readonly engine: EngineChoice;
-  /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
-  readonly attributionChips: number;
-  readonly yieldRatio: number;
-  /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
-  readonly image?: string | undefined;
-  /** Folder in which the run's folder is made. */
-  readonly out: string;
-  /** A calibration that was just made; undefined = the one on file, refused if stale. */
-  readonly calibration?: FabricParts['calibration'];
-}
-
-export type RunOptions = InputOptions & DesignOptions;
 
 /** A design as a fabric, and what its cost needs. */
 export interface BoundDesign {
@@ -83,13 +59,15 @@ export function chipSeed(seed: number, chip: number): number {
 }
 
 /** Plans a run of one design; the design is checked before the model is read. */
-export function planRun(options: RunOptions): RunPlan {
+export function planRun(asked: Partial<RunOptions> = {}): RunPlan {
+  const options = withDefaults(DESIGN_DEFAULTS, asked);
   const bound = bindDesign(options);
-  return makePlan(openInputs(options), bound, options);
+  return makePlan(openInputs(asked), bound, options);
 }
 
 /** Plans a run of a design on inputs that are open already. */
-export function planDesign(inputs: RunInputs, options: DesignOptions): RunPlan {
+export function planDesign(inputs: RunInputs, asked: Partial<DesignOptions> = {}): RunPlan {
+  const options = withDefaults(DESIGN_DEFAULTS, asked);
   return makePlan(inputs, bindDesign(options), options);
 }
 

@@ -17,7 +17,8 @@ import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, sync
 import { openPassCache, type PassCache } from './cache.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
-import { chipSeed, type RunPlan, withChips } from './plan.ts';
+import type { RunOptions } from './options.ts';
+import { chipSeed, planRun, type RunPlan, withChips } from './plan.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
 import { type ReadyImage, readyImage } from './run-mapping.ts';
 import { createRunner } from './schedule.ts';
@@ -47,6 +48,17 @@ interface Run {
   readonly image: ReadyImage | undefined;
   readonly hooks: RunHooks;
   readonly notice: (text: string) => void;
+}
+
+/**
+ * Runs a model on chips of a design, in one call; what is not said is as on the command line (options.ts).
+ *
+ *     const { summary } = await run({ overrides: { 'adc.bits': 7 }, chips: 2 });
+ *
+ * Errors: those of planRun; `interrupted` by `hooks.signal`.
+ */
+export async function run(options: Partial<RunOptions> = {}, hooks: RunHooks = {}): Promise<RunResult> {
+  return executeRun(planRun(options), hooks);
 }
 
 /** Does the jobs of the plan that are not finished yet and writes result.json. */

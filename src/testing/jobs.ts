@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { openInputs } from '../experiment/inputs.ts';
 import { type FinishedJob, finishJob, type Job, type JobResult } from '../experiment/job.ts';
-import { type DesignOptions, planDesign, type RunPlan } from '../experiment/plan.ts';
+import type { DesignOptions } from '../experiment/options.ts';
+import { planDesign, type RunPlan } from '../experiment/plan.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { blockMatrices } from '../model/shape.ts';
 import { writeFixture } from './models.ts';

@@ -1,0 +1,43 @@
+/** What the library does where nothing is said, and that the README's example of it runs. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { OnefetError } from '../error.ts';
+import { packageRoot } from '../files.ts';
+import { DESIGN_DEFAULTS, withDefaults } from './options.ts';
+import { planRun } from './plan.ts';
+import { run } from './run.ts';
+
+const out = mkdtempSync(join(tmpdir(), 'onefet-options-'));
+afterAll(() => rmSync(out, { recursive: true, force: true }));
+
+test('what is undefined is not said', () => {
+  expect(withDefaults(DESIGN_DEFAULTS, { chips: undefined as never, seed: 3 })).toEqual({
+    ...DESIGN_DEFAULTS,
+    seed: 3,
+  });
+});
+
+test('a run of nothing but its chips is planned on the embedded model', () => {
+  const plan = planRun({ chips: 1, out });
+  expect(plan.inputs.model.file).toBe('experiments/models/onefet-stories-f16.gguf');
+  expect(plan.chipSeeds).toHaveLength(1);
+});
+
+test('one call gives a typed result, tells its progress, and ends by its signal', async () => {
+  const shares: number[] = [];
+  const small = { chips: 1, maxWindows: 1, contextTokens: 32, out, overrides: { 'adc.bits': 7 } };
+  const result = await run(small, { onProgress: (done, total) => shares.push(done / total) });
+  expect(result.summary.kl.mean).toBeGreaterThan(0);
+  expect(result.design.overrides).toEqual({ 'adc.bits': 7 });
+  expect(shares.at(-1)).toBe(1);
+  await expect(run({ ...small, seed: 2 }, { signal: AbortSignal.abort() })).rejects.toThrow(OnefetError);
+});
+
+test("the README's example uses what there is", () => {
+  const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8');
+  const [, names] = /import \{ ([^}]*) \} from 'onefet';/.exec(readme)!;
+  const exported = readFileSync(join(packageRoot, 'src/index.ts'), 'utf8');
+  for (const name of names.split(', ')) expect(exported).toMatch(new RegExp(`\\b${name}\\b`));
+});
