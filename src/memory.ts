@@ -1,5 +1,7 @@
 import { totalmem } from 'node:os';
 import { constrainedMemory, memoryUsage } from 'node:process';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { OnefetError } from './error.ts';
 
 /** Memory that this process may use: the machine's, or the container's limit where there is one. */
@@ -23,4 +25,18 @@ export function requireMemory(bytes: number, what: string, hint: string): void {
     `${what} needs ${gib(bytes)}${used > 2 ** 28 ? ` beside ${gib(used)} in use` : ''}; the machine has ${gib(limit)}`,
     { hint },
   );
+}
+
+/** Less than this is left to the collector's own time. */
+const WORTH_COLLECTING_BYTES = 2 ** 28;
+
+/**
+ * Collects the garbage of this thread where `bytes` that lie outside its heap were let go: the collector does not feel
+ * them, and an engine of 8B would be allocated beside the one before it.
+ */
+export function collectGarbage(bytes: number): void {
+  if (bytes < WORTH_COLLECTING_BYTES) return;
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  gc();
 }

@@ -1,6 +1,6 @@
 /**
  * The interface of all that computes a model. A backend is one way to compute (WebAssembly, scalar TypeScript); an
- * engine is a backend loaded with one model, fabric and mode, and runs texts:
+ * engine is a backend loaded with one model, fabric and mode, and runs texts; a host is what engines are made on:
  *
  *   digital  the model as shipped
  *   mapped   the mapped weights in exact arithmetic: the coding loss alone
@@ -167,10 +167,22 @@ export interface Backend {
   readonly parallelism: 'tokens' | 'texts';
   /** Memory of all that `threads` threads hold, without the program itself. */
   memory(needs: EngineNeeds): MemoryEstimate;
-  /** Throws what `refusal` says, `RANGES` where a chip lacks them, `MEMORY`, `INTERRUPTED`. */
-  create(request: EngineRequest): Promise<Engine>;
+  /** A host of so many threads, which start with its first engine. */
+  open(threads: number): Host;
   /** Limits of this machine for this backend; only where it has such limits. */
   measureLimits?(): Promise<MachineLimits>;
+}
+
+/**
+ * What lives as long as a command: the threads of a backend with their compiled kernels. The engines of all variants, chips
+ * and designs are made on it, one after another or beside each other; what one of them computes does not depend on the
+ * others.
+ */
+export interface Host {
+  /** Throws what `refusal` says, `RANGES` where a chip lacks them, `MEMORY`, `INTERRUPTED`. */
+  create(request: EngineRequest): Promise<Engine>;
+  /** Ends the threads, and with them the engines that are open. */
+  close(): Promise<void>;
 }
 
 export interface MachineLimits {
@@ -295,6 +307,16 @@ export function requireCapable(backend: Backend, needs: EngineNeeds): void {
       hint: 'use --engine auto, which takes an engine that can',
     });
   }
+}
+
+/** Throws where an engine is asked for with other threads than those of its host. */
+export function requireThreads(threads: number, request: EngineNeeds): void {
+  if (request.threads === threads) return;
+  throw new OnefetError(
+    'internal',
+    'HOST_THREADS',
+    `a host of ${threads} threads has no engine of ${request.threads}`,
+  );
 }
 
 /** Throws OnefetError('usage', 'CONTEXT_RANGE') unless the model has that many positions. */

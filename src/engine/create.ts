@@ -10,6 +10,7 @@ import {
   type EngineMode,
   type EngineNeeds,
   type EngineRequest,
+  type Host,
   type Refusal,
   refusal,
   refusalText,
@@ -21,8 +22,15 @@ import { wasm } from './wasm/engine.ts';
 /** In the order in which `auto` tries them. */
 export const BACKENDS: readonly Backend[] = [wasm, scalar, reference];
 
+/** Hosts of this program, by backend and number of threads. */
+const hosts = new Map<string, Host>();
+
+/** An engine on the program's host of that backend and number of threads. */
 export function createEngine(backend: BackendName, request: EngineRequest): Promise<Engine> {
-  return findBackend(backend).create(request);
+  const key = `${backend} ${request.threads}`;
+  const host = hosts.get(key) ?? findBackend(backend).open(request.threads);
+  hosts.set(key, host);
+  return host.create(request);
 }
 
 /** Throws OnefetError('usage', 'ENGINE_UNKNOWN') that says which there are. */

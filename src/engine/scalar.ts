@@ -27,11 +27,13 @@ import {
   type EngineMode,
   type EngineNeeds,
   type EngineRequest,
+  type Host,
   type InputVisitor,
   isShapeOnly,
   type MemoryEstimate,
   requireCapable,
   requireContext,
+  requireThreads,
 } from './backend.ts';
 import {
   digitalBytes,
@@ -62,7 +64,7 @@ export const scalar: Backend = {
   capabilities: CAPABILITIES,
   parallelism: 'texts',
   memory: scalarMemory,
-  create: (request) => createScalar(scalar, 'baked', request),
+  open: (threads) => openScalar(scalar, 'baked', threads),
 };
 
 export const reference: Backend = {
@@ -71,8 +73,17 @@ export const reference: Backend = {
   capabilities: CAPABILITIES,
   parallelism: 'texts',
   memory: scalarMemory,
-  create: (request) => createScalar(reference, 'reference', request),
+  open: (threads) => openScalar(reference, 'reference', threads),
 };
+
+/** Engines of one thread each, in the thread that asks for them: there is nothing to keep but mapped weights (below). */
+const openScalar = (backend: Backend, cellSums: CellSumsKind, threads: number): Host => ({
+  create(request) {
+    requireThreads(threads, request);
+    return createScalar(backend, cellSums, request);
+  },
+  async close() {},
+});
 
 async function createScalar(
   backend: Backend,

@@ -27,18 +27,25 @@ export interface Batch {
   readonly window: number;
 }
 
-/** A command to all workers. */
-export type Command =
+/** What a crew does for an engine. */
+export type Work =
   | { readonly kind: 'load' }
   /** Stages `from` to `to` - 1 of all blocks, four a block (model/architecture.ts). */
   | { readonly kind: 'layers'; readonly batch: Batch; readonly from: number; readonly to: number }
   /** Logits, from token `from` of the batch that went through the layers last. */
-  | { readonly kind: 'head'; readonly batch: Batch; readonly from: number }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'head'; readonly batch: Batch; readonly from: number };
 
-const KINDS = ['load', 'layers', 'head', 'stop'] as const satisfies readonly Command['kind'][];
+/** A command to all workers; engines have numbers. */
+export type Command = { readonly engine: number } & (
+  | Work
+  /** Takes up an engine, whose data come as a message, or lets it go. */
+  | { readonly kind: 'attach' }
+  | { readonly kind: 'detach' }
+);
+
+const KINDS = ['attach', 'detach', 'load', 'layers', 'head'] as const satisfies readonly Command['kind'][];
 /** A command in the shared record: its kind, then these. */
-const OPERANDS = ['count', 'position', 'window', 'from', 'to'] as const;
+const OPERANDS = ['engine', 'count', 'position', 'window', 'from', 'to'] as const;
 
 /** Turns in which a worker looks again before it goes to sleep: some 20 us, the length of a short stage. */
 const SPINS = 2000;
@@ -84,16 +91,16 @@ export class OtherFailed extends Error {}
 /** Worker: the next command after number `seen`. */
 export function nextCommand({ words }: Crew, seen: number): Command {
   while (Atomics.load(words, WORD.sequence) === seen) Atomics.wait(words, WORD.sequence, seen);
-  const [count, position, window, from, to] = OPERANDS.map((_, i) => words[WORD.operands + i]);
+  const [engine, count, position, window, from, to] = OPERANDS.map((_, i) => words[WORD.operands + i]);
   const batch = { count, position, window };
   const kind = KINDS[words[WORD.command]];
   switch (kind) {
     case 'layers':
-      return { kind, batch, from, to };
+      return { kind, engine, batch, from, to };
     case 'head':
-      return { kind, batch, from };
+      return { kind, engine, batch, from };
     default:
-      return { kind };
+      return { kind, engine };
   }
 }
 
@@ -116,7 +123,7 @@ const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed)
 /** Main thread: starts a command; `finished` tells when all workers did it. */
 export function send({ words }: Crew, command: Command): void {
   const operands: Partial<Record<(typeof OPERANDS)[number], number>> =
-    'batch' in command ? { ...command.batch, ...command } : {};
+    'batch' in command ? { ...command.batch, ...command } : command;
   words[WORD.command] = KINDS.indexOf(command.kind);
   OPERANDS.forEach((name, i) => {
     words[WORD.operands + i] = operands[name] ?? 0;

@@ -8,12 +8,10 @@
  *
  * Results do not depend on the number of threads or on how a text is cut into batches.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { interrupted, OnefetError } from '../../error.ts';
+import { OnefetError } from '../../error.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import type { DigitalPart } from '../../mapping/image.ts';
-import { requireMemory } from '../../memory.ts';
+import { collectGarbage, requireMemory } from '../../memory.ts';
 import {
   type Backend,
   type Engine,
@@ -25,8 +23,9 @@ import {
 import { imageRanges, readDigitalParts, requireImageFits, usedImage } from '../image.ts';
 import { CAPABILITIES } from './capabilities.ts';
 import { measureLimits } from './check/limits.ts';
-import { type ChosenKernels, chooseKernels } from './check/selftest.ts';
-import { CONTROL_WORDS, type Command, type Crew, fail, finished, itemsTaken, send } from './control.ts';
+import type { Work } from './control.ts';
+import type { WorkingCrew } from './crew.ts';
+import { openHost } from './host.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './load/codes-cache.ts';
 import { loadStarts } from './load/load.ts';
 import { type EngineData, FIGURES, TAP_COUNTS } from './plan/context.ts';
@@ -37,7 +36,6 @@ import { fillFigures, fillState } from './run/fill.ts';
 import { STAGES } from './run/forward.ts';
 import { type ModelVectors, modelVectors, withImageGains } from './source.ts';
 import { newTexts } from './texts.ts';
-import { startWorkers } from './threads.ts';
 
 export const wasm: Backend = {
   name: 'wasm',
@@ -45,11 +43,12 @@ export const wasm: Backend = {
   capabilities: CAPABILITIES,
   parallelism: 'tokens',
   memory: (needs) => estimateMemory(planEngine(needs).layout),
-  create: createWasm,
+  open: (threads) => openHost(threads, createOn),
   measureLimits,
 };
 
-async function createWasm(request: EngineRequest): Promise<Engine> {
+/** An engine whose commands a crew runs. */
+async function createOn(ready: () => Promise<WorkingCrew>, request: EngineRequest): Promise<Engine> {
   requireContext(request);
   requireCapable(wasm, request);
   const parts = readParts(request);
@@ -58,20 +57,24 @@ async function createWasm(request: EngineRequest): Promise<Engine> {
   const ranges = request.ranges ?? (parts && imageRanges(parts));
   requireRanges(request, ranges, plan);
   const memory = estimateMemory(plan.layout);
-  collectClosed();
+  collectGarbage(closedBytes);
+  closedBytes = 0;
   requireMemory(
     memory.bytes,
     `the wasm engine (${request.mode}, context ${request.contextTokens})`,
     'use a smaller model or a shorter context',
   );
-  const data = allocateData(request, ranges, plan, await chooseKernels());
+  // The state has the kernels' constants, which are known when they are compiled.
+  const crew = await ready();
+  const data = allocateData(request, ranges, plan);
   fillState(data, vectors, plan.layout, parts);
-  const crew = await startCrew(data, request.signal);
-  await load(crew, data, request);
+  const number = await crew.attach(data);
+  await load({ crew, number }, data, request);
   if (plan.physics) fillFigures(data, plan.physics);
-  const texts = newTexts(request, plan, data, vectors, crew.run, async () => {
+  const run = (work: Work) => crew.run(number, work, request.signal);
+  const texts = newTexts(request, plan, data, vectors, run, async () => {
     closedBytes += memory.bytes;
-    await crew.stop();
+    await crew.detach(number);
   });
   return {
     ...texts,
@@ -110,28 +113,9 @@ function requireRanges(
 
 /** Of engines that were closed since the last collection. */
 let closedBytes = 0;
-/** Less than this is left to the collector's own time. */
-const WORTH_COLLECTING_BYTES = 2 ** 28;
-
-/**
- * An 8B engine holds some 9 GB outside the heap, which the collector does not feel: without a push the next one is
- * allocated beside it.
- */
-function collectClosed(): void {
-  if (closedBytes < WORTH_COLLECTING_BYTES) return;
-  closedBytes = 0;
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as () => void;
-  gc();
-}
 
 /** The memories, and the shared arrays beside them. */
-function allocateData(
-  request: EngineRequest,
-  ranges: RangeTable | undefined,
-  plan: EnginePlan,
-  { module }: ChosenKernels,
-): EngineData {
+function allocateData(request: EngineRequest, ranges: RangeTable | undefined, plan: EnginePlan): EngineData {
   const { model, mode, chipSeed, codesCache, profile } = request;
   const image = usedImage(request);
   const { operations, layout: choice } = plan;
@@ -147,11 +131,9 @@ function allocateData(
     mode,
     operations,
     layout,
-    module,
     state,
     weights,
     tables,
-    control: new Int32Array(shared(CONTROL_WORDS, 4)),
     threads: choice.threads,
     cache: choice.cache,
     ownInputs: choice.ownInputs,
@@ -170,58 +152,30 @@ function allocateData(
   };
 }
 
-/** The crew at work: commands from the main thread, and its end. */
-interface WorkingCrew {
-  readonly crew: Crew;
-  run(command: Command): Promise<void>;
-  stop(): Promise<void>;
-}
-
-async function startCrew(data: EngineData, signal: AbortSignal | undefined): Promise<WorkingCrew> {
-  const workers = await startWorkers(data);
-  const crew: Crew = { words: data.control, threads: data.threads };
-  const abort = () => fail(crew);
-  signal?.addEventListener('abort', abort, { once: true });
-  return {
-    crew,
-    async run(command) {
-      if (signal?.aborted) throw interrupted();
-      send(crew, command);
-      try {
-        await finished(crew);
-      } catch (error) {
-        if (signal?.aborted) throw interrupted();
-        // The worker's own report arrives as a message.
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        throw workers.failure() ?? error;
-      }
-    },
-    async stop() {
-      signal?.removeEventListener('abort', abort);
-      send(crew, { kind: 'stop' });
-      await workers.stop();
-    },
-  };
+/** An engine's place in a crew. */
+interface Seat {
+  readonly crew: WorkingCrew;
+  readonly number: number;
 }
 
 /** Between two looks at how far the loading is. */
 const WATCH_MS = 500;
 
-/** Fills the weights memories; the crew is stopped where that fails. */
+/** Fills the weights memories; the crew lets the engine go where that fails. */
 async function load(
-  { crew, run, stop }: WorkingCrew,
+  { crew, number }: Seat,
   { operations, codesFile }: EngineData,
-  { onProgress }: EngineRequest,
+  { onProgress, signal }: EngineRequest,
 ): Promise<void> {
   const items = loadStarts(operations)[operations.length];
   const watch = setInterval(() => {
-    onProgress?.('load', Math.min(1, itemsTaken(crew) / items));
+    onProgress?.('load', Math.min(1, crew.itemsTaken() / items));
   }, WATCH_MS);
   try {
-    await run({ kind: 'load' });
+    await crew.run(number, { kind: 'load' }, signal);
     if (codesFile) finishCodesFile(codesFile);
   } catch (error) {
-    await stop();
+    await crew.detach(number);
     if (codesFile) dropCodesFile(codesFile);
     throw error;
   } finally {

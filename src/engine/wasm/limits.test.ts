@@ -15,6 +15,7 @@ import { loadLogDomainDesign } from '../../testing/designs.ts';
 import { EMBEDDED_F16 } from '../../testing/models.ts';
 import { negativeLogLikelihood } from '../../testing/scoring.ts';
 import { refusal } from '../backend.ts';
+import { createEngine } from '../create.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';
 import { wasm } from './engine.ts';
 import { instantiate } from './kernels/module.ts';
@@ -90,9 +91,9 @@ test('a thread that fails ends the engine with its own error', async () => {
   const model = openModel(EMBEDDED_F16);
   try {
     const options = { model, fabric, mode: 'chip', contextTokens: 16, threads: 2 } as const;
-    await expect(wasm.create({ ...options, ranges: {} })).rejects.toMatchObject({ code: 'RANGES' });
-    await expect(wasm.create(options)).rejects.toMatchObject({ code: 'RANGES' });
-    await expect(wasm.create({ ...options, contextTokens: 0 })).rejects.toMatchObject({
+    await expect(createEngine('wasm', { ...options, ranges: {} })).rejects.toMatchObject({ code: 'RANGES' });
+    await expect(createEngine('wasm', options)).rejects.toMatchObject({ code: 'RANGES' });
+    await expect(createEngine('wasm', { ...options, contextTokens: 0 })).rejects.toMatchObject({
       code: 'CONTEXT_RANGE',
     });
   } finally {
@@ -107,7 +108,7 @@ test('a cache of bytes costs little; the context is a bound', async () => {
     const ids = model.tokenizer.encode(text).slice(0, 120);
     const nll: number[] = [];
     for (const kvBits of [16, 8] as const) {
-      const engine = await wasm.create({
+      const engine = await createEngine('wasm', {
         model,
         fabric: loadFabric({ ...design, kvBits }),
         mode: 'digital',
@@ -183,7 +184,7 @@ test('an interruption ends a text within a batch and what is being loaded; progr
     const stop = new AbortController();
     const shares: number[] = [];
     const options = { model, fabric, mode: 'digital', contextTokens: 512, threads: 2 } as const;
-    const engine = await wasm.create({
+    const engine = await createEngine('wasm', {
       ...options,
       tuning: { batchTokens: 48 },
       signal: stop.signal,
@@ -198,7 +199,7 @@ test('an interruption ends a text within a batch and what is being loaded; progr
     expect(shares.length).toBeLessThan(9);
     expect(shares.slice(0, 2)).toEqual([48 / 512, 96 / 512]);
     await engine.close();
-    await expect(wasm.create({ ...options, signal: stop.signal })).rejects.toMatchObject({
+    await expect(createEngine('wasm', { ...options, signal: stop.signal })).rejects.toMatchObject({
       kind: 'interrupted',
     });
   } finally {

@@ -6,7 +6,7 @@ import { type Engine, type EngineRequest, isShapeOnly, type Visitors } from '../
 import { unrotated } from '../image.ts';
 import { newTurns, requireFinite, requireInputs, requireSpace, requireToken } from '../turns.ts';
 import { sampleCodingLoss } from './coding-loss.ts';
-import type { Command } from './control.ts';
+import type { Work } from './control.ts';
 import { COUNTS_BYTES } from './kernels/adc.ts';
 import type { EngineData } from './plan/context.ts';
 import { padded } from './plan/operations.ts';
@@ -30,13 +30,13 @@ interface Place {
   tokens: number;
 }
 
-/** `run` does a command on all workers; `stop` ends them. */
+/** `run` does work on all threads; `stop` lets them go. */
 export function newTexts(
   { model, fabric, mode, image, onProgress, contextTokens }: EngineRequest,
   { layout: choice, physics }: EnginePlan,
   data: EngineData,
   vectors: ModelVectors,
-  run: (command: Command) => Promise<void>,
+  run: (work: Work) => Promise<void>,
   stop: () => Promise<void>,
 ): Texts {
   const { shape, layout } = data;

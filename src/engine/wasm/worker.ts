@@ -1,23 +1,54 @@
-/** A thread of the engine: waits for commands on shared memory and runs them together with the other threads. */
-import { parentPort, workerData } from 'node:worker_threads';
+/**
+ * A thread of a crew: waits for commands on shared memory and runs them together with the other threads, for as many
+ * engines as the crew is given.
+ */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { toPlainError } from '../../error.ts';
-import { fail, finish, nextCommand, OtherFailed } from './control.ts';
+import { collectGarbage } from '../../memory.ts';
+import { type Command, type Crew, fail, finish, nextCommand, OtherFailed } from './control.ts';
 import { loadWeights } from './load/load.ts';
-import { type EngineData, newContext } from './plan/context.ts';
+import { type EngineData, newContext, type WorkerContext } from './plan/context.ts';
 import { runHead, runLayers } from './run/forward.ts';
 
-const { data, index } = workerData as { data: EngineData; index: number };
-const crew = { words: data.control, threads: data.threads };
+/** What a thread is started with. */
+export interface CrewData {
+  readonly crew: Crew;
+  readonly module: WebAssembly.Module;
+  readonly index: number;
+}
+
+const { crew, module, index } = workerData as CrewData;
+/** By number. */
+const engines = new Map<number, WorkerContext>();
+
+async function obey(command: Command): Promise<void> {
+  const { kind, engine } = command;
+  if (kind === 'attach') {
+    // It was sent before the command.
+    const { message } = receiveMessageOnPort(parentPort!) as { message: EngineData };
+    engines.set(engine, await newContext(message, crew, module, index));
+    return;
+  }
+  const context = engines.get(engine)!;
+  switch (kind) {
+    case 'detach':
+      engines.delete(engine);
+      // Memories of engines lie outside the heap: the collector does not feel them.
+      collectGarbage(context.data.weights.reduce((sum, { buffer }) => sum + buffer.byteLength, 0));
+      return;
+    case 'load':
+      return loadWeights(context);
+    case 'layers':
+      return runLayers(context, command.batch, command.from, command.to);
+    case 'head':
+      return runHead(context, command.batch, command.from);
+  }
+}
 
 try {
-  const context = await newContext(data, index);
   parentPort?.postMessage({ ready: true });
   for (let seen = 0; ; seen++) {
-    const command = nextCommand(crew, seen);
-    if (command.kind === 'stop') break;
-    if (command.kind === 'load') await loadWeights(context);
-    else if (command.kind === 'layers') runLayers(context, command.batch, command.from, command.to);
-    else runHead(context, command.batch, command.from);
+    await obey(nextCommand(crew, seen));
     finish(crew);
   }
 } catch (error) {

@@ -1,4 +1,4 @@
-/** Data that every worker is given, and what it derives from it once. */
+/** Data of an engine that every worker is given, and what it derives from it once. */
 
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { ModelShape } from '../../../model/shape.ts';
@@ -25,7 +25,7 @@ export interface CodesFile {
   readonly spoilt: Int32Array;
 }
 
-/** Plain data for worker_threads. */
+/** What the threads are given of an engine: plain data. */
 export interface EngineData {
   /** GGUF file; undefined: weights are drawn (`bench`). */
   readonly modelPath: string | undefined;
@@ -35,13 +35,10 @@ export interface EngineData {
   readonly mode: EngineMode;
   readonly operations: readonly Operation[];
   readonly layout: Layout;
-  readonly module: WebAssembly.Module;
   readonly state: WebAssembly.Memory;
   readonly weights: readonly WebAssembly.Memory[];
   /** Tables of the columns of each weights memory. */
   readonly tables: readonly WebAssembly.Memory[];
-  /** Of control.ts. */
-  readonly control: Int32Array;
   readonly threads: number;
   readonly cache: CacheKind;
   readonly ownInputs: boolean;
@@ -99,13 +96,18 @@ export interface WorkerContext {
   readonly clock: { last: number };
 }
 
-export async function newContext(data: EngineData, index: number): Promise<WorkerContext> {
+export async function newContext(
+  data: EngineData,
+  crew: Crew,
+  module: WebAssembly.Module,
+  index: number,
+): Promise<WorkerContext> {
   return {
     data,
-    crew: { words: data.control, threads: data.threads },
+    crew,
     index,
     kernels: await Promise.all(
-      data.weights.map((weights, i) => instantiate(data.module, data.state, weights, data.tables[i])),
+      data.weights.map((weights, i) => instantiate(module, data.state, weights, data.tables[i])),
     ),
     bytes: new Uint8Array(data.state.buffer),
     i32: new Int32Array(data.state.buffer),
