@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chdir, cwd, env } from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { changedSource, hashSources, partsOf } from './sources.ts';
+import { listDataFolder, packageRoot } from './files.ts';
+import { bits32, streamKey } from './random.ts';
+import { changedSource, decodeResult, encodeResult, hashSources, partsOf } from './sources.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-sources-'));
 const home = cwd();
@@ -66,4 +68,52 @@ test('a library below $PDK_ROOT is named by it, wherever it lies', () => {
   expect(changedSource(sources, 'test')).toBe('$PDK_ROOT/lib/x.lib has changed since');
   delete env.PDK_ROOT;
   expect(changedSource(sources, 'test')).toContain('is gone');
+});
+
+describe('a result as it is written', () => {
+  const result = { sources: {}, one: 1e-12, list: [0.25, 'x'], é: null };
+  const sealed = encodeResult(result, 'test');
+  const decode = (text: string) => {
+    try {
+      return decodeResult(text);
+    } catch (error) {
+      if (error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  };
+
+  test('comes back; with any bit changed it does not', () => {
+    expect(decode(sealed)).toEqual(result);
+    let believed = 0;
+    const bytes = Buffer.from(sealed);
+    // The line break behind it is not part of it.
+    for (let bit = 0; bit < 8 * (bytes.length - 1); bit++) {
+      const changed = Buffer.from(bytes);
+      changed[bit >> 3] ^= 1 << (bit & 7);
+      const found = decode(changed.toString());
+      if (found === undefined) continue;
+      // 1E-12 is the same number.
+      expect(found, changed.toString()).toEqual(result);
+      believed++;
+    }
+    expect(believed).toBeLessThan(2);
+  });
+
+  test.each(
+    readdirSync(join(packageRoot, 'calibration')).filter(
+      (name) => listDataFolder(`spice/${name}`).length > 0,
+    ),
+  )('every file of calibration/%s is what was written, and is not with one digit changed', (process) => {
+    const at = join(packageRoot, 'calibration', process);
+    const names = readdirSync(at).filter((name) => name.endsWith('.json') && name !== 'comparison.json');
+    expect(names.length).toBeGreaterThan(0);
+    for (const [i, name] of names.entries()) {
+      const text = readFileSync(join(at, name), 'utf8');
+      expect(decode(text), `${name}: calibrate it again`).toBeDefined();
+      const digits = [...text.matchAll(/(?<=[0-9.])[1-8](?=[0-9])/g)];
+      const { index } = digits[bits32(streamKey(i), 0) % digits.length];
+      const changed = `${text.slice(0, index)}${Number(text[index]) + 1}${text.slice(index + 1)}`;
+      expect(decode(changed), name).toBeUndefined();
+    }
+  });
 });

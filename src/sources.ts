@@ -1,5 +1,6 @@
 /**
- * Results that name the hash of every file that they were made from, and are refused when one of them has changed.
+ * Results that name the hash of every file that they were made from, and are refused when one of them has changed, or when
+ * they themselves are not what was written.
  */
 import { existsSync } from 'node:fs';
 import { isAbsolute, join, relative } from 'node:path';
@@ -16,6 +17,7 @@ import {
   reasonOf,
   requireDataFile,
   sha256,
+  toJson,
 } from './files.ts';
 
 /** A source that is part of a YAML file: `file#part,part`, a part being a key or `key.name`. */
@@ -108,13 +110,23 @@ export function changedSource(sources: Readonly<Record<string, string>>, kind: s
     const found = findSource(path);
     if (found === undefined) return `${path}, which it was made from, is gone`;
     if (hashFile(found, `source of the ${kind}`, parts) === hash) continue;
-    if (parts !== undefined) return `${path} has changed since, in what it uses of it`;
-    // Versions before 0.2 hashed technology.yaml as a whole.
-    return path.endsWith('/technology.yaml')
-      ? `${path} has changed since; an earlier version wrote this file, for which any change there counts, a new cell too`
-      : `${path} has changed since`;
+    return `${path} has changed since${parts === undefined ? '' : ', in what it uses of it'}`;
   }
   return undefined;
+}
+
+/** Writes a result as one line that ends in the SHA-256 of all before it. Error: NOT_FINITE. */
+export function encodeResult(result: object, what: string): string {
+  const text = toJson(result, what, 'simulation');
+  return `${text.slice(0, -1)},"sha256":"${sha256(text)}"}\n`;
+}
+
+/** Reads what encodeResult wrote, without its hash; undefined where it is not what was written. Throws SyntaxError. */
+export function decodeResult(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'sha256')) return undefined;
+  const { sha256: hash, ...body } = value as { sha256: unknown };
+  return hash === sha256(JSON.stringify(body)) ? body : undefined;
 }
 
 /** A kind of result: its place, its schema, and the way to make it again. */
@@ -144,10 +156,14 @@ export function loadResult<T extends z.ZodType<{ sources: Record<string, string>
   const path = requireDataFile(file.relative, `${kind} of ${file.name}`);
   let value: unknown;
   try {
-    value = JSON.parse(readTextFile(path, kind));
+    value = decodeResult(readTextFile(path, kind));
   } catch (cause) {
     if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', `${code}_INVALID`, `${path}: ${reasonOf(cause)}`, { hint, cause });
+  }
+  if (value === undefined) {
+    const message = `${path}: is not what was written: its SHA-256 is missing or does not hold`;
+    throw new OnefetError('input', `${code}_INVALID`, message, { hint });
   }
   const result = validate(schema, value, path, { kind: 'input', code: `${code}_INVALID` });
   const stale = (what: string) => new OnefetError('input', `${code}_STALE`, `${path}: ${what}`, { hint });

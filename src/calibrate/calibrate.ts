@@ -17,9 +17,9 @@ import {
 } from '../cell/ekv.ts';
 import { cellOf, loadProcess, technologySource } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
-import { toJson, writeFileAtomic } from '../files.ts';
+import { writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
-import { hashSources } from '../sources.ts';
+import { encodeResult, hashSources } from '../sources.ts';
 import { engineId } from '../spice/job.ts';
 import {
   checkLimits,
@@ -233,6 +233,6 @@ export async function calibrateToFile(
 ): Promise<{ path: string; calibration: Calibration }> {
   const calibration = await calibrate(options);
   const path = calibrationPath(options.process, options.cell);
-  writeFileAtomic(path, `${toJson(calibration, `calibration ${path}`, 'simulation')}\n`);
+  writeFileAtomic(path, encodeResult(calibration, `calibration ${path}`));
   return { path, calibration };
 }

@@ -13,7 +13,7 @@ import { cellCurrentA } from '../cell/operating-point.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { packageRoot } from '../files.ts';
 import { comparisonHtml, comparisonMarkdown } from '../report/cell-comparison.ts';
-import { changedSource } from '../sources.ts';
+import { changedSource, decodeResult } from '../sources.ts';
 import { createSpicePool } from '../spice/pool.ts';
 import { sharedSpiceCache } from '../testing/run-folder.ts';
 import { processNames } from './calibrate-all.ts';
@@ -99,7 +99,7 @@ describe('comparison as shipped', () => {
 });
 
 describe('circuits as shipped', () => {
-  const load = (name: string) => circuitSchema.parse(JSON.parse(shipped(`${name}.json`)));
+  const load = (name: string) => circuitSchema.parse(decodeResult(shipped(`${name}.json`)));
   test.each(Object.keys(planar.technology.blocks!))('%s: made from the files that are here', (name) => {
     expect(changedSource(load(name).sources, 'circuit')).toBeUndefined();
   });
@@ -155,7 +155,7 @@ describe('circuits live', () => {
   test('mask ROM and selector reproduce the shipped files; unknown ones are named', async () => {
     for (const name of ['mask-rom', 'routed-selector']) {
       const again: CircuitCalibration = await calibrateCircuit(planar, name, pool);
-      expect(again).toEqual(JSON.parse(shipped(`${name}.json`)));
+      expect(again).toEqual(decodeResult(shipped(`${name}.json`)));
     }
     await expect(calibrateCircuit(planar, 'mask-rum', pool)).rejects.toMatchObject({
       code: 'CIRCUIT_UNKNOWN',

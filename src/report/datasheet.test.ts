@@ -16,13 +16,14 @@ import {
 import { QUANTITIES } from '../cell/datasheet/quantities.ts';
 import { offCurrentA } from '../cell/operating-point.ts';
 import { packageRoot } from '../files.ts';
+import { decodeResult } from '../sources.ts';
 import { expectPageDraws, missingBrowser, startBrowser } from '../testing/browser.ts';
 import { needs } from '../testing/needs.ts';
 import { datasheetHtml, requireDatasheet, writeDatasheet } from './datasheet.ts';
 
 const read = (process: string, cell: string): Calibration =>
   calibrationSchema.parse(
-    JSON.parse(readFileSync(join(packageRoot, 'calibration', process, `${cell}.json`), 'utf8')),
+    decodeResult(readFileSync(join(packageRoot, 'calibration', process, `${cell}.json`), 'utf8')),
   );
 const t1 = read('planar32lp', 't1');
 let folder: string;

@@ -17,6 +17,7 @@ import { openModel } from '../model/model.ts';
 import { createTokenizer } from '../model/tokenizer/tokenizer.ts';
 import { bits32, streamKey } from '../random.ts';
 import { renderReport } from '../report/report.ts';
+import { decodeResult } from '../sources.ts';
 import { fixtureModel } from './models.ts';
 import { fixtureResult } from './results.ts';
 
@@ -168,7 +169,7 @@ const TARGETS: readonly Target[] = [
   {
     what: 'calibrations (JSON)',
     start() {
-      const data = JSON.parse(read('calibration', 'planar32lp', 't1.json').toString());
+      const data = decodeResult(read('calibration', 'planar32lp', 't1.json').toString());
       return (draw) => {
         validate(calibrationSchema, changeData(data, draw), 'x', {
           kind: 'input',

@@ -7,9 +7,9 @@ import { type CircuitCalibration, circuitSchema } from '../../cell/circuits/circ
 import { type Process, technologySource } from '../../cell/technology.ts';
 import { isMultiplier, loadTopology, parameterValues } from '../../cell/topology.ts';
 import { nearestName, OnefetError } from '../../error.ts';
-import { toJson, writeFileAtomic } from '../../files.ts';
+import { writeFileAtomic } from '../../files.ts';
 import { roundDigits } from '../../numbers.ts';
-import { hashSources } from '../../sources.ts';
+import { encodeResult, hashSources } from '../../sources.ts';
 import { engineId } from '../../spice/job.ts';
 import type { SpicePool } from '../../spice/pool.ts';
 import { circuitTestbench } from './circuit-testbench.ts';
@@ -84,7 +84,7 @@ export async function calibrateCircuitToFile(
   const calibration = await calibrateCircuit(process, circuit, pool, signal);
   writeFileAtomic(
     calibrationPath(process.technology.name, circuit),
-    `${toJson(calibration, `calibration of ${circuit}`, 'simulation')}\n`,
+    encodeResult(calibration, `calibration of ${circuit}`),
   );
   return calibration;
 }

@@ -14,6 +14,7 @@ import { biasPoint, cellCurrentA, offCurrentA } from '../../cell/operating-point
 import { cellOf, loadProcess } from '../../cell/technology.ts';
 import { packageRoot } from '../../files.ts';
 import { gaussian, streamKey } from '../../random.ts';
+import { decodeResult, encodeResult } from '../../sources.ts';
 import { createSpicePool } from '../../spice/pool.ts';
 import { sharedSpiceCache } from '../../testing/run-folder.ts';
 import { gridValue, sweepTransfer, type TransferSweep } from '../sweeps.ts';
@@ -27,10 +28,10 @@ const home = process.cwd();
 let shipped: Calibration;
 beforeAll(() => {
   const text = readFileSync(join(packageRoot, 'calibration', 'planar32lp', 't1.json'), 'utf8');
-  shipped = { ...calibrationSchema.parse(JSON.parse(text)), sources: {} };
+  shipped = { ...calibrationSchema.parse(decodeResult(text)), sources: {} };
   process.chdir(mkdtempSync(join(tmpdir(), 'onefet-measured-')));
   mkdirSync(join('calibration', 'planar32lp'), { recursive: true });
-  writeFileSync(join('calibration', 'planar32lp', 't1.json'), JSON.stringify(shipped));
+  writeFileSync(join('calibration', 'planar32lp', 't1.json'), encodeResult(shipped, 'shipped'));
 });
 afterAll(() => process.chdir(home));
 

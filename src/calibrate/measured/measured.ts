@@ -18,6 +18,7 @@ import {
 import { OnefetError } from '../../error.ts';
 import { displayPath, writeFileAtomic } from '../../files.ts';
 import { roundDigits } from '../../numbers.ts';
+import { encodeResult } from '../../sources.ts';
 import { assembleMeasured } from './assemble.ts';
 import { readMeasuredConstants } from './constants.ts';
 import { fitMeasured, type MeasuredCorner } from './corner.ts';
@@ -134,7 +135,7 @@ export function calibrateFromCsvToFile(
   }
   const result = calibrateFromCsv(options);
   const path = calibrationPath(options.process, options.cell);
-  writeFileAtomic(path, `${JSON.stringify(result.calibration)}\n`);
+  writeFileAtomic(path, encodeResult(result.calibration, `calibration ${path}`));
   return { ...result, path };
 }
 

@@ -10,8 +10,8 @@ import { type OperatingPoint, operatingPoint } from '../../cell/operating-point.
 import { cellOf, checkName, loadProcess, technologySource } from '../../cell/technology.ts';
 import { loadMultiplier } from '../../cell/topology.ts';
 import { OnefetError } from '../../error.ts';
-import { sha256, toJson, writeFileAtomic } from '../../files.ts';
-import { loadResult } from '../../sources.ts';
+import { sha256, writeFileAtomic } from '../../files.ts';
+import { encodeResult, loadResult } from '../../sources.ts';
 import {
   type CalibratedTestbench,
   calibratedTestbench,
@@ -120,6 +120,6 @@ function studyPath(process: string, cell: string, study: string): string {
 /** Writes a study's result below the working folder; returns the path. */
 export function writeStudy(result: { process: string; cell: string }, study: string): string {
   const path = studyPath(result.process, result.cell, study);
-  writeFileAtomic(path, `${toJson(result, `study ${path}`, 'simulation')}\n`);
+  writeFileAtomic(path, encodeResult(result, `study ${path}`));
   return path;
 }

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lawConstants } from '../../../cell/cell-law.ts';
 import { applyDroop, effectiveWireOhm } from '../../../cell/droop.ts';
 import { packageRoot } from '../../../files.ts';
+import { decodeResult } from '../../../sources.ts';
 import { createSpicePool } from '../../../spice/pool.ts';
 import { sharedSpiceCache } from '../../../testing/run-folder.ts';
 import { IDEAL_WIRING } from './column.ts';
@@ -135,7 +136,7 @@ test.each([
   ['gf180mcu', 't1'],
 ])('shipped %s/%s: every random column within a hundredth by the second-order model', (process, cell) => {
   const path = join(packageRoot, 'calibration', process, `${cell}.column.json`);
-  const study = columnStudySchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  const study = columnStudySchema.parse(decodeResult(readFileSync(path, 'utf8')));
   expect(study.random.columns.length).toBeGreaterThanOrEqual(16);
   expect(study.random.rows).toBe(256);
   for (const column of study.random.columns) expect(column['second-order']).toBeLessThan(0.01);
