@@ -31,6 +31,31 @@ export function sourced<T extends z.ZodType>(value: T) {
   return z.strictObject({ value, ...provenanceShape });
 }
 
+/**
+ * A value with its band and its provenance: { low, value, high, source, tag }, low <= value <= high; a value that is
+ * `chosen` is true by definition and has no band.
+ */
+export function bandedValue(value: z.ZodType<number>) {
+  return z
+    .strictObject({
+      value,
+      low: value.optional(),
+      high: value.optional(),
+      ...provenanceShape,
+      note: z.string().optional(),
+    })
+    .refine(
+      ({ low, high, tag }) =>
+        (tag === 'chosen') === (low === undefined) && (low === undefined) === (high === undefined),
+      'give low and high, or the tag chosen, which has neither',
+    )
+    .refine(
+      ({ low, value: likely, high }) =>
+        low === undefined || high === undefined || (low <= likely && likely <= high),
+      'low <= value <= high must hold',
+    );
+}
+
 /** Returns the tag of a value made of others: it is known no better than its least known part. */
 export function weakestTag(used: readonly { readonly tag: Tag }[]): Tag {
   let worst = 0;

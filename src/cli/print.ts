@@ -2,12 +2,13 @@
 import { stdout } from 'node:process';
 import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { MeasuredCalibration } from '../calibrate/measured/measured.ts';
+import type { CostBand } from '../cost/report.ts';
 import type { Generation } from '../experiment/generate.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
 import type { ImageInspection } from '../experiment/run-mapping.ts';
 import { toJson } from '../files.ts';
-import { formatSi } from '../format.ts';
+import { formatSi, plain } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
 
@@ -141,14 +142,22 @@ function printCosts(result: RunResult): void {
     ['this model', result.cost],
     ['8B projection', result.projection],
   ] as const) {
+    const { bands } = cost;
     print(
       `${label.padEnd(14)} ${formatSi(cost.perTokenJ, 'J')}/token, ${cost.areaMm2.toPrecision(4)} mm2 (${cost.dies} ${cost.dies === 1 ? 'die' : 'dies'}), ${Math.round(cost.tokensPerSecondPerUser)} tokens/s per user`,
+    );
+    print(
+      `  5 to 95 %    ${bandText(bands.perTokenJ, (v) => formatSi(v, 'J'))}, ${bandText(bands.areaMm2, (v) => plain(v, 4))} mm2, ${bandText(bands.tokensPerSecondPerUser, (v) => String(Math.round(v)))} tokens/s (${bands.draws} draws of the constants)`,
     );
     const lines = [...cost.energyJ].sort((a, b) => b.value - a.value).slice(0, 5);
     print(
       `  energy       ${lines.map(({ name, value }) => `${name} ${formatSi(value, 'J')}`).join(', ')}, ...`,
     );
   }
+}
+
+function bandText({ low, high }: CostBand, text: (value: number) => string): string {
+  return `${text(low)} to ${text(high)}`;
 }
 
 function interval({ ci95 }: Interval, digits: number): string {

@@ -36,6 +36,7 @@ interface RunFlags {
   seed: number;
   threads: number;
   context?: number;
+  costContext: number;
   score?: 'window' | 'all';
   maxWindows?: number;
   engine: RunOptions['engine'];
@@ -207,6 +208,12 @@ const addRunOptions = (command: Command): Command =>
       collectRequirement,
       [],
     )
+    .option(
+      '--cost-context <tokens>',
+      'context at which the projection to the 8B is priced',
+      integer(1, 2 ** 24),
+      DESIGN_DEFAULTS.costContextTokens,
+    )
     .addOption(jsonOption());
 
 function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOptions {
@@ -221,6 +228,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     seed: flags.seed,
     threads: flags.threads,
     contextTokens: flags.context,
+    costContextTokens: flags.costContext,
     scoring: flags.score ?? INPUT_DEFAULTS.scoring,
     maxWindows: flags.maxWindows,
     engine: flags.engine,

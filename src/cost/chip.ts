@@ -9,15 +9,16 @@
 import { OnefetError } from '../error.ts';
 import { formatSi, plain } from '../format.ts';
 import type { NamedShape } from '../model/shapes.ts';
-import { digital, kvBytes, kvReadS, sramMm2 } from './components/digital.ts';
+import { costBands, rankSensitivity } from './bands.ts';
+import { attentionStep, digital, kvBytes, sramMm2 } from './components/digital.ts';
 import {
   clockLine,
   leakageLine,
   leakageW,
   overheadLine,
+  railLines,
   regulatorLine,
   regulatorLossShare,
-  siliconMm2,
 } from './components/static.ts';
 import type { CostConstants } from './constants.ts';
 import { onSilicon, sumLines } from './lines.ts';
@@ -30,7 +31,6 @@ import type {
   TimedSystem,
 } from './priced-design.ts';
 import type { CostLine, CostReport } from './report.ts';
-import { rankSensitivity } from './sensitivity.ts';
 import { macPerToken } from './shape.ts';
 
 /** Prices a model of `shape` on a chip of `design`. Errors: COST_CONTEXT, ADC_RANGE. */
@@ -38,7 +38,11 @@ export function priceModel(
   design: PricedDesign,
   shape: NamedShape,
   constants: CostConstants,
-  options: { readonly contextTokens: number },
+  options: {
+    readonly contextTokens: number;
+    /** Of the bands; the default is BAND_DRAWS. */
+    readonly draws?: number;
+  },
 ): CostReport {
   const { contextTokens } = options;
   if (!Number.isInteger(contextTokens) || contextTokens < 1) {
@@ -51,10 +55,14 @@ export function priceModel(
   const evaluate = (changed: CostConstants) =>
     priceChip(design, { shape, constants: changed, contextTokens });
   const report = evaluate(constants);
-  return { ...report, sensitivity: rankSensitivity(constants, report.perTokenJ, evaluate) };
+  return {
+    ...report,
+    sensitivity: rankSensitivity(constants, report, evaluate),
+    bands: costBands(constants, evaluate, options.draws),
+  };
 }
 
-function priceChip(design: PricedDesign, system: PricedSystem): Omit<CostReport, 'sensitivity'> {
+function priceChip(design: PricedDesign, system: PricedSystem): Omit<CostReport, 'sensitivity' | 'bands'> {
   const components = [...design.components, digital(design)];
   const placed = priceArea(components, system);
   const latency = priceLatency(components, placed);
@@ -131,11 +139,12 @@ function priceEnergy(
     ...priced.flatMap((one) => one.lines),
     clockLine(sumLines(clocked), constants),
     leakageLine(area, tokenTimeS, constants),
+    ...railLines(area, constants),
   ];
   const biasW = components.reduce((sum, component) => sum + (component.alwaysOnW?.(system) ?? 0), 0);
   return {
     lines: [...lines, regulatorLine(sumLines(lines), constants)],
-    staticPowerW: (leakageW(siliconMm2(area), constants) + biasW) * (1 + regulatorLossShare(constants)),
+    staticPowerW: (leakageW(area, constants) + biasW) * (1 + regulatorLossShare(constants)),
   };
 }
 
@@ -160,14 +169,9 @@ function throughputLimits(
   },
 ): CostReport['limits'] {
   const { stages, usersHeld, tokenTimeS, staticPowerW, dynamicJ } = found;
-  const { digital, memory, power } = constants;
+  const { power } = constants;
   const limitW = dies * power.limitWPerDie.value;
-  const layerRead = kvReadS(
-    kvBytes(shape, found.kvBits, contextTokens) / shape.layers,
-    memory.kvMacroBytes.value,
-    memory.kvPortBytesPerCycle.value,
-    digital.clockHz.value,
-  );
+  const attentionS = attentionStep(found.kvBits, { shape, constants, contextTokens }).seconds;
   return [
     {
       name: 'latency of a pipeline stage',
@@ -181,8 +185,8 @@ function throughputLimits(
     },
     {
       name: 'KV bandwidth',
-      tokensPerSecond: 1 / layerRead.seconds,
-      formula: `one attention unit per layer: 1 / ${formatSi(layerRead.seconds, 's')} to read a layer's cache`,
+      tokensPerSecond: 1 / attentionS,
+      formula: `one attention unit per layer: 1 / ${formatSi(attentionS, 's')} to read a layer's cache and multiply by it`,
     },
     {
       name: 'power',

@@ -1,7 +1,9 @@
 /**
  * Constants of the cost model: spice/<process>/cost.yaml, the working folder before the package.
  *
- * Every constant is { value, source, tag }, the unit is in its key; economics are { low, mid, high, source, tag }.
+ * Every constant is { low, value, high, source, tag }, the unit is in its key: `value` is the likely one, low and high are
+ * what a reader would not be surprised by (bands.ts draws between them). What is chosen has a value and no band. Economics
+ * are { low, mid, high, source, tag }.
  * A file of the same name in the working folder replaces the package's as a whole, so that a set of constants is
  * always one file that somebody stands behind.
  */
@@ -9,14 +11,15 @@ import { z } from 'zod';
 import { parseYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { findDataFile, listDataFolder, readTextFile, sha256 } from '../files.ts';
-import { type Provenance, provenanceShape } from '../provenance.ts';
+import { bandedValue, type Provenance, provenanceShape } from '../provenance.ts';
 
 const provenance = { ...provenanceShape, note: z.string().optional() };
-const constant = (check: z.ZodType<number>) => z.strictObject({ value: check, ...provenance });
+const constant = bandedValue;
 const positive = constant(z.number().positive());
 const nonNegative = constant(z.number().nonnegative());
 const share = constant(z.number().min(0).max(1));
 const whole = constant(z.int().positive());
+const gate = constant(z.union([z.literal(0), z.literal(1)]));
 const band = z
   .strictObject({
     low: z.number().nonnegative(),
@@ -39,6 +42,8 @@ const costConstantsSchema = z.strictObject({
     vectorOpJ: positive,
     /** One multiply-accumulate of attention at 16 bits, without the cache. */
     attentionMacJ: positive,
+    /** Units that do it in each layer: they and the cache's ports together set the time. */
+    attentionMacsPerCycle: whole,
     /** One int8 multiply-accumulate of the head, of adapters and of a digital fabric. */
     macJ: positive,
     /** One int4 multiply-accumulate; other widths lie on the line through this and macJ (components/macs.ts). */
@@ -47,8 +52,8 @@ const costConstantsSchema = z.strictObject({
     headDepthCycles: nonNegative,
     headMacsPerCycle: whole,
     headWeightBits: whole,
-    /** Clock distribution as a share of the digital energy. */
-    clockShare: nonNegative,
+    /** Clock distribution as a share of the dynamic energy of what it clocks, itself included. */
+    clockShare: constant(z.number().min(0).max(0.9)),
   }),
   memory: z.strictObject({
     sramReadJPerByte: positive,
@@ -101,6 +106,8 @@ const costConstantsSchema = z.strictObject({
     macUm2: nonNegative,
     /** An int4 multiply-accumulate unit. */
     mac4Um2: nonNegative,
+    /** One multiply-accumulate unit of attention. */
+    attentionMacUm2: nonNegative,
     /** Pads, power grid, clock, routing and empty space as a share of the rest. */
     overheadShare: nonNegative,
     reticleMm2: positive,
@@ -110,8 +117,25 @@ const costConstantsSchema = z.strictObject({
     sramLeakageWPerMm2: nonNegative,
     romLeakageWPerMm2: nonNegative,
     analogLeakageWPerMm2: nonNegative,
+    /** Leakage at a junction T is that at leakageReferenceK times 2^((T - leakageReferenceK) / leakageDoublingK). */
+    leakageReferenceK: positive,
+    leakageDoublingK: positive,
+    junctionK: constant(z.number().min(200).max(450)),
+    /** Of a block behind an open power switch. */
+    gatedLeakageShare: share,
+    /** Charged to logicSupplyV each time that a gated block is switched on. */
+    railFPerMm2: nonNegative,
+    logicSupplyV: positive,
     regulatorEfficiency: constant(z.number().gt(0).max(1)),
     limitWPerDie: positive,
+  }),
+  /** Blocks that are switched off between uses: 1, or 0 for always on. */
+  gating: z.strictObject({
+    accumulators: gate,
+    attentionUnits: gate,
+    vectorUnits: gate,
+    headMacs: gate,
+    macs: gate,
   }),
   wire: z.strictObject({
     energyJPerBitMm: nonNegative,
@@ -150,6 +174,9 @@ const costConstantsSchema = z.strictObject({
 type CostValues = z.infer<typeof costConstantsSchema>;
 export interface Constant extends Provenance {
   value: number;
+  /** Absent of what is chosen. */
+  low?: number | undefined;
+  high?: number | undefined;
   note?: string | undefined;
 }
 export interface Band extends Provenance {

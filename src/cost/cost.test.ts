@@ -139,7 +139,7 @@ describe('priceRun', () => {
 
   it('KV cache: 128 MiB at 1k and 16 bit, read once per token', () => {
     const line = report.energyJ.find((l) => l.name === 'kv-sram')!;
-    expect(line.value).toBeCloseTo((65_536 * 1025 * 2 * 2.6e-12) as number, 9);
+    expect(line.value).toBeCloseTo(65_536 * 1025 * 2 * 1.03e-12, 9);
   });
 
   it('the aggregate is the lowest limit and never below one user, and power follows from it', () => {
@@ -176,8 +176,8 @@ describe('priceRun', () => {
     // A bias below the signal is no class-A stage.
     const text = readFileSync(new URL('../../spice/planar32lp/cost.yaml', import.meta.url), 'utf8');
     expect(() =>
-      parseCostConstants(text.replace('clampBiasRatio: { value: 1,', 'clampBiasRatio: { value: 0.5,'), 'c'),
-    ).toThrow(/analog.clampBiasRatio.value/);
+      parseCostConstants(text.replace('clampBiasRatio: { low: 1,', 'clampBiasRatio: { low: 0.5,'), 'c'),
+    ).toThrow(/analog.clampBiasRatio.low/);
   });
 
   it('the integrators are those of the noise: C = D T / V in area, energy and kT/C', () => {
@@ -235,7 +235,7 @@ describe('priceRun', () => {
     expect(value('gates') / (0.75 * cells * gateF * 0.3 * 0.8)).toBeCloseTo(1, 9);
     // 262,144 attention MAC per token of context.
     expect(value('attention') / (262_144 * 1024 * 0.59e-12)).toBeCloseTo(1, 9);
-    expect(value('head') / (128_256 * 4096 * (0.051e-12 + 0.08e-12))).toBeCloseTo(1, 9);
+    expect(value('head') / (128_256 * 4096 * (0.1e-12 + 0.08e-12))).toBeCloseTo(1, 9);
     // Bias of ladders at its duty over the token time.
     expect(value('ladders') / ((columnEnds * 1e-6 * 0.8 * report.tokenTimeS) / 32)).toBeCloseTo(1, 9);
   });
@@ -273,15 +273,19 @@ describe('priceRun', () => {
     expect(() => projectEconomics(none, constants)).toThrow(/makes no tokens \(power binds\)/);
   });
 
-  it('sensitivity: doubling the ADC multiplier adds its line once more, with the regulator behind it', () => {
+  it('tornado: the ADC multiplier at either end of its band moves its line, with the regulator behind it', () => {
     const s = report.sensitivity.find((one) => one.constant === 'adc.energyMultiplier')!;
     const adcs = lineValue(report.energyJ, 'adcs') / constants.power.regulatorEfficiency.value;
-    expect(s.highPerTokenJ - report.perTokenJ).toBeCloseTo(adcs, 12);
-    expect(report.perTokenJ - s.lowPerTokenJ).toBeCloseTo(adcs / 2, 12);
+    expect([s.lowValue, s.value, s.highValue]).toEqual([0.275, 1, 3]);
+    expect(s.highPerTokenJ - report.perTokenJ).toBeCloseTo(2 * adcs, 12);
+    expect(report.perTokenJ - s.lowPerTokenJ).toBeCloseTo(0.725 * adcs, 12);
+    expect(s.lowAreaMm2).toBe(report.areaMm2);
     const effects = report.sensitivity.map((one) =>
       Math.max(Math.abs(one.lowPerTokenJ - report.perTokenJ), Math.abs(one.highPerTokenJ - report.perTokenJ)),
     );
     expect(effects).toEqual([...effects].sort((a, b) => b - a));
+    // What is chosen is not uncertain.
+    expect(report.sensitivity.some(({ constant }) => constant === 'adc.rateHz')).toBe(false);
   });
 
   it('energy grows with every quantity that was counted (property)', () => {
@@ -532,9 +536,15 @@ describe('cost.yaml', () => {
     expect(() =>
       parseCostConstants(text.replace(/source: 'minimum metal pitch of [^']*', /, ''), 'c'),
     ).toThrow(/c: layout.metalPitchM.source/);
-    expect(() => parseCostConstants(text.replace('value: 0.88', 'value: 1.2'), 'c')).toThrow(
-      /power.regulatorEfficiency.value/,
-    );
+    expect(() =>
+      parseCostConstants(text.replace('value: 0.88, high: 0.92', 'value: 1.2, high: 1.3'), 'c'),
+    ).toThrow(/power.regulatorEfficiency.value/);
+    const noBand = text.replace('{ low: 0.801, value: 0.88, high: 0.92,', '{ value: 0.88,');
+    expect(() => parseCostConstants(noBand, 'c')).toThrow(/give low and high, or the tag chosen/);
+    const crossed = text.replace('low: 0.801, value: 0.88', 'low: 0.9, value: 0.88');
+    expect(() => parseCostConstants(crossed, 'c')).toThrow(/low <= value <= high must hold/);
+    const chosen = text.replace('rateHz: { value', 'rateHz: { low: 1.0e+7, high: 1.0e+9, value');
+    expect(() => parseCostConstants(chosen, 'c')).toThrow(/the tag chosen, which has neither/);
     expect(() => parseCostConstants('a: [', 'c')).toThrow(/^c:1:\d+: /);
   });
 
@@ -544,7 +554,10 @@ describe('cost.yaml', () => {
       mkdirSync(join(folder, 'spice/planar32lp'), { recursive: true });
       writeFileSync(
         join(folder, 'spice/planar32lp/cost.yaml'),
-        text.replace('energyMultiplier: { value: 1,', 'energyMultiplier: { value: 3,'),
+        text.replace(
+          'energyMultiplier: { low: 0.275, value: 1,',
+          'energyMultiplier: { low: 0.275, value: 3,',
+        ),
       );
       process.chdir(folder);
       const mine = loadCostConstants('planar32lp');

@@ -108,7 +108,7 @@ test('digital 8B: ROM, units, time and energy by hand', () => {
   const um2 = 35 + (25 * (4 * 8 - 16)) / 48;
   expect(lineValue(cost.areaLinesMm2, 'macs')).toBeCloseTo((units * um2) / 1e6, 9);
   expect(lineValue(cost.latencyS, 'macs')).toBeCloseTo((32 * design.mac.weightsPerUnit) / 1e9, 12);
-  expect(lineValue(cost.energyJ, 'macs')).toBeCloseTo(weights * (22 + 29 / 3) * 1e-15, 12);
+  expect(lineValue(cost.energyJ, 'macs')).toBeCloseTo(weights * (45 + 55 / 3) * 1e-15, 12);
   // Published: 17,000 tokens/s for one user of the compared chip; this one is of its kind.
   expect(cost.tokensPerSecondPerUser).toBeGreaterThan(5e3);
   expect(cost.tokensPerSecondPerUser).toBeLessThan(5e4);

@@ -39,6 +39,11 @@ export function onSilicon(silicon: Silicon, ...lines: readonly CostLine[]): Area
   return lines.map((line) => ({ line, silicon }));
 }
 
+/** Silicon behind a power switch (`gate` 1): powered for `onS` of a token's time. */
+export function gatedSilicon(silicon: Silicon, gate: number, onS: number, line: CostLine): AreaPart[] {
+  return [gate === 1 ? { line, silicon, onS } : { line, silicon }];
+}
+
 export function sumLines(lines: readonly CostLine[]): number {
   return lines.reduce((sum, line) => sum + line.value, 0);
 }

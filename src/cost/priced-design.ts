@@ -10,7 +10,7 @@ import type { NamedShape } from '../model/shapes.ts';
 import type { CostConstants } from './constants.ts';
 import type { CostLine, WeightCost } from './report.ts';
 
-/** Inputs of every component. Constants change between calls: the sensitivity halves and doubles each. */
+/** Inputs of every component. Constants change between calls: they are drawn from their bands. */
 export interface PricedSystem {
   readonly shape: NamedShape;
   readonly constants: CostConstants;
@@ -23,6 +23,8 @@ export type Silicon = 'logic' | 'sram' | 'rom' | 'analog' | 'passive';
 export interface AreaPart {
   readonly line: CostLine;
   readonly silicon: Silicon;
+  /** Seconds of a token's time that it is powered, on average over its copies; absent: it is never switched off. */
+  readonly onS?: number;
 }
 
 /** A chip whose area is known. */

@@ -16,12 +16,33 @@ export interface CostSensitivity {
   constant: string;
   tag: Tag;
   value: number;
-  /** The constant halved and doubled, clipped to its valid range. */
+  /** The ends of its band. */
   lowValue: number;
   highValue: number;
-  /** Energy of one token, J, with these. */
+  /** Energy of one token, J, and area, mm2, with these. */
   lowPerTokenJ: number;
   highPerTokenJ: number;
+  lowAreaMm2: number;
+  highAreaMm2: number;
+}
+
+/** 5th, 50th and 95th percentile over draws of the constants. */
+export interface CostBand {
+  low: number;
+  median: number;
+  high: number;
+}
+
+/** Bands of the figures of a cost: all constants drawn between their low and high (bands.ts). */
+export interface CostBands {
+  draws: number;
+  seed: number;
+  perTokenJ: CostBand;
+  areaMm2: CostBand;
+  tokensPerSecondPerUser: CostBand;
+  perTokenAggregateJ: CostBand;
+  tokensPerSecondAggregate: CostBand;
+  powerW: CostBand;
 }
 
 /** Cost of the tensors of one weight format. */
@@ -66,8 +87,9 @@ export interface CostReport {
   limits: { name: string; tokensPerSecond: number; formula: string }[];
   /** Users whose key-value cache of the stated context fits beside the rest of the chip. */
   usersHeld: number;
-  /** Change of a token's energy with each constant: halved and doubled one at a time, largest effect first. */
+  /** Energy and area with each constant at either end of its band, one at a time, largest effect on the energy first. */
   sensitivity: CostSensitivity[];
+  bands: CostBands;
   /** By bits of the weights, ascending: more than one with weights.overrides. */
   weights: WeightCost[];
   /** Assumptions that these figures make although the run or the calibration speaks against it. */

@@ -311,10 +311,7 @@ function summariseCosts(
   return {
     run: priceModel(priced(activity), from, costConstants, { contextTokens }),
     projection: priceModel(priced(projected), LLAMA_3_1_8B, costConstants, {
-      contextTokens: PROJECTION_CONTEXT_TOKENS,
+      contextTokens: plan.options.costContextTokens,
     }),
   };
 }
-
-/** Context of the 8B projection: the middle of the vendors' 1k in / 1k out benchmarks. */
-const PROJECTION_CONTEXT_TOKENS = 1024;

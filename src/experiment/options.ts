@@ -30,6 +30,8 @@ export interface DesignOptions {
   /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
   readonly attributionChips: number;
   readonly yieldRatio: number;
+  /** Context of the projection to the 8B, tokens. */
+  readonly costContextTokens: number;
   /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
   readonly image?: string | undefined;
   /** Folder in which the run's folder is made. */
@@ -86,6 +88,8 @@ export const DESIGN_DEFAULTS: DesignOptions = {
   engine: 'auto',
   attributionChips: 0,
   yieldRatio: 1.1,
+  // The middle of the vendors' 1k in / 1k out benchmarks.
+  costContextTokens: 1024,
   out: 'runs',
 };
 

@@ -17,6 +17,7 @@ const interval = object({ mean: number, ci95: z.tuple([number, number]).nullable
 const intervals = { nll: interval, perplexity: interval, kl: interval, top1: interval };
 const line = object({ name: string, value: number, formula: string, source: string, tag });
 const lines = z.array(line);
+const band = object({ low: number, median: number, high: number });
 
 const cost = object({
   shape: object({ name: string, layers: number, macPerToken: number }),
@@ -39,9 +40,13 @@ const cost = object({
   sensitivity: z.array(
     object({
       ...{ constant: string, tag, value: number, lowValue: number, highValue: number },
-      ...{ lowPerTokenJ: number, highPerTokenJ: number },
+      ...{ lowPerTokenJ: number, highPerTokenJ: number, lowAreaMm2: number, highAreaMm2: number },
     }),
   ),
+  bands: object({
+    ...{ draws: number, seed: number, perTokenJ: band, areaMm2: band, tokensPerSecondPerUser: band },
+    ...{ perTokenAggregateJ: band, tokensPerSecondAggregate: band, powerW: band },
+  }),
   weights: z.array(
     object({
       ...{ bits: number, tensors: z.array(string), cells: number, cellUm2: number, cellsMm2: number },

@@ -7,7 +7,7 @@ import type { CostReport } from '../cost/report.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { MappingReport } from './mapping-report.ts';
 
-export const RESULT_SCHEMA = 'onefet.run/3';
+export const RESULT_SCHEMA = 'onefet.run/4';
 
 export interface Accuracy {
   nll: number;

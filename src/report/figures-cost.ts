@@ -25,9 +25,10 @@ const LABELS: Record<string, string> = {
   accumulation: 'Accumulation',
   accumulators: 'Accumulators',
   'vector-units': 'Vector units',
-  attention: 'Attention MACs',
+  attention: 'Attention',
+  'attention-units': 'Attention units',
+  'power-switches': 'Power switches',
   'kv-sram': 'KV cache SRAM',
-  'kv-read': 'KV cache read',
   head: 'Output head',
   lora: 'LoRA adapters',
   'lora-sram': 'LoRA SRAM',
@@ -142,7 +143,7 @@ export function costFigures(prefix: string, name: string, report: CostReport): F
   ];
 }
 
-/** Tornado: energy per token with each of the most influential constants halved and doubled. */
+/** Tornado: energy per token with each of the most influential constants at either end of its band. */
 export function sensitivityFigure(id: string, name: string, report: CostReport): Figure {
   const shown = report.sensitivity.slice(0, 12).reverse();
   const { factor, unit } = scaleOf(report.perTokenJ, 'J');
@@ -154,7 +155,7 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
     return {
       type: 'bar',
       orientation: 'h',
-      name: which === 'low' ? 'constant halved' : 'constant doubled',
+      name: which === 'low' ? 'low end of its band' : 'high end of its band',
       y: shown.map(text),
       base: shown.map(() => base * factor),
       x: shown.map((s) => (value(s) - base) * factor),
@@ -175,7 +176,7 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
   return {
     id,
     title: `Which constants matter, ${name}`,
-    caption: `Each constant of cost.yaml halved and doubled (efficiencies: over their usual range), the others fixed: ${first ? `${first.constant} moves the energy per token most, between ${formatSi(Math.min(first.lowPerTokenJ, first.highPerTokenJ), 'J')} and ${formatSi(Math.max(first.lowPerTokenJ, first.highPerTokenJ), 'J')}; ` : ''}${assumed} of the five most influential are assumed, not measured.`,
+    caption: `Each constant of cost.yaml at the low and the high end of its own band, the others at their likely values: ${first ? `${first.constant} moves the energy per token most, between ${formatSi(Math.min(first.lowPerTokenJ, first.highPerTokenJ), 'J')} and ${formatSi(Math.max(first.lowPerTokenJ, first.highPerTokenJ), 'J')}; ` : ''}${assumed} of the five most influential are assumed, not measured. All drawn together (${report.bands.draws} draws), 90 % of the results lie between ${formatSi(report.bands.perTokenJ.low, 'J')} and ${formatSi(report.bands.perTokenJ.high, 'J')}.`,
     data: [side('low'), side('high')],
     layout: {
       barmode: 'overlay',
@@ -199,13 +200,27 @@ export function sensitivityFigure(id: string, name: string, report: CostReport):
     height: 130 + 34 * shown.length,
     phoneHeight: 140 + 34 * shown.length,
     table: {
-      caption: `Energy per token with each constant halved and doubled (all of them), ${formatSi(base, 'J')} as it is`,
-      headers: ['Constant', 'Value', 'Halved', 'Doubled', 'Provenance'],
+      caption: `Energy per token and area with each constant at either end of its band (all of them), ${formatSi(base, 'J')} and ${areaText(report.areaMm2)} as they are`,
+      headers: [
+        'Constant',
+        'Low',
+        'Likely',
+        'High',
+        'Energy at low',
+        'At high',
+        'Area at low',
+        'At high',
+        'Provenance',
+      ],
       rows: report.sensitivity.map((s) => [
         s.constant,
+        plain(s.lowValue),
         plain(s.value),
+        plain(s.highValue),
         formatSi(s.lowPerTokenJ, 'J'),
         formatSi(s.highPerTokenJ, 'J'),
+        areaText(s.lowAreaMm2),
+        areaText(s.highAreaMm2),
         tagBadge(s.tag),
       ]),
     },

@@ -4,7 +4,7 @@
 import { stringify } from 'yaml';
 import type { Comparators } from '../cost/comparators.ts';
 import { type EconomicsReport, SCENARIOS } from '../cost/economics.ts';
-import type { CostLine, CostReport } from '../cost/report.ts';
+import type { CostBand, CostLine, CostReport } from '../cost/report.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { count, formatSi, plain } from '../format.ts';
 import { areaText, label } from './figures-cost.ts';
@@ -59,22 +59,22 @@ export function headlineHtml(result: RunResult): string {
     [
       'Energy per token',
       formatSi(cost.perTokenJ, 'J'),
-      `this model, ${cost.contextTokens} tokens of context`,
+      `this model, ${cost.contextTokens} tokens of context; ${bandText(cost.bands.perTokenJ, (v) => formatSi(v, 'J'))}`,
     ],
     [
       'Energy per token, 8B',
       formatSi(projection.perTokenJ, 'J'),
-      `projection; ${formatSi(projection.perTokenAggregateJ, 'J')} in a full pipeline`,
+      `projection, ${projection.contextTokens} tokens of context; ${bandText(projection.bands.perTokenJ, (v) => formatSi(v, 'J'))}; ${formatSi(projection.perTokenAggregateJ, 'J')} in a full pipeline`,
     ],
     [
       'Silicon, 8B',
       areaText(projection.areaMm2),
-      `${projection.dies} ${projection.dies === 1 ? 'die' : 'dies'} of the reticle limit`,
+      `${projection.dies} ${projection.dies === 1 ? 'die' : 'dies'} of the reticle limit; ${bandText(projection.bands.areaMm2, areaText)}`,
     ],
     [
       'Speed, 8B',
       `${plain(projection.tokensPerSecondPerUser)} tok/s`,
-      `one user; ${plain(projection.tokensPerSecondAggregate)} together, bound by ${projection.binding}`,
+      `one user; ${bandText(projection.bands.tokensPerSecondPerUser, (v) => plain(v))}; ${plain(projection.tokensPerSecondAggregate)} together, bound by ${projection.binding}`,
     ],
   );
   const items = cards
@@ -87,6 +87,11 @@ export function headlineHtml(result: RunResult): string {
 <p>${escapeHtml(
     `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens})${rangesOf(result)}. KL is ${intervalText(summary.kl)} nats per token.`,
   )}</p>`;
+}
+
+/** "low to high" of a band; what it is stands in the table of constants that matter. */
+function bandText({ low, high }: CostBand, text: (value: number) => string): string {
+  return `band ${text(low)} to ${text(high)}`;
 }
 
 function yieldOf({ chips, yield: { ci95 } }: RunResult): string {

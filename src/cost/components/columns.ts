@@ -6,7 +6,16 @@ import { count, formatSi, plain } from '../../format.ts';
 import { adcCost } from '../adc.ts';
 import type { Census } from '../census.ts';
 import type { CostConstants } from '../constants.ts';
-import { CHOSEN, COUNTED, costLine, onSilicon, piecesLine, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
+import {
+  CHOSEN,
+  COUNTED,
+  costLine,
+  gatedSilicon,
+  onSilicon,
+  piecesLine,
+  UM2_PER_MM2,
+  UNPROVEN,
+} from '../lines.ts';
 import { countPhases, type LogDomainCostDesign } from '../log-domain-design.ts';
 import type { CostComponent, LatencyPart, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine } from '../report.ts';
@@ -71,9 +80,11 @@ export function accumulators(counts: Census, design: LogDomainCostDesign): CostC
   return {
     name: 'accumulators',
     clocked: true,
-    area: ({ constants: { layout } }) =>
-      onSilicon(
+    area: ({ constants: { layout, gating, adc } }) =>
+      gatedSilicon(
         'logic',
+        gating.accumulators.value,
+        stepTimesS(design, adc.rateHz.value).stepS,
         piecesLine(
           'accumulators',
           adcCount(counts.columnEnds, design.adcColumnsShared),

@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { LLAMA_3_1_8B } from '../../model/shapes.ts';
 import { EXAMPLE_DESIGN } from '../../testing/activity.ts';
 import { loadCostConstants } from '../constants.ts';
+import { costLine } from '../lines.ts';
+import type { AreaPart, Silicon } from '../priced-design.ts';
 import { currentEnergyJ } from './array.ts';
 import { stepTimesS } from './columns.ts';
 import { kvBytes, kvReadS, sramMm2, storedMacJ, vectorOpsPerToken } from './digital.ts';
 import { mapping, mappingCounts } from './mapping.ts';
 import { ladderDuty, ladderUm2, switchedEnergyJ } from './row-drivers.ts';
-import { leakageW, regulatorLossShare } from './static.ts';
+import { clockJ, gatedLeakageJ, leakageW, railLines, regulatorLossShare } from './static.ts';
 
 const constants = loadCostConstants('planar32lp');
 
@@ -65,7 +67,7 @@ describe('mapping', () => {
     });
     expect(additions.name).toBe('mapping-additions');
     // 4 (2 x 26624 + 43008) products a block.
-    expect(paths.value).toBeCloseTo(32 * 4 * (2 * 26_624 + 43_008) * storedMacJ(0.051e-12, 2.6e-12, 8), 12);
+    expect(paths.value).toBeCloseTo(32 * 4 * (2 * 26_624 + 43_008) * storedMacJ(0.1e-12, 1.03e-12, 8), 12);
   });
 });
 
@@ -106,10 +108,30 @@ describe('digital units', () => {
 });
 
 describe('static parts', () => {
-  it('each kind of silicon leaks by its area, cells and capacitors are counted elsewhere', () => {
-    const none = { logic: 0, sram: 0, rom: 0, analog: 0, passive: 1e6 };
-    expect(leakageW(none, constants)).toBe(0);
-    expect(leakageW({ ...none, logic: 100, sram: 200 }, constants)).toBeCloseTo(100 * 0.06 + 200 * 0.005, 12);
+  const part = (silicon: Silicon, mm2: number, onS?: number): AreaPart => ({
+    line: costLine('x', mm2, '1', []),
+    silicon,
+    ...(onS === undefined ? {} : { onS }),
+  });
+  // 30 K above the reference at twice every 17.7 K.
+  const warm = 2 ** (30 / 17.7);
+
+  it('each kind of silicon leaks by its area and temperature, cells and capacitors are counted elsewhere', () => {
+    expect(leakageW([part('passive', 1e6)], constants)).toBe(0);
+    const parts = [part('logic', 100), part('sram', 200)];
+    expect(leakageW(parts, constants)).toBeCloseTo((100 * 0.006 + 200 * 0.0005) * warm, 12);
+  });
+
+  it('a gated block leaks 3 % always, the rest while it is on, and charges its supply once', () => {
+    const parts = [part('logic', 100, 1e-6)];
+    expect(leakageW(parts, constants)).toBeCloseTo(0.03 * 0.6 * warm, 12);
+    expect(gatedLeakageJ(parts, constants)).toBeCloseTo(0.97 * 0.6 * warm * 1e-6, 15);
+    expect(railLines(parts, constants)[0].value).toBeCloseTo(100 * 1e-9 * 0.75 ** 2, 15);
+    expect(railLines([part('logic', 100)], constants)).toEqual([]);
+  });
+
+  it('a clock of 30 % of the whole is 3/7 of what it clocks', () => {
+    expect(clockJ(7, 0.3)).toBeCloseTo(3, 12);
   });
 
   it('88 % efficiency loses 0.136 J for each joule behind the regulator', () => {

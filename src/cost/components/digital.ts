@@ -5,7 +5,7 @@
 import { count, formatSi, plain } from '../../format.ts';
 import { blockMatrices, type ModelShape, normElements } from '../../model/shape.ts';
 import type { CostConstants } from '../constants.ts';
-import { costLine, onSilicon, piecesLine } from '../lines.ts';
+import { costLine, gatedSilicon, onSilicon, piecesLine } from '../lines.ts';
 import type {
   AreaPart,
   CostComponent,
@@ -65,6 +65,20 @@ export function kvReadS(
   return { seconds: layerBytes / (macros * portBytesPerCycle) / clockHz, macros };
 }
 
+/** Time of attention of one layer, s: the slower of reading its cache and multiplying by it. */
+export function attentionStep(
+  kvBits: number,
+  { shape, constants, contextTokens }: PricedSystem,
+): { seconds: number; readS: number; macros: number; macs: number } {
+  const { digital, memory } = constants;
+  const clockHz = digital.clockHz.value;
+  const layerBytes = kvBytes(shape, kvBits, contextTokens) / shape.layers;
+  const read = kvReadS(layerBytes, memory.kvMacroBytes.value, memory.kvPortBytesPerCycle.value, clockHz);
+  const macs = attentionMacPerToken(shape, contextTokens) / shape.layers;
+  const computeS = macs / digital.attentionMacsPerCycle.value / clockHz;
+  return { seconds: Math.max(read.seconds, computeS), readS: read.seconds, macros: read.macros, macs };
+}
+
 function headWeights(shape: ModelShape): number {
   return shape.vocab * shape.dim;
 }
@@ -82,7 +96,11 @@ export function digital(design: DigitalDesign): CostComponent {
   return {
     name: 'digital',
     clocked: true,
-    area: (system) => [...memoryAreas(design.kvBits, system), ...(head ? headAreas(system) : [])],
+    area: (system) => [
+      ...unitAreas(design.kvBits, system),
+      ...memoryAreas(design.kvBits, system),
+      ...(head ? headAreas(system) : []),
+    ],
     latency: (system) => digitalLatency(design.kvBits, head, system),
     energy: (system) => [
       ...attentionLines(design.kvBits, system),
@@ -93,13 +111,18 @@ export function digital(design: DigitalDesign): CostComponent {
   };
 }
 
-function memoryAreas(kvBits: number, { shape, constants, contextTokens }: PricedSystem): AreaPart[] {
-  const { layout, memory, lora } = constants;
-  const bytes = kvBytes(shape, kvBits, contextTokens);
-  const adapters = (loraWeights(shape, lora.rank.value) * lora.weightBits.value) / 8;
+/** Vector and attention units: a layer's are on while it is under way. */
+function unitAreas(kvBits: number, system: PricedSystem): AreaPart[] {
+  const { shape, constants } = system;
+  const { layout, digital, gating } = constants;
+  const perCycle = digital.attentionMacsPerCycle;
+  const attentionS = attentionStep(kvBits, system).seconds;
+  const depthS = digital.vectorDepthCyclesPerLayer.value / digital.clockHz.value;
   return [
-    ...onSilicon(
+    ...gatedSilicon(
       'logic',
+      gating.vectorUnits.value,
+      depthS,
       costLine(
         'vector-units',
         shape.layers * layout.vectorUnitMm2PerLayer.value,
@@ -107,6 +130,26 @@ function memoryAreas(kvBits: number, { shape, constants, contextTokens }: Priced
         [layout.vectorUnitMm2PerLayer],
       ),
     ),
+    ...gatedSilicon(
+      'logic',
+      gating.attentionUnits.value,
+      attentionS,
+      piecesLine(
+        'attention-units',
+        shape.layers * perCycle.value,
+        layout.attentionMacUm2.value,
+        `units (${shape.layers} layers x ${count(perCycle.value)} MAC per cycle)`,
+        [layout.attentionMacUm2, perCycle],
+      ),
+    ),
+  ];
+}
+
+function memoryAreas(kvBits: number, { shape, constants, contextTokens }: PricedSystem): AreaPart[] {
+  const { memory, lora } = constants;
+  const bytes = kvBytes(shape, kvBits, contextTokens);
+  const adapters = (loraWeights(shape, lora.rank.value) * lora.weightBits.value) / 8;
+  return [
     ...onSilicon(
       'sram',
       costLine(
@@ -142,11 +185,14 @@ function romLine(
 }
 
 function headAreas({ shape, constants }: PricedSystem): AreaPart[] {
-  const { layout, memory, digital } = constants;
+  const { layout, memory, digital, gating } = constants;
+  const headS = headWeights(shape) / digital.headMacsPerCycle.value / digital.clockHz.value;
   return [
     ...onSilicon('rom', romLine('head-rom', shape, digital.headWeightBits, memory.romBitsPerMm2)),
-    ...onSilicon(
+    ...gatedSilicon(
       'logic',
+      gating.headMacs.value,
+      headS,
       piecesLine('head-macs', digital.headMacsPerCycle.value, layout.macUm2.value, 'MAC units', [
         digital.headMacsPerCycle,
         layout.macUm2,
@@ -161,7 +207,7 @@ function digitalLatency(kvBits: number, head: boolean, system: PlacedSystem): La
   const clockHz = digital.clockHz.value;
   const layerBytes = kvBytes(shape, kvBits, contextTokens) / shape.layers;
   const portBytes = memory.kvPortBytesPerCycle.value;
-  const read = kvReadS(layerBytes, memory.kvMacroBytes.value, portBytes, clockHz);
+  const attention = attentionStep(kvBits, system);
   const depthCycles = shape.layers * digital.vectorDepthCyclesPerLayer.value + digital.headDepthCycles.value;
   const sideMm = layerSideMm(areaMm2, shape.layers);
   const steps = dependentSteps(shape);
@@ -169,10 +215,10 @@ function digitalLatency(kvBits: number, head: boolean, system: PlacedSystem): La
   const headS = head ? headMacs / digital.headMacsPerCycle.value / clockHz : 0;
   const lines = [
     costLine(
-      'kv-read',
-      shape.layers * read.seconds,
-      `${shape.layers} layers x ${formatSi(layerBytes, 'B')} / (${count(read.macros)} macros x ${portBytes} B x ${formatSi(clockHz, 'Hz')})`,
-      [memory.kvMacroBytes, memory.kvPortBytesPerCycle, digital.clockHz],
+      'attention',
+      shape.layers * attention.seconds,
+      `${shape.layers} layers x the longer of ${formatSi(layerBytes, 'B')} / (${count(attention.macros)} macros x ${portBytes} B x ${formatSi(clockHz, 'Hz')}) and ${count(attention.macs)} MAC / (${count(digital.attentionMacsPerCycle.value)} per cycle x ${formatSi(clockHz, 'Hz')})`,
+      [memory.kvMacroBytes, memory.kvPortBytesPerCycle, digital.attentionMacsPerCycle, digital.clockHz],
     ),
     costLine(
       'digital-depth',

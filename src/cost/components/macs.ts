@@ -5,7 +5,7 @@
  */
 import { count, formatSi, plain } from '../../format.ts';
 import type { Constant, CostConstants } from '../constants.ts';
-import { CHOSEN, COUNTED, costLine, onSilicon, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
+import { CHOSEN, COUNTED, costLine, gatedSilicon, onSilicon, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
 import type { CostComponent, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine, WeightCost } from '../report.ts';
 
@@ -113,7 +113,10 @@ export function macUnits(counts: MacCounts): CostComponent {
   return {
     name: 'macs',
     clocked: true,
-    area: ({ constants }) => onSilicon('logic', unitLine(counts, constants)),
+    area: ({ constants }) => {
+      const bankS = counts.weightsPerUnit / constants.digital.clockHz.value;
+      return gatedSilicon('logic', constants.gating.macs.value, bankS, unitLine(counts, constants));
+    },
     latency: ({ constants: { digital } }) => {
       const bankS = counts.weightsPerUnit / digital.clockHz.value;
       return {

@@ -1,0 +1,132 @@
+/**
+ * Bands: how far the cost moves while every constant that is not chosen moves between its low and its high.
+ *
+ *   draw     log-triangular between low and high with its peak at the value (triangular where low is 0), each constant by
+ *            itself: what is wrong with one is taken as unrelated to what is wrong with another
+ *   band     5th and 95th percentile of a figure over the draws
+ *   tornado  one constant at its low and at its high, the others as they are
+ *
+ * Deterministic: a draw depends on the seed, its number and the constant's name alone.
+ */
+import { nameCoordinate, streamKey, uniform } from '../random.ts';
+import type { Constant, CostConstants } from './constants.ts';
+import type { CostBand, CostBands, CostReport, CostSensitivity } from './report.ts';
+
+type Group = Readonly<Record<string, Constant>>;
+
+/** Groups of cost.yaml whose constants go into energy, area and time: all but the money and what is only compared. */
+function groupsOf(constants: CostConstants): [name: string, members: Group][] {
+  return Object.entries(constants).filter(
+    (entry): entry is [string, Group] =>
+      typeof entry[1] === 'object' && !['bound', 'economics'].includes(entry[0]),
+  );
+}
+
+/** Draws of a band: its ends are then the 4th to 6th and 94th to 96th percentile. */
+export const BAND_DRAWS = 500;
+const BAND_SEED = 1;
+
+/** Figures that have a band. */
+const FIGURES = [
+  'perTokenJ',
+  'areaMm2',
+  'tokensPerSecondPerUser',
+  'perTokenAggregateJ',
+  'tokensPerSecondAggregate',
+  'powerW',
+] as const;
+
+type Figures = Pick<CostReport, (typeof FIGURES)[number]>;
+type Evaluate = (constants: CostConstants) => Figures;
+
+/** Quantile u of the triangular law on low .. high with its peak at `peak`. */
+export function triangular(u: number, low: number, peak: number, high: number): number {
+  if (high === low) return low;
+  const left = (peak - low) / (high - low);
+  return u < left
+    ? low + Math.sqrt(u * (high - low) * (peak - low))
+    : high - Math.sqrt((1 - u) * (high - low) * (high - peak));
+}
+
+/** A constant's value at quantile u of its band; what has no band keeps its value. */
+export function bandQuantile({ low, value, high }: Constant, u: number): number {
+  if (low === undefined || high === undefined) return value;
+  if (low <= 0) return triangular(u, low, value, high);
+  return Math.exp(triangular(u, Math.log(low), Math.log(value), Math.log(high)));
+}
+
+/** All constants as draw number `draw` has them. */
+export function drawConstants(constants: CostConstants, draw: number): CostConstants {
+  return mapConstants(constants, (constant, name) => {
+    if (constant.low === undefined) return constant;
+    const u = uniform(streamKey(BAND_SEED, draw), nameCoordinate(name));
+    return { ...constant, value: bandQuantile(constant, u) };
+  });
+}
+
+function mapConstants(
+  constants: CostConstants,
+  change: (constant: Constant, name: string) => Constant,
+): CostConstants {
+  const groups = groupsOf(constants).map(([group, members]) => [
+    group,
+    Object.fromEntries(Object.entries(members).map(([key, one]) => [key, change(one, `${group}.${key}`)])),
+  ]);
+  return { ...constants, ...Object.fromEntries(groups) };
+}
+
+/** Bands of the figures of a cost. */
+export function costBands(constants: CostConstants, evaluate: Evaluate, number = BAND_DRAWS): CostBands {
+  const draws = Array.from({ length: number }, (_, draw) => evaluate(drawConstants(constants, draw)));
+  const band = (figure: (typeof FIGURES)[number]): CostBand => {
+    const sorted = draws.map((one) => one[figure]).sort((a, b) => a - b);
+    const at = (quantile: number) => sorted[Math.round(quantile * (sorted.length - 1))];
+    return { low: at(0.05), median: at(0.5), high: at(0.95) };
+  };
+  return {
+    draws: number,
+    seed: BAND_SEED,
+    perTokenJ: band('perTokenJ'),
+    areaMm2: band('areaMm2'),
+    tokensPerSecondPerUser: band('tokensPerSecondPerUser'),
+    perTokenAggregateJ: band('perTokenAggregateJ'),
+    tokensPerSecondAggregate: band('tokensPerSecondAggregate'),
+    powerW: band('powerW'),
+  };
+}
+
+/** Energy, area and time with each constant at either end of its band, largest effect on the energy first. */
+export function rankSensitivity(
+  constants: CostConstants,
+  base: Figures,
+  evaluate: Evaluate,
+): CostSensitivity[] {
+  const all: CostSensitivity[] = [];
+  for (const [group, members] of groupsOf(constants)) {
+    for (const [key, { tag, value, low, high }] of Object.entries(members)) {
+      if (low === undefined || high === undefined || low === high) continue;
+      const name = `${group}.${key}`;
+      const at = (v: number) =>
+        evaluate(mapConstants(constants, (one, other) => (other === name ? { ...one, value: v } : one)));
+      const [atLow, atHigh] = [at(low), at(high)];
+      all.push({
+        constant: name,
+        tag,
+        value,
+        lowValue: low,
+        highValue: high,
+        lowPerTokenJ: atLow.perTokenJ,
+        highPerTokenJ: atHigh.perTokenJ,
+        lowAreaMm2: atLow.areaMm2,
+        highAreaMm2: atHigh.areaMm2,
+      });
+    }
+  }
+  const effect = (s: CostSensitivity) =>
+    Math.max(Math.abs(s.lowPerTokenJ - base.perTokenJ), Math.abs(s.highPerTokenJ - base.perTokenJ));
+  const areaEffect = (s: CostSensitivity) =>
+    Math.max(Math.abs(s.lowAreaMm2 - base.areaMm2), Math.abs(s.highAreaMm2 - base.areaMm2));
+  return all
+    .filter((s) => effect(s) > 1e-6 * base.perTokenJ || areaEffect(s) > 1e-6 * base.areaMm2)
+    .sort((a, b) => effect(b) - effect(a) || (a.constant < b.constant ? -1 : 1));
+}
