@@ -65,6 +65,7 @@ test('the scalar and the WebAssembly engine see the same growth, and chips lie b
     contextTokens: 32,
     scoring: 'window',
     maxWindows: 1,
+    costContextTokens: 1024,
     yieldRatio: 1.1,
     attributionChips: 0,
     engine: 'wasm',

@@ -32,6 +32,7 @@ const options = (settings: readonly string[], more: Partial<RunOptions> = {}): R
   maxWindows: 2,
   engine: 'scalar',
   attributionChips: 2,
+  costContextTokens: 1024,
   yieldRatio: 1.1,
   out: join(folder, 'runs'),
   ...more,
