@@ -29,7 +29,10 @@ export interface Batch {
 
 /** What a crew does for an engine. */
 export type Work =
+  /** Fills what is resident: what depends on the model and the formats of its weights alone. */
   | { readonly kind: 'load' }
+  /** Fills what is the engine's own: tables of columns, and baked weights. */
+  | { readonly kind: 'chip' }
   /** Stages `from` to `to` - 1 of all blocks, four a block (model/architecture.ts). */
   | { readonly kind: 'layers'; readonly batch: Batch; readonly from: number; readonly to: number }
   /** Logits, from token `from` of the batch that went through the layers last. */
@@ -43,7 +46,14 @@ export type Command = { readonly engine: number } & (
   | { readonly kind: 'detach' }
 );
 
-const KINDS = ['attach', 'detach', 'load', 'layers', 'head'] as const satisfies readonly Command['kind'][];
+const KINDS = [
+  'attach',
+  'detach',
+  'load',
+  'chip',
+  'layers',
+  'head',
+] as const satisfies readonly Command['kind'][];
 /** A command in the shared record: its kind, then these. */
 const OPERANDS = ['engine', 'count', 'position', 'window', 'from', 'to'] as const;
 

@@ -119,7 +119,7 @@ function allocateData(request: EngineRequest, ranges: RangeTable | undefined, pl
   const { model, mode, chipSeed, codesCache, profile } = request;
   const image = usedImage(request);
   const { operations, layout: choice } = plan;
-  const { layout, state, weights, tables } = allocateMemories(choice);
+  const { layout, state, weights, tables, scales } = allocateMemories(choice);
   const virtualTiles = virtualStarts(operations)[operations.length];
   const tiles = tileStarts(operations)[operations.length];
   const modelPath = isShapeOnly(model) ? undefined : model.file.path;
@@ -134,6 +134,7 @@ function allocateData(request: EngineRequest, ranges: RangeTable | undefined, pl
     state,
     weights,
     tables,
+    scales,
     threads: choice.threads,
     cache: choice.cache,
     ownInputs: choice.ownInputs,
@@ -173,6 +174,7 @@ async function load(
   }, WATCH_MS);
   try {
     await crew.run(number, { kind: 'load' }, signal);
+    await crew.run(number, { kind: 'chip' }, signal);
     if (codesFile) finishCodesFile(codesFile);
   } catch (error) {
     await crew.detach(number);

@@ -19,7 +19,7 @@ import { createEngine } from '../create.ts';
 import { chooseKernels, selfTest } from './check/selftest.ts';
 import { wasm } from './engine.ts';
 import { instantiate } from './kernels/module.ts';
-import { memoryBytes } from './plan/operations.ts';
+import { memorySizes } from './plan/operations.ts';
 import { planOperations } from './plan/plan-operations.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
@@ -46,9 +46,9 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
   const model = { shape: SHAPE_8B, madeUpType: 'Q4_0' };
   const needs = { model, fabric, contextTokens: 8192, threads: 2 };
   const chip = wasm.memory({ ...needs, mode: 'chip', tuning: { precision: 'fast' } });
-  // 6.98e9 cells of a byte and their tables, the digital head of 0.53e9 weights.
-  expect(chip.weightBytes).toBeGreaterThan(7.5e9);
-  expect(chip.weightBytes).toBeLessThan(8.5e9);
+  // 6.98e9 codes of half a byte, as many cells of a byte, and the digital head of 0.53e9 weights.
+  expect(chip.weightBytes).toBeGreaterThan(11e9);
+  expect(chip.weightBytes).toBeLessThan(12.5e9);
   expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
   const recoded = wasm.memory({ ...needs, mode: 'mapped' });
   expect(recoded.weightBytes).toBeLessThan(4.8e9);
@@ -64,15 +64,23 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     codec: () => undefined,
   });
   expect(operations).toHaveLength(32 * 7 + 1);
-  const { weights, tables } = memoryBytes(operations);
-  for (const bytes of [...weights, ...tables]) expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
+  const sizes = memorySizes(operations);
+  for (const bytes of [...sizes.resident, ...sizes.tables, ...sizes.baked.map(({ bytes }) => bytes)]) {
+    expect(bytes).toBeLessThanOrEqual(MEMORY_BYTES);
+  }
   operations.forEach((o, i) => {
     const next = operations[i + 1];
-    const end = o.at + o.panels * o.panelBytes;
     const tablesEnd = o.tablesAt + o.panels * o.panelTables;
-    if (next) expect([next.at, next.tablesAt]).toEqual(next.memory === o.memory ? [end, tablesEnd] : [0, 0]);
-    expect(o.at % 16).toBe(0);
-    expect(o.panelBytes % 16).toBe(0);
+    if (next) expect(next.tablesAt).toBe(next.resident.memory === o.resident.memory ? tablesEnd : 0);
+    for (const kind of ['resident', 'baked'] as const) {
+      const place = o[kind];
+      if (!place) continue;
+      const following = next?.[kind];
+      const end = place.at + o.panels * place.panelBytes;
+      if (following) expect(following.at).toBe(following.memory === place.memory ? end : 0);
+      expect(place.at % 16).toBe(0);
+      expect(place.panelBytes % 16).toBe(0);
+    }
     expect(o.panelTables % 16).toBe(0);
   });
   expect(refusal(wasm, { ...needs, mode: 'mapped', contextTokens: 131072 })).toMatchObject({

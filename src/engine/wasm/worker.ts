@@ -7,6 +7,7 @@ import { toPlainError } from '../../error.ts';
 import { collectGarbage } from '../../memory.ts';
 import { type Command, type Crew, fail, finish, nextCommand, OtherFailed } from './control.ts';
 import { loadWeights } from './load/load.ts';
+import { loadChip } from './load/load-chip.ts';
 import { type EngineData, newContext, type WorkerContext } from './plan/context.ts';
 import { runHead, runLayers } from './run/forward.ts';
 
@@ -38,6 +39,8 @@ async function obey(command: Command): Promise<void> {
       return;
     case 'load':
       return loadWeights(context);
+    case 'chip':
+      return loadChip(context);
     case 'layers':
       return runLayers(context, command.batch, command.from, command.to);
     case 'head':

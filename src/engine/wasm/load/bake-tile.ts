@@ -14,9 +14,9 @@ import { countQuads, type Operation } from '../plan/operations.ts';
 import { tilePlace } from '../plan/tile-place.ts';
 
 export interface TileStrip {
+  /** [rows][16] */
   readonly codes: Int8Array;
   readonly rows: number;
-  readonly cell: number;
   readonly tile: number;
   /** First physical column. */
   readonly column: number;
@@ -40,7 +40,7 @@ export function bakeTile(
   const part = (name: keyof typeof LOAD_PARTS) => base + LOAD_PARTS[name];
   const paddedRows = 4 * countQuads(strip.rows);
   bytes.fill(0, part('codes'), part('codes') + paddedRows * PANEL_COLUMNS);
-  copyCodes(strip, operation.cells, bytes.subarray(part('codes')));
+  new Int8Array(bytes.buffer, part('codes')).set(strip.codes);
   const cells: StripCells = {
     codes: part('codes'),
     baked: part('baked'),
@@ -56,7 +56,7 @@ export function bakeTile(
   else bakeInScalars(context, rank, cells);
   const quads = paddedRows / 4;
   for (let r = 0; r < rank; r++) {
-    kernels[operation.memory].transpose(
+    kernels[operation.baked!.memory].transpose(
       cells.baked + r * paddedRows * PANEL_COLUMNS,
       strip.at + r * quads * QUAD_BYTES.bytes,
       quads,
@@ -95,15 +95,6 @@ interface StripCells extends CellLaws, DrawnCells {
   readonly table: number;
   readonly tapTable: number;
   readonly paddedRows: number;
-}
-
-/** [rows][16] of one cell of each weight. */
-function copyCodes({ codes, rows, cell }: TileStrip, cells: number, out: Uint8Array): void {
-  for (let j = 0; j < rows; j++) {
-    for (let n = 0; n < PANEL_COLUMNS; n++) {
-      out[j * PANEL_COLUMNS + n] = codes[j * PANEL_COLUMNS * cells + cell * PANEL_COLUMNS + n];
-    }
-  }
 }
 
 /**
@@ -164,7 +155,7 @@ function bakeInKernel({ i32, f32, kernels }: WorkerContext, operation: Operation
   const { keys, vt, beta, sigmaVtV, paddedRows } = cells;
   i32.set([vt.a | 0, vt.b | 0, beta.a | 0, beta.b | 0], keys / 4);
   f32.set([sigmaVtV, operation.small ? SMALL_WEIGHT : BYTE_TOP], keys / 4 + 4);
-  invoke(kernels[operation.memory].bake, BAKE_OPERANDS, {
+  invoke(kernels[operation.baked!.memory].bake, BAKE_OPERANDS, {
     codes: cells.codes,
     stride: PANEL_COLUMNS,
     out: cells.baked,

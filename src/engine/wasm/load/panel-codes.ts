@@ -11,7 +11,7 @@ import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import type { Operation } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
-import { packCodes, readCodes, spoil, unpackCodes, writeCodes } from './codes-cache.ts';
+import { packCodes, readCodes, spoil, writeCodes } from './codes-cache.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
 export type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
@@ -124,12 +124,10 @@ export function readImagePanel(
   });
 }
 
-/** One tile of a panel, in whichever form is asked for. */
+/** One tile of a panel. */
 export interface CodedTile {
   readonly rows: number;
   readonly scales: Float32Array;
-  /** [rows][16 cells] */
-  codes(): Int8Array;
   /** Of one cell, as kernels/prepare.ts reads them. */
   nibbles(cell: number): Uint8Array;
 }
@@ -159,28 +157,16 @@ export function openPanelCodes(file: CodesFile | undefined, operations: readonly
       if (file && handle !== undefined && file.mode === 'read') {
         const known = readCodes(handle, file, operation, index, panel);
         if (known)
-          return known.map(({ rows, scales, nibbles }) => {
-            let whole: Int8Array | undefined;
-            return {
-              rows,
-              scales,
-              nibbles: (cell) => nibbles[cell],
-              codes() {
-                if (whole) return whole;
-                whole = new Int8Array(rows * stride);
-                for (let cell = 0; cell < operation.cells; cell++) {
-                  unpackCodes(nibbles[cell], whole, cell * PANEL_COLUMNS, stride, rows);
-                }
-                return whole;
-              },
-            };
-          });
+          return known.map(({ rows, scales, nibbles }) => ({
+            rows,
+            scales,
+            nibbles: (cell) => nibbles[cell],
+          }));
       }
       const tiles = recode().map(
         ({ rows, scales, codes }): CodedTile => ({
           rows,
           scales,
-          codes: () => codes,
           nibbles: (cell) => packCodes(codes, cell * PANEL_COLUMNS, stride, rows),
         }),
       );

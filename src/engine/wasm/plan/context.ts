@@ -36,8 +36,11 @@ export interface EngineData {
   readonly operations: readonly Operation[];
   readonly layout: Layout;
   readonly state: WebAssembly.Memory;
+  /** The resident ones, which hold what depends on the model and its formats alone, then those of baked weights. */
   readonly weights: readonly WebAssembly.Memory[];
-  /** Tables of the columns of each weights memory. */
+  /** Digital scales of the weights, resident: see Operation. */
+  readonly scales: Float32Array;
+  /** Tables of the columns of each weights memory: the engine's own. */
   readonly tables: readonly WebAssembly.Memory[];
   readonly threads: number;
   readonly cache: CacheKind;
@@ -48,7 +51,7 @@ export interface EngineData {
   readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
   readonly chip: ChipInstance;
   readonly ranges: RangeTable | undefined;
-  /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
+  /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading; resident. */
   readonly tapCounts: Int32Array;
   /** [all virtual tiles][FIGURES], written after loading: see FIGURE. */
   readonly figures: Float64Array;

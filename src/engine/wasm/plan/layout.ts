@@ -19,7 +19,7 @@ import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { type DigitalLayout, layOutDigital } from './digital-tables.ts';
-import { countQuads, memoryBytes, type Operation, padded } from './operations.ts';
+import { countQuads, memorySizes, type Operation, padded, weightsOf } from './operations.ts';
 
 export interface LayoutChoice {
   readonly shape: ModelShape;
@@ -231,8 +231,9 @@ const isInput = (stage: Stage): boolean => stage === 'attention-input' || stage 
 
 /** Returns the bytes that an engine would take; more than fits one memory is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
-  const { weights, tables } = memoryBytes(choice.operations);
-  const weightBytes = [...weights, ...tables].reduce((sum, bytes) => sum + bytes, 0);
+  const { resident, tables, baked, scales } = memorySizes(choice.operations);
+  const memories = [...resident, ...tables, ...baked.map(({ bytes }) => bytes)];
+  const weightBytes = memories.reduce((sum, bytes) => sum + bytes, 4 * scales);
   const stateBytes = layOut(choice).bytes;
   return {
     // A worker's own heap, measured: about 40 MB each, and the main thread's.
@@ -240,7 +241,7 @@ export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
     weightBytes,
     stateBytes,
     largestMatrixBytes: Math.max(
-      ...choice.operations.map((o) => o.panels * Math.max(o.panelBytes, o.panelTables)),
+      ...choice.operations.map((o) => o.panels * Math.max(weightsOf(o).panelBytes, o.panelTables)),
     ),
   };
 }
@@ -251,11 +252,19 @@ export function allocateMemories(choice: LayoutChoice): {
   state: WebAssembly.Memory;
   weights: WebAssembly.Memory[];
   tables: WebAssembly.Memory[];
+  scales: Float32Array;
 } {
   const { stateBytes } = estimateMemory(choice);
   const arena = newArena(stateBytes, CONSTANTS_END);
   const layout = layOut(choice, arena);
-  const { weights, tables } = memoryBytes(choice.operations);
-  const memories = (sizes: readonly number[]) => sizes.map((bytes) => newArena(bytes).memory);
-  return { layout, state: arena.memory, weights: memories(weights), tables: memories(tables) };
+  const sizes = memorySizes(choice.operations);
+  const memory = (bytes: number) => newArena(bytes).memory;
+  const tables = sizes.tables.map(memory);
+  return {
+    layout,
+    state: arena.memory,
+    weights: [...sizes.resident.map(memory), ...sizes.baked.map(({ bytes }) => memory(bytes))],
+    tables: [...tables, ...sizes.baked.map(({ of }) => tables[of])],
+    scales: new Float32Array(new SharedArrayBuffer(4 * sizes.scales)),
+  };
 }

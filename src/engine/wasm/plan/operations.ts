@@ -9,6 +9,13 @@ import type { Epilogue } from '../kernels/panel-job.ts';
 import type { Source } from '../kernels/prepare.ts';
 import type { DigitalPlan } from './digital.ts';
 
+/** Index of a weights memory, where panel 0 lies in it, and the bytes of a panel. */
+export interface WeightsPlace {
+  readonly memory: number;
+  readonly at: number;
+  readonly panelBytes: number;
+}
+
 /** One linear layer, as it is computed. */
 export interface Operation {
   readonly name: LinearName;
@@ -35,12 +42,14 @@ export interface Operation {
   readonly small: boolean;
   readonly source: Source;
   readonly epilogue: Epilogue;
-  /** Index of the weights memory and of the tables memory, and where panel 0 lies in each. */
-  readonly memory: number;
-  readonly at: number;
+  /** The model's weights, codes or bytes of int8: the same for every engine on it with these formats. */
+  readonly resident: WeightsPlace;
+  /** Index in `scales` of panel 0's: [panels][cells][tiles][16], as resident as the weights. */
+  readonly scalesAt: number;
+  /** Weights baked for one chip, in a memory of the engine's own; undefined: panels are computed from the resident ones. */
+  readonly baked: WeightsPlace | undefined;
+  /** Where the tables of panel 0's columns lie in the tables memory of the weights, and the bytes of a panel's. */
   readonly tablesAt: number;
-  /** Of a panel: of its weights, and of its tables. */
-  readonly panelBytes: number;
   readonly panelTables: number;
   /** Of matrices whose codes come from a chip image. */
   readonly digital: DigitalPlan | undefined;
@@ -50,15 +59,43 @@ export const padded = (n: number): number => Math.ceil(n / PANEL_COLUMNS) * PANE
 /** Quads of a tile: whole pairs, because gemm takes two at a time. */
 export const countQuads = (rows: number): number => 2 * Math.ceil(rows / 8);
 
-/** Bytes of each weights memory, and of each tables memory. */
-export function memoryBytes(operations: readonly Operation[]): { weights: number[]; tables: number[] } {
-  const weights: number[] = [];
+/** What panels are computed from. */
+export const weightsOf = ({ baked, resident }: Operation): WeightsPlace => baked ?? resident;
+
+/** Bytes of each memory, and how many scales there are. */
+export interface MemorySizes {
+  readonly resident: number[];
+  /** [resident memories], of the tables of the columns of each. */
+  readonly tables: number[];
+  /** Memories of baked weights, numbered behind the resident ones: `of` is the resident one whose tables they go with. */
+  readonly baked: { readonly bytes: number; readonly of: number }[];
+  readonly scales: number;
+}
+
+export function memorySizes(operations: readonly Operation[]): MemorySizes {
+  const resident: number[] = [];
   const tables: number[] = [];
-  for (const { memory, at, tablesAt, panels, panelBytes, panelTables } of operations) {
-    weights[memory] = Math.max(weights[memory] ?? 0, at + panels * panelBytes);
-    tables[memory] = Math.max(tables[memory] ?? 0, tablesAt + panels * panelTables);
+  const baked: MemorySizes['baked'] = [];
+  let scales = 0;
+  const count = 1 + Math.max(...operations.map((o) => o.resident.memory));
+  for (const {
+    resident: own,
+    baked: bakedAt,
+    tablesAt,
+    scalesAt,
+    panels,
+    panelTables,
+    cells,
+    tiles,
+  } of operations) {
+    const { memory, at, panelBytes } = own;
+    resident[memory] = at + panels * panelBytes;
+    tables[memory] = tablesAt + panels * panelTables;
+    scales = scalesAt + panels * cells * tiles * PANEL_COLUMNS;
+    if (!bakedAt) continue;
+    baked[bakedAt.memory - count] = { bytes: bakedAt.at + panels * bakedAt.panelBytes, of: memory };
   }
-  return { weights, tables };
+  return { resident, tables, baked, scales };
 }
 
 /** Do two operations see the same encoded inputs? */

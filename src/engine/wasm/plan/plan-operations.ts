@@ -13,7 +13,7 @@ import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { planDigital } from './digital.ts';
-import { countQuads, type Operation } from './operations.ts';
+import { countQuads, type Operation, type WeightsPlace } from './operations.ts';
 
 /** Rows that share a scale in int8 weights: those of Q8_0. */
 const INT8_ROWS = 32;
@@ -44,24 +44,69 @@ export interface OperationChoice {
 
 /** The linear layers in the order of the data flow, with their places in as many memories as they need. */
 export function planOperations(shape: ModelShape, choice: OperationChoice): Operation[] {
-  const operations: Operation[] = [];
+  const shapes = modelMatrices(shape).map(({ name, outputs, inputs }) =>
+    operationShape(name, outputs, inputs, choice, shape),
+  );
+  const places = placeResident(shapes);
+  const baked = placeBaked(shapes, places);
+  return shapes.map((o, i) => ({ ...o, ...places[i], baked: baked[i] }));
+}
+
+type OperationShape = Omit<Operation, 'resident' | 'scalesAt' | 'baked' | 'tablesAt'>;
+type Places = Pick<Operation, 'resident' | 'scalesAt' | 'tablesAt'>;
+
+function placeResident(shapes: readonly OperationShape[]): Places[] {
   let memory = 0;
   let at = 0;
   let tablesAt = 0;
-  for (const { name, outputs, inputs } of modelMatrices(shape)) {
-    const shapeOf = operationShape(name, outputs, inputs, choice, shape);
-    const bytes = shapeOf.panels * shapeOf.panelBytes;
-    const tables = shapeOf.panels * shapeOf.panelTables;
-    if (at + bytes > MEMORY_BYTES || tablesAt + tables > MEMORY_BYTES) {
+  let scalesAt = 0;
+  return shapes.map((o) => {
+    const panelBytes = weightBytes(o, o.kind === 'int8' ? 'bytes' : 'codes', 1);
+    const tables = o.panels * o.panelTables;
+    if (at + o.panels * panelBytes > MEMORY_BYTES || tablesAt + tables > MEMORY_BYTES) {
       memory++;
       at = 0;
       tablesAt = 0;
     }
-    operations.push({ ...shapeOf, memory, at, tablesAt });
-    at += bytes;
+    const places = { resident: { memory, at, panelBytes }, scalesAt, tablesAt };
+    at += o.panels * panelBytes;
     tablesAt += tables;
-  }
-  return operations;
+    scalesAt += o.panels * o.cells * o.tiles * PANEL_COLUMNS;
+    return places;
+  });
+}
+
+/** In memories behind the resident ones; each goes with one resident memory, whose tables it shares. */
+function placeBaked(
+  shapes: readonly OperationShape[],
+  places: readonly Places[],
+): (WeightsPlace | undefined)[] {
+  let memory = places[places.length - 1].resident.memory;
+  let at = 0;
+  let of = -1;
+  return shapes.map((o, i) => {
+    if (o.kind !== 'tile' || o.source !== 'bytes') return undefined;
+    const panelBytes = weightBytes(o, 'bytes', o.rank);
+    const bytes = o.panels * panelBytes;
+    if (of !== places[i].resident.memory || at + bytes > MEMORY_BYTES) {
+      memory++;
+      at = 0;
+      of = places[i].resident.memory;
+    }
+    const place = { memory, at, panelBytes };
+    at += bytes;
+    return place;
+  });
+}
+
+/** Bytes of a panel's weights in one storage; those of every rank where they are baked. */
+function weightBytes(
+  { cells, tiles, rows, lastRows }: OperationShape,
+  source: Source,
+  parts: number,
+): number {
+  const quads = (tiles - 1) * countQuads(rows) + countQuads(lastRows);
+  return cells * quads * parts * QUAD_BYTES[source];
 }
 
 function operationShape(
@@ -70,7 +115,7 @@ function operationShape(
   inputs: number,
   choice: OperationChoice,
   shape: ModelShape,
-): Omit<Operation, 'memory' | 'at' | 'tablesAt'> {
+): OperationShape {
   const { mode, fabric } = choice;
   const mapped = mode !== 'digital' && fabric.carries(name);
   const onHardware = mapped && mode !== 'mapped';
@@ -93,8 +138,6 @@ function operationShape(
         ? ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
   const top = digitalTop(choice.codec(name));
-  const parts = source === 'bytes' ? rank : 1;
-  const quads = (tiles - 1) * countQuads(rows) + countQuads(lastRows);
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
   return {
     name,
@@ -116,7 +159,6 @@ function operationShape(
     small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
     source,
     epilogue,
-    panelBytes: cells * quads * parts * QUAD_BYTES[source],
     panelTables: cells * tiles * table,
     digital: meta && planDigital(meta, shape, name.ordinal),
   };

@@ -25,7 +25,7 @@ import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
-import { countQuads, type Operation, padded } from '../plan/operations.ts';
+import { countQuads, type Operation, padded, weightsOf } from '../plan/operations.ts';
 import { tilePlace, tileRows } from '../plan/tile-place.ts';
 import { prepareInputs } from './digital.ts';
 
@@ -328,14 +328,16 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     bins,
     scratch: layout.scratches[index],
   };
-  const run = kernels[operation.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
+  const { tablesAt, panelTables } = operation;
+  const weights = weightsOf(operation);
+  const run = kernels[weights.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
   for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
   const at = job / 4;
   const counts = layout.counts[call.operation];
   return (panel) => {
     const column = panel * PANEL_COLUMNS;
-    i32[at + JOB.weights / 4] = operation.at + panel * operation.panelBytes;
-    i32[at + JOB.tables / 4] = operation.tablesAt + panel * operation.panelTables;
+    i32[at + JOB.weights / 4] = weights.at + panel * weights.panelBytes;
+    i32[at + JOB.tables / 4] = tablesAt + panel * panelTables;
     i32[at + JOB.column / 4] = column;
     i32[at + JOB.out / 4] = call.out + column * 4;
     i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;
