@@ -149,10 +149,28 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
     .option('--chips <n>', 'chip instances', integer(1, 1000), GENERATE_DEFAULTS.chips)
     .option('--temperature <t>', '0 = the most likely token', number(0, 100), GENERATE_DEFAULTS.temperature)
     .option(
+      '--top-k <k>',
+      'sample among the k most likely tokens; 0: all',
+      integer(0, 2 ** 31),
+      GENERATE_DEFAULTS.topK,
+    )
+    .option(
       '--top-p <p>',
       'sample among the most likely tokens of this total probability',
       number(0, 1),
       GENERATE_DEFAULTS.topP,
+    )
+    .option(
+      '--min-p <p>',
+      'sample among tokens of at least this share of the largest probability',
+      number(0, 1),
+      GENERATE_DEFAULTS.minP,
+    )
+    .option(
+      '--repeat-penalty <x>',
+      'weaken what the last 64 tokens have; 1: not',
+      number(0, 100),
+      GENERATE_DEFAULTS.repeatPenalty,
     )
     .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
     .option('--image <file>', 'chip image of onefet map, in place of the mapping that the design asks for')

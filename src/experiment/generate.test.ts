@@ -16,7 +16,10 @@ const options: GenerateOptions = {
   chips: 1,
   seed: 1,
   temperature: 0,
+  topK: 0,
   topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
   engine: 'auto',
   threads: 2,
 };

@@ -202,12 +202,14 @@ async function continueText(
   const decoder = model.tokenizer.newStream();
   const key = streamKey(options.seed, 0x73616d70);
   const tokens: number[] = [];
+  const before = [...prompt];
   let logits: Float32Array = new Float32Array(model.shape.vocab);
   await engine.prefill(prompt, 0, (_position, last) => logits.set(last), prompt.length - 1);
   const started = performance.now();
   while (tokens.length < options.tokens) {
-    const next = sampleToken(logits, options, key, tokens.length);
+    const next = sampleToken(logits, options, key, tokens.length, before);
     tokens.push(next);
+    before.push(next);
     if (model.tokenizer.endIds.has(next)) break;
     onPiece(decoder.push(next));
     // Lets Ctrl-C in between two tokens.

@@ -2,6 +2,7 @@
 import type { Overrides } from '../config.ts';
 import type { EngineChoice } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
+import type { SampleOptions } from '../model/sample.ts';
 
 /** The model and the texts. */
 export interface InputOptions {
@@ -43,7 +44,7 @@ export interface DesignOptions {
 export type RunOptions = InputOptions & DesignOptions;
 
 /** A prompt that a model and its chips continue. */
-export interface GenerateOptions {
+export interface GenerateOptions extends SampleOptions {
   readonly model: string;
   readonly prompt: string;
   /** The prompt is what a user says, in the model's chat template. */
@@ -58,8 +59,6 @@ export interface GenerateOptions {
   readonly tokens: number;
   readonly chips: number;
   readonly seed: number;
-  readonly temperature: number;
-  readonly topP: number;
   readonly engine: EngineChoice;
   readonly threads: number;
   readonly calibration?: FabricParts['calibration'];
@@ -102,7 +101,10 @@ export const GENERATE_DEFAULTS: Omit<GenerateOptions, 'prompt'> = {
   chips: 2,
   seed: DESIGN_DEFAULTS.seed,
   temperature: 0,
+  topK: 0,
   topP: 1,
+  minP: 0,
+  repeatPenalty: 1,
   engine: DESIGN_DEFAULTS.engine,
   threads: DESIGN_DEFAULTS.threads,
 };
