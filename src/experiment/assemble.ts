@@ -17,6 +17,7 @@ import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
+import { readingSeconds, wantedCorrection } from './correction.ts';
 import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
@@ -52,7 +53,7 @@ export function assembleResult(
   plan: RunPlan,
   finished: FinishedJobs,
   timing: RunTiming,
-  mapping: MappingReport | null = null,
+  report: MappingReport | null = null,
 ): RunResult {
   const { options, fabric, inputs } = plan;
   const windows = inputs.windows.map(({ window }) => window);
@@ -62,6 +63,7 @@ export function assembleResult(
   const { chips, activity } = chipsOf(plan, finished, windows);
   const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
   const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
+  const mapping = report && { ...report, correction: correctionOf(plan, range?.ranges ?? {}) };
   const cost = summariseCosts(plan, activity, range?.ranges ?? {}, mapping);
   const nll = meanInterval(chips.map((chip) => chip.nll));
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
@@ -104,6 +106,12 @@ export function assembleResult(
     provenance: { onefet: plan.version, node: nodeVersion, ngspice: fabric.cell?.engine ?? null },
   };
   return { ...partial, verdict: judge(partial, fabric.wording.remark) };
+}
+
+function correctionOf({ fabric }: RunPlan, ranges: RangeTable): MappingReport['correction'] {
+  const correction = wantedCorrection(fabric.design);
+  if (!correction) return null;
+  return { rank: correction.rank, reads: correction.reads, readingS: readingSeconds(fabric, ranges) };
 }
 
 /** Describes the inputs: model, design and texts. */
@@ -184,6 +192,7 @@ function chipsOf(
       seed,
       ...finishMetrics(sumMetrics(finished, variant, windows)),
       clipRate: fabric.clipRate(activity),
+      correction: finishedJob(finished, jobKey(variant, windows[0])).correction ?? null,
     };
   });
   return { chips, activity: { layers: addActivity(activities, counters) } };

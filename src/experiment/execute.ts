@@ -9,9 +9,10 @@ import type { BackendName } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { openImage } from '../mapping/image.ts';
+import { type ImageReader, openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
 import { openBlockErrors } from './block-error.ts';
+import { chipImagePath, correctionErrors, isCorrected } from './correction.ts';
 import type { Job, JobResult } from './job.ts';
 import { openScorer } from './score.ts';
 import { type Variant, variantKey, variantRequest } from './variant.ts';
@@ -29,6 +30,8 @@ export interface ExecutorOptions {
   readonly modelSha256: string;
   /** The chip image that all variants but the digital one run on. */
   readonly imagePath: string | undefined;
+  /** Folder of the images of single chips (correction.ts), there before their jobs begin; undefined without correction. */
+  readonly chipImages: string | undefined;
   /** See block-error.ts. */
   readonly stateStride: number;
 }
@@ -52,7 +55,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
   const model = openModel(options.modelPath);
   const fabric = loadFabric(options.fabric.design, options.fabric.calibration);
   const image = options.imagePath === undefined ? undefined : openImage(options.imagePath);
-  let current: { key: string; engine: Engine } | undefined;
+  let current: { key: string; engine: Engine; own: ImageReader | undefined } | undefined;
   /** The job in progress: its tokens, those of finished windows, and those of the window that is running. */
   let progress: { key: string; tokens: number; before: number; ofWindow: number } | undefined;
 
@@ -63,22 +66,31 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
     else hooks.onShare?.(key, (before + share * ofWindow) / tokens, false);
   };
 
+  const leave = async (): Promise<void> => {
+    await current?.engine.close();
+    current?.own?.close();
+    current = undefined;
+  };
+
   const engineOf = async (variant: Variant, ranges: RangeTable | undefined): Promise<Engine> => {
     const key = variantKey(variant);
     if (current?.key === key) return current.engine;
-    await current?.engine.close();
-    current = undefined; // let the last chip go before the next is built
+    await leave(); // let the last chip go before the next is built
+    const own =
+      options.chipImages !== undefined && isCorrected(variant)
+        ? openImage(chipImagePath(options.chipImages, variant))
+        : undefined;
     const engine = await createEngine(options.backend, {
       model,
       ...variantRequest(variant, fabric, ranges),
       threads: options.threads,
       contextTokens: options.contextTokens,
-      image,
+      image: own ?? image,
       codesCache: { folder: CODES_FOLDER, modelSha256: options.modelSha256 },
       onProgress,
       signal: hooks.signal,
     });
-    current = { key, engine };
+    current = { key, engine, own };
     return engine;
   };
 
@@ -124,15 +136,19 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
         ...done,
         metrics: scorer.sums,
         blocks: states!.sums(),
-        ...(kind === 'chip' ? { activity: engine.activity() } : {}),
+        ...(kind === 'chip' ? { activity: engine.activity(), ...correctionOf(current?.own) } : {}),
         ...(kind === 'recoded' && !fabric.measuresRanges ? { coding: engine.codingLoss() } : {}),
       };
     },
     async close() {
-      await current?.engine.close();
-      current = undefined;
+      await leave();
       image?.close();
       model.close();
     },
   };
+}
+
+function correctionOf(image: ImageReader | undefined): Pick<JobResult, 'correction'> {
+  const correction = image && correctionErrors(image);
+  return correction ? { correction } : {};
 }

@@ -3,6 +3,9 @@
  * what noise does.
  */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type Engine, neededModes } from '../engine/backend.ts';
 import { chooseBackend, createEngine } from '../engine/create.ts';
 import type { BackendName } from '../engine/names.ts';
@@ -18,6 +21,7 @@ import { type Model, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { chatPrompt } from '../model/tokenizer/chat-template.ts';
 import { streamKey } from '../random.ts';
+import { correctVariant, isCorrected, plannedCorrection, wantedCorrection } from './correction.ts';
 import { CODES_FOLDER } from './execute.ts';
 import type { MapHooks } from './map.ts';
 import { planMapping } from './mapping-plan.ts';
@@ -66,13 +70,15 @@ export async function generate(
   const fabric = loadFabric(design, options.calibration);
   const model = openModel(findDataFile(options.model) ?? options.model);
   let image: (ReadyImage & { readonly reader: ImageReader }) | undefined;
+  const chips = wantedCorrection(design) && mkdtempSync(join(tmpdir(), 'onefet-chips-'));
   try {
     checkOverrides(design, tensorNames(model.shape.architecture));
     const { prompt, rangeIds, contextTokens } = await readInputs(model, options);
     const { threads } = options;
     const given = options.image === undefined ? undefined : givenImage(model.sha256(), options.image);
     const mapping = given ? undefined : planMapping(model, fabric);
-    const parts = given?.parts ?? (mapping && partsOf(mapping, model.shape));
+    const whole = given?.parts ?? (mapping && partsOf(mapping, model.shape));
+    const parts = whole && plannedCorrection({ parts: whole, path: given?.path }, fabric, model.shape).parts;
     const needs = { model, fabric, threads, contextTokens };
     const { backend, reason } = chooseBackend(
       options.engine,
@@ -96,9 +102,17 @@ export async function generate(
     ): Promise<T> => {
       if (hooks.signal?.aborted) throw interrupted();
       hooks.onPrepare?.(what, done++, total);
+      const own =
+        chips && image && ranges && isCorrected(variant)
+          ? openImage(
+              await correctVariant(model, image.reader, fabric, variant, ranges, chips, {
+                signal: hooks.signal,
+              }),
+            )
+          : undefined;
       const engine = await createEngine(backend.name, {
         ...needs,
-        image: image?.reader,
+        image: own ?? image?.reader,
         codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
         signal: hooks.signal,
         ...variantRequest(variant, fabric, ranges),
@@ -107,6 +121,7 @@ export async function generate(
         return await work(engine);
       } finally {
         await engine.close();
+        own?.close();
       }
     };
     const write = async (variant: Variant, seed: number | null, ranges?: RangeTable) => {
@@ -136,6 +151,7 @@ export async function generate(
   } finally {
     image?.reader.close();
     image?.discard();
+    if (chips) rmSync(chips, { recursive: true, force: true });
     model.close();
   }
 }

@@ -23,6 +23,13 @@ export interface BlockErrorSums {
   readonly error: number[];
 }
 
+/** Relative errors of the outputs of a chip, means over its matrices: as it was read, with gains, with its side path. */
+export interface CorrectionErrors {
+  readonly read: number;
+  readonly gains: number;
+  readonly side: number;
+}
+
 /** The outcome of a job. */
 export interface JobResult {
   readonly key: string;
@@ -31,6 +38,8 @@ export interface JobResult {
   readonly seconds: number;
   /** Absent for `range`. */
   readonly metrics?: MetricSums;
+  /** Of a chip that was corrected. */
+  readonly correction?: CorrectionErrors;
   /** Of a chip's analog layers. */
   readonly activity?: LayerActivity[];
   /** Of `range`. */

@@ -232,7 +232,9 @@ test('what a mapping refuses', () => {
   expect(() => planOf('rotated', 'head=analog')).toThrowError(
     expect.objectContaining({ kind: 'usage', code: 'MAPPING_HEAD' }),
   );
-  expect(() => plan('round', 'mapping.side=4')).toThrow('round takes no principal, side or cellsPerWeight');
+  expect(() => plan('round', 'mapping.side=4')).toThrow(
+    'round takes no principal, side, cellsPerWeight or correction',
+  );
   expect(() => plan('centred', 'mapping.cellsPerWeight=0.9')).toThrow('mapping.cellsPerWeight');
   expect(() => plan('centre')).toThrow('mapping.method');
   expect(() => plan('centred', 'mapping.text=experiments/texts/stories.txt')).toThrowError(

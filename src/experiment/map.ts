@@ -169,6 +169,7 @@ async function mapInto(
         tileRows: plan.tileRows,
         threads: hooks.threads ?? 1,
         bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
+        moments: plan.settings.correction.source !== 'none',
         everyStep: options.everyStep ?? weightsOf(shape) < EVERY_STEP_WEIGHTS,
         onProgress: (done, of, label) => progress(passOperations * passes + (done / of) * operations, label),
         ...(hooks.signal ? { signal: hooks.signal } : {}),

@@ -11,6 +11,7 @@ import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } fr
 import { chipErrors as tileErrors } from '../mapping/chip-errors.ts';
 import { METHODS } from '../mapping/method.ts';
 import { allocateBits, type BitChoice, expectedHarm } from '../mapping/mixed-bits.ts';
+import { MOMENTS_RANK } from '../mapping/moments-factor.ts';
 import { type MappingMethod, residualRotation } from '../mapping/plan.ts';
 import type { ChipErrors } from '../mapping/predict.ts';
 import { HEAD } from '../model/architecture.ts';
@@ -58,7 +59,9 @@ export function planMapping(model: Model, fabric: Fabric): MappingPlan | undefin
   const chip = chipErrors(fabric);
   const { bits, cellsPerWeight } = bitsOf(design, model.shape);
   const parts = {
-    mapping: { ...settings, text: undefined, tokens: undefined },
+    // Of a correction the image only knows that there will be one.
+    mapping: { ...settings, text: undefined, tokens: undefined, correction: undefined },
+    ...(settings.correction.source === 'none' ? {} : { moments: MOMENTS_RANK }),
     tileRows: design.tile.rows,
     bits: [...bits],
     ...(settings.method === 'auto' ? { chip } : {}),

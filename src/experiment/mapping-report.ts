@@ -35,6 +35,17 @@ export interface MappingReport {
   /** The stream is rotated before the first block and back behind the last. */
   residualRotated: boolean;
   matrices: MappedMatrixReport[];
+  /** Of single chips; null where they run on the image as it is. */
+  correction: CorrectionReport | null;
+}
+
+export interface CorrectionReport {
+  /** Of a chip's own side path, which takes the place of the image's. */
+  rank: number;
+  /** Conversions per cell. */
+  reads: number;
+  /** Reading a chip, all tiles at once; null where that is not known yet. */
+  readingS: number | null;
 }
 
 export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | 'sha256'>): MappingReport {
@@ -68,16 +79,17 @@ export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | '
     digitalNumbers,
     residualRotated: header.residual !== null,
     matrices: reports,
+    correction: null,
   };
 }
 
 /** What of a mapping the digital part does for every token. */
-export function mappingWork({ matrices, residualRotated }: MappingReport): MappingWork {
+export function mappingWork({ matrices, residualRotated, correction }: MappingReport): MappingWork {
   return {
     centred: matrices.some(({ centred }) => centred),
     rotatedOnline: matrices.some(({ rotatedOnline }) => rotatedOnline),
     residualRotated,
-    side: Math.max(...matrices.map(({ side }) => side)),
+    side: correction?.rank ?? Math.max(...matrices.map(({ side }) => side)),
     principal: Math.max(...matrices.map(({ principal }) => principal)),
   };
 }

@@ -5,6 +5,7 @@
 
 import type { CostReport } from '../cost/report.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
+import type { CorrectionErrors } from './job.ts';
 import type { MappingReport } from './mapping-report.ts';
 
 export const RESULT_SCHEMA = 'onefet.run/4';
@@ -44,6 +45,8 @@ export interface ChipResult extends Accuracy {
   seed: number;
   /** Share of ADC conversions that clipped; null for a fabric without converters. */
   clipRate: number | null;
+  /** null where it ran on the model's image as it is. */
+  correction: CorrectionErrors | null;
 }
 
 /** One source of error alone: means over chips with their intervals. */

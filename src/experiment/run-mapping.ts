@@ -18,6 +18,7 @@ import { stageInput } from '../mapping/plan.ts';
 import { matricesReading, STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
+import { plannedCorrection } from './correction.ts';
 import type { InputPass } from './input-statistics.ts';
 import type { RunInputs } from './inputs.ts';
 import { damageOf, keepImage, type MapHooks } from './map.ts';
@@ -57,14 +58,16 @@ export function openPlannedMapping(
     const given = givenImage(inputs.model.sha256, imagePath);
     requireImageFits({ model: inputs.model, fabric }, given.parts);
     requireDesignBits(fabric, inputs.model.shape, given.parts);
-    return given;
+    return plannedCorrection(given, fabric, inputs.model.shape);
   }
   if (fabric.design.mapping.method === 'round') return undefined;
   const model = openModel(inputs.model.path);
   try {
     const plan = planMapping(model, fabric)!;
     const warning = checkCalibrationText(plan.text.ids, inputs.passages);
-    return { key: plan.key, parts: partsOf(plan, model.shape), plan, path: undefined, warning };
+    const parts = partsOf(plan, model.shape);
+    const made: RunMapping = { key: plan.key, parts, plan, path: undefined, warning };
+    return plannedCorrection(made, fabric, model.shape);
   } finally {
     model.close();
   }

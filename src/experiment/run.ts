@@ -6,22 +6,26 @@
  * Every finished job is in the run's folder at once; a run that was interrupted takes up where it stopped. A result never
  * shrinks: chips and sources of error that the folder has are in it, however few are asked for.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { toJson, writeFileAtomic } from '../files.ts';
+import { openImage } from '../mapping/image.ts';
+import { openModel } from '../model/model.ts';
 import { assembleResult, type FinishedJobs, type RunTiming } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
 import { openPassCache, type PassCache } from './cache.ts';
+import { correctVariant, isCorrected, wantedCorrection } from './correction.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import type { RunOptions } from './options.ts';
 import { chipSeed, planRun, type RunPlan, withChips } from './plan.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
 import { type ReadyImage, readyImage } from './run-mapping.ts';
-import { createRunner } from './schedule.ts';
+import { byVariant, createRunner } from './schedule.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
 import type { Variant } from './variant.ts';
 
@@ -103,6 +107,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     return result;
   } finally {
     image?.discard();
+    rmSync(chipImages(plan), { recursive: true, force: true });
     folder.close();
   }
 }
@@ -253,6 +258,7 @@ async function executeJobs(run: Run): Promise<number> {
     }
     const started = performance.now();
     const ranges = plan.rangeJob && folder.finished.get(plan.rangeJob.key)?.ranges;
+    if (ranges) await correctChips(run, second, ranges);
     await runner.run(second, ranges, finish);
     const seconds = (performance.now() - started) / 1e3;
     const tokens = second.reduce((sum, job) => sum + folder.finished.get(job.key)!.tokens, 0);
@@ -262,8 +268,36 @@ async function executeJobs(run: Run): Promise<number> {
   }
 }
 
+/** Makes the images of the chips of jobs, where the design corrects them. */
+async function correctChips(
+  { plan, image, hooks }: Run,
+  jobs: readonly Job[],
+  ranges: RangeTable,
+): Promise<void> {
+  if (!image || !wantedCorrection(plan.fabric.design)) return;
+  const variants = [...byVariant(jobs).values()].map(([{ variant }]) => variant).filter(isCorrected);
+  const model = openModel(plan.inputs.model.path);
+  const reader = openImage(image.path);
+  try {
+    for (const variant of variants) {
+      const label = `reading ${labelOf(plan, variant)}`;
+      await correctVariant(model, reader, plan.fabric, variant, ranges, chipImages(plan), {
+        onProgress: (share) => hooks.onProgress?.(share, 1, label),
+        signal: hooks.signal,
+      });
+    }
+  } finally {
+    reader.close();
+    model.close();
+  }
+}
+
+/** Images of single chips: they are there while their jobs run. */
+const chipImages = ({ folder }: RunPlan): string => join(folder, 'chips');
+
 const executorOptions = ({ plan, files, image }: Run): ExecutorOptions => ({
   imagePath: image?.path,
+  chipImages: image && wantedCorrection(plan.fabric.design) ? chipImages(plan) : undefined,
   modelPath: plan.inputs.model.path,
   fabric: plan.fabric.parts,
   backend: plan.engine,

@@ -91,10 +91,35 @@ export const mappingShape = {
         .max(2 ** 31)
         .default(1)
         .describe("Seed of the rotations' signs."),
+      correction: z
+        .strictObject({
+          source: z
+            .enum(['none', 'reading'])
+            .default('none')
+            .describe(
+              'Per-chip correction: none; reading: the chip is read cell by cell through its own converters, and the digital scales of its columns and a side path are fitted to what was read.',
+            ),
+          rank: z
+            .int()
+            .min(0)
+            .max(256)
+            .default(16)
+            .describe("Rank of a chip's own side path, in place of mapping.side, 0 to 256."),
+          reads: z
+            .int()
+            .min(1)
+            .max(1024)
+            .default(4)
+            .describe('Conversions that are averaged to read a cell, 1 to 1024.'),
+        })
+        .prefault({}),
     })
-    .refine(({ method, principal, side, cellsPerWeight }) => {
-      return method !== 'round' || (principal === 0 && side === 0 && cellsPerWeight === null);
-    }, 'method round takes no principal, side or cellsPerWeight: choose another method')
+    .refine(({ method, principal, side, cellsPerWeight, correction }) => {
+      return (
+        method !== 'round' ||
+        (principal === 0 && side === 0 && cellsPerWeight === null && correction.source === 'none')
+      );
+    }, 'method round takes no principal, side, cellsPerWeight or correction: choose another method')
     .prefault({}),
 };
 

@@ -118,6 +118,7 @@ function bindDesign(design: DigitalDesign): Fabric {
       recodeWeights(outputs, inputs, row, tensorBits(design, name.tensor), design.tile.rows),
     build: (name, weights) =>
       bits === 'float' ? floatLayer(name, weights, design) : codedLayer(name, weights, design),
+    readWeights: () => undefined,
     activityOf: (name, outputs, inputs, tokens) => countActivity(design, name, outputs, inputs, tokens),
     clipRate: () => null,
     nominalDesign: () => ({}),

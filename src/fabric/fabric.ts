@@ -48,6 +48,23 @@ export interface LayerOptions {
   readonly record?: RangeRecord;
 }
 
+export interface ReadOptions {
+  readonly chipSeed: number;
+  /** As of LayerOptions. */
+  readonly blocks: number;
+  readonly ranges: RangeTable;
+  /** Conversions that are averaged for a cell. */
+  readonly reads: number;
+}
+
+/** The weights that one chip has, as it was read. */
+export interface ReadWeights {
+  /** In units of a code: code times the gain of its cells [N][K]. */
+  readonly codes: Float32Array;
+  /** Time of the reading, all tiles at once. */
+  readonly seconds: number;
+}
+
 /** Plain data from which `loadFabric` makes the same fabric again, in a worker thread for example. */
 export interface FabricParts<D extends CommonDesign = CommonDesign> {
   readonly design: D;
@@ -107,6 +124,8 @@ export interface Fabric {
   ): HardwareWeights;
   /** One layer of one chip in scalar TypeScript. */
   build(name: LinearName, weights: HardwareWeights, options: LayerOptions): CountedLinear;
+  /** The weights of one chip as its own converters read them; undefined where there is nothing to read. */
+  readWeights(name: LinearName, weights: HardwareWeights, options: ReadOptions): ReadWeights | undefined;
   /**
    * A layer's activity where it follows from shape and tokens alone, for engines that do not `build` layers; undefined
    * where it must be counted.

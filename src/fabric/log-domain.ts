@@ -26,6 +26,7 @@ import {
 } from '../tile/error-sources.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
 import { type TilePhysics, tilePhysics } from '../tile/physics.ts';
+import { readCells, readSeconds } from '../tile/read-cells.ts';
 import { drawStatics } from '../tile/static-errors.ts';
 import { createTile, type Tile, type TileCounts } from '../tile/tile.ts';
 import { type HardwareWeights, recodeWeights, weightFormat } from '../tile/weight-code.ts';
@@ -38,7 +39,15 @@ import {
   tensorBits,
   weightsShape,
 } from './common-design.ts';
-import type { CellProvenance, CountedLinear, Fabric, FabricModule, LayerOptions } from './fabric.ts';
+import type {
+  CellProvenance,
+  CountedLinear,
+  Fabric,
+  FabricModule,
+  LayerOptions,
+  ReadOptions,
+  ReadWeights,
+} from './fabric.ts';
 import type { LinearName } from './linear.ts';
 import { diePosition, tensorKey } from './placement.ts';
 import { rangeTable, scaleRanges } from './ranges.ts';
@@ -99,6 +108,7 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     mapWeights: (name, outputs, inputs, row) =>
       recodeWeights(outputs, inputs, row, tensorBits(design, name.tensor), design.tile.rows),
     build: (name, weights, options) => logDomainLinear(name, weights, { ...options, physics }),
+    readWeights: (name, weights, options) => readTiles(name, weights, physics, options),
     activityOf: () => undefined,
     clipRate: (activity) => clipRate(activity as readonly TileActivity[]),
     nominalDesign: () => nominalDesign(design),
@@ -212,6 +222,46 @@ export function logDomainLinear(
   };
 }
 
+/** Reads all tiles of a layer of one chip: readCells of every cell, joined to weights. */
+function readTiles(
+  name: LinearName,
+  hardware: HardwareWeights,
+  physics: TilePhysics,
+  { chipSeed, blocks, ranges, reads }: ReadOptions,
+): ReadWeights {
+  const { format, columns, outputs, inputs } = hardware;
+  const { rows } = physics.design.tile;
+  const response = physics.responses.get(format.taps)!;
+  const chip = { errors: true, seed: chipSeed };
+  const fullScales = fullScalesOf(name, hardware, { ranges })!;
+  const codes = new Float32Array(outputs * inputs);
+  let seconds = 0;
+  hardware.tiles.forEach((tile, index) => {
+    const place = tilePlaceOf(name, index, hardware.tiles.length, blocks);
+    const statics = drawStatics(physics, chip, place, tile, hardware, bankCount(physics.design));
+    const sums = bakedSums(physics, response, tile, columns, statics);
+    const parts = { physics, response, hardware, tile, place, chip, statics, sums, reads };
+    const read = readCells({ ...parts, fullScales: fullScales[index] });
+    for (let j = 0; j < tile.rows; j++) {
+      for (let n = 0; n < outputs; n++) {
+        let code = 0;
+        for (const [c, cellWeight] of format.cellWeights.entries())
+          code += cellWeight * read[j * columns + c * outputs + n];
+        codes[n * inputs + tile.rowStart + j] = format.taps * code;
+      }
+    }
+    seconds = Math.max(seconds, readSeconds(physics, rows, Math.max(...fullScales[index]), reads));
+  });
+  return { codes, seconds };
+}
+
+const tilePlaceOf = (name: LinearName, tile: number, tiles: number, blocks: number): TilePlace => ({
+  layer: name.layer,
+  tensor: name.ordinal,
+  tile,
+  ...diePosition(name, tile, tiles, blocks),
+});
+
 /** The tiles along K with their static errors; they record into `options.record` while ranges are measured. */
 function buildTiles(name: LinearName, hardware: HardwareWeights, options: LogDomainOptions): Tile[] {
   const { physics, chip, cellSums, blocks } = options;
@@ -221,12 +271,7 @@ function buildTiles(name: LinearName, hardware: HardwareWeights, options: LogDom
   const recorders = fullScales ? undefined : openRecorders(name, hardware, options);
   const makeSums = cellSums === 'reference' ? referenceSums : bakedSums;
   return hardware.tiles.map((tile, index) => {
-    const place: TilePlace = {
-      layer: name.layer,
-      tensor: name.ordinal,
-      tile: index,
-      ...diePosition(name, index, hardware.tiles.length, blocks),
-    };
+    const place = tilePlaceOf(name, index, hardware.tiles.length, blocks);
     const statics = drawStatics(physics, chip, place, tile, hardware, bankCount(physics.design));
     return createTile({
       physics,
@@ -248,7 +293,7 @@ function buildTiles(name: LinearName, hardware: HardwareWeights, options: LogDom
 function fullScalesOf(
   name: LinearName,
   { tiles }: HardwareWeights,
-  { ranges }: LogDomainOptions,
+  { ranges }: Pick<LogDomainOptions, 'ranges'>,
 ): number[][] | undefined {
   if (!ranges) return undefined;
   const key = tensorKey(name);

@@ -21,7 +21,6 @@ import {
   type Workspace,
   writeCoding,
 } from './numerics/workspace.ts';
-import { type PreparedInput, prepareWeights } from './prepare.ts';
 import { refit } from './refit.ts';
 
 export interface ChipCorrection {
@@ -32,22 +31,28 @@ export interface ChipCorrection {
   readonly errors: { readonly raw: number; readonly gains: number; readonly side: number };
 }
 
+/** What a matrix should be, and what the rows code: in the rows' basis, as prepare.ts makes them. */
+export interface CorrectionTarget {
+  /** W [N][K]. */
+  readonly weights: Float32Array;
+  /** Second moments [K][K] of what the rows code. */
+  readonly moments: Float32Array;
+}
+
 /**
  * Fits the digital part to `read` [N][K]: the chip's weights in units of codes (x = code times gain of its cells). The
- * prepared input must be loaded in the workspace. The side path takes the place of the mapping's own.
+ * target's moments must be loaded in the workspace. The side path takes the place of the mapping's own.
  */
 export function correctChip(
   workspace: Workspace,
-  input: PreparedInput,
-  exact: { readonly weights: Float32Array; readonly outputs: number },
+  { weights, moments }: CorrectionTarget,
   mapped: MappedMatrix,
   read: Float32Array,
   rank: number,
 ): ChipCorrection {
   const { outputs, inputs, tileRows, bits } = mapped;
-  const { weights } = prepareWeights(workspace, input, exact.weights, outputs);
   const { magnitudeMax } = weightFormat(bits);
-  loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
+  loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments });
   writeCoding(workspace, mapped);
   for (let n = 0; n < outputs; n++) {
     const panel = panelOf(workspace, workspace.at.codes, Math.floor(n / PANEL_COLUMNS));

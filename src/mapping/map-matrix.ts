@@ -70,7 +70,17 @@ export interface MappedMatrix extends Coding {
   readonly principal: SidePath | undefined;
 }
 
-export const MAP_STEPS = ['scales', 'gptq', 'refit', 'descent', 'side'] as const;
+/** The last three of an image that was corrected for one chip: as it was read, with gains, with its side path. */
+export const MAP_STEPS = [
+  'scales',
+  'gptq',
+  'refit',
+  'descent',
+  'side',
+  'chip',
+  'gains',
+  'chip-side',
+] as const;
 
 export interface MapStep {
   readonly step: (typeof MAP_STEPS)[number];

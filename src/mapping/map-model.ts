@@ -31,12 +31,17 @@ export interface MapModelOptions {
   readonly threads?: number;
   /** Measure the error after each step, not only at the end. */
   readonly everyStep?: boolean;
+  /** Keep what a correction of single chips needs of the second moments. */
+  readonly moments?: boolean;
   onProgress?(done: number, total: number, label: string): void;
   readonly signal?: AbortSignal;
 }
 
 /** Name of the gain vector of a stage in the image. */
 export const gainKey = (layer: number, stage: Stage): string => `blk.${layer}.${stage}.gain`;
+
+/** Name of what the image keeps of a stage's second moments (moments-factor.ts). */
+export const momentsKey = (layer: number, stage: Stage): string => `blk.${layer}.${stage}.moments`;
 
 /** What the matrices of some stages need of a workspace. */
 export function workspaceLimits(
@@ -100,12 +105,13 @@ export async function mapModel(
     for (let layer = 0; layer < shape.layers; layer++) {
       for (const stage of STAGES) {
         options.signal?.throwIfAborted();
-        const result = isWhole(source, sink, layer, stage)
+        const result = isWhole(source, sink, layer, stage, options.moments ?? false)
           ? undefined
           : team.run(
               stage,
               await stageJob(source, method, layer, stage, options.bits, {
                 everyStep: options.everyStep ?? false,
+                moments: options.moments ?? false,
                 wanted: (name) => !sink.has(name),
               }),
             );
@@ -121,7 +127,14 @@ export async function mapModel(
   }
 }
 
-function isWhole(source: MappingSource, sink: MappingSink, layer: number, stage: Stage): boolean {
+function isWhole(
+  source: MappingSource,
+  sink: MappingSink,
+  layer: number,
+  stage: Stage,
+  moments: boolean,
+): boolean {
+  if (moments && !sink.has(momentsKey(layer, stage))) return false;
   const missing = stageMatrices(source.shape, layer, stage).some(({ name }) => !sink.has(tensorKey(name)));
   return !missing && (source.gain(layer, stage) === undefined || sink.has(gainKey(layer, stage)));
 }
@@ -132,13 +145,14 @@ function deliver(
   method: MappingMethod,
   layer: number,
   stage: Stage,
-  { factors, coded }: StageResult,
+  { factors, coded, moments }: StageResult,
 ): void {
   const gain = source.gain(layer, stage);
   // 1 / f, or ones: what the digital part multiplies the normalised stream by.
   if (gain && !sink.has(gainKey(layer, stage))) {
     sink.vector(gainKey(layer, stage), factors?.map((f) => 1 / f) ?? new Float32Array(gain.length).fill(1));
   }
+  if (moments && !sink.has(momentsKey(layer, stage))) sink.vector(momentsKey(layer, stage), moments);
   const { rotation } = stageInput(source.shape, method, stage);
   for (const { name, mapped, report } of coded) {
     sink.matrix({ ...mapped, name, rotation, ranges: undefined, steps: report.steps }, report);

@@ -29,11 +29,14 @@ export interface MappingMethod {
   readonly seed: number;
 }
 
+/** What of a method decides the bases. */
+export type Turning = Pick<MappingMethod, 'rotate' | 'seed'>;
+
 /** Rotation of the residual stream, or null. */
-export const residualRotation = (shape: ModelShape, method: MappingMethod): RotationSpec | null =>
+export const residualRotation = (shape: ModelShape, method: Turning): RotationSpec | null =>
   method.rotate.residual ? { length: shape.dim, repeat: 1, seed: method.seed } : null;
 
-const headRotation = (shape: ModelShape, method: MappingMethod, heads: number): RotationSpec => ({
+const headRotation = (shape: ModelShape, method: Turning, heads: number): RotationSpec => ({
   length: shape.headDim,
   repeat: heads,
   seed: method.seed + 1,
@@ -107,7 +110,7 @@ export function stageInput(
 /** Rotation of what a matrix gives, W <- Q^T W, or null. */
 export function outputRotation(
   shape: ModelShape,
-  method: MappingMethod,
+  method: Turning,
   { gives }: BlockMatrix,
 ): RotationSpec | null {
   if (gives.includes('attention') || gives.includes('feed-forward')) return residualRotation(shape, method);

@@ -8,7 +8,7 @@ import { newRotation } from './hadamard.ts';
 import { GPTQ_PLUS, loadInput, mapMatrix, mappedWeights, ROUND } from './map-matrix.ts';
 import { allocateBits, expectedHarm } from './mixed-bits.ts';
 import { type ChipErrors, predictError } from './predict.ts';
-import { type InputOptions, prepareInput } from './prepare.ts';
+import { type InputOptions, prepareInput, prepareWeights } from './prepare.ts';
 import { newStatistics } from './statistics.ts';
 
 const PLAIN: InputOptions = { centre: true, loudness: 0, rotation: undefined, principal: 0 };
@@ -202,7 +202,11 @@ test('correction: gains and a residual fitted to a chip that was read', async ()
   const chip = (common: number, sigma: number): Float32Array =>
     Float32Array.from(mapped.codes, (code, i) => code * Math.exp(common + sigma * gaussian(streamKey(5), i)));
   // A gain that all cells share is taken out whole.
-  const gain = correctChip(workspace, input, problem, mapped, chip(0.3, 0), 0);
+  const target = {
+    ...prepareWeights(workspace, input, problem.weights, problem.outputs),
+    moments: input.moments,
+  };
+  const gain = correctChip(workspace, target, mapped, chip(0.3, 0), 0);
   expect(gain.errors.raw).toBeGreaterThan(5 * report.error);
   expect(gain.errors.gains).toBeLessThan(report.error * 1.001);
   expect(
@@ -211,7 +215,7 @@ test('correction: gains and a residual fitted to a chip that was read', async ()
       mapped.scales.map((s) => s * Math.exp(-0.3)),
     ),
   ).toBeLessThan(1e-2);
-  const noisy = correctChip(workspace, input, problem, mapped, chip(0, 0.2), 8);
+  const noisy = correctChip(workspace, target, mapped, chip(0, 0.2), 8);
   expect(noisy.errors.gains).toBeLessThan(noisy.errors.raw);
   expect(noisy.errors.side).toBeLessThan(0.8 * noisy.errors.gains);
   expect(noisy.side?.rank).toBe(8);

@@ -40,6 +40,8 @@ export interface StageJob {
   readonly coding: CodingOptions;
   /** Measure the error after each step, not only at the end. */
   readonly everyStep: boolean;
+  /** Also say what a correction of single chips needs of the second moments (moments-factor.ts). */
+  readonly moments: boolean;
   readonly matrices: readonly {
     /** As in the image: blk.0.attn_q. */
     readonly name: string;
@@ -70,7 +72,7 @@ export async function stageJob(
   layer: number,
   stage: Stage,
   bits: (name: LinearName) => WeightBits,
-  options: { readonly everyStep?: boolean; wanted?(name: string): boolean } = {},
+  options: { readonly everyStep?: boolean; readonly moments?: boolean; wanted?(name: string): boolean } = {},
 ): Promise<StageJob> {
   const { shape } = source;
   const statistics = await source.statistics(layer, stage);
@@ -83,6 +85,7 @@ export async function stageJob(
     gain: source.gain(layer, stage),
     coding: method.coding,
     everyStep: options.everyStep ?? false,
+    moments: options.moments ?? false,
     matrices: matrices.map(({ name, outputs }) => ({
       name: tensorKey(name),
       weights: source.weights(name),

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { fromPlainError, type PlainError } from '../error.ts';
 import { sourceExtension } from '../files.ts';
 import type { Stage } from '../model/architecture.ts';
+import { momentsFactor } from './moments-factor.ts';
 import { newWorkspace, type Workspace, type WorkspaceLimits } from './numerics/workspace.ts';
 import { type CodedMatrix, runStageJob, type StageJob } from './stage-job.ts';
 
@@ -10,6 +11,8 @@ export interface StageResult {
   /** Loudness scales f [K] of the stage's inputs. */
   readonly factors: Float32Array | undefined;
   readonly coded: readonly CodedMatrix[];
+  /** Of moments-factor.ts, where the job asks for it. */
+  readonly moments: Float32Array | undefined;
 }
 
 export interface StageShare {
@@ -43,7 +46,8 @@ export async function newTeam(shares: readonly StageShare[], threaded: boolean):
 
 export function stageResult(workspace: Workspace, job: StageJob): StageResult {
   const { input, coded } = runStageJob(workspace, job);
-  return { factors: input.factors, coded };
+  const moments = job.moments ? momentsFactor(workspace, input.moments) : undefined;
+  return { factors: input.factors, coded, moments };
 }
 
 function newMember(limits: WorkspaceLimits): { worker: Worker; run(job: StageJob): Promise<StageResult> } {

@@ -1,11 +1,15 @@
 /** The report's section on how the weights were mapped: what was chosen and why, and the error step by step. */
 import type { MappedMatrixReport, MappingReport } from '../experiment/mapping-report.ts';
-import { count, plain } from '../format.ts';
+import { count, formatSi, plain } from '../format.ts';
 import { escapeHtml, tableHtml } from './html.ts';
 
 export function mappingHtml(mapping: MappingReport): string {
   const { method, reasons, text, cellsPerWeight, digitalNumbers, imageSha256, matrices } = mapping;
   const facts = `Method ${method}, ${plain(cellsPerWeight, 4)} cells per weight, ${count(digitalNumbers)} numbers in the digital part; statistics over ${count(text.tokens)} tokens of ${text.file}; image ${imageSha256.slice(0, 12)}.`;
+  const { correction } = mapping;
+  const corrected = correction
+    ? `<p>${escapeHtml(`Every chip is read through its own converters (${count(correction.reads)} conversions a cell${correction.readingS === null ? '' : `, ${formatSi(correction.readingS, 's')} with all tiles at once`}); the scales of its columns and a side path of rank ${correction.rank} are fitted to that.`)}</p>`
+    : '';
   const list = reasons.map((reason) => `<li>${escapeHtml(reason)}</li>`).join('');
   const every = tableHtml({
     caption: 'Error of each matrix by step',
@@ -18,7 +22,7 @@ export function mappingHtml(mapping: MappingReport): string {
       steps.map(({ step, error }) => `${step} ${percent(error)}`).join(', '),
     ]),
   });
-  return `<p>${escapeHtml(facts)}</p><ul>${list}</ul>${byTensor(matrices)}<details><summary>Every matrix</summary>${every}</details>`;
+  return `<p>${escapeHtml(facts)}</p>${corrected}<ul>${list}</ul>${byTensor(matrices)}<details><summary>Every matrix</summary>${every}</details>`;
 }
 
 const percent = (x: number): string => `${plain(100 * x)} %`;

@@ -75,6 +75,7 @@ describe('the page', () => {
       text: { file: 'calibration.txt', sha256: 'b'.repeat(64), tokens: 100 },
       cellsPerWeight: 1,
       digitalNumbers: 8,
+      correction: { rank: 12, reads: 4, readingS: 0.02 },
       residualRotated: false,
       matrices: [{ name: 'blk.0.attn_q', ...matrix, steps: [...steps] }],
     };
@@ -82,6 +83,7 @@ describe('the page', () => {
     expect(own).toContain('<h2 id="mapping">Mapping</h2>');
     expect(own).toContain('stream: centred &lt;1 %');
     expect(own).toContain('1.25 %');
+    expect(own).toContain('a side path of rank 12 are fitted');
   });
 
   it('has one heading of level one, figures with a caption and a table each, and every cost line', () => {

@@ -33,6 +33,7 @@ export function fixtureResult(chips = 8): RunResult {
       kl: 0.31 + 0.02 * wobble(i + 7),
       top1: 0.702 + 0.01 * wobble(i + 3),
       clipRate: 0.0007 + 0.0002 * wobble(i + 1),
+      correction: null,
     };
   });
   const interval = (of: (c: (typeof list)[number]) => number) => {

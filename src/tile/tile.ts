@@ -177,7 +177,7 @@ function rawTile(parts: TileParts): RawTile {
 }
 
 /** exp(gm/I (offset + noise)) of each driven row and ladder. The noise is of the level that all ladders of a row get. */
-function rowErrors(
+export function rowErrors(
   out: readonly Float64Array[],
   input: TileInput,
   physics: TilePhysics,

@@ -1,0 +1,115 @@
+/** Per-chip correction in a run: read, fitted, priced; the same for both engines and every time. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { bits32, streamKey } from '../random.ts';
+import { fixtureModel } from '../testing/models.ts';
+import { openInputs, type RunInputs } from './inputs.ts';
+import { planDesign } from './plan.ts';
+import type { RunResult } from './result.ts';
+import { executeRun } from './run.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'onefet-correction-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const text = join(folder, 'calibration.txt');
+let inputs: RunInputs;
+
+beforeAll(() => {
+  const key = streamKey(5);
+  const words = ['once', 'there', 'was', 'a', 'dog', 'who', 'found', 'the', 'red', 'ball', 'and', 'ran'];
+  writeFileSync(
+    text,
+    Array.from({ length: 900 }, (_, i) => words[(bits32(key, i) >>> 0) % words.length]).join(' '),
+  );
+  inputs = openInputs({
+    model: fixtureModel('tiny'),
+    text: 'experiments/texts/stories.txt',
+    rangeText: 'experiments/texts/range.txt',
+    contextTokens: 24,
+    scoring: 'window',
+    maxWindows: 1,
+  });
+});
+
+async function run(engine: 'scalar' | 'wasm', own: readonly string[], out = 'out'): Promise<RunResult> {
+  const settings = [
+    'mapping.method=centred',
+    `mapping.text=${JSON.stringify(text)}`,
+    'tile.rows=48',
+    'cell=t1',
+    ...own,
+  ];
+  const options = { design: 'log-domain', settings, chips: 2, seed: 1, threads: 1, engine };
+  const plan = planDesign(inputs, {
+    ...options,
+    attributionChips: 0,
+    yieldRatio: 1.1,
+    out: join(folder, out),
+  });
+  const result = await executeRun(plan, {
+    cacheFolder: join(folder, 'cache'),
+    imagesFolder: join(folder, 'images'),
+  });
+  // Images of single chips are gone with the run.
+  expect(readdirSync(plan.folder)).not.toContain('chips');
+  return result;
+}
+
+const CORRECTED = ['mapping.correction.source=reading', 'mapping.correction.rank=8'];
+
+test('a corrected chip is nearer to the model than the same chip as it is, on both engines and every time', async () => {
+  const plain = await run('wasm', []);
+  const corrected = await run('wasm', CORRECTED);
+  corrected.chips.forEach((chip, i) => {
+    expect(plain.chips[i].correction).toBeNull();
+    const { read, gains, side } = chip.correction!;
+    expect(gains).toBeLessThan(read);
+    expect(side).toBeLessThan(0.8 * gains);
+    expect(chip.kl).toBeLessThan(0.8 * plain.chips[i].kl);
+  });
+  expect(corrected.chips[0].kl).not.toBe(corrected.chips[1].kl);
+  const again = await run('wasm', CORRECTED, 'again');
+  expect(again.chips).toEqual(corrected.chips);
+  const scalar = await run('scalar', CORRECTED);
+  scalar.chips.forEach((chip, i) => {
+    expect(chip.kl / corrected.chips[i].kl).toBeGreaterThan(0.9);
+    expect(chip.kl / corrected.chips[i].kl).toBeLessThan(1.1);
+  });
+});
+
+test('it is priced as the side path that it is, and its reading takes time', async () => {
+  const [plain, corrected] = [await run('wasm', []), await run('wasm', CORRECTED)];
+  expect(plain.mapping!.correction).toBeNull();
+  const { rank, reads, readingS } = corrected.mapping!.correction!;
+  expect([rank, reads]).toEqual([8, 4]);
+  // 4 conversions of 49 settings of the rows, 16 columns a converter, none shorter than a usual conversion.
+  expect(readingS!).toBeGreaterThan(0.99 * 4 * 49 * 16 * 150e-9);
+  expect(readingS!).toBeLessThan(0.1);
+  const side = await run('wasm', ['mapping.side=8']);
+  const energyOf = ({ projection }: RunResult) =>
+    projection.energyJ.filter(({ name }) => name.startsWith('mapping')).map(({ value }) => value);
+  expect(energyOf(corrected)).toEqual(energyOf(side));
+  expect(corrected.projection.perTokenJ).toBeGreaterThan(plain.projection.perTokenJ);
+});
+
+test('what cannot be corrected is refused before anything is done', () => {
+  const plan = (design: string, ...settings: string[]) =>
+    planDesign(inputs, {
+      design,
+      settings: [`mapping.text=${JSON.stringify(text)}`, ...settings],
+      chips: 1,
+      seed: 1,
+      threads: 1,
+      engine: 'auto',
+      attributionChips: 0,
+      yieldRatio: 1.1,
+      out: folder,
+    });
+  expect(() => plan('digital', 'mapping.method=centred', 'mapping.correction.source=reading')).toThrow(
+    expect.objectContaining({ code: 'MAPPING_CORRECTION' }),
+  );
+  expect(() => plan('log-domain', 'mapping.method=round', 'mapping.correction.source=reading')).toThrow(
+    /correction/,
+  );
+});
