@@ -25,7 +25,7 @@ function setting(...settings: string[]) {
   return { fabric, codes, weights, read };
 }
 
-const rms = (x: Float32Array | Float64Array): number =>
+const rms = (x: Float32Array): number =>
   Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length);
 
 test('without errors a reading is the codes, to the response of the cell and half a step of the converter', () => {
