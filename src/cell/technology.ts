@@ -37,7 +37,7 @@ const cellSchema = z.strictObject({
   ...provenanceShape,
 });
 
-const technologySchema = z.strictObject({
+export const technologySchema = z.strictObject({
   schema: z.literal('onefet.technology/1'),
   name,
   description: z.string().default(''),
