@@ -56,7 +56,7 @@ export function changeData(source: unknown, draw: Draw): unknown {
       if (draw(4) === 0) delete at[key];
       else
         at[draw(8) === 0 && !Array.isArray(at) ? ['length', 'toString', 'x.y', SCRIPT][draw(4)] : key] =
-          ODD[draw(ODD.length)];
+          structuredClone(ODD[draw(ODD.length)]);
       break;
     }
   }

@@ -27,6 +27,7 @@ const read = (...path: string[]) => readFileSync(join(packageRoot, ...path));
 export const INPUT_TARGETS: readonly Target[] = [
   {
     what: 'GGUF files, bytes',
+    cost: 20,
     start(folder) {
       const source = readFileSync(fixtureModel('tiny'));
       const path = join(folder, 'fuzzed.gguf');
@@ -50,6 +51,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'tokenizer vocabularies',
+    cost: 10,
     start() {
       const file = openGguf(fixtureModel('tiny'));
       file.close();
@@ -90,6 +92,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'processes (technology.yaml)',
+    cost: 10,
     start() {
       const source = read('spice', 'planar130', 'technology.yaml');
       const data = parseYaml(source.toString(), 'x');
@@ -101,6 +104,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'costs (cost.yaml)',
+    cost: 50,
     start() {
       const source = read('spice', 'planar130', 'cost.yaml');
       const data = parseYaml(source.toString(), 'x');
@@ -112,6 +116,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'netlists and model libraries',
+    cost: 20,
     start(folder) {
       const library = read('spice', 'planar130', 'models.lib');
       const deck = Buffer.from(
@@ -142,6 +147,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'designs (YAML)',
+    cost: 10,
     start() {
       const source = read('experiments', 'designs', 'log-domain.yaml');
       const data = parseYaml(source.toString(), 'x');
@@ -168,6 +174,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'calibrations (JSON)',
+    cost: 20,
     start() {
       const data = decodeResult(read('calibration', 'planar32lp', 't1.json').toString());
       return (draw) => {
@@ -180,6 +187,7 @@ export const INPUT_TARGETS: readonly Target[] = [
   },
   {
     what: 'results, and their reports',
+    cost: 100,
     start(folder) {
       const data = JSON.parse(JSON.stringify(fixtureResult(2)));
       return (draw) => {

@@ -81,6 +81,7 @@ function drawnMatrix(name: string): ImageMatrix {
 export const SEALED_TARGETS: readonly Target[] = [
   {
     what: 'lines of results.jsonl',
+    cost: 10,
     start(folder) {
       const { plan, jobs } = digitalPass(folder);
       const chips = plan.dependentJobs.map((job) => madeJob(plan, job, 1.1, 0.1));
@@ -96,7 +97,7 @@ export const SEALED_TARGETS: readonly Target[] = [
   },
   {
     what: 'rows of baseline.f32, states.f32',
-    cost: 2,
+    cost: 10,
     start(folder) {
       const { plan, files, jobs } = digitalPass(folder);
       const written = [files.baseline, files.states].map((path) => readFileSync(path));
@@ -113,7 +114,7 @@ export const SEALED_TARGETS: readonly Target[] = [
   },
   {
     what: 'cache of digital passes',
-    cost: 20,
+    cost: 40,
     start(folder) {
       const { own, plan, files, jobs } = digitalPass(folder);
       const cache = () => openPassCache(plan, () => {}, join(own, 'cache'));
@@ -220,6 +221,7 @@ export const SEALED_TARGETS: readonly Target[] = [
   },
   {
     what: 'chip images',
+    cost: 10,
     start(folder) {
       const path = join(mkdtempSync(join(folder, 'image-')), 'a.image');
       const matrices = ['blk.0.attn_q', 'blk.0.ffn_up'].map(drawnMatrix);
