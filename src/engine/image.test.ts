@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildDigital } from '../fabric/build-digital.ts';
 import { loadDesign } from '../fabric/design.ts';
-import { buildDigital } from '../fabric/digital.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';

@@ -5,12 +5,13 @@
  */
 import { interrupted } from '../error.ts';
 import { resetActivity } from '../fabric/activity.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import { type CodingLoss, tensorCodingLoss } from '../fabric/coding-loss.ts';
-import { buildDigital } from '../fabric/digital.ts';
 import type { CountedLinear, Fabric } from '../fabric/fabric.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import type { RangeRecord } from '../fabric/ranges.ts';
+import { FABRIC_WORDS } from '../fabric/registry.ts';
 import { aroundTiles } from '../mapping/apply.ts';
 import { rotateRows, rotationOf, unrotateRows } from '../mapping/hadamard.ts';
 import type { DigitalPart, ImageReader } from '../mapping/image.ts';
@@ -51,7 +52,7 @@ import { newTurns, requireFinite, requireInputs, requireSpace } from './turns.ts
 const CAPABILITIES: Capabilities = {
   'model weights': { oneOf: ['from a file'] },
   'model features': { oneOf: SCALAR_FEATURES },
-  fabric: { oneOf: ['log-domain', 'digital'] },
+  fabric: { oneOf: FABRIC_WORDS },
   kvBits: { oneOf: [16] },
   'tuning.precision': { oneOf: ['exact'] },
   'tuning.noise': { oneOf: ['product'] },

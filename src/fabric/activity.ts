@@ -44,6 +44,21 @@ export interface MacActivity extends LayerActivity {
   macs: number;
 }
 
+/** Of selectors of products. */
+export interface RoutedActivity extends LayerActivity {
+  /** Products selected and added, summed over tokens. */
+  selections: number;
+  /** Inputs whose products were computed, summed over tokens. */
+  productSets: number;
+}
+
+/** Of weights that are wires. */
+export interface HardwiredActivity extends LayerActivity {
+  /** Weights that are not zero, and the nonzero canonical signed digits of all. */
+  connected: number;
+  digits: number;
+}
+
 export interface Activity<L extends LayerActivity = LayerActivity> {
   /** One entry per layer that the fabric computes. */
   layers: L[];

@@ -2,10 +2,7 @@
 import { applyChanges, listChanges, type Overrides, readYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { requireDataFile, sha256 } from '../files.ts';
-import { type Design, fabricModule } from './registry.ts';
-
-/** Of a design that does not say. */
-const DEFAULT_FABRIC = 'log-domain';
+import { DEFAULT_FABRIC, type Design, fabricModule } from './registry.ts';
 
 export interface LoadedDesign<D extends Design = Design> {
   readonly path: string;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { memoryLimitBytes } from '../memory.ts';
 import { gaussian, streamKey } from '../random.ts';
-import { buildDigital } from './digital.ts';
+import { buildDigital } from './build-digital.ts';
 
 describe('digital linear layer', () => {
   const at = { window: 0, position: 0 };

@@ -1,10 +1,11 @@
 /** What every registered fabric must do, and what the design of each says of itself. */
 import { describe, expect, test } from 'vitest';
 import { gaussian, streamKey } from '../random.ts';
-import { hardwareRow } from '../tile/weight-code.ts';
+import { VISIBLE_ERRORS } from '../testing/designs.ts';
+import { countMagnitudes, hardwareRow } from '../tile/weight-code.ts';
 import { addActivity, resetActivity } from './activity.ts';
+import { buildDigital } from './build-digital.ts';
 import { loadDesign } from './design.ts';
-import { buildDigital } from './digital.ts';
 import type { Fabric, LayerOptions } from './fabric.ts';
 import type { LinearName } from './linear.ts';
 import type { RangeRecord } from './ranges.ts';
@@ -50,7 +51,7 @@ const largestDifference = (p: Float32Array, q: Float32Array) =>
   p.reduce((m, x, i) => Math.max(m, Math.abs(x - q[i])), 0);
 
 describe.each(FABRIC_WORDS)('%s', (word) => {
-  const fabric = loadFabric(loadDesign(word).design);
+  const fabric = loadFabric(loadDesign(word, VISIBLE_ERRORS[word]).design);
 
   test('has a shipped design of its name, which says the word', () => {
     expect(fabric.kind).toBe(word);
@@ -120,7 +121,8 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
     }
     expect(once.tokens).toBe(1);
     // Where it need not be counted it is what was counted.
-    const told = fabric.activityOf(NAME, OUTPUTS, INPUTS, 2);
+    const magnitudes = countMagnitudes(fabric.mapWeights(NAME, OUTPUTS, INPUTS, row));
+    const told = fabric.activityOf(NAME, OUTPUTS, INPUTS, 2, magnitudes);
     if (told) expect(layer.activity).toEqual(told);
     resetActivity(layer.activity, fabric.counters);
     const zero = layer.activity as unknown as Record<string, number>;

@@ -15,6 +15,7 @@
 import type { z } from 'zod';
 import type { Calibration } from '../cell/calibration.ts';
 import type { CellSumsKind } from '../tile/cell-sums.ts';
+import type { CodeReads } from '../tile/code-reads.ts';
 import type { ChipInstance } from '../tile/draws.ts';
 import type { TilePhysics } from '../tile/physics.ts';
 import type { HardwareWeights } from '../tile/weight-code.ts';
@@ -85,6 +86,15 @@ export interface CellProvenance {
   response(weightBits: number): { readonly rank: number; readonly residual: number };
 }
 
+/** A circuit beside the cell whose calibration decides what chips compute or cost (src/cell/circuits), as a run states it. */
+export interface CircuitProvenance {
+  readonly process: string;
+  readonly circuit: string;
+  readonly sha256: string;
+  /** Version of ngspice. */
+  readonly engine: string;
+}
+
 /** Words of the verdict of a run about a fabric. */
 export interface FabricWording {
   /** Name of what a chip loses beyond the mapping of its weights: "the analog part". */
@@ -99,6 +109,7 @@ export interface Fabric {
   readonly design: CommonDesign;
   readonly parts: FabricParts;
   readonly cell: CellProvenance | undefined;
+  readonly circuit: CircuitProvenance | undefined;
   readonly wording: FabricWording;
   /** False: nothing is drawn, so one chip is every chip. */
   readonly chipsDiffer: boolean;
@@ -111,6 +122,10 @@ export interface Fabric {
   readonly physics: TilePhysics | undefined;
   /** Inputs of exact arithmetic: magnitude bits and group of their scale. Undefined: the inputs are real-valued or coded by its tiles. */
   readonly inputCodes: { readonly bits: number; readonly scale: 'tile' | 'token' } | undefined;
+  /** How a chip misreads the codes that its masks hold; engines apply it where weights are loaded. Undefined: never. */
+  readonly misreads: CodeReads | undefined;
+  /** `activityOf` wants the magnitudes of a matrix's codes. */
+  readonly countsCodes: boolean;
   /** Bytes per weight that a layer made by `build` takes beside the mapped weights. */
   bytesPerWeight(cellSums: CellSumsKind): number;
   /** Whether it computes this layer; the others are exact digital arithmetic on the model's own weights. */
@@ -127,10 +142,16 @@ export interface Fabric {
   /** The weights of one chip as its own converters read them; undefined where there is nothing to read. */
   readWeights(name: LinearName, weights: HardwareWeights, options: ReadOptions): ReadWeights | undefined;
   /**
-   * A layer's activity where it follows from shape and tokens alone, for engines that do not `build` layers; undefined
-   * where it must be counted.
+   * A layer's activity where it follows from the matrix and tokens alone, for engines that do not `build` layers; undefined
+   * where it must be counted. `magnitudes`: weights by |code|, where `countsCodes`.
    */
-  activityOf(name: LinearName, outputs: number, inputs: number, tokens: number): LayerActivity | undefined;
+  activityOf(
+    name: LinearName,
+    outputs: number,
+    inputs: number,
+    tokens: number,
+    magnitudes?: ArrayLike<number>,
+  ): LayerActivity | undefined;
   /** Share of the conversions that clipped; null without converters. */
   clipRate(activity: readonly LayerActivity[]): number | null;
   /** The part of the design that decides the ranges: the key under which they are kept. */

@@ -13,7 +13,7 @@ import { idealDesign } from '../tile/error-sources.ts';
 import { encodeInputs, groupScale, newTileInput } from '../tile/input-code.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { type HardwareWeights, hardwareRow, recodeWeights } from '../tile/weight-code.ts';
-import { buildDigital } from './digital.ts';
+import { buildDigital } from './build-digital.ts';
 import type { LinearName } from './linear.ts';
 import { type LogDomainDesign, type LogDomainOptions, logDomainLinear } from './log-domain.ts';
 import { type RangeRecord, rangeTable } from './ranges.ts';

@@ -84,6 +84,7 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     design,
     parts: { design, calibration },
     cell: cellProvenance(calibration, physics),
+    circuit: undefined,
     wording: {
       loss: 'the analog part',
       remark: `The log-domain cell is a hypothesis about a chip whose maker says that its arithmetic is fully digital; ${
@@ -102,6 +103,8 @@ function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScal
     counters: TILE_COUNTERS,
     physics,
     inputCodes: undefined,
+    misreads: undefined,
+    countsCodes: false,
     // Baked cells are 8 bytes, twice while they are made, and their draws 16, for every bank.
     bytesPerWeight: () => 32 * bankCount(design),
     carries: ({ layer }) => layer >= 0 || design.head === 'analog',

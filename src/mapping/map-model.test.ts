@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { buildDigital } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';

@@ -3,7 +3,7 @@
  * precision, rotations as complex numbers, written from the papers and not from forward.ts.
  */
 import { describe, expect, test } from 'vitest';
-import { buildDigital } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { type Architecture, LLAMA, matricesReading, tensorNames } from './architecture.ts';
 import { forward, newSession, SCALAR_FEATURES } from './forward.ts';

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
-import { buildDigital } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import type { TokenPosition } from '../random.ts';
 import {

@@ -9,7 +9,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { buildDigital } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import type { FixtureOptions } from '../testing/models.ts';
 import {
   ARCHITECTURE_FIXTURES,

@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { buildDigital } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import type { LinearBuilder } from '../fabric/linear.ts';
 import { F16 } from '../model/codecs/f16.ts';
 import { Q8_0 } from '../model/codecs/q8_0.ts';

@@ -2,7 +2,7 @@
 import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { pid } from 'node:process';
-import { buildDigital } from '../fabric/digital.ts';
+import { buildDigital } from '../fabric/build-digital.ts';
 import { createImage, type ImageReader, openImage } from '../mapping/image.ts';
 import { mapModel } from '../mapping/map-model.ts';
 import { listenToModel, modelSource } from '../mapping/model-source.ts';

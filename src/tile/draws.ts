@@ -35,6 +35,7 @@ export const DRAW = {
   lowFrequency: 12,
   sampling: 13,
   trimVector: 14,
+  romCell: 15,
 } as const;
 
 /**

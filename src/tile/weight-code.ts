@@ -164,6 +164,34 @@ export function cellCode(code: number, cell: number, { cellWeights }: WeightForm
   return Math.sign(code) * (cell === 0 ? magnitude & 7 : magnitude >> 3);
 }
 
+/** The whole code of the weight at row j of a tile and output n. */
+export function weightCode(
+  { format, columns, outputs }: Pick<HardwareWeights, 'format' | 'columns' | 'outputs'>,
+  codes: Int8Array,
+  j: number,
+  n: number,
+): number {
+  let code = 0;
+  for (let c = 0; c < format.cellWeights.length; c++) {
+    code += format.cellWeights[c] * codes[j * columns + c * outputs + n];
+  }
+  return code;
+}
+
+/** Room for the magnitudes of all formats, and for what a misread makes of the largest: 0 to 32. */
+export const MAGNITUDE_COUNTS = 33;
+
+/** Weights of a matrix by the magnitude of their code. */
+export function countMagnitudes(weights: HardwareWeights): Float64Array {
+  const counts = new Float64Array(MAGNITUDE_COUNTS);
+  for (const { codes, rows } of weights.tiles) {
+    for (let j = 0; j < rows; j++) {
+      for (let n = 0; n < weights.outputs; n++) counts[Math.abs(weightCode(weights, codes, j, n))]++;
+    }
+  }
+  return counts;
+}
+
 /** The dequantised hardware weights of output n into out[K]. */
 export function hardwareRow(weights: HardwareWeights, n: number, out: Float32Array): void {
   const { format, columns, outputs } = weights;

@@ -1,6 +1,7 @@
 /** Capabilities of the kernels; the scalar backend does the rest. */
 
 import { MEMORY_BYTES } from '../../emit/arena.ts';
+import { FABRIC_WORDS } from '../../fabric/registry.ts';
 import type { Feature } from '../../model/shape.ts';
 import type { Capabilities } from '../backend.ts';
 
@@ -27,7 +28,7 @@ export const CAPABILITIES: Capabilities = {
   'model rotating elements, in halves': { multipleOf: 8 },
   'model part of a fused matrix': { multipleOf: 16 },
   'Node version': { from: 22 },
-  fabric: { oneOf: ['log-domain', 'digital'] },
+  fabric: { oneOf: FABRIC_WORDS },
   kvBits: { oneOf: [8, 16] },
   'weights.bits': { oneOf: [3, 4, 6] },
   'tile.sign': { oneOf: ['integrate'] },

@@ -12,6 +12,7 @@ import { OnefetError } from '../../error.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import type { DigitalPart } from '../../mapping/image.ts';
 import { collectGarbage, requireMemory } from '../../memory.ts';
+import { MAGNITUDE_COUNTS } from '../../tile/weight-code.ts';
 import {
   type Backend,
   type Engine,
@@ -116,7 +117,7 @@ let closedBytes = 0;
 
 /** The memories, and the shared arrays beside them. */
 function allocateData(request: EngineRequest, ranges: RangeTable | undefined, plan: EnginePlan): EngineData {
-  const { model, mode, chipSeed, codesCache, profile } = request;
+  const { model, fabric, mode, chipSeed, codesCache, profile } = request;
   const image = usedImage(request);
   const { operations, layout: choice } = plan;
   const { layout, state, weights, tables, scales } = allocateMemories(choice);
@@ -144,6 +145,11 @@ function allocateData(request: EngineRequest, ranges: RangeTable | undefined, pl
     ranges,
     tapCounts: new Int32Array(shared(virtualTiles * TAP_COUNTS, 4)),
     figures: new Float64Array(shared(virtualTiles * FIGURES, 8)),
+    misreads: mode === 'chip' ? fabric.misreads : undefined,
+    magnitudes:
+      mode === 'chip' && fabric.countsCodes
+        ? new Int32Array(shared(operations.length * MAGNITUDE_COUNTS, 4))
+        : undefined,
     rowSums: new Float64Array(shared(choice.threads * tiles * 2, 8)),
     codesFile:
       codesCache && modelPath !== undefined && !image

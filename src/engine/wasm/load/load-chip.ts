@@ -1,5 +1,5 @@
 /**
- * Fills what is one engine's own: the tables of its columns, and the weights of its chip where they are baked. What depends
+ * Fills what is one engine's own: the tables of its columns, and the weights of its chip where they are baked or misread. What depends
  * on the model alone is resident (load.ts).
  */
 
@@ -13,6 +13,7 @@ import type { WorkerContext } from '../plan/context.ts';
 import { countQuads, type Operation, weightsOf } from '../plan/operations.ts';
 import { converterErrors, converterStep, tilePlace, tileRowErrors, tileRows } from '../plan/tile-place.ts';
 import { bakeTile } from './bake-tile.ts';
+import { addMagnitudes, readPanelCodes } from './chip-codes.ts';
 import { unpackCodes } from './codes-cache.ts';
 import { LOAD_PANELS, loadStarts, panelScales } from './load.ts';
 
@@ -33,7 +34,9 @@ export function loadChip(context: WorkerContext): void {
     const first = (item - starts[at]) * LOAD_PANELS;
     const end = Math.min(first + LOAD_PANELS, operation.panels);
     for (let panel = first; panel < end; panel++) {
-      if (operation.baked) bakePanel(context, operation, panel, shared!);
+      if (operation.misread) readPanelCodes(context, operation, panel);
+      else if (operation.baked) bakePanel(context, operation, panel, shared!);
+      if (data.magnitudes && operation.kind === 'codes') addMagnitudes(context, operation, at, panel);
       fillTables(context, operation, at, panel, shared);
     }
   });

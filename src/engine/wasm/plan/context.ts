@@ -2,6 +2,7 @@
 
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { ModelShape } from '../../../model/shape.ts';
+import type { CodeReads } from '../../../tile/code-reads.ts';
 import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { EngineMode } from '../../backend.ts';
@@ -57,6 +58,10 @@ export interface EngineData {
   readonly figures: Float64Array;
   /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */
   readonly rowSums: Float64Array;
+  /** How the chip misreads codes; undefined: never. */
+  readonly misreads: CodeReads | undefined;
+  /** [operations][MAGNITUDE_COUNTS] weights by |code|, added up while loading; undefined where nobody asks. */
+  readonly magnitudes: Int32Array | undefined;
   /** File of hardware codes that later engines read; see codes-cache.ts. */
   readonly codesFile: CodesFile | undefined;
   /** Seconds by stage (STAGES of forward.ts), when profiling. */

@@ -46,7 +46,12 @@ export interface Operation {
   readonly resident: WeightsPlace;
   /** Index in `scales` of panel 0's: [panels][cells][tiles][16], as resident as the weights. */
   readonly scalesAt: number;
-  /** Weights baked for one chip, in a memory of the engine's own; undefined: panels are computed from the resident ones. */
+  /** The chip reads codes of its own (src/tile/code-reads.ts): they stand where baked weights would. */
+  readonly misread: boolean;
+  /**
+   * Weights of one chip, baked or misread, in a memory of the engine's own; undefined: panels are computed from the
+   * resident ones.
+   */
   readonly baked: WeightsPlace | undefined;
   /** Where the tables of panel 0's columns lie in the tables memory of the weights, and the bytes of a panel's. */
   readonly tablesAt: number;

@@ -85,8 +85,8 @@ function placeBaked(
   let at = 0;
   let of = -1;
   return shapes.map((o, i) => {
-    if (o.kind !== 'tile' || o.source !== 'bytes') return undefined;
-    const panelBytes = weightBytes(o, 'bytes', o.rank);
+    if (!o.misread && (o.kind !== 'tile' || o.source !== 'bytes')) return undefined;
+    const panelBytes = weightBytes(o, o.source, o.rank);
     const bytes = o.panels * panelBytes;
     if (of !== places[i].resident.memory || at + bytes > MEMORY_BYTES) {
       memory++;
@@ -159,6 +159,7 @@ function operationShape(
     small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
     source,
     epilogue,
+    misread: mode === 'chip' && kind === 'codes' && fabric.misreads !== undefined,
     panelTables: cells * tiles * table,
     digital: meta && planDigital(meta, shape, name.ordinal),
   };

@@ -5,6 +5,7 @@ import type { Fabric } from '../../../fabric/fabric.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
+import { MAGNITUDE_COUNTS } from '../../../tile/weight-code.ts';
 import type { IntegerResponse } from '../../integer-response.ts';
 import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
 import { RANGE_BINS, rangeEdge } from '../kernels/record.ts';
@@ -86,12 +87,17 @@ export function collectActivity(
   return activities;
 }
 
-/** Activity of a fabric whose counts follow from shapes and tokens. */
-export function toldActivity({ operations }: EngineData, fabric: Fabric, tokens: number): LayerActivity[] {
-  return operations
-    .filter(({ kind }) => kind === 'codes')
-    .map(({ name, outputs, inputs }) => fabric.activityOf(name, outputs, inputs, tokens))
-    .filter((activity) => activity !== undefined);
+/** Activity of a fabric whose counts follow from matrices and tokens. */
+export function toldActivity(
+  { operations, magnitudes }: EngineData,
+  fabric: Fabric,
+  tokens: number,
+): LayerActivity[] {
+  return operations.flatMap(({ kind, name, outputs, inputs }, i) => {
+    if (kind !== 'codes') return [];
+    const counts = magnitudes?.subarray(i * MAGNITUDE_COUNTS, (i + 1) * MAGNITUDE_COUNTS);
+    return fabric.activityOf(name, outputs, inputs, tokens, counts) ?? [];
+  });
 }
 
 /** Full scales: the upper edge of the bin that holds the design's quantile of |D|, times the mean gain of a chip. */
