@@ -67,6 +67,30 @@ const costConstantsSchema = z.strictObject({
     romBitsPerMm2: positive,
     embeddingBits: whole,
   }),
+  /** Adders and wires of weights that are not multiplied by units of their own. */
+  logic: z.strictObject({
+    adderJPerBit: positive,
+    registerJPerBit: positive,
+    adderUm2: positive,
+    registerUm2: positive,
+    /** A transistor of a selector with its wires. */
+    passGateUm2: positive,
+    /** Cells over the area of the rows that they are placed in. */
+    placementShare: share,
+    /** One level of adders of 3 bits to 2. */
+    adderDelayS: positive,
+  }),
+  /** Mask-ROM cells beyond one bit a transistor. */
+  rom: z.strictObject({
+    gatePitchM: positive,
+    /** Cells over the area of their array, drivers and sense amplifiers included. */
+    cellArrayShare: share,
+    /** A circuit that tells whether a current is above a level, and one decision of it. */
+    senseUm2: nonNegative,
+    senseJ: nonNegative,
+    /** Restores a bit line after a read. */
+    prechargeS: nonNegative,
+  }),
   lora: z.strictObject({ rank: constant(z.int().nonnegative()), weightBits: whole }),
   analog: z.strictObject({
     ladderWakeUpS: nonNegative,
@@ -136,6 +160,8 @@ const costConstantsSchema = z.strictObject({
     vectorUnits: gate,
     headMacs: gate,
     macs: gate,
+    selectors: gate,
+    wiredAdders: gate,
   }),
   wire: z.strictObject({
     energyJPerBitMm: nonNegative,

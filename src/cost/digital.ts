@@ -1,25 +1,15 @@
 /**
- * The digital fabric as the cost sees it: multiply-accumulate units beside a ROM.
+ * The digital fabric as the cost sees it: multiply-accumulate units beside a compiled ROM.
  */
-import { OnefetError } from '../error.ts';
 import type { Activity, MacActivity } from '../fabric/activity.ts';
-import { tensorBits } from '../fabric/common-design.ts';
 import type { DigitalDesign } from '../fabric/digital.ts';
+import type { IntegerDesign } from '../fabric/integer.ts';
 import type { MatrixShape } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
-import {
-  type MacCounts,
-  type MacFormat,
-  macTraffic,
-  macUnits,
-  storedWeights,
-  weightRom,
-} from './components/macs.ts';
+import { type MacCounts, macTraffic, macUnits, storedWeights, weightRom } from './components/macs.ts';
+import { countMatrices } from './components/matrices.ts';
 import type { PricedDesign } from './priced-design.ts';
 import { projectLayers } from './project.ts';
-
-/** Bits of a real-valued input (`input.bits: float`) in the hardware. */
-const FLOAT_INPUT_BITS = 16;
 
 /** Prices a digital design at the activity of a run. Errors: NO_ACTIVITY. */
 export function priceDigital(activity: Activity<MacActivity>, design: DigitalDesign): PricedDesign {
@@ -34,62 +24,18 @@ export function priceDigital(activity: Activity<MacActivity>, design: DigitalDes
   };
 }
 
-function countMacs({ layers }: Activity<MacActivity>, design: DigitalDesign): MacCounts {
+/** Units of each bank serve its weights in turn. */
+export function countMacs(
+  { layers }: Activity<MacActivity>,
+  design: IntegerDesign & { readonly mac: { readonly weightsPerUnit: number } },
+): MacCounts {
+  const totals = countMatrices(layers, design, ({ macs }) => macs);
   const { weightsPerUnit } = design.mac;
-  const formats: MacFormat[] = [];
-  /** Weights of each block, and of the head as -1. */
-  const banks = new Map<number, number>();
-  let scales = 0;
-  let inputs = 0;
-  let outputs = 0;
-  let tileResults = 0;
-  for (const one of layers) {
-    if (!(one.tokens > 0)) {
-      throw new OnefetError(
-        'input',
-        'NO_ACTIVITY',
-        `cost: layer ${one.layer} ${one.tensor} processed ${one.tokens} tokens, so its averages do not exist`,
-      );
-    }
-    const weights = one.outputs * one.inputs;
-    addTo(formats, tensorBits(design, one.tensor), one.tensor, weights, one.macs / one.tokens);
-    banks.set(one.layer, (banks.get(one.layer) ?? 0) + weights);
-    scales += one.outputs * one.tiles;
-    tileResults += one.outputs * one.tiles;
-    inputs += one.inputs;
-    outputs += one.outputs;
-  }
-  if (banks.size === 0) {
-    throw new OnefetError(
-      'input',
-      'NO_ACTIVITY',
-      'cost: the run has no layers on the fabric, so there is nothing to cost',
-    );
-  }
-  const { bits } = design.input;
   return {
-    inputBits: bits === 'float' ? FLOAT_INPUT_BITS : bits + 1,
+    ...totals,
     weightsPerUnit,
-    formats: formats.sort((a, b) => a.bits - b.bits),
-    banks: banks.size,
-    weights: [...banks.values()].reduce((sum, weights) => sum + weights, 0),
-    units: [...banks.values()].reduce((sum, weights) => sum + Math.ceil(weights / weightsPerUnit), 0),
-    scales,
-    inputs,
-    outputs,
-    tileResults,
+    units: totals.banks.reduce((sum, weights) => sum + Math.ceil(weights / weightsPerUnit), 0),
   };
-}
-
-function addTo(formats: MacFormat[], bits: number, tensor: string, weights: number, macs: number): void {
-  const at = formats.findIndex((format) => format.bits === bits);
-  if (at < 0) {
-    formats.push({ bits, tensors: [tensor], weights, macs });
-    return;
-  }
-  const known = formats[at];
-  const tensors = known.tensors.includes(tensor) ? known.tensors : [...known.tensors, tensor];
-  formats[at] = { bits, tensors, weights: known.weights + weights, macs: known.macs + macs };
 }
 
 /** Products per weight are carried over, tensor by tensor: all of them, since no product is left out. */

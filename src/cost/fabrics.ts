@@ -1,17 +1,30 @@
 /** Pricing of each fabric, one line each. */
 import { OnefetError } from '../error.ts';
-import type { Activity, LayerActivity, MacActivity, TileActivity } from '../fabric/activity.ts';
+import type {
+  Activity,
+  HardwiredActivity,
+  LayerActivity,
+  MacActivity,
+  RoutedActivity,
+  TileActivity,
+} from '../fabric/activity.ts';
 import type { CommonDesign } from '../fabric/common-design.ts';
 import type { DigitalDesign } from '../fabric/digital.ts';
 import type { Fabric, FabricParts } from '../fabric/fabric.ts';
+import type { HardwiredDesign } from '../fabric/hardwired.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
+import type { MaskRomDesign } from '../fabric/mask-rom.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import type { RoutedDesign } from '../fabric/routed.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { priceDigital, projectMacs } from './digital.ts';
+import { priceHardwired, projectHardwired } from './hardwired.ts';
 import { priceLogDomain } from './log-domain.ts';
 import { logDomainCostDesign } from './log-domain-design.ts';
+import { priceMaskRom } from './mask-rom.ts';
 import type { PricedDesign } from './priced-design.ts';
 import { projectActivity } from './project.ts';
+import { priceRouted, projectRouted, selectedBitJ } from './routed.ts';
 
 interface FabricPricing<D extends CommonDesign = CommonDesign, A extends LayerActivity = LayerActivity> {
   /** Throws what a cost would refuse, before the work of a run. */
@@ -44,7 +57,33 @@ const digital: FabricPricing<DigitalDesign, MacActivity> = {
   project: projectMacs,
 };
 
-const FABRICS: Readonly<Record<string, FabricPricing>> = { 'log-domain': logDomain, digital };
+const routed: FabricPricing<RoutedDesign, RoutedActivity> = {
+  check: ({ design }) => {
+    selectedBitJ(design);
+  },
+  price: ({ design }, activity) => priceRouted(activity, design),
+  project: projectRouted,
+};
+
+const maskRom: FabricPricing<MaskRomDesign, MacActivity> = {
+  check: () => {},
+  price: ({ design }, activity) => priceMaskRom(activity, design),
+  project: projectMacs,
+};
+
+const hardwired: FabricPricing<HardwiredDesign, HardwiredActivity> = {
+  check: () => {},
+  price: ({ design }, activity) => priceHardwired(activity, design),
+  project: projectHardwired,
+};
+
+const FABRICS: Readonly<Record<string, FabricPricing>> = {
+  'log-domain': logDomain,
+  digital,
+  routed,
+  'mask-rom': maskRom,
+  hardwired,
+};
 
 function pricingOf({ kind }: Fabric): FabricPricing {
   const pricing = FABRICS[kind];

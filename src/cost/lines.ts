@@ -60,3 +60,5 @@ export const DRAWN: Provenance = { source: 'current drawn during the run by the 
 export const CHOSEN: Provenance = { source: 'the design', tag: 'chosen' };
 /** A value of the design that must suffice (settling time, ladder current): an assumption until somebody builds it. */
 export const UNPROVEN: Provenance = { source: 'the design', tag: 'assumed' };
+/** Of a circuit measured by SPICE. */
+export const SIMULATED: Provenance = { source: 'SPICE', tag: 'simulated' };

@@ -4,36 +4,38 @@
  * The units of a block serve its matrices in turn, one weight a cycle each; a weight is read from the ROM for every product.
  */
 import { count, formatSi, plain } from '../../format.ts';
+import type { Provenance } from '../../provenance.ts';
 import type { Constant, CostConstants } from '../constants.ts';
 import { CHOSEN, COUNTED, costLine, gatedSilicon, onSilicon, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
 import type { CostComponent, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine, WeightCost } from '../report.ts';
+import type { MatrixFormat, MatrixTotals } from './matrices.ts';
 
-/** A digital design at the activity of a run, per token, as far as its cost needs it. */
-export interface MacCounts {
-  /** Bits of an input, sign included. */
-  readonly inputBits: number;
+/** A design with multiply-accumulate units at the activity of a run, per token, as far as its cost needs it. */
+export interface MacCounts extends MatrixTotals {
   readonly weightsPerUnit: number;
-  /** By bits of the weights, ascending. */
-  readonly formats: readonly MacFormat[];
-  /** Transformer blocks with matrices on the fabric, and weights of the largest; 1 more with the head. */
-  readonly banks: number;
-  readonly weights: number;
   /** Units of all banks. */
   readonly units: number;
-  /** Scales: one per output and tile. */
-  readonly scales: number;
-  /** Inputs of all matrices, and outputs of all tiles. */
-  readonly inputs: number;
-  readonly tileResults: number;
-  readonly outputs: number;
+  /** Time that reading a weight takes, where it is more than a cycle of the clock; undefined: a cycle. */
+  readonly read?: ((constants: CostConstants) => ReadTime) | undefined;
 }
 
-export interface MacFormat {
-  readonly bits: number;
-  readonly tensors: string[];
-  readonly weights: number;
-  readonly macs: number;
+export interface ReadTime {
+  readonly seconds: number;
+  readonly formula: string;
+  readonly used: readonly Provenance[];
+}
+
+/** Returns the time in which a unit takes its next weight, s: a cycle of the clock, or a read that takes longer. */
+function weightTime({ read }: MacCounts, constants: CostConstants): ReadTime {
+  const { clockHz } = constants.digital;
+  const cycle = {
+    seconds: 1 / clockHz.value,
+    formula: `1 / ${formatSi(clockHz.value, 'Hz')}`,
+    used: [clockHz],
+  };
+  const one = read?.(constants);
+  return one !== undefined && one.seconds > cycle.seconds ? one : cycle;
 }
 
 /** Bits of a scale in the ROM. */
@@ -51,7 +53,7 @@ export function macFigure(weightBits: number, inputBits: number, at4x4: number, 
   return at4x4 + ((at8x8 - at4x4) * (weightBits * inputBits - 16)) / 48;
 }
 
-function mostBits(formats: readonly MacFormat[]): number {
+function mostBits(formats: readonly MatrixFormat[]): number {
   return Math.max(...formats.map(({ bits }) => bits));
 }
 
@@ -59,7 +61,10 @@ function romMm2(bits: number, { memory }: CostConstants): number {
   return bits / memory.romBitsPerMm2.value;
 }
 
-function storedBits({ formats, scales }: MacCounts): { weights: number; scales: number } {
+function storedBits({ formats, scales }: Pick<MatrixTotals, 'formats' | 'scales'>): {
+  weights: number;
+  scales: number;
+} {
   return {
     weights: formats.reduce((sum, { bits, weights }) => sum + bits * weights, 0),
     scales: scales * SCALE_BITS,
@@ -85,12 +90,7 @@ export function weightRom(counts: MacCounts): CostComponent {
           `(${terms}) / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
           [CHOSEN, romBitsPerMm2],
         ),
-        costLine(
-          'scale-rom',
-          romMm2(bits.scales, constants),
-          `${count(counts.scales)} scales (one per output and tile) x ${SCALE_BITS} bit / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
-          [CHOSEN, romBitsPerMm2],
-        ),
+        scaleRomLine(counts, constants),
       );
     },
     energy: ({ constants: { memory } }) => {
@@ -108,24 +108,50 @@ export function weightRom(counts: MacCounts): CostComponent {
   };
 }
 
+/** Scales in a compiled ROM. */
+export function scaleRomLine({ scales }: MatrixTotals, constants: CostConstants): CostLine {
+  const { romBitsPerMm2 } = constants.memory;
+  return costLine(
+    'scale-rom',
+    romMm2(scales * SCALE_BITS, constants),
+    `${count(scales)} scales (one per output and tile) x ${SCALE_BITS} bit / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
+    [CHOSEN, romBitsPerMm2],
+  );
+}
+
+/** Reads each scale once. */
+export function scaleReadLine({ scales }: MatrixTotals, { memory }: CostConstants): CostLine {
+  const bytes = (scales * SCALE_BITS) / 8;
+  return costLine(
+    'scale-rom',
+    bytes * memory.romReadJPerByte.value,
+    `${formatSi(bytes, 'B')} of scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
+    [COUNTED, memory.romReadJPerByte],
+  );
+}
+
 /** The units, their accumulators and what scales the sum of a tile. */
 export function macUnits(counts: MacCounts): CostComponent {
   return {
     name: 'macs',
     clocked: true,
-    area: ({ constants }) => {
-      const bankS = counts.weightsPerUnit / constants.digital.clockHz.value;
-      return gatedSilicon('logic', constants.gating.macs.value, bankS, unitLine(counts, constants));
-    },
-    latency: ({ constants: { digital } }) => {
-      const bankS = counts.weightsPerUnit / digital.clockHz.value;
+    area: ({ constants }) =>
+      gatedSilicon(
+        'logic',
+        constants.gating.macs.value,
+        counts.weightsPerUnit * weightTime(counts, constants).seconds,
+        unitLine(counts, constants),
+      ),
+    latency: ({ constants }) => {
+      const { seconds, formula, used } = weightTime(counts, constants);
+      const bankS = counts.weightsPerUnit * seconds;
       return {
         lines: [
           costLine(
             'macs',
-            counts.banks * bankS,
-            `${count(counts.banks)} banks of units (one per block of the model) x ${count(counts.weightsPerUnit)} weights a unit / ${formatSi(digital.clockHz.value, 'Hz')}`,
-            [UNPROVEN, digital.clockHz],
+            counts.banks.length * bankS,
+            `${count(counts.banks.length)} banks of units (one per block of the model) x ${count(counts.weightsPerUnit)} weights a unit x ${formula}`,
+            [UNPROVEN, ...used],
           ),
         ],
         stages: [{ name: 'multiply-accumulate', seconds: bankS }],
@@ -164,7 +190,7 @@ const INTERPOLATED: Pick<Constant, 'source' | 'tag'> = {
   tag: 'assumed',
 };
 
-function scaleLine({ tileResults }: MacCounts, { digital }: CostConstants): CostLine {
+export function scaleLine({ tileResults }: MatrixTotals, { digital }: CostConstants): CostLine {
   return costLine(
     'accumulation',
     tileResults * (digital.accumulateJ.value + digital.scaleMultiplyJ.value),
@@ -173,14 +199,24 @@ function scaleLine({ tileResults }: MacCounts, { digital }: CostConstants): Cost
   );
 }
 
-/** Inputs cross a layer (components/digital.ts); results leave the silicon of a block's ROM and units. */
 export function macTraffic(counts: MacCounts, { constants }: PricedSystem): Traffic {
   const bits = storedBits(counts);
-  const unitMm2 = unitLine(counts, constants).value;
-  const bankSideMm = Math.sqrt((romMm2(bits.weights + bits.scales, constants) + unitMm2) / counts.banks);
-  const resultBits = counts.outputs * RESULT_BITS;
-  return { inputBits: counts.inputs * counts.inputBits, resultBits, resultBitMm: resultBits * bankSideMm };
+  return bankTraffic(
+    counts,
+    romMm2(bits.weights + bits.scales, constants) + unitLine(counts, constants).value,
+  );
 }
+
+/** Inputs cross a layer (components/digital.ts); results leave the silicon of a block's weights and adders, of `mm2` in all. */
+export function bankTraffic({ banks, inputs, inputBits, outputs }: MatrixTotals, mm2: number): Traffic {
+  const bankSideMm = Math.sqrt(mm2 / banks.length);
+  const resultBits = outputs * RESULT_BITS;
+  return { inputBits: inputs * inputBits, resultBits, resultBitMm: resultBits * bankSideMm };
+}
+
+/** Silicon of the units, mm2. */
+export const unitsMm2 = (counts: MacCounts, constants: CostConstants): number =>
+  unitLine(counts, constants).value;
 
 export function storedWeights({ formats }: MacCounts, constants: CostConstants): WeightCost[] {
   return formats.map(({ bits, tensors, weights }) => {
