@@ -103,7 +103,11 @@ export function assembleResult(
     },
     projection: cost.projection,
     warnings: warningsOf(plan, cost.projection),
-    provenance: { onefet: plan.version, node: nodeVersion, ngspice: fabric.cell?.engine ?? null },
+    provenance: {
+      onefet: plan.version,
+      node: nodeVersion,
+      ngspice: fabric.cell?.engine ?? fabric.circuit?.engine ?? null,
+    },
   };
   return { ...partial, verdict: judge(partial, fabric.wording.remark) };
 }

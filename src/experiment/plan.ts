@@ -128,7 +128,7 @@ function makeManifest(
   mapping: RunMapping | undefined,
 ) {
   const { model, text, rangeText, scoring, contextTokens } = inputs;
-  const { cell } = fabric;
+  const { cell, circuit } = fabric;
   return {
     schema: 'onefet.manifest/3',
     onefet: version,
@@ -140,7 +140,10 @@ function makeManifest(
     calibration: cell ? { process: cell.process, cell: cell.cell, sha256: cell.sha256 } : null,
     seed,
     engine,
-    // A run without an image has no such key: its folder stays what it was.
+    // A run without a circuit beside its cell or without an image has no such key: its folder stays what it was.
+    ...(circuit
+      ? { circuit: { process: circuit.process, circuit: circuit.circuit, sha256: circuit.sha256 } }
+      : {}),
     ...(mapping ? { image: mapping.key } : {}),
   };
 }

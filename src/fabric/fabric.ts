@@ -5,8 +5,9 @@
  * To add a fabric:
  *   1. src/fabric/<word>.ts: the zod schema of its design (the shared shapes of common-design.ts plus its own keys, with
  *      `fabric: z.literal('<word>')`) and a FabricModule that makes a Fabric of a design
- *   2. one line in src/fabric/registry.ts
- *   3. src/cost/<word>.ts: the components that it is built of, priced (components/ has those that exist), and one line in
+ *      (one whose arithmetic is that of integers: an IntegerKind, integer.ts does the rest)
+ *   2. its entry in src/fabric/registry.ts, from which engines take its word
+ *   3. src/cost/<word>.ts: the components that it is built of, priced (components/ has those that exist), and its entry in
  *      src/cost/fabrics.ts
  *   4. experiments/designs/<name>.yaml
  *   5. where it rests on a circuit: its netlist and calibration (src/calibrate, src/cell), read by `load`
