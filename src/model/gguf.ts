@@ -76,6 +76,8 @@ export interface GgufFile {
   readonly path: string;
   /** Of all parts. */
   readonly sizeBytes: number;
+  /** Of all parts as they were opened: device, inode, size and times. Another text is another file, or another content. */
+  readonly identity: string;
   readonly version: number;
   readonly alignment: number;
   /** Absolute position of the data section. */
@@ -133,6 +135,11 @@ function openFile(path: string): { handle: number; sizeBytes: number } {
     });
   }
   return { handle, sizeBytes: fstatSync(handle).size };
+}
+
+function fileIdentity(handle: number): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(handle, { bigint: true });
+  return [dev, ino, size, mtimeNs, ctimeNs].join(':');
 }
 
 /** The part that is read at opening: all but the tensors' data. */
@@ -230,7 +237,8 @@ function joinAll(first: Header, count: number, lenient: boolean): GgufFile {
     );
   }
   const refused = headers.flatMap((header) => header.refused);
-  const whole = { ...first, tensors, refused, unreadable };
+  const identity = headers.map((header) => header.identity).join(' ');
+  const whole = { ...first, identity, tensors, refused, unreadable };
   return asFile(first.path, whole, sizeBytes, partsReader(headers, starts));
 }
 
@@ -419,7 +427,19 @@ function readHeader(path: string, handle: number, sizeBytes: number, lenient: bo
   );
   checkPlacement(path, [...tensors.values()], dataOffset, alignment, sizeBytes);
 
-  return { path, sizeBytes, version, alignment, dataOffset, metadata, tensors, refused, unreadable };
+  const identity = fileIdentity(handle);
+  return {
+    path,
+    sizeBytes,
+    identity,
+    version,
+    alignment,
+    dataOffset,
+    metadata,
+    tensors,
+    refused,
+    unreadable,
+  };
 }
 
 function unsupportedType(path: string, { name, type }: UnreadableTensor): OnefetError {

@@ -1,11 +1,11 @@
 /**
  * A model in a GGUF file: shape and tokenizer at once, weights by row when asked for.
  */
-import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { OnefetError } from '../error.ts';
 import type { Linear, LinearBuilder } from '../fabric/linear.ts';
 import type { BlockNorms, HeadNorm } from './architecture.ts';
+import { fileDigest } from './digest.ts';
 import type { GgufFile } from './gguf.ts';
 import { openGguf, readRow } from './gguf.ts';
 import { ROPE_FACTORS, readShape, requireTensor } from './read-shape.ts';
@@ -32,7 +32,7 @@ export interface FileFacts {
   readonly synthetic: boolean;
   /** Elements of all tensors but RoPE's factors. */
   readonly parameterCount: number;
-  /** Of the whole file, of a split model all parts one behind the other, in hex; computed by streaming at the first call, then remembered. */
+  /** Of the whole file, of a split model all parts one behind the other, in hex; computed by streaming at the first call, then remembered (digest.ts). */
   sha256(): string;
 }
 
@@ -99,7 +99,7 @@ export function fileFacts(file: GgufFile): FileFacts {
     synthetic: file.metadata.get('general.onefet.synthetic') === true,
     parameterCount: parameterCount(file),
     sha256: () => {
-      digest ??= hashFile(file);
+      digest ??= fileDigest(file);
       return digest;
     },
   };
@@ -185,15 +185,4 @@ function commonestType(file: GgufFile): string {
     elements.set(type, (elements.get(type) ?? 0) + count);
   }
   return [...elements].reduce((a, b) => (b[1] > a[1] ? b : a), ['none', 0])[0];
-}
-
-function hashFile(file: GgufFile): string {
-  const hash = createHash('sha256');
-  const chunk = new Uint8Array(2 ** 20);
-  for (let position = 0; position < file.sizeBytes; position += chunk.length) {
-    const part = chunk.subarray(0, Math.min(chunk.length, file.sizeBytes - position));
-    file.read(position, part);
-    hash.update(part);
-  }
-  return hash.digest('hex');
 }
