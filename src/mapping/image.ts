@@ -86,7 +86,13 @@ interface Section {
   readonly end: number;
 }
 
-function fail(path: string, code: string, what: string, hint?: string): never {
+/** What helps where a message has no remedy of its own. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  IMAGE_DAMAGED: 'copy the image again, or make it again: onefet map',
+  IMAGE_FORMAT: 'give an image that onefet map made',
+};
+
+function fail(path: string, code: string, what: string, hint: string | undefined = REMEDIES[code]): never {
   throw new OnefetError('input', code, `${path}: ${what}`, hint === undefined ? {} : { hint });
 }
 

@@ -10,6 +10,8 @@ import { SEALED_TARGETS } from './sealed.ts';
 
 const asked = Number(env.ONEFET_CAMPAIGN ?? 0);
 const seed = Number(env.ONEFET_CAMPAIGN_SEED ?? 1);
+/** Of what: a part of a name in the table. */
+const only = new RegExp(env.ONEFET_CAMPAIGN_OF ?? '.');
 
 const campaigns: readonly [string, readonly Target[], number][] = [
   ['what others wrote is taken or refused', INPUT_TARGETS, 100],
@@ -19,7 +21,7 @@ const campaigns: readonly [string, readonly Target[], number][] = [
 test.each(campaigns)('changed files: %s', { timeout: 24 * 3600e3 }, async (_, targets, few) => {
   const folder = mkdtempSync(join(tmpdir(), 'onefet-campaign-'));
   try {
-    const results = await runCampaign(targets, folder, asked || few, seed);
+    const results = await runCampaign(targets, folder, asked || few, seed, only);
     if (asked) console.log(campaignTable(results));
     expect(
       results

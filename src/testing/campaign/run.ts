@@ -35,9 +35,11 @@ export async function runCampaign(
   folder: string,
   most: number,
   seed: number,
+  only = /./,
 ): Promise<CampaignResult[]> {
   const results: CampaignResult[] = [];
   for (const [target, { what, cost = 1, start }] of targets.entries()) {
+    if (!only.test(what)) continue;
     const attempt = await start(folder);
     const inputs = Math.max(Math.min(most, LEAST), Math.ceil(most / cost));
     const failures: string[] = [];
