@@ -23,7 +23,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import type { ImageReader } from '../mapping/image.ts';
 import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
-import { type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
+import { blockWeights, type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
 import { type ImagePlan, imageParts, weightBits } from './image.ts';
 import type { BackendName } from './names.ts';
 
@@ -55,6 +55,13 @@ export interface EngineTuning {
   /** Bytes per digital weight; default 2 up to 2^28 weights, else 1. */
   readonly int8Terms?: 1 | 2;
 }
+
+/** Above this many weights a second byte per digital weight is not taken by default. */
+const TWO_TERMS_WEIGHTS = 2 ** 28;
+
+/** Bytes per digital weight of a model where nothing else is asked for. */
+export const int8Terms = (shape: ModelShape): 1 | 2 =>
+  blockWeights(shape) + shape.dim * shape.vocab <= TWO_TERMS_WEIGHTS ? 2 : 1;
 
 /** The part of a request that decides whether a backend can do it, and how much memory it takes. */
 export interface EngineNeeds {
@@ -131,6 +138,8 @@ export interface Engine {
 }
 
 export interface Visitors {
+  /** Puts the residual stream x[D] in front of the first block, in place of the token's embedding. */
+  readonly stream?: ((position: number, x: Float32Array) => void) | undefined;
   readonly states?: StateVisitor | undefined;
   /** Of mode `digital`. */
   readonly inputs?: InputVisitor | undefined;

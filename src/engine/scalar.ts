@@ -35,6 +35,7 @@ import {
   requireCapable,
   requireContext,
   requireThreads,
+  type Visitors,
 } from './backend.ts';
 import {
   digitalBytes,
@@ -109,14 +110,16 @@ async function createScalar(
     contextTokens,
     memory: scalarMemory(request),
     rank: largestRank(fabric, codingLoss, mode),
-    prefill: (ids, newWindow, onLogits, from = 0, { states, inputs } = {}) =>
+    prefill: (ids, newWindow, onLogits, from = 0, { states, inputs, stream } = {}) =>
       turns.take(async () => {
         requireInputs(mode, inputs);
         listener.inputs = inputs;
+        listener.stream = stream;
         resetSession(session);
         window = newWindow;
         requireSpace(0, ids.length, contextTokens);
         for (let position = 0; position < ids.length; position++) {
+          listener.position = position;
           const onBlock = states?.wants(position)
             ? (block: number, x: Float32Array) => states.visit(position, block, unrotated(x, rotation))
             : undefined;
@@ -126,11 +129,13 @@ async function createScalar(
           if (await pause()) onProgress?.('prefill', (position + 1) / ids.length);
         }
         listener.inputs = undefined;
+        listener.stream = undefined;
         onProgress?.('prefill', 1);
       }),
     decode: (id) =>
       turns.take(async () => {
         listener.inputs = undefined;
+        listener.stream = undefined;
         await pause();
         const { position } = session;
         const logits = forward(session, id, { window, position });
@@ -176,9 +181,11 @@ interface BuiltModel {
   readonly listener: Listener;
 }
 
-/** Who looks at the inputs of the text that is being run. */
+/** Who looks at the inputs of the text that is being run, and who gives its stream. */
 interface Listener {
   inputs?: InputVisitor | undefined;
+  stream?: Visitors['stream'];
+  position: number;
 }
 
 function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest): BuiltModel {
@@ -210,8 +217,13 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
     counted.push(layer);
     return part ? withDigitalPart(part, layer) : layer;
   };
-  const listener: Listener = {};
-  const layers = buildLayers(model, mode === 'digital' ? listening(model, build, listener) : build);
+  const listener: Listener = { position: 0 };
+  const built = buildLayers(model, mode === 'digital' ? listening(model, build, listener) : build);
+  const layers: ModelLayers = {
+    ...built,
+    embedding: (id, out) =>
+      listener.stream ? listener.stream(listener.position, out) : built.embedding(id, out),
+  };
   return {
     layers: image ? layersOfImage(image, model, layers) : layers,
     counted,

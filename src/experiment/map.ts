@@ -21,7 +21,8 @@ import { chooseMethod, METHODS, probedBlocks } from '../mapping/method.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import type { MappingMethod } from '../mapping/plan.ts';
 import type { Model } from '../model/model.ts';
-import { blocksPerPass, type InputPass, statisticsOf } from './input-statistics.ts';
+import type { InputPass } from './input-pass.ts';
+import { affordableBlocks, blocksPerPass, statisticsOf } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
 
 export const IMAGES_FOLDER = join('.onefet', 'cache', 'images');
@@ -144,13 +145,17 @@ async function mapInto(
   const settings = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
   const { operations } = estimateMapping(shape, settings, plan.tileRows, plan.text.tokens);
   const passOperations = 2 * model.parameterCount * plan.text.tokens;
-  const passes = Math.ceil(shape.layers / blocksPerPass(shape));
-  const total = passOperations * passes + operations;
-  const progress = (done: number, label: string) => hooks.onProgress?.(done, total, label);
+  const total = passOperations + operations;
+  const done = { pass: 0, mapping: 0 };
+  const progress = (label: string) => hooks.onProgress?.(done.pass + done.mapping, total, label);
   const gain = modelSource(model, () => never()).gain;
   const statistics = statisticsOf(shape, gain, pass, {
     signal: hooks.signal,
-    onProgress: (share, what) => progress(share * passOperations, `mapping: ${what}`),
+    onProgress: (share, what) => {
+      // Probes begin anew afterwards.
+      done.pass = Math.max(done.pass, share * passOperations);
+      progress(`mapping: ${what}`);
+    },
   });
   const source = modelSource(model, statistics.of);
   const { method, reasons } = await settleMethod(source, plan, statistics.gather);
@@ -171,7 +176,10 @@ async function mapInto(
         bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
         moments: plan.settings.correction.source !== 'none',
         everyStep: options.everyStep ?? weightsOf(shape) < EVERY_STEP_WEIGHTS,
-        onProgress: (done, of, label) => progress(passOperations * passes + (done / of) * operations, label),
+        onProgress: (mapped, of, label) => {
+          done.mapping = (mapped / of) * operations;
+          progress(label);
+        },
         ...(hooks.signal ? { signal: hooks.signal } : {}),
       },
     );
@@ -198,11 +206,12 @@ async function settleMethod(
   const named = namedMethod(plan);
   if (named) return { method: named, reasons: [`${named.name}: as the design says`] };
   const { shape } = source;
-  const probed = probedBlocks(shape.layers);
+  const blocks = affordableBlocks(shape, probedBlocks(shape.layers));
   const all = blocksPerPass(shape) >= shape.layers;
-  await gather(all ? Array.from({ length: shape.layers }, (_, layer) => layer) : probed);
+  await gather(all ? Array.from({ length: shape.layers }, (_, layer) => layer) : blocks);
   const { method, reasons } = await chooseMethod(source, plan.chip, {
     tileRows: plan.tileRows,
+    blocks,
     principal: plan.settings.principal,
     bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
   });

@@ -3,7 +3,7 @@
  * content (map.ts), or a file of `onefet map` that was given in its place.
  */
 import type { Backend, EngineNeeds } from '../engine/backend.ts';
-import { createEngine, findBackend } from '../engine/create.ts';
+import { findBackend } from '../engine/create.ts';
 import { type ImagePlan, requireImageFits } from '../engine/image.ts';
 import type { BackendName } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
@@ -19,7 +19,7 @@ import { matricesReading, STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
 import { plannedCorrection } from './correction.ts';
-import type { InputPass } from './input-statistics.ts';
+import { type InputPass, newInputPass } from './input-pass.ts';
 import type { RunInputs } from './inputs.ts';
 import { damageOf, keepImage, type MapHooks } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, residualOf, withSettings } from './mapping-plan.ts';
@@ -248,38 +248,11 @@ export function inspectImage(path: string): ImageInspection | undefined {
   }
 }
 
-/** The calibration text through the model as shipped, on an engine. */
-export function digitalPass(
+/** The calibration text of a plan through the model as shipped, on an engine. */
+export const digitalPass = (
   model: Model,
   { text }: Pick<MappingPlan, 'text'>,
-  { fabric, threads }: Pick<EngineNeeds, 'fabric' | 'threads'>,
+  needs: Pick<EngineNeeds, 'fabric' | 'threads'>,
   backend: Backend,
   signal: AbortSignal | undefined,
-): InputPass {
-  return async (wants, visit, onProgress) => {
-    let before = 0;
-    let length = 0;
-    const engine = await createEngine(backend.name, {
-      model,
-      fabric,
-      mode: 'digital',
-      threads,
-      contextTokens: Math.max(...text.windows.map((ids) => ids.length)),
-      onProgress: (stage, share) => {
-        if (stage === 'prefill') onProgress((before + share * length) / text.tokens);
-      },
-      signal,
-    });
-    try {
-      for (const [window, ids] of text.windows.entries()) {
-        length = ids.length;
-        // Nobody looks at the logits.
-        await engine.prefill(ids, window, undefined, ids.length, { inputs: { wants, visit } });
-        before += length;
-        onProgress(before / text.tokens);
-      }
-    } finally {
-      await engine.close();
-    }
-  };
-}
+): InputPass => newInputPass(model, text.windows, needs, backend, signal);

@@ -20,6 +20,7 @@ import {
   loadWeights,
   readCoding,
   type Workspace,
+  weightEnergies,
 } from './numerics/workspace.ts';
 import { type PreparedInput, type PreparedWeights, prepareWeights } from './prepare.ts';
 import { refit } from './refit.ts';
@@ -202,7 +203,7 @@ function outputEnergy(
   input: PreparedInput,
   { weights, principal }: PreparedWeights,
 ): number {
-  let energy = sum(energies(workspace, workspace.at.weights));
+  let energy = sum(weightEnergies(workspace));
   principal?.up.forEach((x, i) => {
     energy += input.principal!.energies[i % principal.rank] * x * x;
   });

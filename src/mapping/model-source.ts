@@ -15,7 +15,7 @@ export function modelSource(model: Model, statistics: MappingSource['statistics'
     shape,
     statistics,
     weights(name) {
-      const tensor = requireTensor(file, sourceTensor(name, shape.tied));
+      const tensor = requireTensor(file, sourceTensor(name, shape));
       const [outputs, inputs] = tensor.shape;
       const weights = new Float32Array(outputs * inputs);
       for (let n = 0; n < outputs; n++) {

@@ -11,10 +11,11 @@
  */
 import type { Coding, CodingProblem } from './coding.ts';
 import { tileCount } from './coding.ts';
-import { PANEL_COLUMNS, ROW_BYTES } from './numerics/kernels/multiply.ts';
+import { BLOCK_ROWS, PANEL_COLUMNS, ROW_BYTES } from './numerics/kernels/multiply.ts';
 import { BLOCK, floats } from './numerics/numerics.ts';
 import {
   formErrors,
+  formProducts,
   invertScales,
   multiplyColumns,
   panelAddress,
@@ -101,31 +102,45 @@ export function refit(workspace: Workspace, positive = true): void {
   formErrors(workspace);
 }
 
-/** A [N][tiles][tiles] and b [N][tiles] of all outputs, padding included. */
+/**
+ * A [N][tiles][tiles] and b [N][tiles] of all outputs, padding included. A is symmetric: H x_t is formed for the rows of
+ * tile t and those behind it only; b takes the products H w, which are the same for all codes.
+ */
 function normalEquations(workspace: Workspace): { a: Float64Array; b: Float64Array } {
   const { numerics, at, rows, panels, tiles, tileRows } = workspace;
   const { kernels } = numerics;
+  formProducts(workspace);
   const outputs = panels * PANEL_COLUMNS;
   const a = new Float64Array(outputs * tiles * tiles);
   const b = new Float64Array(outputs * tiles);
   const lanes = floats(numerics, at.lanes, PANEL_COLUMNS);
   const ends = Array.from({ length: tiles }, (_, t) => (t === tiles - 1 ? rows : (t + 1) * tileRows));
-  const dot = (sums: number, source: number, count: number): Float32Array => {
+  const dot = (left: number, right: number, count: number): Float32Array => {
     lanes.fill(0);
-    kernels.dot_rows(sums, source, at.lanes, count);
+    kernels.dot_rows(left, right, at.lanes, count);
     return lanes;
   };
   for (let t = 0; t < tiles; t++) {
-    for (let first = 0; first < rows; first += BLOCK) {
+    const begin = t * tileRows;
+    for (let p = 0; p < panels; p++) {
+      const offset = begin * ROW_BYTES;
+      const products = panelAddress(workspace, at.products, p) + offset;
+      const found = dot(products, panelAddress(workspace, at.codes, p) + offset, ends[t] - begin);
+      for (let n = 0; n < PANEL_COLUMNS; n++) b[(p * PANEL_COLUMNS + n) * tiles + t] = found[n];
+    }
+    // Whole blocks of rows: the first may begin before the tile.
+    for (let first = begin - (begin % BLOCK_ROWS); first < rows; first += BLOCK) {
       const count = Math.min(BLOCK, rows - first);
       // sums = (H x_t) of the block's rows
-      multiplyColumns(workspace, at.moments, first, count, at.codes, t * tileRows, ends[t]);
+      multiplyColumns(workspace, at.moments, first, count, at.codes, begin, ends[t]);
       for (let p = 0; p < panels; p++) {
         const sums = sumsAddress(workspace, p);
-        const weights = dot(sums, panelAddress(workspace, at.weights, p) + first * ROW_BYTES, count);
-        for (let n = 0; n < PANEL_COLUMNS; n++) b[(p * PANEL_COLUMNS + n) * tiles + t] += weights[n];
         // The block's rows may belong to several tiles u.
-        for (let start = first, u = ends.findIndex((end) => end > first); start < first + count; u++) {
+        for (
+          let start = Math.max(first, begin), u = ends.findIndex((end) => end > start);
+          start < first + count;
+          u++
+        ) {
           const end = Math.min(ends[u], first + count);
           const codes = panelAddress(workspace, at.codes, p) + start * ROW_BYTES;
           const found = dot(sums + (start - first) * ROW_BYTES, codes, end - start);
@@ -136,6 +151,10 @@ function normalEquations(workspace: Workspace): { a: Float64Array; b: Float64Arr
         }
       }
     }
+  }
+  for (let n = 0; n < outputs; n++) {
+    const own = a.subarray(n * tiles * tiles, (n + 1) * tiles * tiles);
+    for (let t = 0; t < tiles; t++) for (let u = 0; u < t; u++) own[t * tiles + u] = own[u * tiles + t];
   }
   return { a, b };
 }

@@ -30,6 +30,8 @@ export interface StatisticsCollector {
   add(activations: Float32Array, tokens: number): void;
   /** What was seen so far; the moments are a fresh copy. */
   result(): InputStatistics;
+  /** Forgets what was seen: its memory serves another block. */
+  reset(): void;
 }
 
 /** Tokens kept as they are: at most twice this many, evenly spaced. */
@@ -101,11 +103,10 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
       for (let i = 0; i < inputs; i++) {
         mean[i] = guess[i] + shift[i];
         for (let j = i; j < inputs; j++) {
-          const value = square[i * rows + j] / seen - shift[i] * shift[j];
-          moments[i * inputs + j] = value;
-          moments[j * inputs + i] = value;
+          moments[i * inputs + j] = square[i * rows + j] / seen - shift[i] * shift[j];
         }
       }
+      mirrorUpper(moments, inputs);
       if (!moments.every(Number.isFinite)) {
         throw new OnefetError('internal', 'NOT_FINITE', 'the inputs of a layer are not finite');
       }
@@ -115,7 +116,30 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
       });
       return { inputs, tokens: seen, mean, moments, sample };
     },
+    reset() {
+      floats(numerics, at.moments, rows * rows).fill(0);
+      sums.fill(0);
+      guess = undefined;
+      seen = 0;
+      kept = [];
+      spacing = 1;
+    },
   };
+}
+
+/** Squares of this many rows and columns stay in the first-level cache. */
+const MIRROR = 64;
+
+/** Copies the upper half of [K][K] to the lower one, square by square. */
+function mirrorUpper(square: Float32Array, inputs: number): void {
+  for (let top = 0; top < inputs; top += MIRROR) {
+    for (let left = top; left < inputs; left += MIRROR) {
+      const [bottom, right] = [Math.min(inputs, top + MIRROR), Math.min(inputs, left + MIRROR)];
+      for (let i = top; i < bottom; i++) {
+        for (let j = Math.max(left, i + 1); j < right; j++) square[j * inputs + i] = square[i * inputs + j];
+      }
+    }
+  }
 }
 
 function meanOf(activations: Float32Array, tokens: number, inputs: number): Float32Array {

@@ -79,6 +79,28 @@ export function openModel(path: string): Model {
   }
 }
 
+/** Rows of the output head that a part of a model keeps: nobody asks for its logits. */
+const PART_VOCABULARY = 16;
+
+/**
+ * Blocks `first` to `first + count` - 1 of a model as one of their own, which takes residual streams in place of tokens
+ * (whose scale is thus behind them) and gives no logits that mean anything. The file is the whole model's.
+ */
+export function modelPart(model: Model, first: number, count: number): Model {
+  const { scales, ...shape } = model.shape;
+  const { embedding: _, ...rest } = scales ?? {};
+  return {
+    ...model,
+    shape: {
+      ...shape,
+      ...(scales ? { scales: rest } : {}),
+      layers: count,
+      firstBlock: first,
+      vocab: Math.min(shape.vocab, PART_VOCABULARY),
+    },
+  };
+}
+
 /** Throws OnefetError('input', 'MODEL_SHAPE') where the tokenizer and the embedding differ in size. */
 export function checkVocabulary({ path }: GgufFile, { size }: Tokenizer, { vocab }: ModelShape): void {
   if (size === vocab) return;
@@ -112,18 +134,19 @@ export function fileFacts(file: GgufFile): FileFacts {
 export function buildLayers(model: Model, build: LinearBuilder): ModelLayers {
   const { file, shape } = model;
   const linear = ({ name }: MatrixShape): Linear => {
-    const source = requireTensor(file, sourceTensor(name, shape.tied));
+    const source = requireTensor(file, sourceTensor(name, shape));
     return build(name, source.shape[0], source.shape[1], (n, out) => readRow(file, source, n, out));
   };
   const rotations = blockRotations(file, shape);
+  const { firstBlock = 0 } = shape;
   const blocks = Array.from({ length: shape.layers }, (_, layer): ModelBlock => {
     const matrices = blockMatrices(shape, layer);
     return {
       linears: matrices.map(linear),
       biases: matrices.map(({ name: { tensor } }) =>
-        shape.biases.includes(tensor) ? vector(file, `blk.${layer}.${tensor}.bias`) : undefined,
+        shape.biases.includes(tensor) ? vector(file, `blk.${firstBlock + layer}.${tensor}.bias`) : undefined,
       ),
-      norms: blockGains(file, shape.architecture.norms, layer),
+      norms: blockGains(file, shape.architecture.norms, firstBlock + layer),
       ...rotations(layer),
     };
   });

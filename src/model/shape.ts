@@ -18,6 +18,8 @@ export interface ModelShape {
   /** F: width of the feed-forward layer. */
   readonly ffnDim: number;
   readonly layers: number;
+  /** Of a part of a model: the block of the file that is its first; absent: 0. */
+  readonly firstBlock?: number;
   readonly heads: number;
   readonly kvHeads: number;
   /** d: width of one head, an even number; heads * headDim need not equal dim. */
@@ -79,10 +81,10 @@ export interface Scales {
 }
 
 /** Tokens that a block sees; undefined: all. */
-export function windowTokens({ window }: ModelShape, layer: number): number | undefined {
+export function windowTokens({ window, firstBlock = 0 }: ModelShape, layer: number): number | undefined {
   if (!window) return undefined;
   const { tokens, fullEvery } = window;
-  return fullEvery > 0 && (layer + 1) % fullEvery === 0 ? undefined : tokens;
+  return fullEvery > 0 && (firstBlock + layer + 1) % fullEvery === 0 ? undefined : tokens;
 }
 
 /** Width of what matrices read and give. */
@@ -181,8 +183,11 @@ export const partWidths = (shape: ModelShape, { gives }: BlockMatrix): number[] 
   gives.map((part) => shape[PART_WIDTH[part]]);
 
 /** The tensor of a linear layer in a GGUF file. */
-export function sourceTensor({ layer, tensor }: LinearName, tied: boolean): string {
-  if (layer >= 0) return `blk.${layer}.${tensor}.weight`;
+export function sourceTensor(
+  { layer, tensor }: LinearName,
+  { tied, firstBlock = 0 }: Pick<ModelShape, 'tied' | 'firstBlock'>,
+): string {
+  if (layer >= 0) return `blk.${firstBlock + layer}.${tensor}.weight`;
   return tied ? 'token_embd.weight' : `${HEAD}.weight`;
 }
 

@@ -66,14 +66,14 @@ export function recipeTensors(recipe: SynthRecipe): GgufTensorSource[] {
       }
       stage = reads;
       tensors.push(
-        matrix(LAW_OF[name.tensor] ?? name.tensor, sourceTensor(name, shape.tied), outputs, inputs, codec),
+        matrix(LAW_OF[name.tensor] ?? name.tensor, sourceTensor(name, shape), outputs, inputs, codec),
       );
     }
   }
   tensors.push(normTensor(recipe, 'output_norm.weight', shape.dim, tableOf));
   const head = headMatrix(shape);
   if (!shape.tied) {
-    const name = sourceTensor(head.name, false);
+    const name = sourceTensor(head.name, { tied: false });
     tensors.push(matrix(head.name.tensor, name, head.outputs, head.inputs, headCodec));
   }
   if (shape.ropeScaling) tensors.push(factorsTensor(ropeFactors(shape, shape.ropeScaling)));

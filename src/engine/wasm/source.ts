@@ -80,5 +80,5 @@ export function layerCodec(model: EngineNeeds['model'], name: LinearName): strin
   if (isShapeOnly(model)) return model.madeUpType;
   if (!isOpen(model)) return undefined;
   const { file, shape } = model;
-  return file.tensors.get(sourceTensor(name, shape.tied))?.codec.name;
+  return file.tensors.get(sourceTensor(name, shape))?.codec.name;
 }

@@ -47,11 +47,13 @@ export function newTexts(
 
   /** A batch through all blocks, with a stop wherever someone looks. */
   const runBatch = async (ids: ArrayLike<number>, from: number, count: number, visitors: Visitors) => {
-    const { states, inputs } = visitors;
+    const { states, inputs, stream } = visitors;
     for (let token = 0; token < count; token++) {
       const id = ids[from + token];
       requireToken(id, shape.vocab);
-      state.putEmbedding(token, (row) => vectors.embedding(id, row));
+      state.putEmbedding(token, (row) =>
+        stream ? stream(place.position + token, row) : vectors.embedding(id, row),
+      );
     }
     const { position, window } = place;
     const batch = { count, position, window };

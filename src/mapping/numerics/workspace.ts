@@ -31,6 +31,7 @@ interface Places {
   readonly weights: number; // panels
   readonly codes: number; // panels
   readonly errors: number; // panels, w - s c
+  readonly products: number; // panels, (H w)
   readonly moments: number; // square
   readonly factor: number; // square
   readonly scales: number; // [panels][tiles][16]
@@ -65,6 +66,8 @@ export interface Workspace extends Rotator {
   tiles: number;
   tileRows: number;
   magnitudeMax: number;
+  /** `products` are those of the weights and moments that are loaded. */
+  multiplied: boolean;
   /** Damping with which the factor was formed, undefined while there is none. */
   factored: number | undefined;
 }
@@ -75,7 +78,7 @@ export function workspaceBytes({ outputs, inputs, tileRows }: WorkspaceLimits): 
   const panels = panelCount(outputs);
   const tiles = Math.ceil(inputs / tileRows);
   const elements =
-    3 * panels * rows * PANEL_COLUMNS +
+    4 * panels * rows * PANEL_COLUMNS +
     2 * rows * rows +
     2 * panels * tiles * PANEL_COLUMNS +
     5 * rows +
@@ -100,6 +103,7 @@ export async function newWorkspace(limits: WorkspaceLimits): Promise<Workspace> 
     weights: take(panels * rows * PANEL_COLUMNS),
     codes: take(panels * rows * PANEL_COLUMNS),
     errors: take(panels * rows * PANEL_COLUMNS),
+    products: take(panels * rows * PANEL_COLUMNS),
     moments: take(rows * rows),
     factor: take(rows * rows),
     scales: take(panels * tiles * PANEL_COLUMNS),
@@ -132,6 +136,7 @@ export async function newWorkspace(limits: WorkspaceLimits): Promise<Workspace> 
     tiles: 0,
     tileRows: limits.tileRows,
     magnitudeMax: 0,
+    multiplied: false,
     factored: undefined,
   };
 }
@@ -154,6 +159,7 @@ export function loadMoments(workspace: Workspace, moments: Float32Array, inputs:
   workspace.rows = rows;
   workspace.tiles = Math.ceil(inputs / workspace.tileRows);
   workspace.factored = undefined;
+  workspace.multiplied = false;
   const tileOf = words(workspace.numerics, workspace.at.tileOf, rows);
   for (let j = 0; j < rows; j++) tileOf[j] = tileOfRow(workspace, j) * ROW_BYTES;
 }
@@ -165,6 +171,7 @@ export const tileOfRow = (workspace: Workspace, row: number): number =>
 /** Takes W[N][K]; codes, scales and errors are undefined until a method sets them. */
 export function loadWeights(workspace: Workspace, problem: CodingProblem): void {
   const { weights, outputs, inputs } = problem;
+  workspace.multiplied = false;
   workspace.outputs = outputs;
   workspace.panels = panelCount(outputs);
   workspace.magnitudeMax = problem.magnitudeMax;
@@ -309,18 +316,67 @@ export function multiplyColumns(
 export const sumsAddress = (workspace: Workspace, panel: number): number =>
   workspace.at.sums + panel * BLOCK * ROW_BYTES;
 
-/** x_n H x_n^T for each output, x = `source` panels: [outputs]. */
+/**
+ * x_n H x_n^T for each output, x = `source` panels: [outputs]. H is symmetric, so products of a block's rows with the rows
+ * behind it count twice: K^2 operations an output, not 2 K^2.
+ */
 export function energies(workspace: Workspace, source: number): Float64Array {
   const { numerics, at, rows, panels, outputs } = workspace;
   const totals = new Float64Array(panels * PANEL_COLUMNS);
   const lanes = floats(numerics, at.lanes, PANEL_COLUMNS);
   for (let first = 0; first < rows; first += BLOCK) {
     const count = Math.min(BLOCK, rows - first);
-    multiplyColumns(workspace, at.moments, first, count, source, 0, rows);
+    for (const [from, to, times] of [
+      [first, first + count, 1],
+      [first + count, rows, 2],
+    ]) {
+      if (from === to) continue;
+      multiplyColumns(workspace, at.moments, first, count, source, from, to);
+      for (let p = 0; p < panels; p++) {
+        lanes.fill(0);
+        const panel = panelAddress(workspace, source, p) + first * ROW_BYTES;
+        numerics.kernels.dot_rows(sumsAddress(workspace, p), panel, at.lanes, count);
+        for (let n = 0; n < PANEL_COLUMNS; n++) totals[p * PANEL_COLUMNS + n] += times * lanes[n];
+      }
+    }
+  }
+  return totals.subarray(0, outputs);
+}
+
+/** products = H w of the whole matrix, once for weights and moments that stay. */
+export function formProducts(workspace: Workspace): void {
+  if (workspace.multiplied) return;
+  const { numerics, at, rows, panels } = workspace;
+  const { buffer } = numerics.arena.memory;
+  for (let first = 0; first < rows; first += BLOCK) {
+    const count = Math.min(BLOCK, rows - first);
+    multiplyColumns(workspace, at.moments, first, count, at.weights, 0, rows);
     for (let p = 0; p < panels; p++) {
+      const to = panelAddress(workspace, at.products, p) + first * ROW_BYTES;
+      new Uint8Array(buffer).copyWithin(
+        to,
+        sumsAddress(workspace, p),
+        sumsAddress(workspace, p) + count * ROW_BYTES,
+      );
+    }
+  }
+  workspace.multiplied = true;
+}
+
+/** w_n H w_n^T for each output: [outputs]. */
+export function weightEnergies(workspace: Workspace): Float64Array {
+  const { numerics, at, rows, panels, outputs } = workspace;
+  formProducts(workspace);
+  const totals = new Float64Array(panels * PANEL_COLUMNS);
+  const lanes = floats(numerics, at.lanes, PANEL_COLUMNS);
+  for (let p = 0; p < panels; p++) {
+    // Sums of a block in f32, of all blocks in double.
+    for (let first = 0; first < rows; first += BLOCK) {
       lanes.fill(0);
-      const panel = panelAddress(workspace, source, p) + first * ROW_BYTES;
-      numerics.kernels.dot_rows(sumsAddress(workspace, p), panel, at.lanes, count);
+      const offset = first * ROW_BYTES;
+      const weights = panelAddress(workspace, at.weights, p) + offset;
+      const products = panelAddress(workspace, at.products, p) + offset;
+      numerics.kernels.dot_rows(products, weights, at.lanes, Math.min(BLOCK, rows - first));
       for (let n = 0; n < PANEL_COLUMNS; n++) totals[p * PANEL_COLUMNS + n] += lanes[n];
     }
   }

@@ -34,7 +34,7 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
   const file = modelPath === undefined ? undefined : openGguf(modelPath);
   const read: RowReader | undefined = file
     ? ({ name }, n, out) => {
-        readRow(file, requireTensor(file, sourceTensor(name, data.shape.tied)), n, out);
+        readRow(file, requireTensor(file, sourceTensor(name, data.shape)), n, out);
       }
     : undefined;
   const image = data.imagePath === undefined ? undefined : await openChecked(data.imagePath);

@@ -1,9 +1,9 @@
 /** The plan of an engine with given options, before it is built. */
 
 import { matricesReading, STAGES } from '../../../model/architecture.ts';
-import { blockWeights, type ModelShape } from '../../../model/shape.ts';
+import type { ModelShape } from '../../../model/shape.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
-import type { EngineNeeds } from '../../backend.ts';
+import { type EngineNeeds, int8Terms } from '../../backend.ts';
 import { usedImage } from '../../image.ts';
 import { integerResponse, integerResponses } from '../../integer-response.ts';
 import { layerCodec } from '../source.ts';
@@ -12,8 +12,6 @@ import { type Operation, sameInputs } from './operations.ts';
 import { planOperations } from './plan-operations.ts';
 
 const DEFAULT_BATCH = 252;
-/** Above this many weights a second byte per digital weight is not taken by default. */
-const TWO_TERMS_WEIGHTS = 2 ** 28;
 
 export interface EnginePlan {
   /** Of modes with analog tiles. */
@@ -36,8 +34,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     mode,
     fabric,
     precision,
-    int8Terms:
-      tuning.int8Terms ?? (blockWeights(shape) + shape.dim * shape.vocab <= TWO_TERMS_WEIGHTS ? 2 : 1),
+    int8Terms: tuning.int8Terms ?? int8Terms(shape),
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
