@@ -1,6 +1,7 @@
 /** `map`: a chip image of a model for a design. */
 import type { Command } from 'commander';
 import type { EngineChoice } from '../engine/names.ts';
+import { OnefetError } from '../error.ts';
 import {
   type CliContext,
   designOptions,
@@ -10,13 +11,13 @@ import {
   notice,
   threadsOption,
 } from './options.ts';
-import { printDescription, printMapping } from './print.ts';
+import { printMapping, printMappingPlan } from './print.ts';
 
 interface MapFlags {
   model?: string;
   design: string;
   set: string[];
-  out: string;
+  out?: string;
   steps?: boolean;
   threads: number;
   engine: EngineChoice;
@@ -31,7 +32,7 @@ export function addMapCommand(root: Command, { signal, progress }: CliContext): 
       .description('map a trained model onto the hardware of a design: the chip image that run --image takes')
       .option('-m, --model <file>', 'GGUF model (default: the embedded one)'),
   )
-    .requiredOption('--out <file>', 'image to write; one that was interrupted is gone on with')
+    .option('--out <file>', 'image to write; one that was interrupted is gone on with')
     .option('--steps', 'measure the error after every step, which takes about twice as long')
     .option('--dry-run', 'print time and memory that it will take, and stop')
     .addOption(threadsOption())
@@ -41,18 +42,27 @@ export function addMapCommand(root: Command, { signal, progress }: CliContext): 
       const { describeMapping, mapModelFile } = await import('../experiment/map-command.ts');
       const options = { ...flags, model: flags.model ?? embedded().model, settings: flags.set };
       if (flags.dryRun) {
-        printDescription(await describeMapping(options), flags.json === true);
+        printMappingPlan(await describeMapping(options), flags.json === true);
         return;
+      }
+      const { out } = flags;
+      if (out === undefined) {
+        throw new OnefetError('usage', 'MAP_OUT', 'map needs --out: the image to write', {
+          hint: '--out model.image, or --dry-run to see what it takes',
+        });
       }
       const bar = progress();
       try {
-        const report = await mapModelFile(options, {
-          signal,
-          onProgress: (done, total, label) => bar.update(done, total, label),
-          onNotice: notice,
-        });
+        const report = await mapModelFile(
+          { ...options, out },
+          {
+            signal,
+            onProgress: (done, total, label) => bar.update(done, total, label),
+            onNotice: notice,
+          },
+        );
         bar.finish();
-        printMapping(flags.out, report, flags.json === true);
+        printMapping(out, report, flags.json === true);
       } finally {
         bar.finish();
       }

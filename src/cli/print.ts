@@ -4,6 +4,7 @@ import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { MeasuredCalibration } from '../calibrate/measured/measured.ts';
 import type { CostBand } from '../cost/report.ts';
 import type { Generation } from '../experiment/generate.ts';
+import type { MappingDescription } from '../experiment/map-command.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
 import type { ImageInspection } from '../experiment/run-mapping.ts';
@@ -232,6 +233,34 @@ function printMatrices(report: MappingReport): void {
       row.map((cell, i) => (i === 0 ? cell.padEnd(22) : i < 6 ? cell.padStart(9) : `  ${cell}`)).join(''),
     );
   }
+}
+
+/** Numbers as one says them; the JSON has them whole. */
+export function printMappingPlan(plan: MappingDescription, json: boolean): void {
+  if (json) {
+    printJson(plan);
+    return;
+  }
+  const gigabytes = (bytes: number): string => `${(bytes / 1e9).toPrecision(2)} GB`;
+  printDescription(
+    {
+      model: plan.model,
+      design: plan.design,
+      method: plan.method,
+      'cells a weight': plan.cellsPerWeight.toPrecision(3),
+      text: `${plan.text}, ${plan.tokens} tokens`,
+      operations: plan.operations.toExponential(1),
+      time: `about ${duration(plan.seconds)}, ${duration(plan.secondsPerBlock)} a block`,
+      memory: `about ${gigabytes(plan.memoryBytes)}, ${gigabytes(plan.freeBytes)} are free`,
+      out: plan.out ?? 'not written: no --out',
+    },
+    false,
+  );
+}
+
+function duration(seconds: number): string {
+  if (seconds < 90) return `${Number(seconds.toPrecision(2))} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 export function printMapping(path: string, report: MappingReport, json: boolean): void {

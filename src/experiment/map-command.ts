@@ -1,6 +1,6 @@
 /** `onefet map`: the mapping of a design, written where it is wanted instead of into the cache. */
 import { existsSync } from 'node:fs';
-import { freemem } from 'node:os';
+import { availableParallelism, freemem } from 'node:os';
 import { chooseBackend, findBackend } from '../engine/create.ts';
 import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
@@ -11,7 +11,8 @@ import { loadFabric } from '../fabric/registry.ts';
 import { estimateMapping, mappingRate } from '../mapping/estimate.ts';
 import { METHODS } from '../mapping/method.ts';
 import { tensorNames } from '../model/architecture.ts';
-import { type Model, openModel } from '../model/model.ts';
+import { type Model, modelPart, openModel } from '../model/model.ts';
+import { blockWeights } from '../model/shape.ts';
 import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
 import { type MapHooks, mapToFile } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
@@ -30,7 +31,7 @@ export interface MapCommandOptions {
 }
 
 async function withMapping<T>(
-  options: MapCommandOptions,
+  options: Omit<MapCommandOptions, 'out'>,
   work: (model: Model, fabric: Fabric, plan: MappingPlan) => Promise<T>,
 ): Promise<T> {
   const { design } = loadDesign(options.design, options.settings);
@@ -53,32 +54,65 @@ async function withMapping<T>(
   }
 }
 
+/** Node, its compiled code and the tokenizer of a large vocabulary. */
+const PROGRAM_BYTES = 4e8;
+
+export interface MappingDescription {
+  readonly model: string;
+  readonly design: string;
+  readonly method: string;
+  readonly text: string;
+  readonly tokens: number;
+  readonly cellsPerWeight: number;
+  /** Blocks whose inputs are gathered together. */
+  readonly blocksPerPass: number;
+  /** Of f32, the pass over the text included. */
+  readonly operations: number;
+  /** Of the first block, and of all. */
+  readonly secondsPerBlock: number;
+  readonly seconds: number;
+  readonly memoryBytes: number;
+  readonly freeBytes: number;
+  readonly image: string;
+  readonly out: string | null;
+}
+
 /** What a mapping takes: operations, seconds at this machine's rate, memory. */
-export function describeMapping(options: MapCommandOptions): Promise<Record<string, string | number>> {
-  return withMapping(options, async (model, _fabric, plan) => {
+export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { readonly out?: string }) {
+  return withMapping(options, async (model, fabric, plan): Promise<MappingDescription> => {
     const { shape } = model;
+    const { threads } = options;
+    const { tokens, windows } = plan.text;
     const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
-    const { operations, memoryBytes } = estimateMapping(shape, method, plan.tileRows, plan.text.tokens);
-    const rate = await mappingRate();
+    const { operations, memoryBytes } = estimateMapping(shape, method, plan.tileRows, tokens, threads);
     const perPass = blocksPerPass(shape);
-    const passes = Math.ceil(shape.layers / perPass);
+    const needs = {
+      model: modelPart(model, 0, perPass),
+      fabric,
+      threads,
+      contextTokens: Math.max(...windows.map((ids) => ids.length)),
+    };
+    const engine = chooseBackend(options.engine, needs, ['digital']);
     // A token costs two operations per weight; the head is not computed.
-    const passOperations = passes * plan.text.tokens * 2 * model.parameterCount;
-    const seconds = (operations + passOperations) / rate;
+    const all = operations + 2 * tokens * blockWeights(shape);
+    const seconds = all / ((await mappingRate()) * Math.min(threads, availableParallelism()));
+    const streamBytes = perPass < shape.layers ? 4 * tokens * shape.dim : 0;
     return {
       model: model.name,
       design: plan.design.name,
       method: plan.settings.method,
       text: plan.text.file,
-      tokens: plan.text.tokens,
+      tokens,
       cellsPerWeight: plan.cellsPerWeight,
-      passes,
-      operations,
-      seconds: Math.round(seconds),
-      memoryBytes: Math.round(memoryBytes + perPass * bytesPerBlock(shape)),
+      blocksPerPass: perPass,
+      operations: all,
+      secondsPerBlock: seconds / shape.layers,
+      seconds,
+      memoryBytes:
+        PROGRAM_BYTES + memoryBytes + perPass * bytesPerBlock(shape) + streamBytes + engine.memoryBytes,
       freeBytes: freemem(),
       image: plan.key,
-      out: options.out,
+      out: options.out ?? null,
     };
   });
 }

@@ -7,11 +7,14 @@ import { findBackend } from '../engine/create.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { openImage } from '../mapping/image.ts';
+import { modelSource } from '../mapping/model-source.ts';
+import { STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { bits32, streamKey } from '../random.ts';
 import { onefet } from '../testing/cli.ts';
 import { fixtureModel, writeFixture } from '../testing/models.ts';
-import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
+import { newInputPass } from './input-pass.ts';
+import { affordableBlocks, blocksPerPass, bytesPerBlock, statisticsOf } from './input-statistics.ts';
 import { openInputs, type RunInputs } from './inputs.ts';
 import { keepImage, mapToFile } from './map.ts';
 import { planMapping } from './mapping-plan.ts';
@@ -172,19 +175,47 @@ test('a damaged image is made again and said; a cache that cannot be written is 
   expect(existsSync(elsewhere.path)).toBe(false);
 });
 
-test('an image does not depend on how many blocks a pass sees', async () => {
-  const two = join(folder, 'two.gguf');
-  writeFixture(two, { dim: 32, ffnDim: 48, layers: 2, heads: 2, kvHeads: 1 });
-  const other = openModel(two);
-  try {
-    const { shape } = other;
-    expect(blocksPerPass(shape, bytesPerBlock(shape))).toBe(1);
-    expect(blocksPerPass(shape, 2.5 * bytesPerBlock(shape))).toBe(2);
-    expect(blocksPerPass(shape, 1)).toBe(1);
-  } finally {
-    other.close();
-  }
-});
+test.each(['wasm', 'scalar'] as const)(
+  '%s: statistics do not depend on how many blocks a pass sees',
+  async (name) => {
+    const deep = join(folder, `${name}.gguf`);
+    writeFixture(deep, { dim: 32, ffnDim: 48, layers: 3, heads: 2, kvHeads: 1 });
+    const other = openModel(deep);
+    try {
+      const { shape } = other;
+      expect(blocksPerPass(shape, bytesPerBlock(shape))).toBe(1);
+      expect(blocksPerPass(shape, 2.5 * bytesPerBlock(shape))).toBe(2);
+      expect(blocksPerPass(shape, 1)).toBe(1);
+      expect(affordableBlocks(shape, [0, 1, 2])).toEqual([0, 1, 2]);
+      const windows = [Int32Array.of(1, 40, 41, 42, 43, 44), Int32Array.of(1, 50, 51)];
+      const { gain } = modelSource(other, () => Promise.reject(new Error('none')));
+      const gathered = (mostBytes?: number) => {
+        const needs = { fabric: fabricOf('rotated'), threads: 2 };
+        const pass = newInputPass(other, windows, needs, findBackend(name), undefined);
+        return statisticsOf(shape, gain, pass, { mostBytes, signal: undefined, onProgress: () => {} });
+      };
+      const [whole, single] = [gathered(), gathered(1)];
+      // Forwards one by one, then back.
+      for (const layer of [0, 1, 2, 1]) {
+        for (const stage of STAGES) {
+          const found = await single.of(layer, stage);
+          expect(found.tokens).toBe(9);
+          expect(found, `${layer} ${stage}`).toEqual(await whole.of(layer, stage));
+        }
+      }
+      // Skips block 0, and gathers two blocks that are apart in one pass.
+      const probes = gathered();
+      await probes.gather([0, 2]);
+      for (const layer of [0, 2]) {
+        expect(await probes.of(layer, 'feed-forward-hidden')).toEqual(
+          await whole.of(layer, 'feed-forward-hidden'),
+        );
+      }
+    } finally {
+      other.close();
+    }
+  },
+);
 
 test('what a planned image promises is what is made', async () => {
   const plan = planOf('rotated', 'mapping.principal=3', 'mapping.cellsPerWeight=1.2');
@@ -252,8 +283,13 @@ test('onefet map writes an image that inspect prints and run takes', async () =>
   const flags = ['--model', path, '--engine', 'scalar', '--threads', '1'];
   const set = settings('scaled').flatMap((setting) => ['--set', setting]);
   const dry = await onefet('.', 'map', ...flags, ...set, '--out', image, '--dry-run', '--json');
-  expect(JSON.parse(dry.stdout)).toMatchObject({ method: 'scaled', passes: 1, out: image });
-  expect(JSON.parse(dry.stdout).seconds).toBeGreaterThanOrEqual(0);
+  expect(JSON.parse(dry.stdout)).toMatchObject({ method: 'scaled', blocksPerPass: 1, out: image });
+  expect(JSON.parse(dry.stdout).seconds).toBeGreaterThan(0);
+  const said = await onefet('.', 'map', ...flags, ...set, '--dry-run');
+  expect(said.stdout).toMatch(/^time +about [0-9.]+ s, [0-9.e-]+ s a block$/m);
+  expect(said.stdout).toMatch(/^memory +about [0-9.]+ GB, [0-9.]+ GB are free$/m);
+  const nowhere = await onefet('.', 'map', ...flags, ...set);
+  expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining('--out') });
   const made = await onefet('.', '--quiet', 'map', ...flags, ...set, '--out', image, '--json');
   expect(made.code).toBe(0);
   expect(JSON.parse(made.stdout)).toMatchObject({ method: 'scaled', path: image });

@@ -4,7 +4,7 @@ import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } fr
 import { type Coding, objectiveReference } from './coding.ts';
 import { descend, descendReference } from './descent.ts';
 import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
-import { factorRoom, factorUpper } from './numerics/factor.ts';
+import { factorElements, factorRoom, factorUpper } from './numerics/factor.ts';
 import { floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
 import { energies, readCoding, type Workspace, writeCoding } from './numerics/workspace.ts';
 import { refit, refitReference } from './refit.ts';
@@ -134,7 +134,7 @@ test('the blocked factor in WebAssembly: V V^T is the matrix, whatever its size'
   for (const inputs of [40, 96, 230, 300]) {
     const { moments } = drawProblem({ outputs: 1, inputs }, 7);
     const rows = paddedRows(inputs);
-    const numerics = await newNumerics(4 * (rows * rows + 400 * 96 + rows * 96) + 4096);
+    const numerics = await newNumerics(4 * (rows * rows + factorElements(rows)) + 4096);
     const at = room(numerics, rows * rows, 'the test');
     const square = floats(numerics, at, rows * rows);
     for (let i = 0; i < rows; i++) square[i * rows + i] = 1;

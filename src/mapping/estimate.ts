@@ -4,21 +4,21 @@
  *
  *   statistics  T K^2 per stage and token (the symmetric half of 2 T K^2)
  *   factor      K^3 / 3 per stage
- *   matrix      K^2 N times: 4 for the error at both ends, 1 for GPTQ, 2 for each refit and each sweep of descent
+ *   matrix      K^2 N times: 2 for the products H W, 1 for the error at the end, 1 for GPTQ, 1 for each refit (the
+ *               symmetric half; and a tile's width), 2 for each sweep of descent
  */
-import { matricesReading, STAGES } from '../model/architecture.ts';
+import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
-import { workspaceLimits } from './map-model.ts';
+import { shareStages, workspaceLimits } from './map-model.ts';
 import { PEAK_OPERATIONS } from './numerics/kernels/multiply.ts';
 import { floats, newNumerics, room } from './numerics/numerics.ts';
 import { workspaceBytes } from './numerics/workspace.ts';
 import type { MappingMethod } from './plan.ts';
-import { collectorBytes } from './statistics.ts';
 
 export interface MappingEstimate {
   /** f32 operations, statistics of `tokens` tokens included, without the forward pass. */
   readonly operations: number;
-  /** Workspace, and the statistics of one block as sums and as a copy. */
+  /** Of all threads: workspaces, and what a thread holds of the stage that it works on. */
   readonly memoryBytes: number;
 }
 
@@ -27,20 +27,36 @@ export function estimateMapping(
   method: MappingMethod,
   tileRows: number,
   tokens: number,
+  threads = 1,
 ): MappingEstimate {
-  const matrices = blockMatrices(shape, 0);
   const { codes, refit, sweeps } = method.coding;
-  const passes = 4 + (codes === 'gptq' ? 1 : 0) + (refit ? 2 * (sweeps + 1) : 0) + 2 * sweeps;
   let operations = 0;
-  let memoryBytes = workspaceBytes(workspaceLimits(shape, tileRows));
   for (const stage of STAGES) {
-    const readers = matricesReading(shape.architecture, stage).map((i) => matrices[i]);
-    const [{ inputs }] = readers;
+    const { inputs, outputs } = stageSize(shape, stage);
+    const passes =
+      3 + (codes === 'gptq' ? 1 : 0) + (refit ? (sweeps + 1) * (1 + tileRows / inputs) : 0) + 2 * sweeps;
     operations += tokens * inputs ** 2 + (codes === 'gptq' ? inputs ** 3 / 3 : 0);
-    for (const { outputs } of readers) operations += passes * inputs ** 2 * outputs;
-    memoryBytes += collectorBytes(inputs) + 4 * inputs ** 2;
+    operations += passes * inputs ** 2 * outputs;
+  }
+  const shares = threads > 1 ? shareStages(shape, threads) : [STAGES];
+  let memoryBytes = 0;
+  for (const stages of shares) {
+    memoryBytes += workspaceBytes(workspaceLimits(shape, tileRows, stages));
+    // Second moments and weights as they come, codes as they go.
+    const held = stages.map((stage) => {
+      const { inputs, outputs } = stageSize(shape, stage);
+      return 4 * inputs ** 2 + 5 * inputs * outputs;
+    });
+    memoryBytes += Math.max(...held);
   }
   return { operations: shape.layers * operations, memoryBytes };
+}
+
+/** Inputs of a stage, and the outputs of all its matrices. */
+function stageSize(shape: ModelShape, stage: Stage): { inputs: number; outputs: number } {
+  const matrices = blockMatrices(shape, 0);
+  const readers = matricesReading(shape.architecture, stage).map((i) => matrices[i]);
+  return { inputs: readers[0].inputs, outputs: readers.reduce((sum, { outputs }) => sum + outputs, 0) };
 }
 
 /** Share of the peak rate that the blocked operations reach on matrices of a thousand and more. */

@@ -109,20 +109,20 @@ export function loadInput(workspace: Workspace, input: PreparedInput): void {
 }
 
 /**
- * Maps W [N][K] (the norm's gain folded in) of an input that was prepared and loaded. `everyStep` measures the error after
+ * Maps W [N][K] (the norm's gain folded in; changed where it is `taken`) of an input that was prepared and loaded. `everyStep` measures the error after
  * each step, not at both ends only; a measurement costs as much as a sweep of descent.
  */
 export function mapMatrix(
   workspace: Workspace,
   input: PreparedInput,
-  exact: { readonly weights: Float32Array; readonly outputs: number },
+  exact: { readonly weights: Float32Array; readonly outputs: number; readonly taken?: boolean },
   bits: WeightBits,
   options: CodingOptions,
   everyStep = false,
 ): { mapped: MappedMatrix; report: MatrixReport } {
   const { outputs } = exact;
   const { inputs, mean } = input.statistics;
-  const prepared = prepareWeights(workspace, input, exact.weights, outputs);
+  const prepared = prepareWeights(workspace, input, exact.weights, outputs, exact.taken);
   const { weights, principal } = prepared;
   const { magnitudeMax } = weightFormat(bits);
   const { tileRows } = workspace;

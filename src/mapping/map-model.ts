@@ -11,7 +11,7 @@ import type { MatrixShape, ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import type { ImageMatrix } from './image.ts';
 import type { MatrixReport } from './map-matrix.ts';
-import type { WorkspaceLimits } from './numerics/workspace.ts';
+import { panelElements, type WorkspaceLimits } from './numerics/workspace.ts';
 import { type MappingMethod, requireRotations, stageInput } from './plan.ts';
 import { type MappingSource, stageJob, stageMatrices } from './stage-job.ts';
 import { newTeam, type StageResult } from './team.ts';
@@ -54,6 +54,7 @@ export function workspaceLimits(
     outputs: Math.max(...matrices.map(({ outputs }) => outputs)),
     inputs: Math.max(...matrices.map(({ inputs }) => inputs)),
     tileRows,
+    elements: Math.max(...matrices.map(({ outputs, inputs }) => panelElements(outputs, inputs))),
   };
 }
 
@@ -96,7 +97,7 @@ export async function mapModel(
   const pending: { layer: number; stage: Stage; result: Promise<StageResult> | undefined }[] = [];
   const finishFirst = async (): Promise<void> => {
     const { layer, stage, result } = pending.shift()!;
-    const found = await result;
+    const found = await unlessAborted(result, options.signal);
     if (found) deliver(source, sink, method, layer, stage, found);
     done += stageWork(shape, stage);
     if (found) options.onProgress?.(done, total, `mapped block ${layer}, ${stage}`);
@@ -124,6 +125,22 @@ export async function mapModel(
     while (pending.length > 0) await finishFirst();
   } finally {
     await team.stop();
+  }
+}
+
+/** Ctrl-C does not wait for a matrix that takes minutes: the team's threads are ended with it. */
+async function unlessAborted<T>(result: Promise<T> | undefined, signal: AbortSignal | undefined) {
+  if (!result || !signal) return result;
+  signal.throwIfAborted();
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([result, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 

@@ -96,17 +96,17 @@ export async function stageJob(
   };
 }
 
-/** Does the work; the job's weights are changed. */
+/** Does the work; the job's statistics and weights are changed. */
 export function runStageJob(
   workspace: Workspace,
   job: StageJob,
 ): { readonly input: PreparedInput; readonly coded: readonly CodedMatrix[] } {
-  const input = prepareInput(workspace, job.statistics, job.input);
+  const input = prepareInput(workspace, job.statistics, job.input, true);
   loadInput(workspace, input);
   const coded = job.matrices.map(({ name, weights, outputs, bits, rotation }) => {
     if (job.gain) scaleWeightColumns(weights, outputs, job.gain);
     if (rotation) rotateManyColumns(workspace, weights, job.statistics.inputs, rotationOf(rotation));
-    const exact = { weights, outputs };
+    const exact = { weights, outputs, taken: true };
     return { name, ...mapMatrix(workspace, input, exact, bits, job.coding, job.everyStep) };
   });
   return { input, coded };

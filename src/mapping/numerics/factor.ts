@@ -10,7 +10,10 @@
  */
 import { OnefetError } from '../../error.ts';
 import { BLOCK_ROWS, PANEL_COLUMNS } from './kernels/multiply.ts';
-import { BLOCK, floats, type Numerics, room } from './numerics.ts';
+import { floats, type Numerics, room } from './numerics.ts';
+
+/** Rows of a diagonal block: the deeper, the fewer times the rest is read and written; a multiple of 48. */
+const STEP = 192;
 
 /** Rows of the left operand that are packed at a time. */
 const CHUNK = 192;
@@ -21,12 +24,15 @@ export interface FactorRoom {
   readonly inverse: number;
 }
 
+/** Elements of `factorRoom`. */
+export const factorElements = (rows: number): number => (CHUNK + rows + STEP) * STEP;
+
 /** Scratch memory of `factorUpper` for matrices of up to `rows` (padded) rows. */
 export function factorRoom(numerics: Numerics, rows: number): FactorRoom {
   return {
-    block: room(numerics, CHUNK * BLOCK, 'the factorisation'),
-    panels: room(numerics, rows * BLOCK, 'the factorisation'),
-    inverse: room(numerics, BLOCK * BLOCK, 'the factorisation'),
+    block: room(numerics, CHUNK * STEP, 'the factorisation'),
+    panels: room(numerics, rows * STEP, 'the factorisation'),
+    inverse: room(numerics, STEP * STEP, 'the factorisation'),
   };
 }
 
@@ -37,7 +43,7 @@ export function factorRoom(numerics: Numerics, rows: number): FactorRoom {
 export function factorUpper(numerics: Numerics, at: number, rows: number, scratch: FactorRoom): void {
   const matrix = floats(numerics, at, rows * rows);
   for (let end = rows; end > 0; ) {
-    const start = Math.max(0, end - BLOCK);
+    const start = Math.max(0, end - STEP);
     const inverse = factorDiagonal(matrix, rows, start, end);
     if (start > 0) {
       solvePanel(numerics, at, rows, start, end, inverse, scratch);
@@ -98,7 +104,7 @@ function solvePanel(
   const { kernels } = numerics;
   const size = end - start;
   // panels [size / 16][k][16]
-  const packed = floats(numerics, scratch.inverse, BLOCK * BLOCK);
+  const packed = floats(numerics, scratch.inverse, STEP * STEP);
   for (let p = 0; p < size / PANEL_COLUMNS; p++) {
     for (let k = 0; k < size; k++) {
       for (let n = 0; n < PANEL_COLUMNS; n++) {

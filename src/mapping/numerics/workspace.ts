@@ -5,7 +5,7 @@
  * and v share their input, gate and up do.
  */
 import type { Coding, CodingProblem } from '../coding.ts';
-import { type FactorRoom, factorRoom } from './factor.ts';
+import { type FactorRoom, factorElements, factorRoom } from './factor.ts';
 import { BLOCK_ROWS, PANEL_COLUMNS, ROW_BYTES } from './kernels/multiply.ts';
 import {
   BLOCK,
@@ -24,7 +24,13 @@ export interface WorkspaceLimits {
   readonly outputs: number;
   readonly inputs: number;
   readonly tileRows: number;
+  /** Most elements of one matrix's panels (`panelElements`); default: those of `outputs` by `inputs`. */
+  readonly elements?: number;
 }
+
+/** Elements of the panels of a matrix, padding included. */
+export const panelElements = (outputs: number, inputs: number): number =>
+  panelCount(outputs) * PANEL_COLUMNS * paddedRows(inputs);
 
 /** Byte addresses; see the layouts in numerics.ts. */
 interface Places {
@@ -73,22 +79,21 @@ export interface Workspace extends Rotator {
 }
 
 /** Bytes of a workspace's memory. */
-export function workspaceBytes({ outputs, inputs, tileRows }: WorkspaceLimits): number {
+export function workspaceBytes({ outputs, inputs, tileRows, elements: most }: WorkspaceLimits): number {
   const rows = paddedRows(inputs);
   const panels = panelCount(outputs);
   const tiles = Math.ceil(inputs / tileRows);
   const elements =
-    4 * panels * rows * PANEL_COLUMNS +
+    4 * (most ?? panelElements(outputs, inputs)) +
     2 * rows * rows +
     2 * panels * tiles * PANEL_COLUMNS +
     5 * rows +
     2 * (rows + 1) * PANEL_COLUMNS +
     BLOCK * DEPTH +
     panels * BLOCK * PANEL_COLUMNS +
-    2 * BLOCK * BLOCK +
+    BLOCK * BLOCK +
     4 * BLOCK * PANEL_COLUMNS +
-    2 * BLOCK * BLOCK +
-    BLOCK * rows +
+    factorElements(rows) +
     rotationElements(Math.max(outputs, inputs));
   return 4 * elements + 2 ** 16;
 }
@@ -98,12 +103,13 @@ export async function newWorkspace(limits: WorkspaceLimits): Promise<Workspace> 
   const rows = paddedRows(limits.inputs);
   const panels = panelCount(limits.outputs);
   const tiles = Math.ceil(limits.inputs / limits.tileRows);
+  const elements = limits.elements ?? panelElements(limits.outputs, limits.inputs);
   const take = (count: number, what = 'the mapping of a matrix'): number => room(numerics, count, what);
   const at: Places = {
-    weights: take(panels * rows * PANEL_COLUMNS),
-    codes: take(panels * rows * PANEL_COLUMNS),
-    errors: take(panels * rows * PANEL_COLUMNS),
-    products: take(panels * rows * PANEL_COLUMNS),
+    weights: take(elements),
+    codes: take(elements),
+    errors: take(elements),
+    products: take(elements),
     moments: take(rows * rows),
     factor: take(rows * rows),
     scales: take(panels * tiles * PANEL_COLUMNS),
