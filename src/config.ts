@@ -26,6 +26,18 @@ export function readYaml(path: string, what: string, as: ConfigErrors = AS_USAGE
 
 /** Parses YAML text into plain data; anchors may expand to at most 100 aliases. `where` names the file in errors. */
 export function parseYaml(text: string, where: string, as: ConfigErrors = AS_USAGE): unknown {
+  return parseYamlDocument(text, where, as).data;
+}
+
+/** YAML text as data and as what it was parsed from, which knows where each value stands. */
+export interface ParsedYaml {
+  readonly data: unknown;
+  readonly document: Document;
+  readonly lineCounter: LineCounter;
+}
+
+/** As `parseYaml`, with the places of all values. */
+export function parseYamlDocument(text: string, where: string, as: ConfigErrors = AS_USAGE): ParsedYaml {
   const fail = (code: string, message: string, cause?: unknown) =>
     new OnefetError(as.kind, as.code ?? code, message, { cause });
   if (text.length > MAX_CONFIG_BYTES) {
@@ -52,7 +64,7 @@ export function parseYaml(text: string, where: string, as: ConfigErrors = AS_USA
         `${where}:${line}:${col}: key ${String(twice.value).slice(0, 80)} stands twice`,
       );
     }
-    return document.toJS({ maxAliasCount: 100 });
+    return { data: document.toJS({ maxAliasCount: 100 }), document, lineCounter };
   } catch (cause) {
     // The parser recurses: what is nested deeper than its stack is a RangeError.
     throw cause instanceof OnefetError ? cause : fail('CONFIG_YAML', `${where}: ${reasonOf(cause)}`, cause);
@@ -88,31 +100,49 @@ export function validate<S extends z.ZodType>(
 ): z.output<S> {
   const result = schema.safeParse(data);
   if (result.success) return result.data;
-  const { issues } = result.error;
+  const complaints = complaintsOf(schema, result.error.issues);
   // A misspelt key is often also a missing one: the misspelling is the better message.
-  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
-  const path = issue.path.map(String);
-  if (issue.code === 'unrecognized_keys') {
-    const key = issue.keys[0];
-    const known = keysAt(schema, path);
-    const nearest = nearestName(key, known);
-    throw new OnefetError(
-      as.kind,
-      as.code ?? 'CONFIG_KEY',
-      `${where}: unknown key ${[...path, key].join('.')}`,
-      {
-        hint: nearest
-          ? `did you mean ${[...path, nearest].join('.')}?`
+  const first = complaints.find(({ unknownKey }) => unknownKey !== undefined) ?? complaints[0];
+  const more =
+    first.unknownKey === undefined && complaints.length > 1 ? ` (and ${complaints.length - 1} more)` : '';
+  throw new OnefetError(
+    as.kind,
+    as.code ?? (first.unknownKey === undefined ? 'CONFIG_VALUE' : 'CONFIG_KEY'),
+    `${where}: ${first.message}${more}`,
+    first.hint === undefined ? {} : { hint: first.hint },
+  );
+}
+
+/** What is wrong with one value or key. */
+export interface Complaint {
+  /** Of the value; of the group that has the key. */
+  readonly path: readonly PropertyKey[];
+  readonly unknownKey?: string;
+  /** Names the key. */
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** Puts zod's issues into words, one for each value or key. */
+export function complaintsOf(schema: z.ZodType, issues: readonly z.core.$ZodIssue[]): Complaint[] {
+  return issues.flatMap((issue): Complaint[] => {
+    const { path } = issue;
+    const names = path.map(String);
+    if (issue.code === 'unrecognized_keys') {
+      const known = keysAt(schema, names);
+      return issue.keys.map((key) => {
+        const nearest = nearestName(key, known);
+        const hint = nearest
+          ? `did you mean ${[...names, nearest].join('.')}?`
           : known.length > 0
             ? `known keys: ${known.join(', ')}`
-            : 'remove it',
-      },
-    );
-  }
-  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
-  const key = path.join('.') || 'the file';
-  const message = issue.code === 'invalid_union' ? `expected ${allowedBy(issue)}` : issue.message;
-  throw new OnefetError(as.kind, as.code ?? 'CONFIG_VALUE', `${where}: ${key}: ${message}${more}`);
+            : 'remove it';
+        return { path, unknownKey: key, message: `unknown key ${[...names, key].join('.')}`, hint };
+      });
+    }
+    const what = issue.code === 'invalid_union' ? `expected ${allowedBy(issue)}` : issue.message;
+    return [{ path, message: `${names.join('.') || 'the file'}: ${what}` }];
+  });
 }
 
 /** What the members of a union take, in words: "3, 4, 6" or "a whole number from 3 to 14, float". */
