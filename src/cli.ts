@@ -11,13 +11,14 @@ import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
 import { addRunCommands } from './cli/run.ts';
+import { addSweepCommands } from './cli/sweep.ts';
 import { addWorkspaceCommands } from './cli/workspace.ts';
 import { EXIT_CODES, OnefetError } from './error.ts';
 import { packageVersion } from './files.ts';
 
 const EXIT_CODE_HELP = `
 Exit codes: 0 ok, 1 internal error, 2 usage or configuration, 3 input missing or invalid, 4 simulation or fit
-failed, 5 result below --require, 130 interrupted.`;
+failed, 5 result below --require, 6 points of a sweep refused or failed, 130 interrupted.`;
 
 /** A second Ctrl-C ends at once; what comes sooner is the first again: from the terminal and from a launcher. */
 const SAME_SIGNAL_MS = 300;
@@ -111,6 +112,7 @@ ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
   addRunCommands(root, context);
+  addSweepCommands(root, context);
   addCalibrateCommands(root, context);
   addMapCommand(root, context);
   addModelCommands(root, context);

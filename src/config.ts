@@ -208,6 +208,37 @@ export function listChanges(settings: readonly string[], overrides: Overrides = 
   return Object.fromEntries(changes);
 }
 
+/**
+ * Values of `a=1,2,3`, which asks for a sweep; undefined for a single value. A comma inside brackets, braces or quotes is part
+ * of a value.
+ */
+export function settingValues(setting: string): { key: string; values: unknown[] } | undefined {
+  const equals = setting.indexOf('=');
+  const parts = equals < 1 ? [] : splitOutside(setting.slice(equals + 1));
+  if (parts.length < 2) return undefined;
+  const key = setting.slice(0, equals);
+  return { key, values: parts.map((part) => parseSetting(`${key}=${part}`)[1]) };
+}
+
+/** Splits at commas outside brackets, braces and quotes. */
+function splitOutside(text: string): string[] {
+  const parts = [''];
+  let depth = 0;
+  let quote = '';
+  for (const character of text) {
+    if (quote !== '') quote = character === quote ? '' : quote;
+    else if (character === '"' || character === "'") quote = character;
+    else if ('[{'.includes(character)) depth++;
+    else if (']}'.includes(character)) depth--;
+    else if (character === ',' && depth === 0) {
+      parts.push('');
+      continue;
+    }
+    parts[parts.length - 1] += character;
+  }
+  return parts;
+}
+
 function parseSetting(setting: string): [string, unknown] {
   const equals = setting.indexOf('=');
   if (equals < 1) {

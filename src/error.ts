@@ -15,6 +15,8 @@ export const EXIT_CODES = {
   simulation: 4,
   /** The result is below what `--require` asked for. */
   requirement: 5,
+  /** Points of a sweep were refused or failed; the others are done. */
+  incomplete: 6,
   /** Ctrl-C. */
   interrupted: 130,
 } as const;

@@ -60,6 +60,10 @@ const cases: Readonly<Record<number, { run: () => Promise<Ended>; says: RegExp }
     run: () => launch({ folder }, ...tiny, '--chips', '1', '--require', 'perplexity<=1.01').ended,
     says: /required perplexity <= 1\.01/,
   },
+  [EXIT_CODES.incomplete]: {
+    run: () => launch({ folder }, ...tiny, '--chips', '1', '--set', 'tempK=300.15,500').ended,
+    says: /1 of 2 points refused/,
+  },
   [EXIT_CODES.interrupted]: {
     run: async () => {
       const { child, ended } = launch({ folder }, ...tiny, '--chips', '1000', '--out', 'stopped');

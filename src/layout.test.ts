@@ -62,6 +62,7 @@ const ORDER = [
   'engine',
   'cost',
   'experiment',
+  'sweep',
   'synth',
   'report',
   'bench',

@@ -2,8 +2,8 @@
 import { stderr } from 'node:process';
 
 export interface Progress {
-  /** `done` of `total` in any unit that is roughly proportional to time. */
-  update(done: number, total: number, label: string): void;
+  /** `done` of `total` in any unit that is roughly proportional to time; `leftS`: an estimate of one's own, s. */
+  update(done: number, total: number, label: string, leftS?: number): void;
   /** Ends the line; without a message the line is wiped. */
   finish(message?: string): void;
 }
@@ -18,7 +18,7 @@ export function stderrProgress(enabled: boolean): Progress {
   let printedMs = 0;
   let open = false;
   return {
-    update(done, total, label) {
+    update(done, total, label, leftS) {
       if (!enabled) return;
       const now = performance.now();
       if (startedMs === undefined) {
@@ -33,7 +33,8 @@ export function stderrProgress(enabled: boolean): Progress {
       printedMs = now;
       const elapsedS = (now - startedMs) / 1e3;
       const rate = (done - startedAt) / elapsedS;
-      const left = rate > 0 && !last ? `, about ${formatSeconds((total - done) / rate)} left` : '';
+      const seconds = leftS ?? (rate > 0 ? (total - done) / rate : undefined);
+      const left = seconds !== undefined && !last ? `, about ${formatSeconds(seconds)} left` : '';
       const text = `${label}  ${Math.floor((100 * done) / total)} %${left}`;
       if (stream.isTTY) {
         stream.write(`\r\x1b[2K${text.slice(0, (stream.columns || 80) - 1)}`);
@@ -50,7 +51,8 @@ export function stderrProgress(enabled: boolean): Progress {
   };
 }
 
-function formatSeconds(seconds: number): string {
+/** Writes a time for people. */
+export function formatSeconds(seconds: number): string {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;

@@ -1,6 +1,8 @@
 /** `start`, `run`, `report` and `generate`: a model on chips. */
 import { stdout } from 'node:process';
 import { type Command, Option } from 'commander';
+import { listChanges, settingValues } from '../config.ts';
+import { OnefetError } from '../error.ts';
 import {
   DESIGN_DEFAULTS,
   GENERATE_DEFAULTS,
@@ -77,7 +79,8 @@ function addStart(root: Command, { signal, argv, progress }: CliContext): void {
   });
 }
 
-function addRun(root: Command, { signal, argv, progress }: CliContext): void {
+function addRun(root: Command, context: CliContext): void {
+  const { signal, argv, progress } = context;
   addRunOptions(
     root
       .command('run')
@@ -103,6 +106,11 @@ function addRun(root: Command, { signal, argv, progress }: CliContext): void {
       )
       .option('--dry-run', 'print jobs, memory and folder, and stop'),
   ).action(async (flags: RunFlags) => {
+    const lists = flags.set.flatMap((setting) => settingValues(setting) ?? []);
+    if (lists.length > 0) {
+      await sweepRun(flags, lists, context);
+      return;
+    }
     const { describePlan, runToFolder } = await import('./work.ts');
     const { planRun } = await import('../experiment/plan.ts');
     const defaults = flags.model && flags.text ? { model: '', text: '' } : embedded();
@@ -123,6 +131,46 @@ function addRun(root: Command, { signal, argv, progress }: CliContext): void {
     printRun(finished, flags.json === true);
     checkRequirements(flags.require, finished.result);
   });
+}
+
+/** `run --set a=1,2,3`: a small sweep, a grid of the keys that have several values. */
+async function sweepRun(
+  flags: RunFlags,
+  lists: readonly { key: string; values: unknown[] }[],
+  context: CliContext,
+): Promise<void> {
+  if (flags.require.length > 0) {
+    throw new OnefetError(
+      'usage',
+      'SWEEP_REQUIRE',
+      '--require asks one result, and several values of --set make many',
+      {
+        hint: 'give one value of each key, or leave --require out',
+      },
+    );
+  }
+  const { gridExperiment } = await import('../sweep/experiment.ts');
+  const { sweepExperiment } = await import('./sweep.ts');
+  const single = flags.set.filter((setting) => settingValues(setting) === undefined);
+  const run = readRunFlags({
+    ...flags,
+    model: flags.model ?? INPUT_DEFAULTS.model,
+    text: flags.text ?? INPUT_DEFAULTS.text,
+  });
+  const { settings: _, threads, out, ...options } = run;
+  const said = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const keys = lists.map(({ key }) => key);
+  const grid = Object.fromEntries(lists.map(({ key, values }) => [key, values]));
+  const experiment = gridExperiment(keys, { ...said, ...listChanges(single) }, grid);
+  await sweepExperiment(
+    experiment,
+    {
+      ...{ threads, out, report: flags.report },
+      ...(flags.dryRun ? { dryRun: true } : {}),
+      ...(flags.json ? { json: true } : {}),
+    },
+    context,
+  );
 }
 
 function addReport(root: Command): void {

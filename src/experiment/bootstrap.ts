@@ -10,6 +10,12 @@ import type { Interval } from './result.ts';
 export const RESAMPLES = 2000;
 const KEY = 0x626f6f74;
 
+/** What is drawn with replacement; the rest stays as it is. */
+export interface Resampled {
+  readonly chips: boolean;
+  readonly windows: boolean;
+}
+
 /**
  * The mean per prediction, sum over windows of `sums[chip][window]` over that of `scored[window]`, and its 95 % interval
  * (percentiles); null with fewer than two windows.
@@ -19,29 +25,58 @@ export function bootstrapMean(
   scored: readonly number[],
   resamples = RESAMPLES,
 ): Interval {
-  const chips = sums.length;
-  const windows = scored.length;
-  const meanOf = (chipOf: (i: number) => number, windowOf: (i: number) => number): number => {
-    let [total, count] = [0, 0];
-    for (let w = 0; w < windows; w++) {
-      const window = windowOf(w);
-      count += scored[window];
-      for (let c = 0; c < chips; c++) total += sums[chipOf(c)][window] / chips;
-    }
-    return total / count;
-  };
-  const own = (i: number) => i;
-  const mean = meanOf(own, own);
-  if (windows < 2) return { mean, ci95: null };
-  const means = Float64Array.from({ length: resamples }, (_, r) => {
+  const mean = meanPerPrediction(sums, scored);
+  if (scored.length < 2) return { mean, ci95: null };
+  return { mean, ci95: percentiles(bootstrapMeans(sums, scored, { chips: true, windows: true }, resamples)) };
+}
+
+/** The mean per prediction of all that is there. */
+export function meanPerPrediction(sums: readonly (readonly number[])[], scored: readonly number[]): number {
+  return meanOf(sums, scored, own, own);
+}
+
+/** Means of resamples, ascending. Draws are the same for any sums of as many chips and windows: what is paired stays so. */
+export function bootstrapMeans(
+  sums: readonly (readonly number[])[],
+  scored: readonly number[],
+  over: Resampled,
+  resamples: number,
+): Float64Array {
+  const [chips, windows] = [sums.length, scored.length];
+  return Float64Array.from({ length: resamples }, (_, r) => {
     const [chipKey, windowKey] = [streamKey(KEY, r, 0), streamKey(KEY, r, 1)];
     const chipOf = Array.from({ length: chips }, (_v, i) => draw(bits32(chipKey, i), chips));
     return meanOf(
-      (i) => chipOf[i],
-      (i) => draw(bits32(windowKey, i), windows),
+      sums,
+      scored,
+      over.chips ? (i) => chipOf[i] : own,
+      over.windows ? (i) => draw(bits32(windowKey, i), windows) : own,
     );
   }).sort();
-  return { mean, ci95: [quantile(means, 0.025), quantile(means, 0.975)] };
+}
+
+/** 2.5 % and 97.5 % of ascending values. */
+export const percentiles = (ascending: Float64Array): [number, number] => [
+  quantile(ascending, 0.025),
+  quantile(ascending, 0.975),
+];
+
+const own = (i: number) => i;
+
+function meanOf(
+  sums: readonly (readonly number[])[],
+  scored: readonly number[],
+  chipOf: (i: number) => number,
+  windowOf: (i: number) => number,
+): number {
+  const chips = sums.length;
+  let [total, count] = [0, 0];
+  for (let w = 0; w < scored.length; w++) {
+    const window = windowOf(w);
+    count += scored[window];
+    for (let c = 0; c < chips; c++) total += sums[chipOf(c)][window] / chips;
+  }
+  return total / count;
 }
 
 const draw = (bits: number, count: number): number => Math.floor(((bits >>> 0) / 2 ** 32) * count);

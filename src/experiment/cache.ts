@@ -144,6 +144,14 @@ export function openPassCache(
   };
 }
 
+/** Which passes of a plan are kept, without a look into them. */
+export function keptPasses(plan: RunPlan, root = CACHE_FOLDER): { baseline: boolean; ranges: boolean } {
+  return {
+    baseline: existsSync(join(root, 'baseline', baselineKey(plan))),
+    ranges: existsSync(join(root, 'ranges', `${rangesKey(plan)}.json`)),
+  };
+}
+
 /** Hashes what decides the digital pass: weights, tokens, context, the cache's width, and what computes it. */
 export function baselineKey({ inputs, loaded, engine, version }: RunPlan): string {
   return keyOf({

@@ -57,9 +57,9 @@ async function run(of: RunPlan, cacheFolder: string, hooks: RunHooks = {}) {
   const { emulation, ...result } = await executeRun(of, {
     ...hooks,
     cacheFolder,
-    onJob: (job, from) => {
+    onJob: (job, from, seconds) => {
       jobs[from].push(job.key);
-      hooks.onJob?.(job, from);
+      hooks.onJob?.(job, from, seconds);
     },
     onNotice: (text) => notices.push(text),
   });

@@ -33,8 +33,10 @@ export interface RunHooks {
   readonly onProgress?: (done: number, total: number, label: string) => void;
   /** Notices for people: damage that was found, chips that were kept. */
   readonly onNotice?: (text: string) => void;
-  /** Each job as it is finished, and whether it was computed or taken from the cache. */
-  readonly onJob?: (job: Job, from: 'computed' | 'cache') => void;
+  /** In place of `onNotice`: the folder has more chips than were asked for, and its result keeps them. */
+  readonly onKept?: (text: string) => void;
+  /** Each job as it is finished, whether it was computed or taken from the cache, and the seconds that it took now. */
+  readonly onJob?: (job: Job, from: 'computed' | 'cache', seconds: number) => void;
   /** Folder in which the digital pass and the ranges are kept for other runs (cache.ts). */
   readonly cacheFolder?: string;
   /** Where chip images are kept. */
@@ -80,7 +82,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     }
     image = await readyImage(plan, hooks, notice);
     const run: Run = {
-      plan: keepLarger(plan, folder, notice),
+      plan: keepLarger(plan, folder, hooks.onKept ?? notice),
       folder,
       files: digitalFiles(folder.path, plan.inputs.model.shape, plan.inputs.text.scored),
       cache: openPassCache(plan, notice, hooks.cacheFolder),
@@ -215,13 +217,13 @@ function takeFromCache(run: Run): void {
   const baseline = missing.length > 0 ? cache.takeBaseline(files) : undefined;
   for (const job of baseline ? missing : []) {
     folder.append(baseline!.find(({ key }) => key === job.key)!);
-    hooks.onJob?.(job, 'cache');
+    hooks.onJob?.(job, 'cache', 0);
   }
   const [rangeJob] = unfinished(run, rangeJobs(plan));
   const ranges = rangeJob && cache.takeRanges();
   if (ranges) {
     folder.append(ranges);
-    hooks.onJob?.(rangeJob, 'cache');
+    hooks.onJob?.(rangeJob, 'cache', 0);
   }
 }
 
@@ -244,7 +246,7 @@ async function executeJobs(run: Run): Promise<number> {
     if (job.variant.kind === 'digital') syncFiles(files);
     const rows = job.variant.kind === 'digital' ? hashRows(files, job) : undefined;
     folder.append(finishJob(job, result, rows));
-    run.hooks.onJob?.(job, 'computed');
+    run.hooks.onJob?.(job, 'computed', result.seconds);
     progress.finished(job);
   };
   try {

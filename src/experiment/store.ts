@@ -68,6 +68,11 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
   }
 }
 
+/** Jobs that a run's folder has, read while another process may be working in it. */
+export function readFinished(folder: string): ReadonlyMap<string, FinishedJob> {
+  return parseResults(join(folder, 'results.jsonl')).finished;
+}
+
 /** One line of JSON that ends in the hash of all before it. */
 export function encodeJob(job: FinishedJob): string {
   return JSON.stringify({ ...job, sha256: sha256(toJson(job, `job ${job.key}`)) });
@@ -84,8 +89,18 @@ export function decodeJob(line: string): FinishedJob | undefined {
 }
 
 function readResults(path: string): { finished: Map<string, FinishedJob>; damagedLines: number } {
+  const { finished, good, damagedLines } = parseResults(path);
+  if (damagedLines > 0) writeFileAtomic(path, good.map((line) => `${line}\n`).join(''));
+  return { finished, damagedLines };
+}
+
+function parseResults(path: string): {
+  finished: Map<string, FinishedJob>;
+  good: readonly string[];
+  damagedLines: number;
+} {
   const finished = new Map<string, FinishedJob>();
-  if (!existsSync(path)) return { finished, damagedLines: 0 };
+  if (!existsSync(path)) return { finished, good: [], damagedLines: 0 };
   const lines = readFileSync(path, 'utf8').split('\n');
   // Behind the last line break there is nothing, or a line that was cut off.
   const rest = lines.pop();
@@ -94,9 +109,7 @@ function readResults(path: string): { finished: Map<string, FinishedJob>; damage
     if (job) finished.set(job.key, job);
     return job !== undefined;
   });
-  const damagedLines = lines.length - good.length + (rest === '' ? 0 : 1);
-  if (damagedLines > 0) writeFileAtomic(path, good.map((line) => `${line}\n`).join(''));
-  return { finished, damagedLines };
+  return { finished, good, damagedLines: lines.length - good.length + (rest === '' ? 0 : 1) };
 }
 
 function appendLine(path: string, line: string): void {

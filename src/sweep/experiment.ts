@@ -4,6 +4,7 @@
  * (`onefet schema experiment`).
  */
 import { z } from 'zod';
+import { validate } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
 import {
   type PlacedComplaint,
@@ -133,10 +134,23 @@ export const loadExperiment = (path: string): Experiment =>
 
 export function parseExperiment(file: PlacedYaml): Experiment {
   const kind = kindOf(file);
-  const form = validatePlaced(SCHEMAS[kind], file) as Form;
+  const form = inOrderOf(validatePlaced(SCHEMAS[kind], file), file.data) as Form;
   const complaints = [...designComplaints(form), ...(form.stop ? stopComplaints(form.stop) : [])];
   if (complaints.length > 0) throw placedError(file, complaints);
   return experimentOf(form, file);
+}
+
+/** Validated data with its keys in the order of the file, which is that of a grid: validation has the schema's. */
+function inOrderOf(value: unknown, source: unknown): unknown {
+  if (Array.isArray(value)) return value.map((item, i) => inOrderOf(item, (source as unknown[])?.[i]));
+  if (typeof value !== 'object' || value === null) return value;
+  const from = (source ?? {}) as Record<string, unknown>;
+  const keys = new Set([...Object.keys(from), ...Object.keys(value)]);
+  return Object.fromEntries(
+    [...keys]
+      .filter((key) => Object.hasOwn(value, key))
+      .map((key) => [key, inOrderOf((value as Record<string, unknown>)[key], from[key])]),
+  );
 }
 
 /** The kind first: the other keys depend on it. */
@@ -247,26 +261,34 @@ function referenceOf(form: Form, reference: Settings, points: readonly Settings[
   ]);
 }
 
-/** The experiment of `--set key=value,value`: a grid. */
+/**
+ * The experiment of `--set key=value,value`: a grid. Errors: CONFIG_KEY, CONFIG_VALUE (usage) for a key that no design has
+ * and values that it does not take.
+ */
 export function gridExperiment(
-  label: string,
+  keys: readonly string[],
   base: Settings,
   grid: Readonly<Record<string, readonly unknown[]>>,
 ): Experiment {
-  const points = pointsOf({ grid });
-  if (points.length > MOST_POINTS) {
-    throw new OnefetError('usage', 'SWEEP_POINTS', `${points.length} points are more than ${MOST_POINTS}`);
+  const { grid: gridSchema } = accuracySchema.shape;
+  validate(gridSchema.unwrap(), grid, '--set');
+  if (countPoints({ grid }) > MOST_POINTS) {
+    throw new OnefetError('usage', 'SWEEP_POINTS', `--set: more than ${MOST_POINTS} points`);
   }
   return {
     kind: 'accuracy',
-    name: label,
+    name: ['set', ...keys]
+      .join('-')
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, '-')
+      .slice(0, 64),
     question: '',
     base,
-    points,
-    varied: Object.keys(grid),
+    points: pointsOf({ grid }),
+    varied: keys,
     reference: undefined,
     stop: undefined,
-    file: 'the command line',
+    file: '--set',
     text: '',
   };
 }

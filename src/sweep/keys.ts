@@ -41,6 +41,11 @@ export const RUN_KEYS = {
   engine: z.enum(ENGINE_CHOICES),
   /** A chip passes with at most this many times the digital perplexity. */
   yieldRatio: z.number().min(1).max(1000),
+  /** Context at which the projection to the 8B is priced. */
+  costContextTokens: z
+    .int()
+    .min(1)
+    .max(2 ** 24),
   /** Chips on which each source of error also runs alone. */
   attributionChips: z.int().min(0).max(100_000),
 } as const;

@@ -31,7 +31,10 @@ const measured = z.strictObject({
 const costs = z.strictObject({
   shape: z.string(),
   energyPerTokenJ: number,
+  /** Low and high of the constants' bands. */
+  energyBandJ: pair,
   areaMm2: number,
+  areaBandMm2: pair,
   tokensPerSecondPerUser: number,
   energyJ: z.record(z.string(), number),
   areaLinesMm2: z.record(z.string(), number),

@@ -7,15 +7,22 @@ import { join } from 'node:path';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
 import { openInputs, type RunInputs } from '../experiment/inputs.ts';
-import { type DesignOptions, planDesign, type RunPlan } from '../experiment/plan.ts';
+import {
+  DESIGN_DEFAULTS,
+  type DesignOptions,
+  INPUT_DEFAULTS,
+  type InputOptions,
+} from '../experiment/options.ts';
+import { planDesign, type RunPlan } from '../experiment/plan.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
 import { findDataFile, sha256 } from '../files.ts';
 import type { Experiment } from './experiment.ts';
 import { isRunKey, type Settings, settingsText } from './keys.ts';
+import { pointStatus, reasonText } from './point-error.ts';
 import type { Shard } from './shard.ts';
 import type { TaskName } from './task.ts';
-import { pointWork, type PointWork } from './work.ts';
+import { type PointWork, pointWork } from './work.ts';
 
 export interface SweepOptions {
   readonly threads: number;
@@ -41,6 +48,8 @@ export interface PointRun {
   readonly task: TaskName;
   readonly memoryBytes: number;
   readonly engine: string;
+  /** Of the model. */
+  readonly parameters: number;
   readonly work: PointWork;
   /** Makes the run's plan (again): a thousand of them would not fit memory. */
   plan(): RunPlan;
@@ -57,24 +66,11 @@ export interface SweepPlan {
   readonly folder: string;
 }
 
-/** Defaults of an experiment: those of `onefet run`, on the embedded model. */
-const DEFAULTS = {
-  design: 'log-domain',
-  model: 'experiments/models/onefet-stories-f16.gguf',
-  text: 'experiments/texts/stories.txt',
-  rangeText: 'experiments/texts/range.txt',
-  task: 'perplexity',
-  chips: 10,
-  seed: 1,
-  scoring: 'window',
-  engine: 'auto',
-  yieldRatio: 1.1,
-  attributionChips: 0,
-} as const;
-
-/** Settings of a run, defaults filled in. */
-type RunSettings = Omit<DesignOptions, 'settings' | 'overrides' | 'threads' | 'out' | 'calibration'> &
-  Parameters<typeof openInputs>[0] & { readonly task: TaskName };
+/** Settings of a run, defaults filled in: those of `onefet run`, on the embedded model. */
+type RunSettings = InputOptions &
+  Omit<DesignOptions, 'settings' | 'overrides' | 'threads' | 'out' | 'calibration'> & {
+    readonly task: TaskName;
+  };
 
 /** Plans every point. Error: SWEEP_POINTS (input) with all that is wrong with files. */
 export function planSweep(experiment: Experiment, options: SweepOptions): SweepPlan {
@@ -88,8 +84,8 @@ export function planSweep(experiment: Experiment, options: SweepOptions): SweepP
       return { ...point, run: planPoint(all, experiment, options, openers) };
     } catch (error) {
       if (!(error instanceof OnefetError)) throw error;
-      const reason = error.hint ? `${error.message} (${error.hint})` : error.message;
-      if (error.kind === 'usage') return { ...point, refused: reason };
+      const reason = reasonText(error);
+      if (pointStatus(error) === 'refused') return { ...point, refused: reason };
       if (error.kind !== 'input') throw error;
       wrong.push(`${experiment.file}: point ${index + 1}${label ? ` (${label})` : ''}: ${reason}`);
       return point;
@@ -136,7 +132,9 @@ function newOpeners(): Openers {
     calibration: (design, overrides) => {
       const cell = calibratedCell(loadDesign(design, [], overrides).design);
       if (cell === undefined) return undefined;
-      return kept(calibrations, `${cell.process}/${cell.cell}`, () => loadCalibration(cell.process, cell.cell));
+      return kept(calibrations, `${cell.process}/${cell.cell}`, () =>
+        loadCalibration(cell.process, cell.cell),
+      );
     },
   };
 }
@@ -167,6 +165,7 @@ function planPoint(
     task: run.task,
     memoryBytes: plan.memoryBytes,
     engine: plan.engine,
+    parameters: plan.inputs.model.parameters,
     work: pointWork(plan),
     plan: open,
   };
@@ -174,11 +173,11 @@ function planPoint(
 
 function runSettings(all: Settings): RunSettings {
   const own = Object.fromEntries(Object.entries(all).filter(([key]) => isRunKey(key)));
-  const run = { contextTokens: undefined, maxWindows: undefined, ...DEFAULTS, ...own } as RunSettings;
-  const chips = run.chips;
+  const { settings: _, threads: _threads, out: _out, ...design } = DESIGN_DEFAULTS;
+  const run: RunSettings = { ...INPUT_DEFAULTS, ...design, task: 'perplexity', ...own };
   return {
     ...run,
-    attributionChips: Math.min(run.attributionChips, chips),
+    attributionChips: Math.min(run.attributionChips, run.chips),
     // Files of the package go by the same names as those of the working folder.
     model: findDataFile(run.model) ?? run.model,
     text: findDataFile(run.text) ?? run.text,
@@ -186,7 +185,10 @@ function runSettings(all: Settings): RunSettings {
 }
 
 /** The points' runs, their chips and the stop rule decide all results. */
-function keyOf({ kind, name, reference, stop, points: settings }: Experiment, points: readonly PlannedPoint[]): string {
+function keyOf(
+  { kind, name, reference, stop, points: settings }: Experiment,
+  points: readonly PlannedPoint[],
+): string {
   const runs = points.map(({ run, refused }) => run?.work.identity ?? refused);
   return sha256(JSON.stringify({ kind, name, reference, stop, settings, runs }));
 }

@@ -1,0 +1,179 @@
+/** `sweep`, `merge` and `schema`: many points from one experiment file. */
+import { stdout } from 'node:process';
+import type { Command } from 'commander';
+import { OnefetError } from '../error.ts';
+import { DESIGN_DEFAULTS } from '../experiment/options.ts';
+import { formatSi, plain } from '../format.ts';
+import { formatSeconds } from '../progress.ts';
+import type { SweepEstimate, SweepRun } from '../sweep/execute.ts';
+import type { Experiment } from '../sweep/experiment.ts';
+import { parseShard, WHOLE } from '../sweep/shard.ts';
+import type { Row } from '../sweep/table.ts';
+import { type CliContext, jsonOption, notice, threadsOption } from './options.ts';
+import { printJson, printLines } from './print.ts';
+
+export interface SweepFlags {
+  threads: number;
+  out: string;
+  shard?: string;
+  dryRun?: boolean;
+  report: boolean;
+  json?: boolean;
+}
+
+export function addSweepCommands(root: Command, context: CliContext): void {
+  root
+    .command('sweep')
+    .description('run every point of an experiment file; resumes, and never repeats a finished job')
+    .argument('<file>', 'experiment, as in experiments/adc-bits-tile-rows.yaml')
+    .addOption(threadsOption())
+    .option('--out <folder>', 'where run folders and the sweep are made', DESIGN_DEFAULTS.out)
+    .option('--shard <i/n>', 'only every n-th point from the i-th on; onefet merge puts them together')
+    .option('--dry-run', 'check every point, print jobs, time and memory, and stop')
+    .option('--no-report', 'do not write report.html')
+    .addOption(jsonOption())
+    .action(async (file: string, flags: SweepFlags) => {
+      const { loadExperiment } = await import('../sweep/experiment.ts');
+      await sweepExperiment(loadExperiment(file), flags, context);
+    });
+
+  root
+    .command('merge')
+    .description('put the shards of a sweep together: one table and report, as from one process')
+    .argument('<folders...>', 'folder of the sweep; more where the shards ran on machines of their own')
+    .option('--no-report', 'do not write report.html')
+    .addOption(jsonOption())
+    .action(async (folders: string[], flags: Pick<SweepFlags, 'report' | 'json'>) => {
+      const { mergeSweep } = await import('../sweep/finish.ts');
+      const started = performance.now();
+      const sweep = mergeSweep(folders, {
+        seconds: (performance.now() - started) / 1e3,
+        command: context.argv,
+      });
+      await endSweep({ folder: sweep.folder, sweep, refused: 0, failed: 0 }, flags);
+    });
+
+  root
+    .command('schema')
+    .description('print a JSON Schema, for editors that complete and check as you type')
+    .argument('<what>', 'experiment')
+    .action(async (what: string) => {
+      const { schemaText } = await import('../sweep/schema.ts');
+      stdout.write(schemaText(what));
+    });
+}
+
+/** Plans and runs an experiment, from a file or from `run --set key=value,value`. */
+export async function sweepExperiment(
+  experiment: Experiment,
+  flags: SweepFlags,
+  { signal, argv, progress }: CliContext,
+): Promise<void> {
+  const shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
+  const { planSweep } = await import('../sweep/plan.ts');
+  const { estimateSweep, runSweep } = await import('../sweep/execute.ts');
+  const plan = planSweep(experiment, { threads: flags.threads, out: flags.out, shard });
+  const estimate = estimateSweep(plan);
+  if (flags.dryRun) {
+    const refused = plan.points.flatMap(({ index, label, refused: reason }) =>
+      reason === undefined ? [] : [{ point: index + 1, settings: label, reason }],
+    );
+    if (flags.json) printJson({ folder: plan.folder, ...estimate, refusedPoints: refused });
+    else printLines([...estimateLines(plan.folder, estimate), ...refusedLines(refused)]);
+    return;
+  }
+  const bar = progress();
+  try {
+    const run = await runSweep(plan, {
+      signal,
+      command: argv,
+      onNotice: notice,
+      onProgress: (done, total, label, leftS) => bar.update(done, total, label, leftS),
+    });
+    bar.finish();
+    await endSweep(run, flags);
+  } finally {
+    bar.finish();
+  }
+}
+
+function estimateLines(folder: string, estimate: SweepEstimate): string[] {
+  const { points, ownPoints, refused, jobs, finishedJobs, seconds, memoryBytes } = estimate;
+  return [
+    `points        ${ownPoints === points ? points : `${ownPoints} of ${points}`}${refused > 0 ? `, ${refused} refused` : ''}`,
+    `jobs          ${jobs}, ${finishedJobs} of them done`,
+    `time          about ${formatSeconds(seconds)}`,
+    `memory        ${formatSi(memoryBytes, 'B')}`,
+    `folder        ${folder}`,
+  ];
+}
+
+const refusedLines = (refused: readonly { point: number; settings: string; reason: string }[]): string[] =>
+  refused.map(({ point, settings, reason }) => `refused       point ${point} (${settings}): ${reason}`);
+
+/** Prints the table, writes the report, and turns points without a result into an exit code. */
+async function endSweep(run: SweepRun, flags: Pick<SweepFlags, 'json' | 'report'>): Promise<void> {
+  const { folder, sweep, refused, failed } = run;
+  if (sweep) {
+    if (flags.json) printJson({ folder, rows: sweep.rows });
+    else
+      printLines([...tableLines(sweep.rows, sweep.description.varied), '', `results  ${folder}/results.csv`]);
+  } else if (flags.json) printJson({ folder, rows: null });
+  else {
+    printLines([`shard done; when all are: onefet merge ${folder}`]);
+  }
+  const missing = sweep ? sweep.outcomes.filter(({ status }) => status !== 'done').length : refused + failed;
+  if (missing === 0) return;
+  const words = sweep ? sweep.outcomes.map(({ status }) => status) : [];
+  const count = (word: string, own: number) =>
+    sweep ? words.filter((status) => status === word).length : own;
+  const [refusedCount, failedCount] = [count('refused', refused), count('failed', failed)];
+  const parts = [
+    refusedCount > 0 ? `${refusedCount} ${sweep ? `of ${sweep.outcomes.length} points ` : ''}refused` : '',
+    failedCount > 0 ? `${failedCount} ${sweep ? `of ${sweep.outcomes.length} points ` : ''}failed` : '',
+  ].filter((part) => part !== '');
+  throw new OnefetError(
+    'incomplete',
+    'SWEEP_INCOMPLETE',
+    `${parts.join(', ')}: the reasons are in ${folder}/results.csv`,
+  );
+}
+
+/** Columns of the table on the terminal, where the sweep has them. */
+const SHOWN = [
+  ['chips', 'chips'],
+  ['perplexity', 'perplexity'],
+  ['kl_nats', 'KL, nats'],
+  ['top1_share', 'same top'],
+  ['yield_share', 'yield'],
+  ['projected_energy_per_token_j', '8B J/token'],
+  ['projected_area_mm2', '8B mm2'],
+] as const;
+
+function tableLines(rows: readonly Row[], varied: readonly string[]): string[] {
+  const columns: (readonly [string, string])[] = [
+    ['point', 'point'],
+    ...varied.map((key) => [key, key] as const),
+    ...SHOWN.filter(([name]) => rows.some((row) => row[name] !== undefined)),
+  ];
+  const cells = rows.map((row) =>
+    columns.map(([name]) => {
+      const value = row[name];
+      if (name === 'kl_nats' && typeof value === 'number') return withInterval(row);
+      return typeof value === 'number' ? plain(value, 4) : String(value ?? '');
+    }),
+  );
+  const table = [columns.map(([, title]) => title), ...cells];
+  const widths = columns.map((_, i) => Math.max(...table.map((line) => line[i].length)));
+  return table.map((line, i) => {
+    const text = line.map((cell, j) => cell.padStart(widths[j])).join('  ');
+    const reason = i > 0 ? rows[i - 1].reason : null;
+    return reason ? `${text}  ${rows[i - 1].status}: ${reason}` : text;
+  });
+}
+
+function withInterval(row: Row): string {
+  const [mean, low, high] = ['', '_ci95_chips_low', '_ci95_chips_high'].map((end) => row[`kl_nats${end}`]);
+  const text = plain(mean as number, 3);
+  return typeof low === 'number' ? `${text} (${plain(low, 3)} to ${plain(high as number, 3)})` : text;
+}

@@ -1,0 +1,108 @@
+/**
+ * Points against the reference point: the paired difference per prediction, chip by chip (the same seed draws the same
+ * numbers in both) and window by window, with a bootstrap over what there are several of (bootstrap.ts). All points of a
+ * metric are one family of tests: p values are adjusted by Holm (1979, Scandinavian Journal of Statistics 6).
+ */
+import { bootstrapMeans, meanPerPrediction, percentiles } from '../experiment/bootstrap.ts';
+import type { AccuracyOutcome } from './outcome.ts';
+
+/** Two-sided p values reach down to 2 / 4001, enough for 100 points at 5 %. */
+export const COMPARISON_RESAMPLES = 4000;
+/** Fewer chips and windows than this have too few resamples that differ for a p value. */
+export const FEWEST_UNITS = 5;
+
+export type Covers = 'chips' | 'text' | 'text and chips';
+
+export interface Comparison {
+  readonly metric: string;
+  /** This point less the reference. */
+  readonly difference: number;
+  readonly ci95: readonly [number, number] | null;
+  /** What the interval speaks of; null without one. */
+  readonly covers: Covers | null;
+  /** Two-sided; null with fewer than FEWEST_UNITS of what is resampled. */
+  readonly p: number | null;
+  readonly pHolm: number | null;
+}
+
+/** Compares points with the reference, by number of the point; a point of another text or model has none. */
+export function comparePoints(
+  outcomes: readonly AccuracyOutcome[],
+  reference: AccuracyOutcome,
+  metrics: readonly string[],
+): Map<number, Comparison[]> {
+  const found = new Map<number, Comparison[]>();
+  for (const metric of metrics) {
+    const family = outcomes
+      .filter((outcome) => outcome.point !== reference.point && outcome.textKey === reference.textKey)
+      .flatMap((outcome) => {
+        const comparison = comparePair(outcome, reference, metric);
+        return comparison ? [{ point: outcome.point, comparison }] : [];
+      });
+    const adjusted = holm(family.map(({ comparison }) => comparison.p));
+    family.forEach(({ point, comparison }, i) => {
+      found.set(point, [...(found.get(point) ?? []), { ...comparison, pHolm: adjusted[i] }]);
+    });
+  }
+  return found;
+}
+
+function comparePair(
+  outcome: AccuracyOutcome,
+  reference: AccuracyOutcome,
+  metric: string,
+): Omit<Comparison, 'pHolm'> | undefined {
+  const sums = pairedDifferences(outcome, reference, metric);
+  if (sums === undefined) return undefined;
+  const { scored } = outcome.units;
+  const over = { chips: sums.length > 1, windows: scored.length > 1 };
+  const difference = meanPerPrediction(sums, scored);
+  if (!over.chips && !over.windows) return { metric, difference, ci95: null, covers: null, p: null };
+  const covers: Covers = over.windows ? (over.chips ? 'text and chips' : 'text') : 'chips';
+  const means = bootstrapMeans(sums, scored, over, COMPARISON_RESAMPLES);
+  const units = Math.min(
+    over.chips ? sums.length : FEWEST_UNITS,
+    over.windows ? scored.length : FEWEST_UNITS,
+  );
+  return {
+    metric,
+    difference,
+    ci95: percentiles(means),
+    covers,
+    p: units < FEWEST_UNITS ? null : twoSidedP(means),
+  };
+}
+
+/** [chip][window], for the chips that both have; one that stands for every chip is paired with each of the other's. */
+function pairedDifferences(a: AccuracyOutcome, b: AccuracyOutcome, metric: string): number[][] | undefined {
+  const [sumsA, sumsB] = [a.units.sums[metric], b.units.sums[metric]];
+  if (!sumsA || !sumsB) return undefined;
+  const difference = (chipA: readonly number[], chipB: readonly number[]) =>
+    chipA.map((x, w) => x - chipB[w]);
+  if (!a.chipsDiffer) return sumsB.map((chip) => difference(sumsA[0], chip));
+  if (!b.chipsDiffer) return sumsA.map((chip) => difference(chip, sumsB[0]));
+  const pairs = a.units.seeds.flatMap((seed, i) => {
+    const j = b.units.seeds.indexOf(seed);
+    return j < 0 ? [] : [difference(sumsA[i], sumsB[j])];
+  });
+  return pairs.length > 0 ? pairs : undefined;
+}
+
+/** Twice the share of resamples on the far side of no difference, counted with the sample itself. */
+function twoSidedP(means: Float64Array): number {
+  const below = means.reduce((n, mean) => n + (mean <= 0 ? 1 : 0), 0);
+  const above = means.reduce((n, mean) => n + (mean >= 0 ? 1 : 0), 0);
+  return Math.min(1, (2 * (1 + Math.min(below, above))) / (means.length + 1));
+}
+
+/** Holm's step-down adjustment; null stays and does not count. */
+export function holm(values: readonly (number | null)[]): (number | null)[] {
+  const order = values.flatMap((p, i) => (p === null ? [] : [{ p, i }])).sort((a, b) => a.p - b.p);
+  const adjusted: (number | null)[] = values.map(() => null);
+  let largest = 0;
+  order.forEach(({ p, i }, rank) => {
+    largest = Math.max(largest, Math.min(1, (order.length - rank) * p));
+    adjusted[i] = largest;
+  });
+  return adjusted;
+}
