@@ -23,6 +23,7 @@ import {
 import type { CostConstants } from './constants.ts';
 import { onSilicon, sumLines } from './lines.ts';
 import type {
+  ChipCost,
   CostComponent,
   LatencyPart,
   PlacedSystem,
@@ -62,7 +63,8 @@ export function priceModel(
   };
 }
 
-function priceChip(design: PricedDesign, system: PricedSystem): Omit<CostReport, 'sensitivity' | 'bands'> {
+function priceChip(design: PricedDesign, system: PricedSystem): ChipCost {
+  if (design.whole) return design.whole(system);
   const components = [...design.components, digital(design)];
   const placed = priceArea(components, system);
   const latency = priceLatency(components, placed);

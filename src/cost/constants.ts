@@ -91,6 +91,20 @@ const costConstantsSchema = z.strictObject({
     /** Restores a bit line after a read. */
     prechargeS: nonNegative,
   }),
+  /** How a GPU is used and what its energy is; only in the file of a process that a gpu design names. */
+  gpu: z
+    .strictObject({
+      /** Bytes that come over the peak bandwidth, and operations that are done over the peak rate. */
+      bandwidthShare: share,
+      operationShare: share,
+      /** Power while it waits for the next step. */
+      staticW: nonNegative,
+      /** Memory to the multipliers. */
+      memoryJPerBit: positive,
+      /** One addition or multiplication. */
+      operationJ: positive,
+    })
+    .optional(),
   lora: z.strictObject({ rank: constant(z.int().nonnegative()), weightBits: whole }),
   analog: z.strictObject({
     ladderWakeUpS: nonNegative,

@@ -11,13 +11,16 @@ import type {
 import type { CommonDesign } from '../fabric/common-design.ts';
 import type { DigitalDesign } from '../fabric/digital.ts';
 import type { Fabric, FabricParts } from '../fabric/fabric.ts';
+import type { GpuDesign } from '../fabric/gpu.ts';
 import type { HardwiredDesign } from '../fabric/hardwired.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import type { MaskRomDesign } from '../fabric/mask-rom.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { RoutedDesign } from '../fabric/routed.ts';
 import type { NamedShape } from '../model/shapes.ts';
+import type { CostConstants } from './constants.ts';
 import { priceDigital, projectMacs } from './digital.ts';
+import { gpuConstants, priceGpu } from './gpu.ts';
 import { priceHardwired, projectHardwired } from './hardwired.ts';
 import { priceLogDomain } from './log-domain.ts';
 import { logDomainCostDesign } from './log-domain-design.ts';
@@ -28,7 +31,7 @@ import { priceRouted, projectRouted, selectedBitJ } from './routed.ts';
 
 interface FabricPricing<D extends CommonDesign = CommonDesign, A extends LayerActivity = LayerActivity> {
   /** Throws what a cost would refuse, before the work of a run. */
-  check(parts: FabricParts<D>): void;
+  check(parts: FabricParts<D>, constants: CostConstants): void;
   /** `ranges`: the full scales that the run's converters had. */
   price(parts: FabricParts<D>, activity: Activity<A>, ranges: RangeTable): PricedDesign;
   /** The activity of a model of another shape. */
@@ -77,12 +80,22 @@ const hardwired: FabricPricing<HardwiredDesign, HardwiredActivity> = {
   project: projectHardwired,
 };
 
+const gpu: FabricPricing<GpuDesign> = {
+  check: (_parts, constants) => {
+    gpuConstants(constants);
+  },
+  price: ({ design }) => priceGpu(design),
+  // Nothing was counted: what it does follows from the shape.
+  project: (activity) => activity,
+};
+
 const FABRICS: Readonly<Record<string, FabricPricing>> = {
   'log-domain': logDomain,
   digital,
   routed,
   'mask-rom': maskRom,
   hardwired,
+  gpu,
 };
 
 function pricingOf({ kind }: Fabric): FabricPricing {
@@ -91,9 +104,9 @@ function pricingOf({ kind }: Fabric): FabricPricing {
   throw new OnefetError('internal', 'COST_FABRIC', `cost: nothing says how a ${kind} fabric is priced`);
 }
 
-/** Refuses what cannot be priced, before any work. Errors: COST_DESIGN, OUT_OF_RANGE. */
-export function checkPriceable(fabric: Fabric): void {
-  pricingOf(fabric).check(fabric.parts);
+/** Refuses what cannot be priced, before any work. Errors: COST_DESIGN, OUT_OF_RANGE, COST_CONSTANTS. */
+export function checkPriceable(fabric: Fabric, constants: CostConstants): void {
+  pricingOf(fabric).check(fabric.parts, constants);
 }
 
 /** A fabric's part of the cost of a chip, at the activity of a run. */

@@ -8,7 +8,7 @@
 
 import type { NamedShape } from '../model/shapes.ts';
 import type { CostConstants } from './constants.ts';
-import type { CostLine, WeightCost } from './report.ts';
+import type { CostLine, CostReport, WeightCost } from './report.ts';
 
 /** Inputs of every component. Constants change between calls: they are drawn from their bands. */
 export interface PricedSystem {
@@ -69,6 +69,9 @@ export interface Traffic {
   readonly resultBitMm: number;
 }
 
+/** A cost at one set of constants. */
+export type ChipCost = Omit<CostReport, 'sensitivity' | 'bands'>;
+
 export interface PricedDesign {
   /** Bits of an element of the key-value cache. */
   readonly kvBits: number;
@@ -81,6 +84,8 @@ export interface PricedDesign {
   weights(constants: CostConstants): WeightCost[];
   /** Lines shown beside the breakdown, from the lines of the energy; not part of any sum. */
   references?(system: PricedSystem, energy: readonly CostLine[]): CostLine[];
+  /** A machine that is bought whole: its cost in place of the sum of components and of the parts that every chip has. */
+  readonly whole?: (system: PricedSystem) => ChipCost;
   /** Assumptions that these figures make although the run or the calibration speaks against it. */
   readonly warnings: readonly string[];
 }

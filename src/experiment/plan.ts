@@ -81,7 +81,7 @@ function bindDesign(options: DesignOptions): BoundDesign {
   const { design } = loaded;
   const fabric = loadFabric(design, options.calibration);
   const costConstants = loadCostConstants(design.process);
-  checkPriceable(fabric);
+  checkPriceable(fabric, costConstants);
   return { loaded, fabric, costConstants };
 }
 

@@ -1,4 +1,5 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
+import { formatSi } from '../format.ts';
 import type { AttributionResult, RunResult } from './result.ts';
 
 /** Perplexity ratios to the digital model; a 4-bit GGUF of Llama 3.1 8B (Q4_K_M against F16) is at 1.03. */
@@ -29,7 +30,9 @@ export function judge(result: Omit<RunResult, 'verdict'>, remark: string): strin
             ? ' (one chip)'
             : ''
       } against ${digital.perplexity.toFixed(2)}. ` +
-        `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); ${result.fabric.loss} is the other x ${(ratio / coding).toFixed(2)}.`,
+        (result.coding.length === 0
+          ? 'Its weights are those of the file.'
+          : `Recoding the weights alone gives ${recoded.perplexity.toFixed(2)} (x ${coding.toFixed(2)}); ${result.fabric.loss} is the other x ${(ratio / coding).toFixed(2)}.`),
     );
     const worst = [...result.attribution].sort((a, b) => b.excessKl.mean - a.excessKl.mean);
     if (worst.length > 1) {
@@ -45,7 +48,7 @@ export function judge(result: Omit<RunResult, 'verdict'>, remark: string): strin
   }
   const energy = [...projection.energyJ].sort((a, b) => b.value - a.value)[0];
   lines.push(
-    `Llama 3.1 8B on this fabric: ${(projection.perTokenJ * 1e3).toPrecision(3)} mJ per token of one user (largest part ${energy.name}, ${Math.round((100 * energy.value) / projection.perTokenJ)} %), ` +
+    `Llama 3.1 8B on this fabric: ${formatSi(projection.perTokenJ, 'J')} per token of one user (largest part ${energy.name}, ${Math.round((100 * energy.value) / projection.perTokenJ)} %), ` +
       `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
       `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
   );

@@ -50,13 +50,26 @@ const largest = (values: Float32Array) => values.reduce((m, x) => Math.max(m, Ma
 const largestDifference = (p: Float32Array, q: Float32Array) =>
   p.reduce((m, x, i) => Math.max(m, Math.abs(x - q[i])), 0);
 
-describe.each(FABRIC_WORDS)('%s', (word) => {
-  const fabric = loadFabric(loadDesign(word, VISIBLE_ERRORS[word]).design);
+test.each(FABRIC_WORDS)('%s has a shipped design of its name, which says the word', (word) => {
+  const fabric = loadFabric(loadDesign(word).design);
+  expect(fabric.kind).toBe(word);
+  expect(fabric.design.fabric).toBe(word);
+});
 
-  test('has a shipped design of its name, which says the word', () => {
-    expect(fabric.kind).toBe(word);
-    expect(fabric.design.fabric).toBe(word);
-  });
+test('a gpu carries nothing: its layers are the digital ones', () => {
+  const gpu = loadFabric(loadDesign('gpu').design);
+  expect([NAME, HEAD].map(gpu.carries)).toEqual([false, false]);
+  expect(gpu.errorSources).toEqual([]);
+  expect(() => apply(gpu, {})).toThrow(/no weights to map/);
+  expect(() => gpu.withOnly('gremlins')).toThrow(/gremlins/);
+  // What is not its own is no key of it.
+  expect(() => loadDesign('gpu', ['weights.bits=3'])).toThrow(
+    expect.objectContaining({ code: 'CONFIG_KEY' }),
+  );
+});
+
+describe.each(FABRIC_WORDS.filter((word) => word !== 'gpu'))('%s', (word) => {
+  const fabric = loadFabric(loadDesign(word, VISIBLE_ERRORS[word]).design);
 
   test('is made again from its parts, as in a worker thread', () => {
     const parts = structuredClone(fabric.parts);

@@ -5,6 +5,7 @@ import { nearestName, OnefetError } from '../error.ts';
 import type { CommonDesign } from './common-design.ts';
 import { digitalFabric } from './digital.ts';
 import type { Fabric, FabricModule } from './fabric.ts';
+import { gpuFabric } from './gpu.ts';
 import { hardwiredFabric } from './hardwired.ts';
 import { logDomainFabric } from './log-domain.ts';
 import { maskRomFabric } from './mask-rom.ts';
@@ -17,6 +18,7 @@ const MODULES = {
   routed: routedFabric,
   'mask-rom': maskRomFabric,
   hardwired: hardwiredFabric,
+  gpu: gpuFabric,
 } as const;
 
 const FABRICS: Readonly<Record<string, FabricModule>> = MODULES;

@@ -31,7 +31,7 @@ export function sramMm2(bytes: number, { memory }: CostConstants): number {
 }
 
 /** Weights of the adapters: rank (N + K) for each linear layer of the blocks. */
-function loraWeights(shape: ModelShape, rank: number): number {
+export function loraWeights(shape: ModelShape, rank: number): number {
   return shape.layers * rank * blockMatrices(shape, 0).reduce((sum, m) => sum + m.outputs + m.inputs, 0);
 }
 
