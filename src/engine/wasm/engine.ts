@@ -11,7 +11,7 @@
 import { OnefetError } from '../../error.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import type { DigitalPart } from '../../mapping/image.ts';
-import { collectGarbage, requireMemory } from '../../memory.ts';
+import { requireMemory } from '../../memory.ts';
 import { MAGNITUDE_COUNTS } from '../../tile/weight-code.ts';
 import {
   type Backend,
@@ -29,10 +29,11 @@ import type { WorkingCrew } from './crew.ts';
 import { openHost } from './host.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './load/codes-cache.ts';
 import { loadStarts } from './load/load.ts';
-import { type EngineData, FIGURES, TAP_COUNTS } from './plan/context.ts';
+import { type EngineData, FIGURES } from './plan/context.ts';
 import { allocateMemories, estimateMemory } from './plan/layout.ts';
-import { tileStarts, virtualStarts } from './plan/operations.ts';
+import { memorySizes, type Operation, tileStarts, virtualStarts } from './plan/operations.ts';
 import { type EnginePlan, planEngine } from './plan/plan.ts';
+import { type Lease, leaseParts, makeRoom, partKeys } from './residents.ts';
 import { fillFigures, fillState } from './run/fill.ts';
 import { STAGES } from './run/forward.ts';
 import { type ModelVectors, modelVectors, withImageGains } from './source.ts';
@@ -44,9 +45,19 @@ export const wasm: Backend = {
   capabilities: CAPABILITIES,
   parallelism: 'tokens',
   memory: (needs) => estimateMemory(planEngine(needs).layout),
-  open: (threads) => openHost(threads, createOn),
+  open: (threads) => openHost(threads, createInTurn),
   measureLimits,
 };
+
+/** Engines that are being made. */
+let making: Promise<unknown> = Promise.resolve();
+
+/** One at a time: what the next one shares with it is there. */
+function createInTurn(ready: () => Promise<WorkingCrew>, request: EngineRequest): Promise<Engine> {
+  const made = making.then(() => createOn(ready, request));
+  making = made.catch(() => {});
+  return made;
+}
 
 /** An engine whose commands a crew runs. */
 async function createOn(ready: () => Promise<WorkingCrew>, request: EngineRequest): Promise<Engine> {
@@ -58,24 +69,34 @@ async function createOn(ready: () => Promise<WorkingCrew>, request: EngineReques
   const ranges = request.ranges ?? (parts && imageRanges(parts));
   requireRanges(request, ranges, plan);
   const memory = estimateMemory(plan.layout);
-  collectGarbage(closedBytes);
-  closedBytes = 0;
+  const sizes = memorySizes(plan.operations);
+  const keys = partKeys(request, plan.operations, sizes);
+  const presentBytes = makeRoom(keys);
   requireMemory(
-    memory.bytes,
+    memory.bytes - presentBytes,
     `the wasm engine (${request.mode}, context ${request.contextTokens})`,
     'use a smaller model or a shorter context',
   );
   // The state has the kernels' constants, which are known when they are compiled.
   const crew = await ready();
-  const data = allocateData(request, ranges, plan);
-  fillState(data, vectors, plan.layout, parts);
-  const number = await crew.attach(data);
-  await load({ crew, number }, data, request);
-  if (plan.physics) fillFigures(data, plan.physics);
+  const lease = leaseParts(keys, sizes);
+  let number: number;
+  let data: EngineData;
+  try {
+    data = allocateData(request, ranges, plan, lease);
+    fillState(data, vectors, plan.layout, parts);
+    number = await crew.attach(data);
+    await load({ crew, number }, data, request);
+    lease.keep();
+    if (plan.physics) fillFigures(data, plan.physics);
+  } catch (error) {
+    lease.release(memory.bytes);
+    throw error;
+  }
   const run = (work: Work) => crew.run(number, work, request.signal);
   const texts = newTexts(request, plan, data, vectors, run, async () => {
-    closedBytes += memory.bytes;
     await crew.detach(number);
+    lease.release(memory.bytes);
   });
   return {
     ...texts,
@@ -112,15 +133,21 @@ function requireRanges(
   }
 }
 
-/** Of engines that were closed since the last collection. */
-let closedBytes = 0;
+/** The part of the mapped weights; none in mode `digital`. */
+const partOfCodes = (operations: readonly Operation[]): number =>
+  operations.find(({ kind }) => kind !== 'int8')?.part ?? -1;
 
 /** The memories, and the shared arrays beside them. */
-function allocateData(request: EngineRequest, ranges: RangeTable | undefined, plan: EnginePlan): EngineData {
+function allocateData(
+  request: EngineRequest,
+  ranges: RangeTable | undefined,
+  plan: EnginePlan,
+  { parts, missing }: Lease,
+): EngineData {
   const { model, fabric, mode, chipSeed, codesCache, profile } = request;
   const image = usedImage(request);
   const { operations, layout: choice } = plan;
-  const { layout, state, weights, tables, scales } = allocateMemories(choice);
+  const { layout, state, weights, tables } = allocateMemories(choice, parts);
   const virtualTiles = virtualStarts(operations)[operations.length];
   const tiles = tileStarts(operations)[operations.length];
   const modelPath = isShapeOnly(model) ? undefined : model.file.path;
@@ -135,7 +162,8 @@ function allocateData(request: EngineRequest, ranges: RangeTable | undefined, pl
     state,
     weights,
     tables,
-    scales,
+    parts,
+    missing,
     threads: choice.threads,
     cache: choice.cache,
     ownInputs: choice.ownInputs,
@@ -143,7 +171,6 @@ function allocateData(request: EngineRequest, ranges: RangeTable | undefined, pl
     integerResponses: choice.integerResponses,
     chip: mode === 'chip' ? { errors: true, seed: chipSeed ?? 0 } : { errors: false, seed: 0 },
     ranges,
-    tapCounts: new Int32Array(shared(virtualTiles * TAP_COUNTS, 4)),
     figures: new Float64Array(shared(virtualTiles * FIGURES, 8)),
     misreads: mode === 'chip' ? fabric.misreads : undefined,
     magnitudes:
@@ -152,7 +179,7 @@ function allocateData(request: EngineRequest, ranges: RangeTable | undefined, pl
         : undefined,
     rowSums: new Float64Array(shared(choice.threads * tiles * 2, 8)),
     codesFile:
-      codesCache && modelPath !== undefined && !image
+      codesCache && modelPath !== undefined && !image && missing.includes(partOfCodes(operations))
         ? prepareCodesFile(codesCache.folder, codesCache.modelSha256, operations, codesCache.leastWeights)
         : undefined,
     profile: profile ? new Float64Array(shared(8, 8)) : undefined,
@@ -171,17 +198,18 @@ const WATCH_MS = 500;
 /** Fills the weights memories; the crew lets the engine go where that fails. */
 async function load(
   { crew, number }: Seat,
-  { operations, codesFile }: EngineData,
+  { operations, missing, codesFile }: EngineData,
   { onProgress, signal }: EngineRequest,
 ): Promise<void> {
-  const items = loadStarts(operations)[operations.length];
+  const loaded = operations.filter(({ part }) => missing.includes(part));
+  const items = loadStarts(loaded)[loaded.length];
   const watch = setInterval(() => {
     onProgress?.('load', Math.min(1, crew.itemsTaken() / items));
   }, WATCH_MS);
   try {
-    await crew.run(number, { kind: 'load' }, signal);
-    await crew.run(number, { kind: 'chip' }, signal);
+    if (items > 0) await crew.run(number, { kind: 'load' }, signal);
     if (codesFile) finishCodesFile(codesFile);
+    await crew.run(number, { kind: 'chip' }, signal);
   } catch (error) {
     await crew.detach(number);
     if (codesFile) dropCodesFile(codesFile);

@@ -30,7 +30,8 @@ import {
 
 export async function loadWeights(context: WorkerContext): Promise<void> {
   const { data, crew } = context;
-  const { operations, modelPath } = data;
+  const { modelPath, missing } = data;
+  const operations = data.operations.filter(({ part }) => missing.includes(part));
   const file = modelPath === undefined ? undefined : openGguf(modelPath);
   const read: RowReader | undefined = file
     ? ({ name }, n, out) => {
@@ -38,7 +39,7 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
       }
     : undefined;
   const image = data.imagePath === undefined ? undefined : await openChecked(data.imagePath);
-  const codes = openPanelCodes(data.codesFile, operations);
+  const codes = openPanelCodes(data.codesFile, data.operations);
   try {
     const starts = loadStarts(operations);
     let at = 0;
@@ -52,16 +53,17 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
         scales = image.readScales(tensorKey(operation.name));
         scalesOf = at;
       }
+      const index = data.operations.indexOf(operation);
       const first = (item - starts[at]) * LOAD_PANELS;
       const end = Math.min(first + LOAD_PANELS, operation.panels);
       for (let panel = first; panel < end; panel++) {
-        if (!read) loadSynthetic(context, operation, at, panel);
+        if (!read) loadSynthetic(context, operation, index, panel);
         else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
         else {
           const recode = imaged
             ? () => readImagePanel(image, operation, panel, scales!)
             : () => recodePanel(context, operation, readPanel(operation, panel, read));
-          loadCodes(context, operation, at, panel, codes.of(at, panel, recode));
+          loadCodes(context, operation, panel, codes.of(index, panel, recode));
         }
       }
     });
@@ -96,8 +98,8 @@ export function loadStarts(operations: readonly Operation[]): number[] {
  * right size, and tap counts of evenly spread codes. Nothing that is computed from them means anything.
  */
 function loadSynthetic(context: WorkerContext, operation: Operation, index: number, panel: number): void {
-  const { data, virtualStarts } = context;
-  const { cells, tiles, resident } = operation;
+  const { data } = context;
+  const { cells, tiles, resident, part, countsAt } = operation;
   const memory = data.weights[resident.memory].buffer;
   const words = new Int32Array(memory, resident.at + panel * resident.panelBytes, resident.panelBytes / 4);
   const key = streamKey(0x73796e, index);
@@ -110,7 +112,7 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const rows = tileRows(operation, virtual % tiles);
     for (let tap = 0; tap < TAP_COUNTS; tap++) {
-      Atomics.add(data.tapCounts, (virtualStarts[index] + virtual) * TAP_COUNTS + tap, 2 * rows);
+      Atomics.add(data.parts[part].tapCounts, (countsAt + virtual) * TAP_COUNTS + tap, 2 * rows);
     }
   }
 }
@@ -144,7 +146,6 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
 function loadCodes(
   context: WorkerContext,
   operation: Operation,
-  index: number,
   panel: number,
   strip: readonly CodedTile[],
 ): void {
@@ -162,7 +163,7 @@ function loadCodes(
         strip[tile].scales.map((scale) => scale * cellWeights[cell]),
         virtual * PANEL_COLUMNS,
       );
-      countTaps(context, index, virtual, nibbles);
+      countTaps(context, operation, virtual, nibbles);
       at += nibbles.length;
     }
   }
@@ -172,13 +173,13 @@ function loadCodes(
 export function panelScales({ data }: WorkerContext, operation: Operation, panel: number): Float32Array {
   const count = operation.cells * operation.tiles * PANEL_COLUMNS;
   const from = operation.scalesAt + panel * count;
-  return data.scales.subarray(from, from + count);
+  return data.parts[operation.part].scales.subarray(from, from + count);
 }
 
 /** Adds up the cells of a tile and panel by |code|; padding counts as unconnected. */
 function countTaps(
-  { data, virtualStarts }: WorkerContext,
-  index: number,
+  { data }: WorkerContext,
+  { part, countsAt }: Operation,
   tile: number,
   nibbles: Uint8Array,
 ): void {
@@ -189,9 +190,9 @@ function countTaps(
     counts[Math.abs((pair << 28) >> 28)] += count;
     counts[Math.abs((pair << 24) >> 28)] += count;
   });
-  const at = (virtualStarts[index] + tile) * TAP_COUNTS;
+  const at = (countsAt + tile) * TAP_COUNTS;
   // Whole numbers: the order in which threads add does not matter.
   counts.forEach((count, tap) => {
-    Atomics.add(data.tapCounts, at + tap, count);
+    Atomics.add(data.parts[part].tapCounts, at + tap, count);
   });
 }

@@ -11,7 +11,7 @@ import type { Crew } from '../control.ts';
 import type { CacheKind } from '../kernels/attention.ts';
 import { instantiate, type Kernels } from '../kernels/module.ts';
 import type { Layout } from './layout.ts';
-import type { Operation } from './operations.ts';
+import type { Operation, ResidentPart } from './operations.ts';
 import { tileStarts, virtualStarts } from './operations.ts';
 
 /** The hardware codes of the operations on disk; see load/codes-cache.ts. */
@@ -39,8 +39,9 @@ export interface EngineData {
   readonly state: WebAssembly.Memory;
   /** The resident ones, which hold what depends on the model and its formats alone, then those of baked weights. */
   readonly weights: readonly WebAssembly.Memory[];
-  /** Digital scales of the weights, resident: see Operation. */
-  readonly scales: Float32Array;
+  readonly parts: readonly ResidentPart[];
+  /** Parts that are to be loaded: no engine has done it. */
+  readonly missing: readonly number[];
   /** Tables of the columns of each weights memory: the engine's own. */
   readonly tables: readonly WebAssembly.Memory[];
   readonly threads: number;
@@ -52,8 +53,6 @@ export interface EngineData {
   readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
   readonly chip: ChipInstance;
   readonly ranges: RangeTable | undefined;
-  /** [all virtual tiles][TAP_COUNTS] cells by |code|, added up while loading; resident. */
-  readonly tapCounts: Int32Array;
   /** [all virtual tiles][FIGURES], written after loading: see FIGURE. */
   readonly figures: Float64Array;
   /** [threads][operations tiles][2]: sums of magnitudes and of driven rows, whole numbers. */

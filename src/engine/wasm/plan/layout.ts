@@ -19,7 +19,14 @@ import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { type DigitalLayout, layOutDigital } from './digital-tables.ts';
-import { countQuads, memorySizes, type Operation, padded, weightsOf } from './operations.ts';
+import {
+  countQuads,
+  memorySizes,
+  type Operation,
+  padded,
+  type ResidentPart,
+  weightsOf,
+} from './operations.ts';
 
 export interface LayoutChoice {
   readonly shape: ModelShape;
@@ -231,8 +238,9 @@ const isInput = (stage: Stage): boolean => stage === 'attention-input' || stage 
 
 /** Returns the bytes that an engine would take; more than fits one memory is for the capabilities to refuse. */
 export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
-  const { resident, tables, baked, scales } = memorySizes(choice.operations);
+  const { resident, parts, tables, baked } = memorySizes(choice.operations);
   const memories = [...resident, ...tables, ...baked.map(({ bytes }) => bytes)];
+  const scales = parts.reduce((sum, part) => sum + part.scales, 0);
   const weightBytes = memories.reduce((sum, bytes) => sum + bytes, 4 * scales);
   const stateBytes = layOut(choice).bytes;
   return {
@@ -246,13 +254,15 @@ export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
   };
 }
 
-/** The memories themselves. */
-export function allocateMemories(choice: LayoutChoice): {
+/** The memories of an engine, beside its resident weights. */
+export function allocateMemories(
+  choice: LayoutChoice,
+  parts: readonly ResidentPart[],
+): {
   layout: Layout;
   state: WebAssembly.Memory;
   weights: WebAssembly.Memory[];
   tables: WebAssembly.Memory[];
-  scales: Float32Array;
 } {
   const { stateBytes } = estimateMemory(choice);
   const arena = newArena(stateBytes, CONSTANTS_END);
@@ -260,11 +270,16 @@ export function allocateMemories(choice: LayoutChoice): {
   const sizes = memorySizes(choice.operations);
   const memory = (bytes: number) => newArena(bytes).memory;
   const tables = sizes.tables.map(memory);
+  const resident: WebAssembly.Memory[] = [];
+  sizes.parts.forEach(({ memories }, part) => {
+    memories.forEach((number, i) => {
+      resident[number] = parts[part].memories[i];
+    });
+  });
   return {
     layout,
     state: arena.memory,
-    weights: [...sizes.resident.map(memory), ...sizes.baked.map(({ bytes }) => memory(bytes))],
+    weights: [...resident, ...sizes.baked.map(({ bytes }) => memory(bytes))],
     tables: [...tables, ...sizes.baked.map(({ of }) => tables[of])],
-    scales: new Float32Array(new SharedArrayBuffer(4 * sizes.scales)),
   };
 }

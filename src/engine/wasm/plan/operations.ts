@@ -42,10 +42,14 @@ export interface Operation {
   readonly small: boolean;
   readonly source: Source;
   readonly epilogue: Epilogue;
+  /** Which of the engine's resident parts has it (residents.ts). */
+  readonly part: number;
   /** The model's weights, codes or bytes of int8: the same for every engine on it with these formats. */
   readonly resident: WeightsPlace;
-  /** Index in `scales` of panel 0's: [panels][cells][tiles][16], as resident as the weights. */
+  /** Index in the part's scales of panel 0's: [panels][cells][tiles][16]. */
   readonly scalesAt: number;
+  /** Index in the part's counts of taps of the first virtual tile's. */
+  readonly countsAt: number;
   /** The chip reads codes of its own (src/tile/code-reads.ts): they stand where baked weights would. */
   readonly misread: boolean;
   /**
@@ -67,27 +71,47 @@ export const countQuads = (rows: number): number => 2 * Math.ceil(rows / 8);
 /** What panels are computed from. */
 export const weightsOf = ({ baked, resident }: Operation): WeightsPlace => baked ?? resident;
 
-/** Bytes of each memory, and how many scales there are. */
+/** Weights that engines on one model have in common; see residents.ts. */
+export interface ResidentPart {
+  readonly memories: readonly WebAssembly.Memory[];
+  /** Digital scales of the weights: see Operation. */
+  readonly scales: Float32Array;
+  /** [virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
+  readonly tapCounts: Int32Array;
+}
+
+/** Sizes of what a part of an engine's weights has. */
+export interface PartSize {
+  /** Numbers of its memories among the resident ones. */
+  readonly memories: number[];
+  /** Scales, and tiles whose taps are counted. */
+  scales: number;
+  tiles: number;
+}
+
+/** Bytes of each memory, and what the parts have. */
 export interface MemorySizes {
   readonly resident: number[];
+  readonly parts: PartSize[];
   /** [resident memories], of the tables of the columns of each. */
   readonly tables: number[];
   /** Memories of baked weights, numbered behind the resident ones: `of` is the resident one whose tables they go with. */
   readonly baked: { readonly bytes: number; readonly of: number }[];
-  readonly scales: number;
 }
 
 export function memorySizes(operations: readonly Operation[]): MemorySizes {
   const resident: number[] = [];
   const tables: number[] = [];
   const baked: MemorySizes['baked'] = [];
-  let scales = 0;
+  const parts: PartSize[] = [];
   const count = 1 + Math.max(...operations.map((o) => o.resident.memory));
   for (const {
     resident: own,
     baked: bakedAt,
+    part: index,
     tablesAt,
     scalesAt,
+    countsAt,
     panels,
     panelTables,
     cells,
@@ -96,11 +120,15 @@ export function memorySizes(operations: readonly Operation[]): MemorySizes {
     const { memory, at, panelBytes } = own;
     resident[memory] = at + panels * panelBytes;
     tables[memory] = tablesAt + panels * panelTables;
-    scales = scalesAt + panels * cells * tiles * PANEL_COLUMNS;
+    parts[index] ??= { memories: [], scales: 0, tiles: 0 };
+    const part = parts[index];
+    if (!part.memories.includes(memory)) part.memories.push(memory);
+    part.scales = scalesAt + panels * cells * tiles * PANEL_COLUMNS;
+    part.tiles = countsAt + cells * tiles;
     if (!bakedAt) continue;
     baked[bakedAt.memory - count] = { bytes: bakedAt.at + panels * bakedAt.panelBytes, of: memory };
   }
-  return { resident, tables, baked, scales };
+  return { resident, parts, tables, baked };
 }
 
 /** Do two operations see the same encoded inputs? */

@@ -52,27 +52,50 @@ export function planOperations(shape: ModelShape, choice: OperationChoice): Oper
   return shapes.map((o, i) => ({ ...o, ...places[i], baked: baked[i] }));
 }
 
-type OperationShape = Omit<Operation, 'resident' | 'scalesAt' | 'baked' | 'tablesAt'>;
-type Places = Pick<Operation, 'resident' | 'scalesAt' | 'tablesAt'>;
+type Places = Pick<Operation, 'part' | 'resident' | 'scalesAt' | 'countsAt' | 'tablesAt'>;
+type OperationShape = Omit<Operation, keyof Places | 'baked'>;
+
+/** Weights that engines of other modes have as well, or not: in memories of their own. */
+const partOf = ({ kind, name }: OperationShape): 'head' | 'int8' | 'codes' =>
+  kind !== 'int8' ? 'codes' : name.layer < 0 ? 'head' : 'int8';
+
+/** Where the next operation of a part goes. */
+interface PartEnd {
+  readonly part: number;
+  memory: number;
+  at: number;
+  tablesAt: number;
+  scalesAt: number;
+  countsAt: number;
+}
 
 function placeResident(shapes: readonly OperationShape[]): Places[] {
-  let memory = 0;
-  let at = 0;
-  let tablesAt = 0;
-  let scalesAt = 0;
+  const ends = new Map<string, PartEnd>();
+  let memories = 0;
   return shapes.map((o) => {
+    const name = partOf(o);
+    const end = ends.get(name) ?? {
+      part: ends.size,
+      memory: memories++,
+      at: 0,
+      tablesAt: 0,
+      scalesAt: 0,
+      countsAt: 0,
+    };
+    ends.set(name, end);
     const panelBytes = weightBytes(o, o.kind === 'int8' ? 'bytes' : 'codes', 1);
     const tables = o.panels * o.panelTables;
-    if (at + o.panels * panelBytes > MEMORY_BYTES || tablesAt + tables > MEMORY_BYTES) {
-      memory++;
-      at = 0;
-      tablesAt = 0;
+    if (end.at + o.panels * panelBytes > MEMORY_BYTES || end.tablesAt + tables > MEMORY_BYTES) {
+      end.memory = memories++;
+      end.at = 0;
+      end.tablesAt = 0;
     }
-    const places = { resident: { memory, at, panelBytes }, scalesAt, tablesAt };
-    at += o.panels * panelBytes;
-    tablesAt += tables;
-    scalesAt += o.panels * o.cells * o.tiles * PANEL_COLUMNS;
-    return places;
+    const { part, memory, at, tablesAt, scalesAt, countsAt } = end;
+    end.at += o.panels * panelBytes;
+    end.tablesAt += tables;
+    end.scalesAt += o.panels * o.cells * o.tiles * PANEL_COLUMNS;
+    end.countsAt += o.cells * o.tiles;
+    return { part, resident: { memory, at, panelBytes }, scalesAt, countsAt, tablesAt };
   });
 }
 
@@ -81,7 +104,7 @@ function placeBaked(
   shapes: readonly OperationShape[],
   places: readonly Places[],
 ): (WeightsPlace | undefined)[] {
-  let memory = places[places.length - 1].resident.memory;
+  let memory = Math.max(...places.map(({ resident }) => resident.memory));
   let at = 0;
   let of = -1;
   return shapes.map((o, i) => {

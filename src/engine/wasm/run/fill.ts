@@ -123,20 +123,21 @@ function fillRotations(
 
 /** After loading: the figures of every virtual tile, from the counted taps. */
 export function fillFigures(data: EngineData, physics: TilePhysics): void {
-  const { integerResponses, operations, figures, layout, tapCounts } = data;
+  const { integerResponses, operations, figures, layout, parts } = data;
   const f32 = new Float32Array(data.state.buffer);
   const starts = virtualStarts(operations);
   const sigma = data.chip.errors ? Math.hypot(physics.gmOverIPerV * physics.sigmaVtV, physics.sigmaBeta) : 0;
   operations.forEach((operation, index) => {
     if (operation.kind !== 'tile') return;
     const coding = integerResponses.get(operation.taps)!;
-    const { tiles, cells, outputs, taps } = operation;
+    const { tiles, cells, outputs, taps, part, countsAt } = operation;
     const { share } = physics.spreads.get(taps)!;
     for (let tile = 0; tile < tiles; tile++) {
       const gain = drawTileGain(physics, data.chip, tilePlace(operation, tile, data.shape.layers));
       for (let cell = 0; cell < cells; cell++) {
         const virtual = starts[index] + cell * tiles + tile;
-        const counts = tapCounts.subarray(virtual * TAP_COUNTS, (virtual + 1) * TAP_COUNTS);
+        const counted = (countsAt + cell * tiles + tile) * TAP_COUNTS;
+        const counts = parts[part].tapCounts.subarray(counted, counted + TAP_COUNTS);
         let sum = 0;
         let squares = 0;
         let connected = 0;
