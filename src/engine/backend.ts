@@ -190,7 +190,7 @@ export interface Backend {
 export interface Host {
   /** Throws what `refusal` says, `RANGES` where a chip lacks them, `MEMORY`, `INTERRUPTED`. */
   create(request: EngineRequest): Promise<Engine>;
-  /** Ends the threads, and with them the engines that are open. */
+  /** Ends the threads, and with them the engines that are open; what was kept for the next engine goes. */
   close(): Promise<void>;
 }
 

@@ -33,6 +33,13 @@ export function createEngine(backend: BackendName, request: EngineRequest): Prom
   return host.create(request);
 }
 
+/** Ends the program's hosts now; without it their threads and weights go when they have had nothing to do for seconds. */
+export async function closeHosts(): Promise<void> {
+  const open = [...hosts.values()];
+  hosts.clear();
+  await Promise.all(open.map((host) => host.close()));
+}
+
 /** Throws OnefetError('usage', 'ENGINE_UNKNOWN') that says which there are. */
 export function findBackend(name: string): Backend {
   const found = BACKENDS.find((backend) => backend.name === name);

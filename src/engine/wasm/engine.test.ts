@@ -22,6 +22,7 @@ import { EMBEDDED_F16, fixtureModel } from '../../testing/models.ts';
 import { negativeLogLikelihood } from '../../testing/scoring.ts';
 import { idealDesign, onlySource, withoutNoise } from '../../tile/error-sources.ts';
 import type { Engine, EngineMode } from '../backend.ts';
+import { closeHosts } from '../create.ts';
 
 const { design } = loadLogDomainDesign('log-domain', []);
 const calibration = loadCalibration(design.process, design.cell);
@@ -199,11 +200,14 @@ test('codes from the file of an earlier engine are the codes: same bits, by them
     const text = ids.slice(0, 24);
     const { ranges } = await scalarRun('range', own, text);
     const codesCache = { folder, modelSha256: model.sha256(), leastWeights: 0 };
-    const run = (mode: 'mapped' | 'chip', cache?: typeof codesCache) =>
-      withEngine(
+    const run = async (mode: 'mapped' | 'chip', cache?: typeof codesCache) => {
+      // The program has them, too.
+      await closeHosts();
+      return withEngine(
         { mode, design: own, chipSeed: 3, ranges, ...(cache ? { codesCache: cache } : {}) },
         (engine) => logitsOf(engine, text),
       );
+    };
     const files = () => readdirSync(folder);
     const written = await run('mapped', codesCache);
     expect(files()).toEqual([expect.stringMatching(/^[0-9a-f]{32}\.codes$/)]);

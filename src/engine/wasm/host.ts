@@ -2,6 +2,7 @@
 import { type Engine, type EngineRequest, type Host, requireThreads } from '../backend.ts';
 import { chooseKernels } from './check/selftest.ts';
 import { startCrew, type WorkingCrew } from './crew.ts';
+import { dropParts } from './residents.ts';
 
 /** Threads that have had nothing to do for so long end. */
 const IDLE_MS = 10_000;
@@ -65,6 +66,7 @@ export function openHost(
     async close() {
       clearTimeout(idle);
       await working?.stop();
+      dropParts();
     },
   };
 }

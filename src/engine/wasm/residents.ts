@@ -70,10 +70,15 @@ export function leaseParts(keys: readonly string[], sizes: MemorySizes): Lease {
       goneBytes += ownBytes;
       for (const kept of leased) kept.users--;
       if ([...parts.values()].some(({ users }) => users > 0)) return;
-      idle = setTimeout(() => dropUnused([], 0), IDLE_MS);
+      idle = setTimeout(dropParts, IDLE_MS);
       idle.unref();
     },
   };
+}
+
+/** Lets all unused parts go. */
+export function dropParts(): void {
+  dropUnused([], 0);
 }
 
 /** Lets the oldest unused parts go that are not wanted, until at most `bytes` of them are left. */
