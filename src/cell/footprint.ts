@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadYaml } from '../config.ts';
-import { findDataFile } from '../files.ts';
+import { findDataFile, requireDataFile } from '../files.ts';
 import { REFERENCE_TEMP_K, thermalVoltageV } from './ekv.ts';
 import { type MultiplierTopology, parameterValues } from './topology.ts';
 
@@ -91,11 +91,9 @@ const rulesSchema = z.looseObject({
   }),
 });
 
-/** Reads the layout rules of a process; undefined: it has no cost.yaml. Errors: those of a missing or wrong file. */
-export function loadLayoutRules(process: string): LayoutRules | undefined {
-  const path = findDataFile(join('spice', process, 'cost.yaml'));
-  if (path === undefined) return undefined;
-  const { layout } = loadYaml(path, 'cost constants', rulesSchema, 'COST_CONSTANTS');
+const wireSchema = rulesSchema.extend({ analog: z.looseObject({ wireFPerM: length }) });
+
+function layoutRules(layout: z.infer<typeof rulesSchema>['layout']): LayoutRules {
   return {
     metalPitchM: layout.metalPitchM.value,
     deviceSideM: layout.deviceSideM.value,
@@ -103,6 +101,28 @@ export function loadLayoutRules(process: string): LayoutRules | undefined {
     resistorPitches2: layout.resistorPitches2.value,
     wellPitches: layout.wellPitches.value,
   };
+}
+
+/**
+ * Reads what a wire across one square cell comes to, F: sqrt(area) x capacitance per length, from the layout rules that the
+ * cost has. Errors: FILE_MISSING where the process has no cost.yaml, and those of a wrong file.
+ */
+export function loadCellWires(
+  process: string,
+): (footprint: Footprint, device: { widthM: number; lengthM: number }, taps: number) => number {
+  const path = requireDataFile(join('spice', process, 'cost.yaml'), 'cost constants');
+  const { analog, layout } = loadYaml(path, 'cost constants', wireSchema, 'COST_CONSTANTS');
+  const rules = layoutRules(layout);
+  return (footprint, device, taps) =>
+    Math.sqrt(cellArea(footprint, device, rules, taps).um2) * 1e-6 * analog.wireFPerM.value;
+}
+
+/** Reads the layout rules of a process; undefined: it has no cost.yaml. Errors: those of a missing or wrong file. */
+export function loadLayoutRules(process: string): LayoutRules | undefined {
+  const path = findDataFile(join('spice', process, 'cost.yaml'));
+  if (path === undefined) return undefined;
+  const { layout } = loadYaml(path, 'cost constants', rulesSchema, 'COST_CONSTANTS');
+  return layoutRules(layout);
 }
 
 /** Computes the mean static power of a weight: cell current at the mean product (codes and taps uniform) times the supply, and what averaging resistors burn, W. */

@@ -107,15 +107,10 @@ const costConstantsSchema = z.strictObject({
     .optional(),
   lora: z.strictObject({ rank: constant(z.int().nonnegative()), weightBits: whole }),
   analog: z.strictObject({
-    ladderWakeUpS: nonNegative,
-    /** Bias of the buffer in front of each ladder. */
-    rowBufferA: nonNegative,
     dacJ: nonNegative,
     /** Largest swing of a row's gates. */
     gateSwingV: positive,
     wireFPerM: positive,
-    /** Bias of the clamp on each of a column's two bit lines over the most that it carries (column.clampMaxA). */
-    clampBiasRatio: constant(z.number().min(1)),
   }),
   adc: z.strictObject({
     technologyNm: positive,
@@ -133,9 +128,11 @@ const costConstantsSchema = z.strictObject({
     wellPitches: nonNegative,
     /** A ladder of seven taps; one of m taps takes (m + 1) / 8 of it. */
     ladderUm2: nonNegative,
-    rowBufferUm2: nonNegative,
     dacUm2: nonNegative,
-    clampUm2: nonNegative,
+    /** Switches of a bit line's clamp: phases, and to the supply between them. */
+    clampSwitchesUm2: nonNegative,
+    /** Area of an analog block over that of its transistors alone: dummies, guards, wires. */
+    analogSpread: constant(z.number().min(1)),
     capacitorFPerUm2: positive,
     /** Digital accumulator and scale multiplier beside each ADC. */
     accumulatorUm2: nonNegative,

@@ -2,12 +2,15 @@
  * Design and calibration of a log-domain chip, as far as its cost needs them.
  */
 import type { Calibration } from '../cell/calibration.ts';
+import { loadCircuit } from '../cell/circuits/circuit.ts';
 import type { Footprint } from '../cell/footprint.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import type { BitLine } from '../tile/bit-line.ts';
+import { designCircuits, type Row } from '../tile/circuits.ts';
 import { integratorF } from '../tile/integrator.ts';
 import { type WeightFormat, weightFormat } from '../tile/weight-code.ts';
 
@@ -19,7 +22,7 @@ export interface LogDomainCostDesign {
   /** Of what passes between rows, columns and the digital units. */
   dacBits: number;
   adcBits: number;
-  /** Keys of the design that are float: real-valued converters can be emulated and not be built, and have no price. */
+  /** Keys of the design that say what can be emulated and not be built, and has no price. */
   unpriced: readonly string[];
   /** Columns that share one converter. */
   adcColumnsShared: number;
@@ -29,12 +32,18 @@ export interface LogDomainCostDesign {
   /** By tensor: mean full scale of its columns, in full-scale currents of a cell; sets their integrators. */
   fullScaleCells: Readonly<Record<string, number>>;
   settleTimeS: number;
+  /** From off until a row has settled: how long before its step a gated row is switched on. */
+  wakeUpS: number;
   supplyV: number;
   /** Of the process, by its technology.yaml. */
   processSupplyV: number;
   vdsV: number;
   /** Current of a cell at the largest input and the top tap. */
   fullScaleA: number;
+  /** What a row has, from the topology of the cell. */
+  row: Row;
+  /** Follower of a ladder, its bias beside the ladder's current, and the capacitor of its auto-zero (0: none). */
+  buffer: { widthM: number; lengthM: number; biasA: number; storeF: number };
   /** Assumed current of a row ladder; replaced by `rowDriver` where that was simulated. */
   ladderCurrentA: number;
   /** Columns that one row ladder feeds. */
@@ -45,6 +54,8 @@ export interface LogDomainCostDesign {
    * Supply current of one row's driver, ladder included, and of the reference that the rows of a tile share, from SPICE; null: only assumed figures exist.
    */
   rowDriver: { currentA: number; sharedA: number; source: string } | null;
+  /** Clamp of a bit line. */
+  bitLine: BitLine;
   /** Most current of both bit lines that a column's clamps carry: the overload limit that the run was held to. */
   clampMaxA: number;
   kvBits: number;
@@ -100,7 +111,7 @@ export function checkDesign(design: LogDomainCostDesign): void {
     'kvBits',
   ] as const;
   for (const key of positive) need(design[key] > 0 && Number.isFinite(design[key]), key, design[key], '> 0');
-  for (const key of ['settleTimeS', 'ladderCurrentA'] as const) {
+  for (const key of ['settleTimeS', 'wakeUpS', 'ladderCurrentA'] as const) {
     need(design[key] >= 0 && Number.isFinite(design[key]), key, design[key], '>= 0');
   }
   need(design.ladderDuty >= 0 && design.ladderDuty <= 1, 'ladderDuty', design.ladderDuty, '0 to 1');
@@ -131,6 +142,8 @@ export function logDomainCostDesign(
   calibration: Calibration,
   ranges: RangeTable,
 ): LogDomainCostDesign {
+  const circuits = designCircuits(calibration, design);
+  const { driver } = design;
   const costDesign: LogDomainCostDesign = {
     tileRows: design.tile.rows,
     weightBits: design.weights.bits,
@@ -140,12 +153,20 @@ export function logDomainCostDesign(
     unpriced: [
       ...(design.input.bits === 'float' ? ['input.bits'] : []),
       ...(design.adc.bits === 'float' ? ['adc.bits'] : []),
+      ...(design.column.clamp === 'resistance' ? ['column.clamp'] : []),
     ],
     adcColumnsShared: design.adc.columnsShared,
     swingV: design.adc.swingV,
     fullScaleCells: meanFullScales(ranges),
     integrationTimeS: design.timing.integrationTimeS,
-    settleTimeS: design.timing.settleTimeS,
+    settleTimeS: circuits.settleTimeS,
+    wakeUpS: circuits.settled1pcS,
+    bitLine: circuits.bitLine,
+    row: circuits.row,
+    buffer: {
+      ...{ widthM: driver.widthM, lengthM: driver.lengthM, biasA: driver.biasA },
+      storeF: driver.buffer === 'auto-zero' ? loadCircuit(design.process, 'auto-zero').parameters.store_f : 0,
+    },
     supplyV: design.supplyV,
     processSupplyV: loadProcess(design.process).technology.supplyV.value,
     vdsV: design.vdsV,

@@ -63,7 +63,7 @@ function checkClamps(activity: Activity<TileActivity>, design: LogDomainCostDesi
 }
 
 function warningsOf(design: LogDomainCostDesign): string[] {
-  return [...supplyWarnings(design), ...unpricedWarnings(design), ...driverWarnings(design)];
+  return [...supplyWarnings(design), ...unpricedWarnings(design)];
 }
 
 const supplyWarnings = ({ supplyV, processSupplyV }: LogDomainCostDesign): string[] =>
@@ -76,16 +76,8 @@ const supplyWarnings = ({ supplyV, processSupplyV }: LogDomainCostDesign): strin
 const unpricedWarnings = ({ unpriced }: LogDomainCostDesign): string[] =>
   unpriced.map(
     (key) =>
-      `${key} is float: a real-valued converter has no price, so energy and area are of the rest of the chip.`,
+      `${key} is ${key === 'column.clamp' ? 'resistance: an ideal clamp' : 'float: a real-valued converter'} has no price, so energy and area are of the rest of the chip.`,
   );
-
-function driverWarnings({ rowDriver, ladderCurrentA, settleTimeS }: LogDomainCostDesign): string[] {
-  if (rowDriver === null || rowDriver.currentA >= ladderCurrentA) return [];
-  // The time constant of a tap goes as one over the current that its resistors are drawn for.
-  return [
-    `The simulated row driver draws ${formatSi(rowDriver.currentA, 'A')}, less than the ${formatSi(ladderCurrentA, 'A')} of ladder.currentA that timing.settleTimeS (${formatSi(settleTimeS, 's')}) was chosen for: its rows settle at least ${plain(ladderCurrentA / rowDriver.currentA, 2)} times slower, which is in neither the latency nor the accuracy.`,
-  ];
-}
 
 function weightCosts(counts: Census, design: LogDomainCostDesign, constants: CostConstants): WeightCost[] {
   return counts.formats.map(({ bits, taps, tensors, cells, columnEnds, adcConversions }) => {
@@ -115,14 +107,14 @@ export function shotNoiseBoundJ(supplyV: number, snrDb: number, productVariance:
 function referenceLines(
   counts: Census,
   design: LogDomainCostDesign,
-  { shape, constants: { bound, analog } }: PricedSystem,
+  { shape, constants: { bound } }: PricedSystem,
   energy: readonly CostLine[],
 ): CostLine[] {
-  const { supplyV, rowDriver, ladderCurrentA } = design;
+  const { supplyV, rowDriver, ladderCurrentA, buffer } = design;
   const perMacJ = shotNoiseBoundJ(supplyV, bound.snrDb.value, bound.productVariance.value);
   const drawnJ = (counts.currentA * supplyV * design.integrationTimeS) / counts.macs;
   const drawnDb = 10 * Math.log10(drawnJ / shotNoiseBoundJ(supplyV, 0, bound.productVariance.value));
-  const assumedA = ladderCurrentA + analog.rowBufferA.value;
+  const assumedA = ladderCurrentA + buffer.biasA;
   const assumed =
     rowDriver === null
       ? []
@@ -130,8 +122,8 @@ function referenceLines(
           costLine(
             'row-drivers-assumed',
             (lineValue(energy, 'row-drivers') * assumedA) / rowDriver.currentA,
-            `the row drivers at the assumed ${formatSi(ladderCurrentA, 'A')} per ladder and ${formatSi(analog.rowBufferA.value, 'A')} per buffer instead of the simulated ${formatSi(rowDriver.currentA, 'A')}`,
-            [UNPROVEN, analog.rowBufferA],
+            `the row drivers at the assumed ${formatSi(ladderCurrentA, 'A')} per ladder and ${formatSi(buffer.biasA, 'A')} per buffer instead of the simulated ${formatSi(rowDriver.currentA, 'A')}`,
+            [UNPROVEN],
           ),
         ];
   return [

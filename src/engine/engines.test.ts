@@ -194,7 +194,7 @@ const settings = fc.record({
   'input.bits': fc.constantFrom(2, 6, 10, 'float'),
   'input.codes': fc.constantFrom('linear', 'log'),
   'adc.trimVectors': fc.constantFrom(0, 8),
-  'column.clamp': fc.constantFrom('resistance', 'cascode'),
+  'column.clamp': fc.constantFrom('regulated', 'cascode', 'class-a', 'resistance'),
   'column.clampOhm': fc.constantFrom(0, 1e4, 1e7),
   'column.clampMaxA': fc.constantFrom(1e-8, 1e-6, 1e-5),
   kvBits: fc.constantFrom(8, 16),

@@ -154,6 +154,7 @@ export function chipErrors({ physics, inputCodes }: Fabric): ChipErrors {
     offsetLsb: 0,
     whiteVariance: 0,
     samplingVariance: 0,
+    lineVariance: 0,
   };
 }
 

@@ -16,10 +16,11 @@ test('says range, default and unit as the schema has them', () => {
     default: 8,
     unit: undefined,
   });
-  expect(designKey('log-domain', 'driver.offsetSigmaV')).toMatchObject({
+  expect(designKey('log-domain', 'driver.resistorSigma')).toMatchObject({
     allowed: 'a number at least 0',
-    unit: 'V',
+    unit: undefined,
   });
+  expect(designKey('log-domain', 'bias.sourceNoiseV')).toMatchObject({ unit: 'V' });
   expect(designKey('log-domain', 'adc.rangeQuantile')).toMatchObject({
     allowed: 'a number above 0.5 up to 1',
   });

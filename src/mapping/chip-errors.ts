@@ -21,6 +21,7 @@ export function chipErrors(
     | 'phaseGainSigma'
     | 'whiteVariance'
     | 'samplingVariance'
+    | 'lineVariance'
   >,
 ): ChipErrors {
   const { design } = physics;
@@ -43,5 +44,6 @@ export function chipErrors(
     offsetLsb: design.adc.offsetSigmaLsb,
     whiteVariance: physics.whiteVariance,
     samplingVariance: physics.samplingVariance,
+    lineVariance: physics.lineVariance,
   };
 }

@@ -326,6 +326,7 @@ test('auto rotates where cells match well, and does not where they do not', asyn
     offsetLsb: 0.3,
     whiteVariance: 1e-4,
     samplingVariance: 1e-5,
+    lineVariance: 0,
   };
   const options = { tileRows: TILE_ROWS, principal: 0, bits: () => 4 as const };
   const matched = await chooseMethod(drawn, chip, options);

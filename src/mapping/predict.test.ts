@@ -22,6 +22,7 @@ const IDEAL: ChipErrors = {
   offsetLsb: 0,
   whiteVariance: 0,
   samplingVariance: 0,
+  lineVariance: 0,
 };
 
 async function setting(seed: number, mean = 1) {
@@ -167,6 +168,7 @@ test('noise of the columns: as much as its variances say, and from the physics o
     phaseGainSigma: 0.004,
     whiteVariance: 1e-4,
     samplingVariance: 1e-5,
+    lineVariance: 0,
   });
   expect(chip).toMatchObject({ scale: 'tile', adcBits: 8, rangeQuantile: 0.9995, offsetLsb: 0.5 });
   expect(chip.cellSigma).toBeCloseTo(Math.sqrt(0.12 ** 2 + 0.05 ** 2 + 0.01), 12);

@@ -41,6 +41,8 @@ export interface ChipErrors {
   /** Noise of a conversion as src/tile has it: variance = white * sum of currents + sampling * full scale, in I_fs^2. */
   readonly whiteVariance: number;
   readonly samplingVariance: number;
+  /** Of bit lines and clamps, whatever the value. */
+  readonly lineVariance: number;
 }
 
 export interface PredictedError {
@@ -221,7 +223,8 @@ function simulateTile(
           (chip.columnGainSigma * values[at]) ** 2 +
           (chip.offsetLsb * lsb) ** 2 +
           chip.whiteVariance * currents[at] +
-          chip.samplingVariance * fullScale;
+          chip.samplingVariance * fullScale +
+          chip.lineVariance;
         independent += unit ** 2 * variance;
       }
     }

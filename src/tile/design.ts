@@ -62,13 +62,29 @@ export const circuitShape = {
     .prefault({}),
   driver: z
     .strictObject({
+      buffer: z
+        .enum(['follower', 'auto-zero'])
+        .default('follower')
+        .describe(
+          "A follower for each ladder, as it is or with the process's simulated auto-zero (calibration/<process>/auto-zero.json).",
+        ),
+      widthM: positive
+        .default(4e-6)
+        .describe('Gate of the follower, across: its area sets its offset, A_VT / sqrt(W L).'),
+      lengthM: positive.default(0.4e-6).describe('Gate of the follower, along the current.'),
+      biasA: nonNegative
+        .default(1e-6)
+        .describe('Bias of the follower beside the current of its ladder: both together drive the row.'),
       offVgsV: z.number().default(-0.1).describe('Gate level of an off row, relative to the source line.'),
-      offsetSigmaV: nonNegative
-        .default(0.5e-3)
-        .describe("Static offset of a row's buffer; there is one per row and `ladder.columns` columns."),
+      offsetSigmaV: z
+        .union([z.literal('derived'), nonNegative])
+        .default('derived')
+        .describe(
+          "Static offset of a row's buffer, one per row and `ladder.columns` columns; `derived`: that of the buffer.",
+        ),
       resistorSigma: nonNegative.default(0.005).describe('Relative mismatch of a ladder segment.'),
       noiseV: nonNegative
-        .default(20e-6)
+        .default(65e-6)
         .describe("Noise of a row's level, drawn per row and token: of the level that all its buffers get."),
       ladder: z
         .enum(['ptat', 'fixed'])
@@ -132,24 +148,37 @@ export const circuitShape = {
   column: z
     .strictObject({
       clamp: z
-        .enum(['resistance', 'cascode'])
-        .default('resistance')
-        .describe('The clamp of a bit line: a resistance, or a transistor whose source is the line.'),
+        .enum(['regulated', 'cascode', 'class-a', 'resistance'])
+        .default('regulated')
+        .describe(
+          'Circuit that holds a bit line: its noise, settling, droop, bias and area follow from it (src/tile/bit-line.ts); `resistance` is an ideal without noise or price.',
+        ),
       clampOhm: nonNegative
         .default(10e3)
         .describe('Of `resistance`: what the clamp puts in series with the line.'),
       cascodeGain: z
         .number()
-        .min(0)
+        .min(1)
         .max(1e4)
-        .default(0)
-        .describe('Of `cascode`: gain in front of its gate (an op-amp clamp), 0 to 10^4; 0 is a fixed gate.'),
+        .default(10)
+        .describe("Of `regulated`: gain in front of the cascode's gate, 1 to 10^4."),
+      amplifierA: positive.default(3e-6).describe('Of `regulated`: current of the amplifier of a bit line.'),
+      amplifierWidthM: positive
+        .default(1e-6)
+        .describe('Of `regulated` and `class-a`: gate of a transistor, across.'),
+      amplifierLengthM: positive
+        .default(0.2e-6)
+        .describe('Of `regulated` and `class-a`: gate of a transistor, along the current.'),
+      sinkA: positive.default(1e-6).describe('Of `class-a`: current of the sink on a bit line.'),
+      sinkOverdriveV: positive.default(0.2).describe('Of `class-a`: gate overdrive of the sink.'),
       cascodeMiddleA: z
         .number()
         .min(1e-12)
         .max(1e-3)
         .default(15e-9)
-        .describe('Of `cascode`: current at which the line rests at vdsV, 1 pA to 1 mA.'),
+        .describe(
+          'Current at which a clamp rests at vdsV and settles: that of a typical bit line, 1 pA to 1 mA.',
+        ),
       bitWireOhm: z
         .number()
         .min(0)
@@ -163,7 +192,6 @@ export const circuitShape = {
         .default(2)
         .describe('Of a source-line segment between two rows, 0 to 1000 ohm.'),
       sourceOhm: nonNegative.default(100).describe("Between a column's source line and ground."),
-      clampNoiseV: nonNegative.default(100e-6).describe('Noise of the bit-line level held by the clamp.'),
       clampMaxA: positive
         .default(1e-6)
         .describe(
@@ -221,12 +249,17 @@ export const circuitShape = {
       integrationTimeS: positive
         .default(100e-9)
         .describe('Time of one phase in which currents are integrated.'),
-      settleTimeS: positive.default(50e-9).describe('Time before a phase in which rows and lines settle.'),
+      settleTimeS: z
+        .union([z.literal('derived'), positive])
+        .default('derived')
+        .describe(
+          'From the change of the rows to the start of integration; `derived`: until every tap is within 1 % (src/tile/settling.ts). Of a number the charge that is missing then is missing in the products.',
+        ),
     })
     .prefault({}),
   ladder: z
     .strictObject({
-      currentA: positive.default(1e-6).describe('Current of a row ladder while it is powered.'),
+      currentA: positive.default(2e-6).describe('Current of a row ladder while it is powered.'),
       columns: z
         .int()
         .min(16)
@@ -236,7 +269,9 @@ export const circuitShape = {
         .describe(
           "Columns that a row's ladder and the buffer before it feed: they are drawn and costed by this number.",
         ),
-      duty: share.default(1 / 32).describe('Share of the time that a row ladder is powered.'),
+      duty: share
+        .default(0)
+        .describe('Share of the time that a row ladder is powered; at least its own step.'),
     })
     .prefault({}),
 };

@@ -53,7 +53,6 @@ export function idealDesign<D extends TileDesign>(design: D): D {
       bitWireOhm: 0,
       sourceWireOhm: 0,
       sourceOhm: 0,
-      clampNoiseV: 0,
     },
     noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
     adc: { ...design.adc, bits: 'float', gainSigma: 0, offsetSigmaLsb: 0, trimVectors: 0 },
@@ -66,7 +65,6 @@ export function withoutNoise<D extends TileDesign>(design: D): D {
     ...design,
     driver: { ...design.driver, noiseV: 0 },
     bias: { ...design.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
-    column: { ...design.column, clampNoiseV: 0 },
     noise: { ...design.noise, white: false, sampling: false, flicker: false, trapsPerM2: 0 },
   };
 }
@@ -86,7 +84,7 @@ export function onlySource<D extends TileDesign>(design: D, source: ErrorSource)
         ...ideal,
         driver: { ...design.driver, noiseV: 0 },
         bias: { ...design.bias, sourceNoiseV: 0, referenceNoiseV: 0 },
-        column: { ...design.column, clampNoiseV: 0 },
+        column: design.column,
       };
     case 'noise':
       return {
@@ -98,7 +96,8 @@ export function onlySource<D extends TileDesign>(design: D, source: ErrorSource)
           sourceNoiseV: design.bias.sourceNoiseV,
           referenceNoiseV: design.bias.referenceNoiseV,
         },
-        column: { ...ideal.column, clampNoiseV: design.column.clampNoiseV },
+        // The clamp itself, for its noise, on lines without resistance.
+        column: { ...design.column, clampOhm: 0, bitWireOhm: 0, sourceWireOhm: 0, sourceOhm: 0 },
       };
     case 'adc-clipping':
       return design.adc.bits === 'float' ? ideal : { ...ideal, adc: { ...ideal.adc, bits: FINE_BITS } };

@@ -43,7 +43,7 @@ test('segments cover the columns of every cell once and are numbered by ladderIn
 test('the ladders of a row have the spread of the design and nothing in common', () => {
   const physics = physicsOf();
   const [rows, ladders] = [256, 40];
-  const sigmaV = physics.design.driver.offsetSigmaV;
+  const sigmaV = physics.rowOffsetSigmaV;
   const offsets = Array.from(
     { length: ladders },
     (_, i) => drawRows(physics, CHIP, PLACE, { rowStart: 0, rows }, 7, i).rowOffsetV,

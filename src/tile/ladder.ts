@@ -60,7 +60,7 @@ export function drawRows(
     );
   };
   return {
-    rowOffsetV: draw(DRAW.rowOffset, 1, driver.offsetSigmaV),
+    rowOffsetV: draw(DRAW.rowOffset, 1, physics.rowOffsetSigmaV),
     tapErrorV: ladderErrors(
       physics.ladderSlopeV,
       draw(DRAW.ladder, taps, physics.ladderSlopeV === 0 ? 0 : driver.resistorSigma),

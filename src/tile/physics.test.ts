@@ -7,7 +7,7 @@ import { loadLogDomainDesign } from '../testing/designs.ts';
 import { tilePhysics } from './physics.ts';
 
 const physicsOf = (settings: string[], change: (cal: Calibration) => Calibration = (cal) => cal) => {
-  const { design } = loadLogDomainDesign('log-domain', ['cell=t1', ...settings]);
+  const { design } = loadLogDomainDesign('log-domain', ['cell=t1', 'column.clamp=resistance', ...settings]);
   return tilePhysics(change(loadCalibration(design.process, design.cell)), design);
 };
 
@@ -67,7 +67,7 @@ test('threshold gain: Monte Carlo at 27 C, 1.037 and 1.057 at the ends of the ra
   expect(at(398.15)).toBeCloseTo(1.057, 3);
 });
 
-test('a cascode moves the line by m Ut per e-fold, its gain divides that, and it stays in the calibrated range', () => {
+test('a cascode moves the line by m Ut per e-fold, a gain divides that, and it stays in the calibrated range', () => {
   const cascode = (...settings: string[]) => physicsOf(['column.clamp=cascode', ...settings]);
   const plain = cascode();
   // SPICE: 29.2 mV per e-fold at 27 C for a clamp of 20 widths (clampTransistor of the column study).
@@ -79,8 +79,12 @@ test('a cascode moves the line by m Ut per e-fold, its gain divides that, and it
   expect(lambda).toBeLessThan(0.13);
   expect(plain.droop.cascode!.middleA * plain.design.fullScaleA).toBeCloseTo(15e-9, 15);
   const moved = (p: typeof plain) => 1 / p.droop.cascode!.exponent - 1;
-  expect(moved(plain) / moved(cascode('column.cascodeGain=99'))).toBeCloseTo(100, 6);
+  expect(moved(plain)).toBeCloseTo(lambda * slopeV, 12);
   // 15 nA to 1 mA are 11 e-folds of 29 mV.
   expect(() => cascode('column.clampMaxA=1e-3')).toThrow(expect.objectContaining({ code: 'CLAMP_RANGE' }));
-  expect(() => cascode('column.clampMaxA=1e-3', 'column.cascodeGain=10')).not.toThrow();
+  expect(() => physicsOf(['column.clamp=regulated', 'column.clampMaxA=1e-3'])).not.toThrow();
+  // With a gain of 99 the line falls by a hundredth of 4.2 e-folds at 1 uA.
+  const regulated = physicsOf(['column.clamp=regulated', 'column.cascodeGain=99', 'column.bitWireOhm=0']);
+  const fallV = (slopeV / 100) * Math.log(1e-6 / 15e-9);
+  expect(regulated.droop.clamp / (lambda * (fallV / 1e-6) * 3e-9)).toBeCloseTo(1, 2);
 });

@@ -3,8 +3,7 @@
  * full-scale current I_fs from here on, so that the ideal product of a cell is a number between 0 and 1.
  */
 
-import { type Calibration, requireLaw } from '../cell/calibration.ts';
-import { lawConstants } from '../cell/cell-law.ts';
+import type { Calibration } from '../cell/calibration.ts';
 import { type ColumnLines, columnDroop, type Droop } from '../cell/droop.ts';
 import type { OperatingPoint } from '../cell/operating-point.ts';
 import { OnefetError } from '../error.ts';
@@ -14,6 +13,8 @@ import {
   VACUUM_PERMITTIVITY_F_PER_M,
 } from '../physical-constants.ts';
 import { type AdcFormat, adcFormat } from './adc.ts';
+import type { BitLine } from './bit-line.ts';
+import { designCircuits, sourceSlopeFactor } from './circuits.ts';
 import type { TileDesign } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
 import { checkSwing, samplingVariance } from './integrator.ts';
@@ -55,14 +56,20 @@ export interface TilePhysics {
   readonly gradientGainSigma: number;
   /** Per tile, phase and token: sigma of ln gain. */
   readonly phaseGainSigma: number;
+  /** Sigma of the offset of a row's buffer, V. */
+  readonly rowOffsetSigmaV: number;
+  /** From the change of the rows to the start of integration, s: derived, or the design's. */
+  readonly settleTimeS: number;
   /** Wires, clamp and source line, per I_fs. */
   readonly droop: Droop;
   /** White noise: variance = whiteVariance * sum(I). */
   readonly whiteVariance: number;
   /** Bit-line noise: variance = clampVariance * (I+^2 + I-^2). */
   readonly clampVariance: number;
-  /** kT/C: variance = samplingVariance * fullScale (C follows from the full scale). */
+  /** kT/C of the integrator: variance = samplingVariance * fullScale (C follows from the full scale). */
   readonly samplingVariance: number;
+  /** Of the bit lines and their clamps: variance of a conversion whatever its value. */
+  readonly lineVariance: number;
   /** Flicker and random telegraph noise: variance = lowFrequencyVariance * sum(I^2), constant over a window. */
   readonly lowFrequencyVariance: number;
 }
@@ -78,7 +85,8 @@ export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
   };
   const thermalVoltageV = (BOLTZMANN_J_PER_K * design.tempK) / ELEMENTARY_CHARGE_C;
   const input = inputFormat(design.input);
-  const cell = cellOfDesign(cal, design, op, input);
+  const circuits = designCircuits(cal, design);
+  const cell = cellOfDesign(cal, design, op, input, circuits);
   const { fullScaleVgsV, ladderSlopeV, responses } = cell;
   const gmOverI = cell.gmOverIPerV;
   const lambdaPerV = cell.outputConductancePerV;
@@ -95,7 +103,9 @@ export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
   const replicaOffsetV = replica
     ? (sigmaVtV * spreads.get(TOP_TAP)!.share[TOP_TAP]) / Math.sqrt(design.bias.replicaCells)
     : 0;
-  const bandwidthHz = 1 / (2 * design.timing.integrationTimeS);
+  const timeS = design.timing.integrationTimeS;
+  const { white, sampling } = design.noise;
+  const { bitLine } = circuits;
   const coth = 1 / Math.tanh(design.vdsV / (2 * thermalVoltageV));
   return {
     design,
@@ -123,35 +133,29 @@ export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
       design.bias.sourceNoiseV / sourceSlopeV,
       design.bias.referenceNoiseV * cell.rowSlopePerV,
     ),
-    droop: columnDroop(columnLines(cal, design, sourceSlopeV), { lambdaPerV, sourceSlopeV }, fs),
-    whiteVariance: design.noise.white ? (2 * ELEMENTARY_CHARGE_C * bandwidthHz * coth) / fs : 0,
-    clampVariance: (lambdaPerV * design.column.clampNoiseV) ** 2,
-    samplingVariance: design.noise.sampling
-      ? samplingVariance(
-          BOLTZMANN_J_PER_K * design.tempK,
-          fs,
-          design.timing.integrationTimeS,
-          design.adc.swingV,
-        )
+    rowOffsetSigmaV:
+      design.driver.offsetSigmaV === 'derived' ? circuits.rowOffsetSigmaV : design.driver.offsetSigmaV,
+    settleTimeS: circuits.settleTimeS,
+    droop: columnDroop(columnLines(cal, design, bitLine), { lambdaPerV, sourceSlopeV }, fs),
+    // 2 q I over the integrator's bandwidth of 1 / 2T.
+    whiteVariance: white ? (ELEMENTARY_CHARGE_C * (coth + bitLine.amplifierShare)) / (timeS * fs) : 0,
+    clampVariance: sampling ? lambdaPerV ** 2 * bitLine.levelVarianceV2 : 0,
+    samplingVariance: sampling
+      ? samplingVariance(BOLTZMANN_J_PER_K * design.tempK, fs, timeS, design.adc.swingV)
       : 0,
+    lineVariance: sampling ? bitLine.chargeVarianceC2 / (fs * timeS) ** 2 : 0,
     lowFrequencyVariance: lowFrequencyVariance(cal, design, gmOverI * cell.thresholdGain),
   };
 }
 
 const TOP_TAP = 7;
 
-/** m: volts of source per e-fold over Ut. Error: NO_CELL_LAW where it was not measured and the design does not say. */
-function sourceSlopeFactor(cal: Calibration, design: TileDesign): number {
-  const { sourceSlopeFactor: chosen } = design.bias;
-  return chosen === 'measured' ? lawConstants(requireLaw(cal), design.tempK).sourceSlopeFactor : chosen;
-}
-
 /**
  * The design's column. A ragged last tile has the wires of a whole one. A cascode is refused where its line would fall
  * below the calibrated drain voltages at the current that the clamps are built for.
  */
-function columnLines(cal: Calibration, design: TileDesign, sourceSlopeV: number): ColumnLines {
-  const { clamp, clampOhm, cascodeGain, cascodeMiddleA, clampMaxA, ...wires } = design.column;
+function columnLines(cal: Calibration, design: TileDesign, { clamp, slopeV }: BitLine): ColumnLines {
+  const { clampOhm, cascodeMiddleA, sinkA, clampMaxA, ...wires } = design.column;
   const lines = {
     rows: design.tile.rows,
     bitWireOhm: wires.bitWireOhm,
@@ -159,17 +163,20 @@ function columnLines(cal: Calibration, design: TileDesign, sourceSlopeV: number)
     sourceOhm: wires.sourceOhm,
   };
   if (clamp === 'resistance') return { ...lines, clampOhm };
-  // The source of the clamp's transistor is the bit line: an e-fold costs m Ut, divided by a gain in front of its gate.
-  const slopeV = sourceSlopeV / (1 + cascodeGain);
-  const lowestV = design.vdsV - slopeV * Math.log(clampMaxA / cascodeMiddleA);
+  // A sink far above the cells' current makes a resistance of the cascode.
+  if (clamp === 'class-a') return { ...lines, clampOhm: slopeV / sinkA };
+  const fallV = slopeV * Math.log(clampMaxA / cascodeMiddleA);
+  const lowestV = design.vdsV - fallV;
   if (lowestV < cal.validRange.vdsV[0]) {
     throw new OnefetError(
       'usage',
       'CLAMP_RANGE',
       `a cascode at rest at ${cascodeMiddleA} A lets the bit line fall to ${lowestV.toFixed(3)} V at column.clampMaxA of ${clampMaxA} A, below the calibrated ${cal.validRange.vdsV[0]} V`,
-      { hint: 'lower column.clampMaxA, raise column.cascodeMiddleA, or give the clamp a column.cascodeGain' },
+      { hint: 'lower column.clampMaxA, raise column.cascodeMiddleA, or set column.clamp to regulated' },
     );
   }
+  // With a gain the logarithm is an exponent of 0.9997 on the current: its fall at the most current, taken as linear.
+  if (clamp === 'regulated') return { ...lines, clampOhm: Math.max(0, fallV) / clampMaxA };
   return { ...lines, clampOhm: 0, cascode: { slopeV, middleA: cascodeMiddleA } };
 }
 

@@ -58,7 +58,7 @@ export function readSeconds(
 ): number {
   const { timing, adc } = physics.design;
   const integrationS = timing.integrationTimeS * readStretch(physics, largestFullScale);
-  return reads * (rows + 1) * adc.columnsShared * (integrationS + timing.settleTimeS);
+  return reads * (rows + 1) * adc.columnsShared * (integrationS + physics.settleTimeS);
 }
 
 /**

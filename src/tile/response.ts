@@ -17,6 +17,7 @@ import {
 } from '../cell/operating-point.ts';
 import { productTable } from '../cell/product-table.ts';
 import { OnefetError } from '../error.ts';
+import type { Circuits } from './circuits.ts';
 import type { TileDesign } from './design.ts';
 import type { InputFormat } from './input-code.ts';
 import { decompose, type Separable } from './separable.ts';
@@ -76,6 +77,7 @@ export function cellOfDesign(
   design: TileDesign,
   op: OperatingPoint,
   input: InputFormat,
+  circuits: Circuits,
 ): DesignCell {
   if (design.response.model === 'ideal') return idealCell(cal, op, input);
   if (input.float) {
@@ -83,7 +85,9 @@ export function cellOfDesign(
       hint: 'give input.bits a number, or set response.model to ideal',
     });
   }
-  return cal.product === undefined ? equationCell(cal, design, op, input) : tableCell(cal, design, op, input);
+  return cal.product === undefined
+    ? equationCell(cal, design, op, input, circuits)
+    : tableCell(cal, design, op, input, circuits);
 }
 
 function idealCell(cal: Calibration, op: OperatingPoint, input: InputFormat): DesignCell {
@@ -103,18 +107,34 @@ function idealCell(cal: Calibration, op: OperatingPoint, input: InputFormat): De
   };
 }
 
+/** Currents times the share of them that is integrated: what a row has not settled to is missing (settling.ts). */
+function settled(
+  table: readonly Float64Array[],
+  input: InputFormat,
+  taps: number,
+  { share, fullSteps }: Circuits,
+): Float64Array[] {
+  return table.map((row, level) =>
+    row.map((current, tap) => {
+      const product = (input.magnitudes[level] * tap) / taps;
+      return product > 0 ? current * share(taps, tap, fullSteps + Math.log(product)) : current;
+    }),
+  );
+}
+
 function equationCell(
   cal: Calibration,
   design: TileDesign,
   op: OperatingPoint,
   input: InputFormat,
+  circuits: Circuits,
 ): DesignCell {
   const nominalOp: OperatingPoint = { ...op, tempK: cal.nominal.tempK };
   const { fullScaleVgsV } = biasPoint(cal, design.bias.mode === 'replica' ? op : nominalOp);
   const { ladderSlopeV } = biasPoint(cal, design.driver.ladder === 'ptat' ? op : nominalOp);
   const { residualBound } = design.response;
   const respond = (taps: number) =>
-    equationResponse(cal, op, input, taps, fullScaleVgsV, ladderSlopeV, residualBound);
+    equationResponse(cal, op, input, taps, fullScaleVgsV, ladderSlopeV, residualBound, circuits);
   return {
     responses: new Map(TAPS.map((taps) => [taps, respond(taps)])),
     offCurrent: offCurrentA(cal, op, design.driver.offVgsV) / op.fullScaleA,
@@ -135,7 +155,13 @@ function equationCell(
  * slopes against the threshold hold the threshold gain already. The leakage is the mean over the taps; the drain
  * conductance and the temperature drift are those of its unit transistor.
  */
-function tableCell(cal: Calibration, design: TileDesign, op: OperatingPoint, input: InputFormat): DesignCell {
+function tableCell(
+  cal: Calibration,
+  design: TileDesign,
+  op: OperatingPoint,
+  input: InputFormat,
+  circuits: Circuits,
+): DesignCell {
   if (design.bias.mode !== 'replica' || design.driver.ladder !== 'ptat') {
     throw new OnefetError(
       'usage',
@@ -156,7 +182,8 @@ function tableCell(cal: Calibration, design: TileDesign, op: OperatingPoint, inp
     const { table, thresholdSlopePerV, rowSlopePerV } = tables.get(taps)!;
     // The tables hold slopes only: first order in the threshold.
     const flat = table.map((row) => new Float64Array(row.length));
-    return finishResponse(taps, table, thresholdSlopePerV, flat, flat, rowSlopePerV, residualBound);
+    const integrated = settled(table, input, taps, circuits);
+    return finishResponse(taps, integrated, thresholdSlopePerV, flat, flat, rowSlopePerV, residualBound);
   };
   const top = tables.get(7)!;
   const levels = input.magnitudes.length;
@@ -235,6 +262,7 @@ function equationResponse(
   fullScaleVgsV: number,
   ladderSlopeV: number,
   residualBound: number,
+  circuits: Circuits,
 ): Response {
   const table: Float64Array[] = [];
   const gmOverI: Float64Array[] = [];
@@ -262,7 +290,8 @@ function equationResponse(
     curvature.push(curves);
     bend.push(bends);
   }
-  return finishResponse(taps, table, gmOverI, curvature, bend, gmOverI, residualBound);
+  const integrated = settled(table, input, taps, circuits);
+  return finishResponse(taps, integrated, gmOverI, curvature, bend, gmOverI, residualBound);
 }
 
 /** Step of the numerical derivatives of gm/I. */

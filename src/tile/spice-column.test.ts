@@ -75,6 +75,10 @@ async function solve(testbench: CalibratedTestbench, index: number, where?: Wher
   const corner = where?.corner ?? corners[Math.floor(corners.length * uniform(key, 1))];
   const op = operatingPoint(cal, corner, tempK);
   const { design } = loadLogDomainDesign('log-domain', [
+    // SPICE has settled columns, resistors for clamps and this offset.
+    'column.clamp=resistance',
+    'timing.settleTimeS=1e-4',
+    'driver.offsetSigmaV=0.5e-3',
     `process=${cal.process}`,
     `cell=${cal.cell}`,
     `corner=${corner}`,

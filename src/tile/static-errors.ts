@@ -2,7 +2,7 @@
  * Process variation of one tile of one chip: drawn once, the same for every token.
  *
  *   cell    dVt ~ N(0, sigma(Vt)), dBeta ~ N(0, sigma(beta)), by (chip seed, layer, tensor, bank; row and column of the matrix)
- *   row     offset of the buffer ~ N(0, offsetSigmaV), and the mismatch of its ladder's resistors: once per row of the
+ *   row     offset of the buffer ~ N(0, rowOffsetSigmaV), and the mismatch of its ladder's resistors: once per row of the
  *           matrix and ladder.columns columns (ladder.ts)
  *   tile    common gain from the replica's offset, the tile's temperature and the gradient across the die
  *   column  gain and offset of the converter

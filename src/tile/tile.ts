@@ -163,12 +163,13 @@ function rawTile(parts: TileParts): RawTile {
       }
     }
     const conversions = design.tile.sign === 'two-conversion' ? 2 : 1;
-    if (chip.errors && physics.samplingVariance > 0) {
+    if (chip.errors && physics.samplingVariance + physics.lineVariance > 0) {
       const sampling = tokenKey(noise.samplingKey, at);
       for (let i = 0; i < conversions; i++) {
         for (let c = 0; c < columns; c++) {
           const scale = scales[Math.floor(c / hardware.outputs)] ?? 0;
-          values[i][c] += Math.sqrt(physics.samplingVariance * scale) * gaussian(sampling, i * columns + c);
+          const variance = physics.samplingVariance * scale + physics.lineVariance;
+          values[i][c] += Math.sqrt(variance) * gaussian(sampling, i * columns + c);
         }
       }
     }

@@ -39,6 +39,14 @@ export function designCellArea(
   );
 }
 
+/** A transistor with its spacing and contacts, um2: (W + side) (L + end), as a cell's. */
+export function deviceUm2(
+  { widthM, lengthM }: { readonly widthM: number; readonly lengthM: number },
+  { deviceSideM, deviceEndM }: CostConstants['layout'],
+): number {
+  return (widthM + deviceSideM.value) * (lengthM + deviceEndM.value) * 1e12;
+}
+
 /** A format with the side of its square cell, m, and the capacitance of a wire across it, F. */
 interface FormatWires extends FormatCensus {
   readonly sideM: number;

@@ -3,6 +3,8 @@
  * shared converter), the bit lines themselves, and the digital accumulator behind each converter.
  */
 import { count, formatSi, plain } from '../../format.ts';
+import type { Provenance } from '../../provenance.ts';
+import type { BitLine } from '../../tile/bit-line.ts';
 import { adcCost } from '../adc.ts';
 import type { Census } from '../census.ts';
 import type { CostConstants } from '../constants.ts';
@@ -20,7 +22,7 @@ import { countPhases, type LogDomainCostDesign } from '../log-domain-design.ts';
 import type { CostComponent, LatencyPart, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine } from '../report.ts';
 import { dependentSteps } from '../shape.ts';
-import { currentEnergyJ, formatWires } from './array.ts';
+import { currentEnergyJ, deviceUm2, formatWires } from './array.ts';
 import { switchedEnergyJ } from './row-drivers.ts';
 
 // Physics.
@@ -61,14 +63,14 @@ export function columns(counts: Census, design: LogDomainCostDesign): CostCompon
   return {
     name: 'columns',
     area: ({ constants }) => [
-      ...onSilicon('analog', clampAreaLine(counts, constants)),
+      ...onSilicon('analog', clampAreaLine(counts, design, constants)),
       ...onSilicon('passive', integratorAreaLine(counts, design, constants)),
       ...onSilicon('analog', converterAreaLine(counts, design, constants)),
     ],
     latency: (system) => stepLatency(design, system),
     energy: ({ constants }) => [
-      clampLine(counts, design, constants),
-      bitLineLine(counts, design, constants),
+      clampLine(counts, design),
+      bitLineLine(counts, design),
       integratorLine(counts, design),
       converterLine(counts, design, constants),
     ],
@@ -121,14 +123,33 @@ export function columnTraffic(
   };
 }
 
-function clampAreaLine({ columnEnds }: Census, { layout }: CostConstants): CostLine {
+/** Transistors of the clamp of one bit line and its switches, laid out, um2. */
+export function clampUm2({ devices }: BitLine, { layout }: CostConstants): number {
+  const transistors = devices.reduce((sum, device) => sum + device.count * deviceUm2(device, layout), 0);
+  return transistors * layout.analogSpread.value + layout.clampSwitchesUm2.value;
+}
+
+function clampAreaLine(
+  { columnEnds }: Census,
+  { bitLine, unpriced }: LogDomainCostDesign,
+  constants: CostConstants,
+): CostLine {
+  if (unpriced.includes('column.clamp')) return unpricedClamps();
+  const { layout } = constants;
+  const um2 = clampUm2(bitLine, constants);
+  const devices = bitLine.devices
+    .map(({ count: n, widthM, lengthM }) => `${n} x ${plain(widthM * 1e6)}/${plain(lengthM * 1e6)} um`)
+    .join(', ');
   return costLine(
     'clamps',
-    (columnEnds * 2 * layout.clampUm2.value) / UM2_PER_MM2,
-    `${count(columnEnds)} column ends x 2 bit lines x ${layout.clampUm2.value} um2`,
-    [layout.clampUm2],
+    (columnEnds * 2 * um2) / UM2_PER_MM2,
+    `${count(columnEnds)} column ends x 2 bit lines x ${plain(um2)} um2 (${bitLine.clamp}: ${devices}; x ${layout.analogSpread.value}, and ${layout.clampSwitchesUm2.value} um2 of switches)`,
+    [CHOSEN, layout.analogSpread, layout.clampSwitchesUm2, layout.deviceSideM, layout.deviceEndM],
   );
 }
+
+const unpricedClamps = (): CostLine =>
+  costLine('clamps', 0, 'column.clamp is resistance, 0 W and 0 um2: an ideal has no price', [CHOSEN]);
 
 function integratorAreaLine(
   { columnEnds, integratorsF }: Census,
@@ -189,34 +210,32 @@ function stepLatency(design: LogDomainCostDesign, { shape, constants: { adc } }:
   };
 }
 
-/** Class A: a clamp that takes up to I from its bit line is biased with at least I, whatever flows. */
-function clampLine(
-  { clampPhases, currentA }: Census,
-  design: LogDomainCostDesign,
-  { analog: { clampBiasRatio } }: CostConstants,
-): CostLine {
-  const biasA = clampBiasRatio.value * design.clampMaxA;
+/** Bias of the clamps while their step lasts. */
+function clampLine({ clampPhases, currentA }: Census, design: LogDomainCostDesign): CostLine {
+  if (design.unpriced.includes('column.clamp')) return unpricedClamps();
+  const { bitLine, supplyV } = design;
   const seconds = design.settleTimeS + design.integrationTimeS;
   return costLine(
     'clamps',
-    currentEnergyJ(clampPhases * 2 * biasA, design.supplyV, seconds),
-    `${count(clampPhases)} column ends and phases x 2 bit lines x ${clampBiasRatio.value} x ${formatSi(design.clampMaxA, 'A')} (the most that a column may carry; on average it carried ${formatSi(currentA / clampPhases, 'A')}) x ${design.supplyV} V x ${formatSi(seconds, 's')}`,
-    [clampBiasRatio, UNPROVEN],
+    currentEnergyJ(clampPhases * 2 * bitLine.biasA, supplyV, seconds),
+    `${count(clampPhases)} column ends and phases x 2 bit lines x ${formatSi(bitLine.biasA, 'A')} of a ${bitLine.clamp} clamp (the cells of a column took ${formatSi(currentA / clampPhases, 'A')} on average) x ${supplyV} V x ${formatSi(seconds, 's')}`,
+    [UNPROVEN],
   );
 }
 
-function bitLineLine(counts: Census, design: LogDomainCostDesign, constants: CostConstants): CostLine {
-  const { vdsV, supplyV, device } = design;
-  const formats = formatWires(counts, design, constants);
-  const wiresF = formats.reduce((sum, { cells, wireF }) => sum + cells * 2 * wireF, 0);
-  const terms = formats.map(({ cells, wireF }) => `${count(cells)} cells x ${formatSi(2 * wireF, 'F')}`);
+function bitLineLine(counts: Census, { vdsV, supplyV, bitLine }: LogDomainCostDesign): CostLine {
   return costLine(
     'bit-lines',
-    switchedEnergyJ(counts.connectedCells * device.drainF + wiresF, vdsV, supplyV),
-    `(${count(counts.connectedCells)} drains x ${formatSi(device.drainF, 'F')} + ${terms.join(' + ')} of two bit lines) charged once per token to ${vdsV} V from ${supplyV} V`,
-    [CHOSEN, constants.analog.wireFPerM],
+    switchedEnergyJ(counts.columnEnds * 2 * bitLine.lineF, vdsV, supplyV),
+    `${count(counts.columnEnds)} column ends x 2 bit lines of ${formatSi(bitLine.lineF, 'F')} charged once per token to ${vdsV} V from ${supplyV} V`,
+    [CHOSEN, SIMULATED_F],
   );
 }
+
+const SIMULATED_F: Provenance = {
+  source: 'drain capacitance of the calibrated cell (SPICE) and the wire across it',
+  tag: 'assumed',
+};
 
 function integratorLine(
   { adcConversions, convertedF }: Census,

@@ -3,13 +3,13 @@
  */
 import { count, formatSi, plain } from '../../format.ts';
 import type { Provenance } from '../../provenance.ts';
-import type { Census, FormatCensus } from '../census.ts';
+import type { Census } from '../census.ts';
 import type { CostConstants } from '../constants.ts';
 import { CHOSEN, COUNTED, costLine, onSilicon, piecesLine, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
 import { countPhases, type LogDomainCostDesign } from '../log-domain-design.ts';
 import type { CostComponent, TimedSystem } from '../priced-design.ts';
 import type { CostLine } from '../report.ts';
-import { currentEnergyJ, formatWires } from './array.ts';
+import { currentEnergyJ, deviceUm2, formatWires } from './array.ts';
 
 // Physics.
 
@@ -33,12 +33,29 @@ export function switchedEnergyJ(capacitanceF: number, swingV: number, supplyV: n
   return capacitanceF * swingV * supplyV;
 }
 
+/** Ladders, and the buffers in front of them or of the rows and rails: what a chip has of them. */
+function driverCounts(counts: Census, { row }: LogDomainCostDesign): { ladders: number; buffers: number } {
+  // Rails: one ladder per tile and group of columns, a buffer for each of its taps, and the rows' own buffers.
+  const mostTaps = Math.max(...counts.formats.map(({ taps }) => taps));
+  return {
+    ladders: row.ladder ? counts.ladders : row.rails ? counts.references : 0,
+    buffers: counts.ladders + (row.rails ? counts.references * mostTaps : 0),
+  };
+}
+
 /** Supply current of every row while it is powered, A. */
-function rowsCurrentA(counts: Census, design: LogDomainCostDesign, constants: CostConstants): number {
-  const { rowDriver } = design;
-  return rowDriver
-    ? counts.ladders * rowDriver.currentA + counts.references * rowDriver.sharedA
-    : counts.ladders * (design.ladderCurrentA + constants.analog.rowBufferA.value);
+function rowsCurrentA(counts: Census, design: LogDomainCostDesign): number {
+  const { rowDriver, ladderCurrentA, buffer } = design;
+  if (rowDriver) return counts.ladders * rowDriver.currentA + counts.references * rowDriver.sharedA;
+  const { ladders, buffers } = driverCounts(counts, design);
+  return ladders * ladderCurrentA + buffers * buffer.biasA;
+}
+
+/** Follower and its sink, laid out, with the capacitor and switches of an auto-zero where it has one, um2. */
+export function bufferUm2({ buffer }: LogDomainCostDesign, { layout }: CostConstants): number {
+  const devices = 2 * deviceUm2(buffer, layout) * layout.analogSpread.value;
+  if (buffer.storeF === 0) return devices;
+  return devices + buffer.storeF / layout.capacitorFPerUm2.value + layout.clampSwitchesUm2.value;
 }
 
 function dutyCycle(design: LogDomainCostDesign, tokenTimeS: number): number {
@@ -51,36 +68,51 @@ function dutyCycle(design: LogDomainCostDesign, tokenTimeS: number): number {
 export function rowDrivers(counts: Census, design: LogDomainCostDesign): CostComponent {
   return {
     name: 'row drivers',
-    area: ({ constants: { layout } }) =>
-      onSilicon(
+    area: ({ constants }) => {
+      const { layout } = constants;
+      const { buffers } = driverCounts(counts, design);
+      return onSilicon(
         'analog',
-        ladderAreaLine(counts.formats, design, layout.ladderUm2),
-        piecesLine('row-buffers', counts.ladders, layout.rowBufferUm2.value, 'row buffers', [
-          layout.rowBufferUm2,
-        ]),
+        ladderAreaLine(counts, design, layout.ladderUm2),
+        piecesLine(
+          'row-buffers',
+          buffers,
+          bufferUm2(design, constants),
+          `buffers (follower and sink of ${plain(design.buffer.widthM * 1e6)}/${plain(design.buffer.lengthM * 1e6)} um${design.buffer.storeF > 0 ? ` and ${formatSi(design.buffer.storeF, 'F')} of auto-zero` : ''}; x ${layout.analogSpread.value})`,
+          [CHOSEN, layout.analogSpread, layout.deviceSideM, layout.deviceEndM],
+        ),
         piecesLine('dacs', counts.rows, layout.dacUm2.value, 'row DACs', [layout.dacUm2]),
-      ),
+      );
+    },
     energy: (system) => [
       ...biasLines(counts, design, system),
       ...wakeUpLines(counts, design, system),
       gateLine(counts, design, system.constants),
       dacLine(counts, system.constants),
     ],
-    alwaysOnW: ({ constants, tokenTimeS }) =>
-      dutyCycle(design, tokenTimeS) === 1 ? rowsCurrentA(counts, design, constants) * design.supplyV : 0,
+    alwaysOnW: ({ tokenTimeS }) =>
+      dutyCycle(design, tokenTimeS) === 1 ? rowsCurrentA(counts, design) * design.supplyV : 0,
   };
 }
 
 function ladderAreaLine(
-  formats: readonly FormatCensus[],
+  counts: Census,
   design: LogDomainCostDesign,
   sevenTapsUm2: CostConstants['layout']['ladderUm2'],
 ): CostLine {
+  const { row, ladderColumns } = design;
+  if (!row.ladder) {
+    const { ladders } = driverCounts(counts, design);
+    const what = row.rails
+      ? 'ladders of weight rails, one per tile and group of columns'
+      : 'ladders: a weight is a number of transistors';
+    return piecesLine('ladders', ladders, sevenTapsUm2.value, what, [sevenTapsUm2]);
+  }
   let um2 = 0;
-  const terms = formats.map(({ taps, ladders }) => {
+  const terms = counts.formats.map(({ taps, ladders }) => {
     const one = ladderUm2(sevenTapsUm2.value, taps);
     um2 += ladders * one;
-    return `${count(ladders)} row ladders (one per row and ${design.ladderColumns} columns) of ${taps} taps x ${plain(one)} um2`;
+    return `${count(ladders)} row ladders (one per row and ${ladderColumns} columns) of ${taps} taps x ${plain(one)} um2`;
   });
   return costLine('ladders', um2 / UM2_PER_MM2, terms.join(' + '), [sevenTapsUm2]);
 }
@@ -93,23 +125,21 @@ function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSys
   const energyJ = (number: number, currentA: number) =>
     ladderPowerW(number, currentA, supplyV, duty) * tokenTimeS;
   const each = (currentA: number) => `${formatSi(currentA, 'A')} x ${supplyV} V x ${time}`;
-  const always = (currentA: number) =>
-    `(always on: ${formatSi(ladderPowerW(counts.ladders, currentA, supplyV, 1), 'W')})`;
+  const always = (number: number, currentA: number) =>
+    `(always on: ${formatSi(ladderPowerW(number, currentA, supplyV, 1), 'W')})`;
   if (rowDriver === null) {
-    const { rowBufferA } = system.constants.analog;
+    const { ladders, buffers } = driverCounts(counts, design);
+    const { biasA } = design.buffer;
     return [
       costLine(
         'ladders',
-        energyJ(counts.ladders, ladderCurrentA),
-        `${count(counts.ladders)} ladders x ${each(ladderCurrentA)} ${always(ladderCurrentA)}`,
+        energyJ(ladders, ladderCurrentA),
+        `${count(ladders)} ladders x ${each(ladderCurrentA)} ${always(ladders, ladderCurrentA)}`,
         [UNPROVEN],
       ),
-      costLine(
-        'row-buffers',
-        energyJ(counts.ladders, rowBufferA.value),
-        `${count(counts.ladders)} buffers x ${each(rowBufferA.value)}`,
-        [UNPROVEN, rowBufferA],
-      ),
+      costLine('row-buffers', energyJ(buffers, biasA), `${count(buffers)} buffers x ${each(biasA)}`, [
+        UNPROVEN,
+      ]),
     ];
   }
   const { currentA, sharedA, source } = rowDriver;
@@ -118,7 +148,7 @@ function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSys
     costLine(
       'row-drivers',
       energyJ(counts.ladders, currentA),
-      `${count(counts.ladders)} ladders with their followers (one per row and ${design.ladderColumns} columns) x ${each(currentA)} ${always(currentA)}`,
+      `${count(counts.ladders)} ladders with their followers (one per row and ${design.ladderColumns} columns) x ${each(currentA)} ${always(counts.ladders, currentA)}`,
       [simulated, CHOSEN],
     ),
     costLine(
@@ -133,35 +163,39 @@ function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSys
 /** Ladders that are gated are switched on ahead of their step, once per token. */
 function wakeUpLines(counts: Census, design: LogDomainCostDesign, system: TimedSystem): CostLine[] {
   if (dutyCycle(design, system.tokenTimeS) === 1) return [];
-  const { ladderWakeUpS } = system.constants.analog;
-  const rowsA = rowsCurrentA(counts, design, system.constants);
+  const rowsA = rowsCurrentA(counts, design);
   return [
     costLine(
       'wake-up',
-      currentEnergyJ(rowsA, design.supplyV, ladderWakeUpS.value),
-      `${formatSi(rowsA, 'A')} of all ladders and what drives them x ${design.supplyV} V x ${formatSi(ladderWakeUpS.value, 's')}, once per token`,
-      [ladderWakeUpS],
+      currentEnergyJ(rowsA, design.supplyV, design.wakeUpS),
+      `${formatSi(rowsA, 'A')} of all ladders and what drives them x ${design.supplyV} V x ${formatSi(design.wakeUpS, 's')} until a row has settled from off, once per token`,
+      [SETTLING],
     ),
   ];
 }
 
+/** Settling follows from the cell's capacitances and the row's resistances (src/tile/settling.ts). */
+const SETTLING: Provenance = {
+  source: 'row network with the capacitances of the calibrated cell, held against SPICE transients',
+  tag: 'simulated',
+};
+
 function gateLine(counts: Census, design: LogDomainCostDesign, constants: CostConstants): CostLine {
   const { gateSwingV, wireFPerM } = constants.analog;
-  const { supplyV } = design;
+  const { supplyV, row } = design;
   const { gateF } = design.device;
-  const formats = formatWires(counts, design, constants);
-  const chargedF = formats.reduce(
-    (sum, { gateCharges, taps, wireF }) => sum + gateCharges * (gateF + taps * wireF),
-    0,
-  );
-  const terms = formats.map(
-    ({ gateCharges, taps, wireF }) =>
-      `${count(gateCharges)} gates switched x (${formatSi(gateF, 'F')} gate + ${formatSi(taps * wireF, 'F')} tap wires)`,
+  const terms = formatWires(counts, design, constants).map(({ gateCharges, taps, wireF }) => ({
+    ...{ gateCharges, gatesF: row.gatesPerCell(taps) * gateF, wiresF: row.wires(taps) * wireF },
+  }));
+  const chargedF = terms.reduce((sum, one) => sum + one.gateCharges * (one.gatesF + one.wiresF), 0);
+  const text = terms.map(
+    ({ gateCharges, gatesF, wiresF }) =>
+      `${count(gateCharges)} cells switched x (${formatSi(gatesF, 'F')} gate + ${formatSi(wiresF, 'F')} row wires)`,
   );
   return costLine(
     'gates',
     switchedEnergyJ(chargedF, gateSwingV.value, supplyV),
-    `${terms.join(' + ')} x ${gateSwingV.value} V swing x ${supplyV} V`,
+    `${text.join(' + ')} x ${gateSwingV.value} V swing x ${supplyV} V`,
     [COUNTED, CHOSEN, gateSwingV, wireFPerM],
   );
 }

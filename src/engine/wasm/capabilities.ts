@@ -35,7 +35,7 @@ export const CAPABILITIES: Capabilities = {
   // Pairs of quads; what a worker has room for while it loads (plan/layout.ts).
   'tile.rows': { from: 8, to: 1024, multipleOf: 8 },
   'adc.trimVectors': { oneOf: [0] },
-  'column.clamp': { oneOf: ['resistance'] },
+  'column.clamp': { oneOf: ['regulated', 'class-a', 'resistance'] },
   'precision with real-valued inputs': { oneOf: ['exact'] },
   // The droop of clamp and source line is taken from the tile's mean current.
   'column droop': { to: 0.05 },

@@ -71,13 +71,13 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
 const planeCount = (precision: 'fast' | 'exact'): 1 | 2 => (precision === 'fast' ? 1 : 2);
 
 /** Static errors differ from cell to cell: weights are baked. */
-function variesByCell({ sigmaVtV, sigmaBeta, design }: TilePhysics): boolean {
-  return sigmaVtV + sigmaBeta + design.driver.offsetSigmaV + design.driver.resistorSigma > 0;
+function variesByCell({ sigmaVtV, sigmaBeta, rowOffsetSigmaV, design }: TilePhysics): boolean {
+  return sigmaVtV + sigmaBeta + rowOffsetSigmaV + design.driver.resistorSigma > 0;
 }
 
 function isNoisy(physics: TilePhysics): boolean {
-  const { whiteVariance, clampVariance, samplingVariance, lowFrequencyVariance } = physics;
-  return whiteVariance + clampVariance + samplingVariance + lowFrequencyVariance > 0;
+  const { whiteVariance, clampVariance, samplingVariance, lineVariance, lowFrequencyVariance } = physics;
+  return whiteVariance + clampVariance + samplingVariance + lineVariance + lowFrequencyVariance > 0;
 }
 
 /** Does an operation encode the inputs that it shares with others differently from them? */

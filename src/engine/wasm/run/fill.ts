@@ -150,7 +150,7 @@ export function fillFigures(data: EngineData, physics: TilePhysics): void {
         }
         const perColumn = connected / outputs;
         const lsb = converterStep({ data, physics }, operation, tile, cell);
-        // kT/C of a capacitor sized for the full scale, also before real-valued converters.
+        // kT/C of a capacitor sized for the full scale and of the bit lines, also before real-valued converters.
         const fullScale = tileFullScale(data, operation, tile, cell) ?? 0;
         const white = (physics.whiteVariance * gain) / lsb ** 2;
         const row = virtual * FIGURES;
@@ -158,7 +158,8 @@ export function fillFigures(data: EngineData, physics: TilePhysics): void {
         figures[row + FIGURE.squareRatio] = sum > 0 ? squares / sum : 0;
         figures[row + FIGURE.perCurrent] = white * coding.currentUnit;
         figures[row + FIGURE.floor] =
-          (physics.samplingVariance * fullScale) / lsb ** 2 + white * 2 * physics.offCurrent * perColumn;
+          (physics.samplingVariance * fullScale + physics.lineVariance) / lsb ** 2 +
+          white * 2 * physics.offCurrent * perColumn;
         figures[row + FIGURE.lsb] = lsb;
         figures[row + FIGURE.gain] = gain;
         figures[row + FIGURE.connected] = connected;
