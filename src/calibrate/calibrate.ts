@@ -15,7 +15,13 @@ import {
   ekvDerivatives,
   REFERENCE_TEMP_K,
 } from '../cell/ekv.ts';
-import { cellOf, loadProcess, technologySource } from '../cell/technology.ts';
+import {
+  type CellChanges,
+  cellOf,
+  loadProcess,
+  technologySource,
+  withCellChanges,
+} from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { writeFileAtomic } from '../files.ts';
 import { roundDigits } from '../numbers.ts';
@@ -59,12 +65,14 @@ import {
 export interface CalibrateOptions extends SimulatorOptions {
   readonly process: string;
   readonly cell: string;
+  /** A trial of another size, bias or supply: its result is returned and never becomes the cell's file. */
+  readonly changes?: CellChanges | undefined;
   readonly onProgress?: (progress: { done: number; total: number; label: string }) => void;
 }
 
 /** Simulates and fits one cell. Errors: SPICE_*, FIT_RESIDUAL, CELL_UNKNOWN, TECHNOLOGY_*, INTERRUPTED. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
-  const process = loadProcess(options.process);
+  const process = withCellChanges(loadProcess(options.process), options.cell, options.changes ?? {});
   const described = cellOf(process, options.cell);
   const { topology, path: topologyPath } = loadMultiplier(described.topology);
   // The transistor is characterised with the decks of an exponentiator, at its share of the full-scale current.
@@ -229,9 +237,9 @@ function checkedProducts(
 
 /** Calibrates and writes calibration/<process>/<cell>.json below the working folder. Returns it and its path. */
 export async function calibrateToFile(
-  options: CalibrateOptions,
+  options: Omit<CalibrateOptions, 'changes'>,
 ): Promise<{ path: string; calibration: Calibration }> {
-  const calibration = await calibrate(options);
+  const calibration = await calibrate({ ...options, changes: undefined });
   const path = calibrationPath(options.process, options.cell);
   writeFileAtomic(path, encodeResult(calibration, `calibration ${path}`));
   return { path, calibration };

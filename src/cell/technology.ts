@@ -131,6 +131,30 @@ export function cellOf(process: Process, cell: string): CellDescription {
   });
 }
 
+/** A cell of another size or bias, and another supply, than its process file has. */
+export interface CellChanges {
+  readonly widthM?: number | undefined;
+  readonly lengthM?: number | undefined;
+  readonly vdsV?: number | undefined;
+  readonly fullScaleA?: number | undefined;
+  readonly supplyV?: number | undefined;
+}
+
+/** The process with one cell changed, for trials: what comes of it is not the cell's calibration and is not kept as such. */
+export function withCellChanges(process: Process, cell: string, changes: CellChanges): Process {
+  const { supplyV, ...ofCell } = changes;
+  const said = Object.fromEntries(Object.entries(ofCell).filter(([, value]) => value !== undefined));
+  const { technology } = process;
+  return {
+    ...process,
+    technology: {
+      ...technology,
+      ...(supplyV === undefined ? {} : { supplyV: { ...technology.supplyV, value: supplyV } }),
+      cells: { ...technology.cells, [cell]: { ...cellOf(process, cell), ...said } },
+    },
+  };
+}
+
 /** Lists the corners that the process's models have, TT first. */
 export const processCorners = ({ technology }: Process): Corner[] =>
   CORNERS.filter((corner) => technology.models.corners[corner] !== undefined);

@@ -5,8 +5,9 @@ import { OnefetError } from '../error.ts';
 import { DESIGN_DEFAULTS } from '../experiment/options.ts';
 import { formatSi, plain } from '../format.ts';
 import { formatSeconds } from '../progress.ts';
-import type { SweepEstimate, SweepRun } from '../sweep/execute.ts';
+import type { SweepRun } from '../sweep/execute.ts';
 import type { Experiment } from '../sweep/experiment.ts';
+import type { SweepEstimate } from '../sweep/runner.ts';
 import { parseShard, WHOLE } from '../sweep/shard.ts';
 import type { Row } from '../sweep/table.ts';
 import { type CliContext, jsonOption, notice, threadsOption } from './options.ts';
@@ -70,10 +71,9 @@ export async function sweepExperiment(
   { signal, argv, progress }: CliContext,
 ): Promise<void> {
   const shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
-  const { planSweep } = await import('../sweep/plan.ts');
-  const { estimateSweep, runSweep } = await import('../sweep/execute.ts');
-  const plan = planSweep(experiment, { threads: flags.threads, out: flags.out, shard });
-  const estimate = estimateSweep(plan);
+  const { openSweep } = await import('../sweep/sweep.ts');
+  const sweep = openSweep(experiment, { threads: flags.threads, out: flags.out, shard });
+  const { plan, estimate } = sweep;
   if (flags.dryRun) {
     const refused = plan.points.flatMap(({ index, label, refused: reason }) =>
       reason === undefined ? [] : [{ point: index + 1, settings: label, reason }],
@@ -84,7 +84,7 @@ export async function sweepExperiment(
   }
   const bar = progress();
   try {
-    const run = await runSweep(plan, {
+    const run = await sweep.run({
       signal,
       command: argv,
       onNotice: notice,
@@ -148,6 +148,12 @@ const SHOWN = [
   ['yield_share', 'yield'],
   ['projected_energy_per_token_j', '8B J/token'],
   ['projected_area_mm2', '8B mm2'],
+  ['ladder_slope_factor', 'n'],
+  ['exponential_range_decades', 'decades'],
+  ['sigma_current', 'sigma ln I'],
+  ['fit_rms', 'fit RMS'],
+  ['off_current_a', 'off, A'],
+  ['settling_1pc_s', 'settling, s'],
 ] as const;
 
 function tableLines(rows: readonly Row[], varied: readonly string[]): string[] {

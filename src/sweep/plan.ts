@@ -4,25 +4,12 @@
  * name ends the sweep before it starts, all of it at once.
  */
 import { join } from 'node:path';
-import { type Calibration, loadCalibration } from '../cell/calibration.ts';
 import { OnefetError } from '../error.ts';
-import { openInputs, type RunInputs } from '../experiment/inputs.ts';
-import {
-  DESIGN_DEFAULTS,
-  type DesignOptions,
-  INPUT_DEFAULTS,
-  type InputOptions,
-} from '../experiment/options.ts';
-import { planDesign, type RunPlan } from '../experiment/plan.ts';
-import { loadDesign } from '../fabric/design.ts';
-import { calibratedCell } from '../fabric/registry.ts';
-import { findDataFile, sha256 } from '../files.ts';
+import { sha256 } from '../files.ts';
 import type { Experiment } from './experiment.ts';
-import { isRunKey, type Settings, settingsText } from './keys.ts';
+import { type Settings, settingsText } from './keys.ts';
 import { pointStatus, reasonText } from './point-error.ts';
 import type { Shard } from './shard.ts';
-import type { TaskName } from './task.ts';
-import { type PointWork, pointWork } from './work.ts';
 
 export interface SweepOptions {
   readonly threads: number;
@@ -31,57 +18,48 @@ export interface SweepOptions {
   readonly shard: Shard;
 }
 
+/** What a kind of experiment plans for a point. */
+export interface PointRun {
+  /** Hash of what decides the outcome. */
+  readonly identity: string;
+  /** Points with the same are done by the same shard: their work is shared. */
+  readonly shared: string;
+}
+
 /** A point, and what its run will be. */
-export interface PlannedPoint {
+export interface PlannedPoint<R extends PointRun = PointRun> {
   readonly index: number;
   /** What it sets beside the base. */
   readonly settings: Settings;
   readonly label: string;
-  /** Of the run, for other points with the same. */
-  readonly run: PointRun | undefined;
+  readonly run: R | undefined;
   /** Why it cannot be. */
   readonly refused: string | undefined;
 }
 
-export interface PointRun {
-  readonly folder: string;
-  readonly task: TaskName;
-  readonly memoryBytes: number;
-  readonly engine: string;
-  /** Of the model. */
-  readonly parameters: number;
-  readonly work: PointWork;
-  /** Makes the run's plan (again): a thousand of them would not fit memory. */
-  plan(): RunPlan;
-}
-
-export interface SweepPlan {
+export interface SweepPlan<R extends PointRun = PointRun> {
   readonly experiment: Experiment;
   readonly options: SweepOptions;
-  readonly points: readonly PlannedPoint[];
-  /** Numbers of the points that this shard does, those of equal runs together. */
+  readonly points: readonly PlannedPoint<R>[];
+  /** Numbers of the points that this shard does. */
   readonly own: readonly number[];
   /** Hash of what decides the results. */
   readonly key: string;
   readonly folder: string;
 }
 
-/** Settings of a run, defaults filled in: those of `onefet run`, on the embedded model. */
-type RunSettings = InputOptions &
-  Omit<DesignOptions, 'settings' | 'overrides' | 'threads' | 'out' | 'calibration'> & {
-    readonly task: TaskName;
-  };
-
-/** Plans every point. Error: SWEEP_POINTS (input) with all that is wrong with files. */
-export function planSweep(experiment: Experiment, options: SweepOptions): SweepPlan {
-  const openers = newOpeners();
+/** Plans every point by `planPoint`, which gets its settings on the base's. Error: SWEEP_POINTS (input) with all that is wrong with files. */
+export function planPoints<R extends PointRun>(
+  experiment: Experiment,
+  options: SweepOptions,
+  planPoint: (all: Settings) => R,
+): SweepPlan<R> {
   const wrong: string[] = [];
-  const points = experiment.points.map((settings, index): PlannedPoint => {
+  const points = experiment.points.map((settings, index): PlannedPoint<R> => {
     const label = settingsText(settings);
-    const all = { ...experiment.base, ...settings };
     const point = { index, settings, label, run: undefined, refused: undefined };
     try {
-      return { ...point, run: planPoint(all, experiment, options, openers) };
+      return { ...point, run: planPoint({ ...experiment.base, ...settings }) };
     } catch (error) {
       if (!(error instanceof OnefetError)) throw error;
       const reason = reasonText(error);
@@ -110,96 +88,21 @@ function summarise(lines: readonly string[]): string {
   return [...lines.slice(0, MOST_LINES), ...more].join('\n');
 }
 
-/** What points share: inputs by what was asked, calibrations by cell. */
-interface Openers {
-  inputs(settings: RunSettings): RunInputs;
-  calibration(design: string, overrides: Settings): Calibration | undefined;
-}
-
-function newOpeners(): Openers {
-  const inputs = new Map<string, RunInputs>();
-  const calibrations = new Map<string, Calibration>();
-  const kept = <T>(map: Map<string, T>, key: string, open: () => T): T => {
-    const found = map.get(key) ?? open();
-    map.set(key, found);
-    return found;
-  };
-  return {
-    inputs: ({ model, text, rangeText, contextTokens, scoring, maxWindows }) => {
-      const asked = { model, text, rangeText, contextTokens, scoring, maxWindows };
-      return kept(inputs, JSON.stringify(asked), () => openInputs(asked));
-    },
-    calibration: (design, overrides) => {
-      const cell = calibratedCell(loadDesign(design, [], overrides).design);
-      if (cell === undefined) return undefined;
-      return kept(calibrations, `${cell.process}/${cell.cell}`, () =>
-        loadCalibration(cell.process, cell.cell),
-      );
-    },
-  };
-}
-
-function planPoint(
-  all: Settings,
-  { stop }: Experiment,
-  { threads, out }: SweepOptions,
-  openers: Openers,
-): PointRun {
-  const run = runSettings(all);
-  const overrides = Object.fromEntries(Object.entries(all).filter(([key]) => !isRunKey(key)));
-  const design: DesignOptions = {
-    ...run,
-    ...(stop ? { chips: Math.max(run.chips, stop.minChips) } : {}),
-    settings: [],
-    overrides,
-    threads,
-    out,
-  };
-  const open = (): RunPlan => {
-    const calibration = openers.calibration(run.design, overrides);
-    return planDesign(openers.inputs(run), { ...design, ...(calibration ? { calibration } : {}) });
-  };
-  const plan = open();
-  return {
-    folder: plan.folder,
-    task: run.task,
-    memoryBytes: plan.memoryBytes,
-    engine: plan.engine,
-    parameters: plan.inputs.model.parameters,
-    work: pointWork(plan),
-    plan: open,
-  };
-}
-
-function runSettings(all: Settings): RunSettings {
-  const own = Object.fromEntries(Object.entries(all).filter(([key]) => isRunKey(key)));
-  const { settings: _, threads: _threads, out: _out, ...design } = DESIGN_DEFAULTS;
-  const run: RunSettings = { ...INPUT_DEFAULTS, ...design, task: 'perplexity', ...own };
-  return {
-    ...run,
-    attributionChips: Math.min(run.attributionChips, run.chips),
-    // Files of the package go by the same names as those of the working folder.
-    model: findDataFile(run.model) ?? run.model,
-    text: findDataFile(run.text) ?? run.text,
-  };
-}
-
-/** The points' runs, their chips and the stop rule decide all results. */
+/** The points' runs, the reference and the stop rule decide all results. */
 function keyOf(
   { kind, name, reference, stop, points: settings }: Experiment,
   points: readonly PlannedPoint[],
 ): string {
-  const runs = points.map(({ run, refused }) => run?.work.identity ?? refused);
+  const runs = points.map(({ run, refused }) => run?.identity ?? refused);
   return sha256(JSON.stringify({ kind, name, reference, stop, settings, runs }));
 }
 
-/** Points of a shard; points with the same run folder belong to the same one. */
 function ownPoints(points: readonly PlannedPoint[], { index, count }: Shard): number[] {
   const first = new Map<string, number>();
   return points.flatMap((point) => {
-    const { folder } = point.run ?? { folder: `refused ${point.index}` };
-    const representative = first.get(folder) ?? point.index;
-    first.set(folder, representative);
+    const shared = point.run?.shared ?? `refused ${point.index}`;
+    const representative = first.get(shared) ?? point.index;
+    first.set(shared, representative);
     return representative % count === index ? [point.index] : [];
   });
 }

@@ -2,7 +2,13 @@
 import type { OnefetError } from '../error.ts';
 
 /** A point asks for what model, cell or engine cannot be. */
-const REFUSALS = new Set(['OUT_OF_RANGE', 'BIAS_OUT_OF_RANGE', 'NO_CELL_LAW', 'NO_PRODUCT_TABLE']);
+const REFUSALS = new Set([
+  'OUT_OF_RANGE',
+  'BIAS_OUT_OF_RANGE',
+  'NO_CELL_LAW',
+  'NO_PRODUCT_TABLE',
+  'TECHNOLOGY_RANGE',
+]);
 
 /**
  * `refused`: the point cannot be; `failed`: it went wrong while it ran; undefined: a full disk, a damaged or missing file or

@@ -1,11 +1,11 @@
 /** Comparisons between points and the stop rule against what is known of them. */
 import { describe, expect, test } from 'vitest';
 import { gaussian, streamKey } from '../random.ts';
+import { newEstimate, sharedWork, typicalRates } from './accuracy/work.ts';
 import { comparePoints, holm } from './compare.ts';
-import { executionOrder } from './execute.ts';
 import type { AccuracyOutcome } from './outcome.ts';
+import { executionOrder } from './runner.ts';
 import { chipsNeeded, judgeStop, nextChips } from './stop.ts';
-import { newEstimate, sharedWork, typicalRates } from './work.ts';
 
 test('Holm: the example of the definition, and missing values do not count', () => {
   expect(holm([0.01, 0.04, 0.03, 0.005])).toEqual([0.03, 0.06, 0.06, 0.02]);

@@ -13,7 +13,7 @@ export type Row = Readonly<Record<string, CsvValue>>;
 
 /** Rows in the order of the points. */
 export function sweepRows(
-  { varied }: Pick<SweepDescription, 'varied'>,
+  { varied, base }: Pick<SweepDescription, 'varied' | 'base'>,
   outcomes: readonly Outcome[],
   comparisons: ReadonlyMap<number, readonly Comparison[]>,
 ): Row[] {
@@ -23,7 +23,7 @@ export function sweepRows(
       point: point + 1,
       status,
       reason: outcome.status === 'done' ? null : outcome.reason,
-      ...Object.fromEntries(varied.map((key) => [key, valueText(settings[key])])),
+      ...Object.fromEntries(varied.map((key) => [key, valueText(settings[key] ?? base[key])])),
       ...(outcome.status === 'done' ? doneColumns(outcome, comparisons.get(point) ?? []) : {}),
     };
   });

@@ -34,6 +34,27 @@ export interface StudyOptions extends SimulatorOptions {
  */
 export function studiedTransistor(process: string, cell: string): string {
   const loaded = loadProcess(process);
+  const found = transistorOfStudies(process, cell);
+  if ('folder' in found) return found.folder;
+  const others = Object.entries(loaded.technology.cells)
+    .filter(([, other]) => loadMultiplier(other.topology).topology.kind === 'exponentiator')
+    .map(([name]) => name);
+  throw new OnefetError(
+    'usage',
+    'STUDY_TOPOLOGY',
+    `${process}/${cell}: no studies of topology ${found.topology}: ${found.instead}`,
+    {
+      hint: `studies are of a gate on a tap that a row drives${others.length > 0 ? `; of this process: ${others.join(', ')}` : ''}`,
+    },
+  );
+}
+
+/** The folder, or what a cell is instead of one that is studied. */
+export function transistorOfStudies(
+  process: string,
+  cell: string,
+): { readonly folder: string } | { readonly topology: string; readonly instead: string } {
+  const loaded = loadProcess(process);
   const { topology } = loadMultiplier(cellOf(loaded, cell).topology);
   const instead =
     topology.ladder === 'rail'
@@ -45,18 +66,8 @@ export function studiedTransistor(process: string, cell: string): string {
           : topology.area.resistors > 0
             ? 'resistors lie between its gate and the row'
             : undefined;
-  if (instead === undefined) return topology.kind === 'exponentiator' ? topology.name : topology.transistor;
-  const others = Object.entries(loaded.technology.cells)
-    .filter(([, other]) => loadMultiplier(other.topology).topology.kind === 'exponentiator')
-    .map(([name]) => name);
-  throw new OnefetError(
-    'usage',
-    'STUDY_TOPOLOGY',
-    `${process}/${cell}: no studies of topology ${topology.name}: ${instead}`,
-    {
-      hint: `studies are of a gate on a tap that a row drives${others.length > 0 ? `; of this process: ${others.join(', ')}` : ''}`,
-    },
-  );
+  if (instead !== undefined) return { topology: topology.name, instead };
+  return { folder: topology.kind === 'exponentiator' ? topology.name : topology.transistor };
 }
 
 /** Loads process, cell and calibration, runs `work`, and closes the simulators that it started. */

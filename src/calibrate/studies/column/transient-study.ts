@@ -138,6 +138,19 @@ export function loadTransientStudy(process: string, cell: string): TransientStud
   return loadStudy(transientSchema, process, cell, 'transient');
 }
 
+/**
+ * Time from the edge until a column's current stays within 1 % of its change, s: 64 of 256 cells at the typical corner and
+ * 27 C change their code, each row a tap of 36 kohm with 256 gates, the line held by an ideal clamp.
+ */
+export async function settlingTimeS(testbench: CalibratedTestbench): Promise<number> {
+  const { positive } = await measureCase(testbench, {
+    ...{ tapOhm: 36e3, gates: 256, cells: 256, driven: 64, fromProduct: FROM_PRODUCT },
+    clamp: { kind: 'resistor', ohm: 1 },
+    supplyV: testbench.process.technology.supplyV.value,
+  });
+  return positive.settle1pcS;
+}
+
 async function measureCase(
   testbench: CalibratedTestbench,
   at: {

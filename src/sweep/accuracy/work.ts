@@ -4,12 +4,12 @@
  * others is that of earlier sweeps of the same model here, or a typical one.
  */
 import { join } from 'node:path';
-import { baselineKey, keptPasses, rangesKey } from '../experiment/cache.ts';
-import { type Job, RELATIVE_COST } from '../experiment/job.ts';
-import type { RunPlan } from '../experiment/plan.ts';
-import { readFinished } from '../experiment/store.ts';
-import type { Variant } from '../experiment/variant.ts';
-import { keepFile, readTextFile, sha256 } from '../files.ts';
+import { baselineKey, keptPasses, rangesKey } from '../../experiment/cache.ts';
+import { type Job, RELATIVE_COST } from '../../experiment/job.ts';
+import type { RunPlan } from '../../experiment/plan.ts';
+import { readFinished } from '../../experiment/store.ts';
+import type { Variant } from '../../experiment/variant.ts';
+import { keepFile, readTextFile, sha256 } from '../../files.ts';
 
 /** `image`: the mapping of the weights, in tokens of its calibration text. */
 export type WorkKind = Variant['kind'] | 'image';

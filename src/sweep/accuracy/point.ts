@@ -1,20 +1,20 @@
 /** One point of an accuracy sweep: run, judged by its stop rule, and put into an outcome. */
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CostReport } from '../cost/report.ts';
-import { OnefetError } from '../error.ts';
-import { assembleResult, type FinishedJobs } from '../experiment/assemble.ts';
-import { baselineKey } from '../experiment/cache.ts';
-import { type RunPlan, withChips } from '../experiment/plan.ts';
-import type { RunResult } from '../experiment/result.ts';
-import { executeRun, type RunHooks } from '../experiment/run.ts';
-import { readFinished } from '../experiment/store.ts';
-import type { StopRule } from './experiment.ts';
-import type { Settings } from './keys.ts';
-import { type AccuracyOutcome, type Costs, OUTCOME_SCHEMA } from './outcome.ts';
-import { judgeStop, nextChips, type StopState } from './stop.ts';
-import type { TaskName } from './task.ts';
-import { taskModule } from './tasks.ts';
+import type { CostReport } from '../../cost/report.ts';
+import { OnefetError } from '../../error.ts';
+import { assembleResult, type FinishedJobs } from '../../experiment/assemble.ts';
+import { baselineKey } from '../../experiment/cache.ts';
+import { type RunPlan, withChips } from '../../experiment/plan.ts';
+import type { RunResult } from '../../experiment/result.ts';
+import { executeRun, type RunHooks } from '../../experiment/run.ts';
+import { readFinished } from '../../experiment/store.ts';
+import type { StopRule } from '../experiment.ts';
+import type { Settings } from '../keys.ts';
+import { type AccuracyOutcome, type Costs, OUTCOME_SCHEMA } from '../outcome.ts';
+import { judgeStop, nextChips, type StopState } from '../stop.ts';
+import type { TaskName } from '../task.ts';
+import { taskModule } from '../tasks.ts';
 
 export interface AccuracyPoint {
   readonly index: number;
