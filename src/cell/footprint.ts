@@ -5,7 +5,8 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadYaml } from '../config.ts';
-import { findDataFile, requireDataFile } from '../files.ts';
+import { findCostFile } from '../cost-file.ts';
+import { requireDataFile } from '../files.ts';
 import { REFERENCE_TEMP_K, thermalVoltageV } from './ekv.ts';
 import { type MultiplierTopology, parameterValues } from './topology.ts';
 
@@ -110,7 +111,8 @@ function layoutRules(layout: z.infer<typeof rulesSchema>['layout']): LayoutRules
 export function loadCellWires(
   process: string,
 ): (footprint: Footprint, device: { widthM: number; lengthM: number }, taps: number) => number {
-  const path = requireDataFile(join('spice', process, 'cost.yaml'), 'cost constants');
+  const found = findCostFile(process)?.path;
+  const path = found ?? requireDataFile(join('spice', process, 'cost.yaml'), 'cost constants');
   const { analog, layout } = loadYaml(path, 'cost constants', wireSchema, 'COST_CONSTANTS');
   const rules = layoutRules(layout);
   return (footprint, device, taps) =>
@@ -119,9 +121,9 @@ export function loadCellWires(
 
 /** Reads the layout rules of a process; undefined: it has no cost.yaml. Errors: those of a missing or wrong file. */
 export function loadLayoutRules(process: string): LayoutRules | undefined {
-  const path = findDataFile(join('spice', process, 'cost.yaml'));
-  if (path === undefined) return undefined;
-  const { layout } = loadYaml(path, 'cost constants', rulesSchema, 'COST_CONSTANTS');
+  const file = findCostFile(process);
+  if (file === undefined) return undefined;
+  const { layout } = loadYaml(file.path, 'cost constants', rulesSchema, 'COST_CONSTANTS');
   return layoutRules(layout);
 }
 

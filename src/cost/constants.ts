@@ -5,10 +5,11 @@
  * what a reader would not be surprised by (bands.ts draws between them). What is chosen has a value and no band. Economics
  * are { low, mid, high, source, tag }.
  * A file of the same name in the working folder replaces the package's as a whole, so that a set of constants is
- * always one file that somebody stands behind.
+ * always one file that somebody stands behind; a process may take that of another one (cost-file.ts).
  */
 import { z } from 'zod';
 import { parseYaml, validate } from '../config.ts';
+import { findCostFile } from '../cost-file.ts';
 import { OnefetError } from '../error.ts';
 import { findDataFile, listDataFolder, readTextFile, sha256 } from '../files.ts';
 import { bandedValue, type Provenance, provenanceShape } from '../provenance.ts';
@@ -235,8 +236,8 @@ export function loadCostConstants(process: string): CostConstants {
     });
   }
   const path = `spice/${process}/cost.yaml`;
-  const file = findDataFile(path);
-  if (file === undefined) {
+  const found = findCostFile(process);
+  if (found === undefined) {
     const others = listDataFolder('spice').filter(
       (one) => findDataFile(`spice/${one}/cost.yaml`) !== undefined,
     );
@@ -249,16 +250,17 @@ export function loadCostConstants(process: string): CostConstants {
       },
     );
   }
+  const { path: file, process: owner } = found;
   const text = readTextFile(file, 'cost constants');
   const values = parseCostConstants(text, file);
-  if (values.process !== process) {
+  if (values.process !== owner) {
     throw new OnefetError(
       'input',
       'COST_PROCESS',
-      `${file}: it says process ${values.process}, not ${process}`,
+      `${file}: it says process ${values.process}, not ${owner}`,
     );
   }
-  return { ...values, file, sha256: sha256(text) };
+  return { ...values, process, file, sha256: sha256(text) };
 }
 
 /** Checks the text of a cost.yaml; `file` is for messages. */

@@ -578,6 +578,24 @@ describe('cost.yaml', () => {
     }
   });
 
+  it('takes the whole of another process by like, and no circle', () => {
+    expect(loadCostConstants('sky130')).toEqual({ ...loadCostConstants('planar130'), process: 'sky130' });
+    const folder = mkdtempSync(join(tmpdir(), 'onefet-like-'));
+    process.chdir(folder);
+    for (const [name, like] of [
+      ['one', 'two'],
+      ['two', 'one'],
+      ['alone', 'alone'],
+      ['lost', 'nowhere'],
+    ]) {
+      mkdirSync(join('spice', name), { recursive: true });
+      writeFileSync(join('spice', name, 'cost.yaml'), `process: ${name}\ndescription: x\nlike: ${like}\n`);
+    }
+    expect(() => loadCostConstants('one')).toThrow(/two.cost\.yaml: like: one leads in a circle/);
+    expect(() => loadCostConstants('lost')).toThrow(/like: nowhere, which has no cost\.yaml/);
+    expect(() => loadCostConstants('alone')).toThrow(/like: alone leads in a circle/);
+  });
+
   it('an unknown key is an error that names the nearest', () => {
     const wrong = text.replace('wireFPerM:', 'wiresFPerM:');
     expect(() => parseCostConstants(wrong, 'cost.yaml')).toThrow(/unknown key analog.wiresFPerM$/);
@@ -646,7 +664,7 @@ describe('cost.yaml', () => {
         kind: 'input',
         code: 'COST_MISSING',
         message: 'process planar33lp has no cost constants: spice/planar33lp/cost.yaml not found',
-        hint: expect.stringMatching(/copy .* gf180mcu, planar130, planar32lp have one/),
+        hint: expect.stringMatching(/copy .* gf180mcu, planar130, planar32lp, sky130 have one/),
       });
     }
     expect(() => loadCostConstants('../etc')).toThrow(/not valid/);
