@@ -12,7 +12,7 @@ import { chipErrors as tileErrors } from '../mapping/chip-errors.ts';
 import { METHODS } from '../mapping/method.ts';
 import { allocateBits, type BitChoice, expectedHarm } from '../mapping/mixed-bits.ts';
 import { MOMENTS_RANK } from '../mapping/moments-factor.ts';
-import { type MappingMethod, residualRotation } from '../mapping/plan.ts';
+import { type MappingMethod, requireAllowed, residualRotation } from '../mapping/plan.ts';
 import type { ChipErrors } from '../mapping/predict.ts';
 import { HEAD } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
@@ -49,12 +49,13 @@ export interface MappingPlan {
   readonly design: { readonly name: string; readonly sha256: string };
 }
 
-/** Plans the mapping of a design, or undefined for `round`. Errors: MAPPING_HEAD, BIT_BUDGET (usage), MAPPING_TEXT (input). */
+/** Plans the mapping of a design, or undefined for `round`. Errors: MAPPING_HEAD, MAPPING_ROTATION, MAPPING_SCALES, BIT_BUDGET (usage), MAPPING_TEXT (input). */
 export function planMapping(model: Model, fabric: Fabric): MappingPlan | undefined {
   const { design } = fabric;
   const settings = design.mapping;
   if (settings.method === 'round') return undefined;
   checkHead(fabric, model.shape);
+  if (settings.method !== 'auto') requireAllowed(model.shape, METHODS[settings.method]);
   const text = readCalibrationText(model, settings);
   const chip = chipErrors(fabric);
   const { bits, cellsPerWeight } = bitsOf(design, model.shape);

@@ -26,7 +26,7 @@ import {
   allowedRotations,
   type MappingMethod,
   outputRotation,
-  requireRotations,
+  requireAllowed,
   residualRotation,
   stageInput,
 } from './plan.ts';
@@ -285,10 +285,15 @@ test('rotations that an architecture does not allow are refused', () => {
   expect(allowedRotations(shape)).toEqual({ residual: true, heads: true, hidden: true });
   const biased = modelShape({ ...shape, biases: ['attn_v', 'ffn_down'] });
   expect(allowedRotations(biased)).toEqual({ residual: false, heads: false, hidden: true });
-  expect(() => requireRotations(biased, METHODS.rotated)).toThrow(
-    'does not allow a rotation of its residual',
+  expect(() => requireAllowed(biased, METHODS.rotated)).toThrow('does not allow a rotation of its residual');
+  requireAllowed(biased, METHODS.scaled);
+  // Nothing in front of olmo2's matrices could divide the scales out.
+  const behind = modelShape({ ...shape, architecture: ARCHITECTURES.olmo2 });
+  expect(allowedRotations(behind).residual).toBe(false);
+  expect(() => requireAllowed(behind, METHODS.scaled)).toThrowError(
+    expect.objectContaining({ kind: 'usage', code: 'MAPPING_SCALES' }),
   );
-  requireRotations(biased, METHODS.scaled);
+  requireAllowed(behind, METHODS.centred);
 });
 
 test('auto rotates where cells match well, and does not where they do not', async () => {

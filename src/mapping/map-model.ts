@@ -12,7 +12,7 @@ import type { WeightBits } from '../tile/weight-code.ts';
 import type { ImageMatrix } from './image.ts';
 import type { MatrixReport } from './map-matrix.ts';
 import { panelElements, type WorkspaceLimits } from './numerics/workspace.ts';
-import { type MappingMethod, requireRotations, stageInput } from './plan.ts';
+import { type MappingMethod, requireAllowed, stageInput } from './plan.ts';
 import { type MappingSource, stageJob, stageMatrices } from './stage-job.ts';
 import { newTeam, type StageResult } from './team.ts';
 
@@ -83,7 +83,7 @@ export async function mapModel(
 ): Promise<void> {
   const { shape } = source;
   const { method, tileRows, threads = 1 } = options;
-  requireRotations(shape, method);
+  requireAllowed(shape, method);
   const shares = shareStages(shape, threads).map((stages) => ({
     stages,
     limits: workspaceLimits(shape, tileRows, stages),

@@ -18,7 +18,7 @@ import { LOUDNESS_EXPONENT } from './fold.ts';
 import { GPTQ_PLUS, ROUND } from './map-matrix.ts';
 import { workspaceLimits } from './map-model.ts';
 import { newWorkspace, type Workspace } from './numerics/workspace.ts';
-import { allowedRotations, type MappingMethod } from './plan.ts';
+import { allowedRotations, allowsLoudness, type MappingMethod } from './plan.ts';
 import { type ChipErrors, type PredictedError, predictError } from './predict.ts';
 import { type MappingSource, runStageJob, stageJob } from './stage-job.ts';
 
@@ -86,7 +86,7 @@ interface Choice {
   readonly variants: readonly { readonly name: string; readonly method: MappingMethod }[];
 }
 
-function choicesOf(allowed: MappingMethod['rotate'], base: MappingMethod): Choice[] {
+function choicesOf(allowed: MappingMethod['rotate'], loudness: boolean, base: MappingMethod): Choice[] {
   const rotate = (part: keyof MappingMethod['rotate'], name: string) =>
     allowed[part] ? [{ name, method: { ...base, rotate: { ...NO_ROTATION, [part]: true } } }] : [];
   const plain = { name: 'centred', method: base };
@@ -96,7 +96,7 @@ function choicesOf(allowed: MappingMethod['rotate'], base: MappingMethod): Choic
       stages: ['attention-input', 'feed-forward-input'],
       variants: [
         plain,
-        { name: 'scaled', method: { ...base, loudness: LOUDNESS_EXPONENT } },
+        ...(loudness ? [{ name: 'scaled', method: { ...base, loudness: LOUDNESS_EXPONENT } }] : []),
         ...rotate('residual', 'rotated'),
       ],
     },
@@ -138,7 +138,11 @@ export async function chooseMethod(
   const trials: MethodTrial[] = [];
   let method: MappingMethod = { ...base, name: 'auto', coding: GPTQ_PLUS };
   const reasons: string[] = [];
-  for (const { choice, stages, variants } of choicesOf(allowedRotations(shape), base)) {
+  for (const { choice, stages, variants } of choicesOf(
+    allowedRotations(shape),
+    allowsLoudness(shape),
+    base,
+  )) {
     const errors: PredictedError[] = [];
     for (const variant of variants) {
       const found: PredictedError[] = [];

@@ -65,8 +65,23 @@ export function allowedRotations(shape: ModelShape): MappingMethod['rotate'] {
   };
 }
 
-/** Throws OnefetError('usage', 'MAPPING_ROTATION') for a rotation that the model does not allow. */
-export function requireRotations(shape: ModelShape, method: MappingMethod): void {
+/**
+ * Loudness scales are divided out of the gain of the norm in front of a matrix: attention and feed-forward must both read
+ * behind one.
+ */
+export const allowsLoudness = ({ architecture: { norms } }: ModelShape): boolean =>
+  norms.attentionInput !== undefined && norms.feedForwardInput !== undefined;
+
+/** Throws OnefetError('usage', 'MAPPING_ROTATION' or 'MAPPING_SCALES') for what the model does not allow. */
+export function requireAllowed(shape: ModelShape, method: MappingMethod): void {
+  if (method.loudness !== 0 && !allowsLoudness(shape)) {
+    throw new OnefetError(
+      'usage',
+      'MAPPING_SCALES',
+      `a model of architecture ${shape.architecture.name} has no norm in front of its matrices that could take loudness scales`,
+      { hint: 'take mapping.method centred or auto' },
+    );
+  }
   const allowed = allowedRotations(shape);
   for (const part of ['residual', 'heads', 'hidden'] as const) {
     if (method.rotate[part] && !allowed[part]) {
