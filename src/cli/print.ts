@@ -4,6 +4,7 @@ import type { calibrateToFile } from '../calibrate/calibrate.ts';
 import type { MeasuredCalibration } from '../calibrate/measured/measured.ts';
 import type { CostBand } from '../cost/report.ts';
 import type { Generation } from '../experiment/generate.ts';
+import { type Headline, headlineOf } from '../experiment/headline.ts';
 import type { MappingDescription } from '../experiment/map-command.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
@@ -85,6 +86,7 @@ function printSynthetic(result: RunResult): void {
 
 function printAccuracy(result: RunResult): void {
   const { digital, recoded, summary } = result;
+  const { covers, ...headline } = headlineOf(result);
   print();
   print('                 NLL      perplexity   KL (nats)  top-1');
   const row = (label: string, a: Accuracy) =>
@@ -99,16 +101,24 @@ function printAccuracy(result: RunResult): void {
     kl: summary.kl.mean,
     top1: summary.top1.mean,
   });
-  if (summary.nll.ci95) {
-    print(
-      `  95 % interval  nll ${interval(summary.nll, 4)}  perplexity ${interval(summary.perplexity, 3)}  KL ${interval(summary.kl, 4)}  top-1 ${interval(summary.top1, 3)}  (chips, on this text)`,
-    );
+  const intervals = ({ nll, perplexity, kl, top1 }: Omit<Headline, 'covers'>) =>
+    `nll ${interval(nll, 4)}  perplexity ${interval(perplexity, 3)}  KL ${interval(kl, 4)}  top-1 ${interval(top1, 3)}`;
+  if (headline.kl.ci95) {
+    print(`  95 % interval  ${intervals(headline)}`);
+    print(`                 covers ${covers}`);
   }
-  const { kl, nllDifference, windows, chips } = result.overText;
-  if (kl.ci95) {
-    const several = result.fabric.chipsDiffer ? ` x ${chips} ${chips === 1 ? 'chip' : 'chips'}` : '';
+  const { nllDifference, resolve } = result.overText;
+  if (nllDifference.ci95) {
+    print(`  nll - digital  ${nllDifference.mean.toFixed(4)} (${interval(nllDifference, 4)})`);
+    if (summary.kl.ci95) print(`  on this text   ${intervals(summary)}, other chips only`);
+  }
+  if (resolve) {
+    const many = (n: number) => n.toLocaleString('en-US');
+    const chips = result.fabric.chipsDiffer
+      ? ` and ${resolve.chips} ${resolve.chips === 1 ? 'chip' : 'chips'}`
+      : '';
     print(
-      `  95 %, bootstrap  nll - digital ${interval(nllDifference, 4)}  KL ${interval(kl, 4)}  (${windows} windows${several}: text and chips)`,
+      `  resolution     a difference of ${resolve.nats} nats would take about ${many(Number(resolve.predictions.toPrecision(2)))} predictions${chips}`,
     );
   }
   const { share, ci95, perplexityRatio } = result.yield;

@@ -8,6 +8,7 @@ import {
   GENERATE_DEFAULTS,
   INPUT_DEFAULTS,
   RANGE_TEXT,
+  RESOLVED_NATS,
   type RunOptions,
 } from '../experiment/options.ts';
 import { requireResult } from '../experiment/require.ts';
@@ -44,6 +45,7 @@ interface RunFlags {
   engine: RunOptions['engine'];
   attribution?: boolean | number;
   yieldRatio: number;
+  resolve: number;
   out: string;
   report: boolean;
   require: string[];
@@ -265,6 +267,12 @@ const addRunOptions = (command: Command): Command =>
       number(1, 1000),
       DESIGN_DEFAULTS.yieldRatio,
     )
+    .option(
+      '--resolve <nats>',
+      'say how much text and how many chips would tell such a difference of NLL from nothing',
+      number(1e-5, 10),
+      RESOLVED_NATS,
+    )
     .addOption(engineOption())
     .option('--out <folder>', 'where run folders are made', DESIGN_DEFAULTS.out)
     .option('--no-report', 'do not write report.html')
@@ -300,6 +308,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     engine: flags.engine,
     attributionChips: attributionChips(flags),
     yieldRatio: flags.yieldRatio,
+    resolveNats: flags.resolve,
     out: flags.out,
   };
 }

@@ -21,6 +21,7 @@ import { readingSeconds, wantedCorrection } from './correction.ts';
 import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
+import { RESOLVED_NATS } from './options.ts';
 import type { RunPlan } from './plan.ts';
 import {
   type Accuracy,
@@ -31,6 +32,7 @@ import {
   type RunResult,
   type TextIntervals,
 } from './result.ts';
+import { sampleSize, varianceParts } from './sample-size.ts';
 import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
 import type { Variant } from './variant.ts';
 import { judge } from './verdict.ts';
@@ -153,7 +155,7 @@ function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model'
 
 /** Intervals over windows and chips together. */
 function overTextOf(
-  { chipSeeds }: RunPlan,
+  { chipSeeds, options }: RunPlan,
   finished: FinishedJobs,
   windows: readonly number[],
 ): TextIntervals {
@@ -167,12 +169,20 @@ function overTextOf(
       chips.map((chip) => chip.map(of)),
       scored,
     );
+  const above = ({ nll }: MetricSums, window: number) => nll - digital[window].nll;
+  const nll = over((chip) => chip.nll);
+  const parts = varianceParts(chips.map((chip) => chip.map((sums, w) => above(sums, w) / scored[w])));
+  const perWindow = scored.reduce((sum, count) => sum + count, 0) / windows.length;
   return {
     windows: windows.length,
     chips: chips.length,
     resamples: RESAMPLES,
+    nll,
+    perplexity: perplexityInterval(nll),
     kl: over(({ kl }) => kl),
-    nllDifference: over(({ nll }, window) => nll - digital[window].nll),
+    top1: over(({ top1 }) => top1),
+    nllDifference: over(above),
+    resolve: parts ? sampleSize(parts, options.resolveNats ?? RESOLVED_NATS, perWindow) : null,
   };
 }
 

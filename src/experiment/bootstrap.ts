@@ -1,12 +1,15 @@
 /**
  * Intervals that cover the text as well as the chips: a paired bootstrap over windows (documents with --score all) and
  * chips, both drawn with replacement and independently of one another (Owen 2007, Annals of Applied Statistics 1, the
- * pigeonhole bootstrap: conservative for crossed effects).
+ * pigeonhole bootstrap: conservative for crossed effects). Percentiles of few windows are too narrow; they are taken
+ * further out, as far as Student's t would go (Hesterberg 2015, The American Statistician 69, section 5.3, `expanded
+ * percentile`): for n windows at Phi(-sqrt(n / (n - 1)) t(0.975, n - 1)) and its mirror.
  */
+import jstat from 'jstat';
 import { bits32, streamKey } from '../random.ts';
 import type { Interval } from './result.ts';
 
-/** Enough for the ends of a 95 % interval to two digits. */
+/** Enough for the ends of a 95 % interval to two digits; for four windows and fewer the ends are the farthest resamples. */
 export const RESAMPLES = 2000;
 const KEY = 0x626f6f74;
 
@@ -27,7 +30,8 @@ export function bootstrapMean(
 ): Interval {
   const mean = meanPerPrediction(sums, scored);
   if (scored.length < 2) return { mean, ci95: null };
-  return { mean, ci95: percentiles(bootstrapMeans(sums, scored, { chips: true, windows: true }, resamples)) };
+  const means = bootstrapMeans(sums, scored, { chips: true, windows: true }, resamples);
+  return { mean, ci95: percentiles(means, scored.length) };
 }
 
 /** The mean per prediction of all that is there. */
@@ -55,11 +59,16 @@ export function bootstrapMeans(
   }).sort();
 }
 
-/** 2.5 % and 97.5 % of ascending values. */
-export const percentiles = (ascending: Float64Array): [number, number] => [
-  quantile(ascending, 0.025),
-  quantile(ascending, 0.975),
-];
+/** 2.5 % and 97.5 % of ascending values; further out for means of `units` that were drawn with replacement. */
+export function percentiles(ascending: Float64Array, units = Number.POSITIVE_INFINITY): [number, number] {
+  const tail = Number.isFinite(units) ? tailShare(units) : 0.025;
+  return [quantile(ascending, tail), quantile(ascending, 1 - tail)];
+}
+
+function tailShare(units: number): number {
+  const { studentt, normal } = jstat.jStat;
+  return normal.cdf(-Math.sqrt(units / (units - 1)) * studentt.inv(0.975, units - 1), 0, 1);
+}
 
 const own = (i: number) => i;
 

@@ -1,7 +1,8 @@
-/** The two functions of jstat that are used here. */
+/** The functions of jstat that are used here. */
 declare module 'jstat' {
   interface JStat {
     beta: { inv(probability: number, alpha: number, beta: number): number };
+    normal: { cdf(x: number, mean: number, deviation: number): number };
     studentt: { inv(probability: number, degreesOfFreedom: number): number };
   }
   const jstat: { jStat: JStat };

@@ -31,6 +31,8 @@ export interface DesignOptions {
   /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
   readonly attributionChips: number;
   readonly yieldRatio: number;
+  /** Say how much text and how many chips would tell a difference of so many nats from nothing; default RESOLVED_NATS. */
+  readonly resolveNats?: number;
   /** Context of the projection to the 8B, tokens. */
   readonly costContextTokens: number;
   /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
@@ -77,6 +79,9 @@ export const INPUT_DEFAULTS: InputOptions = {
   scoring: 'window',
   maxWindows: undefined,
 };
+
+/** A hundredth of a nat: 1 % of perplexity. */
+export const RESOLVED_NATS = 0.01;
 
 export const DESIGN_DEFAULTS: DesignOptions = {
   design: 'log-domain',

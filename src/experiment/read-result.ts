@@ -83,8 +83,9 @@ const resultSchema = object({
     windows: number,
     chips: number,
     resamples: number,
-    kl: interval,
+    ...intervals,
     nllDifference: interval,
+    resolve: object({ nats: number, windows: number, predictions: number, chips: number }).nullable(),
   }),
   yield: object({ perplexityRatio: number, share: number, ci95: z.tuple([number, number]).nullable() }),
   attribution: z.array(

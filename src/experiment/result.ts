@@ -7,6 +7,7 @@ import type { CostReport } from '../cost/report.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { CorrectionErrors } from './job.ts';
 import type { MappingReport } from './mapping-report.ts';
+import type { SampleSize } from './sample-size.ts';
 
 export const RESULT_SCHEMA = 'onefet.run/4';
 
@@ -36,9 +37,14 @@ export interface TextIntervals {
   windows: number;
   chips: number;
   resamples: number;
+  nll: Interval;
+  perplexity: Interval;
   kl: Interval;
+  top1: Interval;
   /** NLL of the chips less that of the digital model on the same windows. */
   nllDifference: Interval;
+  /** What would tell a difference of so many nats from nothing, by the spread of `nllDifference`; null with one window. */
+  resolve: SampleSize | null;
 }
 
 export interface ChipResult extends Accuracy {

@@ -1,5 +1,6 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
 import { formatSi } from '../format.ts';
+import { headlineOf } from './headline.ts';
 import type { AttributionResult, RunResult } from './result.ts';
 
 /** Perplexity ratios to the digital model; a 4-bit GGUF of Llama 3.1 8B (Q4_K_M against F16) is at 1.03. */
@@ -8,7 +9,7 @@ const USABLE = 1.25;
 
 /** `remark` is the fabric's own last sentence. */
 export function judge(result: Omit<RunResult, 'verdict'>, remark: string): string[] {
-  const { digital, recoded, summary, chips, projection } = result;
+  const { digital, recoded, summary, projection } = result;
   const lines: string[] = [];
   if (result.model.synthetic) {
     lines.push('The weights are synthetic: there is no accuracy to judge, only cost and speed.');
@@ -21,11 +22,12 @@ export function judge(result: Omit<RunResult, 'verdict'>, remark: string): strin
         : ratio <= USABLE
           ? 'is noticeably worse than'
           : 'is far worse than';
-    const interval = summary.perplexity.ci95;
+    const { perplexity, covers } = headlineOf(result);
+    const interval = perplexity.ci95;
     lines.push(
       `The chip ${word} the digital model: perplexity ${summary.perplexity.mean.toFixed(2)}${
         interval
-          ? ` (95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}, ${chips.length} chips)`
+          ? ` (95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}, covers ${covers})`
           : result.fabric.chipsDiffer
             ? ' (one chip)'
             : ''

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/build-digital.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
-import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
+import { ARCHITECTURES, matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, type Model, type ModelLayers, openModel } from '../model/model.ts';
 import { modelShape } from '../model/shape.ts';
@@ -288,7 +288,7 @@ test('rotations that an architecture does not allow are refused', () => {
   expect(() => requireAllowed(biased, METHODS.rotated)).toThrow('does not allow a rotation of its residual');
   requireAllowed(biased, METHODS.scaled);
   // Nothing in front of olmo2's matrices could divide the scales out.
-  const behind = modelShape({ ...shape, architecture: ARCHITECTURES.olmo2 });
+  const behind = modelShape({ ...shape, architecture: ARCHITECTURES.get('olmo2')! });
   expect(allowedRotations(behind).residual).toBe(false);
   expect(() => requireAllowed(behind, METHODS.scaled)).toThrowError(
     expect.objectContaining({ kind: 'usage', code: 'MAPPING_SCALES' }),

@@ -5,6 +5,7 @@ import { stringify } from 'yaml';
 import type { Comparators } from '../cost/comparators.ts';
 import { type EconomicsReport, SCENARIOS } from '../cost/economics.ts';
 import type { CostBand, CostLine, CostReport } from '../cost/report.ts';
+import { headlineOf } from '../experiment/headline.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { count, formatSi, plain } from '../format.ts';
 import { areaText, label } from './figures-cost.ts';
@@ -22,8 +23,15 @@ export function headlineHtml(result: RunResult): string {
     : n === 1
       ? 'one chip, no interval'
       : `${n} chips, mean and 95 % interval`;
-  const ci = (interval: readonly [number, number] | null | undefined, unit = '') =>
-    differ ? ciOf(interval, n, unit) : 'every chip the same';
+  const headline = headlineOf(result);
+  const covered = (ci: readonly [number, number] | null | undefined, unit = '') =>
+    ci
+      ? `95 %: ${plain(ci[0], 4)} to ${plain(ci[1], 4)}${unit}`
+      : differ
+        ? n === 1
+          ? 'one chip: no interval'
+          : 'no interval'
+        : 'every chip the same, one window: no interval';
   const banner = model.synthetic
     ? '<p class="banner"><strong>Synthetic weights.</strong> This model was never trained: perplexity and verdicts about accuracy do not exist for it. Energy, speed and divergence from the digital model do.</p>'
     : '';
@@ -39,7 +47,7 @@ export function headlineHtml(result: RunResult): string {
     cards.push(
       ['Perplexity, digital', plain(digital.perplexity, 4), 'the model as shipped'],
       ['Perplexity, recoded', plain(recoded.perplexity, 4), 'coding loss only'],
-      ['Perplexity, chip', plain(summary.perplexity.mean, 4), ci(summary.perplexity.ci95)],
+      ['Perplexity, chip', plain(headline.perplexity.mean, 4), covered(headline.perplexity.ci95)],
     );
   }
   if (!model.synthetic) {
@@ -50,11 +58,11 @@ export function headlineHtml(result: RunResult): string {
     ]);
   }
   cards.push(
-    ['KL(digital ‖ chip)', `${plain(summary.kl.mean)} nats`, ci(summary.kl.ci95)],
+    ['KL(digital ‖ chip)', `${plain(headline.kl.mean)} nats`, covered(headline.kl.ci95)],
     [
       'Top-1 agreement',
-      `${(summary.top1.mean * 100).toFixed(1)} %`,
-      ci(summary.top1.ci95?.map((x) => x * 100) as [number, number] | undefined, ' %'),
+      `${(headline.top1.mean * 100).toFixed(1)} %`,
+      covered(headline.top1.ci95?.map((x) => x * 100) as [number, number] | undefined, ' %'),
     ],
     [
       'Energy per token',
@@ -85,7 +93,7 @@ export function headlineHtml(result: RunResult): string {
     .join('');
   return `${banner}${warnings}${verdict}<ul class="cards" aria-label="Headline numbers">${items}</ul>
 <p>${escapeHtml(
-    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens})${rangesOf(result)}. KL is ${intervalText(summary.kl)} nats per token.`,
+    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens})${rangesOf(result)}. ${headline.kl.ci95 ? `Intervals of accuracy are of 95 % and cover ${headline.covers}. ` : ''}Over chips on this text alone KL is ${intervalText(summary.kl)} nats per token.`,
   )}</p>`;
 }
 
@@ -103,11 +111,6 @@ function yieldOf({ chips, yield: { ci95 } }: RunResult): string {
 function rangesOf({ text: { rangeFile, rangeTokens } }: RunResult): string {
   if (rangeFile === null) return '';
   return `; the converters' ranges come from ${rangeTokens.toLocaleString('en-US')} tokens of ${rangeFile}`;
-}
-
-function ciOf(ci: readonly [number, number] | null | undefined, n: number, unit = ''): string {
-  if (!ci) return n === 1 ? 'one chip: no interval' : 'no interval';
-  return `95 %: ${plain(ci[0], 4)} to ${plain(ci[1], 4)}${unit}, n = ${n}`;
 }
 
 /** Every line of one cost report. */
@@ -238,10 +241,10 @@ export function limitsHtml(result: RunResult): string {
       `The interval is over ${result.chips.length} chips (Student t): it covers the mean, not the spread, and not the choice of text.`,
     );
   }
-  const { kl, nllDifference, windows, chips } = result.overText;
+  const { nllDifference, resolve } = result.overText;
   items.unshift(
-    kl.ci95 && nllDifference.ci95
-      ? `Over text and chips together (bootstrap over ${windows} windows and ${chips} ${chips === 1 ? 'chip' : 'chips'}, 95 %) KL is ${intervalText(kl)} nats and the NLL above the digital model's ${intervalText(nllDifference)}.`
+    nllDifference.ci95 && resolve
+      ? `The NLL is ${intervalText(nllDifference)} nats above the digital model's. To tell a difference of ${resolve.nats} nats from nothing would take about ${Number(resolve.predictions.toPrecision(2)).toLocaleString('en-US')} predictions${fabric.chipsDiffer ? ` and ${resolve.chips} ${resolve.chips === 1 ? 'chip' : 'chips'}` : ''}.`
       : 'One window was scored: no interval covers the choice of text.',
   );
   if (result.model.synthetic) items.unshift('The weights are synthetic: nothing here is about accuracy.');

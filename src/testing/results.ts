@@ -104,8 +104,12 @@ export function fixtureResult(chips = 8): RunResult {
       windows: 3,
       chips: list.length,
       resamples: 2000,
+      nll: interval((c) => c.nll),
+      perplexity: interval((c) => c.perplexity),
       kl: interval((c) => c.kl),
+      top1: interval((c) => c.top1),
       nllDifference: interval((c) => c.nll - 1.2664),
+      resolve: { nats: 0.01, windows: 40, predictions: 10_200, chips: 4 },
     },
     yield: { perplexityRatio: 1.1, share: 0, ci95: [0, 0.31] },
     attribution: [
