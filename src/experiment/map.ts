@@ -213,6 +213,7 @@ async function settleMethod(
     tileRows: plan.tileRows,
     blocks,
     principal: plan.settings.principal,
+    side: plan.settings.side,
     bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
   });
   return { method: withSettings(method, plan.settings), reasons };

@@ -18,6 +18,7 @@ import { HEAD } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
+import { loadSensitivity } from './sensitivity.ts';
 
 /** Raise it with any change of what a mapping computes. */
 const REVISION = 'image 3';
@@ -143,8 +144,9 @@ function readCalibrationText(model: Model, { text: name, tokens }: CommonDesign[
 }
 
 /** What predictions need of a fabric; without tiles only the inputs' code is left. */
-export function chipErrors({ physics, inputCodes }: Fabric): ChipErrors {
-  if (physics) return tileErrors(physics);
+export function chipErrors({ physics, inputCodes, design }: Fabric): ChipErrors {
+  const { source, rank } = design.mapping.correction;
+  if (physics) return tileErrors(physics, source === 'none' ? undefined : rank);
   return {
     input: { codes: 'linear', dynamicRange: 63, bits: inputCodes?.bits ?? 'float' },
     scale: inputCodes?.scale ?? 'token',
@@ -170,12 +172,13 @@ function bitsOf(
 ): { bits: ReadonlyMap<string, WeightBits>; cellsPerWeight: number } {
   const { overrides } = design.weights;
   const budget = design.mapping.cellsPerWeight;
+  const sensitivity = loadSensitivity();
   const choices = Array.from({ length: shape.layers }, (_, layer) => blockMatrices(shape, layer))
     .flat()
     .map(({ name, outputs, inputs }): BitChoice => {
       const base = tensorBits(design, name.tensor) as WeightBits;
       const offered = budget === null || overrides[name.tensor] !== undefined ? [base] : [base, 6 as const];
-      const expected = expectedHarm(shape.architecture.matrices[name.ordinal].reads, 1);
+      const expected = expectedHarm(sensitivity, shape.architecture.matrices[name.ordinal].reads, 1);
       const harm = Object.fromEntries(offered.map((bits) => [bits, expected[bits]]));
       return { key: tensorKey(name), weights: outputs * inputs, harm };
     });

@@ -3,7 +3,8 @@
  *
  *   cellSigma        sqrt of (gm/I sigma(Vt))^2 + sigma(beta)^2 and of the slow noise of a cell, which looks the same within
  *                    a window
- *   columnGainSigma  a tile's gain (replica, temperature, gradient), its noise per phase, and its converters' gain
+ *   columnGainSigma  a tile's gain (replica, temperature, gradient), its noise per phase, and its converters' gain; of a
+ *                    chip that is corrected only the noise, for the others are in what was read
  */
 import type { TilePhysics } from '../tile/physics.ts';
 import type { ChipErrors } from './predict.ts';
@@ -23,6 +24,7 @@ export function chipErrors(
     | 'samplingVariance'
     | 'lineVariance'
   >,
+  correctionRank?: number,
 ): ChipErrors {
   const { design } = physics;
   return {
@@ -35,12 +37,16 @@ export function chipErrors(
       physics.sigmaBeta,
       Math.sqrt(physics.lowFrequencyVariance),
     ),
-    columnGainSigma: Math.hypot(
-      physics.tileGainSigma,
-      physics.gradientGainSigma,
-      physics.phaseGainSigma,
-      design.adc.gainSigma,
-    ),
+    correctionRank,
+    columnGainSigma:
+      correctionRank === undefined
+        ? Math.hypot(
+            physics.tileGainSigma,
+            physics.gradientGainSigma,
+            physics.phaseGainSigma,
+            design.adc.gainSigma,
+          )
+        : physics.phaseGainSigma,
     offsetLsb: design.adc.offsetSigmaLsb,
     whiteVariance: physics.whiteVariance,
     samplingVariance: physics.samplingVariance,

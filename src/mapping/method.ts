@@ -17,6 +17,7 @@ import type { WeightBits } from '../tile/weight-code.ts';
 import { LOUDNESS_EXPONENT } from './fold.ts';
 import { GPTQ_PLUS, ROUND } from './map-matrix.ts';
 import { workspaceLimits } from './map-model.ts';
+import { momentsFactor } from './moments-factor.ts';
 import { newWorkspace, type Workspace } from './numerics/workspace.ts';
 import { allowedRotations, allowsLoudness, type MappingMethod } from './plan.ts';
 import { type ChipErrors, type PredictedError, predictError } from './predict.ts';
@@ -122,6 +123,8 @@ export async function chooseMethod(
   options: {
     readonly tileRows: number;
     readonly principal: number;
+    /** Rank of the side path that the design affords; a correction of single chips takes its place. */
+    readonly side?: number;
     bits(name: LinearName): WeightBits;
     readonly blocks?: readonly number[];
   },
@@ -131,7 +134,7 @@ export async function chooseMethod(
   const base: MappingMethod = {
     ...METHODS.centred,
     principal: options.principal,
-    coding: { ...GPTQ_PLUS, sweeps: 0 },
+    coding: { ...GPTQ_PLUS, sweeps: 0, rank: chip.correctionRank ?? options.side ?? 0 },
   };
   const workspace = await newWorkspace(workspaceLimits(shape, options.tileRows));
   const blocks = options.blocks ?? probedBlocks(shape.layers);
@@ -183,7 +186,10 @@ async function probe(
   bits: (name: LinearName) => WeightBits,
 ): Promise<PredictedError[]> {
   const { input, coded } = runStageJob(workspace, await stageJob(source, method, layer, stage, bits));
-  return coded.map(({ mapped, report }) => predictError(input, mapped, report, chip));
+  const rank = Math.min(chip.correctionRank ?? 0, input.statistics.inputs);
+  if (rank === 0) return coded.map(({ mapped, report }) => predictError(input, mapped, report, chip));
+  const left = momentsFactor(workspace, input.moments, rank).subarray(rank * input.statistics.inputs);
+  return coded.map(({ mapped, report }) => predictError(input, mapped, report, chip, left));
 }
 
 function meanError(errors: readonly PredictedError[]): PredictedError {

@@ -19,25 +19,21 @@ export interface BitChoice {
   readonly harm: Partial<Record<WeightBits, number>>;
 }
 
-/**
- * KL per unit of relative output error, by what a matrix reads: the KL of SmolLM2-135M with the inputs of one stage alone
- * coded to 6 bits, over the errors predicted for that on three blocks, shared out among the stage's matrices. A rough
- * guide from one model: over 510 predictions of other text, 1.25 cells a weight reach a KL of 0.068 with it, 0.078 with
- * relative errors alone, and k and v alone (1.06 cells) 0.084.
- */
-const SENSITIVITY: Readonly<Record<Stage, number>> = {
-  'attention-input': 7,
-  'attention-output': 1.9,
-  'feed-forward-input': 15,
-  'feed-forward-hidden': 3.9,
-};
-
-/** Error at 3 and 6 bits over that at 4, of GPTQ with refit and descent. */
-const ERROR_OVER_4_BITS: Readonly<Record<WeightBits, number>> = { 3: 3.8, 4: 1, 6: 1 / 12 };
+/** What an error of a matrix's outputs costs a model: measured, and read from a data file. */
+export interface Sensitivity {
+  /** KL per unit of relative output error, by what a matrix reads. */
+  readonly klPerError: Readonly<Record<Stage, number>>;
+  /** Error at some bits over that at 4. */
+  readonly errorOver4Bits: Readonly<Record<WeightBits, number>>;
+}
 
 /** What a matrix's bits are expected to cost in KL, from its relative error at 4 bits. */
-export function expectedHarm(reads: Stage, errorAt4Bits: number): Record<WeightBits, number> {
-  const harm = (bits: WeightBits): number => SENSITIVITY[reads] * errorAt4Bits * ERROR_OVER_4_BITS[bits];
+export function expectedHarm(
+  { klPerError, errorOver4Bits }: Sensitivity,
+  reads: Stage,
+  errorAt4Bits: number,
+): Record<WeightBits, number> {
+  const harm = (bits: WeightBits): number => klPerError[reads] * errorAt4Bits * errorOver4Bits[bits];
   return { 3: harm(3), 4: harm(4), 6: harm(6) };
 }
 

@@ -6,6 +6,7 @@
  *   input      the row DAC's levels: inputs of sampled tokens are coded as the drivers do (src/tile/input-code.ts)
  *   mismatch   (exp(sigma^2) - 1) sum_j H_jj sum_n sum_c (s_n q_c m_njc)^2: every cell its own log-normal gain of mean 1,
  *              m_njc the magnitude and q_c the digital weight of a weight's cells
+ *              corrected for the chip (correct.ts), without the directions of H that a side path of its rank takes out
  *   converter  rounding and clipping of the same tokens' column values at the full scale that range calibration would
  *              set, gain errors common to a tile's column, offsets, and noise (two phases integrate into one conversion)
  *
@@ -34,7 +35,9 @@ export interface ChipErrors {
   readonly rangeQuantile: number;
   /** sigma of ln I of a cell. */
   readonly cellSigma: number;
-  /** sigma of the gain of a tile's column: tile, converter, reference. */
+  /** Rank of the side path that is fitted to each chip; undefined: chips are not corrected. */
+  readonly correctionRank?: number | undefined;
+  /** sigma of the gain of a tile's column, corrected or not: tile, converter, reference. */
   readonly columnGainSigma: number;
   /** sigma of a conversion's offset, in converter steps. */
   readonly offsetLsb: number;
@@ -56,14 +59,19 @@ export interface PredictedError {
 
 const MOST_OUTPUTS = 64;
 
+/**
+ * `report` is of a matrix with a side path of the correction's rank where there is one; `energies` [K] are then what is
+ * left of the diagonal of H (moments-factor.ts).
+ */
 export function predictError(
   input: PreparedInput,
   mapped: MappedMatrix,
   report: Pick<MatrixReport, 'error' | 'signal'>,
   chip: ChipErrors,
+  energies: ArrayLike<number> = diagonalOf(input),
 ): PredictedError {
   const coding = report.error;
-  const mismatch = (Math.expm1(chip.cellSigma ** 2) * cellEnergy(input, mapped)) / report.signal;
+  const mismatch = (Math.expm1(chip.cellSigma ** 2) * cellEnergy(energies, mapped)) / report.signal;
   const outputs = sampledOutputs(mapped.outputs);
   const share = mapped.outputs / outputs.length;
   const simulated = simulate(input, mapped, chip, outputs);
@@ -77,6 +85,9 @@ export function predictError(
     total: coding + inputError + mismatch + converter,
   };
 }
+
+const diagonalOf = ({ moments, statistics: { inputs } }: PreparedInput): Float64Array =>
+  Float64Array.from({ length: inputs }, (_, j) => moments[j * (inputs + 1)]);
 
 /** Evenly spaced outputs. */
 function sampledOutputs(outputs: number): number[] {
@@ -92,7 +103,7 @@ function cellParts(code: number, format: WeightFormat): number[] {
 }
 
 /** sum_j H_jj sum_n sum_c (s_n q_c m_njc)^2. */
-function cellEnergy(input: PreparedInput, mapped: MappedMatrix): number {
+function cellEnergy(energies: ArrayLike<number>, mapped: MappedMatrix): number {
   const { outputs, inputs, tileRows, codes, scales } = mapped;
   const tiles = Math.ceil(inputs / tileRows);
   const format = weightFormat(mapped.bits);
@@ -104,7 +115,7 @@ function cellEnergy(input: PreparedInput, mapped: MappedMatrix): number {
     for (let t = 0; t < tiles; t++) {
       let sum = 0;
       for (let j = t * tileRows; j < Math.min(inputs, (t + 1) * tileRows); j++) {
-        sum += input.moments[j * (inputs + 1)] * squares[codes[n * inputs + j] + format.magnitudeMax];
+        sum += energies[j] * squares[codes[n * inputs + j] + format.magnitudeMax];
       }
       total += scales[n * tiles + t] ** 2 * sum;
     }
