@@ -65,8 +65,8 @@ export const int8Terms = (shape: ModelShape): 1 | 2 =>
 
 /** The part of a request that decides whether a backend can do it, and how much memory it takes. */
 export interface EngineNeeds {
-  /** Its shape decides; `ShapeOnly` has no more. */
-  readonly model: Pick<Model, 'shape'> | ShapeOnly;
+  /** Its shape decides, and GGUF types by tensor where they are known; `ShapeOnly` has no more. */
+  readonly model: (Pick<Model, 'shape'> & { readonly codecs?: ReadonlyMap<string, string> }) | ShapeOnly;
   readonly fabric: Fabric;
   readonly mode: EngineMode;
   readonly threads: number;

@@ -22,6 +22,8 @@ export interface ModelInputs {
   readonly parameters: number;
   readonly fileType: string;
   readonly synthetic: boolean;
+  /** GGUF types by tensor: what memory an engine takes depends on them. */
+  readonly codecs: ReadonlyMap<string, string>;
   readonly shape: Model['shape'];
 }
 
@@ -81,6 +83,7 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
         parameters: model.parameterCount,
         fileType: model.fileType,
         synthetic: model.synthetic,
+        codecs: new Map([...model.file.tensors].map(([name, { codec }]) => [name, codec.name])),
         shape: model.shape,
       },
       contextTokens,

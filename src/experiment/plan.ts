@@ -87,13 +87,13 @@ function bindDesign(options: DesignOptions): BoundDesign {
 
 function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions): RunPlan {
   const { design } = bound.fabric;
-  const { shape } = inputs.model;
+  const { shape, codecs } = inputs.model;
   checkOverrides(design, tensorNames(shape.architecture));
   const { threads } = options;
   const { fabric } = bound;
   const mapping = openPlannedMapping(inputs, fabric, options.image);
   const needs = {
-    model: { shape },
+    model: { shape, codecs },
     fabric,
     threads,
     contextTokens: inputs.contextTokens,

@@ -1,5 +1,5 @@
 /**
- * Weights that engines have in common: codes or bytes, their scales and counts of taps. They depend on the model, the chip
+ * Weights that engines have in common: codes or bytes, with their scales and counts of taps. They depend on the model, the chip
  * image and the formats alone, so the digital head is there once for all modes, and the codes once for the ranges, the mapped
  * weights, every chip, every source of errors and every design with these formats.
  *
@@ -93,16 +93,20 @@ function dropUnused(wanted: readonly string[], bytes: number): void {
   }
 }
 
-function newPart({ resident, parts: sizes }: MemorySizes, part: number): Kept {
-  const { memories, scales, tiles } = sizes[part];
+function newPart({ resident, tables, parts: sizes }: MemorySizes, part: number): Kept {
+  const { memories, hasTables, scales, tiles } = sizes[part];
   const shared = (words: number) => new SharedArrayBuffer(4 * words);
   return {
     part: {
       memories: memories.map((number) => newArena(resident[number]).memory),
+      tables: hasTables ? memories.map((number) => newArena(tables[number]).memory) : undefined,
       scales: new Float32Array(shared(scales)),
       tapCounts: new Int32Array(shared(tiles * TAP_COUNTS)),
     },
-    bytes: memories.reduce((sum, number) => sum + resident[number], 4 * scales),
+    bytes: memories.reduce(
+      (sum, number) => sum + resident[number] + (hasTables ? tables[number] : 0),
+      4 * scales,
+    ),
     users: 0,
   };
 }
@@ -119,12 +123,12 @@ export function partKeys(
   return sizes.map(({ memories }, part) => {
     const formats = operations
       .filter((o) => o.part === part)
-      .map(({ name, outputs, inputs, kind, bits, rows, cells, top, digital, resident }) => [
+      .map(({ name, outputs, inputs, kind, bits, rows, cells, source, digital, resident }) => [
         name,
         outputs,
         inputs,
         { ...resident, memory: memories.indexOf(resident.memory) },
-        ...(kind === 'int8' ? [cells, top] : [bits, rows, digital ? image : null]),
+        ...(kind === 'int8' ? [cells, source] : [bits, rows, digital ? image : null]),
       ]);
     return JSON.stringify([source, formats]);
   });

@@ -75,10 +75,10 @@ function madeUpVectors(shape: ModelShape): ModelVectors {
 
 const isOpen = (model: EngineNeeds['model']): model is Model => 'tokenizer' in model;
 
-/** GGUF type of a layer's weights; undefined while a model is planned that is not open. */
+/** GGUF type of a layer's weights; undefined where a model is planned of which only the shape is known. */
 export function layerCodec(model: EngineNeeds['model'], name: LinearName): string | undefined {
   if (isShapeOnly(model)) return model.madeUpType;
-  if (!isOpen(model)) return undefined;
+  if (!isOpen(model)) return model.codecs?.get(sourceTensor(name, model.shape));
   const { file, shape } = model;
   return file.tensors.get(sourceTensor(name, shape))?.codec.name;
 }

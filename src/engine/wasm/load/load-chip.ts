@@ -27,6 +27,7 @@ export function loadChip(context: WorkerContext): void {
   stage(crew, starts[operations.length], (item) => {
     while (item >= starts[at + 1]) at++;
     const operation = operations[at];
+    if (operation.kind === 'int8') return;
     if (operation.kind === 'tile' && errorsOf !== at) {
       shared = panelErrors(context, operation);
       errorsOf = at;

@@ -6,18 +6,21 @@
 
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { ImageReader } from '../../../mapping/image.ts';
-import { openGguf, readRow } from '../../../model/gguf.ts';
+import { type GgufFile, openGguf, readRow } from '../../../model/gguf.ts';
 import { requireTensor } from '../../../model/read-shape.ts';
 import { sourceTensor } from '../../../model/shape.ts';
 import { bits32, streamKey } from '../../../random.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
+import { BYTE_TOP } from '../../integers.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import { countQuads, type Operation } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
+import { readBlocks } from './file-codes.ts';
 import {
   type CodedTile,
   layRows,
@@ -58,7 +61,9 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
       const end = Math.min(first + LOAD_PANELS, operation.panels);
       for (let panel = first; panel < end; panel++) {
         if (!read) loadSynthetic(context, operation, index, panel);
-        else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
+        else if (operation.kind === 'int8' && operation.source === 'codes') {
+          loadFileCodes(context, operation, index, panel, file!);
+        } else if (operation.kind === 'int8') loadInt8(context, operation, index, panel, read);
         else {
           const recode = imaged
             ? () => readImagePanel(image, operation, panel, scales!)
@@ -108,7 +113,15 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   for (let i = 0; i < words.length; i += pattern.length) {
     words.set(pattern.subarray(0, Math.min(pattern.length, words.length - i)), i);
   }
-  panelScales(context, operation, panel).fill(0.02 / Math.sqrt(operation.inputs));
+  const scale = 0.02 / Math.sqrt(operation.inputs);
+  if (operation.kind === 'int8') {
+    const { tables, floats } = blockTables(context, operation, panel);
+    for (let block = 0; block < cells * tiles; block++) {
+      new Float32Array(tables, floats + block * TABLE_BYTES + PANEL_COLUMNS * 4, PANEL_COLUMNS).fill(scale);
+    }
+    return;
+  }
+  panelScales(context, operation, panel).fill(scale);
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const rows = tileRows(operation, virtual % tiles);
     for (let tap = 0; tap < TAP_COUNTS; tap++) {
@@ -117,15 +130,74 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   }
 }
 
+const TABLE_BYTES = tableBytes('accumulate');
+
+/** The tables of a panel of digital weights, [cells][tiles] of TABLE_BYTES: the memory's buffer, and where they begin. */
+function blockTables({ data }: WorkerContext, operation: Operation, panel: number) {
+  const { memory } = operation.resident;
+  return {
+    tables: data.tables[memory].buffer,
+    floats: operation.tablesAt + panel * operation.panelTables,
+  };
+}
+
+/** A block's table: what the inputs' offset adds to its sums, and its scales [16]. `at`: its weights. */
+function fillBlockTable(
+  { data, kernels }: WorkerContext,
+  { resident, source, planes }: Operation,
+  index: number,
+  at: number,
+  table: number,
+  scales: Float32Array,
+  quads: number,
+): void {
+  const { memory } = resident;
+  const zero = new Int32Array(data.tables[memory].buffer, table, PANEL_COLUMNS);
+  zero.fill(0);
+  kernels[memory][`zero_${source}`](at, data.layout.lookups[index], table, quads);
+  // The offset stands in the upper of two planes.
+  if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
+  new Float32Array(data.tables[memory].buffer, table + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(scales);
+}
+
+/** Digital weights as the file has them: codes of 4 bits in blocks of 32 rows. */
+function loadFileCodes(
+  context: WorkerContext,
+  operation: Operation,
+  index: number,
+  panel: number,
+  file: GgufFile,
+): void {
+  const { data } = context;
+  const { resident, tiles, name, outputs, rows } = operation;
+  const tensor = requireTensor(file, sourceTensor(name, data.shape));
+  const first = panel * PANEL_COLUMNS;
+  const blocks = readBlocks(file, tensor, first, Math.min(PANEL_COLUMNS, outputs - first));
+  const blockBytes = countQuads(rows) * QUAD_BYTES.codes;
+  const memory = data.weights[resident.memory].buffer;
+  const { floats: tables } = blockTables(context, operation, panel);
+  for (let tile = 0; tile < tiles; tile++) {
+    const at = resident.at + panel * resident.panelBytes + tile * blockBytes;
+    const scales = blocks.pack(tile, new Uint8Array(memory, at, blockBytes));
+    fillBlockTable(context, operation, index, at, tables + tile * TABLE_BYTES, scales, countQuads(rows));
+  }
+}
+
 /** Digital weights: blocks of 32 rows by kernels/quantise.ts; a second term codes what the first left. */
-function loadInt8(context: WorkerContext, operation: Operation, panel: number, read: RowReader): void {
-  const { data, f32, bytes, kernels, index } = context;
+function loadInt8(
+  context: WorkerContext,
+  operation: Operation,
+  index: number,
+  panel: number,
+  read: RowReader,
+): void {
+  const { data, f32, bytes, kernels } = context;
   const { resident, cells, tiles } = operation;
   const columns = readPanel(operation, panel, read);
-  const base = data.layout.loads[index];
+  const base = data.layout.loads[context.index];
   const [codes, scales] = (['codes', 'scales'] as const).map((part) => base + LOAD_PARTS[part]);
   const start = resident.at + panel * resident.panelBytes;
-  const to = panelScales(context, operation, panel);
+  const { floats: tables } = blockTables(context, operation, panel);
   const whole = countQuads(operation.rows) * QUAD_BYTES.bytes;
   const last = countQuads(operation.lastRows) * QUAD_BYTES.bytes;
   for (let tile = 0; tile < tiles; tile++) {
@@ -135,9 +207,11 @@ function loadInt8(context: WorkerContext, operation: Operation, panel: number, r
     for (let term = 0; term < cells; term++) {
       const at = start + term * ((tiles - 1) * whole + last) + tile * whole;
       bytes.fill(0, codes + rows * PANEL_COLUMNS, codes + 4 * quads * PANEL_COLUMNS);
-      kernels[resident.memory].quantise(w, rows, operation.top, codes, scales);
+      kernels[resident.memory].quantise(w, rows, BYTE_TOP, codes, scales);
       kernels[resident.memory].transpose(codes, at, quads);
-      to.set(f32.subarray(scales / 4, scales / 4 + PANEL_COLUMNS), (term * tiles + tile) * PANEL_COLUMNS);
+      const table = tables + (term * tiles + tile) * TABLE_BYTES;
+      const own = f32.subarray(scales / 4, scales / 4 + PANEL_COLUMNS);
+      fillBlockTable(context, operation, index, at, table, own, quads);
     }
   }
 }

@@ -269,11 +269,12 @@ export function allocateMemories(
   const layout = layOut(choice, arena);
   const sizes = memorySizes(choice.operations);
   const memory = (bytes: number) => newArena(bytes).memory;
-  const tables = sizes.tables.map(memory);
   const resident: WebAssembly.Memory[] = [];
+  const tables: WebAssembly.Memory[] = [];
   sizes.parts.forEach(({ memories }, part) => {
     memories.forEach((number, i) => {
       resident[number] = parts[part].memories[i];
+      tables[number] = parts[part].tables?.[i] ?? memory(sizes.tables[number]);
     });
   });
   return {

@@ -22,7 +22,7 @@ export interface Operation {
   readonly outputs: number;
   readonly inputs: number;
   readonly panels: number;
-  /** `int8`: blocks with a scale each; `codes`: mapped weights in exact arithmetic; `tile`: analog tiles. */
+  /** `int8`: digital, blocks with a scale each, bytes or the file's own codes; `codes`: mapped weights in exact arithmetic; `tile`: analog tiles. */
   readonly kind: 'int8' | 'codes' | 'tile';
   readonly bits: number;
   readonly taps: number;
@@ -36,8 +36,6 @@ export interface Operation {
   /** Largest input where no table codes it, and the group that shares its scale. */
   readonly inputTop: number;
   readonly inputScale: 'tile' | 'token';
-  /** int8: the largest code. */
-  readonly top: number;
   /** Weights are at most SMALL_WEIGHT: `gemm_small` does. */
   readonly small: boolean;
   readonly source: Source;
@@ -46,7 +44,7 @@ export interface Operation {
   readonly part: number;
   /** The model's weights, codes or bytes of int8: the same for every engine on it with these formats. */
   readonly resident: WeightsPlace;
-  /** Index in the part's scales of panel 0's: [panels][cells][tiles][16]. */
+  /** Index in the part's scales of panel 0's: [panels][cells][tiles][16]; those of `int8` stand in tables. */
   readonly scalesAt: number;
   /** Index in the part's counts of taps of the first virtual tile's. */
   readonly countsAt: number;
@@ -76,6 +74,8 @@ export interface ResidentPart {
   readonly memories: readonly WebAssembly.Memory[];
   /** Digital scales of the weights: see Operation. */
   readonly scales: Float32Array;
+  /** Of `int8`: the tables of its columns are everybody's. */
+  readonly tables: readonly WebAssembly.Memory[] | undefined;
   /** [virtual tiles][TAP_COUNTS] cells by |code|, added up while loading. */
   readonly tapCounts: Int32Array;
 }
@@ -84,6 +84,7 @@ export interface ResidentPart {
 export interface PartSize {
   /** Numbers of its memories among the resident ones. */
   readonly memories: number[];
+  readonly hasTables: boolean;
   /** Scales, and tiles whose taps are counted. */
   scales: number;
   tiles: number;
@@ -109,6 +110,7 @@ export function memorySizes(operations: readonly Operation[]): MemorySizes {
     resident: own,
     baked: bakedAt,
     part: index,
+    kind,
     tablesAt,
     scalesAt,
     countsAt,
@@ -120,10 +122,10 @@ export function memorySizes(operations: readonly Operation[]): MemorySizes {
     const { memory, at, panelBytes } = own;
     resident[memory] = at + panels * panelBytes;
     tables[memory] = tablesAt + panels * panelTables;
-    parts[index] ??= { memories: [], scales: 0, tiles: 0 };
+    parts[index] ??= { memories: [], hasTables: kind === 'int8', scales: 0, tiles: 0 };
     const part = parts[index];
     if (!part.memories.includes(memory)) part.memories.push(memory);
-    part.scales = scalesAt + panels * cells * tiles * PANEL_COLUMNS;
+    if (!part.hasTables) part.scales = scalesAt + panels * cells * tiles * PANEL_COLUMNS;
     part.tiles = countsAt + cells * tiles;
     if (!bakedAt) continue;
     baked[bakedAt.memory - count] = { bytes: bakedAt.at + panels * bakedAt.panelBytes, of: memory };

@@ -8,7 +8,7 @@ import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import type { EngineMode } from '../../backend.ts';
 import { type ImagePlan, imageMatrix } from '../../image.ts';
-import { BYTE_TOP, INPUT_TOP, SMALL_WEIGHT } from '../../integers.ts';
+import { INPUT_TOP } from '../../integers.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
@@ -18,12 +18,8 @@ import { countQuads, type Operation, type WeightsPlace } from './operations.ts';
 /** Rows that share a scale in int8 weights: those of Q8_0. */
 const INT8_ROWS = 32;
 
-/**
- * The largest code of digital weights, by the GGUF type they come in. Q4_0 has codes of -8 .. 7 times a scale per 32 rows:
- * in steps of a 56th of the largest weight they are exact (multiples of 7, or of 8 in a block whose largest is 7), and
- * small. Q8_0's own steps are a 127th.
- */
-const digitalTop = (codec: string | undefined): number => (codec === 'Q4_0' ? 56 : BYTE_TOP);
+/** Q4_0 has codes of -8 .. 7 times a scale per 32 rows: digital weights are these codes, exactly and in half the memory. */
+const hasOwnCodes = (codec: string | undefined): boolean => codec === 'Q4_0';
 
 export interface OperationChoice {
   readonly mode: EngineMode;
@@ -83,7 +79,7 @@ function placeResident(shapes: readonly OperationShape[]): Places[] {
       countsAt: 0,
     };
     ends.set(name, end);
-    const panelBytes = weightBytes(o, o.kind === 'int8' ? 'bytes' : 'codes', 1);
+    const panelBytes = weightBytes(o, o.kind === 'int8' ? o.source : 'codes', 1);
     const tables = o.panels * o.panelTables;
     if (end.at + o.panels * panelBytes > MEMORY_BYTES || end.tablesAt + tables > MEMORY_BYTES) {
       end.memory = memories++;
@@ -150,9 +146,11 @@ function operationShape(
   const rows = Math.min(kind === 'int8' ? INT8_ROWS : fabric.design.tile.rows, 8 * Math.ceil(inputs / 8));
   const tiles = Math.ceil(inputs / rows);
   const lastRows = inputs - (tiles - 1) * rows;
-  const cells = kind === 'int8' ? choice.int8Terms : format.cellWeights.length;
+  const ownCodes = kind === 'int8' && hasOwnCodes(choice.codec(name));
+  const cells = ownCodes ? 1 : kind === 'int8' ? choice.int8Terms : format.cellWeights.length;
   const rank = kind === 'tile' ? choice.rankOf(format.taps) : 1;
-  const source: Source = kind === 'int8' || (kind === 'tile' && choice.varied) ? 'bytes' : 'codes';
+  const source: Source =
+    (kind === 'int8' && !ownCodes) || (kind === 'tile' && choice.varied) ? 'bytes' : 'codes';
   const planes = kind === 'tile' && choice.precision === 'fast' ? 1 : 2;
   const epilogue =
     kind !== 'tile'
@@ -160,7 +158,6 @@ function operationShape(
       : mode === 'range'
         ? ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
-  const top = digitalTop(choice.codec(name));
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
   return {
     name,
@@ -178,8 +175,7 @@ function operationShape(
     planes,
     inputTop: codes ? 2 ** codes.bits - 1 : INPUT_TOP[planes],
     inputScale: kind === 'tile' ? fabric.physics!.design.input.scale : (codes?.scale ?? 'tile'),
-    top,
-    small: kind === 'int8' ? top <= SMALL_WEIGHT : kind === 'codes' || planes === 1,
+    small: kind === 'int8' ? ownCodes : kind === 'codes' || planes === 1,
     source,
     epilogue,
     misread: mode === 'chip' && kind === 'codes' && fabric.misreads !== undefined,
