@@ -1,4 +1,5 @@
 /** `sweep`, `merge` and `schema`: many points from one experiment file. */
+import { join } from 'node:path';
 import { stdout } from 'node:process';
 import type { Command } from 'commander';
 import { OnefetError } from '../error.ts';
@@ -112,31 +113,38 @@ const refusedLines = (refused: readonly { point: number; settings: string; reaso
   refused.map(({ point, settings, reason }) => `refused       point ${point} (${settings}): ${reason}`);
 
 /** Prints the table, writes the report, and turns points without a result into an exit code. */
-async function endSweep(run: SweepRun, flags: Pick<SweepFlags, 'json' | 'report'>): Promise<void> {
-  const { folder, sweep, refused, failed } = run;
-  if (sweep) {
-    if (flags.json) printJson({ folder, rows: sweep.rows });
-    else
-      printLines([...tableLines(sweep.rows, sweep.description.varied), '', `results  ${folder}/results.csv`]);
-  } else if (flags.json) printJson({ folder, rows: null });
-  else {
-    printLines([`shard done; when all are: onefet merge ${folder}`]);
+async function endSweep(
+  { folder, sweep, refused, failed }: SweepRun,
+  flags: Pick<SweepFlags, 'json' | 'report'>,
+): Promise<void> {
+  if (sweep === undefined) {
+    if (flags.json) printJson({ folder, rows: null });
+    else printLines([`shard done; when all are: onefet merge ${folder}`]);
+    requireComplete(refused, failed, 'points of this shard', join(folder, 'outcomes'));
+    return;
   }
-  const missing = sweep ? sweep.outcomes.filter(({ status }) => status !== 'done').length : refused + failed;
-  if (missing === 0) return;
-  const words = sweep ? sweep.outcomes.map(({ status }) => status) : [];
-  const count = (word: string, own: number) =>
-    sweep ? words.filter((status) => status === word).length : own;
-  const [refusedCount, failedCount] = [count('refused', refused), count('failed', failed)];
+  const { rows, outcomes, description } = sweep;
+  const report = flags.report
+    ? (await import('../report/sweep/sweep.ts')).writeSweepReport(sweep)
+    : undefined;
+  const csv = join(folder, 'results.csv');
+  if (flags.json) printJson({ folder, rows });
+  else {
+    printLines([...tableLines(rows, description.varied), '', `results  ${csv}`]);
+    if (report) printLines([`report   ${report}`]);
+  }
+  const count = (word: string) => outcomes.filter(({ status }) => status === word).length;
+  requireComplete(count('refused'), count('failed'), `of ${outcomes.length} points`, csv);
+}
+
+/** Throws OnefetError('incomplete') where points have no result. */
+function requireComplete(refused: number, failed: number, points: string, where: string): void {
   const parts = [
-    refusedCount > 0 ? `${refusedCount} ${sweep ? `of ${sweep.outcomes.length} points ` : ''}refused` : '',
-    failedCount > 0 ? `${failedCount} ${sweep ? `of ${sweep.outcomes.length} points ` : ''}failed` : '',
+    refused > 0 ? `${refused} ${points} refused` : '',
+    failed > 0 ? `${failed} ${points} failed` : '',
   ].filter((part) => part !== '');
-  throw new OnefetError(
-    'incomplete',
-    'SWEEP_INCOMPLETE',
-    `${parts.join(', ')}: the reasons are in ${folder}/results.csv`,
-  );
+  if (parts.length === 0) return;
+  throw new OnefetError('incomplete', 'SWEEP_INCOMPLETE', `${parts.join(', ')}: the reasons are in ${where}`);
 }
 
 /** Columns of the table on the terminal, where the sweep has them. */
