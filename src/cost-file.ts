@@ -21,8 +21,12 @@ export interface CostFile {
 const likeSchema = z.strictObject({ process: z.string(), description: z.string(), like: z.string() });
 
 /** Finds the file; undefined: the process has none. Errors: COST_CONSTANTS, COST_PROCESS. */
-export function findCostFile(process: string, asked: readonly string[] = [process]): CostFile | undefined {
-  const path = findDataFile(join('spice', process, 'cost.yaml'));
+export function findCostFile(
+  process: string,
+  name = 'cost',
+  asked: readonly string[] = [process],
+): CostFile | undefined {
+  const path = findDataFile(join('spice', process, `${name}.yaml`));
   if (path === undefined) return undefined;
   const as = { kind: 'input', code: 'COST_CONSTANTS' } as const;
   const data = parseYaml(readTextFile(path, 'cost constants'), path, as);
@@ -34,7 +38,7 @@ export function findCostFile(process: string, asked: readonly string[] = [proces
   if (asked.includes(like)) {
     throw new OnefetError('input', 'COST_CONSTANTS', `${path}: like: ${like} leads in a circle`);
   }
-  const found = findCostFile(like, [...asked, like]);
+  const found = findCostFile(like, name, [...asked, like]);
   if (found !== undefined) return found;
-  throw new OnefetError('input', 'COST_CONSTANTS', `${path}: like: ${like}, which has no cost.yaml`);
+  throw new OnefetError('input', 'COST_CONSTANTS', `${path}: like: ${like}, which has no ${name}.yaml`);
 }

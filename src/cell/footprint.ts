@@ -110,9 +110,10 @@ function layoutRules(layout: z.infer<typeof rulesSchema>['layout']): LayoutRules
  */
 export function loadCellWires(
   process: string,
+  costs: string,
 ): (footprint: Footprint, device: { widthM: number; lengthM: number }, taps: number) => number {
-  const found = findCostFile(process)?.path;
-  const path = found ?? requireDataFile(join('spice', process, 'cost.yaml'), 'cost constants');
+  const found = findCostFile(process, costs)?.path;
+  const path = found ?? requireDataFile(join('spice', process, `${costs}.yaml`), 'cost constants');
   const { analog, layout } = loadYaml(path, 'cost constants', wireSchema, 'COST_CONSTANTS');
   const rules = layoutRules(layout);
   return (footprint, device, taps) =>

@@ -103,10 +103,34 @@ function priceChip(design: PricedDesign, system: PricedSystem): ChipCost {
     limits,
     usersHeld,
     weights: design.weights(constants),
-    warnings: [...design.warnings],
+    warnings: [...design.warnings, ...(hasAnalog(placed) ? nodeWarnings(constants) : [])],
     references: design.references?.(system, energy.lines) ?? [],
   };
 }
+
+const hasAnalog = ({ area }: PlacedSystem): boolean => area.some(({ silicon }) => silicon === 'analog');
+
+/** Constants of nodes that no factory makes on one wafer, and converters smaller than any that the survey knows. */
+function nodeWarnings({ nodesNm, adc }: CostConstants): string[] {
+  const { cell, converters, digital } = nodesNm;
+  const [least, most] = [Math.min(cell, converters, digital), Math.max(cell, converters, digital)];
+  return [
+    ...(most > SAME_NODE * least
+      ? [
+          `The constants of cost are of nodes that are not made together: cell ${cell} nm, converters ${converters} nm, digital ${digital} nm. log-domain-28 and log-domain-7 are of one node each.`,
+        ]
+      : []),
+    ...(adc.technologyNm.value < SURVEYED_NM
+      ? [
+          `Converters at ${adc.technologyNm.value} nm are extrapolated: the converters that the regression was made from are mostly of ${SURVEYED_NM} nm and above.`,
+        ]
+      : []),
+  ];
+}
+
+/** 32 and 28 nm are one class, 28 and 16 are not. */
+const SAME_NODE = 1.3;
+const SURVEYED_NM = 16;
 
 function priceArea(components: readonly CostComponent[], system: PricedSystem): PlacedSystem {
   const used = components.flatMap((component) => component.area?.(system) ?? []);

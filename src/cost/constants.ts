@@ -33,6 +33,12 @@ const band = z
 const costConstantsSchema = z.strictObject({
   process: z.string(),
   description: z.string(),
+  /** Nodes, nm, of what the constants are of: those of one chip are made together. */
+  nodesNm: z.strictObject({
+    cell: z.number().positive(),
+    converters: z.number().positive(),
+    digital: z.number().positive(),
+  }),
   digital: z.strictObject({
     clockHz: positive,
     /** Select and add a tile's result into a 16-bit accumulator. */
@@ -228,25 +234,28 @@ export interface CostConstants extends CostValues {
   sha256: string;
 }
 
-/** Reads and checks spice/<process>/cost.yaml. Errors: PROCESS_NAME, COST_MISSING, COST_CONSTANTS, COST_PROCESS. */
-export function loadCostConstants(process: string): CostConstants {
+/**
+ * Reads and checks spice/<process>/<name>.yaml; `name` is `costs` of the design.
+ * Errors: PROCESS_NAME, COST_MISSING, COST_CONSTANTS, COST_PROCESS.
+ */
+export function loadCostConstants(process: string, name = 'cost'): CostConstants {
   if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(process)) {
     throw new OnefetError('usage', 'PROCESS_NAME', `process name ${JSON.stringify(process)} is not valid`, {
       hint: 'lower-case letters, digits and dashes',
     });
   }
-  const path = `spice/${process}/cost.yaml`;
-  const found = findCostFile(process);
+  const path = `spice/${process}/${name}.yaml`;
+  const found = findCostFile(process, name);
   if (found === undefined) {
     const others = listDataFolder('spice').filter(
-      (one) => findDataFile(`spice/${one}/cost.yaml`) !== undefined,
+      (one) => findDataFile(`spice/${one}/${name}.yaml`) !== undefined,
     );
     throw new OnefetError(
       'input',
       'COST_MISSING',
       `process ${process} has no cost constants: ${path} not found`,
       {
-        hint: `copy spice/<process>/cost.yaml of another process there and put in your own figures; ${others.join(', ')} have one`,
+        hint: `copy spice/<process>/${name}.yaml of another process there and put in your own figures; ${others.join(', ')} have one`,
       },
     );
   }

@@ -417,6 +417,44 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
   });
 });
 
+describe('one node throughout', () => {
+  const cost = (name: string) => {
+    const { design } = loadLogDomainDesign(name);
+    const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
+    const costDesign = logDomainCostDesign(design, loadCalibration(design.process, design.cell), ranges);
+    return priceRun(
+      exampleActivity(LLAMA_3_1_8B),
+      LLAMA_3_1_8B,
+      costDesign,
+      loadCostConstants(design.process, design.costs),
+      { contextTokens: 1024 },
+    );
+  };
+  const [mixed, planar, fin] = ['log-domain', 'log-domain-28', 'log-domain-7'].map(cost);
+
+  it('what is mixed and what is extrapolated is said', () => {
+    expect(mixed.warnings.join()).toMatch(/not made together: cell 32 nm, converters 28 nm, digital 7 nm/);
+    expect(planar.warnings.join()).not.toMatch(/not made together|extrapolated/);
+    expect(fin.warnings.join()).toMatch(/Converters at 7 nm are extrapolated/);
+    expect(fin.warnings.join()).not.toMatch(/not made together/);
+  });
+
+  it('all of 7 nm takes a quarter of the silicon of all of 28 nm, and cells of an eighth of the gate have the same spread', () => {
+    expect(planar.areaMm2 / fin.areaMm2).toBeGreaterThan(3);
+    expect(planar.areaMm2 / fin.areaMm2).toBeLessThan(7);
+    expect(fin.perTokenJ).toBeLessThan(planar.perTokenJ);
+    const spread = (process: string) => {
+      const { design } = loadLogDomainDesign(process);
+      const { gmOverIPerV, sigmaVtV, sigmaBeta } = tilePhysics(
+        loadCalibration(design.process, design.cell),
+        design,
+      );
+      return Math.hypot(gmOverIPerV * sigmaVtV, sigmaBeta);
+    };
+    expect(Math.abs(spread('log-domain-7') / spread('log-domain-28') - 1)).toBeLessThan(0.1);
+  });
+});
+
 describe('rows of other topologies', () => {
   const activity = exampleActivity(LLAMA_3_1_8B);
   const cost = (row: (typeof EXAMPLE_DESIGN)['row']) =>
@@ -664,9 +702,10 @@ describe('cost.yaml', () => {
         kind: 'input',
         code: 'COST_MISSING',
         message: 'process planar33lp has no cost constants: spice/planar33lp/cost.yaml not found',
-        hint: expect.stringMatching(/copy .* gf180mcu, planar130, planar32lp, sky130 have one/),
+        hint: expect.stringMatching(/copy .* fin7, gf180mcu, planar130, planar32lp, sky130 have one/),
       });
     }
     expect(() => loadCostConstants('../etc')).toThrow(/not valid/);
+    expect(() => loadCostConstants('planar32lp', 'cost-29')).toThrow(/cost-29.yaml not found/);
   });
 });

@@ -80,7 +80,7 @@ function bindDesign(options: DesignOptions): BoundDesign {
   const loaded = loadDesign(options.design, options.settings, options.overrides);
   const { design } = loaded;
   const fabric = loadFabric(design, options.calibration);
-  const costConstants = loadCostConstants(design.process);
+  const costConstants = loadCostConstants(design.process, design.costs);
   checkPriceable(fabric, costConstants);
   return { loaded, fabric, costConstants };
 }

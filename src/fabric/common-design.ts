@@ -21,6 +21,11 @@ export const nameShape = {
 /** Folder below spice/ (and calibration/): where constants of cost and calibrated cells come from. */
 export const processShape = {
   process: z.string().describe('Process: a folder below spice/ and calibration/.'),
+  costs: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'lower-case letters, digits and dashes')
+    .default('cost')
+    .describe('Constants of cost: a file spice/<process>/<costs>.yaml.'),
 };
 
 /** Mapping of weights onto the hardware. */

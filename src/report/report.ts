@@ -116,7 +116,10 @@ export function renderReport(
 
 function economicsOfProjection(result: RunResult): EconomicsReport | null {
   if (!(result.projection.tokensPerSecondAggregate > 0)) return null;
-  return projectEconomics(result.projection, loadCostConstants(result.design.process));
+  return projectEconomics(
+    result.projection,
+    loadCostConstants(result.design.process, String(result.design.resolved['costs'] ?? 'cost')),
+  );
 }
 
 function chipsText({ fabric, chips }: RunResult): string {

@@ -69,7 +69,7 @@ export function designCircuits(cal: Calibration, design: TileDesign): Circuits {
   const topology = loadMultiplier(cal.topology).topology;
   const { area } = topology;
   const row = rowOf(topology);
-  const wires = loadCellWires(cal.process);
+  const wires = loadCellWires(cal.process, design.costs);
   const wireF = (taps: number) => wires(area, cal.device, taps);
   const { gateF, drainF } = cal.capacitance;
   const line = bitLine(design, {

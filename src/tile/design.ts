@@ -278,4 +278,5 @@ export const circuitShape = {
 
 const tileSchema = z.strictObject({ ...cellShape, ...circuitShape });
 
-export type TileDesign = z.infer<typeof tileSchema>;
+/** With the constants of cost, whose layout rules say how long the wires across the cells are. */
+export type TileDesign = z.infer<typeof tileSchema> & { readonly costs: string };
