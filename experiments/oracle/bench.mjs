@@ -4,7 +4,7 @@
  *   node bench.mjs <threads> <contextTokens> <model.gguf> [<model.gguf> ...]
  *
  * Loads all models and prints {"ready":true,"system":"..."}. Then each line of standard input is a request, answered by
- * one line {"seconds": number}:
+ * one line {"seconds": number, "processorSeconds": number}, the latter of all threads:
  *   {"model": 0, "prefill": [ids]}    a new text, evaluated in one batch, without logits
  *   {"model": 0, "decode": [ids]}     token by token, with logits, behind what is there; the mean of a token
  */
@@ -36,6 +36,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const sequence = sequences[model];
   if (prefill) await sequence.clearHistory();
   const started = performance.now();
+  const before = process.cpuUsage();
   if (prefill) {
     await sequence.evaluateWithoutGeneratingNewTokens(prefill);
   } else {
@@ -43,7 +44,10 @@ for await (const line of createInterface({ input: process.stdin })) {
       await sequence.controlledEvaluate([[id, { generateNext: { token: true } }]]);
     }
   }
-  const seconds = (performance.now() - started) / 1e3 / (prefill ? 1 : decode.length);
-  console.log(JSON.stringify({ seconds }));
+  const { user, system } = process.cpuUsage(before);
+  const items = prefill ? 1 : decode.length;
+  const seconds = (performance.now() - started) / 1e3 / items;
+  const processorSeconds = (user + system) / 1e6 / items;
+  console.log(JSON.stringify({ seconds, processorSeconds }));
 }
 process.exit(0);

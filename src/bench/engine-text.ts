@@ -28,6 +28,7 @@ export function benchEngineText(
       ? [
           { head: 'prefill x peer', cell: (r: BenchResult) => one(r.ratios!.prefill, 2) },
           { head: 'decode x peer', cell: (r: BenchResult) => one(r.ratios!.decode, 2) },
+          { head: 'by processor time', cell: (r: BenchResult) => processorRatios(r) },
         ]
       : []),
     { head: 'KL to scalar', cell: (r) => differences[r.name]?.klNats.toExponential(1) ?? '' },
@@ -58,6 +59,9 @@ export function benchEngineText(
     .join('\n')
     .trimEnd();
 }
+
+const processorRatios = ({ processorRatios: found }: BenchResult): string =>
+  found ? `${found.prefill.toFixed(2)} / ${found.decode.toFixed(2)}` : '';
 
 /** Lists where the time of each variant goes. */
 function profileLines({ results }: Bench): string[] {

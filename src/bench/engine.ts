@@ -23,6 +23,8 @@ import { weightFormat } from '../tile/weight-code.ts';
 /** Seconds of the whole model. */
 export interface PeerTimes {
   readonly wholeS: number;
+  /** Of all threads together. */
+  readonly processorS: number;
 }
 
 /** Another engine on the same shape: a prefill of `batchTokens`, and one decoded token behind it. */
@@ -92,6 +94,8 @@ export interface BenchResult {
   readonly prefillGmacPerSecond: number;
   /** The peer's time over ours: above 1, this engine is faster. */
   readonly ratios: { readonly prefill: number; readonly decode: number } | null;
+  /** The same of processor seconds: what a busy machine does not change. */
+  readonly processorRatios: { readonly prefill: number; readonly decode: number } | null;
 }
 
 export interface Bench {
@@ -210,6 +214,7 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     const own: Times = { prefill: [], decode: [] };
     const cpu: Times = { prefill: [], decode: [] };
     const ratios: Times = { prefill: [], decode: [] };
+    const processorRatios: Times = { prefill: [], decode: [] };
     const prefillProfile: Record<string, number> = {};
     const decodeProfile: Record<string, number> = {};
     await engine.prefill(ids.subarray(0, 12), 0);
@@ -242,9 +247,11 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     }
     async function comparePeer(stage: keyof Times): Promise<void> {
       if (!of.peer) return;
-      const { wholeS } = await of.peer[stage]();
+      const { wholeS, processorS } = await of.peer[stage]();
       of.peerTimes[stage].push(wholeS);
-      ratios[stage].push(wholeS / own[stage][own[stage].length - 1]);
+      const last = own[stage].length - 1;
+      ratios[stage].push(wholeS / own[stage][last]);
+      processorRatios[stage].push(processorS / cpu[stage][last]);
     }
     const prefillS = median(own.prefill);
     const decodeS = median(own.decode);
@@ -266,12 +273,15 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
       memoryBytes: bytes + engine.memory.bytes - weightBytes,
       rank: engine.rank,
       prefillGmacPerSecond: gmacPerSecond,
-      ratios: of.peer ? { prefill: median(ratios.prefill), decode: median(ratios.decode) } : null,
+      ratios: of.peer ? mediansOf(ratios) : null,
+      processorRatios: of.peer ? mediansOf(processorRatios) : null,
     };
   } finally {
     await engine.close();
   }
 }
+
+const mediansOf = ({ prefill, decode }: Times) => ({ prefill: median(prefill), decode: median(decode) });
 
 const cpuSeconds = (since: NodeJS.CpuUsage): number => {
   const { user, system } = cpuUsage(since);

@@ -1,5 +1,5 @@
 /**
- * llama.cpp as the peer of `bench engine`: experiments/oracle runs it on two models of the benchmarked shape, of 2 and 8
+ * llama.cpp as the peer of `bench engine` and `bench experiment`: experiments/oracle runs it on two models of the benchmarked shape, of 2 and 8
  * blocks, so that the time of a block and of the head come apart:
  *   t(L) = head + L block    (of one token; in a prefill the head is evaluated once)
  */
@@ -35,59 +35,123 @@ export interface LlamaCppOptions {
   readonly threads: number;
   readonly batchTokens: number;
   readonly decodeTokens: number;
-  readonly onProgress?: (done: number, total: number, label: string) => void;
-  readonly signal?: AbortSignal;
+  readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Writes the two models to a temporary folder, loads them, and answers with times of the whole shape. */
-export async function startLlamaCpp(options: LlamaCppOptions): Promise<SpeedPeer> {
-  const { threads, batchTokens, decodeTokens, onProgress, signal } = options;
-  const shape: NamedShape = options.shape ?? MODEL_SHAPES['llama-3.1-8b'];
+/** Models of a shape with few blocks and with many, in a folder of their own. */
+export interface DepthModels {
+  readonly paths: readonly string[];
+  readonly depths: readonly number[];
+  remove(): void;
+}
+
+/** Writes them to the temporary folder. */
+export async function writeDepthModels(
+  shape: NamedShape,
+  { threads, onProgress, signal }: Pick<LlamaCppOptions, 'threads' | 'onProgress' | 'signal'>,
+  depths: readonly number[] = DEPTHS,
+): Promise<DepthModels> {
   const folder = mkdtempSync(join(tmpdir(), 'onefet-bench-'));
-  let child: ChildProcessWithoutNullStreams | undefined;
-  const close = async () => {
-    child?.kill();
-    rmSync(folder, { recursive: true, force: true });
-  };
+  const remove = () => rmSync(folder, { recursive: true, force: true });
   try {
-    const paths = DEPTHS.map((layers) => join(folder, `${layers}.gguf`));
-    for (const [i, layers] of DEPTHS.entries()) {
+    const paths = depths.map((layers) => join(folder, `${layers}.gguf`));
+    for (const [i, layers] of depths.entries()) {
       await synthesise({
         shape: { ...shape, name: `${shape.name}-${layers}-blocks`, layers },
         type: LLAMA_CPP_TYPE,
         path: paths[i],
         threads,
         signal,
-        onProgress: (done, total) => onProgress?.(i + done / total, DEPTHS.length, 'models for llama.cpp'),
+        onProgress: (done, total) => onProgress?.(i + done / total, depths.length, 'models of a few blocks'),
       });
     }
-    const script = join(packageRoot, 'experiments/oracle/bench.mjs');
-    const contextTokens = batchTokens + decodeTokens + 64;
-    child = spawn(execPath, [script, String(threads), String(contextTokens), ...paths]);
-    const { system } = (await nextLine(child)) as { system: string };
-    const running = child;
-    const ask = async (request: object): Promise<number> => {
-      const answer = nextLine(running);
-      running.stdin.write(`${JSON.stringify(request)}\n`);
-      return ((await answer) as { seconds: number }).seconds;
-    };
-    const ids = Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
-    const times = async (request: (model: number) => object): Promise<PeerTimes> => {
-      const [few, many] = [await ask(request(0)), await ask(request(1))];
-      const block = (many - few) / (DEPTHS[1] - DEPTHS[0]);
-      return { wholeS: few + block * (shape.layers - DEPTHS[0]) };
-    };
-    return {
-      name: `llama.cpp ${LLAMA_CPP_TYPE}`,
-      system,
-      prefill: () => times((model) => ({ model, prefill: ids })),
-      decode: () => times((model) => ({ model, decode: ids.slice(0, decodeTokens) })),
-      close,
-    };
+    return { paths, depths, remove };
   } catch (error) {
-    await close();
+    remove();
     throw error;
   }
+}
+
+/** What one piece of work took. */
+export interface Taken {
+  readonly wallS: number;
+  /** Of all threads. */
+  readonly processorS: number;
+}
+
+/** Seconds of `layers` blocks and the head, from those of models of fewer. */
+export function scaleTaken(taken: readonly Taken[], depths: readonly number[], layers: number): Taken {
+  const [few, many = few] = taken;
+  const scale = (of: (t: Taken) => number) =>
+    depths.length === 1
+      ? of(few)
+      : of(few) + ((of(many) - of(few)) / (depths[1] - depths[0])) * (layers - depths[0]);
+  return { wallS: scale((t) => t.wallS), processorS: scale((t) => t.processorS) };
+}
+
+/** llama.cpp with models loaded, which answers one request after the other. */
+export interface LlamaCpp {
+  readonly name: string;
+  readonly system: string;
+  /** A new text on a model by its number, evaluated at once. */
+  prefill(model: number, ids: readonly number[]): Promise<Taken>;
+  /** Token by token behind what is there; the mean of a token. */
+  decode(model: number, ids: readonly number[]): Promise<Taken>;
+  close(): void;
+}
+
+export async function spawnLlamaCpp(
+  threads: number,
+  contextTokens: number,
+  paths: readonly string[],
+): Promise<LlamaCpp> {
+  const script = join(packageRoot, 'experiments/oracle/bench.mjs');
+  const child = spawn(execPath, [script, String(threads), String(contextTokens), ...paths]);
+  const { system } = (await nextLine(child)) as { system: string };
+  const ask = async (request: object): Promise<Taken> => {
+    const answer = nextLine(child);
+    child.stdin.write(`${JSON.stringify(request)}\n`);
+    const { seconds, processorSeconds } = (await answer) as Record<'seconds' | 'processorSeconds', number>;
+    return { wallS: seconds, processorS: processorSeconds };
+  };
+  return {
+    name: `llama.cpp ${LLAMA_CPP_TYPE}`,
+    system,
+    prefill: (model, prefill) => ask({ model, prefill }),
+    decode: (model, decode) => ask({ model, decode }),
+    close: () => child.kill(),
+  };
+}
+
+/** The peer of `bench engine`: on two models, with times of the whole shape. */
+export async function startLlamaCpp(options: LlamaCppOptions): Promise<SpeedPeer> {
+  const { threads, batchTokens, decodeTokens } = options;
+  const shape: NamedShape = options.shape ?? MODEL_SHAPES['llama-3.1-8b'];
+  const models = await writeDepthModels(shape, options);
+  let running: LlamaCpp;
+  try {
+    running = await spawnLlamaCpp(threads, batchTokens + decodeTokens + 64, models.paths);
+  } catch (error) {
+    models.remove();
+    throw error;
+  }
+  const ids = Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
+  const times = async (measure: (model: number) => Promise<Taken>): Promise<PeerTimes> => {
+    const taken = [await measure(0), await measure(1)];
+    const { wallS, processorS } = scaleTaken(taken, models.depths, shape.layers);
+    return { wholeS: wallS, processorS };
+  };
+  return {
+    name: running.name,
+    system: running.system,
+    prefill: () => times((model) => running.prefill(model, ids)),
+    decode: () => times((model) => running.decode(model, ids.slice(0, decodeTokens))),
+    async close() {
+      running.close();
+      models.remove();
+    },
+  };
 }
 
 /** The next line of a child's output, parsed; an end of the child is an error with what it said. */

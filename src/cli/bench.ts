@@ -9,7 +9,7 @@ import { type CliContext, designOptions, embedded, integer, jsonOption, threadsO
 import { printJson, printLines } from './print.ts';
 
 export function addBenchCommands(root: Command, { signal, progress }: CliContext): void {
-  const bench = root.command('bench').description('how fast: the SPICE path, the engine');
+  const bench = root.command('bench').description('how fast: the SPICE path, the engine, a whole experiment');
 
   bench
     .command('spice')
@@ -51,6 +51,79 @@ It runs on two models of this shape that are written to the temporary folder for
     .action(async (flags: EngineFlags) => {
       await benchEngine(flags, signal, progress());
     });
+
+  designOptions(
+    bench
+      .command('experiment')
+      .description(
+        'a whole experiment (digital, ranges, mapped weights, chips) against as many passes of llama.cpp',
+      )
+      .option(
+        '-m, --model <file>',
+        'a GGUF file that is run as it is; else the 8B shape, scaled from a few blocks',
+      )
+      .option('--tokens <n>', 'tokens of a pass', integer(2, 8191), 511)
+      .option('--chips <n>', 'chip instances', integer(1, 100), 2)
+      .addOption(threadsOption())
+      .option('--rounds <n>', 'rounds; figures are medians', integer(1, 100), 1)
+      .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)'),
+  )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Loading is in the times: opening the file, mapping the weights, drawing the chips. Without --model two models are written
+to the temporary folder (2.5 GB). llama.cpp is installed with: npm ci --prefix experiments/oracle`,
+    )
+    .action(async (flags: ExperimentFlags) => {
+      await benchWholeExperiment(flags, signal, progress());
+    });
+}
+
+interface ExperimentFlags {
+  readonly design: string;
+  readonly set: string[];
+  readonly model?: string;
+  readonly tokens: number;
+  readonly chips: number;
+  readonly threads: number;
+  readonly rounds: number;
+  readonly llamaCpp: boolean;
+  readonly json?: boolean;
+}
+
+async function benchWholeExperiment(
+  flags: ExperimentFlags,
+  signal: AbortSignal,
+  bar: Progress,
+): Promise<void> {
+  const { benchExperiment, benchExperimentText } = await import('../bench/experiment.ts');
+  const { llamaCppMissing } = await import('../bench/llama-cpp.ts');
+  const { loadDesign } = await import('../fabric/design.ts');
+  const { loadFabric } = await import('../fabric/registry.ts');
+  const { threads, tokens, chips, rounds, model } = flags;
+  const missing = flags.llamaCpp ? llamaCppMissing() : 'left out';
+  try {
+    const result = await benchExperiment({
+      fabric: loadFabric(loadDesign(flags.design, flags.set).design),
+      threads,
+      tokens,
+      chips,
+      rounds,
+      modelPath: model,
+      peer: missing === undefined,
+      signal,
+      onProgress: (done, total, label) => bar.update(done, total, label),
+    });
+    bar.finish();
+    if (flags.json) printJson({ ...result, peerMissing: missing ?? null });
+    else {
+      printLines([benchExperimentText(result)]);
+      if (missing !== undefined) printLines([`llama.cpp: ${missing}`]);
+    }
+  } finally {
+    bar.finish();
+  }
 }
 
 interface EngineFlags {

@@ -170,8 +170,8 @@ test('the bench runs on a small shape and its shares add up', async () => {
     peer: {
       name: 'slow',
       system: '',
-      prefill: async () => ({ wholeS: 10 }),
-      decode: async () => ({ wholeS: 10 }),
+      prefill: async () => ({ wholeS: 10, processorS: 20 }),
+      decode: async () => ({ wholeS: 10, processorS: 20 }),
       close: async () => {},
     },
   });
@@ -187,6 +187,7 @@ test('the bench runs on a small shape and its shares add up', async () => {
   // Of two rounds the median of the ratios lies between the rounds, as that of the times does.
   expect(result.ratios?.prefill[chip.name]).toBeGreaterThan(chip.prefillTokensPerSecond / 2.4 / 2);
   expect(result.ratios?.decode[chip.name]).toBeGreaterThan(chip.decodeTokensPerSecond / 0.1 / 2);
+  expect(chip.processorRatios?.prefill).toBeGreaterThan(0);
 });
 
 test('an interruption ends a text within a batch and what is being loaded; progress is told', async () => {
