@@ -140,11 +140,15 @@ async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promis
     ...(flags.constants === undefined ? {} : { constantsPath: flags.constants }),
     ...(flags.supplement === undefined ? {} : { supplementCell: flags.supplement }),
   });
-  const { skipped, hysteresis } = made.summary;
+  const { skipped, hysteresis, completed } = made.summary;
   if (!flags.json) {
     const percent = (x: number) => `${(100 * x).toFixed(2)} %`;
     printLines([
       ...skipped.map(({ reason, rows }) => `skipped  ${rows} ${rows === 1 ? 'row' : 'rows'}: ${reason}`),
+      ...Object.entries(completed).map(
+        ([corner, { measured, missing }]) =>
+          `${corner}  ${measured} points above the floor move ${flags.supplement}; from it: ${missing.join(', ')}`,
+      ),
       ...(hysteresis
         ? [
             `hysteresis  up and down are ${percent(hysteresis.rms)} RMS apart, ${percent(hysteresis.max)} at most, at ${hysteresis.points} points; they are averaged`,

@@ -32,7 +32,9 @@ if (jobs >= 5000) {
     async () => {
       const mib = await memoryOfJobs(jobs);
       console.info(`resident memory after each tenth: ${mib.map(Math.round).join(' ')} MiB`);
-      expect(mib[mib.length - 1] / mib[1]).toBeLessThan(1.05);
+      // One reading is some percent off: when the memory of an ended thread goes back is the system's affair.
+      const mean = (values: readonly number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
+      expect(mean(mib.slice(-3)) / mean(mib.slice(2, 5))).toBeLessThan(1.05);
     },
     slow,
   );

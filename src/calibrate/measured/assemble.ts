@@ -35,6 +35,8 @@ export interface MeasuredParts {
   readonly fitted: readonly MeasuredCorner[];
   readonly constants: MeasuredConstants | undefined;
   readonly supplement: Calibration | undefined;
+  /** What the data do not show and the moved supplement gives, for people. */
+  readonly completed: readonly string[];
   readonly sources: readonly string[];
 }
 
@@ -70,7 +72,7 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
     cell: cellName,
     topology: cell.topology,
     driver: 'ideal',
-    engine: `measured: ${points.length} points of ${name}${supplement === undefined ? '' : `; what it does not show: ${supplement.engine}, cell ${supplement.cell}`}`,
+    engine: `measured: ${points.length} points of ${name}${supplement === undefined ? '' : `; what it does not show${completedWords(parts)}: ${supplement.engine}, cell ${supplement.cell}`}`,
     sources: hashSources(parts.sources),
     device: { widthM: cell.widthM, lengthM: cell.lengthM, oxideM: technology.oxideM.value },
     nominal: {
@@ -105,6 +107,9 @@ export function assembleMeasured(parts: MeasuredParts): Calibration {
     plots: measuredPlots(fitted[0], vdsV, referenceK),
   };
 }
+
+const completedWords = ({ completed }: MeasuredParts): string =>
+  completed.length === 0 ? '' : ` (among it ${completed.join(', ')}, moved to the measured points)`;
 
 function measuredBias({ cell, fitted, name }: MeasuredParts): MeasuredBias {
   const [{ plane, fit, entry }] = fitted;

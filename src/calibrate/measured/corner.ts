@@ -39,14 +39,17 @@ export interface MeasuredCorner {
   readonly stride: number;
 }
 
+/** Fits one corner; `filled` points take part in the fit and in no residual. */
 export function fitMeasured(
   name: string,
   corner: Corner,
   points: readonly MeasuredPoint[],
   cell: CellDescription,
   start: readonly number[] | undefined,
+  filled: readonly MeasuredPoint[] = [],
 ): MeasuredCorner {
-  const plane = gatherPlane(points, name);
+  const plane = gatherPlane([...points, ...filled], name);
+  const isMeasured = measuredIn(points);
   const vdsV = nominalVds(plane, cell, name);
   const { gate, smallestProduct, largestProduct } = findGateRange(plane, cell.fullScaleA, vdsV, name);
   const off = tabulateOff(plane, name);
@@ -60,11 +63,15 @@ export function fitMeasured(
     all.filter((_, i) => i % stride === 0),
     start,
   );
-  const residual = (kept: CellPoint[]): Residual => fitResidual(kept, fit.coefficients);
+  const residual = (kept: CellPoint[]): Residual =>
+    fitResidual(
+      kept.filter((point) => isMeasured(point)),
+      fit.coefficients,
+    );
   const entry = {
     coefficients: fit.coefficients,
     covariance: fit.covariance.flatMap((row, i) => row.slice(i)),
-    fit: fit.residual,
+    fit: filled.length === 0 ? fit.residual : residual(all),
     heldOutVds: residual(pointsInside(plane, gate, (row) => !inTemps(row) && inDrains(row))),
     heldOutTemp: residual(pointsInside(plane, gate, inTemps)),
     gate,
@@ -79,6 +86,14 @@ export function fitMeasured(
     checkMeasured(`${name} ${what}`, value, noiseRms ?? 0);
   }
   return { corner, plane, fit, entry, smallestProduct, largestProduct, noiseRms, stride };
+}
+
+/** Tells the points that were measured from those that were filled in, by their place on the grid. */
+function measuredIn(points: readonly MeasuredPoint[]): (point: CellPoint | MeasuredPoint) => boolean {
+  const key = ({ tempK, vdsV, vgsV }: CellPoint | MeasuredPoint) =>
+    `${tempK.toFixed(2)}|${vdsV.toFixed(5)}|${vgsV.toFixed(5)}`;
+  const places = new Set(points.map(key));
+  return (point) => places.has(key(point));
 }
 
 /** The limits of a simulated fit, with room for the noise that the data themselves show. */

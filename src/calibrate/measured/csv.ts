@@ -48,6 +48,8 @@ export interface MeasuredData {
   readonly points: readonly MeasuredPoint[];
   /** Rows by the reason for which they say nothing. */
   readonly skipped: readonly { readonly reason: string; readonly rows: number }[];
+  /** Largest current that was read with the wrong sign, A: the floor of the meter; 0: none was. */
+  readonly floorA: number;
 }
 
 /** Reads a CSV, or a file of IC-CAP. Errors: FILE_UNREADABLE, TEXT_SIZE, MEASURED_TOO_LARGE, MEASURED_HEADER, MEASURED_LINE (with the line number). */
@@ -61,14 +63,17 @@ export function readMeasuredCsv(path: string): MeasuredData {
 export function parseMeasuredCsv(text: string, name: string): MeasuredData {
   const points: MeasuredPoint[] = [];
   const skipped = new Map<string, number>();
+  let floorA = 0;
   let rows = 0;
   for (const row of isMdm(text) ? readMdm(text, name) : readRows(text, name)) {
     if (rows++ === MAX_CSV_ROWS) {
       throw new OnefetError('input', 'MEASURED_TOO_LARGE', `${name}: more than ${MAX_CSV_ROWS} rows`);
     }
     const point = parsePoint(row, name);
-    if (typeof point === 'string') skipped.set(point, (skipped.get(point) ?? 0) + 1);
-    else points.push(point);
+    if (typeof point === 'string') {
+      skipped.set(point, (skipped.get(point) ?? 0) + 1);
+      if (point === AT_FLOOR) floorA = Math.max(floorA, -Number(row.cells.id_a.replace(',', '.')));
+    } else points.push(point);
   }
   if (points.length === 0) {
     const left = [...skipped].map(([reason, count]) => `; ${count} skipped: ${reason}`).join('');
@@ -76,7 +81,7 @@ export function parseMeasuredCsv(text: string, name: string): MeasuredData {
       hint: `the first line is the header: ${REQUIRED.join(',')}`,
     });
   }
-  return { points, skipped: [...skipped].map(([reason, count]) => ({ reason, rows: count })) };
+  return { points, skipped: [...skipped].map(([reason, count]) => ({ reason, rows: count })), floorA };
 }
 
 function* readRows(text: string, name: string): Generator<TextRow> {
@@ -142,6 +147,7 @@ function header(cells: readonly string[], name: string, lineNumber: number): str
   return columns;
 }
 
+const AT_FLOOR = 'no current into the drain: the floor of the meter';
 /** What meters write for an overflow: 9.91E+37 is "not a number" and 9.9E+37 infinity in SCPI. */
 const OVERFLOW = 9.8e37;
 /** No current flows, or it cannot be told from the meter's noise. */
@@ -176,7 +182,7 @@ function parsePoint({ lineNumber, cells }: TextRow, name: string): MeasuredPoint
   const vdsV = value('vds_v');
   if (Math.abs(drainA) > OVERFLOW) return 'the meter was out of its range (9.91E+37)';
   if (Math.abs(vdsV) < LEAST_DRAIN_V) return 'no drain voltage';
-  if (drainA < LEAST_CURRENT_A) return 'no current into the drain: the floor of the meter';
+  if (drainA < LEAST_CURRENT_A) return AT_FLOOR;
   const word = (column: string, fallback: string) => cells[column] ?? fallback;
   const corner = word('corner', 'TT').toUpperCase();
   if (!(CORNERS as readonly string[]).includes(corner)) {

@@ -20,6 +20,7 @@ import { displayPath, writeFileAtomic } from '../../files.ts';
 import { roundDigits } from '../../numbers.ts';
 import { encodeResult } from '../../sources.ts';
 import { assembleMeasured } from './assemble.ts';
+import { type Completed, completePoints, missingOf } from './complete.ts';
 import { readMeasuredConstants } from './constants.ts';
 import { fitMeasured, type MeasuredCorner } from './corner.ts';
 import { type MeasuredData, readMeasuredCsv } from './csv.ts';
@@ -34,7 +35,7 @@ export interface CalibrateFromCsvOptions {
   readonly csvPath: string;
   /** YAML with noise and capacitance (schema onefet.measured-constants/1). */
   readonly constantsPath?: string;
-  /** A simulated cell of the same process and size, for what neither the CSV nor the constants give. */
+  /** A simulated cell of the same process and size, for what neither the CSV nor the constants give (complete.ts). */
   readonly supplementCell?: string;
 }
 
@@ -47,6 +48,8 @@ export interface MeasuredCalibration {
     readonly skipped: MeasuredData['skipped'];
     /** Between sweeps up and down, which are averaged; undefined: swept one way. */
     readonly hysteresis: Hysteresis | undefined;
+    /** Corners whose data do not show all: the points that were used, and what is the supplement's, moved to them. */
+    readonly completed: Readonly<Record<string, { measured: number; missing: readonly string[] }>>;
     /** Relative noise of a point; undefined when the grid does not show it. */
     readonly noiseRms: number | undefined;
     readonly corners: Readonly<
@@ -62,7 +65,7 @@ export interface MeasuredCalibration {
 export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCalibration {
   const process = loadProcess(options.process);
   const cell = cellOf(process, options.cell);
-  const { points, skipped } = readMeasuredCsv(options.csvPath);
+  const { points, skipped, floorA } = readMeasuredCsv(options.csvPath);
   const name = displayPath(options.csvPath);
   const constants =
     options.constantsPath === undefined ? undefined : readMeasuredConstants(options.constantsPath);
@@ -74,9 +77,17 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
     });
   }
   const fitted: MeasuredCorner[] = [];
+  const completed = new Map<string, Completed>();
   for (const corner of corners) {
     const own = points.filter((point) => point.corner === corner);
-    fitted.push(fitMeasured(`${name} ${corner}`, corner, own, cell, fitted[0]?.fit.coefficients));
+    const missing = supplement === undefined ? [] : missingOf(own, floorA);
+    const start = fitted[0]?.fit.coefficients;
+    if (missing.length === 0) fitted.push(fitMeasured(`${name} ${corner}`, corner, own, cell, start));
+    else {
+      const whole = completePoints(own, supplement!, missing, floorA, `${name} ${corner}`);
+      completed.set(corner, whole);
+      fitted.push(fitMeasured(`${name} ${corner}`, corner, whole.measured, cell, start, whole.filled));
+    }
   }
   const sources = [
     technologySource(process, { cell: options.cell }),
@@ -94,6 +105,7 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
     fitted,
     constants,
     supplement,
+    completed: [...new Set([...completed.values()].flatMap(({ missing }) => missing))],
     sources,
   });
   return {
@@ -103,6 +115,12 @@ export function calibrateFromCsv(options: CalibrateFromCsvOptions): MeasuredCali
       devices: listDevices(points).length,
       skipped,
       hysteresis: measureHysteresis(points),
+      completed: Object.fromEntries(
+        [...completed].map(([corner, { measured, missing }]) => [
+          corner,
+          { measured: measured.length, missing },
+        ]),
+      ),
       noiseRms: fitted[0].noiseRms,
       corners: Object.fromEntries(
         fitted.map(({ corner, entry, stride }) => [

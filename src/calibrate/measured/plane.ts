@@ -96,14 +96,14 @@ export function gatherPlane(points: readonly MeasuredPoint[], name: string): Mea
     throw gridError(
       name,
       `temperatures ${tempK.map((t) => `${(t - 273.15).toFixed(1)} C`).join(', ')}; three are needed, on both sides of 27 C`,
-      'five or more also allow some to be held out of the fit',
+      "five or more also allow some to be held out of the fit; with --supplement one is enough, the others being the simulated cell's",
     );
   }
   if (vdsV.length < 3) {
     throw gridError(
       name,
       `${vdsV.length} drain voltages that every temperature has; three are needed`,
-      'sweep the same drain voltages at every temperature',
+      'sweep the same drain voltages at every temperature, or name a simulated cell of the same size by --supplement',
     );
   }
   return { tempK, vdsV, rows };
@@ -200,7 +200,9 @@ function steepest({ vgsV, lnA }: MeasuredRow, belowV: number): number {
     'input',
     'MEASURED_GRID',
     `fewer than three gate voltages within ${SLOPE_SPAN_V} V below full scale`,
-    { hint: 'measure in gate steps of 20 mV or less' },
+    {
+      hint: 'measure in gate steps of 20 mV or less, or name a simulated cell of the same size by --supplement',
+    },
   );
 }
 
@@ -238,7 +240,9 @@ export function tabulateOff(plane: MeasuredPlane, name: string): CornerCalibrati
       'input',
       'MEASURED_OFF_RANGE',
       `${name}: every row must reach Vgs 0 or lower and ${OFF_STEP_V} V; the shortest spans ${first} to ${last} V`,
-      { hint: 'the current of rows that are off enters every sum: measure down to the off level' },
+      {
+        hint: 'the current of rows that are off enters every sum: measure down to the off level, or name a simulated cell by --supplement',
+      },
     );
   }
   return {
