@@ -84,6 +84,18 @@ function printSynthetic(result: RunResult): void {
   }
 }
 
+/** What reading the chips and fitting the digital part to them did. */
+function printCorrection({ chips, mapping }: RunResult): void {
+  const corrected = chips.flatMap(({ correction }) => correction ?? []);
+  if (corrected.length === 0 || !mapping?.correction) return;
+  const percent = (of: (chip: (typeof corrected)[number]) => number) =>
+    `${((100 * corrected.reduce((sum, chip) => sum + of(chip), 0)) / corrected.length).toPrecision(3)} %`;
+  const { rank, readingS } = mapping.correction;
+  print(
+    `  correction     error of the outputs as read ${percent(({ read }) => read)}, with gains ${percent(({ gains }) => gains)}, with a side path of rank ${rank} ${percent(({ side }) => side)}${readingS === null ? '' : `; read in ${formatSi(readingS, 's')}`}`,
+  );
+}
+
 function printAccuracy(result: RunResult): void {
   const { digital, recoded, summary } = result;
   const { covers, ...headline } = headlineOf(result);
@@ -128,6 +140,7 @@ function printAccuracy(result: RunResult): void {
       ? `  yield          ${(100 * share).toFixed(0)} % of the chips (95 % ${(100 * ci95[0]).toFixed(0)} to ${(100 * ci95[1]).toFixed(0)}) ${within}`
       : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
   );
+  printCorrection(result);
 }
 
 function printAttribution({ attribution, recoded }: RunResult): void {

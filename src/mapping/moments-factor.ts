@@ -14,6 +14,9 @@ import { largestEigen } from './small.ts';
 /** R. With 64 a side path of rank 16 leaves 1 to 6 % more error than with all of H, with 128 up to 3 % (SmolLM2, block 15). */
 export const MOMENTS_RANK = 128;
 
+/** Of the subspace: half as many vectors to spare as directions, so the directions that count are there after a few. */
+const ITERATIONS = 6;
+
 /** [R + 1][K] of the moments [K][K] that are loaded in the workspace. */
 export function momentsFactor(
   workspace: Workspace,
@@ -25,7 +28,7 @@ export function momentsFactor(
   const key = streamKey(inputs, used, 2);
   const apply = (x: Float64Array, y: Float64Array, count: number): void =>
     applyMoments(workspace, x, y, count);
-  const { values, vectors } = largestEigen(apply, inputs, used, (i) => gaussian(key, i));
+  const { values, vectors } = largestEigen(apply, inputs, used, (i) => gaussian(key, i), ITERATIONS);
   const factor = new Float32Array((used + 1) * inputs);
   const rest = Float64Array.from({ length: inputs }, (_, j) => moments[j * (inputs + 1)]);
   for (let r = 0; r < used; r++) {
