@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { ENGINE_CHOICES } from '../engine/names.ts';
+import type { RunOptions } from '../experiment/options.ts';
 import { FABRIC_WORDS, fabricModule } from '../fabric/registry.ts';
 import { TASKS } from './task.ts';
 
@@ -11,6 +12,9 @@ import { TASKS } from './task.ts';
 export type Settings = Readonly<Record<string, unknown>>;
 
 const path = z.string().min(1);
+
+/** Options of a run that an experiment may set; the others are those of a command. */
+type RunOption = Exclude<keyof RunOptions, 'settings' | 'overrides' | 'threads' | 'out' | 'calibration'>;
 
 /** Keys of a run, without defaults: those are in plan.ts. */
 export const RUN_KEYS = {
@@ -46,9 +50,11 @@ export const RUN_KEYS = {
     .int()
     .min(1)
     .max(2 ** 24),
+  /** A difference of NLL of which each run says how much text would tell it from nothing. */
+  resolveNats: z.number().min(1e-5).max(10),
   /** Chips on which each source of error also runs alone. */
   attributionChips: z.int().min(0).max(100_000),
-} as const;
+} as const satisfies Record<RunOption | 'task', z.ZodType>;
 
 export type RunKey = keyof typeof RUN_KEYS;
 

@@ -29,14 +29,18 @@ export const perplexityTask: TaskModule = {
     ];
     return {
       kl: { mean: kl.mean, chipsCi95: kl.ci95, textAndChipsCi95: overText.kl.ci95 },
-      nll: { mean: nll.mean, chipsCi95: nll.ci95, textAndChipsCi95: null },
+      nll: { mean: nll.mean, chipsCi95: nll.ci95, textAndChipsCi95: overText.nll.ci95 },
       nllDifference: {
         mean: nll.mean - digital.nll,
         chipsCi95: nll.ci95 && less(nll.ci95),
         textAndChipsCi95: overText.nllDifference.ci95,
       },
-      perplexity: { mean: perplexity.mean, chipsCi95: perplexity.ci95, textAndChipsCi95: null },
-      top1: { mean: top1.mean, chipsCi95: top1.ci95, textAndChipsCi95: null },
+      perplexity: {
+        mean: perplexity.mean,
+        chipsCi95: perplexity.ci95,
+        textAndChipsCi95: overText.perplexity.ci95,
+      },
+      top1: { mean: top1.mean, chipsCi95: top1.ci95, textAndChipsCi95: overText.top1.ci95 },
     };
   },
   unitSums({ chipSeeds, inputs }, finished) {

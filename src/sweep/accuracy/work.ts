@@ -42,8 +42,8 @@ export function pointWork(plan: RunPlan): PointWork {
     if (variant.kind === 'digital') return !kept.baseline;
     return variant.kind !== 'range' || !kept.ranges;
   });
-  const { chips, attributionChips, yieldRatio, costContextTokens, threads } = plan.options;
-  const asked = { chips, attributionChips, yieldRatio, costContextTokens };
+  const { chips, attributionChips, yieldRatio, costContextTokens, resolveNats, threads } = plan.options;
+  const asked = { chips, attributionChips, yieldRatio, costContextTokens, resolveNats };
   const image = plan.mapping?.plan;
   const left = tokensOf(missing);
   return {
