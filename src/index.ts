@@ -16,6 +16,7 @@ export { type LogDomainCostDesign, logDomainCostDesign } from './cost/log-domain
 export type { CostComponent, PricedDesign } from './cost/priced-design.ts';
 export { projectActivity } from './cost/project.ts';
 export type { CostLine, CostReport } from './cost/report.ts';
+export { closeHosts } from './engine/create.ts';
 export { OnefetError } from './error.ts';
 export { type Generated, type Generation, generate } from './experiment/generate.ts';
 export { openInputs, type RunInputs } from './experiment/inputs.ts';

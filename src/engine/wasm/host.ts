@@ -1,6 +1,6 @@
 /** The host of the WebAssembly backend: one crew for engine after engine, started when it is first needed. */
 import { type Engine, type EngineRequest, type Host, requireThreads } from '../backend.ts';
-import { chooseKernels } from './check/selftest.ts';
+import { engineKernels } from './check/selftest.ts';
 import { startCrew, type WorkingCrew } from './crew.ts';
 import { dropParts } from './residents.ts';
 
@@ -18,7 +18,7 @@ export function openHost(
   let idle: NodeJS.Timeout | undefined;
 
   const start = async () => {
-    const { module } = await chooseKernels();
+    const { module } = await engineKernels();
     return startCrew(module, threads);
   };
   /** The crew, or a new one where it ended: by a failure or for want of work. */

@@ -8,12 +8,12 @@ import { version, versions } from 'node:process';
 import { newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { OnefetError } from '../../../error.ts';
-import type { DotKind } from '../kernels/dot.ts';
+import { DOT_KINDS, type DotKind } from '../kernels/dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from '../kernels/module.ts';
 import { checkPaths, checkRotation } from './digital-check.ts';
+import { keepKernel, knownKernel } from './known-kernel.ts';
 import { type CaseShape, checkPanel, type Memories } from './panel-check.ts';
 
-const KINDS: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
 const SHAPES: readonly CaseShape[] = [
   { rows: [64, 19], cells: 2, rank: 2, planes: 2, count: 13, small: false },
   { rows: [32, 32], cells: 1, rank: 1, planes: 1, count: 7, small: true },
@@ -30,39 +30,65 @@ export interface ChosenKernels {
   readonly gmacPerSecond: Readonly<Partial<Record<DotKind, number>>>;
 }
 
-let chosen: Promise<ChosenKernels> | undefined;
+export type EngineKernels = Pick<ChosenKernels, 'module' | 'kernel'>;
 
-/** Once per process. */
+let chosen: Promise<ChosenKernels> | undefined;
+let taken: Promise<EngineKernels> | undefined;
+
+/** All variants are tested and timed, and the fastest of the right ones is taken. Once per process. */
 export function chooseKernels(): Promise<ChosenKernels> {
   chosen ??= choose();
   return chosen;
 }
 
+/**
+ * The kernels that engines run: the variant that was chosen on this machine before, if it passes the self-test now, else by
+ * choice. Once per process.
+ */
+export function engineKernels(): Promise<EngineKernels> {
+  taken ??= chosen ?? takeKernels();
+  return taken;
+}
+
+async function takeKernels(): Promise<EngineKernels> {
+  const known = knownKernel();
+  const found = known && (await tryKernel(known));
+  if (typeof found === 'object') return found;
+  const all = await chooseKernels();
+  keepKernel(all.kernel);
+  return all;
+}
+
+interface RightKernel extends EngineKernels {
+  readonly kernels: Kernels;
+}
+
+/** A variant, compiled and tested; else what is wrong with it. */
+async function tryKernel(kernel: DotKind): Promise<RightKernel | string> {
+  // Node 20's baseline compiler gets the relaxed dot product wrong now and then: not even tried there.
+  if (kernel !== 'i16' && Number(versions.node.split('.')[0]) < 22)
+    return 'not trusted on this version of Node';
+  try {
+    const module = await compileEngine(kernel);
+    const state = newArena(2 ** 22, CONSTANTS_END);
+    const weights = newArena(2 ** 20);
+    const tables = newArena(2 ** 16);
+    writeConstants(state.memory);
+    const kernels = await instantiate(module, state.memory, weights.memory, tables.memory);
+    const wrong = selfTest(kernels, { state, weights, tables });
+    return wrong ? `wrong: ${wrong}` : { module, kernel, kernels };
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 async function choose(): Promise<ChosenKernels> {
   const rejected: Partial<Record<DotKind, string>> = {};
-  const right: { module: WebAssembly.Module; kernel: DotKind; kernels: Kernels }[] = [];
-  for (const kind of KINDS) {
-    // Node 20's baseline compiler gets the relaxed dot product wrong now and then: not even tried there.
-    if (kind !== 'i16' && Number(versions.node.split('.')[0]) < 22) {
-      rejected[kind] = 'not trusted on this version of Node';
-      continue;
-    }
-    try {
-      const module = await compileEngine(kind);
-      const state = newArena(2 ** 22, CONSTANTS_END);
-      const weights = newArena(2 ** 20);
-      const tables = newArena(2 ** 16);
-      writeConstants(state.memory);
-      const kernels = await instantiate(module, state.memory, weights.memory, tables.memory);
-      const wrong = selfTest(kernels, { state, weights, tables });
-      if (wrong) {
-        rejected[kind] = `wrong: ${wrong}`;
-        continue;
-      }
-      right.push({ module, kernel: kind, kernels });
-    } catch (error) {
-      rejected[kind] = error instanceof Error ? error.message : String(error);
-    }
+  const right: RightKernel[] = [];
+  for (const kind of DOT_KINDS) {
+    const found = await tryKernel(kind);
+    if (typeof found === 'string') rejected[kind] = found;
+    else right.push(found);
   }
   // In turns, so that a slow moment of the machine does not decide.
   const speeds: Partial<Record<DotKind, number>> = {};
@@ -83,7 +109,7 @@ async function choose(): Promise<ChosenKernels> {
     );
   }
   const [{ module, kernel }] = right;
-  for (const kind of KINDS) if (kind !== kernel) rejected[kind] ??= 'slower';
+  for (const kind of DOT_KINDS) if (kind !== kernel) rejected[kind] ??= 'slower';
   return { module, kernel, rejected, gmacPerSecond: speeds };
 }
 

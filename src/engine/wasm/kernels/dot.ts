@@ -10,7 +10,8 @@
 import { heldI32 } from '../../../emit/constants.ts';
 import { type Body, i8x16, i16x8, i32x4, type V128 } from '../../../emit/wat.ts';
 
-export type DotKind = 'relaxed' | 'pairs' | 'i16';
+export const DOT_KINDS = ['relaxed', 'pairs', 'i16'] as const;
+export type DotKind = (typeof DOT_KINDS)[number];
 
 /** acc + products of bytes, as an expression. */
 export type Dot = (a: V128, b: V128, acc: V128) => V128;
