@@ -1,4 +1,4 @@
-"""Energy, area and time of Llama 3.1 8B on each fabric of integer arithmetic and on a GPU, by hand: from a copy of the
+"""Energy, area and time of Llama 3.1 8B on each fabric and on a GPU, by hand: from a copy of the
 constants of spice/planar32lp/cost.yaml (src/testing/cost-constants-by-hand.json) and the calibrated circuits alone, without
 this project's code. 1,024 tokens of context, shipped designs. Prints what src/cost/by-hand.test.ts holds.
 
@@ -23,8 +23,8 @@ OUTPUTS = L * sum(n for n, _ in MATS)
 HEAD = V * D
 f = c('digital.clockHz')
 
-def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon):
-    """own_*: of the fabric. gated: [(mm2, seconds on)] of it. silicon: mm2 of the fabric by kind that is never off."""
+def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=None, traffic=None):
+    """own_*: of the fabric, unclocked: of it what no clock feeds. traffic: input bits, and result bits times mm. gated: [(mm2, seconds on)] of it. silicon: mm2 of the fabric by kind that is never off."""
     kv_bytes = 2 * L * KV * HD * CTX * 2
     sram = lambda b: b * 8 * c('memory.sramCellUm2') / c('memory.sramArrayEfficiency') / 1e6
     rom = lambda bits: bits / c('memory.romBitsPerMm2')
@@ -57,11 +57,13 @@ def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon):
     e['kv-sram'] = kv_bytes * c('memory.sramReadJPerByte') + kv_bytes / CTX * c('memory.sramWriteJPerByte')
     e['head'] = HEAD * (c('digital.macJ') + c('memory.romReadJPerByte') * c('digital.headWeightBits') / 8)
     bank_side = math.sqrt(side_mm2 / L)
-    e['wires'] = (INPUTS * 8 * side + OUTPUTS * 16 * bank_side) * c('wire.energyJPerBitMm')
+    input_bits, result_bit_mm = traffic or (INPUTS * 8, OUTPUTS * 16 * bank_side)
+    e['wires'] = (input_bits * side + result_bit_mm) * c('wire.energyJPerBitMm')
     e['wires'] += (dies - 1) * D * 16 * c('wire.dieLinkJPerBit')
     clocked = sum(e.values())
     s = c('digital.clockShare')
     e['clock'] = clocked * s / (1 - s)
+    e.update(unclocked or {})
     hot = 2 ** ((c('power.junctionK') - c('power.leakageReferenceK')) / c('power.leakageDoublingK'))
     share = c('power.gatedLeakageShare')
     logic = c('power.logicLeakageWPerMm2') * hot
@@ -140,6 +142,77 @@ def hardwired(arithmetic):
     step = (8 + depth) / f
     return chip({'adders': mm2, 'scales': scales_mm2}, e, 128 * step, mm2, [(mm2, step)], {'rom': scales_mm2})
 
+def digital():
+    units, macs_mm2, macs_j = digital_macs()
+    stored = W * 4 / c('memory.romBitsPerMm2')
+    e = {'weights': (W * 4 / 8) * c('memory.romReadJPerByte') + scales_j, 'macs': macs_j, 'scaling': scaling_j}
+    return chip({'weights': stored, 'scales': scales_mm2, 'macs': macs_mm2}, e, L * 1664 / f, stored + scales_mm2 + macs_mm2,
+                [(macs_mm2, 1664 / f)], {'rom': stored + scales_mm2})
+
+def log_domain_circuits():
+    """Row and bit line of experiments/designs/log-domain.yaml from the calibrated cell, stepped through time."""
+    cell = json.load(open(os.path.join(ROOT, 'calibration/planar32lp/t1-large.json')))
+    ut = 1.380649e-23 * 300.15 / 1.602176634e-19
+    n_ut = cell['nominal']['ladderSlopeFactorN'] * ut
+    law, off = cell['law'], cell['corners']['TT']['off']
+    m_ut = law['sourceSlopeFactor'][law['tempK'].index(300.15)][law['product'].index(0.3)] * ut
+    um2 = (0.8 + c('layout.deviceSideM') * 1e6) * (0.4 + c('layout.deviceEndM') * 1e6)
+    wire = math.sqrt(um2) * 1e-6 * c('analog.wireFPerM')
+    gate, drain = cell['capacitance']['gateF'], cell['capacitance']['drainF']
+    line = 256 * (drain / 2 + wire)
+    # Seven taps below a follower of n Ut over 2 + 1 uA; gates as normally distributed weights have them.
+    share = [math.exp(-m * m / (2 * 2.73 ** 2)) for m in range(1, 8)]
+    cap = [256 * (gate * s / sum(share) + wire) for s in share]
+    siemens = [2e-6 / (n_ut * math.log((s + 1) / s)) for s in range(1, 7)] + [3e-6 / n_ut]
+    full = (cell['nominal']['fullScaleVgsV'] + 0.1) / n_ut
+    index = (off['tempK'].index(300.15) * len(off['vdsV']) + off['vdsV'].index(0.4)) * len(off['vgsV'])
+    rest = 256 * math.exp(off['lnCurrent'][index + off['vgsV'].index(-0.1)]) / 15e-9
+    tau, dt = line * m_ut / 11 / 15e-9, 2e-12
+    settle = 0
+    for tap in (1, 7):
+        e, ln_y = [1.0] * 7, math.log(rest)
+        for step in range(1, 150000):
+            flow = [0.0] * 7
+            for i in range(7):
+                up = ((e[i + 1] if i < 6 else 0.0) - e[i]) * siemens[i]
+                flow[i] += up
+                if i < 6:
+                    flow[i + 1] -= up
+            e = [x + k * dt / farad for x, k, farad in zip(e, flow, cap)]
+            ln_y += (math.exp(-(full + math.log(tap / 7)) * e[tap - 1]) - math.exp(ln_y)) * dt / tau
+            if abs(math.exp(ln_y) - 1) > 0.01:
+                settle = max(settle, step * dt)
+    return um2, wire, gate, line, settle
+
+def log_domain():
+    """0.2 nA a cell, three rows in four driven, full scales of 13 cells of 3 nA."""
+    um2, wire, gate, line, settle = log_domain_circuits()
+    ends = ladders = W / 256
+    t = 100e-9
+    step = 2 * (settle + t) + 16 / c('adc.rateHz')
+    laid = lambda w, l: (w + c('layout.deviceSideM') * 1e6) * (l + c('layout.deviceEndM') * 1e6)
+    fom = min(213.7807 - 2.8719 * math.log(1e8), 128.3068 + 3.22052 * 8)
+    adc_pj = math.exp(26.04962 + 1.880037 * math.log(28) - 2.829126 * math.log(8) - 1.470202) / (2 * 10 ** ((fom - 49.9257) / 10))
+    adc_um2 = math.exp(1.346192 + 0.993279 * math.log(28) + 0.180715 * math.log(1e8) + 0.299124 * math.log(adc_pj))
+    integrator = 13 * 3e-9 * t / 0.3
+    clamp = c('layout.analogSpread') * (laid(4, 0.4) + 5 * laid(1, 0.2)) + c('layout.clampSwitchesUm2')
+    analog = (ladders * (c('layout.ladderUm2') + 2 * laid(4, 0.4) * c('layout.analogSpread')) + INPUTS * c('layout.dacUm2')
+              + ends * 2 * clamp + math.ceil(ends / 16) * adc_um2) / 1e6
+    accumulators = math.ceil(ends / 16) * c('layout.accumulatorUm2') / 1e6
+    area = {'cells': W * um2 / 1e6, 'analog': analog, 'integrators': ends * integrator / c('layout.capacitorFPerUm2') / 1e6,
+            'accumulators': accumulators}
+    unclocked = {
+        'array': W * 0.2e-9 * 0.8 * (t + settle),
+        'rows': ladders * 3e-6 * 0.8 * (2 * (settle + t) + settle),
+        'gates': 0.75 * W * (gate + 7 * wire) * c('analog.gateSwingV') * 0.8,
+        'dacs': INPUTS * c('analog.dacJ'),
+        'clamps': ends * 4 * 3e-6 * 0.8 * (settle + t),
+        'lines': ends * 2 * line * 0.4 * 0.8,
+        'integrators': ends * integrator * 0.3 * 0.8,
+        'adcs': ends * adc_pj * 1e-12}
+    traffic = (INPUTS * 7, ends * 8 * 256 * math.sqrt(um2) * 1e-3)
+    return chip(area, {'accumulation': scaling_j}, 128 * step, 0, [(accumulators, step)], {'analog': analog}, unclocked, traffic)
+
 def gpu():
     macs = W + HEAD
     bytes_ = 2 * macs + 2 * L * KV * HD * CTX * 2
@@ -148,6 +221,7 @@ def gpu():
     e = 8 * bytes_ * c('gpu.memoryJPerBit') + ops * c('gpu.operationJ') + c('gpu.staticW') * t
     return {'energyMj': e * 1e3, 'areaMm2': 814, 'timeUs': t * 1e6}
 
-for name, cost in [('routed', routed()), ('mask-rom', mask_rom('current')), ('mask-rom rom.levels=connection', mask_rom('connection')),
+print('log-domain row and line: wire %.5g F, line %.5g F, settles in %.5g s' % (log_domain_circuits()[1], *log_domain_circuits()[3:]))
+for name, cost in [('log-domain', log_domain()), ('digital', digital()), ('routed', routed()), ('mask-rom', mask_rom('current')), ('mask-rom rom.levels=connection', mask_rom('connection')),
                    ('hardwired', hardwired('grouped')), ('hardwired wires.arithmetic=csd', hardwired('csd')), ('gpu', gpu())]:
     print(name, *(f'{k} {v:.6g}' for k, v in cost.items()))

@@ -5,13 +5,18 @@
  */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
+import { LLAMA } from '../model/architecture.ts';
 import { modelMatrices } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
+import { exampleActivity, priceRun } from '../testing/activity.ts';
+import { loadLogDomainDesign } from '../testing/designs.ts';
 import { priceModel } from './chip.ts';
 import type { CostConstants } from './constants.ts';
 import { priceFabric } from './fabrics.ts';
+import { logDomainCostDesign } from './log-domain-design.ts';
 
 /** Values alone: where they are from is said in cost.yaml. */
 const values: Record<string, Record<string, { value: number }>> = JSON.parse(
@@ -32,7 +37,23 @@ const constants = {
 /** Shares of the magnitudes 0 to 7 in every matrix. */
 const SHARES = [0.15, 0.22, 0.19, 0.15, 0.11, 0.08, 0.06, 0.04];
 
+test('log-domain: its row and line, and what they cost at a stated activity', () => {
+  const { design } = loadLogDomainDesign('log-domain');
+  const ranges = Object.fromEntries(LLAMA.matrices.map(({ tensor }) => [`blk.0.${tensor}`, [[13]]]));
+  const calibration = loadCalibration(design.process, design.cell);
+  const costDesign = logDomainCostDesign(design, calibration, ranges);
+  expect(costDesign.settleTimeS / 2.0581e-7).toBeCloseTo(1, 3);
+  expect(costDesign.bitLine.lineF / 1.0039e-13).toBeCloseTo(1, 4);
+  const cost = priceRun(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
+    contextTokens: 1024,
+  });
+  expect((cost.perTokenJ * 1e3) / 1.27214).toBeCloseTo(1, 4);
+  expect(cost.areaMm2 / 12280.1).toBeCloseTo(1, 4);
+  expect((cost.tokenTimeS * 1e6) / 125.585).toBeCloseTo(1, 4);
+});
+
 test.each([
+  { design: 'digital', settings: [], energyMj: 1.98459, areaMm2: 1061.31, timeUs: 79.4486 },
   { design: 'routed', settings: [], energyMj: 1.57139, areaMm2: 706.367, timeUs: 79.4012 },
   { design: 'mask-rom', settings: [], energyMj: 3.15317, areaMm2: 5191.73, timeUs: 111.175 },
   {

@@ -123,24 +123,30 @@ export function settlingTimeS(
   const slowest = 1 / Math.min(...modes.ratesPerS);
   const horizonS = (slowest + line.tauS) * (12 + Math.log(1 + steps) - Math.log(line.startShare));
   const dt = horizonS / SETTLING_STEPS;
-  let logY = Math.log(line.startShare);
-  let last = 0;
+  const start = Math.log(line.startShare);
+  let before = { logY: start, x: risen(steps, 1), off: Math.abs(line.startShare - 1) };
+  let settledS = 0;
   for (let i = 1; i <= SETTLING_STEPS; i++) {
     const x = risen(steps, distance(modes, tap, i * dt));
-    logY = line.tauS === 0 ? Math.log(x) : followed(logY, x, dt / line.tauS);
-    if (Math.abs(Math.exp(logY) - 1) > tolerance) last = i;
+    const logY = line.tauS === 0 ? Math.log(x) : followed(before.logY, before.x, x, dt / line.tauS);
+    const off = Math.abs(Math.exp(logY) - 1);
+    // Between the last step outside and the first one inside, in proportion.
+    if (off > tolerance) settledS = (i + 1) * dt;
+    else if (before.off > tolerance) settledS = (i - (tolerance - off) / (before.off - off)) * dt;
+    before = { logY, x, off };
   }
-  return (last + 1) * dt;
+  return settledS;
 }
 
 const SETTLING_STEPS = 1000;
 
-/** One implicit step of d ln y = r (x - y): Newton on ln y. */
-function followed(logY: number, x: number, r: number): number {
+/** One step of d ln y = r (x - y) by the trapezium rule, from x0 to x1: Newton on ln y. */
+function followed(logY: number, x0: number, x1: number, r: number): number {
+  const from = logY + (r * (x0 - Math.exp(logY) + x1)) / 2;
   let next = logY;
   for (let i = 0; i < 5; i++) {
     const y = Math.exp(next);
-    next -= (next - logY - r * (x - y)) / (1 + r * y);
+    next -= (next - from + (r * y) / 2) / (1 + (r * y) / 2);
   }
   return next;
 }
