@@ -54,14 +54,15 @@ export function gaussian(key: StreamKey, index: number): number {
   return index & 1 ? radius * Math.sin(angle) : radius * Math.cos(angle);
 }
 
-/** sigma times gaussian(key, 0 .. count - 1), the same bits at half the price: both branches of a pair at once. */
-export function gaussians(key: StreamKey, count: number, sigma: number): Float64Array {
+/** sigma times gaussian(key, first .. first + count - 1), the same bits at half the price: both branches of a pair at once. */
+export function gaussians(key: StreamKey, count: number, sigma: number, first = 0): Float64Array {
   const values = new Float64Array(count);
-  for (let pair = 0; pair < count; pair += 2) {
+  const end = first + count;
+  for (let pair = first & ~1; pair < end; pair += 2) {
     const radius = Math.sqrt(-2 * Math.log(uniform(key, pair)));
     const angle = 2 * Math.PI * uniform(key, pair + 1);
-    values[pair] = sigma * (radius * Math.cos(angle));
-    if (pair + 1 < count) values[pair + 1] = sigma * (radius * Math.sin(angle));
+    if (pair >= first) values[pair - first] = sigma * (radius * Math.cos(angle));
+    if (pair + 1 < end) values[pair + 1 - first] = sigma * (radius * Math.sin(angle));
   }
   return values;
 }

@@ -85,6 +85,8 @@ export const i8x16 = {
   /** Two vectors of i16 to one of i8, saturating. */
   narrow: binary<'v128'>('i8x16.narrow_i16x8_s'),
   greater: binary<'v128'>('i8x16.gt_s'),
+  min: binary<'v128'>('i8x16.min_s'),
+  max: binary<'v128'>('i8x16.max_s'),
   /** The top bits of the 16 bytes. */
   bitmask: unary<'v128', 'i32'>('i8x16.bitmask'),
   /** Byte i of the result is byte pattern[i] of a (0..15) or b (16..31). */
@@ -94,9 +96,14 @@ export const i16x8 = {
   ...arithmetic('i16x8'),
   shl: shift('i16x8.shl'),
   shrU: shift('i16x8.shr_u'),
+  shrS: shift('i16x8.shr_s'),
+  min: binary<'v128'>('i16x8.min_s'),
+  addSaturated: binary<'v128'>('i16x8.add_sat_s'),
+  subSaturated: binary<'v128'>('i16x8.sub_sat_s'),
   /** round(a b / 2^15), saturating. */
   q15Mul: binary<'v128'>('i16x8.q15mulr_sat_s'),
   narrow: binary<'v128'>('i16x8.narrow_i32x4_s'),
+  addPairsOfBytes: unary<'v128'>('i16x8.extadd_pairwise_i8x16_s'),
   addPairsOfBytesU: unary<'v128'>('i16x8.extadd_pairwise_i8x16_u'),
   extendLowU8: unary<'v128'>('i16x8.extend_low_i8x16_u'),
   extendHighU8: unary<'v128'>('i16x8.extend_high_i8x16_u'),

@@ -52,6 +52,11 @@ export interface EngineTuning {
   readonly precision?: 'fast' | 'exact';
   /** Noise from the current that each column draws, or from the tile's mean (3 % of sigma). Default: product. */
   readonly noise?: 'product' | 'token';
+  /**
+   * Weights of a chip: made of its codes for every batch, or kept, a byte for each cell and rank, which is faster where
+   * tokens come one at a time. Results are the same. Default: made.
+   */
+  readonly cells?: 'made' | 'baked';
   /** Bytes per digital weight; default 2 up to 2^28 weights, else 1. */
   readonly int8Terms?: 1 | 2;
 }
@@ -247,7 +252,13 @@ const QUESTIONS = {
     tiles(needs, ({ design }) => (design.input.bits === 'float' ? needs.tuning?.precision : undefined)),
   'tuning.precision': ({ tuning }) => asked(tuning?.precision),
   'tuning.noise': ({ tuning }) => asked(tuning?.noise),
+  'tuning.cells': ({ tuning }) => asked(tuning?.cells),
   'tuning.int8Terms': ({ tuning }) => asked(tuning?.int8Terms),
+  /** Sigma of the natural logarithm of a cell's current, on a chip. */
+  'spread of a cell': (needs) =>
+    needs.mode === 'chip'
+      ? tiles(needs, ({ gmOverIPerV, sigmaVtV, sigmaBeta }) => Math.hypot(gmOverIPerV * sigmaVtV, sigmaBeta))
+      : [],
   /** Relative droop of a column by its clamp and source line when every row is fully on. */
   'column droop': (needs) =>
     tiles(needs, ({ droop, design }) => (droop.clamp + droop.source) * design.tile.rows),

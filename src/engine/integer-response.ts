@@ -37,7 +37,7 @@ export interface IntegerResponse {
   readonly residual: number;
 }
 
-/** `varied`: weights are baked cell by cell and need room for their spread. */
+/** `varied`: weights differ from cell to cell and need room for their spread. */
 export function integerResponse(
   physics: TilePhysics,
   taps: number,

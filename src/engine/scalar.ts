@@ -58,6 +58,7 @@ const CAPABILITIES: Capabilities = {
   'tuning.precision': { oneOf: ['exact'] },
   'tuning.noise': { oneOf: ['product'] },
   'tuning.int8Terms': { oneOf: [] },
+  'tuning.cells': { oneOf: [] },
 };
 
 export const scalar: Backend = {

@@ -115,6 +115,8 @@ export async function generate(
         image: own ?? image?.reader,
         codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
         signal: hooks.signal,
+        // Tokens come one at a time: cells that are made for each would take ten times as long as their products.
+        ...(backend.capabilities['tuning.cells'] ? {} : { tuning: { cells: 'baked' } }),
         ...variantRequest(variant, fabric, ranges),
       });
       try {

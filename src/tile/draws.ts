@@ -21,8 +21,7 @@ export interface TilePlace {
 
 /** Use of a draw: the first coordinate of its key, so that no two uses share a stream. */
 export const DRAW = {
-  vt: 1,
-  beta: 2,
+  cell: 1,
   rowOffset: 3,
   ladder: 4,
   tileGain: 5,
@@ -39,16 +38,15 @@ export const DRAW = {
 } as const;
 
 /**
- * Draws of a cell: key by chip, layer, tensor and bank, number by its row and column in the whole matrix, so that another
- * height of the tiles gives the same transistors. Below 2^32 for a head of 128k columns and 4096 rows.
+ * Draws of a cell (cell-draws.ts): key by chip, layer, tensor and bank, number by its row and column in the whole matrix, so
+ * that another height of the tiles gives the same transistors. Below 2^32 for a head of 128k columns and 4096 rows.
  */
 export function cellKey(
-  use: typeof DRAW.vt | typeof DRAW.beta,
   chip: ChipInstance,
   place: { readonly layer: number; readonly tensor: number },
   bank: number,
 ): StreamKey {
-  return drawKey(use, chip.seed, place.layer, place.tensor, bank);
+  return drawKey(DRAW.cell, chip.seed, place.layer, place.tensor, bank);
 }
 
 export function drawKey(use: number, seed: number, ...coordinates: number[]): StreamKey {

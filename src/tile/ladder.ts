@@ -3,7 +3,7 @@
  * each with an offset and resistors of its own. The columns that hold one cell of the weights are divided by themselves.
  */
 
-import { gaussian } from '../random.ts';
+import { gaussians } from '../random.ts';
 import { type ChipInstance, DRAW, drawKey, type TilePlace } from './draws.ts';
 import type { TilePhysics } from './physics.ts';
 
@@ -54,10 +54,7 @@ export function drawRows(
   const draw = (use: number, perRow: number, sigma: number): Float64Array => {
     if (!chip.errors || sigma === 0) return new Float64Array(rows * perRow);
     const key = drawKey(use, chip.seed, place.layer, place.tensor, ladder);
-    return Float64Array.from(
-      { length: rows * perRow },
-      (_, i) => sigma * gaussian(key, rowStart * perRow + i),
-    );
+    return gaussians(key, rows * perRow, sigma, rowStart * perRow);
   };
   return {
     rowOffsetV: draw(DRAW.rowOffset, 1, physics.rowOffsetSigmaV),

@@ -1,13 +1,15 @@
 /**
  * Process variation of one tile of one chip: drawn once, the same for every token.
  *
- *   cell    dVt ~ N(0, sigma(Vt)), dBeta ~ N(0, sigma(beta)), by (chip seed, layer, tensor, bank; row and column of the matrix)
+ *   cell    dVt ~ N(0, sigma(Vt)), dBeta ~ N(0, sigma(beta)), by (chip seed, layer, tensor, bank; row and column of the matrix);
+ *           how near to the normal distribution: cell-draws.ts
  *   row     offset of the buffer ~ N(0, rowOffsetSigmaV), and the mismatch of its ladder's resistors: once per row of the
  *           matrix and ladder.columns columns (ladder.ts)
  *   tile    common gain from the replica's offset, the tile's temperature and the gradient across the die
  *   column  gain and offset of the converter
  */
 import { gaussian, gaussians } from '../random.ts';
+import { cellBits, gainDraw, thresholdDraw } from './cell-draws.ts';
 import { type ChipInstance, cellKey, DRAW, drawKey, type TilePlace } from './draws.ts';
 import { drawRows, ladderSegments, type RowErrors, type Segment } from './ladder.ts';
 import type { TilePhysics } from './physics.ts';
@@ -49,19 +51,12 @@ export function drawStatics(
     return gaussians(drawKey(use, chip.seed, ...at, 0), count, sigma);
   };
   const segments = ladderSegments(outputs, cellWeights.length, design.ladder.columns);
-  const cells = tile.rows * columns;
-  const banked = (use: typeof DRAW.vt | typeof DRAW.beta, sigma: number) =>
-    Array.from({ length: banks }, (_, bank) => {
-      const values = new Float32Array(cells);
-      if (!chip.errors || sigma === 0) return values;
-      const key = cellKey(use, chip, place, bank);
-      const first = tile.rowStart * columns;
-      for (let i = 0; i < cells; i++) if (tile.codes[i] !== 0) values[i] = sigma * gaussian(key, first + i);
-      return values;
-    });
+  const cells = Array.from({ length: banks }, (_, bank) =>
+    drawCells(physics, chip, place, bank, tile, columns),
+  );
   return {
-    vtV: banked(DRAW.vt, physics.sigmaVtV),
-    beta: banked(DRAW.beta, physics.sigmaBeta),
+    vtV: cells.map(({ vtV }) => vtV),
+    beta: cells.map(({ beta }) => beta),
     tapLogMean: chip.errors ? physics.spreads.get(taps)!.logMean : new Float64Array(taps + 1),
     segments,
     rowErrors: Array.from({ length: banks }, (_, bank) =>
@@ -71,6 +66,29 @@ export function drawStatics(
     adcGain: draw(DRAW.adcGain, columns, design.adc.gainSigma).map((error) => 1 + error),
     adcOffsetLsb: draw(DRAW.adcOffset, columns, design.adc.offsetSigmaLsb),
   };
+}
+
+/** Of the connected cells of a bank, [rows * columns] each. */
+function drawCells(
+  { sigmaVtV, sigmaBeta }: TilePhysics,
+  chip: ChipInstance,
+  place: TilePlace,
+  bank: number,
+  { rows, rowStart, codes }: WeightTile,
+  columns: number,
+): { vtV: Float32Array; beta: Float32Array } {
+  const vtV = new Float32Array(rows * columns);
+  const beta = new Float32Array(rows * columns);
+  if (!chip.errors || sigmaVtV + sigmaBeta === 0) return { vtV, beta };
+  const key = cellKey(chip, place, bank);
+  const first = rowStart * columns;
+  for (let i = 0; i < vtV.length; i++) {
+    if (codes[i] === 0) continue;
+    const bits = cellBits(key, first + i);
+    vtV[i] = sigmaVtV * thresholdDraw(bits);
+    beta[i] = sigmaBeta * gainDraw(bits);
+  }
+  return { vtV, beta };
 }
 
 /** Common gain of a tile: its replica, its temperature and the gradient across the die. */

@@ -37,6 +37,8 @@ export const CAPABILITIES: Capabilities = {
   'adc.trimVectors': { oneOf: [0] },
   'column.clamp': { oneOf: ['regulated', 'class-a', 'resistance'] },
   'precision with real-valued inputs': { oneOf: ['exact'] },
+  // What 16 bits hold of a cell's gain (../cell-format.ts); its weight is below one unit beyond.
+  'spread of a cell': { to: 2 },
   // The droop of clamp and source line is taken from the tile's mean current.
   'column droop': { to: 0.05 },
   // The common mode is not watched: no column may be able to overload its clamps.

@@ -186,7 +186,7 @@ test.each([
         logitsOf(engine, text),
       );
     const [found, other] = [await chip(5), await chip(6)];
-    // What differs: baked weights of 8 bits, and with `fast` rows of 7. Another chip is much further away. The bounds are
+    // What differs: weights of 8 bits, and with `fast` rows of 7. Another chip is much further away. The bounds are
     // about twice what the same seeds give every time.
     const ratio = meanKl(expected, found) / meanKl(expected, other);
     expect(ratio).toBeLessThan(within);

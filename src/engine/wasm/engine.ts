@@ -4,7 +4,7 @@
  *   digital  int8 weights in blocks of 32 (two terms where they fit), activations of 14 bits
  *   mapped   the mapped weights in exact arithmetic, activations of 14 bits
  *   range    the nominal chip with its converters left open
- *   chip     one chip: baked cells, converters, noise
+ *   chip     one chip: its cells, converters, noise
  *
  * Results do not depend on the number of threads or on how a text is cut into batches.
  */
@@ -169,6 +169,7 @@ function allocateData(
     ownInputs: choice.ownInputs,
     physics: plan.physics,
     integerResponses: choice.integerResponses,
+    cellFormats: choice.cellFormats,
     chip: mode === 'chip' ? { errors: true, seed: chipSeed ?? 0 } : { errors: false, seed: 0 },
     ranges,
     figures: new Float64Array(shared(virtualTiles * FIGURES, 8)),

@@ -46,9 +46,11 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
   const model = { shape: SHAPE_8B, madeUpType: 'Q4_0' };
   const needs = { model, fabric, contextTokens: 8192, threads: 2 };
   const chip = wasm.memory({ ...needs, mode: 'chip', tuning: { precision: 'fast' } });
-  // 6.98e9 codes of half a byte, as many cells of a byte, and the digital head of 0.53e9 weights.
-  expect(chip.weightBytes).toBeGreaterThan(11e9);
-  expect(chip.weightBytes).toBeLessThan(12.5e9);
+  // 6.98e9 codes of half a byte, the digital head of 0.53e9 weights, their scales, and a chip's tables of columns.
+  expect(chip.weightBytes).toBeGreaterThan(4.1e9);
+  expect(chip.weightBytes).toBeLessThan(5e9);
+  const baked = wasm.memory({ ...needs, mode: 'chip', tuning: { precision: 'fast', cells: 'baked' } });
+  expect(baked.weightBytes - chip.weightBytes).toBeGreaterThan(6.9e9);
   expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
   const recoded = wasm.memory({ ...needs, mode: 'mapped' });
   expect(recoded.weightBytes).toBeLessThan(4.8e9);
@@ -65,6 +67,7 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     noise: 'product',
     floatConverter: false,
     varied: true,
+    baked: true,
     rankOf: () => 1,
     codec: () => undefined,
   });

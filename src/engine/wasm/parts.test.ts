@@ -11,7 +11,6 @@ import { roundHalfEven } from '../integers.ts';
 import { referenceEncode, referenceHash, referenceNormal, splitPlanes } from './check/panel-reference.ts';
 import { chooseKernels } from './check/selftest.ts';
 import { CACHE_BYTES, QUERIES, runProducts } from './kernels/attention.ts';
-import { BAKE_OPERANDS } from './kernels/bake.ts';
 import {
   BYTE_LEVELS,
   ENCODED,
@@ -309,64 +308,6 @@ function fromHalf(h: number): number {
   const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
   return h & 0x8000 ? -size : size;
 }
-
-test('baked cells are the draws of src/random.ts through exp, to the rounding of a byte', () => {
-  restart();
-  const [rows, columns, stride] = [24, 48, 16];
-  const index = 5 * columns + 16;
-  const codes = Int8Array.from({ length: rows * stride }, (_, i) => ((i * 7) % 15) - 7);
-  const [vt, beta] = [streamKey(1, 2, 3), streamKey(4, 5)];
-  const [sigmaVt, limit, rank] = [0.006, 63, 2];
-  const sigmaBetas = [0, 0.02, 0.018, 0.016, 0.014, 0.012, 0.01, 0.008];
-  const slopes = [0, 27, 26.9, 26.8, 26.7, 26.6, 26.5, 26.4];
-  const curves = [0, -60, -58, -56, -54, -52, -50, -48];
-  const bends = [0, -900, -850, -800, -750, -700, -650, -600];
-  const responses = [
-    [0, 10, 20, 30, 40, 50, 60, 70],
-    [0, 3, -2, 1, 0, -1, 2, -3],
-  ];
-  const taps = drawn(7, rows * 8, 0.002);
-  const codesAt = allocate(state, codes.length, 'codes');
-  bytes.set(new Uint8Array(codes.buffer), codesAt);
-  const keys = put([0, 0, 0, 0]);
-  new Int32Array(state.memory.buffer).set(
-    [vt.a, vt.b, beta.a, beta.b].map((x) => x | 0),
-    keys / 4,
-  );
-  const out = allocate(state, rank * rows * 16, 'out');
-  const table = put([...slopes, ...curves, ...sigmaBetas, ...bends, ...responses.flat()]);
-  invoke(kernels.bake, BAKE_OPERANDS, {
-    codes: codesAt,
-    stride,
-    out,
-    rankBytes: rows * 16,
-    rank,
-    rows,
-    index,
-    columns,
-    keys,
-    sigmas: put([sigmaVt, limit]),
-    table,
-    taps: put(taps),
-  });
-  const found = new Int8Array(state.memory.buffer, out, rank * rows * 16);
-  for (let j = 0; j < rows; j++) {
-    for (let n = 0; n < 16; n++) {
-      const code = codes[j * stride + n];
-      const tap = Math.abs(code);
-      const cell = index + j * columns + n;
-      const gate = taps[j * 8 + tap] - sigmaVt * gaussian(vt, cell);
-      const gain = Math.exp(
-        ((bends[tap] * gate + curves[tap]) * gate + slopes[tap]) * gate +
-          sigmaBetas[tap] * gaussian(beta, cell),
-      );
-      for (let r = 0; r < rank; r++) {
-        const exact = Math.max(-limit, Math.min(limit, Math.sign(code) * responses[r][tap] * gain));
-        expect(Math.abs(found[r * rows * 16 + j * 16 + n] - exact)).toBeLessThan(0.5 + 1e-3);
-      }
-    }
-  }
-});
 
 test('digital weights: codes within half a step, the residual is left for a second byte', () => {
   restart();

@@ -20,6 +20,7 @@ import {
 import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { countQuads } from '../plan/operations.ts';
+import { type CellsCase, drawCellsCase, tileWeights, writeCellsCase } from './cells-case.ts';
 import { type PanelCase, referencePanel, splitPlanes } from './panel-reference.ts';
 
 /** What the kernels of a check run on. */
@@ -39,12 +40,15 @@ export interface CaseShape {
   readonly small: boolean;
 }
 
-/** A drawn case. With `codes`, weights are table values of 4-bit codes, the same codes for every rank. */
+/**
+ * A drawn case. With `codes`, weights are table values of 4-bit codes, the same codes for every rank; with `cells`, those of
+ * a drawn chip.
+ */
 function drawCase(
   shape: CaseShape,
   source: Source,
   seed: number,
-): PanelCase & CaseShape & { codes: Int8Array[][]; lookup: Int8Array[] } {
+): PanelCase & CaseShape & { codes: Int8Array[][]; lookup: Int8Array[]; own: CellsCase | undefined } {
   const key = streamKey(seed, 0x70616e65);
   let next = 0;
   const integer = (low: number, high: number) => low + (bits32(key, next++) % (high - low + 1));
@@ -57,21 +61,32 @@ function drawCase(
   const lookup = each(rank, () =>
     Int8Array.from({ length: 16 }, (_, code) => (code === 0 ? 0 : integer(-top, top))),
   );
-  const codes = each(cells, () => rows.map((r) => Int8Array.from({ length: r * 16 }, () => integer(-8, 7))));
+  const least = source === 'cells' ? -7 : -8;
+  const codes = each(cells, () =>
+    rows.map((r) => Int8Array.from({ length: r * 16 }, () => integer(least, 7))),
+  );
+  const own = source === 'cells' ? drawCellsCase(integer, rows, cells, rank, top) : undefined;
+  const column = 16 * integer(0, 1000);
+  const columnsPerCell = 16384;
   return {
     ...shape,
     tiles: rows.length,
-    column: 16 * integer(0, 1000),
-    columnsPerCell: 16384,
+    column,
+    columnsPerCell,
     codes,
+    own,
     lookup,
     weights: each(cells, (cell) =>
       rows.map((r, tile) =>
-        each(rank, (part) =>
-          Int8Array.from({ length: r * 16 }, (_, i) =>
+        each(rank, (part) => {
+          if (own) {
+            const index = column + cell * columnsPerCell + tile * rows[0] * own.columns;
+            return tileWeights(own, { cell, tile, index, rank: part }, codes[cell][tile]);
+          }
+          return Int8Array.from({ length: r * 16 }, (_, i) =>
             source === 'bytes' ? integer(-top, top) : lookup[part][codes[cell][tile][i] & 15],
-          ),
-        ),
+          );
+        }),
       ),
     ),
     inputs: rows.map((r) =>
@@ -162,6 +177,9 @@ function runCase(
     small: c.small ? 1 : 0,
     ...inputs,
     ...parameters,
+    ...(c.own
+      ? writeCellsCase(state, c.own, c.rows, c.planes)
+      : { cellNumbers: 0, rowTables: 0, rowTablesStride: 0, tileCells: 0 }),
     count: c.count,
     columns: 16,
     ...results,
@@ -305,7 +323,8 @@ function writeTables(to: DataView, c: DrawnCase, epilogue: Epilogue): void {
       for (let n = 0; n < 16; n++) {
         let sum = 0;
         for (const w of c.weights[cell][tile]) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
-        to.setInt32(at + 4 * n, sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
+        // With cells the kernel finds it.
+        to.setInt32(at + 4 * n, c.own ? -1 : sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
       }
       // Epilogues without gains only have the scales.
       const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];

@@ -6,6 +6,7 @@
  *     plane p: sum_p += w . x_p        current += |w| . magnitude
  *   raw[16] = sum_0 (1 plane) or sum_0 2^7 + sum_1
  *
+ *   (source `cells`: from where they were made, in the state memory)
  *   x [planes][quads][4] bytes 0..127, magnitude [quads][4] bytes 0..127, src as in prepare.ts
  *   raw, current [16] i32: added to, so that a longer product may be formed in parts
  */
@@ -60,7 +61,7 @@ export function gemv(kind: DotKind, source: Source, planes: 1 | 2, current: bool
         add(drawn);
         f.advance(magnitude, 4);
       }
-      f.advance(src, QUAD_BYTES[source]);
+      f.advance(src, source === 'codes' ? QUAD_BYTES.codes : QUAD_BYTES.bytes);
     });
     const keep = (at: Local<'i32'>, result: (n: number) => string) => {
       const total = f.locals('v128', 'total', 4);

@@ -11,8 +11,8 @@ import {
   products,
   softmax,
 } from './attention.ts';
-import { type BAKE_OPERANDS, bake, transpose } from './bake.ts';
 import { gate, norm, residual, rotate, rotateHalves, scale, softCap } from './between.ts';
+import { cellKernels, type PREPARE_CELLS_OPERANDS } from './cells.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
 import {
@@ -28,14 +28,15 @@ import { gemm } from './gemm.ts';
 import { type GEMV_OPERANDS, type GemvName, gemv } from './gemv.ts';
 import { panel } from './panel.ts';
 import type { Epilogue, PanelName } from './panel-job.ts';
-import { absolute, prepare, type Source, zeroSums } from './prepare.ts';
-import { quantise } from './quantise.ts';
+import { absolute, prepare, type Source, type StoredSource, zeroSums } from './prepare.ts';
+import { quantise, transpose } from './quantise.ts';
 import { type RECODE_OPERANDS, recode } from './recode.ts';
 import { record } from './record.ts';
 import { butterflies, butterfliesWithin, mixApart, mixNeighbours } from './rotation.ts';
 import { combine, project } from './side-path.ts';
 
-export const SOURCES: readonly Source[] = ['bytes', 'codes'];
+const STORED_SOURCES: readonly StoredSource[] = ['bytes', 'codes'];
+export const SOURCES: readonly Source[] = [...STORED_SOURCES, 'cells'];
 export const EPILOGUES: readonly Epilogue[] = [
   'accumulate',
   'record',
@@ -60,9 +61,9 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     ...noises.flatMap((noise) =>
       [false, true].flatMap((float) => [convert(noise, float), convertTiles(noise, float)]),
     ),
+    ...STORED_SOURCES.flatMap((source) => [prepare(kind, source), zeroSums(kind, source)]),
+    ...cellKernels(kind),
     ...SOURCES.flatMap((source) => [
-      prepare(kind, source),
-      zeroSums(kind, source),
       ...planes.flatMap((count) => [gemv(kind, source, count, false), gemv(kind, source, count, true)]),
       ...EPILOGUES.flatMap((epilogue) => [panel(source, epilogue, true), panel(source, epilogue, false)]),
     ]),
@@ -71,7 +72,6 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     encodeBytes(),
     recode(),
     quantise(),
-    bake(),
     transpose(),
     norm(),
     rotate(),
@@ -104,7 +104,7 @@ export type Kernels = Readonly<
     Record<EncodeName, Kernel<typeof ENCODE_OPERANDS>> &
     Record<GemvName, Kernel<typeof GEMV_OPERANDS>> &
     Record<PanelName, (job: number) => void> &
-    Record<`zero_${Source}`, (src: number, table: number, zero: number, quads: number) => void> &
+    Record<`zero_${StoredSource}`, (src: number, table: number, zero: number, quads: number) => void> &
     Record<`products_${CacheKind}`, Kernel<typeof PRODUCTS_OPERANDS>> &
     Record<
       `cache_${CacheKind}`,
@@ -118,7 +118,7 @@ interface FixedKernels {
   encode_bytes: Kernel<typeof ENCODE_BYTES_OPERANDS>;
   recode: Kernel<typeof RECODE_OPERANDS>;
   quantise(w: number, rows: number, top: number, bytes: number, scales: number): void;
-  bake: Kernel<typeof BAKE_OPERANDS>;
+  prepare_cells: Kernel<typeof PREPARE_CELLS_OPERANDS>;
   transpose(bytes: number, to: number, quads: number): void;
   norm(y: number, x: number, gain: number, vectors: number, count: number, epsilon: number): void;
   rotate(x: number, table: number, vectors: number, heads: number): void;

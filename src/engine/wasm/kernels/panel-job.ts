@@ -4,6 +4,7 @@
  */
 import type { I32, Local } from '../../../emit/wat.ts';
 import { type ConvertName, convertName, type NoiseKind } from './adc.ts';
+import { PASS_BYTES } from './cells.ts';
 import { DRAW_BYTES } from './draw.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
@@ -11,6 +12,10 @@ import { QUAD_BYTES, type Source } from './prepare.ts';
 const FIELDS = [
   'weights', // of this panel, in the weights memory
   'tables', // of this panel's columns, in the tables memory
+  'cellNumbers', // cells: see CELLS
+  'rowTables', // cells: of the first tile's rows on the ladder that feeds the panel
+  'rowTablesStride', // to those of the next cell's ladder
+  'tileCells', // cells: of all columns of a tile
   'column', // number of its first column
   'out', // of its first token
   'counts', // of the panel, COUNTS_BYTES
@@ -41,8 +46,17 @@ export const JOB = Object.fromEntries(FIELDS.map((field, i) => [field, 4 * i])) 
 export const JOB_BYTES = 4 * FIELDS.length;
 
 /** The offsets of the scratch parts stand at the job's `scratch`, relative to it. */
-export const SCRATCH_FIELDS = ['weights', 'magnitude', 'raw', 'currents', 'y', 'normals', 'slow'] as const;
-/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, and draws. */
+export const SCRATCH_FIELDS = [
+  'weights',
+  'magnitude',
+  'raw',
+  'currents',
+  'y',
+  'normals',
+  'slow',
+  'cells',
+] as const;
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, draws, and what cells pass through. */
 export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
 /** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
 export function layOutScratch(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
@@ -61,6 +75,7 @@ export function layOutScratch(weightQuads: number, quads: number, tokens: number
     y,
     normals: DRAW_BYTES,
     slow: DRAW_BYTES,
+    cells: PASS_BYTES,
   };
   for (const name of SCRATCH_FIELDS) {
     starts.push(at);
@@ -92,6 +107,9 @@ export interface Frame {
   /** Weights of the current tile, and the table of its columns. */
   readonly at: Local<'i32'>;
   readonly table: Local<'i32'>;
+  /** Cells: the table of the tile's rows, and the number of its first cell. */
+  readonly rowTable: Local<'i32'>;
+  readonly cellIndex: Local<'i32'>;
   readonly tokens: Local<'i32'>;
   readonly tileTable: Local<'i32'>;
   readonly bins: Local<'i32'>;

@@ -24,6 +24,7 @@ import {
   type WatFunction,
 } from '../../../emit/wat.ts';
 import { ACCUMULATE_TILES_OPERANDS, TILE_BYTES } from './adc.ts';
+import { PREPARE_CELLS_OPERANDS } from './cells.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { GEMV_OPERANDS, gemvName } from './gemv.ts';
 import { batchConvert, tilesConvert } from './panel-convert.ts';
@@ -64,6 +65,8 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       part,
       at: held('weights'),
       table: held('tables'),
+      rowTable: local('rowTable'),
+      cellIndex: local('cellIndex'),
       tokens: held('tokens'),
       tileTable: held('tileTable'),
       bins: held('bins'),
@@ -76,7 +79,8 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       planes: held('planes'),
       count: held('count'),
     };
-    const { at, table, tile, tileQuads } = frame;
+    const { at, table, tile, tileQuads, rowTable, cellIndex } = frame;
+    const rowTables = held('rowTables');
     const cell = local('cell');
     const tables = local('tablesOfCell');
     const tileBytes = () => {
@@ -90,6 +94,11 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       f.set(tile, field('tiles'));
       f.set(frame.x, field('x'));
       f.set(frame.magnitude, field('magnitude'));
+      if (source === 'cells') {
+        f.set(rowTable, rowTables.get);
+        f.set(cellIndex, frame.column.get);
+        f.advance(rowTables, field('rowTablesStride'));
+      }
       if (!batch) {
         f.set(tables, table.get);
         fill(f, part.raw, i32.mul(tile.get, PANEL_COLUMNS * 4));
@@ -109,6 +118,10 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         }
         f.advance(at, tileBytes());
         f.advance(table, tableStride);
+        if (source === 'cells') {
+          f.advance(rowTable, i32.shl(tileQuads.get, 6));
+          f.advance(cellIndex, field('tileCells'));
+        }
         f.advance(frame.x, field('xStride'));
         f.advance(frame.magnitude, field('magnitudeStride'));
       });
@@ -124,22 +137,39 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
   });
 }
 
+/** The weights of the tile's cells, all ranks, and the first row of the table of its columns. */
+function makeCells(f: Body, { part, at, tileQuads, table, rowTable, cellIndex, field }: Frame): void {
+  callNamed(f, 'prepare_cells', PREPARE_CELLS_OPERANDS, {
+    src: at.get,
+    w: part.weights,
+    cells: field('cellNumbers'),
+    rows: rowTable.get,
+    index: cellIndex.get,
+    quads: tileQuads.get,
+    zero: table.get,
+    buffers: part.cells,
+  });
+}
+
 /** Prepares the tile once for all tokens, then multiplies by blocks of 6. */
 function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
   const { part, tileQuads, rank, planes, at, field } = frame;
   const [src, w, lookup, r, blocks] = ['src', 'w', 'lookup', 'r', 'blocks'].map((name) =>
     f.local('i32', name),
   );
-  f.set(src, at.get);
-  f.set(w, part.weights);
-  f.set(lookup, field('lookup'));
-  f.set(r, rank.get);
-  f.countdown(r, () => {
-    f.call(`prepare_${source}`, src.get, w.get, lookup.get, tileQuads.get);
-    if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
-    f.advance(w, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
-    f.advance(lookup, 16);
-  });
+  if (source === 'cells') makeCells(f, frame);
+  else {
+    f.set(src, at.get);
+    f.set(w, part.weights);
+    f.set(lookup, field('lookup'));
+    f.set(r, rank.get);
+    f.countdown(r, () => {
+      f.call(`prepare_${source}`, src.get, w.get, lookup.get, tileQuads.get);
+      if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+      f.advance(w, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+      f.advance(lookup, 16);
+    });
+  }
   f.set(blocks, i32.divU(i32.add(frame.count.get, BLOCK_TOKENS - 1), BLOCK_TOKENS));
   const quads = i32.mul(rank.get, tileQuads.get);
   const multiply = (x: I32, weights: I32, sums: I32, length: I32, count: I32) => {
@@ -188,7 +218,8 @@ function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): 
   const done = i32.mul(i32.sub(field('tiles'), frame.tile.get), PANEL_COLUMNS * 4);
   f.set(raw, i32.add(part.raw, done));
   f.set(currents, i32.add(part.currents, done));
-  f.set(src, at.get);
+  if (source === 'cells') makeCells(f, frame);
+  f.set(src, source === 'cells' ? part.weights : at.get);
   f.set(x, frame.x.get);
   f.set(lookup, field('lookup'));
   f.set(planeBytes, i32.mul(i32.mul(rank.get, tileQuads.get), 4));
@@ -206,7 +237,7 @@ function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): 
     const multiplyPlanes = (count: 1 | 2) => () =>
       callNamed(f, gemvName(source, count, current), GEMV_OPERANDS, operands);
     f.when(i32.eq(planes.get, i32.of(1)), multiplyPlanes(1), multiplyPlanes(2));
-    if (source === 'bytes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
+    if (source !== 'codes') f.advance(src, i32.mul(tileQuads.get, QUAD_BYTES.bytes));
     f.advance(x, i32.mul(tileQuads.get, 4));
     f.advance(lookup, 16);
   };

@@ -1,5 +1,6 @@
 /**
- * A tile of one panel from the weights memory into the cache, as the signed bytes that `gemm` multiplies.
+ * A tile of one panel from the weights memory into the cache, as the signed bytes that `gemm` multiplies. A source `cells`
+ * has codes too, and makes the weights of one chip of them: cells.ts.
  *
  *   bytes  for quad: w[quad][16][4] = src[quad][16][4]                         effective weights, baked at load
  *   codes  for quad: w[quad][16][4] = table[src nibble]                        4-bit codes; byte i of the first 16
@@ -23,9 +24,11 @@ import {
 import { type DotKind, dotProduct } from './dot.ts';
 
 /** Storage of weights. */
-export type Source = 'bytes' | 'codes';
-/** Bytes of 16 columns and 4 rows. */
-export const QUAD_BYTES: Record<Source, number> = { bytes: 64, codes: 32 };
+export type Source = StoredSource | 'cells';
+/** Whose weights are the same for every chip, or baked for one. */
+export type StoredSource = 'bytes' | 'codes';
+/** Bytes of 16 columns and 4 rows, as they are stored. */
+export const QUAD_BYTES: Record<Source, number> = { bytes: 64, codes: 32, cells: 32 };
 
 /** The offset that makes signed inputs of +-63 unsigned. */
 export const INPUT_ZERO = 64;
@@ -35,7 +38,7 @@ function lookup(kind: DotKind, table: V128, index: V128): V128 {
   return kind === 'i16' ? i8x16.swizzle(table, index) : (`(i8x16.relaxed_swizzle ${table} ${index})` as V128);
 }
 
-/** Reads one quad of a panel into 4 vectors; `table` and `nibbles` only for codes. */
+/** Reads one quad of a panel into 4 vectors: of cells their weights, which are in the cache; `table` and `nibbles` for codes. */
 export function readQuad(
   f: Body,
   kind: DotKind,
@@ -46,9 +49,9 @@ export function readQuad(
   table: V128,
   nibbles: V128,
 ): void {
-  if (source === 'bytes') {
+  if (source !== 'codes') {
     into.forEach((v, n) => {
-      f.set(v, load.v128(at.get, offset + 16 * n, 'weights'));
+      f.set(v, load.v128(at.get, offset + 16 * n, source === 'bytes' ? 'weights' : 'state'));
     });
     return;
   }
@@ -60,7 +63,7 @@ export function readQuad(
   }
 }
 
-export function prepare(kind: DotKind, source: Source): WatFunction {
+export function prepare(kind: DotKind, source: StoredSource): WatFunction {
   return define(`prepare_${source}`, ['src', 'w', 'table', 'quads'], (f, src, w, table, quads) => {
     const weight = f.locals('v128', 'weight', 4);
     const values = f.local('v128', 'values');
@@ -78,7 +81,7 @@ export function prepare(kind: DotKind, source: Source): WatFunction {
 }
 
 /** zero[16] += 64 sum_k w[k][column], in the tables memory: what the inputs' offset of 64 adds; used while loading. */
-export function zeroSums(kind: DotKind, source: Source): WatFunction {
+export function zeroSums(kind: DotKind, source: StoredSource): WatFunction {
   return define(`zero_${source}`, ['src', 'table', 'zero', 'quads'], (f, src, table, zero, quads) => {
     const dot = dotProduct(f, kind);
     const weight = f.locals('v128', 'weight', 4);

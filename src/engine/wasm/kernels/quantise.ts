@@ -64,3 +64,31 @@ export function quantise(): WatFunction {
     });
   });
 }
+
+/** weights[quad][16][4] = bytes[4 quad + j][16]: into the order of a panel, in the weights memory. */
+export function transpose(): WatFunction {
+  return define('transpose', ['bytes', 'to', 'quads'], (f, bytes, to, quads) => {
+    const row = f.locals('v128', 'row', 4);
+    const pair = f.locals('v128', 'pair', 4);
+    const interleave = (unit: number, half: number) =>
+      Array.from({ length: 8 / unit }, (_, i) => i).flatMap((i) =>
+        [0, 16].flatMap((side) => Array.from({ length: unit }, (_, j) => side + 8 * half + i * unit + j)),
+      );
+    f.countdown(quads, () => {
+      row.forEach((v, j) => {
+        f.set(v, load.v128(bytes.get, 16 * j));
+      });
+      for (const half of [0, 1]) {
+        f.set(pair[half], i8x16.shuffle(row[0].get, row[1].get, interleave(1, half)));
+        f.set(pair[2 + half], i8x16.shuffle(row[2].get, row[3].get, interleave(1, half)));
+      }
+      for (let n = 0; n < 4; n++) {
+        const [half, part] = [n >> 1, n & 1];
+        const columns = i8x16.shuffle(pair[half].get, pair[2 + half].get, interleave(2, part));
+        f.emit(store.v128(to.get, columns, 16 * n, 'weights'));
+      }
+      f.advance(bytes, 64);
+      f.advance(to, 64);
+    });
+  });
+}

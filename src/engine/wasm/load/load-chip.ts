@@ -1,9 +1,8 @@
 /**
- * Fills what is one engine's own: the tables of its columns, and the weights of its chip where they are baked or misread. What depends
- * on the model alone is resident (load.ts).
+ * Fills what is one engine's own: the tables of its columns, the numbers of its cells and the tables of their rows, and the
+ * weights of its chip where they are baked or misread. What depends on the model alone is resident (load.ts).
  */
 
-import { ladderIndex, type RowErrors } from '../../../tile/ladder.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
@@ -11,99 +10,73 @@ import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { countQuads, type Operation, weightsOf } from '../plan/operations.ts';
-import { converterErrors, converterStep, tilePlace, tileRowErrors, tileRows } from '../plan/tile-place.ts';
-import { bakeTile } from './bake-tile.ts';
+import { converterErrors, converterStep, tilePlace, tileRows } from '../plan/tile-place.ts';
+import { bakePanel, fillCells, fillRowTable, operationLadders } from './cells.ts';
 import { addMagnitudes, readPanelCodes } from './chip-codes.ts';
-import { unpackCodes } from './codes-cache.ts';
 import { LOAD_PANELS, loadStarts, panelScales } from './load.ts';
 
 export function loadChip(context: WorkerContext): void {
   const { data, crew } = context;
   const { operations } = data;
   const starts = loadStarts(operations);
+  fillOwnCells(context);
   let at = 0;
-  let shared: PanelErrors | undefined;
-  let errorsOf = -1;
+  let gains: readonly number[] = [];
+  let gainsOf = -1;
   stage(crew, starts[operations.length], (item) => {
     while (item >= starts[at + 1]) at++;
     const operation = operations[at];
     if (operation.kind === 'int8') return;
-    if (operation.kind === 'tile' && errorsOf !== at) {
-      shared = panelErrors(context, operation);
-      errorsOf = at;
+    if (operation.kind === 'tile' && gainsOf !== at) {
+      gains = tileGains(context, operation);
+      gainsOf = at;
     }
     const first = (item - starts[at]) * LOAD_PANELS;
     const end = Math.min(first + LOAD_PANELS, operation.panels);
     for (let panel = first; panel < end; panel++) {
       if (operation.misread) readPanelCodes(context, operation, panel);
-      else if (operation.baked) bakePanel(context, operation, panel, shared!);
+      else if (operation.baked) bakePanel(context, operation, at, panel);
       if (data.magnitudes && operation.kind === 'codes') addMagnitudes(context, operation, at, panel);
-      fillTables(context, operation, at, panel, shared);
+      fillTables(context, operation, at, panel, gains);
     }
   });
 }
 
-/** Static errors that a panel shares with its neighbours of an operation: of its tiles and of their rows. */
-interface PanelErrors {
-  /** [tiles] */
-  readonly gains: readonly number[];
-  /** [tiles] of a ladder; those of the last panel's are kept. */
-  readonly rows: (ladder: number) => readonly RowErrors[];
+/** The numbers of cells and the tables of their rows, where cells differ: a ladder of an operation at a time. */
+function fillOwnCells(context: WorkerContext): void {
+  const { data, crew } = context;
+  if (data.cellFormats.size === 0) return;
+  const items = data.operations.flatMap((operation, index) =>
+    operation.kind === 'tile'
+      ? Array.from({ length: operationLadders(context, operation) }, (_, ladder) => ({ index, ladder }))
+      : [],
+  );
+  stage(crew, items.length, (item) => {
+    const { index, ladder } = items[item];
+    const operation = data.operations[index];
+    if (ladder === 0) fillCells(context, operation, index);
+    fillRowTable(context, operation, index, ladder);
+  });
 }
 
-function panelErrors({ data, physics }: WorkerContext, operation: Operation): PanelErrors {
-  const { chip, shape } = data;
-  const each = <T>(f: (tile: number) => T) => Array.from({ length: operation.tiles }, (_, tile) => f(tile));
-  const kept = new Map<number, RowErrors[]>();
-  return {
-    gains: each((tile) => drawTileGain(physics!, chip, tilePlace(operation, tile, shape.layers))),
-    rows: (ladder) => {
-      const found = kept.get(ladder);
-      if (found) return found;
-      // One ladder for each cell of a weight.
-      if (kept.size === operation.cells) kept.clear();
-      const drawn = each((tile) => tileRowErrors(operation, tile, ladder, shape.layers, physics!, chip));
-      kept.set(ladder, drawn);
-      return drawn;
-    },
-  };
-}
-
-/** The weights of one panel of the chip, from its codes. */
-function bakePanel(context: WorkerContext, operation: Operation, panel: number, shared: PanelErrors): void {
-  const { data, physics } = context;
-  const { outputs, cells, tiles, rank, resident } = operation;
-  const baked = operation.baked!;
-  let from = resident.at + panel * resident.panelBytes;
-  let at = baked.at + panel * baked.panelBytes;
-  for (let cell = 0; cell < cells; cell++) {
-    const column = cell * outputs + panel * PANEL_COLUMNS;
-    const ladder = ladderIndex(column, outputs, physics!.design.ladder.columns);
-    for (let tile = 0; tile < tiles; tile++) {
-      const rows = tileRows(operation, tile);
-      const quads = countQuads(rows);
-      const nibbles = new Uint8Array(data.weights[resident.memory].buffer, from, quads * QUAD_BYTES.codes);
-      const codes = new Int8Array(rows * PANEL_COLUMNS);
-      unpackCodes(nibbles, codes, 0, PANEL_COLUMNS, rows);
-      bakeTile(context, operation, { codes, rows, tile, column, at }, shared.rows(ladder)[tile]);
-      from += nibbles.length;
-      at += rank * quads * QUAD_BYTES.bytes;
-    }
-  }
-}
+/** Common gain of each tile. */
+const tileGains = ({ data, physics }: WorkerContext, operation: Operation): number[] =>
+  Array.from({ length: operation.tiles }, (_, tile) =>
+    drawTileGain(physics!, data.chip, tilePlace(operation, tile, data.shape.layers)),
+  );
 
 const TABLE = { accumulate: tableBytes('accumulate'), convert: tableBytes('convert') } as const;
 
-/** The tables of a panel's columns; `shared` for analog tiles. */
+/** The tables of a panel's columns; `gains` of analog tiles. */
 function fillTables(
   context: WorkerContext,
   operation: Operation,
   index: number,
   panel: number,
-  shared: PanelErrors | undefined,
+  gains: readonly number[],
 ): void {
   const { data } = context;
-  const { cells, tiles, outputs, kind, source, rank } = operation;
+  const { cells, tiles, outputs, kind } = operation;
   const { memory, at, panelBytes } = weightsOf(operation);
   const tables = data.tables[memory].buffer;
   const scales = panelScales(context, operation, panel);
@@ -121,9 +94,9 @@ function fillTables(
       fillZero(context, operation, from, table, index, quads);
       const columns = new Float32Array(tables, table + PANEL_COLUMNS * 4, size / 4 - PANEL_COLUMNS);
       if (kind === 'tile') {
-        fillColumns(context, operation, { tile, cell, column, tileGain: shared!.gains[tile] }, own, columns);
+        fillColumns(context, operation, { tile, cell, column, tileGain: gains[tile] }, own, columns);
       } else columns.set(own);
-      from += quads * QUAD_BYTES[source] * (source === 'bytes' ? rank : 1);
+      from += quads * QUAD_BYTES.codes;
       table += size;
     }
   }
@@ -139,12 +112,13 @@ function fillZero(
   quads: number,
 ): void {
   const { source, rank, planes } = operation;
+  // What cells add is found with them: where a panel is computed, or when it was baked.
+  if (source !== 'codes') return;
   const { memory } = weightsOf(operation);
   const zero = new Int32Array(data.tables[memory].buffer, table, PANEL_COLUMNS);
   zero.fill(0);
   for (let r = 0; r < rank; r++) {
-    const src = from + (source === 'bytes' ? r * quads * QUAD_BYTES.bytes : 0);
-    kernels[memory][`zero_${source}`](src, data.layout.lookups[index] + 16 * r, table, quads);
+    kernels[memory].zero_codes(from, data.layout.lookups[index] + 16 * r, table, quads);
   }
   // The offset stands in the upper of two planes.
   if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;

@@ -154,7 +154,12 @@ function fillBlockTable(
   const { memory } = resident;
   const zero = new Int32Array(data.tables[memory].buffer, table, PANEL_COLUMNS);
   zero.fill(0);
-  kernels[memory][`zero_${source}`](at, data.layout.lookups[index], table, quads);
+  kernels[memory][`zero_${source === 'codes' ? 'codes' : 'bytes'}`](
+    at,
+    data.layout.lookups[index],
+    table,
+    quads,
+  );
   // The offset stands in the upper of two planes.
   if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
   new Float32Array(data.tables[memory].buffer, table + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(scales);

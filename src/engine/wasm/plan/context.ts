@@ -6,6 +6,7 @@ import type { CodeReads } from '../../../tile/code-reads.ts';
 import type { ChipInstance, TileNoise } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import type { EngineMode } from '../../backend.ts';
+import type { CellFormat } from '../../cell-format.ts';
 import type { IntegerResponse } from '../../integer-response.ts';
 import type { Crew } from '../control.ts';
 import type { CacheKind } from '../kernels/attention.ts';
@@ -51,6 +52,7 @@ export interface EngineData {
   readonly physics: TilePhysics | undefined;
   /** By number of taps. */
   readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
+  readonly cellFormats: ReadonlyMap<number, CellFormat>;
   readonly chip: ChipInstance;
   readonly ranges: RangeTable | undefined;
   /** [all virtual tiles][FIGURES], written after loading: see FIGURE. */

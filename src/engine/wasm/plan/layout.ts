@@ -10,10 +10,13 @@ import { CONSTANTS_END } from '../../../emit/constants.ts';
 import type { RotationSpec } from '../../../mapping/hadamard.ts';
 import type { BlockNorms, Stage } from '../../../model/architecture.ts';
 import { type ModelShape, normWidths, partWidths } from '../../../model/shape.ts';
+import { ladderCount } from '../../../tile/ladder.ts';
 import type { MemoryEstimate } from '../../backend.ts';
+import type { CellFormat } from '../../cell-format.ts';
 import type { IntegerResponse } from '../../integer-response.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
+import { cellsBytes, PASS_BYTES } from '../kernels/cells.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
@@ -25,6 +28,7 @@ import {
   type Operation,
   padded,
   type ResidentPart,
+  rowTableBytes,
   weightsOf,
 } from './operations.ts';
 
@@ -33,6 +37,10 @@ export interface LayoutChoice {
   readonly operations: readonly Operation[];
   /** By number of taps; empty without analog tiles. */
   readonly integerResponses: ReadonlyMap<number, IntegerResponse>;
+  /** By number of taps; of chips whose cells differ. */
+  readonly cellFormats: ReadonlyMap<number, CellFormat>;
+  /** Columns that a ladder feeds. */
+  readonly ladderColumns: number;
   readonly contextTokens: number;
   readonly tokens: number;
   /** Positions whose logits are computed together. */
@@ -89,6 +97,9 @@ export interface Layout {
   readonly tileTables: readonly number[];
   readonly counts: readonly number[];
   readonly lookups: readonly number[];
+  /** Per operation whose cells differ: CELLS, and the tables of its rows, [ladders][rows of all tiles, padded][8] i16. */
+  readonly cellNumbers: readonly number[];
+  readonly rowTables: readonly number[];
   /** Per number of taps: the encoding table. */
   readonly encodings: Readonly<Record<number, number>>;
   /** Per number of taps: the same in bytes for `encode_bytes`. */
@@ -109,9 +120,7 @@ const LOAD_SIZES = {
   weights: 1024 * 16 * 4,
   codes: 1024 * 16,
   baked: 8 * 1024 * 16,
-  taps: 1024 * 32,
-  table: 12 * 32,
-  keys: 64,
+  passes: PASS_BYTES,
   factors: 64,
   scales: 64,
 } as const;
@@ -193,6 +202,13 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     tileTables: operations.map((o) => take(o.cells * o.tiles * TILE_BYTES, 'tiles')),
     counts: operations.map((o) => take(o.panels * COUNTS_BYTES, 'counts')),
     lookups: operations.map((o) => take(o.rank * 16, 'code tables')),
+    cellNumbers: operations.map((o) => take(hasOwnCells(choice, o) ? cellsBytes(o.rank) : 0, 'cells')),
+    rowTables: operations.map((o) =>
+      take(
+        hasOwnCells(choice, o) ? ladderCount(o.outputs, o.cells, choice.ladderColumns) * rowTableBytes(o) : 0,
+        'tables of rows',
+      ),
+    ),
     encodings: Object.fromEntries(
       [...choice.integerResponses].map(([taps, coding]) => [taps, take(coding.table.byteLength, 'encoding')]),
     ),
@@ -211,6 +227,9 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   };
   return { ...layout, bytes: used };
 }
+
+const hasOwnCells = ({ cellFormats }: LayoutChoice, { kind }: Operation): boolean =>
+  kind === 'tile' && cellFormats.size > 0;
 
 /** Lays out the rows of the parts that the matrices at the inputs of attention and feed-forward give. */
 function layOutParts(

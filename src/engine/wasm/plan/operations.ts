@@ -90,6 +90,12 @@ export interface PartSize {
   tiles: number;
 }
 
+/** Bytes of the tables of a ladder's rows, those that pad each tile included. */
+export const rowTableBytes = ({ tiles, rows, lastRows }: Operation): number =>
+  4 * ((tiles - 1) * countQuads(rows) + countQuads(lastRows)) * ROW_BYTES;
+/** Of one row: 16 bits for each of 8 taps. */
+export const ROW_BYTES = 16;
+
 /** Bytes of each memory, and what the parts have. */
 export interface MemorySizes {
   readonly resident: number[];

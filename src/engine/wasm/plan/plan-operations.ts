@@ -29,8 +29,9 @@ export interface OperationChoice {
   readonly int8Terms: 1 | 2;
   readonly noise: 'off' | 'token' | 'product';
   readonly floatConverter: boolean;
-  /** Static errors differ from cell to cell. */
+  /** Static errors differ from cell to cell: the weights of a chip are made of its cells, or were before. */
   readonly varied: boolean;
+  readonly baked: boolean;
   /** Rank of the response by number of taps. */
   rankOf(taps: number): number;
   readonly image?: ImagePlan | undefined;
@@ -149,8 +150,8 @@ function operationShape(
   const ownCodes = kind === 'int8' && hasOwnCodes(choice.codec(name));
   const cells = ownCodes ? 1 : kind === 'int8' ? choice.int8Terms : format.cellWeights.length;
   const rank = kind === 'tile' ? choice.rankOf(format.taps) : 1;
-  const source: Source =
-    (kind === 'int8' && !ownCodes) || (kind === 'tile' && choice.varied) ? 'bytes' : 'codes';
+  const made: Source = choice.baked ? 'bytes' : 'cells';
+  const source = kind === 'int8' && !ownCodes ? 'bytes' : kind === 'tile' && choice.varied ? made : 'codes';
   const planes = kind === 'tile' && choice.precision === 'fast' ? 1 : 2;
   const epilogue =
     kind !== 'tile'

@@ -4,6 +4,7 @@ import { matricesReading, STAGES } from '../../../model/architecture.ts';
 import type { ModelShape } from '../../../model/shape.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { type EngineNeeds, int8Terms } from '../../backend.ts';
+import { type CellFormat, cellFormat } from '../../cell-format.ts';
 import { usedImage } from '../../image.ts';
 import { integerResponse, integerResponses } from '../../integer-response.ts';
 import { layerCodec } from '../source.ts';
@@ -38,6 +39,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
+    baked: tuning.cells === 'baked',
     image: needs.image,
     codec: (name) => layerCodec(model, name),
     rankOf(taps) {
@@ -47,6 +49,13 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     },
   });
   const taps = operations.filter((o) => o.kind === 'tile').map((o) => o.taps);
+  const coding = physics ? integerResponses(physics, taps, planeCount(precision), varied) : new Map();
+  const formats = new Map<number, CellFormat>();
+  if (varied) {
+    for (const [count, response] of coding) {
+      formats.set(count, cellFormat(physics, count, response, planeCount(precision)));
+    }
+  }
   const noisyRows =
     mode === 'chip' && physics !== undefined && physics.design.driver.noiseV > 0 && precision === 'exact';
   const tokens = Math.max(1, Math.min(tuning.batchTokens ?? DEFAULT_BATCH, contextTokens));
@@ -56,7 +65,9 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     layout: {
       shape,
       operations,
-      integerResponses: physics ? integerResponses(physics, taps, planeCount(precision), varied) : new Map(),
+      integerResponses: coding,
+      cellFormats: formats,
+      ladderColumns: physics?.design.ladder.columns ?? 0,
       contextTokens,
       tokens,
       headTokens: Math.min(tokens, 64),
@@ -70,7 +81,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
 
 const planeCount = (precision: 'fast' | 'exact'): 1 | 2 => (precision === 'fast' ? 1 : 2);
 
-/** Static errors differ from cell to cell: weights are baked. */
+/** Static errors differ from cell to cell. */
 function variesByCell({ sigmaVtV, sigmaBeta, rowOffsetSigmaV, design }: TilePhysics): boolean {
   return sigmaVtV + sigmaBeta + rowOffsetSigmaV + design.driver.resistorSigma > 0;
 }

@@ -25,7 +25,7 @@ import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
-import { countQuads, type Operation, padded, weightsOf } from '../plan/operations.ts';
+import { countQuads, type Operation, padded, rowTableBytes, weightsOf } from '../plan/operations.ts';
 import { tilePlace, tileRows } from '../plan/tile-place.ts';
 import { prepareInputs } from './digital.ts';
 
@@ -306,6 +306,10 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
   const set = (field: JobField, value: number) => {
     i32[(job + JOB[field]) / 4] = value;
   };
+  const { tablesAt, panelTables, outputs } = operation;
+  const rowTables = layout.rowTables[call.operation];
+  const ladderColumns = data.physics?.design.ladder.columns ?? outputs;
+  const ladderBytes = rowTableBytes(operation);
   const constant: Partial<Record<JobField, number>> = {
     cells: operation.cells,
     columnsPerCell: operation.outputs,
@@ -323,12 +327,14 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     tokensStride: batch.count * TOKEN_BYTES,
     tileTable: layout.tileTables[call.operation],
     lookup: layout.lookups[call.operation],
+    cellNumbers: layout.cellNumbers[call.operation],
+    rowTablesStride: Math.ceil(outputs / ladderColumns) * ladderBytes,
+    tileCells: operation.rows * operation.outputs * operation.cells,
     count: batch.count,
     outStride: call.width * 4,
     bins,
     scratch: layout.scratches[index],
   };
-  const { tablesAt, panelTables } = operation;
   const weights = weightsOf(operation);
   const run = kernels[weights.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
   for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
@@ -338,6 +344,7 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     const column = panel * PANEL_COLUMNS;
     i32[at + JOB.weights / 4] = weights.at + panel * weights.panelBytes;
     i32[at + JOB.tables / 4] = tablesAt + panel * panelTables;
+    i32[at + JOB.rowTables / 4] = rowTables + Math.floor(column / ladderColumns) * ladderBytes;
     i32[at + JOB.column / 4] = column;
     i32[at + JOB.out / 4] = call.out + column * 4;
     i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;

@@ -1,0 +1,83 @@
+/** The cells of a chip: the numbers that a kernel makes their weights of, and those weights where they are kept. */
+
+import { invoke } from '../../../emit/wat.ts';
+import { cellKey } from '../../../tile/draws.ts';
+import { ladderCount, ladderIndex } from '../../../tile/ladder.ts';
+import { rowTable, TABLE_TAPS } from '../../cell-format.ts';
+import { PREPARE_CELLS_OPERANDS, writeCells } from '../kernels/cells.ts';
+import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { tableBytes } from '../kernels/panel-job.ts';
+import { QUAD_BYTES } from '../kernels/prepare.ts';
+import type { WorkerContext } from '../plan/context.ts';
+import { LOAD_PARTS } from '../plan/layout.ts';
+import { countQuads, type Operation, ROW_BYTES, rowTableBytes } from '../plan/operations.ts';
+import { tilePlace, tileRowErrors, tileRows } from '../plan/tile-place.ts';
+
+/** Writes the numbers of an operation's cells. */
+export function fillCells({ data }: WorkerContext, operation: Operation, index: number): void {
+  const { outputs, cells, planes, taps } = operation;
+  writeCells(new DataView(data.state.buffer), data.layout.cellNumbers[index], data.cellFormats.get(taps)!, {
+    key: cellKey(data.chip, tilePlace(operation, 0, data.shape.layers), 0),
+    columns: outputs * cells,
+    planes,
+  });
+}
+
+/** Ladders of an operation's rows. */
+export const operationLadders = ({ physics }: WorkerContext, { outputs, cells }: Operation): number =>
+  ladderCount(outputs, cells, physics!.design.ladder.columns);
+
+/** Writes the tables of the rows of all tiles as one ladder drives them. */
+export function fillRowTable(
+  { data, physics }: WorkerContext,
+  operation: Operation,
+  index: number,
+  ladder: number,
+): void {
+  const format = data.cellFormats.get(operation.taps)!;
+  let at = data.layout.rowTables[index] + ladder * rowTableBytes(operation);
+  for (let tile = 0; tile < operation.tiles; tile++) {
+    const errors = tileRowErrors(operation, tile, ladder, data.shape.layers, physics!, data.chip);
+    const rows = 4 * countQuads(tileRows(operation, tile));
+    rowTable(format, errors, new Int16Array(data.state.buffer, at, rows * TABLE_TAPS));
+    at += rows * ROW_BYTES;
+  }
+}
+
+/** Bakes the weights of one panel of the chip, and writes what the inputs' offset adds into the tables of its columns. */
+export function bakePanel(context: WorkerContext, operation: Operation, index: number, panel: number): void {
+  const { data, bytes, kernels, physics } = context;
+  const { outputs, cells, tiles, rows, rank, resident, baked } = operation;
+  const { layout } = data;
+  const base = layout.loads[context.index];
+  const made = base + LOAD_PARTS.baked;
+  const to = new Uint8Array(data.weights[baked!.memory].buffer);
+  const columns = outputs * cells;
+  let from = resident.at + panel * resident.panelBytes;
+  let at = baked!.at + panel * baked!.panelBytes;
+  let zero = operation.tablesAt + panel * operation.panelTables;
+  for (let cell = 0; cell < cells; cell++) {
+    const column = cell * outputs + panel * PANEL_COLUMNS;
+    const ladder = ladderIndex(column, outputs, physics!.design.ladder.columns);
+    let rowsAt = layout.rowTables[index] + ladder * rowTableBytes(operation);
+    for (let tile = 0; tile < tiles; tile++) {
+      const quads = countQuads(tileRows(operation, tile));
+      invoke(kernels[resident.memory].prepare_cells, PREPARE_CELLS_OPERANDS, {
+        src: from,
+        w: made,
+        cells: layout.cellNumbers[index],
+        rows: rowsAt,
+        index: tile * rows * columns + column,
+        quads,
+        zero,
+        buffers: base + LOAD_PARTS.passes,
+      });
+      const size = rank * quads * QUAD_BYTES.bytes;
+      to.set(bytes.subarray(made, made + size), at);
+      from += quads * QUAD_BYTES.codes;
+      rowsAt += 4 * quads * ROW_BYTES;
+      at += size;
+      zero += tableBytes('convert');
+    }
+  }
+}
