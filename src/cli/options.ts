@@ -1,5 +1,4 @@
 /** Option parsers and the options that several commands share. */
-import { availableParallelism } from 'node:os';
 import { stderr } from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ENGINE_CHOICES } from '../engine/names.ts';
@@ -7,6 +6,7 @@ import { DESIGN_DEFAULTS, EMBEDDED_MODEL, EMBEDDED_TEXT } from '../experiment/op
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
 import { type Progress, stderrProgress } from '../progress.ts';
+import { mostThreads } from '../threads.ts';
 
 /** The program around a command, as far as it needs it. */
 export interface CliContext {
@@ -60,9 +60,9 @@ export const threadsOption = (): Option =>
     .argParser((text: string) => usableThreads(integer(1, 256)(text)))
     .default(DESIGN_DEFAULTS.threads);
 
-/** Threads of the engine wait for each other without sleeping: more than the machine runs at a time never end. */
+/** As many as were asked for, or what the machine runs at a time, which is said. */
 function usableThreads(asked: number): number {
-  const most = Math.max(2, availableParallelism());
+  const most = mostThreads();
   if (asked <= most) return asked;
   stderr.write(`onefet: --threads ${asked}: this machine runs ${most} at a time, so ${most} are used\n`);
   return most;

@@ -4,6 +4,7 @@
  */
 import { freemem } from 'node:os';
 import { OnefetError } from '../error.ts';
+import { requireThreads } from '../threads.ts';
 import {
   type Backend,
   type Engine,
@@ -59,13 +60,14 @@ export interface ChosenBackend {
 
 /**
  * The backend that was asked for, or the first that can do all modes. Throws OnefetError('usage', 'ENGINE_REFUSAL') where
- * none can, or not the one that was asked for.
+ * none can, or not the one that was asked for; THREADS where so many threads would never end.
  */
 export function chooseBackend(
   choice: EngineChoice,
   needs: Omit<EngineNeeds, 'mode'>,
   modes: readonly EngineMode[],
 ): ChosenBackend {
+  requireThreads(needs.threads);
   const candidates = choice === 'auto' ? BACKENDS : [findBackend(choice)];
   const refused: Refusal[] = [];
   for (const backend of candidates) {

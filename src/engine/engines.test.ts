@@ -254,6 +254,15 @@ test('auto takes the first backend that can, and says why not the others', () =>
   );
 });
 
+test('a number of threads that would never end is refused before anything starts', () => {
+  const fabric = loadFabric(loadDesign('log-domain', []).design);
+  for (const threads of [4096, 0, 1.5]) {
+    expect(() => chooseBackend('auto', { model, fabric, threads, contextTokens: 64 }, ['chip'])).toThrow(
+      expect.objectContaining({ code: 'THREADS', message: expect.stringContaining(`threads is ${threads}`) }),
+    );
+  }
+});
+
 test('capabilities as a table', () => {
   const rows = new Map(capabilityTable(BACKENDS).map(({ key, allowed }) => [key, allowed]));
   expect(rows.get('tile.sign')).toEqual(['integrate', 'any', 'any']);

@@ -437,13 +437,22 @@ function codingFigure(result: RunResult): Figure {
 }
 
 /** Of chips with converters. */
-function clipRates({ chips }: RunResult): number[] {
-  return chips.map(({ clipRate }) => clipRate).filter((rate) => rate !== null);
+interface ChipClips {
+  /** Number of the chip, from 1. */
+  readonly chip: number;
+  readonly seed: number;
+  readonly percent: number;
 }
 
-function clipFigure(result: RunResult, rates: readonly number[]): Figure {
-  const percent = rates.map((rate) => rate * 100);
-  const mean = percent.reduce((a, b) => a + b, 0) / percent.length;
+/** Chips with converters that may clip. */
+function clipRates({ chips }: RunResult): ChipClips[] {
+  return chips.flatMap(({ seed, clipRate }, i) =>
+    clipRate === null ? [] : [{ chip: i + 1, seed, percent: 100 * clipRate }],
+  );
+}
+
+function clipFigure(result: RunResult, rates: readonly ChipClips[]): Figure {
+  const mean = rates.reduce((sum, { percent }) => sum + percent, 0) / rates.length;
   return {
     id: 'clip',
     title: 'Converters that clipped',
@@ -451,10 +460,10 @@ function clipFigure(result: RunResult, rates: readonly number[]): Figure {
     data: [
       {
         type: 'bar',
-        x: result.chips.map((_, i) => i + 1),
-        y: percent,
+        x: rates.map(({ chip }) => chip),
+        y: rates.map(({ percent }) => percent),
         marker: { color: COLOURS.sky },
-        customdata: result.chips.map((c) => c.seed),
+        customdata: rates.map(({ seed }) => seed),
         hovertemplate: 'chip %{x} (seed %{customdata})<br>%{y:.3f} % clipped<extra></extra>',
       },
     ],
@@ -472,7 +481,7 @@ function clipFigure(result: RunResult, rates: readonly number[]): Figure {
     table: {
       caption: 'Clip rate by chip',
       headers: ['Chip', 'Seed', 'Clip rate'],
-      rows: result.chips.map((c, i) => [i + 1, c.seed, `${percent[i].toFixed(4)} %`]),
+      rows: rates.map(({ chip, seed, percent }) => [chip, seed, `${percent.toFixed(4)} %`]),
     },
   };
 }

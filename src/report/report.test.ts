@@ -17,6 +17,19 @@ function written(html: string): string {
   return html.replace(/(<script type="text\/plain" id="plotly-gzip">)[^<]*/, '$1');
 }
 
+it('a chip without a clip rate is left out of its figure, and the others keep their numbers', () => {
+  const result = fixtureResult(3);
+  const [first, ...others] = result.chips;
+  const html = written(renderReport({ ...result, chips: [{ ...first, clipRate: null }, ...others] }, null));
+  const table = html.slice(html.indexOf('<caption>Clip rate by chip'));
+  const rows = [
+    ...table.slice(0, table.indexOf('</table>')).matchAll(/<tr><th[^>]*>(\d+)<\/th><td[^>]*>(\d+)</g),
+  ];
+  expect(rows.map(([, chip, seed]) => [Number(chip), Number(seed)])).toEqual(
+    others.map(({ seed }, i) => [i + 2, seed]),
+  );
+});
+
 describe('escaping', () => {
   it('no text gets out of an element, an attribute or a script block (property)', () => {
     fc.assert(
