@@ -11,6 +11,7 @@
  *   logits: number[][]    sequences of ids; all logits behind every token are wanted
  *   greedy: number[][]    prompts as ids
  *   steps:  number        tokens to generate per prompt
+ *   adapters: { filePath: string, scale: number }[]    LoRA adapters
  * }
  * answer: {
  *   vocabulary: { bos, eos },
@@ -69,6 +70,7 @@ const context = await model.createContext({
   flashAttention: false,
   experimentalKvCacheKeyType: 'F32',
   experimentalKvCacheValueType: 'F32',
+  ...(request.adapters === undefined ? {} : { lora: { adapters: request.adapters } }),
 });
 const sequence = context.getSequence();
 

@@ -2,12 +2,14 @@
 import type { Command } from 'commander';
 import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
+import type { AdapterChoice } from '../model/lora.ts';
 import {
   type CliContext,
   designOptions,
   embedded,
   engineOption,
   jsonOption,
+  loraOption,
   notice,
   threadsOption,
 } from './options.ts';
@@ -18,6 +20,7 @@ interface MapFlags {
   design: string;
   set: string[];
   out?: string;
+  lora?: AdapterChoice[];
   steps?: boolean;
   threads: number;
   engine: EngineChoice;
@@ -30,7 +33,8 @@ export function addMapCommand(root: Command, { signal, progress }: CliContext): 
     root
       .command('map')
       .description('map a trained model onto the hardware of a design: the chip image that run --image takes')
-      .option('-m, --model <file>', 'GGUF model (default: the embedded one)'),
+      .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
+      .addOption(loraOption()),
   )
     .option('--out <file>', 'image to write; one that was interrupted is gone on with')
     .option('--steps', 'measure the error after every step, which takes about twice as long')
@@ -40,7 +44,12 @@ export function addMapCommand(root: Command, { signal, progress }: CliContext): 
     .addOption(jsonOption())
     .action(async (flags: MapFlags) => {
       const { describeMapping, mapModelFile } = await import('../experiment/map-command.ts');
-      const options = { ...flags, model: flags.model ?? embedded().model, settings: flags.set };
+      const options = {
+        ...flags,
+        model: flags.model ?? embedded().model,
+        settings: flags.set,
+        adapters: flags.lora,
+      };
       if (flags.dryRun) {
         printMappingPlan(await describeMapping(options), flags.json === true);
         return;

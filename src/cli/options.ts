@@ -5,6 +5,7 @@ import { ENGINE_CHOICES } from '../engine/names.ts';
 import { DESIGN_DEFAULTS, EMBEDDED_MODEL, EMBEDDED_TEXT } from '../experiment/options.ts';
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
+import { type AdapterChoice, parseAdapterChoice } from '../model/lora.ts';
 import { type Progress, stderrProgress } from '../progress.ts';
 import { mostThreads } from '../threads.ts';
 
@@ -28,6 +29,16 @@ export function embedded(): { model: string; text: string } {
 }
 
 const collect = (value: string, previous: string[]): string[] => [...previous, value];
+
+/** LoRA adapters of a model: repeatable, and added up. */
+export const loraOption = (): Option =>
+  new Option(
+    '--lora <file[:scale]>',
+    "LoRA adapter in llama.cpp's GGUF format, beside the tiles (repeatable)",
+  ).argParser((value: string, previous: AdapterChoice[] | undefined) => [
+    ...(previous ?? []),
+    parseAdapterChoice(value),
+  ]);
 
 /** Collects --require, and finds a typo before the run and not after it. */
 export function collectRequirement(value: string, previous: string[]): string[] {

@@ -13,6 +13,7 @@ import {
 } from '../experiment/options.ts';
 import { requireResult } from '../experiment/require.ts';
 import type { RunResult } from '../experiment/result.ts';
+import type { AdapterChoice } from '../model/lora.ts';
 import {
   type CliContext,
   collectRequirement,
@@ -21,6 +22,7 @@ import {
   engineOption,
   integer,
   jsonOption,
+  loraOption,
   notice,
   number,
   seedOption,
@@ -46,6 +48,7 @@ interface RunFlags {
   attribution?: boolean | number;
   yieldRatio: number;
   resolve: number;
+  lora?: AdapterChoice[];
   out: string;
   report: boolean;
   require: string[];
@@ -88,6 +91,7 @@ function addRun(root: Command, context: CliContext): void {
       .command('run')
       .description('accuracy of chips against the digital model, and what a token costs')
       .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
+      .addOption(loraOption())
       .option('-f, --text <file>', 'text to score (default: the embedded one)')
       .option('--range-text <file>', 'text that sets the converter ranges, disjoint from --text', RANGE_TEXT)
       .addOption(
@@ -223,6 +227,7 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       GENERATE_DEFAULTS.repeatPenalty,
     )
     .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
+    .addOption(loraOption())
     .option('--image <file>', 'chip image of onefet map, in place of the mapping that the design asks for')
     .addOption(seedOption())
     .addOption(threadsOption())
@@ -239,7 +244,12 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       };
       try {
         const generation = await generate(
-          { ...flags, model: flags.model ?? embedded().model, settings: flags.set },
+          {
+            ...flags,
+            model: flags.model ?? embedded().model,
+            settings: flags.set,
+            adapters: flags.lora,
+          },
           { signal, onPrepare, onNotice: notice, ...(streaming ? { onText } : {}) },
         );
         bar.finish();
@@ -309,6 +319,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     attributionChips: attributionChips(flags),
     yieldRatio: flags.yieldRatio,
     resolveNats: flags.resolve,
+    adapters: flags.lora,
     out: flags.out,
   };
 }

@@ -21,6 +21,7 @@ import { type Model, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { chatPrompt } from '../model/tokenizer/chat-template.ts';
 import { streamKey } from '../random.ts';
+import { adaptModel } from './adapters.ts';
 import { correctVariant, isCorrected, plannedCorrection, wantedCorrection } from './correction.ts';
 import { CODES_FOLDER } from './execute.ts';
 import type { MapHooks } from './map.ts';
@@ -68,7 +69,9 @@ export async function generate(
   const options: GenerateOptions = { ...withDefaults(GENERATE_DEFAULTS, asked), prompt: asked.prompt };
   const { design } = loadDesign(options.design, options.settings, options.overrides);
   const fabric = loadFabric(design, options.calibration);
-  const model = openModel(findDataFile(options.model) ?? options.model);
+  const basePath = findDataFile(options.model) ?? options.model;
+  const adapted = adaptModel(basePath, options.adapters);
+  const model = openModel(adapted?.path ?? basePath);
   let image: (ReadyImage & { readonly reader: ImageReader }) | undefined;
   const chips = wantedCorrection(design) && mkdtempSync(join(tmpdir(), 'onefet-chips-'));
   try {
@@ -76,7 +79,7 @@ export async function generate(
     const { prompt, rangeIds, contextTokens } = await readInputs(model, options);
     const { threads } = options;
     const given = options.image === undefined ? undefined : givenImage(model.sha256(), options.image);
-    const mapping = given ? undefined : planMapping(model, fabric);
+    const mapping = given ? undefined : planMapping(model, fabric, adapted);
     const whole = given?.parts ?? (mapping && partsOf(mapping, model.shape));
     const parts = whole && plannedCorrection({ parts: whole, path: given?.path }, fabric, model.shape).parts;
     const needs = { model, fabric, threads, contextTokens };

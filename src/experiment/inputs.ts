@@ -9,6 +9,7 @@ import { OnefetError } from '../error.ts';
 import { displayPath, findDataFile, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
+import { type AdaptedModel, adaptModel } from './adapters.ts';
 import { INPUT_DEFAULTS, type InputOptions, withDefaults } from './options.ts';
 import { checkRangeText } from './overlap.ts';
 
@@ -18,6 +19,8 @@ export interface ModelInputs {
   /** As people know it. */
   readonly file: string;
   readonly name: string;
+  /** Where LoRA adapters are merged in. */
+  readonly adapted?: AdaptedModel | undefined;
   readonly sha256: string;
   readonly parameters: number;
   readonly fileType: string;
@@ -63,7 +66,9 @@ const MAX_TEXT_BYTES = 256 << 20;
  */
 export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
   const options = withDefaults(INPUT_DEFAULTS, asked);
-  const modelPath = findDataFile(options.model) ?? options.model;
+  const basePath = findDataFile(options.model) ?? options.model;
+  const adapted = adaptModel(basePath, options.adapters);
+  const modelPath = adapted?.path ?? basePath;
   const model = openModel(modelPath);
   try {
     const contextTokens = chooseContext(model, options.contextTokens);
@@ -77,7 +82,8 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
     return {
       model: {
         path: modelPath,
-        file: displayPath(modelPath),
+        file: adapted?.file ?? displayPath(modelPath),
+        adapted,
         name: model.name,
         sha256: model.sha256(),
         parameters: model.parameterCount,

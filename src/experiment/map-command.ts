@@ -11,8 +11,10 @@ import { loadFabric } from '../fabric/registry.ts';
 import { estimateMapping, mappingRate } from '../mapping/estimate.ts';
 import { METHODS } from '../mapping/method.ts';
 import { tensorNames } from '../model/architecture.ts';
+import type { AdapterChoice } from '../model/lora.ts';
 import { type Model, modelPart, openModel } from '../model/model.ts';
 import { blockWeights } from '../model/shape.ts';
+import { adaptModel } from './adapters.ts';
 import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
 import { type MapHooks, mapToFile } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
@@ -21,6 +23,7 @@ import { digitalPass, reportOf } from './run-mapping.ts';
 
 export interface MapCommandOptions {
   readonly model: string;
+  readonly adapters?: readonly AdapterChoice[] | undefined;
   readonly design: string;
   readonly settings: readonly string[];
   readonly out: string;
@@ -36,10 +39,11 @@ async function withMapping<T>(
 ): Promise<T> {
   const { design } = loadDesign(options.design, options.settings);
   const fabric = loadFabric(design);
-  const model = openModel(options.model);
+  const adapted = adaptModel(options.model, options.adapters);
+  const model = openModel(adapted?.path ?? options.model);
   try {
     checkOverrides(design, tensorNames(model.shape.architecture));
-    const plan = planMapping(model, fabric);
+    const plan = planMapping(model, fabric, adapted);
     if (!plan) {
       throw new OnefetError(
         'usage',

@@ -9,6 +9,8 @@ import { loadFabric } from '../fabric/registry.ts';
 import { openImage } from '../mapping/image.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import { STAGES } from '../model/architecture.ts';
+import { codecByName } from '../model/codecs/registry.ts';
+import { type GgufField, writeGguf } from '../model/gguf-writer.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { bits32, streamKey } from '../random.ts';
 import { onefet } from '../testing/cli.ts';
@@ -249,6 +251,60 @@ test('what a planned image promises is what is made', async () => {
   writeFileSync(image, changed);
   expect(() => inspectImage(image)).toThrowError(expect.objectContaining({ kind: 'input' }));
 });
+
+test.each(['wasm', 'scalar'] as const)(
+  '%s: adapters act in the digital model and beside the tiles',
+  async (engine) => {
+    const adapter = join(folder, `${engine}-adapter.gguf`);
+    const half = (name: string, rows: number, columns: number) => ({
+      name,
+      shape: [rows, columns],
+      codec: codecByName('F32')!,
+      row(n: number, out: Float32Array) {
+        for (let k = 0; k < columns; k++) out[k] = ((bits32(streamKey(columns, n), k) & 255) - 128) / 600;
+      },
+    });
+    writeGguf(
+      adapter,
+      new Map([
+        ['general.architecture', { type: 'string', value: 'llama' }],
+        ['general.type', { type: 'string', value: 'adapter' }],
+        ['adapter.type', { type: 'string', value: 'lora' }],
+        ['adapter.lora.alpha', { type: 'f32', value: 4 }],
+      ] as [string, GgufField][]),
+      [half('blk.0.ffn_up.weight.lora_a', 4, 64), half('blk.0.ffn_up.weight.lora_b', 96, 4)],
+    );
+    const hooks = { cacheFolder: join(folder, 'cache'), imagesFolder: join(folder, 'images') };
+    const asked = {
+      model: path,
+      text: 'experiments/texts/stories.txt',
+      rangeText: 'experiments/texts/range.txt',
+      contextTokens: 16,
+      maxWindows: 2,
+    };
+    const options = {
+      ...optionsOf('round', 'weights.bits=6', 'input.bits=float', 'input.scale=tile'),
+      design: 'digital',
+      engine,
+      settings: ['tile.rows=48', 'weights.bits=6'],
+    };
+    const [plain, adapted] = [
+      openInputs(asked),
+      openInputs({ ...asked, adapters: [{ path: adapter, scale: 1 }] }),
+    ];
+    expect(adapted.model.file).toContain('-adapter.gguf');
+    expect(adapted.model.sha256).not.toBe(plain.model.sha256);
+    const without = await executeRun(planDesign(plain, options), hooks);
+    const result = await executeRun(planDesign(adapted, options), hooks);
+    expect(Math.abs(result.digital.nll - without.digital.nll)).toBeGreaterThan(0.01);
+    // Six bits lose little: without the adapter's path the distance would be that of the two models.
+    expect(result.recoded.kl).toBeLessThan(0.01);
+    expect(result.mapping!.matrices.find(({ name }) => name === 'blk.0.ffn_up')).toMatchObject({ side: 4 });
+    expect(() => planDesign(adapted, optionsOf('centred', 'mapping.correction.source=reading'))).toThrowError(
+      expect.objectContaining({ kind: 'usage', code: 'LORA_CORRECTION' }),
+    );
+  },
+);
 
 test('what a mapping refuses', () => {
   const scored = openInputs({

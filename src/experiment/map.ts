@@ -21,6 +21,7 @@ import { chooseMethod, METHODS, probedBlocks } from '../mapping/method.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import type { MappingMethod } from '../mapping/plan.ts';
 import type { Model } from '../model/model.ts';
+import { type AdaptedSource, openAdapted } from './adapters.ts';
 import type { InputPass } from './input-pass.ts';
 import { affordableBlocks, blocksPerPass, statisticsOf } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
@@ -120,8 +121,10 @@ export async function mapToFile(
   options: MapToFileOptions = {},
 ): Promise<void> {
   const unlock = takeLock(`${path}.lock`, `the image ${path}`);
+  let adapted: AdaptedSource | undefined;
   try {
-    await mapInto(model, plan, pass, path, hooks, options);
+    adapted = plan.adapted && openAdapted(plan.adapted);
+    await mapInto(model, adapted, plan, pass, path, hooks, options);
   } catch (error) {
     if (!hooks.signal?.aborted) throw error;
     throw interrupted('interrupted', {
@@ -129,12 +132,14 @@ export async function mapToFile(
       cause: error,
     });
   } finally {
+    adapted?.close();
     unlock();
   }
 }
 
 async function mapInto(
   model: Model,
+  adapted: AdaptedSource | undefined,
   plan: MappingPlan,
   pass: InputPass,
   path: string,
@@ -157,7 +162,10 @@ async function mapInto(
       progress(`mapping: ${what}`);
     },
   });
-  const source = modelSource(model, statistics.of);
+  const source = {
+    ...modelSource(adapted?.base ?? model, statistics.of),
+    ...(adapted ? { adapter: adapted.adapter } : {}),
+  };
   const { method, reasons } = await settleMethod(source, plan, statistics.gather);
   for (const reason of reasons) hooks.onNotice?.(`mapping, ${reason}`);
   const writer = openWriter(path, headerOf(model, plan, method, reasons));

@@ -18,6 +18,7 @@ import { HEAD } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
+import { type AdaptedModel, adapterRanks, requireAdaptable } from './adapters.ts';
 import { loadSensitivity } from './sensitivity.ts';
 
 /** Raise it with any change of what a mapping computes. */
@@ -44,6 +45,8 @@ export interface MappingPlan {
   readonly tileRows: number;
   readonly bits: ReadonlyMap<string, WeightBits>;
   readonly cellsPerWeight: number;
+  /** LoRA adapters beside the tiles, and their ranks by tensor. */
+  readonly adapted: (AdaptedModel & { readonly ranks: ReadonlyMap<string, number> }) | undefined;
   /** What decides the image, as one name. */
   readonly key: string;
   /** Name and hash of the design's part in it. */
@@ -51,10 +54,16 @@ export interface MappingPlan {
 }
 
 /** Plans the mapping of a design, or undefined for `round`. Errors: MAPPING_HEAD, MAPPING_ROTATION, MAPPING_SCALES, BIT_BUDGET (usage), MAPPING_TEXT (input). */
-export function planMapping(model: Model, fabric: Fabric): MappingPlan | undefined {
+export function planMapping(
+  model: Model,
+  fabric: Fabric,
+  adapted?: AdaptedModel | undefined,
+): MappingPlan | undefined {
   const { design } = fabric;
   const settings = design.mapping;
-  if (settings.method === 'round') return undefined;
+  // Adapters lie beside tiles: with them rounding makes an image too.
+  if (settings.method === 'round' && !adapted) return undefined;
+  if (adapted) requireAdaptable(fabric);
   checkHead(fabric, model.shape);
   if (settings.method !== 'auto') requireAllowed(model.shape, METHODS[settings.method]);
   const text = readCalibrationText(model, settings);
@@ -67,6 +76,7 @@ export function planMapping(model: Model, fabric: Fabric): MappingPlan | undefin
     tileRows: design.tile.rows,
     bits: [...bits],
     ...(settings.method === 'auto' ? { chip } : {}),
+    ...(adapted ? { adapters: adapted.adapters.map(({ scale, sha256 }) => [sha256, scale]) } : {}),
   };
   const designHash = sha256(JSON.stringify(parts));
   const key = sha256(
@@ -86,6 +96,7 @@ export function planMapping(model: Model, fabric: Fabric): MappingPlan | undefin
     tileRows: design.tile.rows,
     bits,
     cellsPerWeight,
+    adapted: adapted && { ...adapted, ranks: adapterRanks(adapted) },
     key,
     design: { name: design.name, sha256: designHash },
   };

@@ -83,13 +83,23 @@ export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | '
   };
 }
 
+/** Rank that would cost as much on every matrix: adapters may be on some of them only. */
+function meanSideRank(matrices: readonly MappedMatrixReport[]): number {
+  let [paths, all] = [0, 0];
+  for (const { side, outputs, inputs } of matrices) {
+    paths += side * (outputs + inputs);
+    all += outputs + inputs;
+  }
+  return paths / all;
+}
+
 /** What of a mapping the digital part does for every token. */
 export function mappingWork({ matrices, residualRotated, correction }: MappingReport): MappingWork {
   return {
     centred: matrices.some(({ centred }) => centred),
     rotatedOnline: matrices.some(({ rotatedOnline }) => rotatedOnline),
     residualRotated,
-    side: correction?.rank ?? Math.max(...matrices.map(({ side }) => side)),
+    side: correction?.rank ?? meanSideRank(matrices),
     principal: Math.max(...matrices.map(({ principal }) => principal)),
   };
 }

@@ -2,11 +2,14 @@
 import type { Overrides } from '../config.ts';
 import type { EngineChoice } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
+import type { AdapterChoice } from '../model/lora.ts';
 import type { SampleOptions } from '../model/sample.ts';
 
 /** The model and the texts. */
 export interface InputOptions {
   readonly model: string;
+  /** LoRA adapters in llama.cpp's GGUF format. */
+  readonly adapters?: readonly AdapterChoice[] | undefined;
   readonly text: string;
   /** Text that sets the converters' ranges; disjoint from `text`. */
   readonly rangeText: string;
@@ -48,6 +51,7 @@ export type RunOptions = InputOptions & DesignOptions;
 /** A prompt that a model and its chips continue. */
 export interface GenerateOptions extends SampleOptions {
   readonly model: string;
+  readonly adapters?: readonly AdapterChoice[] | undefined;
   readonly prompt: string;
   /** The prompt is what a user says, in the model's chat template. */
   readonly chat?: boolean;

@@ -17,7 +17,7 @@ import { METHODS } from '../mapping/method.ts';
 import { stageInput } from '../mapping/plan.ts';
 import { matricesReading, STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
-import { blockMatrices, type ModelShape } from '../model/shape.ts';
+import { blockMatrices, type ModelShape, sourceTensor } from '../model/shape.ts';
 import { plannedCorrection } from './correction.ts';
 import { type InputPass, newInputPass } from './input-pass.ts';
 import type { RunInputs } from './inputs.ts';
@@ -60,10 +60,11 @@ export function openPlannedMapping(
     requireDesignBits(fabric, inputs.model.shape, given.parts);
     return plannedCorrection(given, fabric, inputs.model.shape);
   }
-  if (fabric.design.mapping.method === 'round') return undefined;
+  const { adapted } = inputs.model;
+  if (fabric.design.mapping.method === 'round' && !adapted) return undefined;
   const model = openModel(inputs.model.path);
   try {
-    const plan = planMapping(model, fabric)!;
+    const plan = planMapping(model, fabric, adapted)!;
     const warning = checkCalibrationText(plan.text.ids, inputs.passages);
     const parts = partsOf(plan, model.shape);
     const made: RunMapping = { key: plan.key, parts, plan, path: undefined, warning };
@@ -130,7 +131,7 @@ export function partsOf(plan: MappingPlan, shape: ModelShape): ImagePlan {
           tileRows: plan.tileRows,
           bits: plan.bits.get(key)!,
           centre: method.centre,
-          side,
+          side: side + (plan.adapted?.ranks.get(sourceTensor(name, shape)) ?? 0),
           principal,
           ranges: false,
           rotation,

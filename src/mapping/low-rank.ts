@@ -22,6 +22,22 @@ export interface SidePath {
   readonly down: Float32Array;
 }
 
+/** Both paths as one: y += B1 A1 x + B2 A2 x. */
+export function joinPaths(first: SidePath, second: SidePath | undefined): SidePath {
+  if (!second) return first;
+  const rank = first.rank + second.rank;
+  const outputs = first.up.length / first.rank;
+  const up = new Float32Array(outputs * rank);
+  for (let n = 0; n < outputs; n++) {
+    up.set(first.up.subarray(n * first.rank, (n + 1) * first.rank), n * rank);
+    up.set(second.up.subarray(n * second.rank, (n + 1) * second.rank), n * rank + first.rank);
+  }
+  const down = new Float32Array(first.down.length + second.down.length);
+  down.set(first.down);
+  down.set(second.down, first.down.length);
+  return { rank, up, down };
+}
+
 /** From E [N][K] and H [K][K]: the readable definition. */
 export function lowRankReference(
   error: Float32Array,

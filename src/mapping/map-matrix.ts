@@ -12,7 +12,7 @@ import { centreAddend } from './centre.ts';
 import type { Coding } from './coding.ts';
 import { descend } from './descent.ts';
 import { DAMPING, gptq } from './gptq.ts';
-import { lowRank, type SidePath } from './low-rank.ts';
+import { joinPaths, lowRank, type SidePath } from './low-rank.ts';
 import {
   energies,
   formErrors,
@@ -26,6 +26,7 @@ import { type PreparedInput, type PreparedWeights, prepareWeights } from './prep
 import { refit } from './refit.ts';
 import { round } from './round.ts';
 import { type ScaleRule, searchScales } from './scale-search.ts';
+import { dot } from './small.ts';
 
 export interface CodingOptions {
   readonly scales: ScaleRule;
@@ -108,6 +109,17 @@ export function loadInput(workspace: Workspace, input: PreparedInput): void {
   loadMoments(workspace, input.moments, input.statistics.inputs);
 }
 
+/** A matrix before it is mapped. */
+interface ExactMatrix {
+  /** W [N][K], the norm's gain folded in. */
+  readonly weights: Float32Array;
+  readonly outputs: number;
+  /** s B and A, A with the gain folded in: exact beside the codes. */
+  readonly adapter?: SidePath | undefined;
+  /** `weights` and `adapter` are nobody else's: they may be changed. */
+  readonly taken?: boolean;
+}
+
 /**
  * Maps W [N][K] (the norm's gain folded in; changed where it is `taken`) of an input that was prepared and loaded. `everyStep` measures the error after
  * each step, not at both ends only; a measurement costs as much as a sweep of descent.
@@ -115,7 +127,7 @@ export function loadInput(workspace: Workspace, input: PreparedInput): void {
 export function mapMatrix(
   workspace: Workspace,
   input: PreparedInput,
-  exact: { readonly weights: Float32Array; readonly outputs: number; readonly taken?: boolean },
+  exact: ExactMatrix,
   bits: WeightBits,
   options: CodingOptions,
   everyStep = false,
@@ -123,7 +135,9 @@ export function mapMatrix(
   const { outputs } = exact;
   const { inputs, mean } = input.statistics;
   const prepared = prepareWeights(workspace, input, exact.weights, outputs, exact.taken);
-  const { weights, principal } = prepared;
+  const { weights } = prepared;
+  const adapter = exact.adapter && prepareAdapter(workspace, input, exact.adapter, exact.taken);
+  const principal = withAdapter(prepared.principal, adapter);
   const { magnitudeMax } = weightFormat(bits);
   const { tileRows } = workspace;
   loadWeights(workspace, { outputs, inputs, tileRows, magnitudeMax, weights, moments: input.moments });
@@ -159,8 +173,10 @@ export function mapMatrix(
       tileRows,
       bits,
       // W mu of the exact weights: the principal part leaves the mean alone.
-      centre: input.options.centre ? { mean, addend: centreAddend(weights, outputs, mean) } : undefined,
-      side: side?.path,
+      centre: input.options.centre
+        ? { mean, addend: addendOf(weights, outputs, mean, adapter?.path) }
+        : undefined,
+      side: adapter ? joinPaths(adapter.path, side?.path) : side?.path,
       principal,
     },
     report: {
@@ -172,6 +188,54 @@ export function mapMatrix(
       damping: workspace.factored,
     },
   };
+}
+
+/** An adapter in the rows' basis, and its A on the principal directions. */
+interface PreparedAdapter {
+  readonly path: SidePath;
+  /** A V [rank][principal]; undefined without a principal part. */
+  readonly directions: Float32Array | undefined;
+}
+
+function prepareAdapter(
+  workspace: Workspace,
+  input: PreparedInput,
+  { rank, up, down }: SidePath,
+  taken: boolean | undefined,
+): PreparedAdapter {
+  const { weights, principal } = prepareWeights(workspace, input, down, rank, taken);
+  return { path: { rank, up, down: weights }, directions: principal?.up };
+}
+
+/** The principal part of W + B A. */
+function withAdapter(
+  principal: SidePath | undefined,
+  adapter: PreparedAdapter | undefined,
+): SidePath | undefined {
+  if (!principal || !adapter?.directions) return principal;
+  const { path, directions } = adapter;
+  const up = principal.up.map((x, i) => {
+    const [n, r] = [Math.floor(i / principal.rank), i % principal.rank];
+    let sum = x;
+    for (let a = 0; a < path.rank; a++) {
+      sum += path.up[n * path.rank + a] * directions[a * principal.rank + r];
+    }
+    return sum;
+  });
+  return { ...principal, up };
+}
+
+/** (W + B A) mu. */
+function addendOf(
+  weights: Float32Array,
+  outputs: number,
+  mean: Float32Array,
+  adapter: SidePath | undefined,
+): Float32Array {
+  const addend = centreAddend(weights, outputs, mean);
+  if (!adapter) return addend;
+  const inner = centreAddend(adapter.down, adapter.rank, mean);
+  return addend.map((x, n) => x + dot(adapter.up.subarray(n * adapter.rank, (n + 1) * adapter.rank), inner));
 }
 
 /** Refit and descent in turn, ending with a refit. */

@@ -8,7 +8,7 @@ import { tensorKey } from '../fabric/placement.ts';
 import { ARCHITECTURES, matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { forward, newSession } from '../model/forward.ts';
 import { buildLayers, type Model, type ModelLayers, openModel } from '../model/model.ts';
-import { modelShape } from '../model/shape.ts';
+import { blockMatrices, modelShape } from '../model/shape.ts';
 import { bits32, gaussian, streamKey } from '../random.ts';
 import { relativeDifference } from '../testing/mapping.ts';
 import { fixtureModel } from '../testing/models.ts';
@@ -71,11 +71,17 @@ const headerOf = (method: MappingMethod): ImageHeader => ({
   residual: residualRotation(model.shape, method),
 });
 
-async function mapToImage(method: MappingMethod, bits: 3 | 4 | 6, threads = 1): Promise<ImageReader> {
-  const path = join(folder, `${method.name}-${bits}-${method.coding.rank}-${threads}.image`);
+async function mapToImage(
+  method: MappingMethod,
+  bits: 3 | 4 | 6,
+  threads = 1,
+  from = source,
+): Promise<ImageReader> {
+  const own = from === source ? '' : '-adapted';
+  const path = join(folder, `${method.name}-${bits}-${method.coding.rank}-${threads}${own}.image`);
   const writer = createImage(path, headerOf(method));
   await mapModel(
-    source,
+    from,
     {
       has: (name) => writer.resumed.has(name),
       vector: (name, values) => writer.writeVector(name, values),
@@ -162,6 +168,45 @@ test.each([
   expect(image.matrices.size).toBe(14);
   image.close();
 });
+
+test.each([METHODS.round, METHODS.scaled, { ...everything, coding: METHODS.rotated.coding }])(
+  'adapters lie beside the tiles, in their basis: $name',
+  async (method) => {
+    // Independent case: the model with W + B A in the place of W.
+    const adapter = ({ layer, tensor }: LinearName) => {
+      if (!['attn_q', 'attn_v', 'attn_output', 'ffn_down'].includes(tensor) || layer !== 1) return undefined;
+      const { outputs, inputs } = blockMatrices(model.shape, layer).find(
+        ({ name }) => name.tensor === tensor,
+      )!;
+      const [b, a] = [streamKey(21, outputs, inputs), streamKey(22, outputs, inputs)];
+      return {
+        rank: 3,
+        up: Float32Array.from({ length: outputs * 3 }, (_, i) => gaussian(b, i) / 8),
+        down: Float32Array.from({ length: 3 * inputs }, (_, i) => gaussian(a, i) / 8),
+      };
+    };
+    const merged = buildLayers(model, (name, outputs, inputs, row) => {
+      const path = name.layer < 0 ? undefined : adapter(name);
+      return buildDigital(name, outputs, inputs, (n, out) => {
+        row(n, out);
+        for (let r = 0; path && r < path.rank; r++) {
+          for (let j = 0; j < inputs; j++) out[j] += path.up[n * path.rank + r] * path.down[r * inputs + j];
+        }
+      });
+    });
+    const expected = logitsOf(merged, 20);
+    expect(relativeDifference(expected[19], digital[19])).toBeGreaterThan(0.02);
+    const image = await mapToImage(method, 4, 1, { ...source, adapter });
+    const found = logitsOf(
+      mappedLayers(image, (name) => exactWeights(method, name)),
+      20,
+    );
+    expect(Math.max(...found.map((logits, t) => relativeDifference(logits, expected[t])))).toBeLessThan(1e-4);
+    expect(image.matrices.get('blk.1.attn_q')).toMatchObject({ side: 3 });
+    expect(image.matrices.get('blk.0.attn_q')).toMatchObject({ side: 0 });
+    image.close();
+  },
+);
 
 test('better methods are nearer to the model', async () => {
   const distances: number[] = [];

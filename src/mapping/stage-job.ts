@@ -8,6 +8,7 @@ import { blockMatrices, type MatrixShape, type ModelShape } from '../model/shape
 import type { WeightBits } from '../tile/weight-code.ts';
 import { scaleWeightColumns } from './fold.ts';
 import { type RotationSpec, rotationOf } from './hadamard.ts';
+import type { SidePath } from './low-rank.ts';
 import {
   type CodingOptions,
   loadInput,
@@ -26,6 +27,8 @@ export interface MappingSource {
   readonly shape: ModelShape;
   /** W [N][K] as in the file, in a fresh array. */
   weights(name: LinearName): Float32Array;
+  /** What adds to a matrix beside its weights, as in the file: s B and A of its adapters. */
+  adapter?(name: LinearName): SidePath | undefined;
   /** Gain [D] of the norm in front of a stage; undefined where there is none. */
   gain(layer: number, stage: Stage): Float32Array | undefined;
   /** Of the stage's inputs before the norm's gain, in fresh arrays: they may be moved to another thread. */
@@ -49,6 +52,7 @@ export interface StageJob {
     readonly weights: Float32Array;
     readonly outputs: number;
     readonly bits: WeightBits;
+    readonly adapter: SidePath | undefined;
     readonly rotation: RotationSpec | null;
   }[];
 }
@@ -91,6 +95,7 @@ export async function stageJob(
       weights: source.weights(name),
       outputs,
       bits: bits(name),
+      adapter: source.adapter?.(name),
       rotation: outputRotation(shape, method, shape.architecture.matrices[name.ordinal]),
     })),
   };
@@ -103,10 +108,16 @@ export function runStageJob(
 ): { readonly input: PreparedInput; readonly coded: readonly CodedMatrix[] } {
   const input = prepareInput(workspace, job.statistics, job.input, true);
   loadInput(workspace, input);
-  const coded = job.matrices.map(({ name, weights, outputs, bits, rotation }) => {
-    if (job.gain) scaleWeightColumns(weights, outputs, job.gain);
-    if (rotation) rotateManyColumns(workspace, weights, job.statistics.inputs, rotationOf(rotation));
-    const exact = { weights, outputs, taken: true };
+  const coded = job.matrices.map(({ name, weights, outputs, bits, adapter, rotation }) => {
+    if (job.gain) {
+      scaleWeightColumns(weights, outputs, job.gain);
+      if (adapter) scaleWeightColumns(adapter.down, adapter.rank, job.gain);
+    }
+    if (rotation) {
+      rotateManyColumns(workspace, weights, job.statistics.inputs, rotationOf(rotation));
+      if (adapter) rotateManyColumns(workspace, adapter.up, adapter.rank, rotationOf(rotation));
+    }
+    const exact = { weights, outputs, adapter, taken: true };
     return { name, ...mapMatrix(workspace, input, exact, bits, job.coding, job.everyStep) };
   });
   return { input, coded };

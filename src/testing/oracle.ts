@@ -29,6 +29,8 @@ export interface OracleRequest {
   greedy?: number[][];
   /** Tokens per greedy continuation. */
   steps?: number;
+  /** LoRA adapters on the model. */
+  adapters?: { filePath: string; scale: number }[];
 }
 
 export interface OracleAnswer {
@@ -88,7 +90,15 @@ export function openOracle(file: string): Oracle {
   };
   return {
     async ask(name, modelPath, request) {
-      const question = sha256(readFileSync(modelPath), JSON.stringify(request));
+      // Adapters are known by their bytes.
+      const adapters = request.adapters?.map(({ filePath, scale }) => [
+        sha256(readFileSync(filePath)),
+        scale,
+      ]);
+      const question = sha256(
+        readFileSync(modelPath),
+        JSON.stringify(adapters ? { ...request, adapters } : request),
+      );
       if (env.ONEFET_ORACLE === 'record') return record(name, question, await askLive(modelPath, request));
       const known = knownAnswer(name, question);
       if (!oracleIsLive) return known;
