@@ -118,7 +118,10 @@ export function partKeys(
   { parts: sizes }: MemorySizes,
 ): string[] {
   const { model } = request;
-  const source = isShapeOnly(model) ? [model.madeUpType, model.shape] : model.file.identity;
+  const source = isShapeOnly(model)
+    ? [model.madeUpType, model.shape]
+    : // A part of a model counts its blocks from its own first.
+      [model.file.identity, model.shape.firstBlock ?? 0];
   const image = usedImage(request)?.sha256;
   return sizes.map(({ memories }, part) => {
     const formats = operations
