@@ -14,7 +14,10 @@ export type Settings = Readonly<Record<string, unknown>>;
 const path = z.string().min(1);
 
 /** Options of a run that an experiment may set; the others are those of a command. */
-type RunOption = Exclude<keyof RunOptions, 'settings' | 'overrides' | 'threads' | 'out' | 'calibration'>;
+type RunOption = Exclude<
+  keyof RunOptions,
+  'settings' | 'overrides' | 'threads' | 'out' | 'calibration' | 'adapters'
+>;
 
 /** Keys of a run, without defaults: those are in plan.ts. */
 export const RUN_KEYS = {
