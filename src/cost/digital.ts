@@ -4,12 +4,11 @@
 import type { Activity, MacActivity } from '../fabric/activity.ts';
 import type { DigitalDesign } from '../fabric/digital.ts';
 import type { IntegerDesign } from '../fabric/integer.ts';
-import type { MatrixShape } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { type MacCounts, macTraffic, macUnits, storedWeights, weightRom } from './components/macs.ts';
 import { countMatrices } from './components/matrices.ts';
 import type { PricedDesign } from './priced-design.ts';
-import { projectLayers } from './project.ts';
+import { perWeight, projectedLayer, projectLayers } from './project.ts';
 
 /** Prices a digital design at the activity of a run. Errors: NO_ACTIVITY. */
 export function priceDigital(activity: Activity<MacActivity>, design: DigitalDesign): PricedDesign {
@@ -44,21 +43,8 @@ export function projectMacs(
   from: NamedShape,
   to: NamedShape,
 ): Activity<MacActivity> {
-  return projectLayers(activity, from, to, projectTensor);
-}
-
-function projectTensor(seen: readonly MacActivity[], { name, outputs, inputs }: MatrixShape): MacActivity {
-  const total = (of: (one: MacActivity) => number) => seen.reduce((sum, one) => sum + of(one), 0);
-  const perWeight = total((one) => one.macs) / total((one) => one.tokens * one.outputs * one.inputs);
-  const { tileRows } = seen[0];
-  return {
-    layer: name.layer,
-    tensor: name.tensor,
-    outputs,
-    inputs,
-    tiles: Math.ceil(inputs / tileRows),
-    tileRows,
-    tokens: 1,
-    macs: outputs * inputs * perWeight,
-  };
+  return projectLayers(activity, from, to, (seen, matrix) => ({
+    ...projectedLayer(seen, matrix),
+    macs: matrix.outputs * matrix.inputs * perWeight(seen, ({ macs, tokens }) => macs / tokens),
+  }));
 }

@@ -15,7 +15,7 @@ import {
 } from './components/wired-adders.ts';
 import { onSilicon } from './lines.ts';
 import type { CostComponent, PricedDesign } from './priced-design.ts';
-import { projectLayers } from './project.ts';
+import { perWeight, projectedLayer, projectLayers } from './project.ts';
 
 /** Prices a hardwired design at the activity of a run. Errors: NO_ACTIVITY. */
 export function priceHardwired(activity: Activity<HardwiredActivity>, design: HardwiredDesign): PricedDesign {
@@ -70,20 +70,12 @@ export function projectHardwired(
   from: NamedShape,
   to: NamedShape,
 ): Activity<HardwiredActivity> {
-  return projectLayers(activity, from, to, (seen, { name, outputs, inputs }) => {
-    const total = (of: (one: HardwiredActivity) => number) => seen.reduce((sum, one) => sum + of(one), 0);
-    const weights = total((one) => one.outputs * one.inputs);
-    const { tileRows } = seen[0];
+  return projectLayers(activity, from, to, (seen, matrix) => {
+    const weights = matrix.outputs * matrix.inputs;
     return {
-      layer: name.layer,
-      tensor: name.tensor,
-      outputs,
-      inputs,
-      tiles: Math.ceil(inputs / tileRows),
-      tileRows,
-      tokens: 1,
-      connected: (outputs * inputs * total((one) => one.connected)) / weights,
-      digits: (outputs * inputs * total((one) => one.digits)) / weights,
+      ...projectedLayer(seen, matrix),
+      connected: weights * perWeight(seen, ({ connected }) => connected),
+      digits: weights * perWeight(seen, ({ digits }) => digits),
     };
   });
 }

@@ -51,6 +51,25 @@ export function projectLayers<A extends LayerActivity>(
   return { layers };
 }
 
+/** A layer of the other shape that saw one token, without what its fabric counts. */
+export function projectedLayer([{ tileRows }]: readonly LayerActivity[], to: MatrixShape): LayerActivity {
+  const { name, outputs, inputs } = to;
+  return {
+    layer: name.layer,
+    tensor: name.tensor,
+    outputs,
+    inputs,
+    tiles: Math.ceil(inputs / tileRows),
+    tileRows,
+    tokens: 1,
+  };
+}
+
+/** Weighted over the layers that ran: a count over the weights of all. */
+export const perWeight = <A extends LayerActivity>(seen: readonly A[], countOf: (one: A) => number): number =>
+  seen.reduce((sum, one) => sum + countOf(one), 0) /
+  seen.reduce((sum, one) => sum + one.outputs * one.inputs, 0);
+
 function projectTensor(seen: readonly TileActivity[], to: MatrixShape): TileActivity {
   const first = seen[0];
   for (const one of seen) {

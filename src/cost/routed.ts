@@ -15,7 +15,7 @@ import {
 import { type SelectorCounts, selectorAreas, selectors } from './components/selectors.ts';
 import { onSilicon, SIMULATED, sumLines } from './lines.ts';
 import type { CostComponent, PricedDesign } from './priced-design.ts';
-import { projectLayers } from './project.ts';
+import { projectedLayer, projectLayers } from './project.ts';
 
 /** Energy of one selected bit of a design's process. Errors: those of loadCircuit, CIRCUIT_INVALID. */
 export function selectedBitJ({ process }: Pick<RoutedDesign, 'process'>): number {
@@ -85,18 +85,9 @@ export function projectRouted(
   from: NamedShape,
   to: NamedShape,
 ): Activity<RoutedActivity> {
-  return projectLayers(activity, from, to, (seen, { name, outputs, inputs }) => {
-    const { tileRows } = seen[0];
-    return {
-      layer: name.layer,
-      tensor: name.tensor,
-      outputs,
-      inputs,
-      tiles: Math.ceil(inputs / tileRows),
-      tileRows,
-      tokens: 1,
-      selections: outputs * inputs,
-      productSets: inputs,
-    };
-  });
+  return projectLayers(activity, from, to, (seen, matrix) => ({
+    ...projectedLayer(seen, matrix),
+    selections: matrix.outputs * matrix.inputs,
+    productSets: matrix.inputs,
+  }));
 }
