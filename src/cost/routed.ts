@@ -75,7 +75,7 @@ function countSelections({ layers }: Activity<RoutedActivity>, design: RoutedDes
     selections: totals.formats.reduce((sum, { bits, macs }) => sum + macs * connectionCells(bits), 0),
     productSets: layers.reduce((sum, one) => sum + one.productSets / one.tokens, 0),
     selectedBitJ: selectedBitJ(design),
-    selector: { source: 'SPICE, calibrated selector, TT and 27 C', tag: SIMULATED.tag },
+    selector: { source: `SPICE, selector of ${design.process}, TT and 27 C`, tag: SIMULATED.tag },
   };
 }
 

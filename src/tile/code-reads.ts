@@ -70,19 +70,59 @@ export function newCodeReader(
   const key = drawKey(DRAW.romCell, chipSeed, place.layer, place.tensor);
   const thresholds = readProbabilities(reads).map((row) => row.map((p) => p * 2 ** 32));
   const topValues = 2 ** (bits - (digits - 1) * digitBits);
+  const valuesOf = (d: number) => (d === digits - 1 ? topValues : levels);
+  const readAll = (word: number, cell: number): number => {
+    let rest = word;
+    let read = 0;
+    for (let d = 0, unit = 1; d < digits; d++, unit *= levels) {
+      const values = valuesOf(d);
+      const digit = rest % values;
+      rest = (rest - digit) / values;
+      read += unit * readDigit(digit, values, levels, thresholds, key, cell * digits + d);
+    }
+    return read - offset;
+  };
+  // Nearly all cells are read as they are: their draws lie between the thresholds of their own level.
+  const bounds = keptBounds(2 ** bits, digits, valuesOf, levels, thresholds);
   return {
     read(code, cell) {
-      let word = code + offset;
-      let read = 0;
-      for (let d = 0, unit = 1; d < digits; d++, unit *= levels) {
-        const values = d === digits - 1 ? topValues : levels;
-        const digit = word % values;
-        word = (word - digit) / values;
-        read += unit * readDigit(digit, values, levels, thresholds, key, cell * digits + d);
+      const word = code + offset;
+      for (let d = 0; d < digits; d++) {
+        const u = bits32(key, cell * digits + d) + 0.5;
+        const at = 2 * (word * digits + d);
+        if (u < bounds[at] || u >= bounds[at + 1]) return readAll(word, cell);
       }
-      return read - offset;
+      return code;
     },
   };
+}
+
+/** Level of a cell for a digit of `values` values: as far apart as the levels allow. */
+const levelOf = (digit: number, values: number, levels: number): number =>
+  Math.round((digit * (levels - 1)) / (values - 1));
+
+/** [words][digits][2] draws from which on, and below which, a cell is read as its own level. */
+function keptBounds(
+  words: number,
+  digits: number,
+  valuesOf: (digit: number) => number,
+  levels: number,
+  thresholds: readonly (readonly number[])[],
+): Float64Array {
+  const bounds = new Float64Array(2 * words * digits);
+  for (let word = 0; word < words; word++) {
+    let rest = word;
+    for (let d = 0; d < digits; d++) {
+      const values = valuesOf(d);
+      const digit = rest % values;
+      rest = (rest - digit) / values;
+      const level = levelOf(digit, values, levels);
+      const at = 2 * (word * digits + d);
+      bounds[at] = level > 0 ? thresholds[level][level - 1] : 0;
+      bounds[at + 1] = thresholds[level][level];
+    }
+  }
+  return bounds;
 }
 
 function readDigit(
@@ -93,12 +133,11 @@ function readDigit(
   key: StreamKey,
   draw: number,
 ): number {
-  const spread = values < levels ? (levels - 1) / (values - 1) : 1;
-  const row = thresholds[spread === 1 ? digit : Math.round(digit * spread)];
+  const row = thresholds[levelOf(digit, values, levels)];
   const u = bits32(key, draw) + 0.5;
   let level = 0;
   while (u >= row[level]) level++;
-  return spread === 1 ? level : Math.round(level / spread);
+  return Math.round((level * (values - 1)) / (levels - 1));
 }
 
 /** A matrix as a chip reads it. */
