@@ -177,12 +177,24 @@ export function loadYaml<S extends z.ZodType>(
   where = path,
 ): z.output<S> {
   const as: ConfigErrors = { kind: 'input', code };
-  return validate(
-    schema,
-    parseYaml(readTextFile(path, what, { mostBytes: MAX_CONFIG_BYTES }), where, as),
-    where,
-    as,
-  );
+  const text = readTextFile(path, what, { mostBytes: MAX_CONFIG_BYTES });
+  return validate(schema, parsedBefore(text) ?? keepParsed(text, parseYaml(text, where, as)), where, as);
+}
+
+/**
+ * Data files by their text, parsed: one design after the other reads the same ones, and parsing takes a hundred times as long
+ * as validation, which copies what it returns.
+ */
+const parsed = new Map<string, unknown>();
+const MOST_PARSED = 32;
+
+const parsedBefore = (text: string): unknown => parsed.get(text);
+
+function keepParsed(text: string, data: unknown): unknown {
+  // The oldest goes.
+  if (parsed.size >= MOST_PARSED) parsed.delete(parsed.keys().next().value!);
+  parsed.set(text, data);
+  return data;
 }
 
 /**

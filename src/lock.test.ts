@@ -1,13 +1,14 @@
 /** Locks under contention, of dead and of foreign processes. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execPath, pid } from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { packageRoot } from './files.ts';
-import { LOCK_SCHEMA, type LockOwner, takeLock } from './lock.ts';
+import { keepFresh } from './heartbeat.ts';
+import { holdLock, LEASE_S, LOCK_SCHEMA, type LockOwner, takeLock } from './lock.ts';
 
 let folder: string;
 let path: string;
@@ -65,6 +66,41 @@ it('of another host is refused with host, process and what to do', () => {
       hint: expect.stringContaining(`remove ${path}`),
     });
   }
+});
+
+/** Sets the last sign of life to so many seconds ago. */
+const silentFor = (seconds: number) => {
+  const then = new Date(Date.now() - 1e3 * seconds);
+  utimesSync(path, then, then);
+};
+
+it('of another host is taken over after its lease and not before', () => {
+  write(ownerOf({ host: 'far-away' }));
+  silentFor(LEASE_S - 30);
+  expect(() => takeLock(path, 'the run')).toThrow(/host far-away/);
+  silentFor(LEASE_S + 30);
+  takeLock(path, 'the run')();
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+it('is kept fresh while it is held, and stays what it was', async () => {
+  const lock = holdLock(path, 'the run');
+  const text = readFileSync(path, 'utf8');
+  silentFor(1000);
+  const rest = keepFresh(path, { startMs: 0, beatS: 0.05 });
+  await expect.poll(() => Date.now() - statSync(path).mtimeMs, { timeout: 20_000 }).toBeLessThan(500_000);
+  rest();
+  expect(readFileSync(path, 'utf8')).toBe(text);
+  lock.check();
+  lock.release();
+});
+
+it('that was taken over is noticed by its holder, which leaves the next one alone', () => {
+  const lock = holdLock(path, 'the run');
+  write(ownerOf({ host: 'far-away' }));
+  expect(() => lock.check()).toThrow(/another process has taken over the run/);
+  lock.release();
+  expect(readdirSync(folder)).toEqual(['lock']);
 });
 
 it('that is empty or of another kind is never believed dead', () => {

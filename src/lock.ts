@@ -2,20 +2,23 @@
  * A lock that a process holds on a folder, as a file of JSON: who holds it, where, since when.
  *
  *   taken     a complete private file is linked into place: the name exists whole or not at all, and only once
- *   refused   the holder lives, is this process itself, or belongs to another host, of which nothing can be known
- *   taken over  the holder's process is gone from this host (a number that was given again has another start time)
+ *   refused   the holder lives, is this process itself, or belongs to another host and has given a sign of life
+ *   taken over  the holder's process is gone from this host (a number that was given again has another start time), or it
+ *             belongs to another host and has given no sign of life for LEASE_S (heartbeat.ts gives one every BEAT_S)
  *   released  only with the own nonce
+ *   lost      a holder that was stopped for longer than the lease finds another in its place: `check` says so before it writes
  *
  * Two processes that find the same dead holder must not both remove it, the second removing the first one's new lock.
  * So a lock is taken away only under a guard that bears the dead holder's nonce, a lock of the same kind, and only if
  * that nonce still stands in the file.
  */
 import { randomBytes } from 'node:crypto';
-import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { pid as ownPid } from 'node:process';
 import { OnefetError } from './error.ts';
 import { isProcessAlive, reasonOf } from './files.ts';
+import { keepFresh } from './heartbeat.ts';
 
 export const LOCK_SCHEMA = 'onefet.lock/1';
 
@@ -30,6 +33,15 @@ export interface LockOwner {
   readonly since: string;
 }
 
+/** A lock of another host without a sign of life for so long is taken over: twenty signs that did not come. */
+export const LEASE_S = 600;
+
+export interface Lock {
+  release(): void;
+  /** Throws OnefetError('input', 'LOCK_LOST') where another holder has taken it over. */
+  check(): void;
+}
+
 /** Longest wait for a lock that is half written (no hard links) or just being taken over, ms. */
 const PATIENCE_MS = 200;
 
@@ -39,6 +51,11 @@ const PATIENCE_MS = 200;
  * FILE_UNWRITABLE (input) where the folder cannot be written.
  */
 export function takeLock(path: string, what: string): () => void {
+  return holdLock(path, what).release;
+}
+
+/** As takeLock, for a holder that asks before it writes whether it still is one. */
+export function holdLock(path: string, what: string): Lock {
   const own = ownerHere();
   const deadline = Date.now() + PATIENCE_MS;
   while (!place(path, own, what)) {
@@ -47,13 +64,26 @@ export function takeLock(path: string, what: string): () => void {
     if (holder === 'unreadable') {
       if (Date.now() < deadline) pause();
       else throw unreadable(path, what);
-    } else if (isDead(holder, own)) {
+    } else if (isDead(holder, own, path)) {
       if (!takeAway(path, holder, what) && Date.now() > deadline) throw busy(path, what, holder, own);
     } else throw busy(path, what, holder, own);
   }
-  return () => {
+  const rest = keepFresh(path);
+  const isOwn = () => {
     const holder = readOwner(path);
-    if (typeof holder === 'object' && holder.nonce === own.nonce) rmSync(path, { force: true });
+    return typeof holder === 'object' && holder.nonce === own.nonce;
+  };
+  return {
+    release() {
+      rest();
+      if (isOwn()) rmSync(path, { force: true });
+    },
+    check() {
+      if (isOwn()) return;
+      throw new OnefetError('input', 'LOCK_LOST', `another process has taken over ${what}`, {
+        hint: `this one gave no sign of life for ${LEASE_S} s; run it again when the other has ended`,
+      });
+    },
   };
 }
 
@@ -107,11 +137,25 @@ function readOwner(path: string): LockOwner | 'gone' | 'unreadable' {
   }
 }
 
-function isDead(holder: LockOwner, own: LockOwner): boolean {
-  if (holder.host !== own.host) return false;
+function isDead(holder: LockOwner, own: LockOwner, path: string): boolean {
+  if (holder.host !== own.host) return silentS(path, own) > LEASE_S;
   if (!isProcessAlive(holder.pid)) return true;
   const now = startTimeOf(holder.pid);
   return now !== null && holder.startTime !== null && now !== holder.startTime;
+}
+
+/** Seconds since the last sign of life, by the clock of the file system: hosts' own clocks differ. */
+function silentS(path: string, own: LockOwner): number {
+  const probe = `${path}.${own.nonce}.now`;
+  try {
+    writeFileSync(probe, '');
+    return (statSync(probe).mtimeMs - statSync(path).mtimeMs) / 1e3;
+  } catch {
+    // Gone in between, or a folder that cannot be written: nothing is known.
+    return 0;
+  } finally {
+    rmSync(probe, { force: true });
+  }
 }
 
 /** Removes a dead holder's lock; false where another process is just about it. */
@@ -154,7 +198,7 @@ function busy(path: string, what: string, holder: LockOwner, own: LockOwner): On
       'BUSY',
       `process ${holder.pid} on host ${holder.host} is working in ${what} since ${holder.since}`,
       {
-        hint: `wait for it; if that process is gone, remove ${path}: this host (${own.host}) cannot know`,
+        hint: `wait for it; if that process is gone, its lock is taken over ${LEASE_S} s after its last sign of life, or remove ${path}: this host (${own.host}) cannot know`,
       },
     );
   }

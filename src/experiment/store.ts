@@ -18,7 +18,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } f
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { makeFolder, reasonOf, sha256, toJson, writeFileAtomic } from '../files.ts';
-import { takeLock } from '../lock.ts';
+import { holdLock } from '../lock.ts';
 import { type FinishedJob, JOB_SCHEMA } from './job.ts';
 
 export interface RunFolder {
@@ -45,7 +45,7 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
       hint: 'choose another folder with --out',
     });
   }
-  const unlock = takeLock(join(path, 'lock'), `the run folder ${path}`);
+  const lock = holdLock(join(path, 'lock'), `the run folder ${path}`);
   try {
     writeFileAtomic(join(path, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
     writeFileAtomic(join(path, 'config.resolved.yaml'), configYaml);
@@ -56,14 +56,15 @@ export function openRunFolder(path: string, manifest: object, configYaml: string
       finished,
       damagedLines,
       append(job) {
+        lock.check();
         appendLine(results, encodeJob(job));
         finished.set(job.key, job);
       },
       forget: (key) => finished.delete(key),
-      close: unlock,
+      close: lock.release,
     };
   } catch (error) {
-    unlock();
+    lock.release();
     throw error;
   }
 }
