@@ -88,3 +88,30 @@ test('a cascode moves the line by m Ut per e-fold, a gain divides that, and it s
   const fallV = (slopeV / 100) * Math.log(1e-6 / 15e-9);
   expect(regulated.droop.clamp / (lambda * (fallV / 1e-6) * 3e-9)).toBeCloseTo(1, 2);
 });
+
+test('a stated settling time takes its loss out of the products, tap by tap; a derived one loses next to nothing', () => {
+  const table = (...settings: string[]) => physicsOf(['cell=t1-large', ...settings]).responses.get(7)!.table;
+  const derived = table();
+  const early = table('timing.settleTimeS=6e-8');
+  const whole = table('timing.settleTimeS=1e-4');
+  const lost = (of: typeof derived, tap: number) => 1 - of[63][tap] / whole[63][tap];
+  expect(lost(derived, 1)).toBeGreaterThanOrEqual(0);
+  expect(lost(derived, 1)).toBeLessThan(1e-3);
+  // The lowest tap is the slowest, the top one hangs on the follower.
+  expect(lost(early, 1)).toBeGreaterThan(0.05);
+  expect(lost(early, 1)).toBeLessThan(0.15);
+  for (let tap = 1; tap < 7; tap++) expect(lost(early, tap)).toBeGreaterThan(lost(early, tap + 1));
+  expect(() => table('timing.settleTimeS=1e-9')).toThrow(
+    expect.objectContaining({ kind: 'usage', code: 'SETTLE_TIME' }),
+  );
+  expect(() => table('timing.settleTimeS=1e-9')).toThrow(
+    /is 1e-9 s, the rows of this design need 5\.\d+e-8 s/,
+  );
+});
+
+test('a longer window loses less, a wider row needs longer, a stronger follower shorter', () => {
+  const settle = (...settings: string[]) => physicsOf(settings).settleTimeS;
+  expect(settle('ladder.columns=512')).toBeGreaterThan(1.3 * settle());
+  expect(settle('driver.biasA=8e-6', 'ladder.currentA=8e-6')).toBeLessThan(settle());
+  expect(settle('cell=t1-large')).toBeGreaterThan(2 * settle());
+});

@@ -105,8 +105,10 @@ export function readCells(parts: ReadParts): Float32Array {
       const stretch = stretches[cell];
       const fullScale = parts.fullScales[cell] / stretch;
       let x = value[c];
-      if (chip.errors && physics.samplingVariance > 0)
-        x += (Math.sqrt(physics.samplingVariance * parts.fullScales[cell]) / stretch) * gaussian(sampling, c);
+      if (chip.errors && physics.samplingVariance + physics.lineVariance > 0) {
+        const variance = physics.samplingVariance * parts.fullScales[cell] + physics.lineVariance;
+        x += (Math.sqrt(variance) / stretch) * gaussian(sampling, c);
+      }
       if (physics.adc.bits === 'float') into[c] += x / meanGain;
       else {
         const lsb = fullScale / physics.adc.top;
