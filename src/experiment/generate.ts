@@ -21,7 +21,7 @@ import { type Model, openModel } from '../model/model.ts';
 import { sampleToken } from '../model/sample.ts';
 import { chatPrompt } from '../model/tokenizer/chat-template.ts';
 import { streamKey } from '../random.ts';
-import { adaptModel } from './adapters.ts';
+import { adaptModel, requireAdaptable } from './adapters.ts';
 import { correctVariant, isCorrected, plannedCorrection, wantedCorrection } from './correction.ts';
 import { CODES_FOLDER } from './execute.ts';
 import type { MapHooks } from './map.ts';
@@ -78,6 +78,7 @@ export async function generate(
     checkOverrides(design, tensorNames(model.shape.architecture));
     const { prompt, rangeIds, contextTokens } = await readInputs(model, options);
     const { threads } = options;
+    if (adapted) requireAdaptable(fabric);
     const given = options.image === undefined ? undefined : givenImage(model.sha256(), options.image);
     const mapping = given ? undefined : planMapping(model, fabric, adapted);
     const whole = given?.parts ?? (mapping && partsOf(mapping, model.shape));

@@ -18,6 +18,7 @@ import { stageInput } from '../mapping/plan.ts';
 import { matricesReading, STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { blockMatrices, type ModelShape, sourceTensor } from '../model/shape.ts';
+import { requireAdaptable } from './adapters.ts';
 import { plannedCorrection } from './correction.ts';
 import { type InputPass, newInputPass } from './input-pass.ts';
 import type { RunInputs } from './inputs.ts';
@@ -55,6 +56,7 @@ export function openPlannedMapping(
   imagePath: string | undefined,
 ): RunMapping | undefined {
   if (imagePath !== undefined) {
+    if (inputs.model.adapted) requireAdaptable(fabric);
     const given = givenImage(inputs.model.sha256, imagePath);
     requireImageFits({ model: inputs.model, fabric }, given.parts);
     requireDesignBits(fabric, inputs.model.shape, given.parts);
