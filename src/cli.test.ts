@@ -160,7 +160,9 @@ test('usage errors end with 2 and say what was meant', async () => {
   expect((await onefet('run', '--chips', 'x')).code).toBe(2);
   const key = await onefet('run', '--set', 'adc.bitz=6');
   expect(key.code).toBe(2);
-  expect(key.stderr).toMatch(/unknown key adc\.bitz\n {2}hint: did you mean adc\.bits\?/);
+  expect(key.stderr).toMatch(
+    /^onefet: --set adc\.bitz=6: unknown key adc\.bitz\n {2}hint: did you mean adc\.bits\?/,
+  );
   const context = await onefet('run', '--model', tiny, '--context', '100000');
   expect(context.code).toBe(2);
   expect(context.stderr).toMatch(/context of 100000 tokens is out of range: .* takes 4 to 512/);

@@ -91,11 +91,11 @@ function repeatedKey(document: Document): Scalar | undefined {
   return found;
 }
 
-/** Validates plain data; `where` names the file in errors. */
+/** Validates plain data; `where` names in errors the file, or what else gave the value or key of a path with dots. */
 export function validate<S extends z.ZodType>(
   schema: S,
   data: unknown,
-  where: string,
+  where: string | ((path: string) => string),
   as: ConfigErrors = AS_USAGE,
 ): z.output<S> {
   const result = schema.safeParse(data);
@@ -105,10 +105,12 @@ export function validate<S extends z.ZodType>(
   const first = complaints.find(({ unknownKey }) => unknownKey !== undefined) ?? complaints[0];
   const more =
     first.unknownKey === undefined && complaints.length > 1 ? ` (and ${complaints.length - 1} more)` : '';
+  const path = [...first.path, ...(first.unknownKey === undefined ? [] : [first.unknownKey])];
+  const named = typeof where === 'string' ? where : where(path.map(String).join('.'));
   throw new OnefetError(
     as.kind,
     as.code ?? (first.unknownKey === undefined ? 'CONFIG_VALUE' : 'CONFIG_KEY'),
-    `${where}: ${first.message}${more}`,
+    `${named}: ${first.message}${more}`,
     first.hint === undefined ? {} : { hint: first.hint },
   );
 }

@@ -28,10 +28,20 @@ export function loadDesign(
   }
   const changes = listChanges(settings, overrides);
   const settled = applyChanges(data, changes);
-  refuseBlockOverrides(settled, path);
+  const giver = (key: string) => giverOf(key, settings, overrides) ?? path;
+  refuseBlockOverrides(settled, giver('weights.overrides.blk'));
   const word = (settled as { fabric?: unknown }).fabric ?? DEFAULT_FABRIC;
-  const design = validate(fabricModule(word, path).schema, settled, path) as Design;
+  const design = validate(fabricModule(word, path).schema, settled, giver) as Design;
   return { path, sha256: sha256(JSON.stringify(design)), design, overrides: changes };
+}
+
+/** The option or override that gave a key, one inside it or a group around it; undefined: the file did. */
+function giverOf(key: string, settings: readonly string[], overrides: Overrides): string | undefined {
+  const gives = (given: string) =>
+    given === key || given.startsWith(`${key}.`) || key.startsWith(`${given}.`);
+  const setting = settings.findLast((one) => gives(one.slice(0, one.indexOf('='))));
+  if (setting !== undefined) return `--set ${setting}`;
+  return Object.keys(listChanges([], overrides)).some(gives) ? 'overrides' : undefined;
 }
 
 /** `weights.overrides.blk.0.ffn_down`, which the schema could only call a wrong value of "blk". */
