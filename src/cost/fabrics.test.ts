@@ -94,6 +94,17 @@ describe.each(FABRIC_WORDS)('%s', (word) => {
     );
   });
 
+  test('adapters are part of it: energy, and silicon where it has memory of its own', () => {
+    const lora = { ...constants.lora, rank: { ...constants.lora.rank, value: 16 } };
+    const design = priceFabric(fabric, activity, ranges);
+    const price = (of: typeof constants) => priceModel(design, SMALL, of, { contextTokens: 512, draws: 1 });
+    const [without, adapted] = [price(constants), price({ ...constants, lora })];
+    expect(adapted.perTokenJ).toBeGreaterThan(without.perTokenJ);
+    const line = word === 'gpu' ? 'adapters-read' : 'lora';
+    expect(lineValue(adapted.energyJ, line)).toBeGreaterThan(0);
+    if (word !== 'gpu') expect(lineValue(adapted.areaLinesMm2, 'lora-sram')).toBeGreaterThan(0);
+  });
+
   test('its activity projects onto the 8B shape', () => {
     const cost = report(projectFabric(fabric, activity, SMALL, LLAMA_3_1_8B), LLAMA_3_1_8B);
     expect(cost.perTokenJ).toBeGreaterThan(1e-5);
