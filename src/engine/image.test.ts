@@ -194,7 +194,8 @@ describe.each([
           if (key === 'adcClipped' || value === 0) continue;
           if (typeof value !== 'number')
             expect((layer as unknown as Record<string, unknown>)[key]).toBe(value);
-          else expect((layer as unknown as Record<string, number>)[key] / value).toBeCloseTo(1, 1.5);
+          // Currents are counted without the offsets of rows: 5 % each of some tens of rows.
+          else expect((layer as unknown as Record<string, number>)[key] / value).toBeCloseTo(1, 1.2);
         }
       });
       expect(engine.codingLoss()).toEqual(scalar.coding);

@@ -96,7 +96,7 @@ test('a stated settling time takes its loss out of the products, tap by tap; a d
   const whole = table('timing.settleTimeS=1e-4');
   const lost = (of: typeof derived, tap: number) => 1 - of[63][tap] / whole[63][tap];
   expect(lost(derived, 1)).toBeGreaterThanOrEqual(0);
-  expect(lost(derived, 1)).toBeLessThan(1e-3);
+  expect(lost(derived, 1)).toBeLessThan(4e-3);
   // The lowest tap is the slowest, the top one hangs on the follower.
   expect(lost(early, 1)).toBeGreaterThan(0.05);
   expect(lost(early, 1)).toBeLessThan(0.15);
