@@ -229,23 +229,34 @@ function flatEntries(values: object, prefix: string): [string, unknown][] {
   });
 }
 
-/** The matrices of a mapping, and what was chosen. */
+/** What a mapping is, in all, and matrix by matrix. */
 function printMatrices(report: MappingReport): void {
-  const { method, text, cellsPerWeight, reasons, matrices, imageSha256 } = report;
-  print(
-    `method   ${method}; ${cellsPerWeight.toFixed(3)} cells per weight; image ${imageSha256.slice(0, 12)}`,
+  const { method, text, cellsPerWeight, reasons, matrices, imageSha256, digitalNumbers } = report;
+  const fact = (name: string, value: string): void => print(`${name.padEnd(16)} ${value}`);
+  const weights = matrices.reduce((sum, { outputs, inputs }) => sum + outputs * inputs, 0);
+  const some = (of: (matrix: (typeof matrices)[number]) => boolean): string => {
+    const count = matrices.filter(of).length;
+    return count === 0 ? 'no' : count === matrices.length ? 'all' : String(count);
+  };
+  fact('image', imageSha256.slice(0, 12));
+  fact('method', method);
+  for (const reason of reasons) fact('because', reason);
+  fact('calibration', `${text.file}, ${text.tokens} tokens`);
+  fact('weights', `${weights.toLocaleString('en-US')} in ${matrices.length} matrices`);
+  fact('cells a weight', cellsPerWeight.toFixed(3));
+  fact('digital part', `${digitalNumbers.toLocaleString('en-US')} numbers beside scales and codes`);
+  fact(
+    'matrices with',
+    `centred inputs: ${some(({ centred }) => centred)}; a transform before the rows: ${some(({ rotatedOnline }) => rotatedOnline)}; a side path: ${some(({ side }) => side > 0)}; a principal part: ${some(({ principal }) => principal > 0)}`,
   );
-  print(`text     ${text.file}, ${text.tokens} tokens`);
-  for (const reason of reasons) print(`reason   ${reason}`);
-  const head = [
-    'matrix',
-    'outputs',
-    'inputs',
-    'bits',
-    'side',
-    'principal',
-    'error of the outputs by step, %',
-  ];
+  fact('stream', report.residualRotated ? 'rotated' : "the model's own");
+  print();
+  print(
+    'Matrices: size, bits of a weight, ranks of side path and principal part, error of the outputs on the',
+  );
+  print('calibration text after each step that was measured (per cent of what they vary by)');
+  print();
+  const head = ['matrix', 'outputs', 'inputs', 'bits', 'side', 'principal', 'error by step, %'];
   const rows = matrices.map(({ name, outputs, inputs, bits, side, principal, steps }) => [
     name,
     ...[outputs, inputs, bits, side, principal].map(String),
@@ -293,7 +304,7 @@ export function printMapping(path: string, report: MappingReport, json: boolean)
   }
   printMatrices(report);
   print();
-  print(`image    ${path}`);
+  print(`written to       ${path}`);
 }
 
 export function printImage(inspection: ImageInspection, json: boolean): void {
@@ -302,8 +313,9 @@ export function printImage(inspection: ImageInspection, json: boolean): void {
     return;
   }
   const { model, design, mapping } = inspection;
-  print(`model    ${model.name} ${model.sha256.slice(0, 12)}`);
-  print(`design   ${design.name} ${design.sha256.slice(0, 12)}`);
+  print(`${'chip image'.padEnd(16)} ${inspection.file}`);
+  print(`${'model'.padEnd(16)} ${model.name} ${model.sha256.slice(0, 12)}`);
+  print(`${'design'.padEnd(16)} ${design.name} ${design.sha256.slice(0, 12)}`);
   printMatrices(mapping);
 }
 

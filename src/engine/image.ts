@@ -86,7 +86,8 @@ export function requireImageFits(
 ): void {
   const requireFit = (fits: boolean, what: string): void => {
     if (fits) return;
-    throw new OnefetError('usage', 'IMAGE_FIT', `the chip image does not fit: ${what}`, {
+    const names = `of design ${image.header.design.name} does not fit design ${fabric.design.name}`;
+    throw new OnefetError('usage', 'IMAGE_FIT', `the chip image ${names}: ${what}`, {
       hint: 'map this model for this design again',
     });
   };

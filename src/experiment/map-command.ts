@@ -58,8 +58,8 @@ async function withMapping<T>(
   }
 }
 
-/** Node, its compiled code and the tokenizer of a large vocabulary. */
-const PROGRAM_BYTES = 4e8;
+/** Heaps of the mapping's threads and the tokenizer of a large vocabulary; Node itself is in what the engine takes. */
+const PROGRAM_BYTES = 1.5e8;
 
 export interface MappingDescription {
   readonly model: string;

@@ -80,7 +80,7 @@ export function openPlannedMapping(
  * Throws OnefetError('usage', 'IMAGE_FIT') for an image whose bits are not the design's: an engine would take them, but the
  * result would name others. A budget of cells gives some matrices six bits in place of the design's, never all.
  */
-function requireDesignBits({ design }: Fabric, shape: ModelShape, { matrices }: ImagePlan): void {
+function requireDesignBits({ design }: Fabric, shape: ModelShape, { header, matrices }: ImagePlan): void {
   const allSix = [...matrices.values()].every(({ bits }) => bits === 6);
   for (let layer = 0; layer < shape.layers; layer++) {
     for (const { name } of blockMatrices(shape, layer)) {
@@ -89,7 +89,7 @@ function requireDesignBits({ design }: Fabric, shape: ModelShape, { matrices }: 
       throw new OnefetError(
         'usage',
         'IMAGE_FIT',
-        `the chip image does not fit: ${tensorKey(name)} has ${found} bits in it, ${wanted} in the design`,
+        `the chip image of design ${header.design.name} does not fit design ${design.name}: ${tensorKey(name)} has ${found} bits in it, ${wanted} in the design`,
         { hint: `set weights.bits=${found}, or map this model for this design again` },
       );
     }
