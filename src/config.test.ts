@@ -1,6 +1,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { cpuUsage } from 'node:process';
 import { expect, test } from 'vitest';
 import { applyChanges, listChanges, readYaml } from './config.ts';
 import { loadLogDomainDesign } from './testing/designs.ts';
@@ -40,7 +41,7 @@ test('a value out of range names the key', () => {
 });
 
 test('twenty thousand keys, deep nesting and a repeated key are errors within a second or two', () => {
-  const started = performance.now();
+  const before = cpuUsage();
   const keys = Array.from({ length: 20_000 }, (_, i) => `k${i}: ${i}`).join('\n');
   expect(() => loadLogDomainDesign(file(`name: x\n${keys}\n`))).toThrow(/unknown key k0/);
   expect(() => readYaml(file(`a: ${'['.repeat(200_000)}`), 'design')).toThrow(
@@ -52,7 +53,9 @@ test('twenty thousand keys, deep nesting and a repeated key are errors within a 
   expect(() => readYaml(file('x'.repeat((1 << 20) + 1)), 'design')).toThrow(
     /larger than the limit of 1048576 bytes/,
   );
-  expect(performance.now() - started).toBeLessThan(20_000);
+  // Processor time: a busy machine takes longer.
+  const { user, system } = cpuUsage(before);
+  expect((user + system) / 1e6).toBeLessThan(10);
 });
 
 test('broken YAML names the line', () => {
