@@ -28,7 +28,8 @@ export function embedded(): { model: string; text: string } {
   };
 }
 
-const collect = (value: string, previous: string[]): string[] => [...previous, value];
+/** Gathers the values of an option that may be repeated. */
+export const collect = (value: string, previous: string[]): string[] => [...previous, value];
 
 /** LoRA adapters of a model: repeatable, and added up. */
 export const loraOption = (): Option =>

@@ -11,7 +11,7 @@ import type { Experiment } from '../sweep/experiment.ts';
 import type { SweepEstimate } from '../sweep/runner.ts';
 import { parseShard, WHOLE } from '../sweep/shard.ts';
 import type { Row } from '../sweep/table.ts';
-import { type CliContext, jsonOption, notice, threadsOption } from './options.ts';
+import { type CliContext, collect, integer, jsonOption, notice, threadsOption } from './options.ts';
 import { printJson, printLines } from './print.ts';
 
 export interface SweepFlags {
@@ -19,6 +19,9 @@ export interface SweepFlags {
   out: string;
   shard?: string;
   dryRun?: boolean;
+  /** Shards. */
+  slurm?: number;
+  slurmOption?: string[];
   report: boolean;
   json?: boolean;
 }
@@ -32,11 +35,24 @@ export function addSweepCommands(root: Command, context: CliContext): void {
     .option('--out <folder>', 'where run folders and the sweep are made', DESIGN_DEFAULTS.out)
     .option('--shard <i/n>', 'only every n-th point from the i-th on; onefet merge puts them together')
     .option('--dry-run', 'check every point, print jobs, time and memory, and stop')
+    .option(
+      '--slurm <shards>',
+      'as an array of Slurm jobs on a shared file system: writes the scripts, submits and waits where there is sbatch',
+      integer(1, 100_000),
+    )
+    .option(
+      '--slurm-option <option>',
+      'line for sbatch, as in --slurm-option=--partition=long (repeatable)',
+      collect,
+      [],
+    )
     .option('--no-report', 'do not write report.html')
     .addOption(jsonOption())
     .action(async (file: string, flags: SweepFlags) => {
       const { loadExperiment } = await import('../sweep/experiment.ts');
-      await sweepExperiment(loadExperiment(file), flags, context);
+      const experiment = loadExperiment(file);
+      if (flags.slurm === undefined || flags.dryRun) await sweepExperiment(experiment, flags, context);
+      else await sweepOnSlurm(file, experiment, flags.slurm, flags, context);
     });
 
   root
@@ -96,6 +112,37 @@ export async function sweepExperiment(
   } finally {
     bar.finish();
   }
+}
+
+/** Writes the scripts of the shards and, where there is a Slurm, runs them there. */
+async function sweepOnSlurm(
+  file: string,
+  experiment: Experiment,
+  shards: number,
+  flags: SweepFlags,
+  { signal }: CliContext,
+): Promise<void> {
+  if (flags.shard !== undefined) {
+    throw new OnefetError('usage', 'SHARD', '--slurm makes the shards itself: leave --shard out');
+  }
+  const { openSweep } = await import('../sweep/sweep.ts');
+  const { hasSlurm, submitSlurm, writeSlurmScripts } = await import('../sweep/slurm.ts');
+  const { plan, estimate } = openSweep(experiment, { threads: flags.threads, out: flags.out, shard: WHOLE });
+  const scripts = writeSlurmScripts({
+    ...{ file, folder: plan.folder, out: flags.out, shards, threads: flags.threads },
+    memoryBytes: estimate.memoryBytes,
+    options: flags.slurmOption ?? [],
+  });
+  if (!hasSlurm()) {
+    const lines = [`sbatch ${scripts.array}`, `sbatch --dependency=afterany:ID ${scripts.merge}`];
+    if (flags.json) printJson({ folder: plan.folder, ...scripts, submitted: false });
+    else printLines(['there is no sbatch here; where there is one:', ...lines.map((line) => `  ${line}`)]);
+    return;
+  }
+  notice(`${shards} shards are submitted; their output is in ${join(plan.folder, 'slurm')}`);
+  await submitSlurm(scripts, signal);
+  const { readSweep } = await import('../sweep/finish.ts');
+  await endSweep({ folder: plan.folder, sweep: readSweep(plan.folder), refused: 0, failed: 0 }, flags);
 }
 
 function estimateLines(folder: string, estimate: SweepEstimate): string[] {
