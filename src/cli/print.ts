@@ -173,6 +173,9 @@ function printCosts(result: RunResult): void {
     print(
       `  5 to 95 %    ${bandText(bands.perTokenJ, (v) => formatSi(v, 'J'))}, ${bandText(bands.areaMm2, (v) => plain(v, 4))} mm2, ${bandText(bands.tokensPerSecondPerUser, (v) => String(Math.round(v)))} tokens/s (${bands.draws} draws of the constants)`,
     );
+    print(
+      `  full         ${formatSi(cost.perTokenAggregateJ, 'J')}/token at ${plain(cost.tokensPerSecondAggregate)} tokens/s of a full pipeline, ${plain(cost.powerW)} W, bound by ${cost.binding}`,
+    );
     const lines = [...cost.energyJ].sort((a, b) => b.value - a.value).slice(0, 5);
     print(
       `  energy       ${lines.map(({ name, value }) => `${name} ${formatSi(value, 'J')}`).join(', ')}, ...`,
