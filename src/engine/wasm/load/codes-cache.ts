@@ -259,17 +259,36 @@ export function writeCodes(
   }
 }
 
-/** codes[rows][stride] from column `first` on to the nibbles of kernels/prepare.ts. */
+/**
+ * codes[rows][stride] from column `first` on to the nibbles of kernels/prepare.ts, a word of four codes at a time: columns n
+ * and n + 4 of a row share a byte, and the four rows of a quad a word. `first` and `stride` are multiples of 4.
+ */
 export function packCodes(codes: Int8Array, first: number, stride: number, rows: number): Uint8Array {
-  const nibbles = new Uint8Array(countQuads(rows) * QUAD_BYTES.codes);
-  for (let j = 0; j < rows; j++) {
-    const base = (j >> 2) * QUAD_BYTES.codes + (j & 3);
-    const from = j * stride + first;
-    for (let n = 0; n < PANEL_COLUMNS; n++) {
-      nibbles[base + (n >> 3) * 16 + (n & 3) * 4] |= (codes[from + n] & 15) << (n & 4);
+  const quads = countQuads(rows);
+  const words = new Int32Array((quads * QUAD_BYTES.codes) / 4);
+  const from = new Int32Array(codes.buffer, codes.byteOffset, codes.length >> 2);
+  const step = stride >> 2;
+  const pack = (row: number, at: number): number =>
+    row < rows ? (from[at] & 0x0f0f0f0f) | ((from[at + 1] & 0x0f0f0f0f) << 4) : 0;
+  for (let quad = 0, to = 0; 4 * quad < rows; quad++) {
+    const row = 4 * quad;
+    for (let half = 0; half < 2; half++, to += 4) {
+      const at = row * step + (first >> 2) + 2 * half;
+      const a = pack(row, at);
+      const b = pack(row + 1, at + step);
+      const c = pack(row + 2, at + 2 * step);
+      const d = pack(row + 3, at + 3 * step);
+      for (let n = 0; n < 4; n++) {
+        const bits = 8 * n;
+        words[to + n] =
+          ((a >>> bits) & 255) |
+          (((b >>> bits) & 255) << 8) |
+          (((c >>> bits) & 255) << 16) |
+          ((d >>> bits) << 24);
+      }
     }
   }
-  return nibbles;
+  return new Uint8Array(words.buffer);
 }
 
 /** The other way round, to codes[rows][stride] from column `first` on. */
