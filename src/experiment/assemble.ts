@@ -94,6 +94,7 @@ export function assembleResult(
     coding,
     blocks: blockSnrOf(plan, finished, windows),
     calibration: calibrationOf(plan, coding),
+    ...circuitOf(plan),
     energy: { perTokenJ: cost.run.perTokenJ, breakdownJ: breakdown(cost.run.energyJ) },
     area: { mm2: cost.run.areaMm2, breakdownMm2: breakdown(cost.run.areaLinesMm2) },
     throughput: { tokensPerSecondPerUser: cost.run.tokensPerSecondPerUser },
@@ -210,6 +211,12 @@ function chipsOf(
     };
   });
   return { chips, activity: { layers: addActivity(activities, counters) } };
+}
+
+function circuitOf({ fabric: { circuit } }: RunPlan): Pick<RunResult, 'circuit'> {
+  if (!circuit) return {};
+  const { process, circuit: name, sha256 } = circuit;
+  return { circuit: { process, circuit: name, sha256 } };
 }
 
 /** The calibration behind the chips; rank and residual are the largest of the weight formats in use. */

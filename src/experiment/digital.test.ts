@@ -81,6 +81,19 @@ test('coded inputs: they are the only source of error; finished jobs are kept; n
   });
 });
 
+test('chips that misread: each its own, named with its circuit in result and page', async () => {
+  const plan = planRun(options(['rom.cellArea=1'], { design: 'mask-rom', chips: 2 }));
+  const result = await executeRun(plan);
+  expect(result.chips).toHaveLength(2);
+  expect(result.chips[0].kl).not.toBe(result.chips[1].kl);
+  expect(result.attribution.map(({ source }) => source)).toEqual(['input', 'misreads']);
+  expect(result.circuit).toMatchObject({ process: 'planar32lp', circuit: 'mask-rom' });
+  expect(plan.manifest).toMatchObject({ circuit: result.circuit });
+  const page = renderReport(result, null);
+  expect(page).toContain('Misreads follow from the margins of planar32lp/mask-rom');
+  expect(page).toContain(result.circuit!.sha256);
+});
+
 test('WebAssembly codes inputs as the scalar arithmetic does', async () => {
   // One block: in more, roundings that fall apart once are apart for good, and only their statistics agree.
   const path = join(folder, 'one-block.gguf');

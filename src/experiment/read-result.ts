@@ -123,6 +123,7 @@ const resultSchema = object({
     ...{ process: string, cell: string, sha256: string, rank: number, separableResidual: number },
     driver: string,
   }).nullable(),
+  circuit: object({ process: string, circuit: string, sha256: string }).optional(),
   energy: object({ perTokenJ: number, breakdownJ: z.record(string, number) }),
   area: object({ mm2: number, breakdownMm2: z.record(string, number) }),
   throughput: object({ tokensPerSecondPerUser: number }),

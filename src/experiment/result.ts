@@ -151,6 +151,8 @@ export interface RunResult {
     separableResidual: number;
     driver: string;
   } | null;
+  /** The circuit beside the cell that a fabric rests on (selector, mask ROM); absent without one. */
+  circuit?: { process: string; circuit: string; sha256: string };
   energy: { perTokenJ: number; breakdownJ: Record<string, number> };
   area: { mm2: number; breakdownMm2: Record<string, number> };
   throughput: { tokensPerSecondPerUser: number };

@@ -218,6 +218,23 @@ export function accuracyReferencesHtml(comparators: Comparators): string {
   });
 }
 
+/** Of fabrics without an analog cell. */
+function exactLimits({ circuit, coding, fabric }: RunResult): string[] {
+  if (coding.length === 0) {
+    return ['The model is computed as its file has it: no error of the machine is emulated.'];
+  }
+  const others = 'errors of circuits (timing, soft errors, wear) are not emulated.';
+  if (!fabric.chipsDiffer) return [`Arithmetic is exact but for the codes of weights and inputs: ${others}`];
+  return [
+    `Arithmetic is exact but for the codes of weights and inputs and for cells that a chip misreads: other ${others}`,
+    ...(circuit
+      ? [
+          `Misreads follow from the margins of ${circuit.process}/${circuit.circuit} in SPICE at TT and 27 °C and from the mismatch of its gate; sense circuits have no offset of their own, and no silicon of this cell was measured.`,
+        ]
+      : []),
+  ];
+}
+
 export function limitsHtml(result: RunResult): string {
   const { calibration, fabric } = result;
   const items = [
@@ -227,9 +244,7 @@ export function limitsHtml(result: RunResult): string {
           `The separable response leaves ${plain(calibration.separableResidual * 100)} % of full scale at rank ${calibration.rank}; what it leaves is not simulated.`,
           'The projection to 8B keeps averages per cell of the model that ran. The activations of a larger model have stronger outliers, which changes how many rows are driven high and how large the columns get.',
         ]
-      : [
-          'Arithmetic is exact but for the codes of weights and inputs: errors of circuits (timing, soft errors, wear) are not emulated.',
-        ]),
+      : exactLimits(result)),
     'Energy is for one user, so that leakage of the whole chip is on one token; the figure for a full pipeline is given beside it.',
     'Not costed: test and repair, redundancy, clock generation, input and output of the package, cooling, the host.',
     'Constants tagged "assumed" are assumptions: change them in spice/<process>/cost.yaml of the working folder and run again.',
@@ -252,7 +267,7 @@ export function limitsHtml(result: RunResult): string {
 }
 
 export function provenanceHtml(result: RunResult): string {
-  const { model, text, calibration, emulation, provenance, design } = result;
+  const { model, text, calibration, circuit, emulation, provenance, design } = result;
   const facts: [string, string][] = [
     ['Command', `onefet ${emulation.command.join(' ')}`],
     [
@@ -271,6 +286,7 @@ export function provenanceHtml(result: RunResult): string {
       'Calibration',
       calibration && `${calibration.process}/${calibration.cell}, SHA-256 ${calibration.sha256}`,
     ),
+    ...factOf('Circuit', circuit ? `${circuit.process}/${circuit.circuit}, SHA-256 ${circuit.sha256}` : null),
     ['Design', `${design.name}, SHA-256 ${design.sha256}`],
     [
       'Emulation',
