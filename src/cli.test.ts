@@ -163,6 +163,10 @@ test('usage errors end with 2 and say what was meant', async () => {
   expect(key.stderr).toMatch(
     /^onefet: --set adc\.bitz=6: unknown key adc\.bitz\n {2}hint: did you mean adc\.bits\?/,
   );
+  const value = await onefet('run', '--set', 'adc.bits=0');
+  expect(value.stderr).toMatch(
+    /^onefet: --set adc\.bits=0: .*\n {2}hint: adc\.bits may be a whole number from 3 to 14 or float/,
+  );
   const context = await onefet('run', '--model', tiny, '--context', '100000');
   expect(context.code).toBe(2);
   expect(context.stderr).toMatch(/context of 100000 tokens is out of range: .* takes 4 to 512/);

@@ -1,7 +1,10 @@
 /** Designs by name or path: experiments/designs/<name>.yaml in the working folder or the package, or a file. */
+
+import type { z } from 'zod';
 import { applyChanges, listChanges, type Overrides, readYaml, validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { requireDataFile, sha256 } from '../files.ts';
+import { designKeys } from './design-keys.ts';
 import { DEFAULT_FABRIC, type Design, fabricModule } from './registry.ts';
 
 export interface LoadedDesign<D extends Design = Design> {
@@ -31,8 +34,30 @@ export function loadDesign(
   const giver = (key: string) => giverOf(key, settings, overrides) ?? path;
   refuseBlockOverrides(settled, giver('weights.overrides.blk'));
   const word = (settled as { fabric?: unknown }).fabric ?? DEFAULT_FABRIC;
-  const design = validate(fabricModule(word, path).schema, settled, giver) as Design;
+  const design = validateDesign(String(word), fabricModule(word, path).schema, settled, giver);
   return { path, sha256: sha256(JSON.stringify(design)), design, overrides: changes };
+}
+
+/** Validates a design; what a wrong value may be is said in the hint. */
+function validateDesign(
+  fabric: string,
+  schema: z.ZodType,
+  settled: unknown,
+  giver: (key: string) => string,
+): Design {
+  let wrong = '';
+  try {
+    return validate(schema, settled, (key) => {
+      wrong = key;
+      return giver(key);
+    }) as Design;
+  } catch (error) {
+    if (!(error instanceof OnefetError) || error.hint !== undefined) throw error;
+    const allowed = designKeys(fabric).find(({ key }) => key === wrong)?.allowed;
+    if (allowed === undefined) throw error;
+    const hint = `${wrong} may be ${allowed}; what it means: onefet show design ${wrong}`;
+    throw new OnefetError(error.kind, error.code, error.message, { hint, cause: error });
+  }
 }
 
 /** The option or override that gave a key, one inside it or a group around it; undefined: the file did. */
