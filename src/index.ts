@@ -44,4 +44,7 @@ export type { TokenPosition } from './random.ts';
 export { writeReport } from './report/report.ts';
 export type { SpiceJob } from './spice/job.ts';
 export { createSpicePool, type SpicePool } from './spice/pool.ts';
+export { type Experiment, loadExperiment } from './sweep/experiment.ts';
+export { type FinishedSweep, mergeSweep, readSweep } from './sweep/finish.ts';
+export { type OpenSweep, openSweep } from './sweep/sweep.ts';
 export { type TilePhysics, tilePhysics } from './tile/physics.ts';

@@ -80,21 +80,22 @@ function newProgress({ points, own }: SweepPlan<AccuracyRun>, hooks: SweepHooks)
       for (const [kind, count] of Object.entries(tokens)) sum[kind] = (sum[kind] ?? 0) + count;
     return sum;
   };
+  /** Seconds from the start to the end of the last job: what has been measured, and when. */
+  let measuredS = 0;
+  const elapsedS = () => (performance.now() - started) / 1e3;
   const say = (label: string) => {
     const tokens = leftTokens();
-    const expected = estimate.expected(tokens);
-    hooks.onProgress?.(
-      doneS,
-      doneS + expected,
-      label,
-      estimate.left(tokens, (performance.now() - started) / 1e3),
-    );
+    const left = estimate.left(tokens, measuredS);
+    // The job in progress counts down from there.
+    const leftS = left === undefined ? undefined : Math.max(1, left - (elapsedS() - measuredS));
+    hooks.onProgress?.(doneS, doneS + estimate.expected(tokens), label, leftS);
   };
   const take = (index: number, kind: WorkKind, tokens: number, seconds: number) => {
     const own = left.get(index)!;
     own[kind] = Math.max(0, (own[kind] ?? 0) - tokens);
     if (seconds > 0) estimate.finished(kind, tokens, seconds);
     doneS += seconds;
+    measuredS = elapsedS();
   };
   const labelOf = (index: number) => `point ${order.indexOf(index) + 1} of ${order.length}`;
   return {
