@@ -44,8 +44,7 @@ export interface Lease {
 export function makeRoom(keys: readonly string[]): number {
   clearTimeout(idle);
   dropUnused(keys, KEPT_BYTES);
-  collectGarbage(goneBytes);
-  goneBytes = 0;
+  goneBytes = collectGarbage(goneBytes);
   return keys.reduce((sum, key) => sum + (parts.get(key)?.bytes ?? 0), 0);
 }
 

@@ -22,6 +22,12 @@ const { crew, module, index } = workerData as CrewData;
 /** By number. */
 const engines = new Map<number, WorkerContext>();
 
+/** Of engines that were let go since the last collection. */
+let goneBytes = 0;
+
+const memoryBytes = ({ state, weights, tables }: EngineData): number =>
+  [state, ...weights, ...tables].reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
+
 async function obey(command: Command): Promise<void> {
   const { kind, engine } = command;
   if (kind === 'attach') {
@@ -34,8 +40,7 @@ async function obey(command: Command): Promise<void> {
   switch (kind) {
     case 'detach':
       engines.delete(engine);
-      // Memories of engines lie outside the heap: the collector does not feel them.
-      collectGarbage(context.data.weights.reduce((sum, { buffer }) => sum + buffer.byteLength, 0));
+      goneBytes = collectGarbage(goneBytes + memoryBytes(context.data));
       return;
     case 'load':
       return loadWeights(context);
