@@ -1,7 +1,7 @@
 /** Option parsers and the options that several commands share. */
 import { stderr } from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { ENGINE_CHOICES } from '../engine/names.ts';
+import { ENGINE_CHOICES, PRECISION_CHOICES } from '../engine/names.ts';
 import { DESIGN_DEFAULTS, EMBEDDED_MODEL, EMBEDDED_TEXT } from '../experiment/options.ts';
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
@@ -113,3 +113,11 @@ export const engineOption = (): Option =>
   )
     .choices(ENGINE_CHOICES)
     .default(DESIGN_DEFAULTS.engine);
+
+export const precisionOption = (): Option =>
+  new Option(
+    '--precision <name>',
+    'of chips: fast has inputs and weights of 7 bits, exact of 14 and 8; auto is fast where a design allows it',
+  )
+    .choices(PRECISION_CHOICES)
+    .default('auto');

@@ -25,6 +25,7 @@ import {
   loraOption,
   notice,
   number,
+  precisionOption,
   seedOption,
   threadsOption,
 } from './options.ts';
@@ -45,6 +46,7 @@ interface RunFlags {
   score?: 'window' | 'all';
   maxWindows?: number;
   engine: RunOptions['engine'];
+  precision: NonNullable<RunOptions['precision']>;
   attribution?: boolean | number;
   yieldRatio: number;
   resolve: number;
@@ -232,6 +234,7 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
     .addOption(seedOption())
     .addOption(threadsOption())
     .addOption(engineOption())
+    .addOption(precisionOption())
     .addOption(jsonOption())
     .action(async (flags) => {
       const { generate } = await import('../experiment/generate.ts');
@@ -284,6 +287,7 @@ const addRunOptions = (command: Command): Command =>
       RESOLVED_NATS,
     )
     .addOption(engineOption())
+    .addOption(precisionOption())
     .option('--out <folder>', 'where run folders are made', DESIGN_DEFAULTS.out)
     .option('--no-report', 'do not write report.html')
     .option(
@@ -316,6 +320,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     scoring: flags.score ?? INPUT_DEFAULTS.scoring,
     maxWindows: flags.maxWindows,
     engine: flags.engine,
+    precision: flags.precision,
     attributionChips: attributionChips(flags),
     yieldRatio: flags.yieldRatio,
     resolveNats: flags.resolve,

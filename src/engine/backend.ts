@@ -25,7 +25,7 @@ import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { blockWeights, type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
 import { type ImagePlan, imageParts, weightBits } from './image.ts';
-import type { BackendName } from './names.ts';
+import type { BackendName, Precision } from './names.ts';
 
 export type EngineMode = 'digital' | 'mapped' | 'range' | 'chip';
 const ENGINE_MODES = ['digital', 'mapped', 'range', 'chip'] as const satisfies readonly EngineMode[];
@@ -47,9 +47,9 @@ export interface EngineTuning {
   readonly batchTokens?: number;
   /**
    * fast: inputs of 7 bits (a 6-bit DAC and its sign exactly) and weights of 7; row noise is below that and left out.
-   * exact: inputs of 14 bits, weights of 8, row noise. Default: exact.
+   * exact: inputs of 14 bits, weights of 8, row noise. Default: what `precisionOf` of the backend says.
    */
-  readonly precision?: 'fast' | 'exact';
+  readonly precision?: Precision;
   /** Noise from the current that each column draws, or from the tile's mean (3 % of sigma). Default: product. */
   readonly noise?: 'product' | 'token';
   /**
@@ -179,6 +179,8 @@ export interface Backend {
   readonly capabilities: Capabilities;
   /** `tokens`: the threads of one engine share every token. `texts`: an engine has one thread, and texts run side by side. */
   readonly parallelism: 'tokens' | 'texts';
+  /** The precision of a request that asks for none. */
+  precisionOf(needs: EngineNeeds): Precision;
   /** Memory of all that `threads` threads hold, without the program itself. */
   memory(needs: EngineNeeds): MemoryEstimate;
   /** A host of so many threads, which start with its first engine. */

@@ -66,6 +66,7 @@ export const scalar: Backend = {
   description: 'TypeScript, cells baked into weights',
   capabilities: CAPABILITIES,
   parallelism: 'texts',
+  precisionOf: () => 'exact',
   memory: scalarMemory,
   open: (threads) => openScalar(scalar, 'baked', threads),
 };
@@ -75,6 +76,7 @@ export const reference: Backend = {
   description: 'TypeScript, cell by cell: the definition',
   capabilities: CAPABILITIES,
   parallelism: 'texts',
+  precisionOf: () => 'exact',
   memory: scalarMemory,
   open: (threads) => openScalar(reference, 'reference', threads),
 };

@@ -103,6 +103,7 @@ export function assembleResult(
       ...timing,
       command: [...timing.command],
       engine: plan.engine,
+      precision: plan.precision,
     },
     projection: cost.projection,
     warnings: warningsOf(plan, cost.projection),

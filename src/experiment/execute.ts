@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { Engine } from '../engine/backend.ts';
 import { createEngine } from '../engine/create.ts';
-import type { BackendName } from '../engine/names.ts';
+import type { BackendName, Precision } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
@@ -22,6 +22,8 @@ export interface ExecutorOptions {
   readonly modelPath: string;
   readonly fabric: FabricParts;
   readonly backend: BackendName;
+  /** Of chips and their ranges. */
+  readonly precision: Precision;
   /** Of each engine. */
   readonly threads: number;
   readonly contextTokens: number;
@@ -83,6 +85,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
     const engine = await createEngine(options.backend, {
       model,
       ...variantRequest(variant, fabric, ranges),
+      tuning: { precision: options.precision },
       threads: options.threads,
       contextTokens: options.contextTokens,
       image: own ?? image,

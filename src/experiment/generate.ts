@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Engine, neededModes } from '../engine/backend.ts';
+import { type Engine, type EngineTuning, neededModes } from '../engine/backend.ts';
 import { chooseBackend, createEngine } from '../engine/create.ts';
 import type { BackendName } from '../engine/names.ts';
 import { interrupted, OnefetError } from '../error.ts';
@@ -83,10 +83,12 @@ export async function generate(
     const mapping = given ? undefined : planMapping(model, fabric, adapted);
     const whole = given?.parts ?? (mapping && partsOf(mapping, model.shape));
     const parts = whole && plannedCorrection({ parts: whole, path: given?.path }, fabric, model.shape).parts;
+    const { precision = 'auto' } = options;
+    const tuning: EngineTuning = precision === 'auto' ? {} : { precision };
     const needs = { model, fabric, threads, contextTokens };
     const { backend, reason } = chooseBackend(
       options.engine,
-      { ...needs, image: parts },
+      { ...needs, image: parts, tuning },
       neededModes(fabric),
     );
     const ready = given
@@ -120,7 +122,7 @@ export async function generate(
         codesCache: { folder: CODES_FOLDER, modelSha256: model.sha256() },
         signal: hooks.signal,
         // Tokens come one at a time: cells that are made for each would take ten times as long as their products.
-        ...(backend.capabilities['tuning.cells'] ? {} : { tuning: { cells: 'baked' } }),
+        tuning: { ...tuning, ...(backend.capabilities['tuning.cells'] ? {} : { cells: 'baked' }) },
         ...variantRequest(variant, fabric, ranges),
       });
       try {

@@ -1,6 +1,6 @@
 /** What can be asked of a run, and what is done where nothing is said: on the command line and in the library alike. */
 import type { Overrides } from '../config.ts';
-import type { EngineChoice } from '../engine/names.ts';
+import type { EngineChoice, PrecisionChoice } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
 import type { AdapterChoice } from '../model/lora.ts';
 import type { SampleOptions } from '../model/sample.ts';
@@ -31,6 +31,8 @@ export interface DesignOptions {
   readonly seed: number;
   readonly threads: number;
   readonly engine: EngineChoice;
+  /** How finely chips are computed; default: auto. */
+  readonly precision?: PrecisionChoice;
   /** Chips on which each source of error also runs alone; 0 = none, at most `chips`. */
   readonly attributionChips: number;
   readonly yieldRatio: number;
@@ -66,6 +68,8 @@ export interface GenerateOptions extends SampleOptions {
   readonly chips: number;
   readonly seed: number;
   readonly engine: EngineChoice;
+  /** How finely chips are computed; default: auto. */
+  readonly precision?: PrecisionChoice;
   readonly threads: number;
   readonly calibration?: FabricParts['calibration'];
 }

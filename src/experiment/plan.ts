@@ -9,7 +9,7 @@ import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
 import { neededModes } from '../engine/backend.ts';
 import { chooseBackend, requireFreeMemory } from '../engine/create.ts';
-import type { BackendName } from '../engine/names.ts';
+import type { BackendName, Precision } from '../engine/names.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
@@ -46,6 +46,8 @@ export interface RunPlan extends BoundDesign {
   readonly memoryBytes: number;
   /** The backend that will execute the jobs, and why `auto` did not take another. */
   readonly engine: BackendName;
+  /** In which it computes chips and their ranges. */
+  readonly precision: Precision;
   readonly engineReason: string | undefined;
   readonly folder: string;
   readonly manifest: Record<string, unknown>;
@@ -89,7 +91,7 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
   const { design } = bound.fabric;
   const { shape, codecs } = inputs.model;
   checkOverrides(design, tensorNames(shape.architecture));
-  const { threads } = options;
+  const { threads, precision: asked = 'auto' } = options;
   const { fabric } = bound;
   const mapping = openPlannedMapping(inputs, fabric, options.image);
   const needs = {
@@ -98,11 +100,14 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
     threads,
     contextTokens: inputs.contextTokens,
     image: mapping?.parts,
+    ...(asked === 'auto' ? {} : { tuning: { precision: asked } }),
   };
   const engine = chooseBackend(options.engine, needs, neededModes(fabric));
   requireFreeMemory(engine, threads);
   const version = packageVersion();
-  const manifest = makeManifest(inputs, bound, options.seed, engine.backend.name, version, mapping);
+  const precision = asked === 'auto' ? engine.backend.precisionOf({ ...needs, mode: 'chip' }) : asked;
+  const chosen = { engine: engine.backend.name, precision };
+  const manifest = makeManifest(inputs, bound, options.seed, chosen, version, mapping);
   return {
     ...bound,
     options,
@@ -110,7 +115,7 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
     mapping,
     ...planChips(inputs, bound.fabric, options),
     memoryBytes: engine.memoryBytes,
-    engine: engine.backend.name,
+    ...chosen,
     engineReason: engine.reason,
     folder: runFolderPath(options.out, design.name, bound.loaded.overrides, hashIdentity(manifest)),
     // How the design came about is recorded, but what it has become decides the results.
@@ -123,7 +128,7 @@ function makeManifest(
   inputs: RunInputs,
   { loaded, fabric }: BoundDesign,
   seed: number,
-  engine: string,
+  chosen: Pick<RunPlan, 'engine' | 'precision'>,
   version: string,
   mapping: RunMapping | undefined,
 ) {
@@ -139,7 +144,9 @@ function makeManifest(
     design: { name: loaded.design.name, sha256: loaded.sha256 },
     calibration: cell ? { process: cell.process, cell: cell.cell, sha256: cell.sha256 } : null,
     seed,
-    engine,
+    ...chosen,
+    // Of what is drawn from a seed (src/tile/cell-draws.ts): chips of other draws are not of the same run.
+    draws: 2,
     // A run without a circuit beside its cell or without an image has no such key: its folder stays what it was.
     ...(circuit
       ? { circuit: { process: circuit.process, circuit: circuit.circuit, sha256: circuit.sha256 } }

@@ -129,7 +129,14 @@ const resultSchema = object({
   throughput: object({ tokensPerSecondPerUser: number }),
   cost,
   emulation: object({
-    ...{ tokensPerSecond: number, seconds: number, peakRssBytes: number, engine: string, threads: number },
+    ...{
+      tokensPerSecond: number,
+      seconds: number,
+      peakRssBytes: number,
+      engine: string,
+      precision: string,
+      threads: number,
+    },
     command: z.array(string),
   }),
   projection: cost,

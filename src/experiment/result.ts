@@ -164,8 +164,9 @@ export interface RunResult {
     tokensPerSecond: number;
     seconds: number;
     peakRssBytes: number;
-    /** Backend that ran: wasm, scalar or reference. */
+    /** Backend that ran: wasm, scalar or reference; and how finely it computed the chips: fast or exact. */
     engine: string;
+    precision: string;
     threads: number;
     command: string[];
   };

@@ -303,6 +303,7 @@ const executorOptions = ({ plan, files, image }: Run): ExecutorOptions => ({
   modelPath: plan.inputs.model.path,
   fabric: plan.fabric.parts,
   backend: plan.engine,
+  precision: plan.precision,
   threads: plan.options.threads,
   contextTokens: plan.inputs.contextTokens,
   baselinePath: files.baseline,

@@ -290,7 +290,7 @@ export function provenanceHtml(result: RunResult): string {
     ['Design', `${design.name}, SHA-256 ${design.sha256}`],
     [
       'Emulation',
-      `${plain(emulation.tokensPerSecond)} tokens/s for ${plain(emulation.seconds)} s, engine ${emulation.engine}, ${emulation.threads} threads, ${formatSi(emulation.peakRssBytes, 'B')} peak memory`,
+      `${plain(emulation.tokensPerSecond)} tokens/s for ${plain(emulation.seconds)} s, engine ${emulation.engine} (${emulation.precision}), ${emulation.threads} threads, ${formatSi(emulation.peakRssBytes, 'B')} peak memory`,
     ],
     ['Schema', result.schema],
   ];

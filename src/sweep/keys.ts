@@ -3,7 +3,7 @@
  * (`adc.bits`), each with its zod schema. One namespace, as run and design share no name.
  */
 import { z } from 'zod';
-import { ENGINE_CHOICES } from '../engine/names.ts';
+import { ENGINE_CHOICES, PRECISION_CHOICES } from '../engine/names.ts';
 import type { RunOptions } from '../experiment/options.ts';
 import { FABRIC_WORDS, fabricModule } from '../fabric/registry.ts';
 import { TASKS } from './task.ts';
@@ -46,6 +46,8 @@ export const RUN_KEYS = {
     .max(2 ** 30),
   scoring: z.enum(['window', 'all']),
   engine: z.enum(ENGINE_CHOICES),
+  /** How finely chips are computed. */
+  precision: z.enum(PRECISION_CHOICES),
   /** A chip passes with at most this many times the digital perplexity. */
   yieldRatio: z.number().min(1).max(1000),
   /** Context at which the projection to the 8B is priced. */

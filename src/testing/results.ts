@@ -161,6 +161,7 @@ export function fixtureResult(chips = 8): RunResult {
       seconds: 17.9,
       peakRssBytes: 3.1e8,
       engine: 'wasm',
+      precision: 'fast',
       threads: 2,
       command: ['run', '--design', 'log-domain-4bit', '--chips', String(chips), '--seed', '1'],
     },

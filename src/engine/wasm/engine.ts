@@ -32,7 +32,7 @@ import { loadStarts } from './load/load.ts';
 import { type EngineData, FIGURES } from './plan/context.ts';
 import { allocateMemories, estimateMemory } from './plan/layout.ts';
 import { memorySizes, type Operation, tileStarts, virtualStarts } from './plan/operations.ts';
-import { type EnginePlan, planEngine } from './plan/plan.ts';
+import { analogPhysics, defaultPrecision, type EnginePlan, planEngine } from './plan/plan.ts';
 import { type Lease, leaseParts, makeRoom, partKeys } from './residents.ts';
 import { fillFigures, fillState } from './run/fill.ts';
 import { STAGES } from './run/forward.ts';
@@ -44,6 +44,7 @@ export const wasm: Backend = {
   description: 'WebAssembly on several threads',
   capabilities: CAPABILITIES,
   parallelism: 'tokens',
+  precisionOf: ({ mode, fabric }) => defaultPrecision(analogPhysics(mode, fabric)),
   memory: (needs) => estimateMemory(planEngine(needs).layout),
   open: (threads) => openHost(threads, createInTurn),
   measureLimits,
