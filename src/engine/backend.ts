@@ -47,7 +47,8 @@ export interface EngineTuning {
   readonly batchTokens?: number;
   /**
    * fast: inputs of 7 bits (a 6-bit DAC and its sign exactly) and weights of 7; row noise is below that and left out.
-   * exact: inputs of 14 bits, weights of 8, row noise. Default: what `precisionOf` of the backend says.
+   * exact: inputs of 14 bits, weights of 8, row noise; ranges are always measured so. Default: what `precisionOf` of the
+   * backend says.
    */
   readonly precision?: Precision;
   /** Noise from the current that each column draws, or from the tile's mean (3 % of sigma). Default: product. */

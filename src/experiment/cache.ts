@@ -167,13 +167,12 @@ export function baselineKey({ inputs, loaded, engine, version }: RunPlan): strin
 }
 
 /** Hashes what decides the ranges: the digital pass's, with the range text in place of the scored one, and the nominal chip. */
-export function rangesKey({ inputs, fabric, engine, precision, version, mapping }: RunPlan): string {
+export function rangesKey({ inputs, fabric, engine, version, mapping }: RunPlan): string {
   return keyOf({
     revision: REVISION,
     onefet: version,
     v8: versions.v8,
     backend: engine,
-    precision,
     model: inputs.model.sha256,
     contextTokens: inputs.contextTokens,
     windows: windowsHash(inputs.rangeWindows),

@@ -22,7 +22,7 @@ export interface ExecutorOptions {
   readonly modelPath: string;
   readonly fabric: FabricParts;
   readonly backend: BackendName;
-  /** Of chips and their ranges. */
+  /** Of chips. */
   readonly precision: Precision;
   /** Of each engine. */
   readonly threads: number;

@@ -46,7 +46,7 @@ export interface RunPlan extends BoundDesign {
   readonly memoryBytes: number;
   /** The backend that will execute the jobs, and why `auto` did not take another. */
   readonly engine: BackendName;
-  /** In which it computes chips and their ranges. */
+  /** In which it computes chips. */
   readonly precision: Precision;
   readonly engineReason: string | undefined;
   readonly folder: string;

@@ -32,7 +32,8 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
   const { shape } = model;
   const { design } = fabric;
   const physics = analogPhysics(mode, fabric);
-  const precision = tuning.precision ?? defaultPrecision(physics);
+  // Full scales are the design's and not of how its chips are computed.
+  const precision = mode === 'range' ? 'exact' : (tuning.precision ?? defaultPrecision(physics));
   const varied = mode === 'chip' && physics !== undefined && variesByCell(physics);
   const noise = mode === 'chip' && physics && isNoisy(physics) ? (tuning.noise ?? 'product') : 'off';
   const ranks = new Map<number, number>();
