@@ -83,8 +83,8 @@ test('it is priced as the side path that it is, and its reading takes time', asy
   expect(plain.mapping!.correction).toBeNull();
   const { rank, reads, readingS } = corrected.mapping!.correction!;
   expect([rank, reads]).toEqual([8, 4]);
-  // 4 conversions of 49 settings of the rows, 16 columns a converter, none shorter than a usual conversion.
-  expect(readingS!).toBeGreaterThan(0.99 * 4 * 49 * 16 * 150e-9);
+  // 4 conversions of 49 settings of the rows, 16 columns a converter, none shorter than the usual integration.
+  expect(readingS!).toBeGreaterThan(0.99 * 4 * 49 * 16 * 100e-9);
   expect(readingS!).toBeLessThan(0.1);
   const side = await run('wasm', ['mapping.side=8']);
   const energyOf = ({ projection }: RunResult) =>
