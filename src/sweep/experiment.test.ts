@@ -6,6 +6,7 @@ import { OnefetError } from '../error.ts';
 import { packageRoot } from '../files.ts';
 import { placedYaml } from '../placed-yaml.ts';
 import { type Experiment, loadExperiment, parseExperiment } from './experiment.ts';
+import { ACCURACY_KEYS } from './keys.ts';
 import { pointsOf } from './points.ts';
 import { schemaText } from './schema.ts';
 
@@ -116,6 +117,18 @@ describe('points', () => {
       expect(count).toBeLessThan(90);
     }
   });
+});
+
+test('what is not said stays unsaid: no key has a default of its own', () => {
+  const { base, points } = parse('grid: { adc.bits: [6] }\n');
+  expect(base).toEqual({});
+  expect(points).toEqual([{ 'adc.bits': 6 }]);
+  expect(Object.keys(ACCURACY_KEYS).filter((key) => ACCURACY_KEYS[key].safeParse(undefined).success)).toEqual(
+    [],
+  );
+  expect(Object.keys(ACCURACY_KEYS)).toEqual(
+    expect.arrayContaining(['tile.rows', 'weights.bits', 'mapping.method']),
+  );
 });
 
 test('the published schema is that of the program', () => {

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { validate } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
+import { displayPath } from '../files.ts';
 import {
   type PlacedComplaint,
   type PlacedYaml,
@@ -239,7 +240,7 @@ function experimentOf(form: Form, file: PlacedYaml): Experiment {
     varied,
     reference: form.reference && referenceOf(form, form.reference, points, file),
     stop: form.stop,
-    file: file.where,
+    file: displayPath(file.where),
     text: file.text,
   };
 }

@@ -82,7 +82,9 @@ function withoutDefault(schema: z.ZodType): z.ZodType {
 
 function leavesOf(schema: z.ZodType, below: readonly string[]): [string, z.ZodType][] {
   const inner = withoutDefault(schema);
-  const { shape } = inner as unknown as ZodNode;
+  const { shape, def } = inner as unknown as ZodNode;
+  // What a fabric fills in itself cannot be said.
+  if (def.type === 'pipe') return [];
   if (shape === undefined) return [[below.join('.'), inner]];
   return Object.entries(shape)
     .filter(([key]) => below.length > 0 || !NOT_VARIED.has(key))
