@@ -62,11 +62,13 @@ test('streams of neighbouring coordinates are uncorrelated, also when shifted', 
   expect(streamKey(1, 2)).not.toEqual(streamKey(2, 1));
 });
 
-test('draws by the array are the draws one by one, also of an odd number', () => {
+test('draws by the array are the draws one by one, also of an odd number and from an odd one', () => {
   const key = streamKey(7, 8);
   for (const count of [0, 1, 2, 101]) {
-    expect([...gaussians(key, count, 0.3)]).toEqual(
-      Array.from({ length: count }, (_, i) => 0.3 * gaussian(key, i)),
-    );
+    for (const first of [0, 1, 16, 77]) {
+      expect([...gaussians(key, count, 0.3, first)]).toEqual(
+        Array.from({ length: count }, (_, i) => 0.3 * gaussian(key, first + i)),
+      );
+    }
   }
 });

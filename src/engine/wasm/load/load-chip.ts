@@ -146,10 +146,10 @@ function fillColumns(
   const place = tilePlace(operation, tile, data.shape.layers);
   const lsb = converterStep(context, operation, tile, cell);
   const meanGain = data.chip.errors ? physics!.meanGain : 1;
+  const { gainError, offsetLsb } = converterErrors(place, column, PANEL_COLUMNS, physics!, data.chip);
   for (let n = 0; n < PANEL_COLUMNS; n++) {
-    const { gain, offsetLsb } = converterErrors(place, column + n, physics!, data.chip);
-    columns[n] = (coding.differenceUnit * tileGain * gain) / lsb;
-    columns[PANEL_COLUMNS + n] = offsetLsb;
+    columns[n] = (coding.differenceUnit * tileGain * (1 + gainError[n])) / lsb;
+    columns[PANEL_COLUMNS + n] = offsetLsb[n];
     columns[2 * PANEL_COLUMNS + n] = (lsb * taps * scales[n]) / meanGain;
   }
 }

@@ -5,7 +5,7 @@
 
 import { OnefetError } from '../../../error.ts';
 import { diePosition, tensorKey } from '../../../fabric/placement.ts';
-import { gaussian } from '../../../random.ts';
+import { gaussians } from '../../../random.ts';
 import { type ChipInstance, DRAW, drawKey, type TilePlace } from '../../../tile/draws.ts';
 import { drawRows, type RowErrors } from '../../../tile/ladder.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
@@ -39,20 +39,21 @@ export function tileRowErrors(
   return drawRows(physics, chip, place, strip, operation.taps, ladder);
 }
 
-/** Gain and offset (LSB) of the converter of one physical column; a real-valued one has neither. */
+/** Gain less 1 and offset (LSB) of the converters of `count` physical columns; real-valued ones have neither. */
 export function converterErrors(
   place: TilePlace,
   column: number,
+  count: number,
   physics: TilePhysics,
   chip: ChipInstance,
-): { gain: number; offsetLsb: number } {
-  if (physics.adc.bits === 'float') return { gain: 1, offsetLsb: 0 };
+): { gainError: Float64Array; offsetLsb: Float64Array } {
   const { gainSigma, offsetSigmaLsb } = physics.design.adc;
+  const drawn = chip.errors && physics.adc.bits !== 'float';
   const draw = (use: number, sigma: number) =>
-    chip.errors && sigma > 0
-      ? sigma * gaussian(drawKey(use, chip.seed, place.layer, place.tensor, place.tile, 0), column)
-      : 0;
-  return { gain: 1 + draw(DRAW.adcGain, gainSigma), offsetLsb: draw(DRAW.adcOffset, offsetSigmaLsb) };
+    drawn && sigma > 0
+      ? gaussians(drawKey(use, chip.seed, place.layer, place.tensor, place.tile, 0), count, sigma, column)
+      : new Float64Array(count);
+  return { gainError: draw(DRAW.adcGain, gainSigma), offsetLsb: draw(DRAW.adcOffset, offsetSigmaLsb) };
 }
 
 export function tileFullScale(
