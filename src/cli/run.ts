@@ -119,11 +119,11 @@ function addRun(root: Command, context: CliContext): void {
       await sweepRun(flags, lists, context);
       return;
     }
-    const { describePlan, runToFolder } = await import('./work.ts');
-    const { planRun } = await import('../experiment/plan.ts');
+    const { describePlan, planReadyRun, runToFolder } = await import('./work.ts');
     const defaults = flags.model && flags.text ? { model: '', text: '' } : embedded();
-    const plan = planRun(
+    const plan = await planReadyRun(
       readRunFlags({ ...flags, model: flags.model ?? defaults.model, text: flags.text ?? defaults.text }),
+      { progress: progress(), signal },
     );
     if (flags.dryRun) {
       printDescription(describePlan(plan), flags.json === true);

@@ -89,6 +89,13 @@ export async function sweepExperiment(
 ): Promise<void> {
   const shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
   const { openSweep } = await import('../sweep/sweep.ts');
+  const { readyCells } = await import('../sweep/accuracy/cells.ts');
+  const ready = progress();
+  try {
+    await readyCells(experiment, flags.threads, { signal, onProgress: ready.update });
+  } finally {
+    ready.finish();
+  }
   const sweep = openSweep(experiment, { threads: flags.threads, out: flags.out, shard });
   const { plan, estimate } = sweep;
   if (flags.dryRun) {

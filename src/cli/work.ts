@@ -4,14 +4,16 @@
 import { join } from 'node:path';
 import { calibrate } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../cell/calibration.ts';
-import { loadCalibration } from '../cell/calibration.ts';
+import { gateChanges, loadSized } from '../cell/sized-calibration.ts';
 import { OnefetError } from '../error.ts';
 import type { RunOptions } from '../experiment/options.ts';
 import { planRun, type RunPlan } from '../experiment/plan.ts';
 import { readResult } from '../experiment/read-result.ts';
+import { readyCell } from '../experiment/ready-cell.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { executeRun } from '../experiment/run.ts';
 import { markLatest } from '../experiment/run-folder.ts';
+import type { CommonDesign } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
 import { sha256 } from '../files.ts';
@@ -43,7 +45,9 @@ export async function startRun(options: RunOptions, hooks: StartHooks): Promise<
   let calibration: Calibration;
   try {
     calibration = await calibrate({
-      ...cell,
+      process: cell.process,
+      cell: cell.cell,
+      changes: gateChanges(cell),
       threads: options.threads,
       signal: hooks.signal,
       onProgress: ({ done, total, label }) => progress.update(done, total, `SPICE calibration: ${label}`),
@@ -52,6 +56,24 @@ export async function startRun(options: RunOptions, hooks: StartHooks): Promise<
     progress.finish();
   }
   return runToFolder(planRun({ ...options, calibration }), hooks);
+}
+
+/** Plans a run; a gate of the design that was not calibrated yet is calibrated first. */
+export async function planReadyRun(
+  options: RunOptions,
+  { progress, signal }: Pick<StartHooks, 'progress' | 'signal'>,
+): Promise<RunPlan> {
+  const { design } = loadDesign(options.design, options.settings, options.overrides);
+  try {
+    await readyCell(design, {
+      threads: options.threads,
+      signal,
+      onProgress: ({ done, total, label }) => progress.update(done, total, `SPICE calibration: ${label}`),
+    });
+  } finally {
+    progress.finish();
+  }
+  return planRun(options);
 }
 
 export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<FinishedRun> {
@@ -111,12 +133,15 @@ export function reportOfFolder(folder: string, notice: (text: string) => void): 
   return reportPath;
 }
 
-function calibrationOfRun({ calibration }: RunResult, notice: (text: string) => void): Calibration | null {
+function calibrationOfRun(
+  { calibration, design }: RunResult,
+  notice: (text: string) => void,
+): Calibration | null {
   if (calibration === null) return null;
   const { process, cell, sha256: used } = calibration;
   let onFile: Calibration;
   try {
-    onFile = loadCalibration(process, cell);
+    onFile = loadSized(calibratedCell(design.resolved as CommonDesign) ?? { process, cell });
   } catch (error) {
     if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
     notice(`the report has no figures of the cell: ${error.message}`);

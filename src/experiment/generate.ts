@@ -28,6 +28,7 @@ import type { MapHooks } from './map.ts';
 import { planMapping } from './mapping-plan.ts';
 import { GENERATE_DEFAULTS, type GenerateOptions, withDefaults } from './options.ts';
 import { chipSeed } from './plan.ts';
+import { readyCell } from './ready-cell.ts';
 import { givenImage, makeImage, openGiven, partsOf, type ReadyImage } from './run-mapping.ts';
 import { type Variant, variantRequest } from './variant.ts';
 
@@ -68,6 +69,7 @@ export async function generate(
 ): Promise<Generation> {
   const options: GenerateOptions = { ...withDefaults(GENERATE_DEFAULTS, asked), prompt: asked.prompt };
   const { design } = loadDesign(options.design, options.settings, options.overrides);
+  if (!options.calibration) await readyCell(design, { threads: options.threads, signal: hooks.signal });
   const fabric = loadFabric(design, options.calibration);
   const basePath = findDataFile(options.model) ?? options.model;
   const adapted = adaptModel(basePath, options.adapters);

@@ -19,6 +19,7 @@ import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
 import { type MapHooks, mapToFile } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
 import type { MappingReport } from './mapping-report.ts';
+import { readyCell } from './ready-cell.ts';
 import { digitalPass, reportOf } from './run-mapping.ts';
 
 export interface MapCommandOptions {
@@ -38,6 +39,7 @@ async function withMapping<T>(
   work: (model: Model, fabric: Fabric, plan: MappingPlan) => Promise<T>,
 ): Promise<T> {
   const { design } = loadDesign(options.design, options.settings);
+  await readyCell(design, { threads: options.threads });
   const fabric = loadFabric(design);
   const adapted = adaptModel(options.model, options.adapters);
   const model = openModel(adapted?.path ?? options.model);

@@ -10,6 +10,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
 import { stringify } from 'yaml';
+import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { toJson, writeFileAtomic } from '../files.ts';
 import { openImage } from '../mapping/image.ts';
@@ -21,8 +22,9 @@ import { openPassCache, type PassCache } from './cache.ts';
 import { correctVariant, isCorrected, wantedCorrection } from './correction.ts';
 import type { ExecutorOptions } from './execute.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
-import type { RunOptions } from './options.ts';
+import { DESIGN_DEFAULTS, type RunOptions, withDefaults } from './options.ts';
 import { chipSeed, planRun, type RunPlan, withChips } from './plan.ts';
+import { readyCell } from './ready-cell.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
 import { type ReadyImage, readyImage } from './run-mapping.ts';
 import { byVariant, createRunner } from './schedule.ts';
@@ -64,6 +66,11 @@ interface Run {
  * Errors: those of planRun; `interrupted` by `hooks.signal`.
  */
 export async function run(options: Partial<RunOptions> = {}, hooks: RunHooks = {}): Promise<RunResult> {
+  const asked = withDefaults(DESIGN_DEFAULTS, options);
+  if (!asked.calibration) {
+    const { design } = loadDesign(asked.design, asked.settings, asked.overrides);
+    await readyCell(design, { threads: asked.threads, signal: hooks.signal });
+  }
   return executeRun(planRun(options), hooks);
 }
 

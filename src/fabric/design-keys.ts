@@ -79,6 +79,7 @@ const UNITS: readonly (readonly [string, string])[] = [
   ['Lsb', 'steps of the converter'],
   ['Hz', 'Hz'],
   ['Um2', 'um2'],
+  ['M', 'm'],
   ['V', 'V'],
   ['A', 'A'],
   ['K', 'K'],

@@ -15,6 +15,7 @@
  */
 import type { z } from 'zod';
 import type { Calibration } from '../cell/calibration.ts';
+import type { SizedCell } from '../cell/sized-calibration.ts';
 import type { CellSumsKind } from '../tile/cell-sums.ts';
 import type { CodeReads } from '../tile/code-reads.ts';
 import type { ChipInstance } from '../tile/draws.ts';
@@ -172,8 +173,8 @@ export interface Fabric {
 /** A fabric's file: its schema and how it is made. */
 export interface FabricModule<D extends CommonDesign = CommonDesign> {
   readonly schema: z.ZodType<D>;
-  /** The cell whose calibration `load` reads: a file below calibration/<process>/. Absent: none. */
-  cell?(design: D): string;
+  /** The cell whose calibration `load` reads. Absent: none. */
+  cell?(design: D): SizedCell;
   /** `calibration`: one that was just made; by default the one on file. Throws what the design asks and cannot be. */
   load(design: D, calibration?: Calibration): Fabric;
 }

@@ -8,7 +8,8 @@
  */
 
 import { z } from 'zod';
-import { type Calibration, loadCalibration } from '../cell/calibration.ts';
+import type { Calibration } from '../cell/calibration.ts';
+import { loadSized, type SizedCell } from '../cell/sized-calibration.ts';
 import { OnefetError } from '../error.ts';
 import { sha256 } from '../files.ts';
 import { newRangeHistogram, type RangeHistogram } from '../tile/adc.ts';
@@ -71,10 +72,13 @@ export type LogDomainDesign = z.infer<typeof logDomainDesign>;
 
 export const logDomainFabric: FabricModule<LogDomainDesign> = {
   schema: logDomainDesign,
-  cell: (design) => design.cell,
-  load: (design, calibration = loadCalibration(design.process, design.cell)) =>
-    bindDesign(design, calibration, 1),
+  cell: sizedCell,
+  load: (design, calibration = loadSized(sizedCell(design))) => bindDesign(design, calibration, 1),
 };
+
+function sizedCell({ process, cell, gate }: LogDomainDesign): SizedCell {
+  return { process, cell, gate };
+}
 
 /** `rangeScale`: what measured full scales are multiplied by. */
 function bindDesign(design: LogDomainDesign, calibration: Calibration, rangeScale: number): Fabric {

@@ -1,6 +1,7 @@
 /** The fabrics that there are: one line each. */
 import { z } from 'zod';
 import type { Calibration } from '../cell/calibration.ts';
+import type { SizedCell } from '../cell/sized-calibration.ts';
 import { nearestName, OnefetError } from '../error.ts';
 import type { CommonDesign } from './common-design.ts';
 import { digitalFabric } from './digital.ts';
@@ -58,7 +59,5 @@ export function loadFabric(design: CommonDesign, calibration?: Calibration): Fab
 }
 
 /** The calibrated cell that a design rests on, or undefined. */
-export function calibratedCell(design: CommonDesign): { process: string; cell: string } | undefined {
-  const cell = fabricModule(design.fabric, `design ${design.name}`).cell?.(design);
-  return cell === undefined ? undefined : { process: design.process, cell };
-}
+export const calibratedCell = (design: CommonDesign): SizedCell | undefined =>
+  fabricModule(design.fabric, `design ${design.name}`).cell?.(design);

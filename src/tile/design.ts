@@ -7,10 +7,17 @@ import { z } from 'zod';
 const positive = z.number().positive();
 const nonNegative = z.number().nonnegative();
 const share = z.number().min(0).max(1);
+const gateLength = z.union([z.literal('cell'), z.number().min(1e-9).max(1e-3)]).default('cell');
 
 /** Keys of the cell and its operating point, and the tile's extent. */
 export const cellShape = {
   cell: z.string().describe('File below calibration/<process>/.'),
+  gate: z
+    .strictObject({
+      widthM: gateLength.describe("Gate of a cell, across; `cell`: the process file's."),
+      lengthM: gateLength.describe("Gate of a cell, along the current; `cell`: the process file's."),
+    })
+    .prefault({}),
   corner: z
     .enum(['TT', 'FF', 'SS', 'FS', 'SF'])
     .default('TT')

@@ -1,5 +1,6 @@
 /** The points of an accuracy experiment as plans of runs. */
-import { type Calibration, loadCalibration } from '../../cell/calibration.ts';
+import type { Calibration } from '../../cell/calibration.ts';
+import { loadSized } from '../../cell/sized-calibration.ts';
 import { openInputs, type RunInputs } from '../../experiment/inputs.ts';
 import {
   DESIGN_DEFAULTS,
@@ -62,9 +63,7 @@ function newOpeners(): Openers {
     calibration: (design, overrides) => {
       const cell = calibratedCell(loadDesign(design, [], overrides).design);
       if (cell === undefined) return undefined;
-      return kept(calibrations, `${cell.process}/${cell.cell}`, () =>
-        loadCalibration(cell.process, cell.cell),
-      );
+      return kept(calibrations, JSON.stringify(cell), () => loadSized(cell));
     },
   };
 }
