@@ -52,6 +52,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     const code = await runCommandLine(argv, interrupt.signal);
     if (code !== 0) nodeProcess.exitCode = code;
+    // Threads that were stopped in the middle of a batch would keep the process for seconds.
+    if (interrupt.signal.aborted) stderr.write('', () => exit(code));
   } finally {
     nodeProcess.removeListener('SIGINT', onSignal);
     nodeProcess.removeListener('SIGTERM', onSignal);

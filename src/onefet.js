@@ -64,11 +64,16 @@ function cacheCompiledCode() {
 
 /** Runs this launcher again with another Node: signals go to it, and this process ends as it does. */
 function runWith(node) {
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...argv.slice(2)], { stdio: 'inherit' });
+  let child;
+  const early = [];
+  // Before the child is started: a signal that comes meanwhile would end this process and leave the child alone.
   // At a terminal Ctrl-C reaches the child twice, from the terminal and from here: src/cli.ts counts that as once.
   const forwarded = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGBREAK'];
   for (const signal of forwarded)
-    if (signal in constants.signals) nodeProcess.on(signal, () => child.kill(signal));
+    if (signal in constants.signals)
+      nodeProcess.on(signal, () => (child ? child.kill(signal) : early.push(signal)));
+  child = spawn(node, [fileURLToPath(import.meta.url), ...argv.slice(2)], { stdio: 'inherit' });
+  for (const signal of early) child.kill(signal);
   child.on('error', (error) => {
     stderr.write(`onefet: cannot start ${node}: ${error.message}\n`);
     exit(1);
