@@ -12,9 +12,10 @@ import type { Interval } from './result.ts';
 /** Enough for the ends of a 95 % interval to two digits; for four windows and fewer the ends are the farthest resamples. */
 export const RESAMPLES = 2000;
 const KEY = 0x626f6f74;
+const { studentt, normal } = jstat.jStat;
 
 /** What is drawn with replacement; the rest stays as it is. */
-export interface Resampled {
+interface Resampled {
   readonly chips: boolean;
   readonly windows: boolean;
 }
@@ -28,10 +29,9 @@ export function bootstrapMean(
   scored: readonly number[],
   resamples = RESAMPLES,
 ): Interval {
-  const mean = meanPerPrediction(sums, scored);
-  if (scored.length < 2) return { mean, ci95: null };
-  const means = bootstrapMeans(sums, scored, { chips: true, windows: true }, resamples);
-  return { mean, ci95: percentiles(means, scored.length) };
+  if (scored.length < 2) return { mean: meanPerPrediction(sums, scored), ci95: null };
+  const { mean, ci95 } = bootstrap(sums, scored, { chips: true, windows: true }, resamples);
+  return { mean, ci95 };
 }
 
 /** The mean per prediction of all that is there. */
@@ -39,8 +39,35 @@ export function meanPerPrediction(sums: readonly (readonly number[])[], scored: 
   return meanOf(sums, scored, own, own);
 }
 
+/** A mean per prediction, and what resamples of what was drawn say of it. */
+export interface Bootstrapped {
+  readonly mean: number;
+  readonly ci95: [number, number];
+  /** Two-sided, of no difference from zero: below 0.05 where the interval leaves zero out, and the same widening. */
+  readonly p: number;
+}
+
+/**
+ * Resamples chips, windows or both, of which there are two or more. Tails are those of as many units as windows are drawn, or chips where only they are:
+ * an interval over both is as wide as that of a run on the same sums.
+ */
+export function bootstrap(
+  sums: readonly (readonly number[])[],
+  scored: readonly number[],
+  over: Resampled,
+  resamples: number,
+): Bootstrapped {
+  const means = bootstrapMeans(sums, scored, over, resamples);
+  const units = over.windows ? scored.length : sums.length;
+  return {
+    mean: meanPerPrediction(sums, scored),
+    ci95: percentiles(means, units),
+    p: twoSidedP(means, units),
+  };
+}
+
 /** Means of resamples, ascending. Draws are the same for any sums of as many chips and windows: what is paired stays so. */
-export function bootstrapMeans(
+function bootstrapMeans(
   sums: readonly (readonly number[])[],
   scored: readonly number[],
   over: Resampled,
@@ -59,15 +86,22 @@ export function bootstrapMeans(
   }).sort();
 }
 
-/** 2.5 % and 97.5 % of ascending values; further out for means of `units` that were drawn with replacement. */
-export function percentiles(ascending: Float64Array, units = Number.POSITIVE_INFINITY): [number, number] {
-  const tail = Number.isFinite(units) ? tailShare(units) : 0.025;
+/** 2.5 % and 97.5 % of ascending means of `units` that were drawn with replacement, further out as those are few. */
+function percentiles(ascending: Float64Array, units: number): [number, number] {
+  const tail = normal.cdf(-Math.sqrt(units / (units - 1)) * studentt.inv(0.975, units - 1), 0, 1);
   return [quantile(ascending, tail), quantile(ascending, 1 - tail)];
 }
 
-function tailShare(units: number): number {
-  const { studentt, normal } = jstat.jStat;
-  return normal.cdf(-Math.sqrt(units / (units - 1)) * studentt.inv(0.975, units - 1), 0, 1);
+/**
+ * Twice the share of resamples on the far side of zero, counted with the sample itself, as far in as `percentiles` goes out:
+ * a share s stands for P(t < Phi^-1(s) / sqrt(n / (n - 1))) of n - 1 degrees of freedom.
+ */
+function twoSidedP(means: Float64Array, units: number): number {
+  const below = means.reduce((n, mean) => n + (mean <= 0 ? 1 : 0), 0);
+  const above = means.reduce((n, mean) => n + (mean >= 0 ? 1 : 0), 0);
+  const share = (1 + Math.min(below, above)) / (means.length + 1);
+  if (share >= 0.5) return 1;
+  return 2 * studentt.cdf(normal.inv(share, 0, 1) / Math.sqrt(units / (units - 1)), units - 1);
 }
 
 const own = (i: number) => i;
