@@ -4,6 +4,8 @@ import { stderr } from 'node:process';
 export interface Progress {
   /** `done` of `total` in any unit that is roughly proportional to time; `leftS`: an estimate of one's own, s. */
   update(done: number, total: number, label: string, leftS?: number): void;
+  /** A line that stays. */
+  say(line: string): void;
   /** Ends the line; without a message the line is wiped. */
   finish(message?: string): void;
 }
@@ -40,6 +42,12 @@ export function stderrProgress(enabled: boolean): Progress {
         stream.write(`\r\x1b[2K${text.slice(0, (stream.columns || 80) - 1)}`);
         open = true;
       } else stream.write(`${text}\n`);
+    },
+    say(line) {
+      if (!enabled) return;
+      if (open) stream.write('\r\x1b[2K');
+      open = false;
+      stream.write(`${line}\n`);
     },
     finish(message) {
       if (!enabled) return;

@@ -119,6 +119,7 @@ function printAccuracy(result: RunResult): void {
     print(`  95 % interval  ${intervals(headline)}`);
     print(`                 covers ${covers}`);
   }
+  printSpread(result);
   const { nllDifference, resolve } = result.overText;
   if (nllDifference.ci95) {
     print(`  nll - digital  ${nllDifference.mean.toFixed(4)} (${interval(nllDifference, 4)})`);
@@ -141,6 +142,19 @@ function printAccuracy(result: RunResult): void {
       : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
   );
   printCorrection(result);
+}
+
+/** KL over positions, and how sure the share of equal top tokens and the perplexities are on this text. */
+function printSpread({ positions: { digital, recoded, chips, positions } }: RunResult): void {
+  const kl = ({ kl: { median, p90, p99, max } }: typeof chips) =>
+    `median ${median.toPrecision(3)}, 90 % ${p90.toPrecision(3)}, 99 % ${p99.toPrecision(3)}, maximum ${max.toPrecision(3)}`;
+  const top1 = ({ top1Ci95: [low, high] }: typeof chips) =>
+    `top-1 ${(100 * low).toFixed(1)}..${(100 * high).toFixed(1)} %`;
+  print(`  KL, recoded    ${kl(recoded)}; ${top1(recoded)}`);
+  print(`  KL, chips      ${kl(chips)}; ${top1(chips)} (95 %, binomial over ${positions} positions)`);
+  print(
+    `  perplexity     +/- ${digital.perplexityError.toFixed(3)} digital, ${recoded.perplexityError.toFixed(3)} recoded, ${chips.perplexityError.toFixed(3)} chips: standard errors over positions, as llama.cpp has them`,
+  );
 }
 
 function printAttribution({ attribution, recoded }: RunResult): void {

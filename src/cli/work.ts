@@ -11,8 +11,9 @@ import { planRun, type RunPlan } from '../experiment/plan.ts';
 import { readResult } from '../experiment/read-result.ts';
 import { readyCell } from '../experiment/ready-cell.ts';
 import type { RunResult } from '../experiment/result.ts';
-import { executeRun } from '../experiment/run.ts';
+import { executeRun, type RunHooks } from '../experiment/run.ts';
 import { markLatest } from '../experiment/run-folder.ts';
+import { perplexityText } from '../experiment/running-perplexity.ts';
 import type { CommonDesign } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
@@ -86,6 +87,7 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
       onNotice: hooks.notice,
       onProgress: (done, total, label) =>
         progress.update(done, total, `${plan.loaded.design.name}: ${label}`),
+      onWindow: sayPerplexity(progress),
     });
   } finally {
     progress.finish();
@@ -97,6 +99,22 @@ export async function runToFolder(plan: RunPlan, hooks: StartHooks): Promise<Fin
     writeReport(reportPath, result, plan.fabric.parts.calibration ?? null);
   }
   return { result, folder: plan.folder, reportPath };
+}
+
+/** Between two lines of a text that is still being scored. */
+const PARTIAL_LINE_MS = 10_000;
+
+/** A line for each text that is scored to its end, and one now and then on the way. */
+function sayPerplexity(progress: Progress): NonNullable<RunHooks['onWindow']> {
+  let last = performance.now();
+  return (label, running) => {
+    const now = performance.now();
+    const state = running();
+    if (!state) return;
+    if (!state.complete && now - last < PARTIAL_LINE_MS) return;
+    last = now;
+    progress.say(`${label}: ${perplexityText(state)}`);
+  };
 }
 
 /** Returns the text that `--dry-run` prints. */

@@ -9,7 +9,6 @@ import { mapping as mappingCost } from '../cost/components/mapping.ts';
 import { priceFabric, projectFabric } from '../cost/fabrics.ts';
 import type { PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
-import { OnefetError } from '../error.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
@@ -18,11 +17,12 @@ import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
 import { readingSeconds, wantedCorrection } from './correction.ts';
-import { type BlockErrorSums, type FinishedJob, jobKey } from './job.ts';
+import { type BlockErrorSums, jobKey } from './job.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
 import { RESOLVED_NATS } from './options.ts';
 import type { RunPlan } from './plan.ts';
+import { positionStatistics } from './position-statistics.ts';
 import {
   type Accuracy,
   type AttributionResult,
@@ -34,11 +34,9 @@ import {
 } from './result.ts';
 import { sampleSize, varianceParts } from './sample-size.ts';
 import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
+import { type FinishedJobs, finishedJob, unitSums } from './unit-sums.ts';
 import type { Variant } from './variant.ts';
 import { judge } from './verdict.ts';
-
-/** Finished jobs by key. */
-export type FinishedJobs = ReadonlyMap<string, FinishedJob>;
 
 /** Measurement of the run that computed the chips: the jobs do not know it. */
 export interface RunTiming {
@@ -58,7 +56,7 @@ export function assembleResult(
   report: MappingReport | null = null,
 ): RunResult {
   const { options, fabric, inputs } = plan;
-  const windows = inputs.windows.map(({ window }) => window);
+  const windows = inputs.groups.map((_, number) => number);
   const accuracy = (variant: Variant) => finishMetrics(sumMetrics(finished, variant, windows));
   const digital = accuracy({ kind: 'digital' });
   const recoded = accuracy({ kind: 'recoded' });
@@ -83,7 +81,8 @@ export function assembleResult(
       kl: meanInterval(chips.map((chip) => chip.kl)),
       top1: meanInterval(chips.map((chip) => chip.top1)),
     },
-    overText: overTextOf(plan, finished, windows),
+    overText: overTextOf(plan, finished),
+    positions: positionStatistics(plan, finished),
     yield: {
       perplexityRatio: options.yieldRatio,
       share: within / chips.length,
@@ -156,13 +155,8 @@ function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model'
 }
 
 /** Intervals over windows and chips together. */
-function overTextOf(
-  { chipSeeds, options }: RunPlan,
-  finished: FinishedJobs,
-  windows: readonly number[],
-): TextIntervals {
-  const metricsOf = (variant: Variant) =>
-    windows.map((window) => finishedJob(finished, jobKey(variant, window)).metrics!);
+function overTextOf({ chipSeeds, inputs, options }: RunPlan, finished: FinishedJobs): TextIntervals {
+  const metricsOf = (variant: Variant) => unitSums(inputs, finished, variant);
   const digital = metricsOf({ kind: 'digital' });
   const scored = digital.map((window) => window.scored);
   const chips = chipSeeds.map((seed) => metricsOf({ kind: 'chip', seed }));
@@ -174,9 +168,9 @@ function overTextOf(
   const above = ({ nll }: MetricSums, window: number) => nll - digital[window].nll;
   const nll = over((chip) => chip.nll);
   const parts = varianceParts(chips.map((chip) => chip.map((sums, w) => above(sums, w) / scored[w])));
-  const perWindow = scored.reduce((sum, count) => sum + count, 0) / windows.length;
+  const perWindow = scored.reduce((sum, count) => sum + count, 0) / scored.length;
   return {
-    windows: windows.length,
+    windows: scored.length,
     chips: chips.length,
     resamples: RESAMPLES,
     nll,
@@ -295,12 +289,6 @@ function attributionOf(
       top1: over((chip) => chip.top1),
     };
   });
-}
-
-function finishedJob(finished: FinishedJobs, key: string): FinishedJob {
-  const result = finished.get(key);
-  if (!result) throw new OnefetError('internal', 'JOB_MISSING', `job ${key} has no result`);
-  return result;
 }
 
 /** Sums of a variant over all windows, in their order. */

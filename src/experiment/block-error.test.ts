@@ -21,6 +21,7 @@ test('a state that is 10 % off in every element has 20 dB; the digital model non
     key: kind,
     variant: { kind },
     windows: [],
+    number: 0,
     baselineRow: 5,
   });
   const state = (index: number, block: number, factor: number) =>

@@ -35,7 +35,7 @@ import type { FinishedJob, Job } from './job.ts';
 import type { RunPlan } from './plan.ts';
 
 /** Raise it with any change of what the digital pass or the range pass computes, or of what is kept of them. */
-const REVISION = 'passes 1';
+const REVISION = 'passes 2';
 const ENTRY_SCHEMA = 'onefet.cache/1';
 
 export interface CacheLimits {

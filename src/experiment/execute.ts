@@ -138,6 +138,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       return {
         ...done,
         metrics: scorer.sums,
+        positions: scorer.positions(),
         blocks: states!.sums(),
         ...(kind === 'chip' ? { activity: engine.activity(), ...correctionOf(current?.own) } : {}),
         ...(kind === 'recoded' && !fabric.measuresRanges ? { coding: engine.codingLoss() } : {}),

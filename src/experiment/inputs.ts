@@ -8,7 +8,7 @@
 import { OnefetError } from '../error.ts';
 import { displayPath, findDataFile, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type Model, openModel } from '../model/model.ts';
-import { documentWindows, type ScoringWindow, scoringWindows } from '../model/scoring.ts';
+import { documentWindows, type ScoringWindow, scoredPositions, scoringWindows } from '../model/scoring.ts';
 import { type AdaptedModel, adaptModel } from './adapters.ts';
 import { INPUT_DEFAULTS, type InputOptions, withDefaults } from './options.ts';
 import { checkRangeText } from './overlap.ts';
@@ -37,6 +37,9 @@ export interface TextInputs {
   readonly tokens: number;
 }
 
+/** What other texts of the kind are drawn from: a window of a text, a document, or the choices of one question. */
+export type ScoredUnit = readonly ScoringWindow[];
+
 export interface RunInputs {
   readonly model: ModelInputs;
   readonly contextTokens: number;
@@ -45,6 +48,8 @@ export interface RunInputs {
   readonly rangeText: TextInputs;
   /** The scored text. */
   readonly windows: readonly ScoringWindow[];
+  /** The same windows by unit, and the units that are one job. */
+  readonly groups: readonly (readonly ScoredUnit[])[];
   /** The scored tokens in unbroken passages: a text that sets anything must hold none of them. */
   readonly passages: Int32Array;
   /** The text that sets the ranges. */
@@ -101,6 +106,7 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
         tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
       },
       windows: scored.windows,
+      groups: scored.windows.map((window) => [[window]]),
       passages: scored.passages,
       rangeWindows,
       warnings: warning === null ? [] : [warning],
@@ -133,7 +139,7 @@ function scoredText(
       file: displayPath(options.text),
       sha256: sha256(text),
       tokens: tokens.length,
-      scored: windows.reduce((sum, window) => sum + window.scoreTo - window.scoreFrom, 0),
+      scored: scoredPositions(windows),
     },
     windows,
     passages,

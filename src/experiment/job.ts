@@ -5,12 +5,15 @@ import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';
+import type { PositionRecord } from './positions.ts';
 import { type Variant, variantKey } from './variant.ts';
 
 export interface Job {
   readonly key: string;
   readonly variant: Variant;
-  /** The window; for `range`, all windows of the range text. */
+  /** Which of its variant's jobs. */
+  readonly number: number | 'all';
+  /** One window of a text; the choices of some questions of a task; for `range`, all windows of the range text. */
   readonly windows: readonly ScoringWindow[];
   /** First scored position of the window in baseline.f32. */
   readonly baselineRow: number;
@@ -38,6 +41,8 @@ export interface JobResult {
   readonly seconds: number;
   /** Absent for `range`. */
   readonly metrics?: MetricSums;
+  /** Where there are metrics: what they are the sums of. */
+  readonly positions?: PositionRecord;
   /** Of a chip that was corrected. */
   readonly correction?: CorrectionErrors;
   /** Of a chip's analog layers. */
@@ -50,12 +55,13 @@ export interface JobResult {
   readonly blocks?: BlockErrorSums;
 }
 
-export const JOB_SCHEMA = 'onefet.job/1';
+export const JOB_SCHEMA = 'onefet.job/2';
 
 /** A finished job as results.jsonl keeps it: what it was, as data, and what came of it. */
 export interface FinishedJob extends JobResult {
   readonly schema: typeof JOB_SCHEMA;
   readonly variant: Variant;
+  /** Which of its variant's jobs. */
   readonly window: number | 'all';
   /** Of `digital`: what its rows of the baseline's files are known by. */
   readonly rows?: RowHashes;
@@ -68,11 +74,10 @@ export interface RowHashes {
 }
 
 export function finishJob(job: Job, result: JobResult, rows?: RowHashes): FinishedJob {
-  const window = job.variant.kind === 'range' ? 'all' : job.windows[0].window;
   return {
     schema: JOB_SCHEMA,
     variant: job.variant,
-    window,
+    window: job.number,
     ...result,
     ...(rows === undefined ? {} : { rows }),
   };

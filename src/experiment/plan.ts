@@ -16,10 +16,10 @@ import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
-import type { ScoringWindow } from '../model/scoring.ts';
+import { scoredPositions } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds } from './attribution.ts';
-import { openInputs, type RunInputs } from './inputs.ts';
+import { openInputs, type RunInputs, type ScoredUnit } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
 import { DESIGN_DEFAULTS, type DesignOptions, type RunOptions, withDefaults } from './options.ts';
 import { runFolderPath } from './run-folder.ts';
@@ -135,7 +135,7 @@ function makeManifest(
   const { model, text, rangeText, scoring, contextTokens } = inputs;
   const { cell, circuit } = fabric;
   return {
-    schema: 'onefet.manifest/3',
+    schema: 'onefet.manifest/4',
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
@@ -177,13 +177,13 @@ type ChipOptions = Pick<DesignOptions, 'seed' | 'chips' | 'attributionChips'>;
 
 /** Where nothing is drawn, one chip stands for all that are asked for. */
 function planChips(
-  { windows, rangeWindows }: RunInputs,
+  { groups, rangeWindows }: RunInputs,
   fabric: Fabric,
   { seed, chips, attributionChips }: ChipOptions,
 ): Pick<RunPlan, 'chipSeeds' | 'digitalJobs' | 'rangeJob' | 'dependentJobs'> {
   const length = fabric.chipsDiffer ? chips : Math.min(1, chips);
   const chipSeeds = Array.from({ length }, (_, chip) => chipSeed(seed, chip));
-  const over = jobsOver(windows);
+  const over = jobsOver(groups);
   return {
     chipSeeds,
     digitalJobs: over({ kind: 'digital' }),
@@ -191,6 +191,7 @@ function planChips(
       ? {
           key: jobKey({ kind: 'range' }, 'all'),
           variant: { kind: 'range' },
+          number: 'all',
           windows: rangeWindows,
           baselineRow: 0,
         }
@@ -207,19 +208,14 @@ function planChips(
   };
 }
 
-/** Makes the jobs of a variant, one per window, each with its first row of the baseline. */
-function jobsOver(windows: readonly ScoringWindow[]): (variant: Job['variant']) => Job[] {
-  const rows: number[] = [];
+/** Makes the jobs of a variant, one per group of units, each with its first row of the baseline. */
+function jobsOver(groups: readonly (readonly ScoredUnit[])[]): (variant: Job['variant']) => Job[] {
+  const jobs: Pick<Job, 'windows' | 'baselineRow'>[] = [];
   let row = 0;
-  for (const window of windows) {
-    rows.push(row);
-    row += window.scoreTo - window.scoreFrom;
+  for (const group of groups) {
+    const windows = group.flat();
+    jobs.push({ windows, baselineRow: row });
+    row += scoredPositions(windows);
   }
-  return (variant) =>
-    windows.map((window, i) => ({
-      key: jobKey(variant, window.window),
-      variant,
-      windows: [window],
-      baselineRow: rows[i],
-    }));
+  return (variant) => jobs.map((job, number) => ({ key: jobKey(variant, number), variant, number, ...job }));
 }

@@ -19,6 +19,22 @@ const line = object({ name: string, value: number, formula: string, source: stri
 const lines = z.array(line);
 const band = object({ low: number, median: number, high: number });
 
+const spread = object({
+  ...{ median: number, p90: number, p99: number, max: number, histogram: z.array(number) },
+});
+const ofPositions = object({ kl: spread, top1Ci95: z.tuple([number, number]), perplexityError: number });
+const positions = object({
+  positions: number,
+  histogramEdgesNats: z.array(number).min(1),
+  digital: object({ perplexityError: number }),
+  recoded: ofPositions,
+  chips: ofPositions,
+  alongText: object({
+    ends: z.array(number).min(1),
+    ...{ digitalNll: z.array(number), recodedNll: z.array(number), chipsNll: z.array(number) },
+  }),
+});
+
 const cost = object({
   shape: object({ name: string, layers: number, macPerToken: number }),
   contextTokens: number,
@@ -87,6 +103,7 @@ const resultSchema = object({
     nllDifference: interval,
     resolve: object({ nats: number, windows: number, predictions: number, chips: number }).nullable(),
   }),
+  positions,
   yield: object({ perplexityRatio: number, share: number, ci95: z.tuple([number, number]).nullable() }),
   attribution: z.array(
     object({

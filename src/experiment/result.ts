@@ -9,7 +9,7 @@ import type { CorrectionErrors } from './job.ts';
 import type { MappingReport } from './mapping-report.ts';
 import type { SampleSize } from './sample-size.ts';
 
-export const RESULT_SCHEMA = 'onefet.run/4';
+export const RESULT_SCHEMA = 'onefet.run/5';
 
 export interface Accuracy {
   nll: number;
@@ -45,6 +45,43 @@ export interface TextIntervals {
   nllDifference: Interval;
   /** What would tell a difference of so many nats from nothing, by the spread of `nllDifference`; null with one window. */
   resolve: SampleSize | null;
+}
+
+/** Of KL(digital || this) over positions, nats; of chips, over the positions of all of them. */
+export interface KlSpread {
+  median: number;
+  p90: number;
+  p99: number;
+  max: number;
+  /** Share of the positions below each of `histogramEdgesNats` and above the one before; the last is above all. */
+  histogram: number[];
+}
+
+export interface VariantPositions {
+  kl: KlSpread;
+  /**
+   * 95 % interval of the share of positions with the digital model's top token (Clopper and Pearson, over the positions as
+   * independent draws); of chips, of their mean, over the positions of one of them.
+   */
+  top1Ci95: [number, number];
+  /** Standard error of the perplexity over positions, as llama.cpp prints it behind +/-; of chips, of their mean NLL. */
+  perplexityError: number;
+}
+
+export interface PositionStatistics {
+  positions: number;
+  histogramEdgesNats: number[];
+  digital: { perplexityError: number };
+  recoded: VariantPositions;
+  chips: VariantPositions;
+  /** Mean NLL of consecutive stretches of the scored positions, nats; chips: mean over chips. */
+  alongText: {
+    /** Positions up to the end of each stretch. */
+    ends: number[];
+    digitalNll: number[];
+    recodedNll: number[];
+    chipsNll: number[];
+  };
 }
 
 export interface ChipResult extends Accuracy {
@@ -126,6 +163,8 @@ export interface RunResult {
   chips: ChipResult[];
   summary: { nll: Interval; perplexity: Interval; kl: Interval; top1: Interval };
   overText: TextIntervals;
+  /** Spread over the scored positions. */
+  positions: PositionStatistics;
   /** Share of chips whose perplexity is at most `perplexityRatio` times the digital model's. */
   yield: {
     perplexityRatio: number;

@@ -15,7 +15,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import { toJson, writeFileAtomic } from '../files.ts';
 import { openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
-import { assembleResult, type FinishedJobs, type RunTiming } from './assemble.ts';
+import { assembleResult, type RunTiming } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
 import { openPassCache, type PassCache } from './cache.ts';
@@ -27,8 +27,10 @@ import { chipSeed, planRun, type RunPlan, withChips } from './plan.ts';
 import { readyCell } from './ready-cell.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
 import { type ReadyImage, readyImage } from './run-mapping.ts';
+import { type RunningPerplexity, runningPerplexity } from './running-perplexity.ts';
 import { byVariant, createRunner } from './schedule.ts';
 import { openRunFolder, type RunFolder } from './store.ts';
+import type { FinishedJobs } from './unit-sums.ts';
 import type { Variant } from './variant.ts';
 
 export interface RunHooks {
@@ -39,6 +41,8 @@ export interface RunHooks {
   readonly onKept?: (text: string) => void;
   /** Each job as it is finished, whether it was computed or taken from the cache, and the seconds that it took now. */
   readonly onJob?: (job: Job, from: 'computed' | 'cache', seconds: number) => void;
+  /** A window of the digital model, the recoded weights or a chip is done, with what its variant's text has come to. */
+  readonly onWindow?: (label: string, running: () => RunningPerplexity | undefined) => void;
   /** Folder in which the digital pass and the ranges are kept for other runs (cache.ts). */
   readonly cacheFolder?: string;
   /** Where chip images are kept. */
@@ -197,7 +201,7 @@ function finishedAttribution(plan: RunPlan, finished: FinishedJobs, chips: numbe
 }
 
 const isFinished = ({ inputs }: RunPlan, finished: FinishedJobs, variant: Variant): boolean =>
-  inputs.windows.every(({ window }) => finished.has(jobKey(variant, window)));
+  inputs.groups.every((_, number) => finished.has(jobKey(variant, number)));
 
 /** The range job, where the fabric has converters. */
 const rangeJobs = ({ rangeJob }: RunPlan): Job[] => (rangeJob ? [rangeJob] : []);
@@ -254,6 +258,7 @@ async function executeJobs(run: Run): Promise<number> {
     const rows = job.variant.kind === 'digital' ? hashRows(files, job) : undefined;
     folder.append(finishJob(job, result, rows));
     run.hooks.onJob?.(job, 'computed', result.seconds);
+    tellWindow(run, job);
     progress.finished(job);
   };
   try {
@@ -351,6 +356,11 @@ function reportProgress({ plan, folder, hooks }: Run) {
       hooks.onProgress?.(done + [...begun.values()].reduce((sum, x) => sum + x, 0), total, what);
     },
   };
+}
+
+function tellWindow({ plan, folder, hooks }: Run, { variant }: Job): void {
+  if (variant.kind === 'range' || variant.kind === 'source') return;
+  hooks.onWindow?.(labelOf(plan, variant), () => runningPerplexity(plan, folder.finished, variant));
 }
 
 /** A variant as people read it: chips by their number, from 1. */

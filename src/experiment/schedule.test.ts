@@ -5,7 +5,7 @@ import { byVariant, newWaiting } from './schedule.ts';
 
 const job = (seed: number, window: number): Job => {
   const variant = { kind: 'chip', seed } as const;
-  return { key: jobKey(variant, window), variant, windows: [], baselineRow: 0 };
+  return { key: jobKey(variant, window), variant, number: window, windows: [], baselineRow: 0 };
 };
 /** Window by window, as if all chips were asked for at once. */
 const mixed = (chips: number, windows: number): Job[] =>

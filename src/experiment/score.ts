@@ -6,11 +6,15 @@ import { closeSync, openSync } from 'node:fs';
 import { OnefetError } from '../error.ts';
 import { readAt, writeAt } from '../files.ts';
 import { greedyToken } from '../model/sample.ts';
+import { scoredPositions } from '../model/scoring.ts';
 import type { Job } from './job.ts';
 import { klDivergence, logSoftmax, type MetricSums } from './metrics.ts';
+import { encodePositions, newPositions, type PositionRecord } from './positions.ts';
 
 export interface Scorer {
   readonly sums: MetricSums;
+  /** What came of each position so far. */
+  positions(): PositionRecord;
   /** Logits of the next scored position, in the order of the job's windows, and the token that came. */
   add(logits: Float32Array, target: number): void;
   close(): void;
@@ -23,23 +27,31 @@ export function openScorer(job: Job, baselinePath: string, vocabulary: number): 
   const sums: MetricSums = { scored: 0, nll: 0, kl: 0, top1: 0 };
   const own = new Float32Array(vocabulary);
   const baseline = new Float32Array(vocabulary);
+  const positions = newPositions(scoredPositions(job.windows));
   let row = job.baselineRow;
   return {
     sums,
+    positions: () => encodePositions(positions, kind === 'digital'),
     add(logits, target) {
       const best = logSoftmax(own, logits);
       if (!Number.isFinite(own[target])) {
         throw new OnefetError('internal', 'NOT_FINITE', `${job.key}: the logits are not finite`);
       }
-      sums.scored++;
+      const position = sums.scored++;
       sums.nll -= own[target];
+      positions.nll[position] = -own[target];
       if (kind === 'digital') {
         sums.top1++;
         writeRow(handle, row++, own);
       } else if (kind !== 'range') {
         readRow(handle, row++, baseline);
-        sums.kl += klDivergence(baseline, own);
-        if (greedyToken(baseline) === best) sums.top1++;
+        const kl = klDivergence(baseline, own);
+        sums.kl += kl;
+        positions.kl[position] = kl;
+        if (greedyToken(baseline) === best) {
+          sums.top1++;
+          positions.top1[position] = 1;
+        }
       }
     },
     close: () => closeSync(handle),

@@ -12,6 +12,9 @@ export interface ScoringWindow {
   readonly scoreTo: number;
 }
 
+export const scoredPositions = (windows: readonly ScoringWindow[]): number =>
+  windows.reduce((sum, { scoreFrom, scoreTo }) => sum + scoreTo - scoreFrom, 0);
+
 /**
  * Windows as llama.cpp's perplexity tool cuts them: consecutive windows of n tokens; the first token of each is
  * replaced by BOS when the vocabulary adds one (`bos`); predictions from positions n/2 .. n-2 are scored, so that each

@@ -10,6 +10,7 @@ import { writeFileAtomic } from '../files.ts';
 import { type Figure, figureHtml } from './figure.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
 import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
+import { positionFigures } from './figures-positions.ts';
 import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { escapeHtml } from './html.ts';
@@ -61,7 +62,7 @@ export function renderReport(
     {
       id: 'accuracy',
       title: result.model.synthetic ? 'Divergence' : 'Accuracy',
-      html: `${figures([...runFigures(result), ...blockFigures(result)])}${
+      html: `${figures([...runFigures(result), ...positionFigures(result), ...blockFigures(result)])}${
         result.model.synthetic
           ? ''
           : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`

@@ -1,5 +1,6 @@
 /** The task of scoring a text: distance of the next-token distributions to the digital model's. */
-import { jobKey } from '../experiment/job.ts';
+import { unitSums } from '../experiment/unit-sums.ts';
+import { scoredPositions } from '../model/scoring.ts';
 import type { TaskModule } from './task.ts';
 
 const UNITS = ['kl', 'nll', 'top1'] as const;
@@ -44,12 +45,10 @@ export const perplexityTask: TaskModule = {
     };
   },
   unitSums({ chipSeeds, inputs }, finished) {
-    const metricsOf = (seed: number) =>
-      inputs.windows.map(({ window }) => finished.get(jobKey({ kind: 'chip', seed }, window))!.metrics!);
-    const chips = chipSeeds.map(metricsOf);
+    const chips = chipSeeds.map((seed) => unitSums(inputs, finished, { kind: 'chip', seed }));
     return {
       seeds: chipSeeds,
-      scored: inputs.windows.map(({ scoreFrom, scoreTo }) => scoreTo - scoreFrom),
+      scored: inputs.groups.flat().map(scoredPositions),
       sums: Object.fromEntries(
         UNITS.map((unit) => [unit, chips.map((chip) => chip.map((sums) => sums[unit]))]),
       ),

@@ -3,9 +3,9 @@
  * sums by chip and window come from a finished run) and an entry in tasks.ts.
  */
 
-import type { FinishedJobs } from '../experiment/assemble.ts';
 import type { RunPlan } from '../experiment/plan.ts';
 import type { RunResult } from '../experiment/result.ts';
+import type { FinishedJobs } from '../experiment/unit-sums.ts';
 
 /** Words of the key `task`. */
 export const TASKS = ['perplexity'] as const;

@@ -4,6 +4,7 @@ import { openInputs } from '../experiment/inputs.ts';
 import { type FinishedJob, finishJob, type Job, type JobResult } from '../experiment/job.ts';
 import type { DesignOptions } from '../experiment/options.ts';
 import { planDesign, type RunPlan } from '../experiment/plan.ts';
+import { encodePositions } from '../experiment/positions.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { blockMatrices } from '../model/shape.ts';
 import { writeFixture } from './models.ts';
@@ -58,6 +59,14 @@ export function madeJob(plan: RunPlan, job: Job, nll: number, kl: number): Finis
   return finishJob(job, {
     ...base,
     metrics: { scored, nll: nll * scored, kl: kl * scored, top1: scored / 2 },
+    positions: encodePositions(
+      {
+        nll: new Float32Array(scored).fill(nll),
+        kl: new Float32Array(scored).fill(kl),
+        top1: Uint8Array.from({ length: scored }, (_, i) => (i < scored / 2 ? 1 : 0)),
+      },
+      job.variant.kind === 'digital',
+    ),
     blocks: { positions: scored, signal: [100 * scored], error: [scored] },
     activity: matrices.map(({ name, outputs, inputs }) => ({
       layer: name.layer,

@@ -12,6 +12,28 @@ function wobble(i: number): number {
   return Math.sin(i * 12.9898 + 4.1) * Math.cos(i * 3.7);
 }
 
+function fixturePositions(recodedNll: number): RunResult['positions'] {
+  const edges = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10];
+  const spread = (scale: number) => ({
+    ...{ median: 0.6 * scale, p90: 2.4 * scale, p99: 6 * scale, max: 14 * scale },
+    histogram: [0.01, 0.03, 0.08, 0.18, 0.4, 0.26, 0.03, 0.01],
+  });
+  const along = (nll: number) => Array.from({ length: 20 }, (_, i) => nll + 0.3 * wobble(i));
+  return {
+    positions: 1804,
+    histogramEdgesNats: edges,
+    digital: { perplexityError: 0.12 },
+    recoded: { kl: spread(0.05), top1Ci95: [0.854, 0.886], perplexityError: 0.13 },
+    chips: { kl: spread(0.3), top1Ci95: [0.681, 0.723], perplexityError: 0.17 },
+    alongText: {
+      ends: Array.from({ length: 20 }, (_, i) => Math.round(((i + 1) * 1804) / 20)),
+      digitalNll: along(1.2664),
+      recodedNll: along(recodedNll),
+      chipsNll: along(1.612),
+    },
+  };
+}
+
 export function fixtureResult(chips = 8): RunResult {
   const constants = loadCostConstants('planar32lp');
   const activity = exampleActivity(STORIES_260K, { tileRows: 64, tokens: 1804, currentPerCellA: 0.23e-9 });
@@ -111,6 +133,7 @@ export function fixtureResult(chips = 8): RunResult {
       nllDifference: interval((c) => c.nll - 1.2664),
       resolve: { nats: 0.01, windows: 40, predictions: 10_200, chips: 4 },
     },
+    positions: fixturePositions(recoded.nll),
     yield: { perplexityRatio: 1.1, share: 0, ci95: [0, 0.31] },
     attribution: [
       ['mismatch', 0.27, 'threshold and gain of every cell, drawn once per chip'],
