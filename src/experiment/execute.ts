@@ -82,10 +82,13 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       options.chipImages !== undefined && isCorrected(variant)
         ? openImage(chipImagePath(options.chipImages, variant))
         : undefined;
+    const request = variantRequest(variant, fabric, ranges);
+    // A single source of error has real-valued inputs, which no engine codes.
+    const coded = request.fabric.physics?.design.input.bits !== 'float';
     const engine = await createEngine(options.backend, {
       model,
-      ...variantRequest(variant, fabric, ranges),
-      tuning: { precision: options.precision },
+      ...request,
+      tuning: { precision: coded ? options.precision : 'exact' },
       threads: options.threads,
       contextTokens: options.contextTokens,
       image: own ?? image,

@@ -226,3 +226,10 @@ test('what the nominal chip does not know changes neither its ranges nor the dig
     expect(other.keys[1]).not.toBe(nominal.keys[1]);
   }
 });
+
+test('sources of error alone have real-valued inputs: they are computed exactly where chips are computed fast', async () => {
+  const of = plan({ engine: 'wasm', precision: 'fast', attributionChips: 1 });
+  const { result } = await run(of, newFolder('cache'));
+  expect(result.attribution.length).toBeGreaterThan(5);
+  for (const { kl } of result.attribution) expect(kl.mean).not.toBeNaN();
+});
