@@ -23,8 +23,8 @@ OUTPUTS = L * sum(n for n, _ in MATS)
 HEAD = V * D
 f = c('digital.clockHz')
 
-def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=None, traffic=None):
-    """own_*: of the fabric, unclocked: of it what no clock feeds. traffic: input bits, and result bits times mm. gated: [(mm2, seconds on)] of it. silicon: mm2 of the fabric by kind that is never off."""
+def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=None, traffic=None, stage=0):
+    """stage: seconds after which the slowest part of the fabric takes its next token. own_*: of the fabric, unclocked: of it what no clock feeds. traffic: input bits, and result bits times mm. gated: [(mm2, seconds on)] of it. silicon: mm2 of the fabric by kind that is never off."""
     kv_bytes = 2 * L * KV * HD * CTX * 2
     sram = lambda b: b * 8 * c('memory.sramCellUm2') / c('memory.sramArrayEfficiency') / 1e6
     rom = lambda bits: bits / c('memory.romBitsPerMm2')
@@ -44,10 +44,14 @@ def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=
     read_s = kv_bytes / L / (macros * c('memory.kvPortBytesPerCycle')) / f
     mac_s = 2 * HEADS * HD * CTX / c('digital.attentionMacsPerCycle') / f
     attention_s = max(read_s, mac_s)
-    side = math.sqrt(mm2 / L)
+    # The ground: dies of 26 to 33, columns filled up and down; a layer is all but embedding and head.
+    layer_mm2 = (used - area['embedding-rom'] - area['head-rom'] - area['head-macs']) * mm2 / used / L
+    wide = math.sqrt(mm2 / dies * 26 / 33)
+    column = wide / max(1, round(wide / math.sqrt(layer_mm2)))
+    half, snake = (column + layer_mm2 / column) / 2, mm2 / column
     head_s = HEAD / c('digital.headMacsPerCycle') / f
     t = own_latency + L * attention_s + (L * c('digital.vectorDepthCyclesPerLayer') + c('digital.headDepthCycles')) / f
-    t += 129 * 2 * side * c('wire.delaySPerMm') + (dies - 1) * c('wire.dieLinkS') + head_s
+    t += (129 * 2 * half + snake) * c('wire.delaySPerMm') + (dies - 1) * c('wire.dieLinkS') + head_s
     # Energy.
     norms = (L * 2 * D + D) * 3
     ops = norms + L * (HEADS + KV) * HD * 3 + L * HEADS * CTX * 4 + L * F * 5 + L * 2 * D
@@ -58,7 +62,7 @@ def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=
     e['head'] = HEAD * (c('digital.macJ') + c('memory.romReadJPerByte') * c('digital.headWeightBits') / 8)
     bank_side = math.sqrt(side_mm2 / L)
     input_bits, result_bit_mm = traffic or (INPUTS * 8, OUTPUTS * 16 * bank_side)
-    e['wires'] = (input_bits * side + result_bit_mm) * c('wire.energyJPerBitMm')
+    e['wires'] = (input_bits * half + result_bit_mm + D * 16 * snake) * c('wire.energyJPerBitMm')
     e['wires'] += (dies - 1) * D * 16 * c('wire.dieLinkJPerBit')
     clocked = sum(e.values())
     s = c('digital.clockShare')
@@ -75,7 +79,15 @@ def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=
     e['leakage'] = steady * t + sum(logic * a * (1 - share) * on for a, on in gates)
     e['power-switches'] = sum(a for a, _ in gates) * c('power.railFPerMm2') * c('power.logicSupplyV') ** 2
     e['regulator'] = sum(e.values()) * (1 / c('power.regulatorEfficiency') - 1)
-    return {'energyMj': sum(e.values()) * 1e3, 'areaMm2': mm2, 'timeUs': t * 1e6}
+    # A full pipeline: users whose caches fit beside the rest, and the lowest of four rates.
+    joules, regulated = sum(e.values()), 1 / c('power.regulatorEfficiency')
+    dynamic = joules - steady * regulated * t
+    user_mm2 = area['kv-sram'] * (1 + c('layout.overheadShare'))
+    users = 1 + math.floor((dies * c('layout.reticleMm2') - mm2) / user_mm2)
+    watts = dies * c('power.limitWPerDie') - steady * regulated
+    rate = min(1 / max(stage, head_s), users / t, 1 / attention_s, watts / dynamic)
+    return {'energyMj': joules * 1e3, 'areaMm2': mm2, 'timeUs': t * 1e6, 'users': users, 'tokensPerS': rate,
+            'fullMj': (dynamic + steady * regulated / rate) * 1e3}
 
 scales_mm2 = SUMS * 16 / c('memory.romBitsPerMm2')
 scales_j = SUMS * 2 * c('memory.romReadJPerByte')
@@ -108,14 +120,14 @@ def routed():
          'trees': W / 64 * ((tree + acc) * adderJ + acc * regJ)}
     own = L * 1664 / f
     return chip({'cells': cells_mm2, 'scales': scales_mm2, 'select': select, 'trees': trees}, e, own,
-                cells_mm2 + select + trees, [(select, 1664 / f), (trees, 1664 / f)], {'rom': cells_mm2 + scales_mm2})
+                cells_mm2 + select + trees, [(select, 1664 / f), (trees, 1664 / f)], {'rom': cells_mm2 + scales_mm2}, stage=1664 / f)
 
 def mask_rom(levels):
     units, macs_mm2, macs_j = digital_macs()
     if levels == 'connection':
         e = {'cells': read_j, 'scales': scales_j, 'macs': macs_j, 'scaling': scaling_j}
         return chip({'cells': cells_mm2, 'scales': scales_mm2, 'macs': macs_mm2}, e, L * 1664 / f, cells_mm2 + macs_mm2,
-                    [(macs_mm2, 1664 / f)], {'rom': cells_mm2 + scales_mm2})
+                    [(macs_mm2, 1664 / f)], {'rom': cells_mm2 + scales_mm2}, stage=1664 / f)
     rom = circuit('mask-rom')
     w, l = 4 * rom['parameters']['cell_w_m'], 4 * rom['parameters']['cell_l_m']  # 16 times the gate's area
     read = next(r for r in rom['rom']['read'] if r['corner'] == 'TT' and r['tempK'] == 300.15)
@@ -125,7 +137,7 @@ def mask_rom(levels):
          'scales': scales_j, 'macs': macs_j, 'scaling': scaling_j}
     on = 1664 * max(1 / f, max(x for x in read['fallS'] if x is not None) + c('rom.prechargeS'))
     return chip({'cells': cells, 'scales': scales_mm2, 'sense': sense, 'macs': macs_mm2}, e, L * on, cells + macs_mm2,
-                [(macs_mm2, on)], {'rom': cells + scales_mm2, 'analog': sense})
+                [(macs_mm2, on)], {'rom': cells + scales_mm2, 'analog': sense}, stage=on)
 
 # Shares of the magnitudes 0 to 7 that the test gives every matrix.
 SHARES = [0.15, 0.22, 0.19, 0.15, 0.11, 0.08, 0.06, 0.04]
@@ -140,14 +152,14 @@ def hardwired(arithmetic):
     e = {'adders': 8 * ((bits + acc) * adderJ + acc * regJ), 'scales': scales_j, 'scaling': scaling_j}
     depth = math.ceil(math.ceil(math.log(128) / math.log(1.5)) * c('logic.adderDelayS') * f)
     step = (8 + depth) / f
-    return chip({'adders': mm2, 'scales': scales_mm2}, e, 128 * step, mm2, [(mm2, step)], {'rom': scales_mm2})
+    return chip({'adders': mm2, 'scales': scales_mm2}, e, 128 * step, mm2, [(mm2, step)], {'rom': scales_mm2}, stage=step)
 
 def digital():
     units, macs_mm2, macs_j = digital_macs()
     stored = W * 4 / c('memory.romBitsPerMm2')
     e = {'weights': (W * 4 / 8) * c('memory.romReadJPerByte') + scales_j, 'macs': macs_j, 'scaling': scaling_j}
     return chip({'weights': stored, 'scales': scales_mm2, 'macs': macs_mm2}, e, L * 1664 / f, stored + scales_mm2 + macs_mm2,
-                [(macs_mm2, 1664 / f)], {'rom': stored + scales_mm2})
+                [(macs_mm2, 1664 / f)], {'rom': stored + scales_mm2}, stage=1664 / f)
 
 def log_domain_circuits():
     """Row and bit line of experiments/designs/log-domain.yaml from the calibrated cell, stepped through time."""
@@ -211,7 +223,7 @@ def log_domain():
         'integrators': ends * integrator * 0.3 * 0.8,
         'adcs': ends * adc_pj * 1e-12}
     traffic = (INPUTS * 7, ends * 8 * 256 * math.sqrt(um2) * 1e-3)
-    return chip(area, {'accumulation': scaling_j}, 128 * step, 0, [(accumulators, step)], {'analog': analog}, unclocked, traffic)
+    return chip(area, {'accumulation': scaling_j}, 128 * step, 0, [(accumulators, step)], {'analog': analog}, unclocked, traffic, stage=step)
 
 def gpu():
     macs = W + HEAD
@@ -219,7 +231,14 @@ def gpu():
     t = bytes_ / (3.35e12 * c('gpu.bandwidthShare'))
     ops = 2 * (macs + 2 * L * HEADS * HD * CTX)
     e = 8 * bytes_ * c('gpu.memoryJPerBit') + ops * c('gpu.operationJ') + c('gpu.staticW') * t
-    return {'energyMj': e * 1e3, 'areaMm2': 814, 'timeUs': t * 1e6}
+    # All users that 80 GB hold, sharing one read of the weights.
+    cache = 2 * L * KV * HD * CTX * 2
+    users = math.floor((80e9 - 2 * macs) / cache)
+    per = 2 * macs / users + cache
+    dynamic = 8 * per * c('gpu.memoryJPerBit') + ops * c('gpu.operationJ')
+    rate = min(3.35e12 * c('gpu.bandwidthShare') / per, 989e12 * c('gpu.operationShare') / ops, (700 - c('gpu.staticW')) / dynamic)
+    return {'energyMj': e * 1e3, 'areaMm2': 814, 'timeUs': t * 1e6, 'users': users, 'tokensPerS': rate,
+            'fullMj': (dynamic + c('gpu.staticW') / rate) * 1e3}
 
 print('log-domain row and line: wire %.5g F, line %.5g F, settles in %.5g s' % (log_domain_circuits()[1], *log_domain_circuits()[3:]))
 for name, cost in [('log-domain', log_domain()), ('digital', digital()), ('routed', routed()), ('mask-rom', mask_rom('current')), ('mask-rom rom.levels=connection', mask_rom('connection')),

@@ -10,6 +10,7 @@ import { addDoctorCommand } from './cli/doctor.ts';
 import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
+import { addPowerCommands } from './cli/power.ts';
 import { addRunCommands } from './cli/run.ts';
 import { addSweepCommands } from './cli/sweep.ts';
 import { addWorkspaceCommands } from './cli/workspace.ts';
@@ -116,6 +117,7 @@ ${EXIT_CODE_HELP}`,
   addRunCommands(root, context);
   addSweepCommands(root, context);
   addCalibrateCommands(root, context);
+  addPowerCommands(root);
   addMapCommand(root, context);
   addModelCommands(root, context);
   addBenchCommands(root, context);

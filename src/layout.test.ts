@@ -62,6 +62,7 @@ const ORDER = [
   'engine',
   'cost',
   'experiment',
+  'power',
   'sweep',
   'synth',
   'report',

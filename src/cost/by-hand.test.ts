@@ -1,5 +1,5 @@
 /**
- * Energy, area and time of each fabric against an independent recomputation in another language
+ * Energy, area and time of each fabric, and the rate of its full pipeline, against an independent recomputation in another language
  * (experiments/cost-by-hand.py), to four digits. The constants are a copy, so that one that is corrected in cost.yaml moves
  * nothing here: a change of a formula must be made in both.
  */
@@ -17,6 +17,7 @@ import { priceModel } from './chip.ts';
 import type { CostConstants } from './constants.ts';
 import { priceFabric } from './fabrics.ts';
 import { logDomainCostDesign } from './log-domain-design.ts';
+import type { CostReport } from './report.ts';
 
 /** Values alone: where they are from is said in cost.yaml. */
 const values: Record<string, Record<string, { value: number }>> = JSON.parse(
@@ -34,6 +35,25 @@ const constants = {
   nodesNm: { cell: 32, converters: 28, digital: 7 },
 } as unknown as CostConstants;
 
+/** One user, then a full pipeline. */
+interface Figures {
+  energyMj: number;
+  areaMm2: number;
+  timeUs: number;
+  users: number;
+  tokensPerS: number;
+  fullMj: number;
+}
+
+function expectFigures(cost: CostReport, figures: Figures): void {
+  expect((cost.perTokenJ * 1e3) / figures.energyMj).toBeCloseTo(1, 4);
+  expect(cost.areaMm2 / figures.areaMm2).toBeCloseTo(1, 4);
+  expect((cost.tokenTimeS * 1e6) / figures.timeUs).toBeCloseTo(1, 4);
+  expect(cost.usersHeld).toBe(figures.users);
+  expect(cost.tokensPerSecondAggregate / figures.tokensPerS).toBeCloseTo(1, 4);
+  expect((cost.perTokenAggregateJ * 1e3) / figures.fullMj).toBeCloseTo(1, 4);
+}
+
 /** Shares of the magnitudes 0 to 7 in every matrix. */
 const SHARES = [0.15, 0.22, 0.19, 0.15, 0.11, 0.08, 0.06, 0.04];
 
@@ -47,32 +67,88 @@ test('log-domain: its row and line, and what they cost at a stated activity', ()
   const cost = priceRun(exampleActivity(LLAMA_3_1_8B), LLAMA_3_1_8B, costDesign, constants, {
     contextTokens: 1024,
   });
-  expect((cost.perTokenJ * 1e3) / 1.27214).toBeCloseTo(1, 4);
-  expect(cost.areaMm2 / 12280.1).toBeCloseTo(1, 4);
-  expect((cost.tokenTimeS * 1e6) / 125.585).toBeCloseTo(1, 4);
+  expectFigures(cost, {
+    energyMj: 1.27501,
+    areaMm2: 12280.1,
+    timeUs: 125.648,
+    users: 13,
+    tokensPerS: 103464,
+    fullMj: 0.899415,
+  });
 });
 
-test.each([
-  { design: 'digital', settings: [], energyMj: 1.98459, areaMm2: 1061.31, timeUs: 79.4486 },
-  { design: 'routed', settings: [], energyMj: 1.57139, areaMm2: 706.367, timeUs: 79.4012 },
-  { design: 'mask-rom', settings: [], energyMj: 3.15317, areaMm2: 5191.73, timeUs: 111.175 },
+test.each<Figures & { design: string; settings: string[] }>([
+  {
+    design: 'digital',
+    settings: [],
+    energyMj: 1.98526,
+    areaMm2: 1061.31,
+    timeUs: 79.4571,
+    users: 14,
+    tokensPerS: 176196,
+    fullMj: 1.85372,
+  },
+  {
+    design: 'routed',
+    settings: [],
+    energyMj: 1.57182,
+    areaMm2: 706.367,
+    timeUs: 79.4038,
+    users: 4,
+    tokensPerS: 50375.4,
+    fullMj: 1.49111,
+  },
+  {
+    design: 'mask-rom',
+    settings: [],
+    energyMj: 3.1554,
+    areaMm2: 5191.73,
+    timeUs: 111.213,
+    users: 17,
+    tokensPerS: 152860,
+    fullMj: 2.25355,
+  },
   {
     design: 'mask-rom',
     settings: ['rom.levels=connection'],
-    energyMj: 1.95651,
+    energyMj: 1.95702,
     areaMm2: 861.671,
-    timeUs: 79.4339,
+    timeUs: 79.4388,
+    users: 18,
+    tokensPerS: 216378,
+    fullMj: 1.84862,
   },
-  { design: 'hardwired', settings: [], energyMj: 0.862457, areaMm2: 3289.44, timeUs: 27.5056 },
+  {
+    design: 'hardwired',
+    settings: [],
+    energyMj: 0.864294,
+    areaMm2: 3289.44,
+    timeUs: 27.5405,
+    users: 3,
+    tokensPerS: 108930,
+    fullMj: 0.817374,
+  },
   {
     design: 'hardwired',
     settings: ['wires.arithmetic=csd'],
-    energyMj: 0.855336,
+    energyMj: 0.857128,
     areaMm2: 3171,
-    timeUs: 27.5008,
+    timeUs: 27.5348,
+    users: 6,
+    tokensPerS: 217906,
+    fullMj: 0.800125,
   },
-  { design: 'gpu', settings: [], energyMj: 1413.13, areaMm2: 814, timeUs: 6192.41 },
-])('$design $settings', ({ design, settings, energyMj, areaMm2, timeUs }) => {
+  {
+    design: 'gpu',
+    settings: [],
+    energyMj: 1413.13,
+    areaMm2: 814,
+    timeUs: 6192.41,
+    users: 484,
+    tokensPerS: 14800.7,
+    fullMj: 23.1067,
+  },
+])('$design $settings', ({ design, settings, ...figures }) => {
   const fabric = loadFabric(loadDesign(design, settings).design);
   const layers = modelMatrices(LLAMA_3_1_8B).flatMap(({ name, outputs, inputs }) =>
     fabric.carries(name)
@@ -91,7 +167,5 @@ test.each([
     contextTokens: 1024,
     draws: 1,
   });
-  expect((cost.perTokenJ * 1e3) / energyMj).toBeCloseTo(1, 4);
-  expect(cost.areaMm2 / areaMm2).toBeCloseTo(1, 4);
-  expect((cost.tokenTimeS * 1e6) / timeUs).toBeCloseTo(1, 4);
+  expectFigures(cost, figures);
 });

@@ -21,6 +21,7 @@ import {
   regulatorLossShare,
 } from './components/static.ts';
 import type { CostConstants } from './constants.ts';
+import { planFloor } from './floorplan.ts';
 import { onSilicon, sumLines } from './lines.ts';
 import type {
   ChipCost,
@@ -46,6 +47,22 @@ export function priceModel(
   },
 ): CostReport {
   const { contextTokens } = options;
+  const evaluate = (changed: CostConstants) => priceAtPoint(design, shape, changed, contextTokens);
+  const report = evaluate(constants);
+  return {
+    ...report,
+    sensitivity: rankSensitivity(constants, report, evaluate),
+    bands: costBands(constants, evaluate, options.draws),
+  };
+}
+
+/** The cost at one set of constants, without bands. Errors: COST_CONTEXT, ADC_RANGE. */
+export function priceAtPoint(
+  design: PricedDesign,
+  shape: NamedShape,
+  constants: CostConstants,
+  contextTokens: number,
+): ChipCost {
   if (!Number.isInteger(contextTokens) || contextTokens < 1) {
     throw new OnefetError(
       'usage',
@@ -53,14 +70,7 @@ export function priceModel(
       `cost: context of ${contextTokens} tokens, it must be 1 or more`,
     );
   }
-  const evaluate = (changed: CostConstants) =>
-    priceChip(design, { shape, constants: changed, contextTokens });
-  const report = evaluate(constants);
-  return {
-    ...report,
-    sensitivity: rankSensitivity(constants, report, evaluate),
-    bands: costBands(constants, evaluate, options.draws),
-  };
+  return priceChip(design, { shape, constants, contextTokens });
 }
 
 function priceChip(design: PricedDesign, system: PricedSystem): ChipCost {
@@ -136,8 +146,10 @@ function priceArea(components: readonly CostComponent[], system: PricedSystem): 
   const used = components.flatMap((component) => component.area?.(system) ?? []);
   const usedMm2 = sumLines(used.map(({ line }) => line));
   const area = [...used, ...onSilicon('passive', overheadLine(usedMm2, system.constants))];
-  const areaMm2 = sumLines(area.map(({ line }) => line));
-  return { ...system, area, areaMm2, dies: countDies(areaMm2, system.constants) };
+  const lines = area.map(({ line }) => line);
+  const areaMm2 = sumLines(lines);
+  const dies = countDies(areaMm2, system.constants);
+  return { ...system, area, areaMm2, dies, floorplan: planFloor(lines, system.shape.layers, dies) };
 }
 
 /** Dies of the reticle limit that an area needs. */

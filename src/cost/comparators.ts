@@ -36,6 +36,14 @@ const comparatorsSchema = z.strictObject({
       ...provenance,
     }),
   ),
+  /** Loss of perplexity for each unit of relative variance of the outputs of a linear layer. */
+  law: z.strictObject({
+    model: z.string(),
+    low: z.number().positive(),
+    value: z.number().positive(),
+    high: z.number().positive(),
+    ...provenance,
+  }),
 });
 
 export type Comparators = z.infer<typeof comparatorsSchema>;

@@ -8,6 +8,7 @@
 
 import type { NamedShape } from '../model/shapes.ts';
 import type { CostConstants } from './constants.ts';
+import type { Floorplan } from './floorplan.ts';
 import type { CostLine, CostReport, WeightCost } from './report.ts';
 
 /** Inputs of every component. Constants change between calls: they are drawn from their bands. */
@@ -32,6 +33,7 @@ export interface PlacedSystem extends PricedSystem {
   readonly area: readonly AreaPart[];
   readonly areaMm2: number;
   readonly dies: number;
+  readonly floorplan: Floorplan;
 }
 
 /** A chip whose time per token is known, too. */

@@ -4,10 +4,6 @@
  *   sums over windows -> accuracy of each variant -> intervals over chips, attribution, SNR by block, cost, verdict
  */
 import { version as nodeVersion } from 'node:process';
-import { priceModel } from '../cost/chip.ts';
-import { mapping as mappingCost } from '../cost/components/mapping.ts';
-import { priceFabric, projectFabric } from '../cost/fabrics.ts';
-import type { PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
@@ -23,6 +19,7 @@ import type { MetricSums } from './metrics.ts';
 import { RESOLVED_NATS } from './options.ts';
 import type { RunPlan } from './plan.ts';
 import { positionStatistics } from './position-statistics.ts';
+import { type CountedRun, priceRun, tileWarnings } from './price.ts';
 import {
   type Accuracy,
   type AttributionResult,
@@ -105,7 +102,7 @@ export function assembleResult(
       precision: plan.precision,
     },
     projection: cost.projection,
-    warnings: warningsOf(plan, cost.projection),
+    warnings: [...tileWarnings({ activity }), ...warningsOf(plan, cost.projection)],
     provenance: {
       onefet: plan.version,
       node: nodeVersion,
@@ -183,7 +180,7 @@ function overTextOf({ chipSeeds, inputs, options }: RunPlan, finished: FinishedJ
 }
 
 /** Accuracy and clip rate of every chip, and the activity of all together. */
-function chipsOf(
+export function chipsOf(
   plan: RunPlan,
   finished: FinishedJobs,
   windows: readonly number[],
@@ -321,15 +318,16 @@ function summariseCosts(
   const { shape, name } = plan.inputs.model;
   const from: NamedShape = { ...shape, name };
   const { contextTokens } = plan.inputs;
-  const projected = projectFabric(fabric, activity, from, LLAMA_3_1_8B);
-  const around = report ? [mappingCost(mappingWork(report))] : [];
-  const priced = (of: Activity): PricedDesign => {
-    const design = priceFabric(fabric, of, ranges);
-    return { ...design, components: [...design.components, ...around] };
+  const run: CountedRun = {
+    fabric,
+    activity,
+    ranges,
+    mapping: report && mappingWork(report),
+    shape: from,
   };
   return {
-    run: priceModel(priced(activity), from, costConstants, { contextTokens }),
-    projection: priceModel(priced(projected), LLAMA_3_1_8B, costConstants, {
+    run: priceRun(run, from, costConstants, { contextTokens }),
+    projection: priceRun(run, LLAMA_3_1_8B, costConstants, {
       contextTokens: plan.options.costContextTokens,
     }),
   };

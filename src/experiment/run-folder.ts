@@ -2,7 +2,7 @@
  * Names of run folders: <design>-<what was changed>-<hash>. The hash is of what decides the results and is what a folder is
  * found by; the words before it are for people. `latest` beside them leads to the run that finished last.
  */
-import { lstatSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pid } from 'node:process';
 import type { Overrides } from '../config.ts';
@@ -59,4 +59,16 @@ export function markLatest(folder: string): void {
   } catch {
     rmSync(made, { force: true });
   }
+}
+
+/** Folders of runs, the newest first. `latest`, a link to one of them, is none. */
+export function runFolders(runs: string): string[] {
+  if (!existsSync(runs)) return [];
+  return readdirSync(runs, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join(runs, name))
+    .filter((folder) => existsSync(join(folder, 'manifest.json')))
+    .map((folder) => ({ folder, changedMs: statSync(join(folder, 'manifest.json')).mtimeMs }))
+    .sort((a, b) => b.changedMs - a.changedMs)
+    .map(({ folder }) => folder);
 }

@@ -15,6 +15,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import { toJson, writeFileAtomic } from '../files.ts';
 import { openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
+import { ACTIVITY_FILE, activityOfRun, writeActivity } from './activity-file.ts';
 import { assembleResult, type RunTiming } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, syncFiles } from './baseline.ts';
@@ -117,6 +118,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     };
     const result = assembleResult(run.plan, folder.finished, timing, image?.report ?? null);
     writeFileAtomic(join(folder.path, 'result.json'), `${toJson(result, 'the result', 'input', 2)}\n`);
+    writeActivity(join(folder.path, ACTIVITY_FILE), activityOfRun(run.plan, folder.finished, result));
     return result;
   } finally {
     image?.discard();

@@ -6,6 +6,7 @@
  *   baseline.f32          log-probabilities of the digital model at the scored positions
  *   states.f32            its residual stream behind each block, at some of them (block-error.ts)
  *   result.json           the result; report.html the page
+ *   activity.json         what was counted, to price it again (activity-file.ts)
  *   lock                  who is working in it (lock.ts)
  *
  * The hash covers everything that decides a job's outcome but not how many chips there are or how many threads work,

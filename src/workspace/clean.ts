@@ -5,9 +5,9 @@
 import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
+import { runFolders } from '../experiment/run-folder.ts';
 import { reasonOf } from '../files.ts';
 import { takeLock } from '../lock.ts';
-import { runFolders } from './list.ts';
 
 const CACHE = join('.onefet', 'cache');
 

@@ -5,6 +5,7 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { OnefetError } from '../error.ts';
 import { readResult } from '../experiment/read-result.ts';
+import { runFolders } from '../experiment/run-folder.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { designKeys } from '../fabric/design-keys.ts';
 import { displayPath, findDataFile, listDataFolder } from '../files.ts';
@@ -163,18 +164,6 @@ function modelRow(path: string): ListRow {
   } finally {
     model.close();
   }
-}
-
-/** Folders of runs, the newest first. `latest`, a link to one of them, is none. */
-export function runFolders(runs: string): string[] {
-  if (!existsSync(runs)) return [];
-  return readdirSync(runs, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => join(runs, name))
-    .filter((folder) => existsSync(join(folder, 'manifest.json')))
-    .map((folder) => ({ folder, changedMs: statSync(join(folder, 'manifest.json')).mtimeMs }))
-    .sort((a, b) => b.changedMs - a.changedMs)
-    .map(({ folder }) => folder);
 }
 
 function runRow(folder: string): ListRow {

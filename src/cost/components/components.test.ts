@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { LLAMA_3_1_8B } from '../../model/shapes.ts';
 import { EXAMPLE_DESIGN } from '../../testing/activity.ts';
 import { loadCostConstants } from '../constants.ts';
+import { planFloor } from '../floorplan.ts';
 import { costLine } from '../lines.ts';
 import type { AreaPart, Silicon } from '../priced-design.ts';
 import { currentEnergyJ } from './array.ts';
@@ -63,6 +64,7 @@ describe('mapping', () => {
       area: [],
       areaMm2: 1,
       dies: 1,
+      floorplan: planFloor([{ name: 'cells', value: 1, formula: '', source: '', tag: 'chosen' }], 32, 1),
       tokenTimeS: 1,
     });
     expect(additions.name).toBe('mapping-additions');

@@ -5,6 +5,7 @@
 import { count, formatSi, plain } from '../../format.ts';
 import { blockMatrices, type ModelShape, normElements } from '../../model/shape.ts';
 import type { CostConstants } from '../constants.ts';
+import type { Floorplan } from '../floorplan.ts';
 import { costLine, gatedSilicon, onSilicon, piecesLine } from '../lines.ts';
 import type {
   AreaPart,
@@ -83,9 +84,8 @@ function headWeights(shape: ModelShape): number {
   return shape.vocab * shape.dim;
 }
 
-function layerSideMm(areaMm2: number, layers: number): number {
-  return Math.sqrt(areaMm2 / layers);
-}
+/** Half the way around a layer: from its middle to its farthest corner. */
+const halfRoundMm = ({ columnMm, layerMm }: Floorplan): number => (columnMm + layerMm) / 2;
 
 // Lines.
 
@@ -202,14 +202,14 @@ function headAreas({ shape, constants }: PricedSystem): AreaPart[] {
 }
 
 function digitalLatency(kvBits: number, head: boolean, system: PlacedSystem): LatencyPart {
-  const { shape, constants, contextTokens, areaMm2, dies } = system;
+  const { shape, constants, contextTokens, floorplan, dies } = system;
   const { digital, memory, wire } = constants;
   const clockHz = digital.clockHz.value;
   const layerBytes = kvBytes(shape, kvBits, contextTokens) / shape.layers;
   const portBytes = memory.kvPortBytesPerCycle.value;
   const attention = attentionStep(kvBits, system);
   const depthCycles = shape.layers * digital.vectorDepthCyclesPerLayer.value + digital.headDepthCycles.value;
-  const sideMm = layerSideMm(areaMm2, shape.layers);
+  const halfMm = halfRoundMm(floorplan);
   const steps = dependentSteps(shape);
   const headMacs = headWeights(shape);
   const headS = head ? headMacs / digital.headMacsPerCycle.value / clockHz : 0;
@@ -228,8 +228,8 @@ function digitalLatency(kvBits: number, head: boolean, system: PlacedSystem): La
     ),
     costLine(
       'wires',
-      steps * 2 * sideMm * wire.delaySPerMm.value + (dies - 1) * wire.dieLinkS.value,
-      `${steps} steps x 2 x ${plain(sideMm)} mm (side of a layer) x ${formatSi(wire.delaySPerMm.value, 's')} per mm + ${dies - 1} die crossings x ${formatSi(wire.dieLinkS.value, 's')}`,
+      (steps * 2 * halfMm + floorplan.snakeMm) * wire.delaySPerMm.value + (dies - 1) * wire.dieLinkS.value,
+      `(${steps} steps x 2 x ${plain(halfMm)} mm from the middle of a layer of ${plain(floorplan.columnMm)} x ${plain(floorplan.layerMm)} mm to its corner + ${plain(floorplan.snakeMm)} mm from layer to layer) x ${formatSi(wire.delaySPerMm.value, 's')} per mm + ${dies - 1} die crossings x ${formatSi(wire.dieLinkS.value, 's')}`,
       [wire.delaySPerMm, wire.dieLinkS],
     ),
   ];
@@ -300,16 +300,16 @@ function adapterLines({ shape, constants: { digital, memory, lora } }: PricedSys
 }
 
 function wireLine(design: DigitalDesign, system: TimedSystem): CostLine {
-  const { shape, areaMm2, dies } = system;
+  const { shape, floorplan, dies } = system;
   const { wire } = system.constants;
   const { inputBits, resultBits, resultBitMm } = design.traffic(system);
-  const sideMm = layerSideMm(areaMm2, shape.layers);
+  const halfMm = halfRoundMm(floorplan);
   const perCrossingBits = shape.dim * 16;
   return costLine(
     'wires',
-    (inputBits * sideMm + resultBitMm) * wire.energyJPerBitMm.value +
+    (inputBits * halfMm + resultBitMm + perCrossingBits * floorplan.snakeMm) * wire.energyJPerBitMm.value +
       (dies - 1) * perCrossingBits * wire.dieLinkJPerBit.value,
-    `(${count(inputBits)} input bits x ${plain(sideMm)} mm + ${count(resultBits)} result bits x ${plain(resultBitMm / resultBits)} mm) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(perCrossingBits * wire.dieLinkJPerBit.value, 'J')}`,
+    `(${count(inputBits)} input bits x ${plain(halfMm)} mm + ${count(resultBits)} result bits x ${plain(resultBitMm / resultBits)} mm + ${count(perCrossingBits)} bits x ${plain(floorplan.snakeMm)} mm from layer to layer) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(perCrossingBits * wire.dieLinkJPerBit.value, 'J')}`,
     [wire.energyJPerBitMm, wire.dieLinkJPerBit],
   );
 }

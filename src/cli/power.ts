@@ -1,0 +1,132 @@
+/** `power` and `cost`: what designs cost at a shape and contexts, from stored counts. */
+import { stdout } from 'node:process';
+import { type Command, InvalidArgumentError } from 'commander';
+import { OnefetError } from '../error.ts';
+import { LLAMA_3_1_8B, type NamedShape, shapeByName } from '../model/shapes.ts';
+import type { PowerSubject } from '../power/power.ts';
+import { collect, jsonOption } from './options.ts';
+import { printJson, printLines } from './print.ts';
+
+interface PowerFlags {
+  design?: string[];
+  set: string[];
+  modelShape?: string;
+  model?: string;
+  context?: number[];
+  compare?: boolean;
+  json?: boolean;
+  csv?: boolean;
+  out: string;
+}
+
+const DEFAULT_CONTEXT = 1024;
+
+/** `1k 512,2k` and so on: whole numbers of tokens, k is 1,024. */
+function contexts(text: string, previous: number[] | undefined): number[] {
+  const found = text.split(',').map((one) => {
+    const [, digits, k] = /^(\d{1,9})(k?)$/i.exec(one.trim()) ?? [];
+    const tokens = Number(digits) * (k ? 1024 : 1);
+    if (digits === undefined || tokens < 1 || tokens > 2 ** 24) {
+      throw new InvalidArgumentError('expected numbers of tokens, as in 512,2k,8k.');
+    }
+    return tokens;
+  });
+  return [...(previous ?? []), ...found];
+}
+
+const shapeOptions = (command: Command): Command =>
+  command
+    .option('--model-shape <name>', 'shape of the model that is priced, as in llama-3.1-8b')
+    .option('-m, --model <file>', 'or that of a GGUF file; no weight is read')
+    .option('-c, --context <tokens>', 'contexts, as in 512,2k,8k (repeatable; default: 1k)', contexts)
+    .option('--csv', 'print as CSV')
+    .addOption(jsonOption());
+
+export function addPowerCommands(root: Command): void {
+  shapeOptions(
+    root
+      .command('power')
+      .description(
+        'what designs cost per token beside published systems, from stored counts: no weights are run',
+      )
+      .option('--design <name...>', 'designs below experiments/designs, or YAML files (default: log-domain)')
+      .option(
+        '--set <key=value>',
+        'override a key of every design, as in --set kvBits=8 (repeatable)',
+        collect,
+        [],
+      )
+      .option('--compare', 'all shipped designs, and published systems'),
+  )
+    .option('--out <folder>', 'where run folders are', 'runs')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  onefet power --compare\n  onefet power --design routed hardwired --context 1k,8k --csv > power.csv',
+    )
+    .action(async (flags: PowerFlags) => {
+      const { subjectOf } = await import('../power/power.ts');
+      const { designsWithActivity } = await import('../power/find-activity.ts');
+      const designs = flags.design ?? (flags.compare ? designsWithActivity() : ['log-domain']);
+      const subjects = designs.map((design) => subjectOf(design, flags.set, flags.out));
+      await report(subjects, await shapeOf(flags, LLAMA_3_1_8B), flags);
+    });
+  shapeOptions(
+    root
+      .command('cost')
+      .description(
+        'what the design of a finished run costs at other contexts and shapes: nothing is computed again',
+      )
+      .argument('<folder>', 'a folder below runs/, as in runs/latest'),
+  )
+    .addHelpText(
+      'after',
+      '\nExample:\n  onefet cost runs/latest --model-shape llama-3.1-8b --context 512,2k,8k,32k',
+    )
+    .action(async (folder: string, flags: PowerFlags) => {
+      const { subjectOfRun } = await import('../power/power.ts');
+      await report([subjectOfRun(folder)], await shapeOf(flags, undefined), flags);
+    });
+}
+
+async function shapeOf(
+  { modelShape, model }: PowerFlags,
+  usual: NamedShape | undefined,
+): Promise<NamedShape | undefined> {
+  if (modelShape !== undefined && model !== undefined) {
+    throw new OnefetError('usage', 'POWER_SHAPE', '--model-shape and --model: give one of them');
+  }
+  if (modelShape !== undefined) return shapeByName(modelShape);
+  if (model === undefined) return usual;
+  const { shapeOfModel } = await import('../power/power.ts');
+  return shapeOfModel(model);
+}
+
+/** Prices, prints, and writes the page where one is asked for. */
+async function report(
+  subjects: readonly PowerSubject[],
+  shape: NamedShape | undefined,
+  flags: PowerFlags,
+): Promise<void> {
+  const { powerRows } = await import('../power/power.ts');
+  const { powerRecord, publishedRecord } = await import('../power/records.ts');
+  const { loadComparators } = await import('../cost/comparators.ts');
+  const comparators = loadComparators();
+  const rows = powerRows(subjects, { shape, contexts: flags.context ?? [DEFAULT_CONTEXT] });
+  const records = [
+    ...rows.map((row) => powerRecord(row, comparators)),
+    ...(flags.compare ? comparators.systems.map(publishedRecord) : []),
+  ];
+  if (flags.json) {
+    const costs = rows.map(({ subject, cost, price, warnings }) => ({
+      ...{ design: subject.name, contextTokens: cost.contextTokens, source: subject.found.source },
+      ...{ cost, price, warnings },
+    }));
+    printJson({ schema: 'onefet.power/1', rows: records, costs });
+  } else if (flags.csv) {
+    const { toCsv } = await import('../csv.ts');
+    stdout.write(toCsv(records));
+  } else {
+    const { powerTable, powerNotes } = await import('../power/table.ts');
+    printLines([...powerTable(records), '', ...powerNotes(rows, records)]);
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * What a run counted, kept beside its result (activity.json): enough to price its design at other shapes, contexts and
+ * constants without computing a token. The shipped designs have one each below experiments/activity.
+ */
+import { z } from 'zod';
+import { validate } from '../config.ts';
+import { OnefetError } from '../error.ts';
+import { readTextFile, reasonOf, toJson, writeFileAtomic } from '../files.ts';
+import { ARCHITECTURES } from '../model/architecture.ts';
+import { type ModelShape, shapeRecord } from '../model/shape.ts';
+import type { NamedShape } from '../model/shapes.ts';
+import { chipsOf } from './assemble.ts';
+import { mappingWork } from './mapping-report.ts';
+import type { RunPlan } from './plan.ts';
+import type { RunResult } from './result.ts';
+import type { FinishedJobs } from './unit-sums.ts';
+
+export const ACTIVITY_FILE = 'activity.json';
+const ACTIVITY_SCHEMA = 'onefet.activity/1';
+
+const number = z.number();
+const nonNegative = z.number().nonnegative();
+
+const layerSchema = z.looseObject({
+  layer: z.int().min(-1),
+  tensor: z.string(),
+  outputs: z.int().positive(),
+  inputs: z.int().positive(),
+  tiles: z.int().positive(),
+  tileRows: z.int().positive(),
+  tokens: z.int().positive(),
+});
+
+const activitySchema = z.strictObject({
+  schema: z.literal(ACTIVITY_SCHEMA),
+  onefet: z.string(),
+  /** Arguments of the command that counted it. */
+  command: z.array(z.string()),
+  design: z.strictObject({
+    name: z.string(),
+    sha256: z.string(),
+    process: z.string(),
+    overrides: z.record(z.string(), z.unknown()),
+    /** With every default filled in. */
+    resolved: z.record(z.string(), z.unknown()),
+  }),
+  model: z.strictObject({
+    name: z.string(),
+    file: z.string(),
+    parameters: number,
+    synthetic: z.boolean(),
+    /** The architecture by its name. */
+    shape: z.looseObject({ architecture: z.string() }),
+  }),
+  /** What was seen of the accuracy; perplexities say nothing where the weights are synthetic. */
+  accuracy: z.strictObject({
+    predictions: z.int().positive(),
+    chips: z.int().positive(),
+    digitalPerplexity: number.positive(),
+    perplexity: number.positive(),
+    /** Of the mapped weights alone. */
+    recodedKl: nonNegative,
+    kl: nonNegative,
+    top1: z.number().min(0).max(1),
+    /** Error of the codes over the weights, squares summed over the matrices by their weights; null: none were coded. */
+    codingVariance: nonNegative.nullable(),
+  }),
+  mapping: z
+    .strictObject({
+      centred: z.boolean(),
+      rotatedOnline: z.boolean(),
+      residualRotated: z.boolean(),
+      side: nonNegative,
+      principal: nonNegative,
+    })
+    .nullable(),
+  ranges: z.record(z.string(), z.array(z.array(number))),
+  layers: z.array(layerSchema),
+});
+
+export type StoredActivity = z.infer<typeof activitySchema>;
+
+/** Gathers what the finished jobs of a run counted. */
+export function activityOfRun(plan: RunPlan, finished: FinishedJobs, result: RunResult): StoredActivity {
+  const { model } = plan.inputs;
+  const { chips, activity } = chipsOf(
+    plan,
+    finished,
+    plan.inputs.windows.map(({ window }) => window),
+  );
+  return {
+    schema: ACTIVITY_SCHEMA,
+    onefet: plan.version,
+    command: result.emulation.command,
+    design: result.design,
+    model: {
+      name: model.name,
+      file: model.file,
+      parameters: model.parameters,
+      synthetic: model.synthetic,
+      shape: shapeRecord(model.shape) as StoredActivity['model']['shape'],
+    },
+    accuracy: {
+      predictions: result.text.scored,
+      chips: chips.length,
+      digitalPerplexity: result.digital.perplexity,
+      perplexity: result.summary.perplexity.mean,
+      // Rounding may leave less than nothing where both are the same.
+      recodedKl: Math.max(0, result.recoded.kl),
+      kl: Math.max(0, result.summary.kl.mean),
+      top1: result.summary.top1.mean,
+      codingVariance: codingVariance(result.coding),
+    },
+    mapping: result.mapping === null ? null : mappingWork(result.mapping),
+    ranges: (plan.rangeJob && finished.get(plan.rangeJob.key)?.ranges) ?? {},
+    layers: activity.layers as StoredActivity['layers'],
+  };
+}
+
+/** Mean of 10^(-SNR/10) over the matrices by their weights. */
+function codingVariance(coding: RunResult['coding']): number | null {
+  let [sum, weights] = [0, 0];
+  for (const { outputs, inputs, codingSnrDb } of coding) {
+    if (codingSnrDb !== null) sum += outputs * inputs * 10 ** (-codingSnrDb / 10);
+    weights += outputs * inputs;
+  }
+  return weights === 0 ? null : sum / weights;
+}
+
+/** Writes the file: a line for each layer. */
+export function writeActivity(path: string, activity: StoredActivity): void {
+  const { layers, ...rest } = activity;
+  const head = toJson(rest, 'the activity', 'internal', 1).replace(/\n}$/, '');
+  const lines = layers.map((layer) => `  ${toJson(layer, 'the activity', 'internal')}`);
+  writeFileAtomic(path, `${head},\n "layers": [\n${lines.join(',\n')}\n ]\n}\n`);
+}
+
+/** Reads the file. Errors: ACTIVITY_INVALID (input). */
+export function readActivity(path: string): StoredActivity {
+  let value: unknown;
+  try {
+    value = JSON.parse(readTextFile(path, 'activity'));
+  } catch (cause) {
+    if (cause instanceof OnefetError) throw cause;
+    throw new OnefetError('input', 'ACTIVITY_INVALID', `${path} is not valid JSON: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+  return validate(activitySchema, value, path, { kind: 'input', code: 'ACTIVITY_INVALID' });
+}
+
+/** The shape of the model that was run. Errors: ACTIVITY_INVALID for an architecture that there is not. */
+export function shapeOfActivity({ model }: StoredActivity, path: string): NamedShape {
+  const { architecture: name, ...rest } = model.shape;
+  const architecture = ARCHITECTURES.get(name);
+  if (architecture === undefined) {
+    throw new OnefetError('input', 'ACTIVITY_INVALID', `${path}: no architecture "${name}"`);
+  }
+  return {
+    ...(rest as unknown as ModelShape),
+    biases: (rest.biases as string[]) ?? [],
+    architecture,
+    name: model.name,
+  };
+}

@@ -1,0 +1,102 @@
+/**
+ * The activity that a design is priced at: of the newest run that counted it, or of the file that comes with a shipped design.
+ *
+ * A run counted a design where everything that decides the counts is the same. Bits of the converters, their sharing, constants
+ * of cost and the cache's bits do not; whether the accuracy that was seen is this design's too is said apart.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { OnefetError } from '../error.ts';
+import { ACTIVITY_FILE, readActivity, type StoredActivity } from '../experiment/activity-file.ts';
+import { runFolders } from '../experiment/run-folder.ts';
+import type { CommonDesign } from '../fabric/common-design.ts';
+import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
+import type { Fabric } from '../fabric/fabric.ts';
+import { designSchema, loadFabric } from '../fabric/registry.ts';
+import { displayPath, findDataFile, listDataFolder } from '../files.ts';
+
+const FOLDER = 'experiments/activity';
+
+/** Names of the shipped designs that have an activity, and those of the working folder. */
+export const designsWithActivity = (): string[] =>
+  listDataFolder(FOLDER)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => name.slice(0, -'.json'.length));
+
+export interface FoundActivity {
+  readonly activity: StoredActivity;
+  /** File that it is from, and the command that counted it. */
+  readonly path: string;
+  readonly source: string;
+  /** The design that ran computes what this one does: its accuracy is known. */
+  readonly sameDesign: boolean;
+}
+
+/** Finds the activity of a design. Errors: ACTIVITY_MISSING (input). */
+export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string): FoundActivity {
+  const wanted = countedKey(fabric);
+  const computed = computedKey(loaded.design);
+  const candidates = [
+    ...runFolders(runs).map((folder) => join(folder, ACTIVITY_FILE)),
+    ...designsWithActivity().map((name) => findDataFile(`${FOLDER}/${name}.json`)!),
+  ].filter((path) => existsSync(path));
+  let found: FoundActivity | undefined;
+  for (const path of candidates) {
+    const activity = readActivity(path);
+    const ran = designThatRan(activity);
+    if (ran === undefined || ran.fabric !== fabric.kind) continue;
+    const sameDesign = computedKey(ran) === computed;
+    if (!sameDesign && (found !== undefined || countedKey(loadFabric(ran)) !== wanted)) continue;
+    const shown = displayPath(path);
+    if (found?.sameDesign && activity.design.name !== loaded.design.name) continue;
+    found = { activity, path: shown, source: `${shown}: onefet ${activity.command.join(' ')}`, sameDesign };
+    if (sameDesign && activity.design.name === loaded.design.name) return found;
+  }
+  if (found !== undefined) return found;
+  const settings = Object.entries(loaded.overrides).map(([key, value]) => ` --set ${key}=${value}`);
+  throw new OnefetError(
+    'input',
+    'ACTIVITY_MISSING',
+    `no run in ${runs} and no file in ${FOLDER} counted what design ${loaded.design.name} does${settings.length > 0 ? ` with${settings.join('')}` : ''}`,
+    { hint: `run it once: onefet run --design ${loaded.design.name}${settings.join('')}` },
+  );
+}
+
+/** The design that ran as this version reads it; undefined: one of another version, that this one does not take. */
+export function designThatRan({ design: { resolved } }: StoredActivity): CommonDesign | undefined {
+  // A gpu's schema fills in keys that nobody may say.
+  const { tile: _tile, weights: _weights, mapping: _mapping, ...said } = resolved;
+  try {
+    for (const design of [resolved, said]) {
+      const parsed = designSchema.safeParse(design);
+      if (parsed.success) return parsed.data;
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof OnefetError) return undefined;
+    throw error;
+  }
+}
+
+/** What decides the results of a chip: all but names, sources and money. */
+function computedKey(design: CommonDesign): string {
+  const { name: _name, description: _description, sources: _sources, costs: _costs, ...rest } = design;
+  return JSON.stringify(rest);
+}
+
+/** What decides the counts of a run. */
+function countedKey({ kind, design, nominalDesign }: Fabric): string {
+  const { costs: _costs, kvBits: _kvBits, ...nominal } = nominalDesign() as Partial<CommonDesign>;
+  const { weights, tile, mapping } = design;
+  const { input } = design as { input?: unknown };
+  return kind === 'gpu' ? kind : JSON.stringify({ kind, nominal, weights, tile, mapping, input });
+}
+
+/** A design by name with its fabric. */
+export function bindNamed(
+  name: string,
+  settings: readonly string[],
+): { loaded: LoadedDesign; fabric: Fabric } {
+  const loaded = loadDesign(name, settings);
+  return { loaded, fabric: loadFabric(loaded.design) };
+}

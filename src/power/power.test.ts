@@ -1,0 +1,86 @@
+/** `onefet power` on the activities that come with the shipped designs. */
+import { expect, test } from 'vitest';
+import { loadComparators } from '../cost/comparators.ts';
+import { estimatePerplexity } from '../experiment/estimate.ts';
+import { listDataFolder } from '../files.ts';
+import { LLAMA_3_1_8B } from '../model/shapes.ts';
+import { designsWithActivity } from './find-activity.ts';
+import { costAt, type PowerSubject, powerRows, subjectOf } from './power.ts';
+import { powerRecord, publishedRecord } from './records.ts';
+import { powerNotes, powerTable } from './table.ts';
+
+const NO_RUNS = 'no-such-folder';
+const subject = (design: string, settings: string[] = []): PowerSubject =>
+  subjectOf(design, settings, NO_RUNS);
+
+test('every shipped design has an activity of this very design; onefet run --design <name> makes it again', () => {
+  const designs = listDataFolder('experiments/designs').map((name) => name.replace('.yaml', ''));
+  expect(designsWithActivity()).toEqual(expect.arrayContaining(designs));
+  for (const design of designs) expect(subject(design).found.sameDesign, design).toBe(true);
+});
+
+test('what does not count can be changed and is priced, its accuracy is not known then', () => {
+  const shared = subject('log-domain', ['adc.columnsShared=32']);
+  expect(shared.found.sameDesign).toBe(false);
+  const [base, wide] = [subject('log-domain'), shared].map((one) => costAt(one, LLAMA_3_1_8B, 1024));
+  expect(wide.areaMm2).toBeLessThan(0.9 * base.areaMm2);
+  expect(wide.tokenTimeS).toBeGreaterThan(base.tokenTimeS);
+  const [row] = powerRows([shared], { shape: LLAMA_3_1_8B, contexts: [1024], draws: 2 });
+  expect(powerRecord(row, loadComparators()).klSeen).toBeNull();
+});
+
+test.each([['tile.rows=128'], ['weights.bits=3'], ['mapping.method=centred']])(
+  'counts of another circuit are not taken: %s',
+  (setting) => {
+    expect(() => subject('digital', [setting])).toThrow(/counted what design digital does with --set/);
+  },
+);
+
+test('a constant that is changed changes the row', () => {
+  const base = subject('routed');
+  const { logic } = base.constants;
+  const dear = {
+    ...base.constants,
+    logic: { ...logic, adderJPerBit: { ...logic.adderJPerBit, value: 2 * logic.adderJPerBit.value } },
+  };
+  const [before, after] = [base, { ...base, constants: dear }].map((one) => costAt(one, LLAMA_3_1_8B, 1024));
+  expect(after.perTokenJ).toBeGreaterThan(1.05 * before.perTokenJ);
+  expect(after.areaMm2).toBe(before.areaMm2);
+});
+
+test('table, notes and records of a chip and a GPU beside what is published', () => {
+  const comparators = loadComparators();
+  const rows = powerRows([subject('hardwired'), subject('gpu')], {
+    shape: LLAMA_3_1_8B,
+    contexts: [512, 8192],
+    draws: 3,
+  });
+  const records = [
+    ...rows.map((row) => powerRecord(row, comparators)),
+    ...comparators.systems.map(publishedRecord),
+  ];
+  const lines = powerTable(records);
+  expect(lines).toHaveLength(1 + 4 + comparators.systems.length);
+  expect(lines[1]).toMatch(/^hardwired +512 +\d.* [µm]J/);
+  expect(lines.find((line) => line.startsWith('Taalas HC1'))).toMatch(/11\.8 mJ to 14\.7 mJ.*16,960/);
+  // A longer context costs energy, time and users.
+  expect(rows[1].cost.perTokenJ).toBeGreaterThan(rows[0].cost.perTokenJ);
+  expect(rows[1].cost.tokensPerSecondAggregate).toBeLessThan(rows[0].cost.tokensPerSecondAggregate);
+  const notes = powerNotes(rows, records).join('\n');
+  expect(notes).toContain('seen on Analog Stories 3M');
+  expect(notes).toContain('experiments/activity/hardwired.json: onefet run --design hardwired');
+  expect(rows[2].price).toMatchObject({ economics: null });
+});
+
+test('the estimate for the 8B: by hand, and none where nothing was coded', () => {
+  const comparators = loadComparators();
+  const { law } = comparators;
+  const seen = { codingVariance: 0.012, recodedKl: 0.02, kl: 0.05 };
+  const estimate = estimatePerplexity(seen, comparators)!;
+  expect(estimate.variance).toBeCloseTo(0.03, 12);
+  expect(estimate.likely).toBeCloseTo(6.402 + law.value * 0.03, 9);
+  expect(estimate.low).toBeLessThan(estimate.likely);
+  expect(estimate.extrapolated).toBe(true);
+  expect(estimatePerplexity({ ...seen, kl: 0.02 }, comparators)!.extrapolated).toBe(false);
+  expect(estimatePerplexity({ codingVariance: null, recodedKl: 0, kl: 0 }, comparators)).toBeUndefined();
+});

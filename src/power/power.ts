@@ -1,0 +1,173 @@
+/**
+ * What designs cost at a shape and contexts, from stored activity: no weight is read and no token computed.
+ */
+import { basename, join } from 'node:path';
+import { priceAtPoint } from '../cost/chip.ts';
+import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
+import { type EconomicsReport, projectEconomics, SCENARIOS } from '../cost/economics.ts';
+import type { ChipCost, PricedDesign } from '../cost/priced-design.ts';
+import type { CostReport } from '../cost/report.ts';
+import { OnefetError } from '../error.ts';
+import {
+  ACTIVITY_FILE,
+  readActivity,
+  type StoredActivity,
+  shapeOfActivity,
+} from '../experiment/activity-file.ts';
+import { type CountedRun, priceRun, priceRunDesign, tileWarnings } from '../experiment/price.ts';
+import type { Activity } from '../fabric/activity.ts';
+import type { Fabric } from '../fabric/fabric.ts';
+import { loadFabric } from '../fabric/registry.ts';
+import { openGguf } from '../model/gguf.ts';
+import { readShape } from '../model/read-shape.ts';
+import type { NamedShape } from '../model/shapes.ts';
+import { bindNamed, designThatRan, type FoundActivity, findActivity } from './find-activity.ts';
+
+/** A design with what a run of it counted. */
+export interface PowerSubject {
+  /** Its name, with what was changed. */
+  readonly name: string;
+  readonly settings: readonly string[];
+  readonly fabric: Fabric;
+  readonly constants: CostConstants;
+  readonly run: CountedRun;
+  readonly found: FoundActivity;
+}
+
+/** Dollars for a million tokens. */
+export interface TokenPrice {
+  readonly low: number;
+  readonly mid: number;
+  readonly high: number;
+  /** Of a chip that is made; a GPU is rented. */
+  readonly economics: EconomicsReport | null;
+  readonly formula: string;
+}
+
+export interface PowerRow {
+  readonly subject: PowerSubject;
+  readonly cost: CostReport;
+  /** Why there is none: a string. */
+  readonly price: TokenPrice | string;
+  readonly warnings: readonly string[];
+}
+
+/** Binds a design to its stored activity. Errors: those of a design; ACTIVITY_MISSING. */
+export function subjectOf(design: string, settings: readonly string[], runs: string): PowerSubject {
+  const { loaded, fabric } = bindNamed(design, settings);
+  const found = findActivity(loaded, fabric, runs);
+  const changes = Object.entries(loaded.overrides).map(([key, value]) => ` ${key}=${value}`);
+  return bind(`${loaded.design.name}${changes.join('')}`, settings, fabric, found);
+}
+
+/** A run folder as a subject. Errors: ACTIVITY_MISSING, ACTIVITY_INVALID. */
+export function subjectOfRun(folder: string): PowerSubject {
+  const path = join(folder, ACTIVITY_FILE);
+  const activity = readActivity(path);
+  const design = designThatRan(activity);
+  if (design === undefined) {
+    throw new OnefetError(
+      'input',
+      'ACTIVITY_INVALID',
+      `${path}: its design is of another version of onefet`,
+      {
+        hint: `run it again: onefet ${activity.command.join(' ')}`,
+      },
+    );
+  }
+  const source = `${path}: onefet ${activity.command.join(' ')}`;
+  const changes = Object.entries(activity.design.overrides).map(([key, value]) => ` ${key}=${value}`);
+  return bind(`${activity.design.name}${changes.join('')}`, [], loadFabric(design), {
+    ...{ activity, path, source },
+    sameDesign: true,
+  });
+}
+
+function bind(name: string, settings: readonly string[], fabric: Fabric, found: FoundActivity): PowerSubject {
+  const { design } = fabric;
+  return {
+    name,
+    settings,
+    fabric,
+    constants: loadCostConstants(design.process, design.costs),
+    run: countedRun(found.activity, fabric, found.path),
+    found,
+  };
+}
+
+function countedRun(stored: StoredActivity, fabric: Fabric, path: string): CountedRun {
+  return {
+    fabric,
+    activity: { layers: stored.layers } as Activity,
+    ranges: stored.ranges,
+    mapping: stored.mapping,
+    shape: shapeOfActivity(stored, path),
+  };
+}
+
+/** The shape of a GGUF file; its weights are not read. */
+export function shapeOfModel(path: string): NamedShape {
+  const file = openGguf(path);
+  try {
+    return { ...readShape(file), name: basename(path).replace(/\.gguf$/i, '') };
+  } finally {
+    file.close();
+  }
+}
+
+export interface PowerOptions {
+  /** undefined: the model that ran. */
+  readonly shape: NamedShape | undefined;
+  readonly contexts: readonly number[];
+  /** Of the bands; the default is that of the cost. */
+  readonly draws?: number | undefined;
+}
+
+/** Prices each subject at each context, subjects outside. */
+export function powerRows(subjects: readonly PowerSubject[], options: PowerOptions): PowerRow[] {
+  return subjects.flatMap((subject) =>
+    options.contexts.map((contextTokens) => {
+      const to = options.shape ?? subject.run.shape;
+      const cost = priceRun(subject.run, to, subject.constants, {
+        contextTokens,
+        ...(options.draws === undefined ? {} : { draws: options.draws }),
+      });
+      return {
+        subject,
+        cost,
+        price: priceTokens(subject, cost),
+        warnings: [...tileWarnings(subject.run), ...cost.warnings],
+      };
+    }),
+  );
+}
+
+/** The design of a subject at a shape, to price it at single points. */
+export function designAt(subject: PowerSubject, shape: NamedShape): PricedDesign {
+  return priceRunDesign(subject.run, shape);
+}
+
+/** The cost of a subject at one point. */
+export function costAt(subject: PowerSubject, shape: NamedShape, contextTokens: number): ChipCost {
+  return priceAtPoint(designAt(subject, shape), shape, subject.constants, contextTokens);
+}
+
+/** A GPU is rented by the hour and fully loaded; a chip is made. */
+function priceTokens({ fabric, constants }: PowerSubject, cost: CostReport): TokenPrice | string {
+  const rate = cost.tokensPerSecondAggregate;
+  if (!(rate > 0)) return `no tokens: ${cost.binding} binds`;
+  if (fabric.kind === 'gpu') {
+    const { gpuUsdPerHour } = constants.economics;
+    const usd = (hour: number) => (hour / 3600 / rate) * 1e6;
+    const [low, mid, high] = SCENARIOS.map((scenario) => usd(gpuUsdPerHour[scenario]));
+    return { low, mid, high, economics: null, formula: 'rent of an hour / tokens of an hour, fully loaded' };
+  }
+  try {
+    const economics = projectEconomics(cost, constants);
+    const [low, mid, high] = SCENARIOS.map((scenario) => economics[scenario].usdPerMtoken);
+    return { low, mid, high, economics, formula: economics.mid.formula };
+  } catch (error) {
+    if (error instanceof OnefetError && error.code === 'NO_GOOD_DIE') return error.message;
+    throw error;
+  }
+}
