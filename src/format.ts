@@ -42,3 +42,26 @@ export function count(value: number): string {
   if (Math.abs(value) >= 1e6) return formatSi(value, '');
   return Number(value.toFixed(Math.abs(value) < 100 ? 2 : 0)).toLocaleString('en-US');
 }
+
+/**
+ * Numbers that stand side by side, with as many decimals each as the first needs for `digits` significant digits: 10.00 and
+ * 8.38, not 10 and 8.376. Very large and very small ones are left to `plain`.
+ */
+export function evenly(values: readonly number[], digits = 3): string[] {
+  const magnitude = Math.abs(values[0]);
+  if (!(magnitude >= 1e-3 && magnitude < 1e6)) return values.map((value) => plain(value, digits));
+  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(Number(magnitude.toPrecision(digits)))));
+  return values.map((value) =>
+    value.toLocaleString('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals }),
+  );
+}
+
+/** `formatSi` of several values in the prefix of the largest, with as many decimals each: 3.00 nA, 0.43 nA. */
+export function evenSi(values: readonly number[], unit: string, digits = 3): string[] {
+  const largest = Math.max(...values.map(Math.abs));
+  if (!(largest > 0)) return values.map((value) => formatSi(value, unit));
+  const rounded = Number(largest.toPrecision(digits));
+  const [scale, prefix] = PREFIXES.find(([s]) => rounded >= s) ?? PREFIXES[PREFIXES.length - 1];
+  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(rounded / scale)));
+  return values.map((value) => `${(value / scale).toFixed(decimals)} ${prefix}${unit}`);
+}

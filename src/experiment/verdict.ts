@@ -7,25 +7,54 @@ import type { AttributionResult, RunResult } from './result.ts';
 const AS_GOOD = 1.05;
 const USABLE = 1.25;
 
+export type Grade = 'as-good' | 'worse' | 'far-worse' | 'none';
+
+/** How the chips do beside the digital model, on the text that ran; `none` of weights that were never trained. */
+export function gradeOf({
+  model,
+  summary,
+  digital,
+}: Pick<RunResult, 'model' | 'summary' | 'digital'>): Grade {
+  if (model.synthetic) return 'none';
+  const ratio = summary.perplexity.mean / digital.perplexity;
+  return ratio <= AS_GOOD ? 'as-good' : ratio <= USABLE ? 'worse' : 'far-worse';
+}
+
+const GRADE_WORDS: Readonly<Record<Exclude<Grade, 'none'>, string>> = {
+  'as-good': 'is about as good as',
+  worse: 'is noticeably worse than',
+  'far-worse': 'is far worse than',
+};
+
+/** The answer of a run in one sentence. */
+export function answerOf(result: Omit<RunResult, 'verdict'>): string {
+  const { projection, model, digital, design } = result;
+  const costs = `${formatSi(projection.perTokenJ, 'J')} and ${formatSi(projection.tokenTimeS, 's')} per token on ${Math.round(projection.areaMm2).toLocaleString('en')} mm² of silicon`;
+  const grade = gradeOf(result);
+  if (grade === 'none') {
+    return `${model.name} has made-up weights, so nothing is said about accuracy; ${projection.shape.name} on ${design.name} would take ${costs} (projected).`;
+  }
+  const { perplexity } = headlineOf(result);
+  const interval = perplexity.ci95
+    ? ` (95 %: ${perplexity.ci95[0].toFixed(2)} to ${perplexity.ci95[1].toFixed(2)})`
+    : '';
+  return `On ${design.name}, ${model.name} ${GRADE_WORDS[grade]} on a digital machine: perplexity ${perplexity.mean.toFixed(2)}${interval} against ${digital.perplexity.toFixed(2)}; ${projection.shape.name} would take ${costs} (projected).`;
+}
+
 /** `remark` is the fabric's own last sentence. */
 export function judge(result: Omit<RunResult, 'verdict'>, remark: string): string[] {
   const { digital, recoded, summary, projection } = result;
   const lines: string[] = [];
-  if (result.model.synthetic) {
+  const grade = gradeOf(result);
+  if (grade === 'none') {
     lines.push('The weights are synthetic: there is no accuracy to judge, only cost and speed.');
   } else {
     const ratio = summary.perplexity.mean / digital.perplexity;
     const coding = recoded.perplexity / digital.perplexity;
-    const word =
-      ratio <= AS_GOOD
-        ? 'is about as good as'
-        : ratio <= USABLE
-          ? 'is noticeably worse than'
-          : 'is far worse than';
     const { perplexity, covers } = headlineOf(result);
     const interval = perplexity.ci95;
     lines.push(
-      `The chip ${word} the digital model: perplexity ${summary.perplexity.mean.toFixed(2)}${
+      `The chip ${GRADE_WORDS[grade]} the digital model: perplexity ${summary.perplexity.mean.toFixed(2)}${
         interval
           ? ` (95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}, covers ${covers})`
           : result.fabric.chipsDiffer

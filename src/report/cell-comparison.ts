@@ -75,6 +75,7 @@ export function comparisonHtml(comparison: Comparison): string {
     {
       id: 'overview',
       title: 'Accuracy, area, power',
+      open: true,
       html: `${tableHtml(accuracyTable(comparison))}${tableHtml(costTable(comparison))}<div class="figures pair">${[errorFigure(comparison), tradeFigure(comparison)].map(figureHtml).join('')}</div>`,
     },
     {

@@ -1,6 +1,6 @@
 /**
- * The script of the page: unpacks plotly, draws the figures one after the other, keeps them readable on a phone and on
- * paper. Plain JavaScript without a build step; no network.
+ * The script of the page: unpacks plotly, draws the figures one after the other, then folds the sections; keeps figures
+ * readable on a phone and on paper, saves them. Without it everything is open. Plain JavaScript without a build step; no network.
  */
 export const CLIENT_SCRIPT = String.raw`
 (async () => {
@@ -11,6 +11,7 @@ export const CLIENT_SCRIPT = String.raw`
     status.hidden = false;
     for (const d of document.querySelectorAll('.figure details')) d.open = true;
     for (const p of document.querySelectorAll('.plot')) p.hidden = true;
+    for (const b of document.querySelectorAll('.save button')) b.hidden = true;
   };
   if (typeof DecompressionStream === 'undefined') return fail('this browser is too old to unpack the plot library');
   try {
@@ -23,7 +24,8 @@ export const CLIENT_SCRIPT = String.raw`
     return fail(String(error));
   }
   if (!window.Plotly) return fail('the plot library did not start');
-  const narrow = () => window.innerWidth < 620;
+  let printing = false;
+  const narrow = () => printing || window.innerWidth < 620;
   const merge = (base, over) => {
     const out = { ...base };
     for (const key of Object.keys(over)) {
@@ -32,17 +34,20 @@ export const CLIENT_SCRIPT = String.raw`
     }
     return out;
   };
-  const layoutOf = (spec) => {
+  /** Widths on paper in px: beside the drawing of the first page, and in two columns. */
+  const paperWidth = (plot) => (plot.closest('.first') && !plot.closest('.single') ? 390 : plot.closest('.single') ? 660 : 325);
+  const layoutOf = (spec, plot) => {
     const small = narrow();
     const axis = { automargin: true, gridcolor: '#e3e7ec', linecolor: '#8a939e', zerolinecolor: '#b9c0c9', title: { standoff: 8 } };
     const base = {
-      font: { family: 'system-ui, -apple-system, Segoe UI, Roboto, sans-serif', size: small ? 11 : 13, color: '#1c2430' },
+      font: { family: 'system-ui, -apple-system, Segoe UI, Roboto, sans-serif', size: printing ? 9 : small ? 11 : 13, color: '#1c2430' },
       paper_bgcolor: '#ffffff', plot_bgcolor: '#ffffff',
       margin: { l: small ? 8 : 16, r: small ? 12 : 24, t: 12, b: small ? 8 : 12, pad: 2 },
-      height: small ? spec.phoneHeight : spec.height,
-      legend: { orientation: 'h', yanchor: 'bottom', y: 1.02, xanchor: 'left', x: 0, font: { size: small ? 10 : 12 } },
+      height: printing ? Math.round(0.72 * spec.phoneHeight) : small ? spec.phoneHeight : spec.height,
+      legend: { orientation: 'h', yanchor: 'bottom', y: 1.02, xanchor: 'left', x: 0, font: { size: printing ? 8 : small ? 10 : 12 } },
       hoverlabel: { align: 'left', bgcolor: '#ffffff', bordercolor: '#8a939e', font: { size: small ? 10 : 12, color: '#1c2430' } },
       dragmode: false,
+      ...(printing ? { width: paperWidth(plot), autosize: false } : {}),
     };
     const layout = merge(base, spec.layout);
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = merge(axis, layout[key]);
@@ -56,7 +61,7 @@ export const CLIENT_SCRIPT = String.raw`
     const spec = JSON.parse(figure.querySelector('script.spec').textContent);
     const plot = figure.querySelector('.plot');
     try {
-      await window.Plotly.newPlot(plot, spec.data, layoutOf(spec), config);
+      await window.Plotly.newPlot(plot, spec.data, layoutOf(spec, plot), config);
       drawn.push([plot, spec]);
     } catch (error) {
       plot.hidden = true;
@@ -65,21 +70,68 @@ export const CLIENT_SCRIPT = String.raw`
     }
     await new Promise((done) => setTimeout(done));
   }
+  const redraw = () => {
+    for (const [plot, spec] of drawn) window.Plotly.react(plot, spec.data, layoutOf(spec, plot), config);
+  };
+  const fit = (within) => {
+    for (const [plot] of drawn) if (within.contains(plot) && plot.offsetParent) window.Plotly.Plots.resize(plot);
+  };
+  const sections = [...document.querySelectorAll('details.section')];
+  /** Opens what an address points to, and what it lies in. */
+  const reveal = () => {
+    let target = null;
+    try { target = document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { return; }
+    if (!target) return;
+    for (const d of sections) if (d.contains(target)) d.open = true;
+    target.scrollIntoView();
+  };
+  for (const d of sections) {
+    d.open = !d.hasAttribute('data-fold');
+    d.addEventListener('toggle', () => { if (d.open && !printing) fit(d); });
+  }
+  for (const link of document.querySelectorAll('nav a[href^="#"]')) {
+    link.addEventListener('click', () => setTimeout(reveal));
+  }
+  window.addEventListener('hashchange', reveal);
+  for (const button of document.querySelectorAll('button[data-sections]')) {
+    button.addEventListener('click', () => {
+      for (const d of sections) d.open = button.dataset.sections === 'open';
+    });
+  }
+  for (const button of document.querySelectorAll('.save button')) {
+    button.addEventListener('click', () => {
+      const figure = button.closest('.figure');
+      const found = drawn.find(([plot]) => figure.contains(plot));
+      if (!found) return;
+      const [plot, spec] = found;
+      const format = button.dataset.format;
+      window.Plotly.downloadImage(plot, {
+        format, filename: figure.dataset.name, width: plot.clientWidth, height: narrow() ? spec.phoneHeight : spec.height,
+        scale: format === 'png' ? 2 : 1,
+      });
+    });
+  }
   let wasNarrow = narrow();
   window.addEventListener('resize', () => {
-    if (narrow() === wasNarrow) return;
+    if (printing || narrow() === wasNarrow) return;
     wasNarrow = narrow();
-    for (const [plot, spec] of drawn) window.Plotly.react(plot, spec.data, layoutOf(spec), config);
+    redraw();
   });
+  let wasOpen = [];
   window.addEventListener('beforeprint', () => {
-    for (const [plot] of drawn) window.Plotly.relayout(plot, { width: 600, autosize: false });
+    printing = true;
+    wasOpen = [...document.querySelectorAll('details')].filter((d) => !d.closest('.figure')).map((d) => [d, d.open]);
+    for (const [d] of wasOpen) d.open = true;
+    redraw();
   });
   window.addEventListener('afterprint', () => {
+    printing = false;
+    for (const [d, open] of wasOpen) d.open = open;
     for (const [plot, spec] of drawn) {
-      window.Plotly.relayout(plot, { width: null, autosize: true });
-      window.Plotly.react(plot, spec.data, layoutOf(spec), config);
+      window.Plotly.react(plot, spec.data, { ...layoutOf(spec, plot), width: null, autosize: true }, config);
     }
   });
+  reveal();
   document.body.dataset.figures = String(drawn.length);
 })();
 `;

@@ -75,7 +75,7 @@ export function datasheetHtml(sheet: Datasheet, cal: Calibration): string {
     `Characterisation of ${sheet.process}/${sheet.cell}: ${sheet.rows.length} specifications against the calibration`,
     introHtml(sheet, cal),
     [
-      { id: 'specifications', title: 'Specifications', html: specificationsHtml(sheet, cal) },
+      { id: 'specifications', title: 'Specifications', html: specificationsHtml(sheet, cal), open: true },
       {
         id: 'sweeps',
         title: 'Transfer sweeps',
@@ -109,7 +109,7 @@ function introHtml(sheet: Datasheet, cal: Calibration): string {
   );
   const product = cal.multiply.product[nominal];
   const { lnSigmaSpice } = cal.mismatch.monteCarlo;
-  return `<div class="verdict">${verdict}</div>
+  return `<div class="verdict ${failed === 0 ? 'as-good' : 'far-worse'}">${verdict}</div>
 <ul class="cards">
 ${card('Full scale', formatSi(cal.nominal.fullScaleA, 'A'), `at Vgs ${plain(cal.nominal.fullScaleVgsV * 1e3)} mV, Vds ${plain(cal.nominal.vdsV)} V`)}
 ${range === undefined ? '' : card('Exponential within 1 %', `${plain(range.decades)} decades`, `${formatSi(range.lowA, 'A')} to ${formatSi(range.highA, 'A')}, n ${plain(range.slopeFactorN, 4)}`)}

@@ -1,20 +1,9 @@
-/**
- * A figure of the report: what plotly draws, one sentence that says what to see, and the same numbers as a table.
- */
-import { escapeHtml, scriptJson, type Table, tableHtml } from './html.ts';
+/** A figure as HTML: the drawing, its caption, its numbers to save and to read. */
+import { figureCsv } from './figure-data.ts';
+import type { Figure } from './figure-spec.ts';
+import { escapeHtml, scriptJson, tableHtml } from './html.ts';
 
-export interface Figure {
-  id: string;
-  title: string;
-  /** One plain sentence: what the reader should see. */
-  caption: string;
-  data: Record<string, unknown>[];
-  layout: Record<string, unknown>;
-  /** Height in CSS pixels on a desktop, and on a phone where it differs. */
-  height: number;
-  phoneHeight?: number;
-  table: Table;
-}
+export type { Figure } from './figure-spec.ts';
 
 /** Colours that people with colour blindness can tell apart (Okabe and Ito), dark enough on white. */
 export const COLOURS = {
@@ -46,26 +35,14 @@ export function figureHtml(figure: Figure): string {
     height: figure.height,
     phoneHeight: figure.phoneHeight ?? figure.height,
   });
-  return `<figure class="figure" id="figure-${escapeHtml(id)}" aria-labelledby="title-${escapeHtml(id)}">
+  const csv = Buffer.from(figureCsv(figure), 'utf8').toString('base64');
+  const file = id.replace(/[^A-Za-z0-9-]+/g, '-');
+  return `<figure class="figure" id="figure-${escapeHtml(id)}" data-name="${file}" aria-labelledby="title-${escapeHtml(id)}">
 <h3 id="title-${escapeHtml(id)}">${escapeHtml(title)}</h3>
 <div class="plot" role="img" aria-label="${escapeHtml(`${title}. ${caption}`)}" style="--height:${figure.height}px;--phone:${figure.phoneHeight ?? figure.height}px"></div>
 <script type="application/json" class="spec">${spec}</script>
 <figcaption>${escapeHtml(caption)}</figcaption>
+<p class="save">Save as <a download="${file}.csv" href="data:text/csv;charset=utf-8;base64,${csv}">CSV</a><button type="button" data-format="svg">SVG</button><button type="button" data-format="png">PNG</button></p>
 <details><summary>Table of this figure</summary>${tableHtml(table)}</details>
 </figure>`;
-}
-
-/** Tick values and texts of a log axis over decades, with prefixes: 1 pJ, 10 pJ, ... */
-export function decadeTicks(
-  low: number,
-  high: number,
-  label: (value: number) => string,
-  most = 7,
-): { tickvals: number[]; ticktext: string[]; range: [number, number] } {
-  const first = Math.floor(Math.log10(low));
-  const last = Math.max(first + 1, Math.ceil(Math.log10(high)));
-  const stride = Math.max(1, Math.ceil((last - first) / most));
-  const tickvals: number[] = [];
-  for (let e = first; e <= last; e += stride) tickvals.push(10 ** e);
-  return { tickvals, ticktext: tickvals.map(label), range: [first, last] };
 }

@@ -3,7 +3,8 @@
  */
 import type { Calibration } from '../cell/calibration.ts';
 import { formatSi, plain } from '../format.ts';
-import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';
+import { COLOURS, type Figure, SERIES } from './figure.ts';
+import { logTicks } from './ticks.ts';
 
 /** The part of a calibration that the report draws; a whole calibration is one. */
 export type CalibrationFigures = Pick<
@@ -74,7 +75,7 @@ function transferFigure(calibration: CalibrationFigures): Figure {
       },
     );
   });
-  const ticks = decadeTicks(Math.min(...currents), Math.max(...currents), (v) => formatSi(v, 'A', 1));
+  const ticks = logTicks(Math.min(...currents), Math.max(...currents), (v) => formatSi(v, 'A'));
   const residualRows = curves.flatMap((curve) => residualsOf(curve).map((r) => ({ vdsV: curve.vdsV, ...r })));
   const stride = Math.max(1, Math.ceil(residualRows.length / TABLE_ROWS));
   const rows = residualRows

@@ -4,9 +4,10 @@
 import type { Comparators } from '../cost/comparators.ts';
 import type { CostLine, CostReport, CostSensitivity } from '../cost/report.ts';
 import { formatSi, plain } from '../format.ts';
-import { COLOURS, decadeTicks, type Figure } from './figure.ts';
+import { COLOURS, type Figure } from './figure.ts';
 import { plotText, wrapPlotText } from './html.ts';
 import { tagBadge, tagColour, tagLegend } from './tags.ts';
+import { logTicks } from './ticks.ts';
 
 const LABELS: Record<string, string> = {
   array: 'Array, integrating',
@@ -250,10 +251,10 @@ function scaleOf(largest: number, unit: string): { factor: number; unit: string 
 export function comparatorFigure(projection: CostReport, comparators: Comparators): Figure {
   const rows = [...publishedRows(comparators), ...ownRows(projection)].sort((a, b) => b.high - a.high);
   const kinds = [...new Set(rows.map((r) => r.kind))];
-  const ticks = decadeTicks(
+  const ticks = logTicks(
     Math.min(...rows.map((r) => r.low)) * 0.7,
     Math.max(...rows.map((r) => r.high)),
-    (v) => formatSi(v, 'J', 1),
+    (v) => formatSi(v, 'J'),
   );
   const order = rows.map((r) => wrapPlotText(r.name, 16));
   return {

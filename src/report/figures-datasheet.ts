@@ -6,8 +6,9 @@ import { atTemperature, ekvCurrentA } from '../cell/ekv.ts';
 import { offCurrentA } from '../cell/operating-point.ts';
 import type { Corner } from '../cell/technology.ts';
 import { formatSi, plain } from '../format.ts';
-import { COLOURS, decadeTicks, type Figure, SERIES } from './figure.ts';
+import { COLOURS, type Figure, SERIES } from './figure.ts';
 import { plotText } from './html.ts';
+import { logTicks } from './ticks.ts';
 
 type Trace = Record<string, unknown>;
 const celsius = (tempK: number) => `${plain(tempK - 273.15)} °C`;
@@ -39,7 +40,7 @@ export function datasheetFigures(cal: Calibration): Figure[] {
 }
 
 const currentAxis = (currents: readonly number[]) => {
-  const ticks = decadeTicks(Math.min(...currents), Math.max(...currents), (v) => formatSi(v, 'A', 1));
+  const ticks = logTicks(Math.min(...currents), Math.max(...currents), (v) => formatSi(v, 'A'));
   return {
     title: { text: 'Drain current (A)' },
     type: 'log',
@@ -307,7 +308,7 @@ function sigmaFigure(cal: Calibration): Figure {
 
 function noiseFigure(cal: Calibration): Figure {
   const { currentA, whiteRatioByCurrent, flickerByCurrent, whiteRatioTheory } = cal.noise;
-  const ticks = decadeTicks(Math.min(...currentA), Math.max(...currentA), (v) => formatSi(v, 'A', 1));
+  const ticks = logTicks(Math.min(...currentA), Math.max(...currentA), (v) => formatSi(v, 'A'));
   return {
     id: 'noise',
     title: 'White noise over 2qI',

@@ -5,220 +5,16 @@
 import type { Interval, RunResult } from '../experiment/result.ts';
 import { plain } from '../format.ts';
 import { COLOURS, type Figure, SERIES } from './figure.ts';
+import { intervalText } from './figures-accuracy.ts';
 import { plotText, wrapPlotText } from './html.ts';
 
 export function runFigures(result: RunResult): Figure[] {
   const figures: Figure[] = [];
-  if (result.chips.length > 0) {
-    figures.push(result.model.synthetic ? divergenceFigure(result) : perplexityFigure(result));
-  }
   if (result.attribution.length > 0 && result.chips.length > 0) figures.push(attributionFigure(result));
   if (result.coding.length > 0) figures.push(codingFigure(result));
   const clips = clipRates(result);
   if (clips.length > 0) figures.push(clipFigure(result, clips));
   return figures;
-}
-
-/** "12.3 (11.9 to 12.7)", or the mean alone with one chip. */
-export function intervalText(interval: Interval, digits = 4): string {
-  const mean = plain(interval.mean, digits);
-  return interval.ci95 === null
-    ? mean
-    : `${mean} (${plain(interval.ci95[0], digits)} to ${plain(interval.ci95[1], digits)})`;
-}
-
-/** Returns the label of `recoded`, beside chips. */
-function recodedName({ calibration }: RunResult): string {
-  return calibration ? 'recoded weights, ideal analog' : 'recoded weights, exact arithmetic';
-}
-
-interface Level {
-  name: string;
-  value: number;
-  color: string;
-  dash: string;
-}
-
-/** One point per chip, the interval of their mean as a band, other models as lines across. */
-function chipsFigure(
-  result: RunResult,
-  values: number[],
-  interval: Interval,
-  levels: readonly Level[],
-  axis: string,
-  hover: string,
-): { data: Record<string, unknown>[]; layout: Record<string, unknown> } {
-  const x = result.chips.map((_, i) => i + 1);
-  const ends = [0.4, x.length + 0.6];
-  const shapes = interval.ci95
-    ? [
-        {
-          type: 'rect',
-          xref: 'paper',
-          x0: 0,
-          x1: 1,
-          y0: interval.ci95[0],
-          y1: interval.ci95[1],
-          fillcolor: 'rgba(0,114,178,0.12)',
-          line: { width: 0 },
-          layer: 'below',
-        },
-      ]
-    : [];
-  return {
-    data: [
-      {
-        type: 'scatter',
-        mode: 'markers',
-        name: interval.ci95 ? 'one chip each; band: 95 % interval of the mean' : 'one chip',
-        x,
-        y: values,
-        customdata: result.chips.map((c) => c.seed),
-        marker: { color: COLOURS.blue, size: 9 },
-        hovertemplate: `chip %{x} (seed %{customdata})<br>${hover} %{y:.4g}<extra></extra>`,
-      },
-      {
-        type: 'scatter',
-        mode: 'lines',
-        name: 'mean of the chips',
-        x: ends,
-        y: [interval.mean, interval.mean],
-        line: { color: COLOURS.blue, width: 2 },
-        hovertemplate: `mean ${hover} %{y:.4g}<extra></extra>`,
-      },
-      ...levels.map(({ name, value, color, dash }) => ({
-        type: 'scatter',
-        mode: 'lines',
-        name,
-        x: ends,
-        y: [value, value],
-        line: { color, width: 2, dash },
-        hovertemplate: `${name}: %{y:.4g}<extra></extra>`,
-      })),
-    ],
-    layout: {
-      shapes,
-      xaxis: {
-        title: { text: 'Chip instance (number)' },
-        range: ends,
-        ...(x.length <= 12 ? { dtick: 1 } : {}),
-        zeroline: false,
-      },
-      yaxis: { title: { text: axis } },
-      hovermode: 'closest',
-    },
-  };
-}
-
-function perplexityFigure(result: RunResult): Figure {
-  const { summary, digital, recoded, chips } = result;
-  const { data, layout } = chipsFigure(
-    result,
-    chips.map((c) => c.perplexity),
-    summary.perplexity,
-    [
-      {
-        name: recodedName(result),
-        value: recoded.perplexity,
-        color: COLOURS.orange,
-        dash: 'dash',
-      },
-      { name: 'digital model', value: digital.perplexity, color: COLOURS.green, dash: 'dot' },
-    ],
-    'Perplexity (lower is better)',
-    'perplexity',
-  );
-  const spread = !result.fabric.chipsDiffer
-    ? ', the same on every chip'
-    : chips.length > 1
-      ? ` over ${chips.length} chips`
-      : ' on the one chip that ran, so that no interval exists';
-  return {
-    id: 'accuracy',
-    title: 'Accuracy: every chip beside the digital model',
-    caption: `The digital model has perplexity ${plain(digital.perplexity, 4)}, recoded weights alone ${plain(recoded.perplexity, 4)}, the chip ${intervalText(summary.perplexity)}${spread}: the step from green to orange is coding, from orange to blue is ${result.fabric.loss}.`,
-    data,
-    layout,
-    height: 380,
-    phoneHeight: 360,
-    table: accuracyTable(result),
-  };
-}
-
-function divergenceFigure(result: RunResult): Figure {
-  const { summary, recoded, chips } = result;
-  const { data, layout } = chipsFigure(
-    result,
-    chips.map((c) => c.kl),
-    summary.kl,
-    [{ name: recodedName(result), value: recoded.kl, color: COLOURS.orange, dash: 'dash' }],
-    'KL divergence (nats per token)',
-    'KL',
-  );
-  return {
-    id: 'accuracy',
-    title: 'Divergence of every chip from the digital model (synthetic weights)',
-    caption: `The weights are synthetic, so there is no accuracy; the chip's predictions differ from the digital ones by ${intervalText(summary.kl)} nats per token, of which coding alone makes ${plain(recoded.kl)}.`,
-    data,
-    layout: { ...layout, yaxis: { ...(layout.yaxis as object), rangemode: 'tozero' } },
-    height: 380,
-    phoneHeight: 360,
-    table: accuracyTable(result),
-  };
-}
-
-function accuracyTable(result: RunResult): Figure['table'] {
-  const percent = (share: number) => `${(share * 100).toFixed(2)} %`;
-  const synthetic = result.model.synthetic;
-  const clips = clipRates(result).length > 0;
-  const clipHeader = clips ? ['ADC clip rate'] : [];
-  return {
-    caption: synthetic
-      ? 'Divergence by chip (synthetic weights: no perplexity)'
-      : 'Accuracy by chip; KL is KL(digital || chip)',
-    headers: synthetic
-      ? ['Model', 'Seed', 'KL (nats)', 'Top-1 agreement', ...clipHeader]
-      : ['Model', 'Seed', 'Perplexity', 'NLL (nats)', 'KL (nats)', 'Top-1 agreement', ...clipHeader],
-    rows: [
-      ...(synthetic
-        ? []
-        : [
-            [
-              'digital',
-              '',
-              Number(plainNumber(result.digital.perplexity)),
-              plainNumber(result.digital.nll),
-              0,
-              '100.00 %',
-              ...(clips ? [''] : []),
-            ],
-          ]),
-      row('recoded', '', result.recoded, ''),
-      ...result.chips.map((c, i) =>
-        row(
-          `chip ${i + 1}`,
-          String(c.seed),
-          c,
-          c.clipRate === null ? '' : `${(c.clipRate * 100).toFixed(3)} %`,
-        ),
-      ),
-    ],
-  };
-
-  function row(name: string, seed: string, a: RunResult['recoded'], clip: string): (string | number)[] {
-    const own = clips ? [clip] : [];
-    return synthetic
-      ? [name, seed, plainNumber(a.kl), percent(a.top1), ...own]
-      : [
-          name,
-          seed,
-          plainNumber(a.perplexity),
-          plainNumber(a.nll),
-          plainNumber(a.kl),
-          percent(a.top1),
-          ...own,
-        ];
-  }
 }
 
 /** KL of each source of error alone, largest on top. */
@@ -376,10 +172,6 @@ function attributionTable(shown: readonly AttributionRow[], synthetic: boolean):
         s.description,
       ]),
   };
-}
-
-function plainNumber(value: number): number {
-  return Number(value.toPrecision(5));
 }
 
 function codingFigure(result: RunResult): Figure {

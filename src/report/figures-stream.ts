@@ -1,7 +1,7 @@
 /** Growth of errors through the model: signal-to-noise ratio of the residual stream behind each block. */
 import type { RunResult } from '../experiment/result.ts';
 import { COLOURS, type Figure } from './figure.ts';
-import { intervalText } from './figures-run.ts';
+import { intervalText } from './figures-accuracy.ts';
 
 export function blockFigure({ blocks, chips, model }: RunResult): Figure | undefined {
   if (!blocks || blocks.chipDb.length === 0) return undefined;

@@ -76,10 +76,18 @@ export function tableHtml({ caption, headers, rows }: Table): string {
     })
     .join('\n');
   const label = escapeHtml(caption);
-  return `<div class="table" role="region" aria-label="${label}" tabindex="0"><table><caption>${label}</caption><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
+  // A short table stays on one page of paper.
+  const size = rows.length <= 12 ? ' short' : '';
+  return `<div class="table${size}" role="region" aria-label="${label}" tabindex="0"><table><caption>${label}</caption><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
 }
 
 /** "1.33 pJ", "-4.1 %", "0.034": text that reads as a number, for alignment. */
 function isQuantity(cell: Cell | undefined): boolean {
   return typeof cell === 'string' && /^[-−]?[\d.,]+(e[-+]?\d+)?( ?[%\wµ/²]{1,8})?$/.test(cell);
+}
+
+/** Names and values, a line each. */
+export function factsHtml(facts: readonly (readonly [string, string])[]): string {
+  const list = facts.map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`);
+  return `<dl class="facts">${list.join('')}</dl>`;
 }

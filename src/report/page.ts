@@ -36,7 +36,7 @@ body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui
 main, header, footer { max-width: 1120px; margin: 0 auto; padding: 0 24px; }
 header { padding-top: 32px; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.3rem; margin: 48px 0 8px; padding-top: 16px; border-top: 2px solid var(--line); }
+h2 { font-size: 1.3rem; margin: 0; }
 h3 { font-size: 1.05rem; margin: 0 0 8px; line-height: 1.3; }
 p { margin: 0 0 12px; max-width: 74ch; }
 a { color: var(--accent); }
@@ -45,12 +45,30 @@ a { color: var(--accent); }
 .skip:focus { left: 8px; top: 8px; background: #fff; padding: 8px; }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; margin: 12px 0 0; }
 .banner { border-left: 4px solid #b37400; background: #fff8e8; padding: 12px 16px; margin: 16px 0; }
-.verdict { border-left: 4px solid var(--accent); background: #f0f7fb; padding: 14px 18px 4px; margin: 20px 0; font-size: 1.08rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 12px; margin: 16px 0; padding: 0; list-style: none; }
-.cards li { border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
-.cards .name { display: block; color: var(--soft); font-size: .88rem; }
-.cards .value { display: block; font-size: 1.5rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.cards .detail { display: block; color: var(--soft); font-size: .85rem; }
+.verdict { border-left: 4px solid var(--edge, #0072b2); background: var(--ground, #f0f7fb); padding: 14px 18px 4px; margin: 16px 0; }
+.as-good { --edge: #007a5a; --ground: #e7f6f0; } .worse { --edge: #b37400; --ground: #fff6e0; } .far-worse { --edge: #c2410c; --ground: #fdeee7; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 12px; margin: 16px 0; padding: 0; list-style: none; }
+.cards li { border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px; }
+.cards .name, .cards .detail { display: block; color: var(--soft); font-size: .84rem; }
+.cards .value { display: block; font-size: 1.45rem; font-weight: 650; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.answer { border-left: 6px solid var(--edge, #0072b2); background: var(--ground, #f0f7fb); padding: 14px 18px; margin: 16px 0; font-size: 1.2rem; line-height: 1.4; font-weight: 550; max-width: none; text-wrap: pretty; overflow-wrap: anywhere; }
+.first { display: grid; grid-template-columns: minmax(0, 8fr) minmax(0, 5fr); gap: 20px; align-items: start; } .first.single { grid-template-columns: minmax(0, 1fr); }
+.drawing { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: 16px; min-width: 0; } .drawing svg { width: 100%; max-width: 440px; height: auto; display: block; margin: 0 auto; }
+.drawing .known { display: block; margin-top: 6px; font-size: .88rem; }
+.strip { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 12px; margin: 16px 0 4px; padding: 0; list-style: none; }
+.strip li { border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px; }
+.strip .name, .strip .detail { display: block; color: var(--soft); font-size: .84rem; line-height: 1.35; }
+.strip .value { display: block; font-size: 1.45rem; font-weight: 650; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.strip svg { display: block; width: 100%; height: 16px; } .strip .ends { display: flex; justify-content: space-between; font-size: .8rem; color: var(--soft); margin-bottom: 4px; }
+.paper { display: none; }
+.note { color: var(--soft); font-size: .84rem; }
+.section > summary { list-style: none; border-top: 2px solid var(--line); margin-top: 28px; padding: 12px 0 8px; color: var(--ink); }
+.section > summary::-webkit-details-marker { display: none; }
+.section > summary h2 { display: inline; } .section > summary::before { content: '▸'; display: inline-block; width: 1.2em; color: var(--accent); }
+.section[open] > summary::before { content: '▾'; }
+.fold { margin: 10px 0 0; } button { font: inherit; font-size: .85rem; color: var(--accent); background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: 2px 10px; cursor: pointer; }
+.fold button { margin-right: 6px; }
+.save { font-size: .85rem; color: var(--soft); margin: 0; } .save > * { margin-left: 8px; }
 .figures { display: grid; grid-template-columns: minmax(0, 1fr); gap: 28px; }
 .figures.pair { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 .figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: 16px; min-width: 0; break-inside: avoid; }
@@ -74,19 +92,31 @@ dl.facts dt { color: var(--soft); } dl.facts dd { margin: 0; overflow-wrap: anyw
 pre { background: var(--wash); border: 1px solid var(--line); border-radius: 8px; padding: 12px; overflow-x: auto; font-size: .82rem; line-height: 1.45; }
 footer { color: var(--soft); font-size: .85rem; padding-top: 32px; padding-bottom: 48px; }
 #plot-status { margin: 16px 0; }
-@media (max-width: 860px) { .figures.pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 860px) { .figures.pair, .first { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 619px) {
   body { font-size: 15px; } main, header, footer { padding-left: 14px; padding-right: 14px; }
   h1 { font-size: 1.35rem; } .figure { padding: 12px 8px; } .figure > .plot { min-height: var(--phone); }
   .figure h3, figcaption, .figure details { padding: 0 4px; }
   .table table { min-width: 460px; } .table:has(.formula) table { min-width: 880px; }
-  .cards { grid-template-columns: repeat(2, minmax(0, 1fr)); } .cards li { padding: 10px; } .cards .value { font-size: 1.2rem; }
+  .answer { font-size: 1.05rem; padding: 12px; } .strip { grid-template-columns: minmax(0, 1fr); } .drawing { padding: 12px 8px; }
+  .cards { grid-template-columns: repeat(2, minmax(0, 1fr)); } .cards .value { font-size: 1.2rem; }
   dl.facts { grid-template-columns: minmax(0, 1fr); gap: 0; } dl.facts dd { margin-bottom: 8px; }
 }
 @media print {
-  @page { margin: 14mm; } body { font-size: 10.5pt; } nav, summary, .skip { display: none; }
-  .figures, .figures.pair { display: block; } .figure { margin-bottom: 12px; } h2 { break-after: avoid; }
-  .cards { grid-template-columns: repeat(3, 1fr); } .table { overflow: visible; } pre { white-space: pre-wrap; }
+  @page { size: A4; margin: 11mm; }
+  body { font-size: 8.6pt; line-height: 1.35; } main, header, footer { max-width: none; padding: 0; } header { padding: 0; }
+  h1 { font-size: 15pt; } h2 { font-size: 11.5pt; } h3 { font-size: 9.5pt; margin: 0 0 2px; } p, figcaption { max-width: none; margin: 0 0 5px; }
+  nav, .skip, .save, .fold, .figure details, details:not(.section) > summary { display: none; }
+  .section > summary { margin: 8px 0 -200px; padding: 4px 0 202px; break-inside: avoid; border-top-width: 1px; } .section > summary::before { content: none !important; }
+  .answer { font-size: 11pt; padding: 8px 12px; margin: 8px 0; } .verdict { padding: 6px 10px 2px; margin: 6px 0; } .banner { padding: 4px 10px; margin: 6px 0; }
+  .first { grid-template-columns: 420px minmax(0, 1fr); gap: 10px; } .first.single { grid-template-columns: minmax(0, 1fr); } .drawing { padding: 8px; } .drawing svg { max-width: 240px; }
+  .strip, .cards { gap: 6px; margin: 6px 0 2px; } .cards { grid-template-columns: repeat(5, 1fr); } .strip li, .cards li { padding: 5px 7px; } .strip .value, .cards .value { font-size: 11pt; } .cards .name, .cards .detail, .strip .name, .strip .detail, .strip .ends, .note { font-size: 7pt; }
+  .figures, .figures.pair { display: block; columns: 2; column-gap: 12px; } .figure { padding: 6px 8px; margin: 0 0 10px; break-inside: avoid; }
+  .figure > .plot { min-height: 0; } figcaption, .drawing .known { font-size: 7.5pt; line-height: 1.3; margin: 2px 0; } p:has(+ .figures) { break-inside: avoid; }
+  .screen { display: none; } .paper { display: block; }
+  .table { overflow: visible; margin: 3px 0 8px; } table { font-size: 6.6pt; line-height: 1.2; } th, td { padding: 1px 5px 1px 0; } tr, .table.short { break-inside: avoid; } caption { break-after: avoid; padding: 2px 0; } thead th { white-space: normal; } tbody th { min-width: 0; }
+  td.formula, td .formula { min-width: 0; } .tag { border: 0; padding: 0; font-size: inherit; }
+  dl.facts { font-size: 7.5pt; gap: 1px 12px; margin: 4px 0; } pre { white-space: pre-wrap; font-size: 6pt; line-height: 1.2; columns: 3; padding: 4px; margin: 4px 0; } footer { padding: 8px 0 0; font-size: 7pt; } ul { margin: 4px 0; }
 }
 `;
 
@@ -94,6 +124,8 @@ export interface PageSection {
   id: string;
   title: string;
   html: string;
+  /** Shown at first; the others are folded until somebody asks, and on paper all are open. */
+  open?: boolean;
 }
 
 /** The whole document. `intro` stands before the first section. */
@@ -107,7 +139,7 @@ export function pageHtml(
   const body = sections
     .map(
       (s) =>
-        `<section aria-labelledby="${s.id}"><h2 id="${s.id}">${escapeHtml(s.title)}</h2>\n${s.html}\n</section>`,
+        `<section aria-labelledby="${s.id}"><details class="section" open${s.open ? '' : ' data-fold'}><summary><h2 id="${s.id}">${escapeHtml(s.title)}</h2></summary>\n${s.html}\n</details></section>`,
     )
     .join('\n');
   return `<!doctype html>
@@ -131,6 +163,7 @@ export function pageHtml(
 <p id="plot-status" class="banner" role="status" hidden></p>
 <noscript><p class="banner">Figures need JavaScript; the table under each figure has its numbers.</p></noscript>
 ${intro}
+<p class="fold"><button type="button" data-sections="open">Open all sections</button><button type="button" data-sections="close">Fold all</button></p>
 ${body}
 </main>
 <footer>Made by onefet. This file is complete: it loads nothing from anywhere. Figures: plotly.js (MIT licence).</footer>

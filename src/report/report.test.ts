@@ -102,7 +102,7 @@ describe('the page', () => {
   it('has one heading of level one, figures with a caption and a table each, and every cost line', () => {
     const own = written(html);
     expect(own.match(/<h1/g)).toHaveLength(1);
-    const figures = own.match(/<figure /g)!.length;
+    const figures = own.match(/<figure class="figure"/g)!.length;
     expect(figures).toBeGreaterThanOrEqual(13);
     expect(own.match(/<figcaption>[^<]{20,}<\/figcaption>/g)).toHaveLength(figures);
     expect(own.match(/Table of this figure/g)).toHaveLength(figures);
@@ -133,6 +133,46 @@ describe('the page', () => {
     expect(own).not.toMatch(/<a href='https/);
     // As many script ends as scripts: none came from data.
     expect(own.match(/<\/script>/g)!.length).toBe(own.match(/<script/g)!.length);
+  });
+
+  it('draws the cell with its simulated currents, and no other topology', () => {
+    const own = written(html);
+    const drawing = own.slice(own.indexOf('<figure class="drawing"'), own.indexOf('two bit lines'));
+    // Tap 5 of 7 at full input: 5/7 of 3 nA, as simulated.
+    const { multiply, nominal } = fixtureCalibration();
+    const tapA = nominal.fullScaleA * multiply.spice[1][4 * multiply.codes + multiply.codes - 1];
+    expect(drawing).toContain(`5/7   ${(tapA * 1e9).toFixed(2)} nA`);
+    const other = written(renderReport(fixtureResult(), { ...fixtureCalibration(), topology: 't4' }));
+    expect(other).not.toContain('class="drawing"');
+  });
+
+  it('answers in one sentence, coloured by the verdict', () => {
+    const own = written(html);
+    // Perplexity 5.0 against 3.55.
+    expect(own).toMatch(
+      /<p class="answer far-worse">On log-domain-4bit, stories260K is far worse than on a digital/,
+    );
+    const good = fixtureResult();
+    good.summary.perplexity.mean = good.digital.perplexity;
+    expect(written(renderReport(good, null))).toContain('<p class="answer as-good">');
+  });
+
+  it('each figure has its numbers as CSV, with all digits', () => {
+    const own = written(html);
+    const files = [
+      ...own.matchAll(/download="([\w-]+)\.csv" href="data:text\/csv;charset=utf-8;base64,([^"]+)"/g),
+    ];
+    expect(files).toHaveLength(own.match(/<figure class="figure"/g)!.length);
+    const csv = new Map(files.map(([, name, text]) => [name, Buffer.from(text, 'base64').toString('utf8')]));
+    const result = fixtureResult();
+    expect(csv.get('accuracy')).toContain(`chip 1,${result.chips[0].perplexity},`);
+    const [largest] = [...result.projection.energyJ].sort((a, b) => b.value - a.value);
+    const energies = csv
+      .get('projection-energy')!
+      .split('\n')
+      .map((line) => Number.parseFloat(line));
+    expect(Math.max(...energies.filter((x) => x > 0))).toBeCloseTo(largest.value * 1e6, 9);
+    for (const text of csv.values()) expect(text).not.toMatch(/NaN|undefined|\[object/);
   });
 
   it('a synthetic model has no perplexity anywhere', () => {

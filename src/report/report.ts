@@ -20,9 +20,10 @@ import {
   accuracyReferencesHtml,
   costTablesHtml,
   economicsHtml,
-  headlineHtml,
+  firstScreenHtml,
   limitsHtml,
   provenanceHtml,
+  verdictHtml,
 } from './sections.ts';
 
 export type { CalibrationFigures } from './figures-cell.ts';
@@ -59,9 +60,10 @@ export function renderReport(
   const economics = options.economics === undefined ? economicsOfProjection(result) : options.economics;
   const projected = `${result.projection.shape.name}, projected`;
   const sections: PageSection[] = [
+    { id: 'verdict', title: 'Verdict', html: verdictHtml(result), open: true },
     {
-      id: 'accuracy',
-      title: result.model.synthetic ? 'Divergence' : 'Accuracy',
+      id: 'errors',
+      title: 'Where errors come from',
       html: `${figures([...runFigures(result), ...positionFigures(result), ...blockFigures(result)])}${
         result.model.synthetic
           ? ''
@@ -110,7 +112,7 @@ export function renderReport(
   return pageHtml(
     `onefet: ${result.model.name}${synthetic} on ${result.design.name}`,
     `${result.calibration ? `${result.calibration.process}/${result.calibration.cell}` : result.fabric.kind}, ${chipsText(result)}, seed ${result.seed}`,
-    headlineHtml(result),
+    firstScreenHtml(result, calibration),
     sections,
   );
 }

@@ -6,94 +6,76 @@ import type { Comparators } from '../cost/comparators.ts';
 import { type EconomicsReport, SCENARIOS } from '../cost/economics.ts';
 import type { CostBand, CostLine, CostReport } from '../cost/report.ts';
 import { headlineOf } from '../experiment/headline.ts';
-import type { RunResult } from '../experiment/result.ts';
+import type { Interval, RunResult } from '../experiment/result.ts';
+import { answerOf, gradeOf } from '../experiment/verdict.ts';
 import { count, formatSi, plain } from '../format.ts';
+import { cellDrawing } from './cell-drawing.ts';
+import { figureHtml } from './figure.ts';
+import { accuracyFigure, intervalText } from './figures-accuracy.ts';
+import type { CalibrationFigures } from './figures-cell.ts';
 import { areaText, label } from './figures-cost.ts';
-import { intervalText } from './figures-run.ts';
-import { escapeHtml, tableHtml } from './html.ts';
+import { escapeHtml, factsHtml, tableHtml } from './html.ts';
+import { costStrip } from './strip.ts';
 import { tagBadge } from './tags.ts';
 
-/** Synthetic banner, verdict, and the headline numbers. */
-export function headlineHtml(result: RunResult): string {
-  const { model, digital, recoded, summary, chips, cost, projection } = result;
-  const n = chips.length;
-  const differ = result.fabric.chipsDiffer;
-  const over = !differ
-    ? 'all the same, no interval'
-    : n === 1
-      ? 'one chip, no interval'
-      : `${n} chips, mean and 95 % interval`;
-  const headline = headlineOf(result);
-  const covered = (ci: readonly [number, number] | null | undefined, unit = '') =>
-    ci
-      ? `95 %: ${plain(ci[0], 4)} to ${plain(ci[1], 4)}${unit}`
-      : differ
-        ? n === 1
-          ? 'one chip: no interval'
-          : 'no interval'
-        : 'every chip the same, one window: no interval';
-  const banner = model.synthetic
+/**
+ * The first screen: the answer in a sentence, accuracy in one figure, energy, area and speed with their bands, and a drawing
+ * of the cell where there is one.
+ */
+export function firstScreenHtml(result: RunResult, calibration: CalibrationFigures | null): string {
+  const banner = result.model.synthetic
     ? '<p class="banner"><strong>Synthetic weights.</strong> This model was never trained: perplexity and verdicts about accuracy do not exist for it. Energy, speed and divergence from the digital model do.</p>'
     : '';
-  const verdict =
-    result.verdict.length > 0
-      ? `<div class="verdict">${result.verdict.map((s) => `<p>${escapeHtml(s)}</p>`).join('')}</div>`
-      : '';
   const warnings = result.warnings
     .map((text) => `<p class="banner"><strong>Warning.</strong> ${escapeHtml(text)}</p>`)
     .join('');
-  const cards: [string, string, string][] = [];
-  if (!model.synthetic) {
-    cards.push(
-      ['Perplexity, digital', plain(digital.perplexity, 4), 'the model as shipped'],
-      ['Perplexity, recoded', plain(recoded.perplexity, 4), 'coding loss only'],
-      ['Perplexity, chip', plain(headline.perplexity.mean, 4), covered(headline.perplexity.ci95)],
-    );
-  }
-  if (!model.synthetic) {
-    cards.push([
-      'Yield',
-      `${(result.yield.share * 100).toFixed(0)} %`,
-      `${yieldOf(result)} within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
-    ]);
-  }
-  cards.push(
-    ['KL(digital ‖ chip)', `${plain(headline.kl.mean)} nats`, covered(headline.kl.ci95)],
+  const drawing = calibration === null ? undefined : cellDrawing(calibration);
+  const figure = figureHtml(accuracyFigure(result));
+  const grade = gradeOf(result);
+  return `${banner}<p class="answer ${grade}">${escapeHtml(answerOf(result))}</p>
+<div class="${drawing ? 'first' : 'first single'}"><div>${figure}${costStrip(result.projection)}</div>${drawing ?? ''}</div>
+${warnings}`;
+}
+
+/** The verdict in full, and the numbers behind the first screen. */
+export function verdictHtml(result: RunResult): string {
+  const { model, digital, recoded, summary, chips, cost } = result;
+  const headline = headlineOf(result);
+  const over = !result.fabric.chipsDiffer
+    ? 'all the same, no interval'
+    : chips.length === 1
+      ? 'one chip: no interval'
+      : `${chips.length} chips, mean and 95 % interval`;
+  const share = ({ mean, ci95 }: Interval) =>
+    intervalText({ mean: 100 * mean, ci95: ci95 && [100 * ci95[0], 100 * ci95[1]] });
+  const facts: [string, string][] = [
+    ...(model.synthetic
+      ? []
+      : ([
+          [
+            'Perplexity',
+            `digital ${plain(digital.perplexity, 4)}, recoded weights ${plain(recoded.perplexity, 4)}, chip ${intervalText(headline.perplexity)}`,
+          ],
+          [
+            'Yield',
+            `${(result.yield.share * 100).toFixed(0)} % ${yieldOf(result)} within ${plain(result.yield.perplexityRatio)} times the digital perplexity`,
+          ],
+        ] as [string, string][])),
     [
-      'Top-1 agreement',
-      `${(headline.top1.mean * 100).toFixed(1)} %`,
-      covered(headline.top1.ci95?.map((x) => x * 100) as [number, number] | undefined, ' %'),
+      'KL(digital ‖ chip)',
+      `${intervalText(headline.kl)} nats per token; over chips on this text alone ${intervalText(summary.kl)}`,
     ],
+    ['Same most likely token', `${share(headline.top1)} % of positions`],
     [
-      'Energy per token',
-      formatSi(cost.perTokenJ, 'J'),
-      `this model, ${cost.contextTokens} tokens of context; ${bandText(cost.bands.perTokenJ, (v) => formatSi(v, 'J'))}`,
+      'Energy per token, this model',
+      `${formatSi(cost.perTokenJ, 'J')} at ${cost.contextTokens} tokens of context; ${bandText(cost.bands.perTokenJ, (v) => formatSi(v, 'J'))}`,
     ],
-    [
-      'Energy per token, 8B',
-      formatSi(projection.perTokenJ, 'J'),
-      `projection, ${projection.contextTokens} tokens of context; ${bandText(projection.bands.perTokenJ, (v) => formatSi(v, 'J'))}; ${formatSi(projection.perTokenAggregateJ, 'J')} in a full pipeline`,
-    ],
-    [
-      'Silicon, 8B',
-      areaText(projection.areaMm2),
-      `${projection.dies} ${projection.dies === 1 ? 'die' : 'dies'} of the reticle limit; ${bandText(projection.bands.areaMm2, areaText)}`,
-    ],
-    [
-      'Speed, 8B',
-      `${plain(projection.tokensPerSecondPerUser)} tok/s`,
-      `one user; ${bandText(projection.bands.tokensPerSecondPerUser, (v) => plain(v))}; ${plain(projection.tokensPerSecondAggregate)} together, bound by ${projection.binding}`,
-    ],
-  );
-  const items = cards
-    .map(
-      ([name, value, detail]) =>
-        `<li><span class="name">${escapeHtml(name)}</span><span class="value">${escapeHtml(value)}</span><span class="detail">${escapeHtml(detail)}</span></li>`,
-    )
-    .join('');
-  return `${banner}${warnings}${verdict}<ul class="cards" aria-label="Headline numbers">${items}</ul>
+  ];
+  const verdict = result.verdict.map((s) => `<p>${escapeHtml(s)}</p>`).join('');
+  const covers = headline.kl.ci95 ? ` Intervals of accuracy are of 95 % and cover ${headline.covers}.` : '';
+  return `<div class="verdict ${gradeOf(result)}">${verdict}</div>${factsHtml(facts)}
 <p>${escapeHtml(
-    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens})${rangesOf(result)}. ${headline.kl.ci95 ? `Intervals of accuracy are of 95 % and cover ${headline.covers}. ` : ''}Over chips on this text alone KL is ${intervalText(summary.kl)} nats per token.`,
+    `Chips: ${over}. ${result.text.scored.toLocaleString('en-US')} positions of ${result.text.file} were scored (${result.text.scoring}, context ${result.text.contextTokens})${rangesOf(result)}.${covers}`,
   )}</p>`;
 }
 
@@ -113,8 +95,8 @@ function rangesOf({ text: { rangeFile, rangeTokens } }: RunResult): string {
   return `; the converters' ranges come from ${rangeTokens.toLocaleString('en-US')} tokens of ${rangeFile}`;
 }
 
-/** Every line of one cost report. */
-export function costTablesHtml(name: string, report: CostReport, open: boolean): string {
+/** Every line of one cost report; `onPaper`: printed too. */
+export function costTablesHtml(name: string, report: CostReport, onPaper: boolean): string {
   const table = (caption: string, lines: readonly CostLine[], format: (v: number) => string) =>
     tableHtml({
       caption,
@@ -145,7 +127,10 @@ export function costTablesHtml(name: string, report: CostReport, open: boolean):
     weights,
     limits,
   ];
-  return `<details${open ? ' open' : ''}><summary>Lines of ${escapeHtml(name)}</summary>${tables.join('\n')}</details>`;
+  const lines = `<details${onPaper ? ' open' : ' class="screen"'}><summary>Lines of ${escapeHtml(name)}</summary>${tables.join('\n')}</details>`;
+  return onPaper
+    ? lines
+    : `${lines}<p class="paper">${escapeHtml(`The lines of ${name} are not printed: they stand in the page and in result.json.`)}</p>`;
 }
 
 /** Places of weights by format; columns of analog cells only where there are any. */
@@ -294,10 +279,7 @@ export function provenanceHtml(result: RunResult): string {
     ],
     ['Schema', result.schema],
   ];
-  const list = facts
-    .map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`)
-    .join('');
-  return `<dl class="facts">${list}</dl><details><summary>The design in full</summary><pre>${escapeHtml(stringify(design.resolved))}</pre></details>`;
+  return `${factsHtml(facts)}<details><summary>The design in full</summary><pre>${escapeHtml(stringify(design.resolved))}</pre></details>`;
 }
 
 /** A fact, or nothing where there is none to state. */

@@ -231,7 +231,7 @@ export function fixtureCalibration(): CalibrationFigures {
   return {
     process: 'planar32lp',
     cell: 't1',
-    topology: 'gate via to one tap of a shared row ladder, drain via to one of two bit lines',
+    topology: 't1',
     device: { widthM: 0.2e-6, lengthM: 0.1e-6, oxideM: 1.6e-9 },
     nominal: {
       tempK: 300.15,

@@ -12,7 +12,7 @@ import type { FinishedSweep } from '../../sweep/finish.ts';
 import { isAccuracy } from '../../sweep/outcome.ts';
 import type { Row } from '../../sweep/table.ts';
 import { type Figure, figureHtml } from '../figure.ts';
-import { escapeHtml, type Table, tableHtml } from '../html.ts';
+import { escapeHtml, factsHtml, type Table, tableHtml } from '../html.ts';
 import { type PageSection, pageHtml } from '../page.ts';
 import { calibrationFigures } from './figures-calibration.ts';
 import { keyFigures, mainMetric, mapFigure } from './figures-key.ts';
@@ -35,11 +35,12 @@ export function renderSweep(sweep: FinishedSweep): string {
           {
             id: 'result',
             title: 'Result',
+            open: true,
             html: `<div class="figures">${drawn.map(figureHtml).join('\n')}</div>`,
           },
         ]
       : []),
-    { id: 'points', title: 'Every point', html: tableSection(sweep) },
+    { id: 'points', title: 'Every point', html: tableSection(sweep), open: true },
     { id: 'setup', title: 'Set-up', html: setupHtml(sweep) },
     { id: 'limits', title: 'What the intervals cover', html: limitsHtml(sweep) },
     { id: 'provenance', title: 'Provenance', html: provenanceHtml(sweep) },
@@ -161,5 +162,5 @@ function provenanceHtml({ description, folder }: FinishedSweep): string {
     ['onefet', description.onefet],
     ['Node', nodeVersion],
   ];
-  return `<dl class="facts">${facts.map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`).join('')}</dl>`;
+  return factsHtml(facts);
 }
