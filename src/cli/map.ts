@@ -22,6 +22,7 @@ interface MapFlags {
   out?: string;
   lora?: AdapterChoice[];
   steps?: boolean;
+  ranges: boolean;
   threads: number;
   engine: EngineChoice;
   json?: boolean;
@@ -38,6 +39,7 @@ export function addMapCommand(root: Command, { signal, progress }: CliContext): 
   )
     .option('--out <file>', 'image to write; one that was interrupted is gone on with')
     .option('--steps', 'measure the error after every step, which takes about twice as long')
+    .option('--no-ranges', "do not measure the converters' ranges: a run on the image does")
     .option('--dry-run', 'print time and memory that it will take, and stop')
     .addOption(threadsOption())
     .addOption(engineOption())

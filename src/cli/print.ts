@@ -248,7 +248,7 @@ function flatEntries(values: object, prefix: string): [string, unknown][] {
 
 /** What a mapping is, in all, and matrix by matrix. */
 function printMatrices(report: MappingReport): void {
-  const { method, text, cellsPerWeight, reasons, matrices, imageSha256, digitalNumbers } = report;
+  const { method, text, cellsPerWeight, reasons, matrices, imageSha256, digitalNumbers, ranges } = report;
   const fact = (name: string, value: string): void => print(`${name.padEnd(16)} ${value}`);
   const weights = matrices.reduce((sum, { outputs, inputs }) => sum + outputs * inputs, 0);
   const some = (of: (matrix: (typeof matrices)[number]) => boolean): string => {
@@ -266,6 +266,7 @@ function printMatrices(report: MappingReport): void {
     'matrices with',
     `centred inputs: ${some(({ centred }) => centred)}; a transform before the rows: ${some(({ rotatedOnline }) => rotatedOnline)}; a side path: ${some(({ side }) => side > 0)}; a principal part: ${some(({ principal }) => principal > 0)}`,
   );
+  fact('ranges', ranges ? `${ranges.fabric}, on ${ranges.tokens} tokens of ${ranges.file}` : 'not measured');
   fact('stream', report.residualRotated ? 'rotated' : "the model's own");
   print();
   print(
@@ -303,6 +304,8 @@ export function printMappingPlan(plan: MappingDescription, json: boolean): void 
       operations: plan.operations.toExponential(1),
       time: `about ${duration(plan.seconds)}, ${duration(plan.secondsPerBlock)} a block`,
       memory: `about ${gigabytes(plan.memoryBytes)}, ${gigabytes(plan.freeBytes)} are free`,
+      ranges:
+        plan.ranges === null ? 'not measured' : `of the converters, on ${plan.ranges} tokens of the text`,
       out: plan.out ?? 'not written: no --out',
     },
     false,

@@ -95,7 +95,10 @@ function addRun(root: Command, context: CliContext): void {
       .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
       .addOption(loraOption())
       .option('-f, --text <file>', 'text to score (default: the embedded one)')
-      .option('--range-text <file>', 'text that sets the converter ranges, disjoint from --text', RANGE_TEXT)
+      .option(
+        '--range-text <file>',
+        `text that sets the converter ranges, disjoint from --text (default: the ranges in --image, or ${RANGE_TEXT})`,
+      )
       .addOption(
         new Option(
           '--image <file>',
@@ -228,7 +231,10 @@ function addGenerate(root: Command, { signal, progress }: CliContext): void {
       number(0, 100),
       GENERATE_DEFAULTS.repeatPenalty,
     )
-    .option('--range-text <file>', 'text that sets the converter ranges', RANGE_TEXT)
+    .option(
+      '--range-text <file>',
+      `text that sets the converter ranges (default: the ranges in --image, or ${RANGE_TEXT})`,
+    )
     .addOption(loraOption())
     .option('--image <file>', 'chip image of onefet map, in place of the mapping that the design asks for')
     .addOption(seedOption())
@@ -308,7 +314,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
   return {
     model: flags.model,
     text: flags.text,
-    rangeText: flags.rangeText ?? RANGE_TEXT,
+    rangeText: flags.rangeText,
     image: flags.image,
     design: flags.design,
     settings: flags.set,

@@ -276,7 +276,10 @@ test('ranges may stand in the image; memory has what the image adds', async () =
   const { ranges } = await runText('scalar', { model, fabric, mode: 'range', image }, ids);
   const withRanges: ImageReader = {
     ...image,
-    readDigital: (key) => ({ ...image.readDigital(key), ranges: Float32Array.from(ranges[key].flat()) }),
+    readRanges: () =>
+      Object.fromEntries(
+        Object.entries(ranges).map(([key, tiles]) => [key, tiles.map((cells) => cells.map(Math.fround))]),
+      ),
   };
   for (const name of ['scalar', 'wasm'] as const) {
     const chip = { model, fabric, mode: 'chip', chipSeed: 1 } as const;

@@ -8,7 +8,6 @@ import { tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
-import type { RangeTable } from '../fabric/ranges.ts';
 import { type RotationSpec, unrotateRows } from '../mapping/hadamard.ts';
 import type { DigitalPart, ImageReader } from '../mapping/image.ts';
 import { type MatrixMeta, matrixLengths } from '../mapping/image-format.ts';
@@ -196,18 +195,6 @@ export function imageCoding(
   const snr = outputSnrDb(meta);
   const codingSnrDb = Number.isFinite(snr) ? snr : null;
   return { layer, tensor, outputs, inputs, bits, codingSnrDb, zeroShare: zeros / (rows * inputs) };
-}
-
-/** Full scales of the converters that an image holds; undefined unless all its matrices have them. */
-export function imageRanges(parts: ReadonlyMap<string, DigitalPart>): RangeTable | undefined {
-  const table: RangeTable = {};
-  for (const [key, { inputs, tileRows, ranges }] of parts) {
-    if (!ranges) return undefined;
-    const tiles = Math.ceil(inputs / tileRows);
-    const cells = ranges.length / tiles;
-    table[key] = Array.from({ length: tiles }, (_, t) => [...ranges.subarray(t * cells, (t + 1) * cells)]);
-  }
-  return table;
 }
 
 /** x [D] of a rotated stream as the model has it. */

@@ -39,7 +39,6 @@ import {
 } from './backend.ts';
 import {
   digitalBytes,
-  imageRanges,
   imageWeights,
   readDigitalParts,
   readGain,
@@ -196,7 +195,7 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
   const image = usedImage(request);
   if (image) requireImageFits(request, image);
   const parts = image && readDigitalParts(image, model.shape);
-  const ranges = request.ranges ?? (parts && imageRanges(parts));
+  const ranges = request.ranges ?? image?.readRanges();
   const counted: CountedLinear[] = [];
   const record: RangeRecord = new Map();
   const codingLoss: CodingLoss[] = [];

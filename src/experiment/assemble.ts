@@ -60,8 +60,9 @@ export function assembleResult(
   const { chips, activity } = chipsOf(plan, finished, windows);
   const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
   const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
-  const mapping = report && { ...report, correction: correctionOf(plan, range?.ranges ?? {}) };
-  const cost = summariseCosts(plan, activity, range?.ranges ?? {}, mapping);
+  const ranges = range?.ranges ?? plan.imageRanges?.table ?? {};
+  const mapping = report && { ...report, correction: correctionOf(plan, ranges) };
+  const cost = summariseCosts(plan, activity, ranges, mapping);
   const nll = meanInterval(chips.map((chip) => chip.nll));
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
@@ -119,8 +120,15 @@ function correctionOf({ fabric }: RunPlan, ranges: RangeTable): MappingReport['c
 }
 
 /** Describes the inputs: model, design and texts. */
-function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model' | 'design' | 'text'> {
+function sourcesOf({
+  inputs,
+  loaded,
+  fabric,
+  imageRanges,
+}: RunPlan): Pick<RunResult, 'model' | 'design' | 'text'> {
   const { model, text, rangeText } = inputs;
+  const measured = fabric.measuresRanges ? rangeText : { file: null, tokens: 0 };
+  const taken = imageRanges?.about.text;
   return {
     model: {
       file: model.file,
@@ -145,8 +153,8 @@ function sourcesOf({ inputs, loaded, fabric }: RunPlan): Pick<RunResult, 'model'
       scored: text.scored,
       scoring: inputs.scoring,
       contextTokens: inputs.contextTokens,
-      rangeFile: fabric.measuresRanges ? rangeText.file : null,
-      rangeTokens: fabric.measuresRanges ? rangeText.tokens : 0,
+      rangeFile: taken?.name ?? measured.file,
+      rangeTokens: taken?.tokens ?? measured.tokens,
     },
   };
 }

@@ -20,6 +20,8 @@ import { type Variant, variantKey, variantRequest } from './variant.ts';
 /** Everything that any job of a run needs: plain data, handed to a thread once. */
 export interface ExecutorOptions {
   readonly modelPath: string;
+  /** There is a job of ranges, which says the coding; else that of the mapped weights does. */
+  readonly measuresRanges: boolean;
   readonly fabric: FabricParts;
   readonly backend: BackendName;
   /** Of chips. */
@@ -144,7 +146,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
         positions: scorer.positions(),
         blocks: states!.sums(),
         ...(kind === 'chip' ? { activity: engine.activity(), ...correctionOf(current?.own) } : {}),
-        ...(kind === 'recoded' && !fabric.measuresRanges ? { coding: engine.codingLoss() } : {}),
+        ...(kind === 'recoded' && !options.measuresRanges ? { coding: engine.codingLoss() } : {}),
       };
     },
     async close() {

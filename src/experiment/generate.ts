@@ -24,9 +24,10 @@ import { streamKey } from '../random.ts';
 import { adaptModel, requireAdaptable } from './adapters.ts';
 import { correctVariant, isCorrected, plannedCorrection, wantedCorrection } from './correction.ts';
 import { CODES_FOLDER } from './execute.ts';
+import { takenNotice, takenRanges } from './image-ranges.ts';
 import type { MapHooks } from './map.ts';
 import { planMapping } from './mapping-plan.ts';
-import { GENERATE_DEFAULTS, type GenerateOptions, withDefaults } from './options.ts';
+import { GENERATE_DEFAULTS, type GenerateOptions, RANGE_TEXT, withDefaults } from './options.ts';
 import { chipSeed } from './plan.ts';
 import { readyCell } from './ready-cell.ts';
 import { givenImage, makeImage, openGiven, partsOf, type ReadyImage } from './run-mapping.ts';
@@ -99,7 +100,8 @@ export async function generate(
         (await makeImage(model, mapping, needs, backend, mapHooks(hooks), hooks.onNotice ?? (() => {})));
     image = ready && { ...ready, reader: openImage(ready.path) };
     const texts: Generated[] = [];
-    const total = 2 + (fabric.measuresRanges ? 1 : 0) + options.chips;
+    const kept = options.rangeText === undefined ? takenRanges(given, fabric) : undefined;
+    const total = 2 + (fabric.measuresRanges && !kept ? 1 : 0) + options.chips;
     let done = 0;
     /** One engine at a time: two of 8B do not fit beside each other. */
     const withEngine = async <T>(
@@ -146,8 +148,9 @@ export async function generate(
     };
     await write({ kind: 'digital' }, null);
     await write({ kind: 'recoded' }, null);
-    let ranges: RangeTable | undefined;
-    if (fabric.measuresRanges) {
+    let ranges = kept?.table;
+    if (kept) hooks.onNotice?.(takenNotice(kept));
+    else if (fabric.measuresRanges) {
       ranges = await withEngine({ kind: 'range' }, 'converter ranges', undefined, async (engine) => {
         await engine.prefill(rangeIds, 0);
         return engine.ranges();
@@ -193,7 +196,10 @@ async function readInputs(
     );
   }
   if (prompt.length === 0) throw new OnefetError('usage', 'PROMPT_EMPTY', 'the prompt has no tokens');
-  const rangeText = readTextFile(requireDataFile(options.rangeText, 'range text'), 'range text');
+  const rangeText = readTextFile(
+    requireDataFile(options.rangeText ?? RANGE_TEXT, 'range text'),
+    'range text',
+  );
   const rangeIds = tokenizer.encode(rangeText).slice(0, Math.min(RANGE_TOKENS, model.shape.contextTokens));
   return { prompt, rangeIds, contextTokens: Math.max(contextTokens, rangeIds.length) };
 }

@@ -10,7 +10,7 @@ import { displayPath, findDataFile, readTextFile, requireDataFile, sha256 } from
 import { type Model, openModel } from '../model/model.ts';
 import { documentWindows, type ScoringWindow, scoredPositions, scoringWindows } from '../model/scoring.ts';
 import { type AdaptedModel, adaptModel } from './adapters.ts';
-import { INPUT_DEFAULTS, type InputOptions, withDefaults } from './options.ts';
+import { INPUT_DEFAULTS, type InputOptions, RANGE_TEXT, withDefaults } from './options.ts';
 import { checkRangeText } from './overlap.ts';
 
 export interface ModelInputs {
@@ -45,7 +45,10 @@ export interface RunInputs {
   readonly contextTokens: number;
   readonly scoring: 'window' | 'all';
   readonly text: TextInputs & { readonly scored: number };
-  readonly rangeText: TextInputs;
+  readonly rangeText: TextInputs & {
+    /** Asked for by name: ranges in an image are not taken. */
+    readonly given: boolean;
+  };
   /** The scored text. */
   readonly windows: readonly ScoringWindow[];
   /** The same windows by unit, and the units that are one job. */
@@ -79,7 +82,8 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
     const contextTokens = chooseContext(model, options.contextTokens);
     const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
     const scored = scoredText(model, options, contextTokens, bos);
-    const rangePath = requireDataFile(options.rangeText, 'range text');
+    const rangeFile = options.rangeText ?? RANGE_TEXT;
+    const rangePath = requireDataFile(rangeFile, 'range text');
     const rangeText = boundedText(rangePath, 'range text');
     const rangeTokens = model.tokenizer.encode(rangeText).subarray(0, RANGE_TOKENS);
     const warning = checkRangeText(rangeTokens, scored.passages);
@@ -101,7 +105,8 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
       scoring: options.scoring,
       text: scored.text,
       rangeText: {
-        file: displayPath(options.rangeText),
+        file: displayPath(rangeFile),
+        given: options.rangeText !== undefined,
         sha256: sha256(rangeText),
         tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
       },

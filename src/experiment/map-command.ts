@@ -1,7 +1,7 @@
 /** `onefet map`: the mapping of a design, written where it is wanted instead of into the cache. */
 import { existsSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
-import { chooseBackend, findBackend } from '../engine/create.ts';
+import { type ChosenBackend, chooseBackend, findBackend, requireFreeMemory } from '../engine/create.ts';
 import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
 import { checkOverrides } from '../fabric/common-design.ts';
@@ -15,12 +15,13 @@ import type { AdapterChoice } from '../model/lora.ts';
 import { type Model, modelPart, openModel } from '../model/model.ts';
 import { blockWeights } from '../model/shape.ts';
 import { adaptModel } from './adapters.ts';
+import { addRanges, rangeWindows, unmeasuredPath } from './image-ranges.ts';
 import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
 import { type MapHooks, mapToFile } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
 import type { MappingReport } from './mapping-report.ts';
 import { readyCell } from './ready-cell.ts';
-import { digitalPass, reportOf } from './run-mapping.ts';
+import { digitalPass, partsOf, reportOf } from './run-mapping.ts';
 
 export interface MapCommandOptions {
   readonly model: string;
@@ -30,6 +31,8 @@ export interface MapCommandOptions {
   readonly out: string;
   /** Measure the error after each step. */
   readonly steps?: boolean;
+  /** Measure the converters' ranges on the calibration text and keep them in the image; default: where the fabric has any. */
+  readonly ranges?: boolean;
   readonly threads: number;
   readonly engine: EngineChoice;
 }
@@ -60,6 +63,21 @@ async function withMapping<T>(
   }
 }
 
+const withRanges = ({ ranges }: Pick<MapCommandOptions, 'ranges'>, fabric: Fabric): boolean =>
+  fabric.measuresRanges && ranges !== false;
+
+/** The engine on which ranges are measured, of the whole model: chosen before the mapping begins. */
+function rangeEngine(
+  model: Model,
+  fabric: Fabric,
+  plan: MappingPlan,
+  { engine, threads }: Pick<MapCommandOptions, 'engine' | 'threads'>,
+): ChosenBackend {
+  const contextTokens = Math.max(...rangeWindows(plan.text).map((ids) => ids.length));
+  const image = partsOf(plan, model.shape);
+  return chooseBackend(engine, { model, fabric, threads, contextTokens, image }, ['range']);
+}
+
 /** Heaps of the mapping's threads and the tokenizer of a large vocabulary; Node itself is in what the engine takes. */
 const PROGRAM_BYTES = 1.5e8;
 
@@ -79,6 +97,8 @@ export interface MappingDescription {
   readonly seconds: number;
   readonly memoryBytes: number;
   readonly freeBytes: number;
+  /** Tokens on which the converters' ranges are measured; null where they are not. */
+  readonly ranges: number | null;
   readonly image: string;
   readonly out: string | null;
 }
@@ -102,6 +122,7 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
     // A token costs two operations per weight; the head is not computed.
     const all = operations + 2 * tokens * blockWeights(shape);
     const seconds = all / ((await mappingRate()) * Math.min(threads, availableParallelism()));
+    const ranged = withRanges(options, fabric) ? rangeEngine(model, fabric, plan, options) : undefined;
     const streamBytes = perPass < shape.layers ? 4 * tokens * shape.dim : 0;
     return {
       model: model.name,
@@ -114,8 +135,12 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
       operations: all,
       secondsPerBlock: seconds / shape.layers,
       seconds,
-      memoryBytes:
+      // The ranges are measured when the mapping has let its memory go.
+      memoryBytes: Math.max(
         PROGRAM_BYTES + memoryBytes + perPass * bytesPerBlock(shape) + streamBytes + engine.memoryBytes,
+        ranged?.memoryBytes ?? 0,
+      ),
+      ranges: ranged ? rangeWindows(plan.text).reduce((sum, ids) => sum + ids.length, 0) : null,
       freeBytes: freemem(),
       image: plan.key,
       out: options.out ?? null,
@@ -134,8 +159,17 @@ export function mapModelFile(options: MapCommandOptions, hooks: MapHooks): Promi
     }
     const contextTokens = Math.max(...plan.text.windows.map((ids) => ids.length));
     const { backend } = chooseBackend(options.engine, { model, fabric, threads, contextTokens }, ['digital']);
+    const ranged = withRanges(options, fabric) && rangeEngine(model, fabric, plan, options);
+    if (ranged) requireFreeMemory(ranged, threads);
     const pass = digitalPass(model, plan, { fabric, threads }, findBackend(backend.name), hooks.signal);
-    await mapToFile(model, plan, pass, out, { ...hooks, threads }, options.steps ? { everyStep: true } : {});
+    const mapped = ranged ? unmeasuredPath(out) : out;
+    const every = options.steps ? { everyStep: true } : {};
+    await mapToFile(model, plan, pass, mapped, { ...hooks, threads }, every);
+    if (ranged) {
+      const onProgress = (share: number) => hooks.onProgress?.(share, 1, 'converter ranges');
+      const rangeHooks = { onProgress, signal: hooks.signal };
+      await addRanges(model, plan.text, { fabric, threads }, ranged.backend.name, mapped, out, rangeHooks);
+    }
     return reportOf(out);
   });
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findBackend } from '../engine/create.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
+import { displayPath } from '../files.ts';
 import { openImage } from '../mapping/image.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import { STAGES } from '../model/architecture.ts';
@@ -19,6 +20,7 @@ import { newInputPass } from './input-pass.ts';
 import { affordableBlocks, blocksPerPass, bytesPerBlock, statisticsOf } from './input-statistics.ts';
 import { openInputs, type RunInputs } from './inputs.ts';
 import { keepImage, mapToFile } from './map.ts';
+import { mapModelFile } from './map-command.ts';
 import { planMapping } from './mapping-plan.ts';
 import { planDesign } from './plan.ts';
 import { executeRun } from './run.ts';
@@ -332,6 +334,60 @@ test('what a mapping refuses', () => {
   expect(() => plan('centred', `mapping.text=${JSON.stringify(empty)}`)).toThrowError(
     expect.objectContaining({ kind: 'input', code: 'MAPPING_TEXT' }),
   );
+});
+
+test('ranges are measured on the calibration text, stand in the image, and are taken by runs of the same chip alone', async () => {
+  const image = join(folder, 'ranged.image');
+  const options = { model: path, design: 'log-domain', settings: settings('centred'), threads: 1 };
+  const command = { ...options, engine: 'scalar', out: image } as const;
+  const stopped = new AbortController();
+  const stop = mapModelFile(command, {
+    signal: stopped.signal,
+    onProgress: (_done, _total, label) => label === 'converter ranges' && stopped.abort(),
+  });
+  await expect(stop).rejects.toThrow('interrupted');
+  expect(existsSync(image)).toBe(false);
+  const mapped: string[] = [];
+  const report = await mapModelFile(command, { onProgress: (_done, _total, label) => mapped.push(label) });
+  // What was mapped is not mapped again.
+  expect(mapped.filter((label) => label.startsWith('mapping: inputs'))).toEqual([]);
+  const { tokens } = planOf('centred').text;
+  expect(report.ranges).toEqual({ fabric: 'log-domain', file: displayPath(text), tokens });
+  const reader = openImage(image);
+  const table = reader.readRanges()!;
+  reader.close();
+  expect(Object.keys(table)).toEqual([...reader.matrices.keys()]);
+  // As a run on that text measures them, to the f32 in which they are kept.
+  const asked = { model: path, text: 'experiments/texts/stories.txt', contextTokens: 16, maxWindows: 1 };
+  const own = openInputs(asked);
+  const run = (more: object, from = own, set = ['tile.rows=48']) =>
+    planDesign(from, { ...optionsOf('round'), settings: set, image, ...more });
+  const notices: string[] = [];
+  const plan = run({});
+  expect(plan.rangeJob).toBeUndefined();
+  const result = await executeRun(plan, { onNotice: (line) => notices.push(line) });
+  expect(notices).toEqual([expect.stringContaining('converter ranges are those of the image')]);
+  expect(result.text).toMatchObject({ rangeFile: displayPath(text), rangeTokens: tokens });
+  // Told otherwise they are measured, and another chip is refused by what differs.
+  const given = openInputs({ ...asked, rangeText: 'experiments/texts/range.txt' });
+  expect(run({}, given).rangeJob).toBeDefined();
+  expect(run({}, given).folder).not.toBe(plan.folder);
+  const refused =
+    (...set: string[]) =>
+    () =>
+      run({}, own, ['tile.rows=48', ...set]);
+  for (const [set, said] of [
+    ['input.bits=7', /input.bits is 6 there, 7 in the design/],
+    ['tempK=320', /tempK is 300.15 there, 320 in the design/],
+    ['cell=t1', /cell is t1-large there, t1 in the design; .*calibration is [0-9a-f]{12} there/],
+  ] as const) {
+    expect(refused(set)).toThrowError(expect.objectContaining({ kind: 'usage', code: 'IMAGE_RANGES' }));
+    expect(refused(set)).toThrow(said);
+  }
+  // What no converter sees does not matter, nor does a fabric that has none.
+  expect(refused('adc.bits=7', 'noise.white=false')().rangeJob).toBeUndefined();
+  const digital = run({ design: 'digital' });
+  expect([digital.rangeJob, digital.imageRanges]).toEqual([undefined, undefined]);
 });
 
 test('onefet map writes an image that inspect prints and run takes', async () => {

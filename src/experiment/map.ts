@@ -96,6 +96,7 @@ export function damageOf(path: string): string | undefined {
     try {
       for (const name of image.matrices.keys()) image.readCodes(name, 0, 0);
       for (const name of image.vectors.keys()) image.readVector(name);
+      image.readRanges();
     } finally {
       image.close();
     }

@@ -35,6 +35,8 @@ export interface MappingReport {
   /** The stream is rotated before the first block and back behind the last. */
   residualRotated: boolean;
   matrices: MappedMatrixReport[];
+  /** Full scales of the converters in the image: of which fabric, and by which text. */
+  ranges: { fabric: string; file: string; tokens: number } | null;
   /** Of single chips; null where they run on the image as it is. */
   correction: CorrectionReport | null;
 }
@@ -48,8 +50,10 @@ export interface CorrectionReport {
   readingS: number | null;
 }
 
-export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | 'sha256'>): MappingReport {
-  const { header, matrices } = image;
+export function mappingReport(
+  image: Pick<ImageReader, 'header' | 'matrices' | 'sha256' | 'ranges'>,
+): MappingReport {
+  const { header, matrices, ranges } = image;
   let [weights, cells, digitalNumbers] = [0, 0, 0];
   const reports = [...matrices.values()].map((meta): MappedMatrixReport => {
     const { name, outputs, inputs, bits, side, principal, centre, rotation } = meta;
@@ -79,6 +83,7 @@ export function mappingReport(image: Pick<ImageReader, 'header' | 'matrices' | '
     digitalNumbers,
     residualRotated: header.residual !== null,
     matrices: reports,
+    ranges: ranges ? { fabric: ranges.fabric, file: ranges.text.name, tokens: ranges.text.tokens } : null,
     correction: null,
   };
 }

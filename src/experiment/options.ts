@@ -11,8 +11,11 @@ export interface InputOptions {
   /** LoRA adapters in llama.cpp's GGUF format. */
   readonly adapters?: readonly AdapterChoice[] | undefined;
   readonly text: string;
-  /** Text that sets the converters' ranges; disjoint from `text`. */
-  readonly rangeText: string;
+  /**
+   * Text that sets the converters' ranges, disjoint from `text`; undefined: those in the chip image that was given, else
+   * RANGE_TEXT.
+   */
+  readonly rangeText: string | undefined;
   /** Window length; undefined = 512 or the model's context, whichever is less. */
   readonly contextTokens: number | undefined;
   readonly scoring: 'window' | 'all';
@@ -61,7 +64,8 @@ export interface GenerateOptions extends SampleOptions {
   readonly settings: readonly string[];
   /** Changes to the design as data, made after `settings`. */
   readonly overrides?: Overrides;
-  readonly rangeText: string;
+  /** Undefined: the ranges in the chip image that was given, else RANGE_TEXT. */
+  readonly rangeText?: string | undefined;
   /** A chip image that `onefet map` made, in place of one of the design's own mapping. */
   readonly image?: string | undefined;
   readonly tokens: number;
@@ -82,7 +86,7 @@ export const RANGE_TEXT = 'experiments/texts/range.txt';
 export const INPUT_DEFAULTS: InputOptions = {
   model: EMBEDDED_MODEL,
   text: EMBEDDED_TEXT,
-  rangeText: RANGE_TEXT,
+  rangeText: undefined,
   contextTokens: undefined,
   scoring: 'window',
   maxWindows: undefined,
@@ -109,7 +113,6 @@ export const GENERATE_DEFAULTS: Omit<GenerateOptions, 'prompt'> = {
   model: EMBEDDED_MODEL,
   design: DESIGN_DEFAULTS.design,
   settings: [],
-  rangeText: RANGE_TEXT,
   tokens: 60,
   chips: 2,
   seed: DESIGN_DEFAULTS.seed,

@@ -19,6 +19,7 @@ import { tensorNames } from '../model/architecture.ts';
 import { scoredPositions } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds } from './attribution.ts';
+import { type ImageRanges, takenRanges } from './image-ranges.ts';
 import { openInputs, type RunInputs, type ScoredUnit } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
 import { DESIGN_DEFAULTS, type DesignOptions, type RunOptions, withDefaults } from './options.ts';
@@ -39,7 +40,9 @@ export interface RunPlan extends BoundDesign {
   readonly mapping: RunMapping | undefined;
   readonly chipSeeds: readonly number[];
   readonly digitalJobs: readonly Job[];
-  /** undefined: a fabric without converters. */
+  /** The converters' ranges in the image that was given, where they are taken. */
+  readonly imageRanges: ImageRanges | undefined;
+  /** undefined: a fabric without converters, or ranges that are the image's. */
   readonly rangeJob: Job | undefined;
   /** Everything that needs the digital baseline and the ranges. */
   readonly dependentJobs: readonly Job[];
@@ -104,16 +107,18 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
   };
   const engine = chooseBackend(options.engine, needs, neededModes(fabric));
   requireFreeMemory(engine, threads);
+  const imageRanges = inputs.rangeText.given ? undefined : takenRanges(mapping, fabric);
   const version = packageVersion();
   const precision = asked === 'auto' ? engine.backend.precisionOf({ ...needs, mode: 'chip' }) : asked;
   const chosen = { engine: engine.backend.name, precision };
-  const manifest = makeManifest(inputs, bound, options.seed, chosen, version, mapping);
+  const manifest = makeManifest(inputs, bound, options.seed, chosen, version, mapping, imageRanges);
   return {
     ...bound,
     options,
     inputs,
     mapping,
-    ...planChips(inputs, bound.fabric, options),
+    imageRanges,
+    ...planChips(inputs, bound.fabric, options, imageRanges),
     memoryBytes: engine.memoryBytes,
     ...chosen,
     engineReason: engine.reason,
@@ -131,6 +136,7 @@ function makeManifest(
   chosen: Pick<RunPlan, 'engine' | 'precision'>,
   version: string,
   mapping: RunMapping | undefined,
+  imageRanges: ImageRanges | undefined,
 ) {
   const { model, text, rangeText, scoring, contextTokens } = inputs;
   const { cell, circuit } = fabric;
@@ -139,7 +145,9 @@ function makeManifest(
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
-    rangeText: fabric.measuresRanges ? { file: rangeText.file, sha256: rangeText.sha256 } : null,
+    // Ranges of the image are part of its key.
+    rangeText:
+      fabric.measuresRanges && !imageRanges ? { file: rangeText.file, sha256: rangeText.sha256 } : null,
     windows: inputs.windows.length,
     design: { name: loaded.design.name, sha256: loaded.sha256 },
     calibration: cell ? { process: cell.process, cell: cell.cell, sha256: cell.sha256 } : null,
@@ -170,7 +178,7 @@ function hashIdentity(manifest: ReturnType<typeof makeManifest>): string {
 /** The plan with another number of chips: of the same folder, as chips are numbered from the first. */
 export function withChips(plan: RunPlan, chips: number, attributionChips: number): RunPlan {
   const options = { ...plan.options, chips, attributionChips };
-  return { ...plan, options, ...planChips(plan.inputs, plan.fabric, options) };
+  return { ...plan, options, ...planChips(plan.inputs, plan.fabric, options, plan.imageRanges) };
 }
 
 type ChipOptions = Pick<DesignOptions, 'seed' | 'chips' | 'attributionChips'>;
@@ -180,6 +188,7 @@ function planChips(
   { groups, rangeWindows }: RunInputs,
   fabric: Fabric,
   { seed, chips, attributionChips }: ChipOptions,
+  imageRanges: ImageRanges | undefined,
 ): Pick<RunPlan, 'chipSeeds' | 'digitalJobs' | 'rangeJob' | 'dependentJobs'> {
   const length = fabric.chipsDiffer ? chips : Math.min(1, chips);
   const chipSeeds = Array.from({ length }, (_, chip) => chipSeed(seed, chip));
@@ -187,15 +196,16 @@ function planChips(
   return {
     chipSeeds,
     digitalJobs: over({ kind: 'digital' }),
-    rangeJob: fabric.measuresRanges
-      ? {
-          key: jobKey({ kind: 'range' }, 'all'),
-          variant: { kind: 'range' },
-          number: 'all',
-          windows: rangeWindows,
-          baselineRow: 0,
-        }
-      : undefined,
+    rangeJob:
+      fabric.measuresRanges && !imageRanges
+        ? {
+            key: jobKey({ kind: 'range' }, 'all'),
+            variant: { kind: 'range' },
+            number: 'all',
+            windows: rangeWindows,
+            baselineRow: 0,
+          }
+        : undefined,
     dependentJobs: [
       ...chipSeeds.flatMap((seed) => over({ kind: 'chip', seed })),
       ...fabric.errorSources.flatMap((source) =>

@@ -12,6 +12,7 @@ import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { displayPath } from '../files.ts';
 import { isImage, openImage } from '../mapping/image.ts';
+import { IMAGE_SCHEMA } from '../mapping/image-format.ts';
 import { gainKey } from '../mapping/map-model.ts';
 import { METHODS } from '../mapping/method.ts';
 import { stageInput } from '../mapping/plan.ts';
@@ -20,6 +21,7 @@ import { type Model, openModel } from '../model/model.ts';
 import { blockMatrices, type ModelShape, sourceTensor } from '../model/shape.ts';
 import { requireAdaptable } from './adapters.ts';
 import { plannedCorrection } from './correction.ts';
+import type { ImageRanges } from './image-ranges.ts';
 import { type InputPass, newInputPass } from './input-pass.ts';
 import type { RunInputs } from './inputs.ts';
 import { damageOf, keepImage, type MapHooks } from './map.ts';
@@ -35,6 +37,8 @@ export interface RunMapping {
   /** To be made; undefined: `path` was given. */
   readonly plan: MappingPlan | undefined;
   readonly path: string | undefined;
+  /** Of the converters, where the image that was given has them. */
+  readonly ranges?: ImageRanges | undefined;
   /** Of a calibration text that shares a passage with the scored one. */
   readonly warning: string | null;
 }
@@ -100,6 +104,8 @@ function requireDesignBits({ design }: Fabric, shape: ModelShape, { header, matr
 export function givenImage(modelSha256: string, path: string): RunMapping {
   const image = openImage(path);
   const { header, matrices, vectors, sha256 } = image;
+  const table = image.readRanges();
+  const ranges = image.ranges && table && { about: image.ranges, table };
   image.close();
   if (header.model.sha256 !== modelSha256) {
     throw new OnefetError(
@@ -109,7 +115,7 @@ export function givenImage(modelSha256: string, path: string): RunMapping {
       { hint: 'give that model with --model, or map this one with onefet map' },
     );
   }
-  return { key: sha256, parts: { header, matrices, vectors }, plan: undefined, path, warning: null };
+  return { key: sha256, parts: { header, matrices, vectors }, plan: undefined, path, ranges, warning: null };
 }
 
 /** An image as it will be, without its numbers; of `auto`, with all that it may choose. */
@@ -135,7 +141,6 @@ export function partsOf(plan: MappingPlan, shape: ModelShape): ImagePlan {
           centre: method.centre,
           side: side + (plan.adapted?.ranks.get(sourceTensor(name, shape)) ?? 0),
           principal,
-          ranges: false,
           rotation,
           steps: [],
         });
@@ -218,7 +223,7 @@ export function reportOf(path: string): MappingReport {
 }
 
 export interface ImageInspection {
-  readonly schema: 'onefet.image/1';
+  readonly schema: typeof IMAGE_SCHEMA;
   readonly file: string;
   readonly model: { readonly name: string; readonly sha256: string };
   readonly design: { readonly name: string; readonly sha256: string };
@@ -240,7 +245,7 @@ export function inspectImage(path: string): ImageInspection | undefined {
   try {
     const { model, design } = image.header;
     return {
-      schema: 'onefet.image/1',
+      schema: IMAGE_SCHEMA,
       file: displayPath(path),
       model,
       design,

@@ -22,6 +22,7 @@ import { type DigitalFiles, digitalFiles, hashRows, makeWritable, rowsHold, sync
 import { openPassCache, type PassCache } from './cache.ts';
 import { correctVariant, isCorrected, wantedCorrection } from './correction.ts';
 import type { ExecutorOptions } from './execute.ts';
+import { takenNotice } from './image-ranges.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import { DESIGN_DEFAULTS, type RunOptions, withDefaults } from './options.ts';
 import { chipSeed, planRun, type RunPlan, withChips } from './plan.ts';
@@ -93,6 +94,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
       );
     }
     image = await readyImage(plan, hooks, notice);
+    if (plan.imageRanges) notice(takenNotice(plan.imageRanges));
     const run: Run = {
       plan: keepLarger(plan, folder, hooks.onKept ?? notice),
       folder,
@@ -273,7 +275,7 @@ async function executeJobs(run: Run): Promise<number> {
       for (const { key } of rangeJobs(plan)) cache.keepRanges(folder.finished.get(key)!);
     }
     const started = performance.now();
-    const ranges = plan.rangeJob && folder.finished.get(plan.rangeJob.key)?.ranges;
+    const ranges = plan.rangeJob ? folder.finished.get(plan.rangeJob.key)?.ranges : plan.imageRanges?.table;
     if (ranges) await correctChips(run, second, ranges);
     await runner.run(second, ranges, finish);
     const seconds = (performance.now() - started) / 1e3;
@@ -315,6 +317,7 @@ const executorOptions = ({ plan, files, image }: Run): ExecutorOptions => ({
   imagePath: image?.path,
   chipImages: image && wantedCorrection(plan.fabric.design) ? chipImages(plan) : undefined,
   modelPath: plan.inputs.model.path,
+  measuresRanges: plan.rangeJob !== undefined,
   fabric: plan.fabric.parts,
   backend: plan.engine,
   precision: plan.precision,

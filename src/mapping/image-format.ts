@@ -1,10 +1,10 @@
 /**
- * The chip image file, version 1: what the masks and the digital part of a chip hold for one model. Little-endian.
+ * The chip image file, onefet.image/2: what the masks and the digital part of a chip hold for one model. Little-endian.
  *
  *   file     8 bytes 'onefetCI', u32 version, u32 zero, then sections one after another
  *   section  u32 'SECT', u32 kind, u32 bytes of JSON, u32 zero, u64 bytes of payload, 32 bytes SHA-256, JSON, payload
  *            the digest is over the section with its own place left out
- *   kinds    1 header (first), 2 vector, 3 matrix, 4 end (last: the digest of all sections' digests)
+ *   kinds    1 header (first), 2 vector, 3 matrix, 4 end (last: the digest of all sections' digests), 5 ranges (at most one)
  *
  * Payload of a vector: f32 [length], a norm's gain as the digital part multiplies by it.
  * Payload of a matrix, in this order, what its JSON says is there:
@@ -13,7 +13,9 @@
  *   mean       f32 [K], addend f32 [N]             centre
  *   down       f32 [rank][K], up f32 [N][rank]     side path
  *   down, up   the same of the principal part
- *   ranges     f32 [tiles][cells per weight]       full scales of the converters, in I_fs
+ *
+ * Payload of the ranges: f32 [tiles][cells per weight], matrix by matrix, full scales of the converters in I_fs. Its JSON says of which
+ * fabric they are, and by what text.
  *
  * A section is written whole and checked by its digest, so a file that stops anywhere is resumed after its last whole
  * section. Every count is bounded, and compared with the file's length, before anything is allocated for it.
@@ -24,11 +26,13 @@ import { weightFormat } from '../tile/weight-code.ts';
 import { MAP_STEPS } from './map-matrix.ts';
 
 export const MAGIC = 'onefetCI';
-export const IMAGE_VERSION = 1;
+export const IMAGE_VERSION = 2;
+/** By which people and programs know the version. */
+export const IMAGE_SCHEMA = `onefet.image/${IMAGE_VERSION}`;
 export const FILE_HEAD_BYTES = 16;
 export const SECTION_HEAD_BYTES = 56;
 export const SECTION_MARK = 0x54434553;
-export const KIND = { header: 1, vector: 2, matrix: 3, end: 4 } as const;
+export const KIND = { header: 1, vector: 2, matrix: 3, end: 4, ranges: 5 } as const;
 /** Of one section's JSON. */
 export const MOST_JSON_BYTES = 2 ** 20;
 /** Of one image: 1024 blocks of 9 tensors and some. */
@@ -87,13 +91,34 @@ export const matrixSchema = z.strictObject({
   centre: z.boolean(),
   side: rank,
   principal: rank,
-  ranges: z.boolean(),
   /** Of the input; `online` ones are done by the digital part before the row drivers, others are in the weights before. */
   rotation: z.strictObject({ ...rotationSchema.shape, online: z.boolean() }).nullable(),
   /** Relative output errors of the mapping's steps. */
   steps: z.array(z.strictObject({ step: z.enum(MAP_STEPS), error: z.number() })).max(256),
 });
 export type MatrixMeta = z.infer<typeof matrixSchema>;
+
+export const rangesSchema = z.strictObject({
+  /** Word of the fabric whose converters they are. */
+  fabric: name,
+  /** What of its design and cell decides them, key by key. */
+  conditions: z.record(z.string(), z.json()),
+  /** The text on which they were measured. */
+  text: z.strictObject({ name, sha256: hash, tokens: z.int().min(1) }),
+  matrices: z
+    .array(
+      z.strictObject({
+        name,
+        tiles: z
+          .int()
+          .min(1)
+          .max(2 ** 15),
+        cells: z.int().min(1).max(8),
+      }),
+    )
+    .max(MOST_SECTIONS),
+});
+export type RangesMeta = z.infer<typeof rangesSchema>;
 
 export const endSchema = z.strictObject({ sections: z.int().min(1).max(MOST_SECTIONS), sha256: hash });
 
@@ -111,7 +136,6 @@ interface MatrixLengths {
   readonly sideUp: number;
   readonly principalDown: number;
   readonly principalUp: number;
-  readonly ranges: number;
 }
 
 export function matrixLengths(meta: MatrixMeta): MatrixLengths {
@@ -126,7 +150,6 @@ export function matrixLengths(meta: MatrixMeta): MatrixLengths {
     sideUp: outputs * side,
     principalDown: principal * inputs,
     principalUp: outputs * principal,
-    ranges: meta.ranges ? tiles * weightFormat(meta.bits).cellWeights.length : 0,
   };
 }
 

@@ -23,7 +23,7 @@ const header: ImageHeader = {
 
 function drawMatrix(name: string, bits: 3 | 4 | 6, seed: number, full: boolean): ImageMatrix {
   const [outputs, inputs, tileRows, rank] = [5, 24, 10, 2];
-  const { magnitudeMax, cellWeights } = weightFormat(bits);
+  const { magnitudeMax } = weightFormat(bits);
   const floats = (length: number, stream: number): Float32Array =>
     Float32Array.from({ length }, (_, i) => gaussian(streamKey(seed, stream), i));
   const codes = Int8Array.from(
@@ -46,7 +46,6 @@ function drawMatrix(name: string, bits: 3 | 4 | 6, seed: number, full: boolean):
     centre: full ? { mean: floats(inputs, 2), addend: floats(outputs, 3) } : undefined,
     side: full ? path(4) : undefined,
     principal: full ? path(6) : undefined,
-    ranges: full ? floats(3 * cellWeights.length, 8) : undefined,
     rotation: full ? { length: 12, repeat: 2, seed: 3, online: true } : null,
     steps: [{ step: 'gptq', error: 0.0115 }],
   };
@@ -57,10 +56,19 @@ const MATRICES = ([3, 4, 6] as const).flatMap((bits, i) =>
 );
 const GAIN = Float32Array.from({ length: 24 }, (_, j) => 1 + j / 100);
 
+const RANGES = {
+  fabric: 'log-domain',
+  conditions: { 'input.bits': 6, cell: 't1', driver: null },
+  text: { name: 'range.txt', sha256: HASH, tokens: 7 },
+};
+/** By matrix [tiles][cells per weight], exact in f32. */
+const TABLE = { 'blk.0.attn_q': [[1.5], [0.25], [3]], 'blk.2.ffn_down': [[1, 0.5]] };
+
 function writeWhole(path: string): void {
   const writer = createImage(path, header);
   for (const matrix of MATRICES) writer.writeMatrix(matrix);
   writer.writeVector('blk.0.attn_norm', GAIN);
+  writer.writeRanges(RANGES, TABLE);
   writer.finish();
 }
 
@@ -75,6 +83,8 @@ test('round trip: every array as it was, and the same bytes again', () => {
     expect(image.readCodes(matrix.name, 2, 2)).toEqual(matrix.codes.subarray(2 * 24, 4 * 24));
   }
   expect(image.readVector('blk.0.attn_norm')).toEqual(GAIN);
+  expect(image.ranges).toMatchObject(RANGES);
+  expect(image.readRanges()).toEqual(TABLE);
   expect(() => image.readMatrix('blk.9.attn_q')).toThrow('there is no blk.9.attn_q');
   expect(() => image.readVector(MATRICES[0].name)).toThrow('there is no');
   expect(() => image.readCodes(MATRICES[0].name, 4, 2)).toThrow('outputs 4 to 6 of 5');
@@ -91,6 +101,7 @@ test('a run that stopped anywhere goes on to the same bytes', () => {
     const writer = createImage(path, header);
     for (const matrix of MATRICES) if (!writer.resumed.has(matrix.name)) writer.writeMatrix(matrix);
     if (!writer.resumed.has('blk.0.attn_norm')) writer.writeVector('blk.0.attn_norm', GAIN);
+    writer.writeRanges(RANGES, TABLE);
     if (share === 0.9) expect(writer.resumed.size).toBeGreaterThan(3);
     writer.finish();
     expect(readFileSync(path)).toEqual(whole);
@@ -107,6 +118,7 @@ function refusal(path: string): string | undefined {
     try {
       for (const name of image.matrices.keys()) image.readMatrix(name);
       for (const name of image.vectors.keys()) image.readVector(name);
+      image.readRanges();
     } finally {
       image.close();
     }
@@ -133,6 +145,16 @@ test('an image that is cut short or changed in any byte is refused', () => {
       expect(refusal(changed)).toMatch(/^IMAGE_/);
     }),
     { numRuns: 300 },
+  );
+  const old = Buffer.from(bytes);
+  old[8] = 1;
+  writeFileSync(changed, old);
+  expect(() => openImage(changed)).toThrowError(
+    expect.objectContaining({
+      code: 'IMAGE_VERSION',
+      message: expect.stringContaining('is an onefet.image/1; this program reads onefet.image/2'),
+      hint: 'make it again: onefet map',
+    }),
   );
   writeFileSync(changed, Buffer.concat([bytes, Buffer.from('more')]));
   expect(refusal(changed)).toBe('IMAGE_DAMAGED');

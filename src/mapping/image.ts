@@ -8,12 +8,14 @@ import { createHash } from 'node:crypto';
 import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync, renameSync } from 'node:fs';
 import type { z } from 'zod';
 import { OnefetError } from '../error.ts';
+import type { RangeTable } from '../fabric/ranges.ts';
 import { readAt, reasonOf, writeAt } from '../files.ts';
 import {
   codeRowBytes,
   endSchema,
   FILE_HEAD_BYTES,
   headerSchema,
+  IMAGE_SCHEMA,
   IMAGE_VERSION,
   type ImageHeader,
   KIND,
@@ -25,6 +27,8 @@ import {
   matrixSchema,
   packCodes,
   payloadBytes,
+  type RangesMeta,
+  rangesSchema,
   SECTION_HEAD_BYTES,
   SECTION_MARK,
   unpackCodes,
@@ -38,8 +42,6 @@ export interface ImageMatrix extends MappedMatrix {
   /** Tensor key, such as blk.0.attn_q. */
   readonly name: string;
   readonly rotation: MatrixMeta['rotation'];
-  /** Full scales of the converters [tiles][cells per weight], in I_fs; undefined before range calibration. */
-  readonly ranges: Float32Array | undefined;
   readonly steps: readonly MapStep[];
 }
 
@@ -51,6 +53,8 @@ export interface ImageWriter {
   readonly resumed: ReadonlySet<string>;
   writeVector(name: string, values: Float32Array): void;
   writeMatrix(matrix: ImageMatrix): void;
+  /** Full scales of the converters, behind all matrices. */
+  writeRanges(ranges: Omit<RangesMeta, 'matrices'>, table: RangeTable): void;
   /** Closes the image and gives it its name. */
   finish(): void;
   /** Leaves the part for a later run. */
@@ -65,6 +69,9 @@ export interface ImageReader {
   /** In the order of the file. */
   readonly matrices: ReadonlyMap<string, MatrixMeta>;
   readonly vectors: ReadonlyMap<string, number>;
+  /** Of the converters' full scales; undefined for an image without. */
+  readonly ranges: RangesMeta | undefined;
+  readRanges(): RangeTable | undefined;
   readVector(name: string): Float32Array;
   readMatrix(name: string): ImageMatrix;
   readDigital(name: string): DigitalPart;
@@ -85,6 +92,9 @@ interface Section {
   readonly digest: string;
   readonly end: number;
 }
+
+/** Name of the section of the converters' full scales. */
+const RANGES = 'ranges';
 
 /** What helps where a message has no remedy of its own. */
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -150,6 +160,10 @@ export function createImage(path: string, header: ImageHeader): ImageWriter {
       const { meta, payload } = encodeMatrix(matrix);
       append(KIND.matrix, meta, payload);
     },
+    writeRanges(ranges, table) {
+      const { meta, values } = encodeRanges(ranges, table);
+      append(KIND.ranges, meta, [bytesOf(values)]);
+    },
     finish() {
       append(KIND.end, { sections: digests.length, sha256: chainDigest(digests) }, []);
       fsyncSync(handle);
@@ -182,7 +196,8 @@ function resumeSections(
       if (error instanceof OnefetError) break; // the run stopped inside it
       throw error;
     }
-    if (section.kind === KIND.end) break;
+    // Ranges are measured again: on what, their header does not say.
+    if (section.kind === KIND.end || section.kind === KIND.ranges) break;
     if (section.kind === KIND.header) {
       if (JSON.stringify(section.json) !== JSON.stringify(headerSchema.parse(header))) {
         fail(
@@ -226,6 +241,7 @@ function readerOf(path: string, handle: number, verify: boolean): ImageReader {
   const matrices = new Map<string, MatrixMeta>();
   const vectors = new Map<string, number>();
   const byName = new Map<string, Section>();
+  let ranges: RangesMeta | undefined;
   for (const section of sections.slice(1, -1)) {
     const name = nameOf(path, section);
     if (byName.has(name)) fail(path, 'IMAGE_DAMAGED', `${name} stands in it twice`);
@@ -235,6 +251,9 @@ function readerOf(path: string, handle: number, verify: boolean): ImageReader {
       const meta = parse(path, matrixSchema, section.json);
       matrices.set(name, meta);
       expected = payloadBytes(meta);
+    } else if (section.kind === KIND.ranges) {
+      ranges = parse(path, rangesSchema, section.json);
+      expected = 4 * ranges.matrices.reduce((sum, { tiles, cells }) => sum + tiles * cells, 0);
     } else {
       const { length } = parse(path, vectorSchema, section.json);
       vectors.set(name, length);
@@ -262,6 +281,13 @@ function readerOf(path: string, handle: number, verify: boolean): ImageReader {
     sha256: chainDigest(sections.slice(0, -1).map(({ digest }) => digest)),
     matrices,
     vectors,
+    ranges,
+    readRanges() {
+      if (!ranges) return undefined;
+      const section = sectionOf(RANGES, KIND.ranges);
+      const values = readFloats(path, handle, section.payloadAt, section.payloadBytes / 4);
+      return decodeRanges(ranges, finite(path, RANGES, values));
+    },
     readVector(name) {
       const section = sectionOf(name, KIND.vector);
       return finite(path, name, readFloats(path, handle, section.payloadAt, section.payloadBytes / 4));
@@ -297,8 +323,9 @@ function readerOf(path: string, handle: number, verify: boolean): ImageReader {
   };
 }
 
-/** Of a vector or a matrix. */
+/** Of a vector or a matrix; ranges have one of their own. */
 function nameOf(path: string, section: Section): string {
+  if (section.kind === KIND.ranges) return RANGES;
   const schema = section.kind === KIND.matrix ? matrixSchema : vectorSchema;
   return parse<z.ZodType<{ name: string }>>(path, schema, section.json).name;
 }
@@ -347,7 +374,7 @@ function readSection(path: string, handle: number, at: number, size: number): Se
   if (jsonBytes > MOST_JSON_BYTES || payload > size || payloadAt + payload > size) {
     fail(path, 'IMAGE_DAMAGED', `the section at byte ${at} is longer than the file`);
   }
-  if (kind !== KIND.matrix && kind !== KIND.vector && payload !== 0) {
+  if ((kind === KIND.header || kind === KIND.end) && payload !== 0) {
     fail(path, 'IMAGE_DAMAGED', `the section at byte ${at} has a payload`);
   }
   const text = new Uint8Array(jsonBytes);
@@ -420,7 +447,10 @@ function checkFileHead(path: string, head: Uint8Array): void {
     fail(
       path,
       'IMAGE_VERSION',
-      `is an image of version ${version}; this program reads version ${IMAGE_VERSION}`,
+      `is an onefet.image/${version}; this program reads ${IMAGE_SCHEMA}`,
+      version < IMAGE_VERSION
+        ? 'make it again: onefet map'
+        : 'use the onefet that made it, or make it again: onefet map',
     );
   }
 }
@@ -437,7 +467,7 @@ function parse<T extends z.ZodType>(path: string, schema: T, json: unknown): z.i
 const bytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
 function encodeMatrix(matrix: ImageMatrix): { meta: MatrixMeta; payload: Uint8Array[] } {
-  const { outputs, inputs, tileRows, bits, centre, side, principal, ranges } = matrix;
+  const { outputs, inputs, tileRows, bits, centre, side, principal } = matrix;
   const meta = matrixSchema.parse({
     name: matrix.name,
     outputs,
@@ -447,7 +477,6 @@ function encodeMatrix(matrix: ImageMatrix): { meta: MatrixMeta; payload: Uint8Ar
     centre: centre !== undefined,
     side: side?.rank ?? 0,
     principal: principal?.rank ?? 0,
-    ranges: ranges !== undefined,
     rotation: matrix.rotation,
     steps: matrix.steps,
   });
@@ -459,7 +488,6 @@ function encodeMatrix(matrix: ImageMatrix): { meta: MatrixMeta; payload: Uint8Ar
     side?.up,
     principal?.down,
     principal?.up,
-    ranges,
   ].filter((x) => x !== undefined);
   const payload = [packCodes(matrix.codes, outputs, inputs, bits), ...arrays.map(bytesOf)];
   const bytes = payload.reduce((sum, part) => sum + part.length, 0);
@@ -487,7 +515,6 @@ function decodeDigital(path: string, handle: number, meta: MatrixMeta, section: 
     rank > 0 ? { rank, down: take(down), up: take(up) } : undefined;
   const side = sidePath(meta.side, lengths.sideDown, lengths.sideUp);
   const principal = sidePath(meta.principal, lengths.principalDown, lengths.principalUp);
-  const ranges = meta.ranges ? take(lengths.ranges) : undefined;
   const { name, outputs, inputs, tileRows, bits, rotation } = meta;
   return {
     name,
@@ -501,8 +528,29 @@ function decodeDigital(path: string, handle: number, meta: MatrixMeta, section: 
     centre,
     side,
     principal,
-    ranges,
   };
+}
+
+function encodeRanges(
+  about: Omit<RangesMeta, 'matrices'>,
+  table: RangeTable,
+): { meta: RangesMeta; values: Float32Array } {
+  const entries = Object.entries(table);
+  const matrices = entries.map(([name, tiles]) => ({ name, tiles: tiles.length, cells: tiles[0].length }));
+  const meta = rangesSchema.parse({ ...about, matrices });
+  return { meta, values: Float32Array.from(entries.flatMap(([, tiles]) => tiles.flat())) };
+}
+
+function decodeRanges({ matrices }: RangesMeta, values: Float32Array): RangeTable {
+  const table: RangeTable = {};
+  let at = 0;
+  for (const { name, tiles, cells } of matrices) {
+    table[name] = Array.from({ length: tiles }, () => {
+      at += cells;
+      return [...values.subarray(at - cells, at)];
+    });
+  }
+  return table;
 }
 
 function readCodeRows(

@@ -172,7 +172,7 @@ function deliver(
   if (moments && !sink.has(momentsKey(layer, stage))) sink.vector(momentsKey(layer, stage), moments);
   const { rotation } = stageInput(source.shape, method, stage);
   for (const { name, mapped, report } of coded) {
-    sink.matrix({ ...mapped, name, rotation, ranges: undefined, steps: report.steps }, report);
+    sink.matrix({ ...mapped, name, rotation, steps: report.steps }, report);
   }
 }
 

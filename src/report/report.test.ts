@@ -90,6 +90,7 @@ describe('the page', () => {
       digitalNumbers: 8,
       correction: { rank: 12, reads: 4, readingS: 0.02 },
       residualRotated: false,
+      ranges: null,
       matrices: [{ name: 'blk.0.attn_q', ...matrix, steps: [...steps] }],
     };
     const own = written(renderReport({ ...fixtureResult(), mapping }, fixtureCalibration()));

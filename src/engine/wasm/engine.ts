@@ -21,7 +21,7 @@ import {
   requireCapable,
   requireContext,
 } from '../backend.ts';
-import { imageRanges, readDigitalParts, requireImageFits, usedImage } from '../image.ts';
+import { readDigitalParts, requireImageFits, usedImage } from '../image.ts';
 import { CAPABILITIES } from './capabilities.ts';
 import { measureLimits } from './check/limits.ts';
 import type { Work } from './control.ts';
@@ -67,7 +67,7 @@ async function createOn(ready: () => Promise<WorkingCrew>, request: EngineReques
   const parts = readParts(request);
   const vectors = vectorsOf(request);
   const plan = planEngine(request);
-  const ranges = request.ranges ?? (parts && imageRanges(parts));
+  const ranges = request.ranges ?? usedImage(request)?.readRanges();
   requireRanges(request, ranges, plan);
   const memory = estimateMemory(plan.layout);
   const sizes = memorySizes(plan.operations);

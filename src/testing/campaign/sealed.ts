@@ -72,7 +72,6 @@ function drawnMatrix(name: string): ImageMatrix {
     centre: { mean: floats(inputs), addend: floats(outputs) },
     side: undefined,
     principal: undefined,
-    ranges: undefined,
     rotation: null,
     steps: [{ step: 'gptq', error: 0.01 }],
   };
