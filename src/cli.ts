@@ -36,8 +36,12 @@ export async function main(argv: readonly string[]): Promise<void> {
       exit(EXIT_CODES.interrupted);
     }
   };
-  nodeProcess.on('SIGINT', onSignal);
-  nodeProcess.on('SIGTERM', onSignal);
+  // Listened to from the first turn of the event loop on. Until then, while the program is loaded and the work planned,
+  // nobody could hear a listener, and nothing is begun that would be lost: a signal ends the process as it does others.
+  const listening = setImmediate(() => {
+    nodeProcess.on('SIGINT', onSignal);
+    nodeProcess.on('SIGTERM', onSignal);
+  });
   let unwritten = false;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that closes the pipe early (head, less) is not an error, and the work goes on: results are in files.
@@ -56,6 +60,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     // Threads that were stopped in the middle of a batch would keep the process for seconds.
     if (interrupt.signal.aborted) stderr.write('', () => exit(code));
   } finally {
+    clearImmediate(listening);
     nodeProcess.removeListener('SIGINT', onSignal);
     nodeProcess.removeListener('SIGTERM', onSignal);
   }

@@ -1,4 +1,5 @@
 /** Every exit code that the README documents, produced by the real launcher. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -97,3 +98,16 @@ test.each(documented)('exit code %i', posix, async (code) => {
   expect(ended).toMatchObject({ code, signal: null });
   expect(ended.stderr).toMatch(cases[code].says);
 });
+
+test.each(['SIGINT', 'SIGTERM'] as const)(
+  '%s ends a command that waits for its text: nothing is begun',
+  posix,
+  async (signal) => {
+    const pipe = join(folder, signal);
+    execFileSync('mkfifo', [pipe]);
+    const { child, ended } = launch({ folder }, ...tiny, '--text', pipe);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    child.kill(signal);
+    expect(await ended).toMatchObject({ code: null, signal });
+  },
+);

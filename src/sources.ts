@@ -8,7 +8,7 @@ import { cwd, env } from 'node:process';
 import { parse } from 'yaml';
 import type { z } from 'zod';
 import { validate } from './config.ts';
-import { OnefetError } from './error.ts';
+import { type ErrorKind, OnefetError } from './error.ts';
 import {
   findDataFile,
   packageRoot,
@@ -115,15 +115,21 @@ export function changedSource(sources: Readonly<Record<string, string>>, kind: s
   return undefined;
 }
 
-/** Writes a result as one line that ends in the SHA-256 of all before it. Error: NOT_FINITE. */
-export function encodeResult(result: object, what: string): string {
-  const text = toJson(result, what, 'simulation');
-  return `${text.slice(0, -1)},"sha256":"${sha256(text)}"}\n`;
+/** Writes a result with the SHA-256 of all before it as its last key, on one line or indented. Error: NOT_FINITE. */
+export function encodeResult(
+  result: object,
+  what: string,
+  { kind = 'simulation', indent = 0 }: { readonly kind?: ErrorKind; readonly indent?: number } = {},
+): string {
+  const sealed = { ...result, sha256: sha256(toJson(result, what, kind)) };
+  return `${JSON.stringify(sealed, null, indent)}\n`;
 }
 
 /** Reads what encodeResult wrote, without its hash; undefined where it is not what was written. Throws SyntaxError. */
-export function decodeResult(text: string): unknown {
-  const value: unknown = JSON.parse(text);
+export const decodeResult = (text: string): unknown => unsealed(JSON.parse(text));
+
+/** What was sealed, without its hash; undefined where it does not hold. */
+export function unsealed(value: unknown): object | undefined {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'sha256')) return undefined;
   const { sha256: hash, ...body } = value as { sha256: unknown };
   return hash === sha256(JSON.stringify(body)) ? body : undefined;

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { RESULT_SCHEMA } from '../experiment/result.ts';
 import { sha256 } from '../files.ts';
+import { encodeResult } from '../sources.ts';
 import { fixtureResult } from '../testing/results.ts';
 import { reportOfFolder } from './work.ts';
 
@@ -17,7 +18,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const write = (result: unknown) => writeFileSync(join(folder, 'result.json'), JSON.stringify(result));
+const write = (result: object) =>
+  writeFileSync(join(folder, 'result.json'), encodeResult(result, 'a result'));
 const report = () =>
   readFileSync(
     reportOfFolder(folder, (text) => notices.push(text)),
@@ -63,7 +65,7 @@ it('of another version is refused with both schemas and the command that makes i
       message: expect.stringMatching(
         new RegExp(`its schema is onefet.run/1, this version reads ${RESULT_SCHEMA}$`),
       ),
-      hint: 'run it again: onefet run --design log-domain-4bit --chips 8 --seed 1',
+      hint: 'give its command again: onefet run --design log-domain-4bit --chips 8 --seed 1',
     });
   }
   write({});

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { calibrate } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../cell/calibration.ts';
-import { gateChanges, loadSized } from '../cell/sized-calibration.ts';
+import { type Gate, gateChanges, loadSized } from '../cell/sized-calibration.ts';
 import { OnefetError } from '../error.ts';
 import type { RunOptions } from '../experiment/options.ts';
 import { planRun, type RunPlan } from '../experiment/plan.ts';
@@ -14,7 +14,6 @@ import type { RunResult } from '../experiment/result.ts';
 import { executeRun, type RunHooks } from '../experiment/run.ts';
 import { markLatest } from '../experiment/run-folder.ts';
 import { perplexityText } from '../experiment/running-perplexity.ts';
-import type { CommonDesign } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
 import { sha256 } from '../files.ts';
@@ -157,9 +156,10 @@ function calibrationOfRun(
 ): Calibration | null {
   if (calibration === null) return null;
   const { process, cell, sha256: used } = calibration;
+  const { gate } = design.resolved as { readonly gate?: Gate };
   let onFile: Calibration;
   try {
-    onFile = loadSized(calibratedCell(design.resolved as CommonDesign) ?? { process, cell });
+    onFile = loadSized({ process, cell, gate });
   } catch (error) {
     if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
     notice(`the report has no figures of the cell: ${error.message}`);

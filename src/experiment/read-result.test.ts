@@ -1,18 +1,22 @@
 /** Results that somebody has changed: what a report builds on is checked where the file is read. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
 import { renderReport } from '../report/report.ts';
+import { encodeResult } from '../sources.ts';
 import { fixtureResult } from '../testing/results.ts';
-import { readResult } from './read-result.ts';
+import { readResult, writeResult } from './read-result.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-result-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const read = (value: unknown) => {
-  writeFileSync(join(folder, 'result.json'), typeof value === 'string' ? value : JSON.stringify(value));
+  writeFileSync(
+    join(folder, 'result.json'),
+    typeof value === 'string' ? value : encodeResult(value as object, 'a result'),
+  );
   return readResult(folder);
 };
 
@@ -38,7 +42,8 @@ function changed(
 }
 
 test('a result comes back as it was written', () => {
-  expect(read(result)).toEqual(JSON.parse(JSON.stringify(result)));
+  writeResult(folder, result);
+  expect(readResult(folder)).toEqual(JSON.parse(JSON.stringify(result)));
   expect(paths.length).toBeGreaterThan(100);
 });
 
@@ -64,6 +69,25 @@ test('each key that is missing, or is of another kind, is a typed error or is no
     }
   }
   expect(notNeeded.length).toBeLessThan(20);
+});
+
+test('a digit that is changed by hand is refused, with the command that makes the result again', () => {
+  writeResult(folder, result);
+  const written = readFileSync(join(folder, 'result.json'), 'utf8');
+  for (const text of [
+    written.replace(/"kl": 0\.(\d)/, '"kl": 0.9$1'),
+    written.replace(/,\s*"sha256": "[0-9a-f]{64}"\s*}\s*$/, '}'),
+  ]) {
+    expect(text).not.toBe(written);
+    expect(() => read(text)).toThrow(
+      expect.objectContaining({
+        code: 'RESULT_INVALID',
+        exitCode: 3,
+        message: expect.stringMatching(/is not what was written: its SHA-256 is missing or does not hold/),
+        hint: expect.stringMatching(/^give its command again: onefet run /),
+      }),
+    );
+  }
 });
 
 test('a tag that is none of the six, which a campaign found', () => {

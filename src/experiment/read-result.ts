@@ -1,12 +1,15 @@
-/** Reading a result back: from a file that anybody may have changed, so that what a report builds on is there. */
+/** result.json: sealed where it is written; where it is read back, anybody may have changed it. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, reasonOf } from '../files.ts';
+import { readTextFile, reasonOf, writeFileAtomic } from '../files.ts';
 import { TAGS } from '../provenance.ts';
+import { encodeResult, unsealed } from '../sources.ts';
 import { RESULT_SCHEMA, type RunResult } from './result.ts';
+
+const RESULT_FILE = 'result.json';
 
 const number = z.number();
 const string = z.string();
@@ -17,6 +20,7 @@ const interval = object({ mean: number, ci95: z.tuple([number, number]).nullable
 const intervals = { nll: interval, perplexity: interval, kl: interval, top1: interval };
 const line = object({ name: string, value: number, formula: string, source: string, tag });
 const lines = z.array(line);
+const gateLength = z.union([number, z.literal('cell')]);
 const band = object({ low: number, median: number, high: number });
 
 const spread = object({
@@ -83,7 +87,7 @@ const resultSchema = object({
   design: object({
     ...{ name: string, sha256: string, process: string },
     overrides: z.record(string, z.unknown()),
-    resolved: z.record(string, z.unknown()),
+    resolved: object({ gate: object({ widthM: gateLength, lengthM: gateLength }).optional() }),
   }),
   fabric: object({ kind: string, chipsDiffer: z.boolean(), loss: string }),
   text: object({
@@ -162,9 +166,18 @@ const resultSchema = object({
   provenance: object({ onefet: string, node: string, ngspice: string.nullable() }),
 });
 
-/** Reads result.json of a run folder. Errors: RESULT_MISSING, RESULT_INVALID, RESULT_SCHEMA (of another version). */
+/** Writes result.json of a run folder, sealed with its own hash. Error: NOT_FINITE (input). */
+export function writeResult(folder: string, result: RunResult): void {
+  const text = encodeResult(result, 'the result', { kind: 'input', indent: 2 });
+  writeFileAtomic(join(folder, RESULT_FILE), text);
+}
+
+/**
+ * Reads result.json of a run folder. Errors: RESULT_MISSING, RESULT_SCHEMA (of another version), RESULT_INVALID (not what
+ * was written, or not all of it).
+ */
 export function readResult(folder: string): RunResult {
-  const path = join(folder, 'result.json');
+  const path = join(folder, RESULT_FILE);
   if (!existsSync(path)) {
     throw new OnefetError('input', 'RESULT_MISSING', `${folder} has no result.json`, {
       hint: 'name a run folder, as in onefet report runs/log-domain-0123456789ab',
@@ -180,19 +193,23 @@ export function readResult(folder: string): RunResult {
     });
   }
   const { schema, emulation } = (value ?? {}) as Partial<RunResult>;
+  const command = emulation?.command;
+  const hint = Array.isArray(command)
+    ? `give its command again: onefet ${command.join(' ')}`
+    : "give the run's command again";
   if (schema !== RESULT_SCHEMA) {
-    const command = emulation?.command;
     throw new OnefetError(
       'input',
       'RESULT_SCHEMA',
       `${path} was written by another version of onefet: its schema is ${schema ?? 'missing'}, this version reads ${RESULT_SCHEMA}`,
-      {
-        hint: Array.isArray(command)
-          ? `run it again: onefet ${command.join(' ')}`
-          : 'run it again, or use the version that wrote it',
-      },
+      { hint },
     );
   }
-  validate(resultSchema, value, path, { kind: 'input', code: 'RESULT_INVALID' });
-  return value as RunResult;
+  const result = unsealed(value);
+  if (result === undefined) {
+    const message = `${path} is not what was written: its SHA-256 is missing or does not hold`;
+    throw new OnefetError('input', 'RESULT_INVALID', message, { hint });
+  }
+  validate(resultSchema, result, path, { kind: 'input', code: 'RESULT_INVALID' });
+  return result as RunResult;
 }

@@ -9,7 +9,7 @@ import type { CorrectionErrors } from './job.ts';
 import type { MappingReport } from './mapping-report.ts';
 import type { SampleSize } from './sample-size.ts';
 
-export const RESULT_SCHEMA = 'onefet.run/5';
+export const RESULT_SCHEMA = 'onefet.run/6';
 
 export interface Accuracy {
   nll: number;

@@ -6,13 +6,14 @@
  * Every finished job is in the run's folder at once; a run that was interrupted takes up where it stopped. A result never
  * shrinks: chips and sources of error that the folder has are in it, however few are asked for.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { resourceUsage } from 'node:process';
+import { setImmediate as turn } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import { toJson, writeFileAtomic } from '../files.ts';
 import { openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
 import { ACTIVITY_FILE, activityOfRun, writeActivity } from './activity-file.ts';
@@ -26,8 +27,9 @@ import { takenNotice } from './image-ranges.ts';
 import { finishJob, type Job, type JobResult, jobKey, RELATIVE_COST } from './job.ts';
 import { DESIGN_DEFAULTS, type RunOptions, withDefaults } from './options.ts';
 import { chipSeed, planRun, type RunPlan, withChips } from './plan.ts';
+import { readResult, writeResult } from './read-result.ts';
 import { readyCell } from './ready-cell.ts';
-import { RESULT_SCHEMA, type RunResult } from './result.ts';
+import type { RunResult } from './result.ts';
 import { type ReadyImage, readyImage } from './run-mapping.ts';
 import { type RunningPerplexity, runningPerplexity } from './running-perplexity.ts';
 import { byVariant, createRunner } from './schedule.ts';
@@ -83,6 +85,7 @@ export async function run(options: Partial<RunOptions> = {}, hooks: RunHooks = {
 /** Does the jobs of the plan that are not finished yet and writes result.json. */
 export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<RunResult> {
   const started = performance.now();
+  await turn(); // from here on there is something to keep: signals are heard before it is begun
   const notice = hooks.onNotice ?? (() => {});
   const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.loaded.design));
   let image: ReadyImage | undefined;
@@ -95,8 +98,9 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     }
     image = await readyImage(plan, hooks, notice);
     if (plan.imageRanges) notice(takenNotice(plan.imageRanges));
+    const earlier = resultOnFile(folder, notice);
     const run: Run = {
-      plan: keepLarger(plan, folder, hooks.onKept ?? notice),
+      plan: keepLarger(plan, folder, earlier, hooks.onKept ?? notice),
       folder,
       files: digitalFiles(folder.path, plan.inputs.model.shape, plan.inputs.text.scored),
       cache: openPassCache(plan, notice, hooks.cacheFolder),
@@ -106,7 +110,6 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
     };
     checkRows(run);
     takeFromCache(run);
-    const earlier = resultOnFile(folder);
     const tokensPerSecond = await executeJobs(run);
     const measured = {
       tokensPerSecond,
@@ -119,7 +122,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
       command: hooks.command ?? [],
     };
     const result = assembleResult(run.plan, folder.finished, timing, image?.report ?? null);
-    writeFileAtomic(join(folder.path, 'result.json'), `${toJson(result, 'the result', 'input', 2)}\n`);
+    writeResult(folder.path, result);
     writeActivity(join(folder.path, ACTIVITY_FILE), activityOfRun(run.plan, folder.finished, result));
     return result;
   } finally {
@@ -130,9 +133,14 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
 }
 
 /** The plan with all chips and attribution that the folder has, where it has more than was asked for. */
-function keepLarger(plan: RunPlan, folder: RunFolder, notice: (text: string) => void): RunPlan {
+function keepLarger(
+  plan: RunPlan,
+  folder: RunFolder,
+  earlier: RunResult | undefined,
+  notice: (text: string) => void,
+): RunPlan {
   const asked = plan.options;
-  const had = sizeOfResult(resultOnFile(folder));
+  const had = sizeOfResult(earlier);
   const chips = Math.max(asked.chips, had.chips, finishedChips(plan, folder.finished));
   const sourceChips = Math.max(
     asked.attributionChips,
@@ -150,18 +158,13 @@ function keepLarger(plan: RunPlan, folder: RunFolder, notice: (text: string) => 
   return withChips(plan, chips, sourceChips);
 }
 
-const RESULT_FILE = 'result.json';
-
-/** The folder's result, where it has one of this version that can be read. */
-function resultOnFile(folder: RunFolder): RunResult | undefined {
-  const path = join(folder.path, RESULT_FILE);
-  if (!existsSync(path)) return undefined;
+/** The folder's result, where it has one of this version that is what was written. */
+function resultOnFile({ path }: RunFolder, notice: (text: string) => void): RunResult | undefined {
   try {
-    const result = JSON.parse(readFileSync(path, 'utf8')) as RunResult;
-    const { schema, chips, attribution, emulation } = result;
-    const lists = Array.isArray(chips) && Array.isArray(attribution);
-    return schema === RESULT_SCHEMA && lists && emulation ? result : undefined;
-  } catch {
+    return readResult(path);
+  } catch (error) {
+    if (!(error instanceof OnefetError)) throw error;
+    if (error.code === 'RESULT_INVALID') notice(`${error.message}: it is made again from the finished jobs`);
     return undefined;
   }
 }
