@@ -170,6 +170,7 @@ export const load = {
   splat32: loader<'v128'>('v128.load32_splat'),
   /** Four u16 to four i32. */
   u16x4: loader<'v128'>('v128.load16x4_u'),
+  i16x4: loader<'v128'>('v128.load16x4_s'),
   /** Eight i8 to eight i16. */
   i8x8: loader<'v128'>('v128.load8x8_s'),
   lane32: (at: I32, into: V128, lane: number, memory: Memory = 'state'): V128 =>

@@ -24,3 +24,6 @@ export function roundHalfEven(x: number): number {
   if (rest !== 0.5) return Math.round(x);
   return low % 2 === 0 ? low : low + 1;
 }
+
+/** The bits of a number as an f32: how kernels, whose operands are integers, are given one. */
+export const floatBits = (x: number): number => new Int32Array(new Float32Array([x]).buffer)[0];

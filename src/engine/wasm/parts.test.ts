@@ -7,10 +7,10 @@ import { CONSTANTS_END, writeConstants } from '../../emit/constants.ts';
 import { invoke } from '../../emit/wat.ts';
 import { gaussian, streamKey } from '../../random.ts';
 import { CLIP_FACTORS, recodeWeights, weightFormat } from '../../tile/weight-code.ts';
-import { roundHalfEven } from '../integers.ts';
+import { floatBits, roundHalfEven } from '../integers.ts';
 import { referenceEncode, referenceHash, referenceNormal, splitPlanes } from './check/panel-reference.ts';
 import { chooseKernels } from './check/selftest.ts';
-import { CACHE_BYTES, QUERIES, runProducts } from './kernels/attention.ts';
+import { CACHE_BYTES, GROUP_QUERIES, runProducts } from './kernels/attention.ts';
 import {
   BYTE_LEVELS,
   ENCODED,
@@ -49,7 +49,6 @@ const take = (at: number, count: number) => f32.slice(at / 4, at / 4 + count);
 const restart = () => {
   state.used = CONSTANTS_END;
 };
-const floatBits = (x: number) => new Int32Array(new Float32Array([x]).buffer)[0];
 const drawn = (seed: number, count: number, scale = 1) =>
   Float32Array.from({ length: count }, (_, i) => scale * gaussian(streamKey(seed), i));
 
@@ -253,10 +252,9 @@ test('softmax of any length, also of large scores', () => {
   );
 });
 
-test.each(['f16', 'i8'] as const)('the %s cache keeps what it can and products use it', (kind) => {
+test.each(['f16', 'i8'] as const)('the %s cache keeps what it can', (kind) => {
   restart();
   const [count, width] = [37, 16];
-  const a = drawn(5, QUERIES * count);
   const b = drawn(6, count * width, 2);
   // Small, largest, zero, least normal and least subnormal f16; bytes are scaled to their range by the caller.
   if (kind === 'f16') b.set([1e-6, -65504, 0, 2 ** -14, 2 ** -24]);
@@ -278,28 +276,55 @@ test.each(['f16', 'i8'] as const)('the %s cache keeps what it can and products u
       expect(Math.abs(kept[i] - value)).toBeLessThanOrEqual(Math.max(2 ** -25, Math.abs(value) * 2 ** -11));
     }
   });
-  const out = allocate(state, QUERIES * width * 4, 'out');
-  runProducts(kernels[`products_${kind}`], {
-    out,
-    outStride: width * 4,
-    a: put(a),
-    aStride: count * 4,
-    b: cache,
-    bStride: width * entry,
-    count,
-  });
-  for (let query = 0; query < QUERIES; query++) {
-    for (let n = 0; n < width; n++) {
-      let sum = 0;
-      let size = 0;
-      for (let i = 0; i < count; i++) {
-        const product = a[query * count + i] * kept[i * width + n];
-        sum += product;
-        size += Math.abs(product);
-      }
-      expect(Math.abs(take(out + (query * width + n) * 4, 1)[0] - sum)).toBeLessThan(1e-6 * size + 1e-30);
-    }
-  }
+  // What is read back is exactly what is kept, and any row of it can be the first.
+  const decoded = allocate(state, 64 * (count - 1), 'decoded');
+  kernels[`decode_${kind}`](decoded, cache + width * entry, width * entry, count - 1);
+  expect([...take(decoded, 16 * (count - 1))]).toEqual([...kept.subarray(width)]);
+});
+
+// Several groups, and sums that go on where others ended.
+test('products of queries equal sums in double precision', () => {
+  const width = 16;
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 27 }),
+      fc.integer({ min: 1, max: 40 }).map((n) => 2 * n),
+      fc.integer(),
+      fc.constantFrom<0 | 1>(0, 1),
+      (queries, count, seed, add) => {
+        restart();
+        const padded = GROUP_QUERIES * Math.ceil(queries / GROUP_QUERIES);
+        const a = drawn(seed, padded * (count + 1));
+        const b = drawn(seed + 1, count * width, 2);
+        const before = drawn(seed + 2, padded * 32);
+        const out = put(before);
+        runProducts(kernels.products, {
+          out,
+          outStride: 128,
+          a: put(a),
+          aStride: (count + 1) * 4,
+          b: put(b),
+          count,
+          groups: padded / GROUP_QUERIES,
+          add,
+        });
+        const found = take(out, padded * 32);
+        for (let query = 0; query < queries; query++) {
+          for (let n = 0; n < 32; n++) {
+            let sum = n >= width || add ? before[query * 32 + n] : 0;
+            let size = Math.abs(sum);
+            for (let i = 0; n < width && i < count; i++) {
+              const product = a[query * (count + 1) + i] * b[i * width + n];
+              sum += product;
+              size += Math.abs(product);
+            }
+            expect(Math.abs(found[query * 32 + n] - sum)).toBeLessThanOrEqual(1e-6 * size);
+          }
+        }
+      },
+    ),
+    { numRuns: 50 },
+  );
 });
 
 function fromHalf(h: number): number {

@@ -6,6 +6,7 @@ import { accumulate, accumulateTiles, convert, convertTiles, type NoiseKind } fr
 import {
   type CacheKind,
   cacheStore,
+  decodeCache,
   multiply,
   type PRODUCTS_OPERANDS,
   products,
@@ -81,8 +82,9 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     gate('silu'),
     gate('gelu'),
     residual(),
-    products('f16'),
-    products('i8'),
+    products(),
+    decodeCache('f16'),
+    decodeCache('i8'),
     cacheStore('f16'),
     cacheStore('i8'),
     softmax(),
@@ -105,7 +107,7 @@ export type Kernels = Readonly<
     Record<GemvName, Kernel<typeof GEMV_OPERANDS>> &
     Record<PanelName, (job: number) => void> &
     Record<`zero_${StoredSource}`, (src: number, table: number, zero: number, quads: number) => void> &
-    Record<`products_${CacheKind}`, Kernel<typeof PRODUCTS_OPERANDS>> &
+    Record<`decode_${CacheKind}`, (to: number, from: number, stride: number, count: number) => void> &
     Record<
       `cache_${CacheKind}`,
       (to: number, stride: number, from: number, count: number, scale: number) => void
@@ -129,6 +131,7 @@ interface FixedKernels {
   gate_gelu(g: number, u: number, vectors: number): void;
   residual(x: number, y: number, vectors: number): void;
   softmax(x: number, count: number, scale: number): void;
+  products: Kernel<typeof PRODUCTS_OPERANDS>;
   multiply(x: number, scale: number, vectors: number): void;
   butterflies_1(x: number, vectors: number): void;
   butterflies_2(x: number, vectors: number): void;

@@ -15,7 +15,7 @@ import type { MemoryEstimate } from '../../backend.ts';
 import type { CellFormat } from '../../cell-format.ts';
 import type { IntegerResponse } from '../../integer-response.ts';
 import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
-import { CACHE_BYTES, type CacheKind, QUERIES } from '../kernels/attention.ts';
+import { CACHE_BYTES, type CacheKind, planAttention } from '../kernels/attention.ts';
 import { cellsBytes, PASS_BYTES } from '../kernels/cells.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
@@ -107,6 +107,7 @@ export interface Layout {
   /** Per worker; job records for the three members of a group. */
   readonly jobs: readonly number[];
   readonly scratches: readonly number[];
+  /** See planAttention. */
   readonly scores: readonly number[];
   readonly loads: readonly number[];
   /** Per worker, range calibration only: [all virtual tiles][RANGE_BINS]. */
@@ -169,6 +170,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const virtualTiles = operations.reduce((sum, o) => sum + o.cells * o.tiles, 0);
   const recording = operations.some((o) => o.epilogue === 'record');
   const ropeBytes = contextTokens * 2 * shape.headDim * 4;
+  const attention = planAttention(shape.heads / shape.kvHeads, shape.headDim, contextPadded);
   const fullRope = take(ropeBytes, 'rotations');
   const layout = {
     ropes: { full: fullRope, local: shape.window ? take(ropeBytes, 'rotations') : fullRope },
@@ -185,8 +187,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     x: rows(shape.dim, 'activations'),
     normed: rows(shape.dim, 'activations'),
     delta: rows(shape.dim, 'activations'),
-    // Attention reads the queries of four heads at a time, the last ones beyond the row.
-    ...layOutParts(shape, (width, heads) => rows(width + heads * shape.headDim, 'activations')),
+    ...layOutParts(shape, (width) => rows(width, 'activations')),
     attended: rows(shape.queryDim, 'activations'),
     logits: rows(shape.vocab, 'logits', choice.headTokens),
     inputs: each(choice.ownInputs ? 3 : 1, () => take(inputBytes, 'inputs')),
@@ -220,7 +221,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     ),
     jobs: each(threads, () => take(3 * JOB_BYTES, 'jobs')),
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
-    scores: each(threads, () => take(QUERIES * contextPadded * 4 + QUERIES * 64, 'scores')),
+    scores: each(threads, () => take(attention.bytes, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),
     digital: layOutDigital(choice, take),
     bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
@@ -234,7 +235,7 @@ const hasOwnCells = ({ cellFormats }: LayoutChoice, { kind }: Operation): boolea
 /** Lays out the rows of the parts that the matrices at the inputs of attention and feed-forward give. */
 function layOutParts(
   shape: ModelShape,
-  take: (width: number, headsBeyond: number) => number,
+  take: (width: number) => number,
 ): Record<PartRows, number> & Pick<Layout, 'widths'> {
   const at: Partial<Record<PartRows, number>> = {};
   const widths: Partial<Record<PartRows, number>> = {};
@@ -242,7 +243,7 @@ function layOutParts(
     if (!isInput(matrix.reads)) continue;
     const parts = partWidths(shape, matrix);
     const width = parts.reduce((sum, part) => sum + part, 0);
-    let start = take(width, matrix.gives.includes('query') ? QUERIES : 0);
+    let start = take(width);
     matrix.gives.forEach((part, i) => {
       const name = ROWS_OF_PART[part as keyof typeof ROWS_OF_PART];
       at[name] = start;

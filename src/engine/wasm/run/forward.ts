@@ -1,6 +1,6 @@
 /**
  * The forward pass of src/model/forward.ts for a batch of tokens, run by all workers at once: a stage ends when all its
- * items are done. Items are tokens, panels of a layer, or (token, key/value head) pairs.
+ * items are done. Items are tokens, panels of a layer, or jobs of attention.
  */
 import {
   STAGES as BLOCK_STAGES,
@@ -9,12 +9,12 @@ import {
   matricesReading,
   type Part,
 } from '../../../model/architecture.ts';
-import { windowTokens } from '../../../model/shape.ts';
+import { floatBits } from '../../integers.ts';
 import { type Batch, stage } from '../control.ts';
-import { CACHE_BYTES, QUERIES, runProducts } from '../kernels/attention.ts';
 import { GATES } from '../kernels/between.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
+import { attentionJobs, enterCache } from './attention.ts';
 import { addPaths } from './digital.ts';
 import { encodeToken, panelRunner } from './linear.ts';
 import { rotateVector, unrotateVector } from './rotation.ts';
@@ -30,8 +30,6 @@ function mark({ data, index, clock }: WorkerContext, stageName: Stage | undefine
   if (stageName) data.profile[STAGES.indexOf(stageName)] += (now - clock.last) / 1e3;
   clock.last = now;
 }
-
-const floatBits = (x: number): number => new Int32Array(new Float32Array([x]).buffer)[0];
 
 interface LayerTarget {
   readonly operation: number;
@@ -141,10 +139,8 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
         enterCache(context, batch, layer, t);
       });
       mark(context, 'cache');
-      const jobs = batch.count * shape.kvHeads;
-      stage(crew, jobs, (job) =>
-        attend(context, batch, layer, Math.floor(job / shape.kvHeads), job % shape.kvHeads),
-      );
+      const { count, run } = attentionJobs(context, batch, layer);
+      stage(crew, count, run);
       mark(context, 'attention');
     },
     'attention-output'(_layer, targets) {
@@ -234,118 +230,4 @@ function multiply(context: WorkerContext, batch: Batch, group: readonly LayerTar
     const member = ends.findIndex((end) => item < end);
     runners[member](item - (member > 0 ? ends[member - 1] : 0));
   });
-}
-
-/** Rotates a token's queries and keys and puts its key and value into the cache. */
-function enterCache({ data, kernels, f32 }: WorkerContext, batch: Batch, layer: number, token: number): void {
-  const { shape, layout, cache } = data;
-  const { heads, kvHeads, headDim } = shape;
-  const wasm = kernels[0];
-  const position = batch.position + token;
-  const q = layout.q + token * layout.widths.q * 4;
-  const k = layout.k + token * layout.widths.k * 4;
-  const v = layout.v + token * layout.widths.v * 4;
-  const blocks = windowTokens(shape, layer) === undefined ? 'full' : 'local';
-  const rope = layout.ropes[blocks] + position * 2 * headDim * 4;
-  if (shape.architecture.rotary.pairs === 'adjacent') {
-    wasm.rotate(q, rope, headDim / 4, heads);
-    wasm.rotate(k, rope, headDim / 4, kvHeads);
-  } else {
-    const half = (shape.ropeDim ?? headDim) / 2;
-    wasm.rotate_halves(q, rope, half / 4, heads, headDim * 4);
-    wasm.rotate_halves(k, rope, half / 4, kvHeads, headDim * 4);
-  }
-  const entry = CACHE_BYTES[cache];
-  const store = wasm[`cache_${cache}`];
-  for (let head = 0; head < kvHeads; head++) {
-    const slot = layer * kvHeads + head;
-    const scaleOf = (from: number, scales: number): number => {
-      if (cache === 'f16') return 0;
-      let largest = 0;
-      for (let i = 0; i < headDim; i++) largest = Math.max(largest, Math.abs(f32[from / 4 + i]));
-      f32[scales / 4 + slot * layout.contextPadded + position] = largest / 127;
-      return floatBits(largest > 0 ? 127 / largest : 0);
-    };
-    const kHead = k + head * headDim * 4;
-    const vHead = v + head * headDim * 4;
-    const keys = layout.keys + slot * layout.headBytes;
-    const values = layout.values + slot * layout.headBytes;
-    const column = (Math.floor(position / 16) * headDim * 16 + (position % 16)) * entry;
-    store(keys + column, 16 * entry, kHead, headDim, scaleOf(kHead, layout.keyScales));
-    store(values + position * headDim * entry, entry, vHead, headDim, scaleOf(vHead, layout.valueScales));
-  }
-}
-
-/** The query heads of one token that share a key/value head, four at a time. */
-function attend(
-  { data, kernels, f32, index }: WorkerContext,
-  batch: Batch,
-  layer: number,
-  token: number,
-  kvHead: number,
-): void {
-  const { shape, layout, cache } = data;
-  const { headDim, heads, kvHeads } = shape;
-  const wasm = kernels[0];
-  const products = wasm[`products_${cache}`];
-  const entry = CACHE_BYTES[cache];
-  const end = batch.position + token + 1;
-  const begin = Math.max(0, end - (windowTokens(shape, layer) ?? Infinity));
-  // Keys come in blocks of 16 positions: those before the window's first are computed and taken out again.
-  const skipped = Math.floor(begin / 16) * 16;
-  const hidden = begin - skipped;
-  const count = end - skipped;
-  const blocks = Math.ceil(count / 16);
-  const perKv = heads / kvHeads;
-  const slot = layer * kvHeads + kvHead;
-  const keys = layout.keys + slot * layout.headBytes + skipped * headDim * entry;
-  const values = layout.values + slot * layout.headBytes + skipped * headDim * entry;
-  const scores = layout.scores[index];
-  const scoreBytes = layout.contextPadded * 4;
-  const part = scores + QUERIES * scoreBytes;
-  const scale = floatBits(shape.scales?.scores ?? 1 / Math.sqrt(headDim));
-  const cap = shape.softCaps?.scores;
-  const scalesAt = (slot * layout.contextPadded + skipped) * 4;
-  const queryRow = layout.q + token * layout.widths.q * 4;
-  const outRow = layout.attended + token * padded(shape.queryDim) * 4;
-  for (let from = 0; from < perKv; from += QUERIES) {
-    // Queries beyond the group's last are computed and ignored; their rows are inside the padded buffer.
-    const first = (kvHead * perKv + from) * headDim * 4;
-    const used = Math.min(QUERIES, perKv - from);
-    for (let block = 0; block < blocks; block++) {
-      runProducts(products, {
-        out: scores + block * 64,
-        outStride: scoreBytes,
-        a: queryRow + first,
-        aStride: headDim * 4,
-        b: keys + block * headDim * 16 * entry,
-        bStride: 16 * entry,
-        count: headDim,
-      });
-    }
-    for (let query = 0; query < used; query++) {
-      const at = scores + query * scoreBytes;
-      if (cache === 'i8') wasm.multiply(at, layout.keyScales + scalesAt, blocks * 4);
-      if (cap !== undefined) wasm.soft_cap(at, blocks * 4, scale, floatBits(cap));
-      if (hidden > 0) f32.fill(-3e38, at / 4, at / 4 + hidden);
-      wasm.softmax(at, count, cap === undefined ? scale : floatBits(1));
-      if (hidden > 0) f32.fill(0, at / 4, at / 4 + hidden);
-      if (cache === 'i8') wasm.multiply(at, layout.valueScales + scalesAt, blocks * 4);
-    }
-    for (let chunk = 0; chunk < headDim; chunk += 16) {
-      runProducts(products, {
-        out: part,
-        outStride: 64,
-        a: scores,
-        aStride: scoreBytes,
-        b: values + chunk * entry,
-        bStride: headDim * entry,
-        count,
-      });
-      for (let query = 0; query < used; query++) {
-        const to = (outRow + first) / 4 + query * headDim + chunk;
-        f32.copyWithin(to, part / 4 + query * 16, part / 4 + query * 16 + 16);
-      }
-    }
-  }
 }
