@@ -38,7 +38,7 @@ export function addModelCommands(root: Command, { signal, progress }: CliContext
   root
     .command('synth')
     .description('write a model of a named shape with seeded weights of realistic statistics (no accuracy)')
-    .argument('<shape>', 'tiny, small, llama-3.2-1b or llama-3.1-8b')
+    .argument('<shape>', 'tiny, small, llama-3.2-1b, llama-3.2-3b or llama-3.1-8b')
     .addOption(
       new Option('--type <type>', 'tensor type')
         .choices(['F32', 'F16', 'Q8_0', 'Q4_0', 'Q4_K', 'Q6_K'])

@@ -14,6 +14,7 @@ interface PowerFlags {
   model?: string;
   context?: number[];
   compare?: boolean;
+  questions?: boolean;
   json?: boolean;
   csv?: boolean;
   out: string;
@@ -58,6 +59,10 @@ export function addPowerCommands(root: Command): void {
       )
       .option('--compare', 'all shipped designs, and published systems'),
   )
+    .option(
+      '--questions',
+      'answer the standing questions: rate, wires, bits, a USB stick, lifetime of a model',
+    )
     .option('--out <folder>', 'where run folders are', 'runs')
     .addHelpText(
       'after',
@@ -116,17 +121,24 @@ async function report(
     ...rows.map((row) => powerRecord(row, comparators)),
     ...(flags.compare ? comparators.systems.map(publishedRecord) : []),
   ];
+  const { answerLines, answerQuestions } = await import('../power/questions.ts');
+  const answers = flags.questions ? answerQuestions(rows, flags.out) : [];
   if (flags.json) {
     const costs = rows.map(({ subject, cost, price, warnings }) => ({
       ...{ design: subject.name, contextTokens: cost.contextTokens, source: subject.found.source },
       ...{ cost, price, warnings },
     }));
-    printJson({ schema: 'onefet.power/1', rows: records, costs });
+    printJson({ schema: 'onefet.power/1', rows: records, costs, answers });
   } else if (flags.csv) {
     const { toCsv } = await import('../csv.ts');
     stdout.write(toCsv(records));
   } else {
-    const { powerTable, powerNotes } = await import('../power/table.ts');
-    printLines([...powerTable(records), '', ...powerNotes(rows, records)]);
+    const { powerTable, powerNotes, textTable } = await import('../power/table.ts');
+    printLines([
+      ...powerTable(records),
+      '',
+      ...powerNotes(rows, records),
+      ...answerLines(answers, textTable),
+    ]);
   }
 }

@@ -34,7 +34,7 @@ export const LLAMA_3_1_8B = modelShape({
 });
 
 /**
- * Dimensions of the published models from their config.json (meta-llama/Llama-3.2-1B); the small ones
+ * Dimensions of the published models from their config.json (meta-llama/Llama-3.2-1B and -3B); the small ones
  * are made up for tests, with widths that are multiples of the K types' blocks of 256.
  */
 export const MODEL_SHAPES = {
@@ -76,6 +76,20 @@ export const MODEL_SHAPES = {
     heads: 32,
     kvHeads: 8,
     headDim: 64,
+    vocab: 128_256,
+    contextTokens: 131_072,
+    ropeScaling: { ...LLAMA31_ROPE, factor: 32 },
+    tied: true,
+  }),
+  'llama-3.2-3b': modelShape({
+    ...LLAMA3,
+    name: 'llama-3.2-3b',
+    dim: 3072,
+    ffnDim: 8192,
+    layers: 28,
+    heads: 24,
+    kvHeads: 8,
+    headDim: 128,
     vocab: 128_256,
     contextTokens: 131_072,
     ropeScaling: { ...LLAMA31_ROPE, factor: 32 },

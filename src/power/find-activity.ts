@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { ACTIVITY_FILE, readActivity, type StoredActivity } from '../experiment/activity-file.ts';
+import { DESIGN_DEFAULTS } from '../experiment/options.ts';
 import { runFolders } from '../experiment/run-folder.ts';
 import type { CommonDesign } from '../fabric/common-design.ts';
 import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
@@ -21,7 +22,9 @@ const FOLDER = 'experiments/activity';
 export const designsWithActivity = (): string[] =>
   listDataFolder(FOLDER)
     .filter((name) => name.endsWith('.json'))
-    .map((name) => name.slice(0, -'.json'.length));
+    .map((name) => name.slice(0, -'.json'.length))
+    // The default comes first.
+    .sort((a, b) => Number(b === DESIGN_DEFAULTS.design) - Number(a === DESIGN_DEFAULTS.design));
 
 export interface FoundActivity {
   readonly activity: StoredActivity;

@@ -27,6 +27,8 @@ import { bindNamed, designThatRan, type FoundActivity, findActivity } from './fi
 export interface PowerSubject {
   /** Its name, with what was changed. */
   readonly name: string;
+  /** Name or file of the design, from which it can be loaded with other settings. */
+  readonly design: string;
   readonly settings: readonly string[];
   readonly fabric: Fabric;
   readonly constants: CostConstants;
@@ -46,6 +48,7 @@ export interface TokenPrice {
 
 export interface PowerRow {
   readonly subject: PowerSubject;
+  readonly shape: NamedShape;
   readonly cost: CostReport;
   /** Why there is none: a string. */
   readonly price: TokenPrice | string;
@@ -57,10 +60,10 @@ export function subjectOf(design: string, settings: readonly string[], runs: str
   const { loaded, fabric } = bindNamed(design, settings);
   const found = findActivity(loaded, fabric, runs);
   const changes = Object.entries(loaded.overrides).map(([key, value]) => ` ${key}=${value}`);
-  return bind(`${loaded.design.name}${changes.join('')}`, settings, fabric, found);
+  return bind(`${loaded.design.name}${changes.join('')}`, { design, settings }, fabric, found);
 }
 
-/** A run folder as a subject. Errors: ACTIVITY_MISSING, ACTIVITY_INVALID. */
+/** A run folder as a subject. Errors: FILE_UNREADABLE, ACTIVITY_INVALID. */
 export function subjectOfRun(folder: string): PowerSubject {
   const path = join(folder, ACTIVITY_FILE);
   const activity = readActivity(path);
@@ -77,17 +80,28 @@ export function subjectOfRun(folder: string): PowerSubject {
   }
   const source = `${path}: onefet ${activity.command.join(' ')}`;
   const changes = Object.entries(activity.design.overrides).map(([key, value]) => ` ${key}=${value}`);
-  return bind(`${activity.design.name}${changes.join('')}`, [], loadFabric(design), {
-    ...{ activity, path, source },
-    sameDesign: true,
-  });
+  const settings = Object.entries(activity.design.overrides).map(([key, value]) => `${key}=${value}`);
+  return bind(
+    `${activity.design.name}${changes.join('')}`,
+    { design: activity.design.name, settings },
+    loadFabric(design),
+    {
+      ...{ activity, path, source },
+      sameDesign: true,
+    },
+  );
 }
 
-function bind(name: string, settings: readonly string[], fabric: Fabric, found: FoundActivity): PowerSubject {
+function bind(
+  name: string,
+  from: Pick<PowerSubject, 'design' | 'settings'>,
+  fabric: Fabric,
+  found: FoundActivity,
+): PowerSubject {
   const { design } = fabric;
   return {
     name,
-    settings,
+    ...from,
     fabric,
     constants: loadCostConstants(design.process, design.costs),
     run: countedRun(found.activity, fabric, found.path),
@@ -134,6 +148,7 @@ export function powerRows(subjects: readonly PowerSubject[], options: PowerOptio
       });
       return {
         subject,
+        shape: to,
         cost,
         price: priceTokens(subject, cost),
         warnings: [...tileWarnings(subject.run), ...cost.warnings],

@@ -38,13 +38,16 @@ const COLUMNS: readonly Column[] = [
   { title: 'KL seen', text: ({ klSeen }) => (typeof klSeen === 'number' ? plain(klSeen, 2) : '-') },
 ];
 
-export function powerTable(records: readonly PowerRecord[]): string[] {
-  const cells = [
+export const powerTable = (records: readonly PowerRecord[]): string[] =>
+  textTable([
     COLUMNS.map(({ title }) => title),
     ...records.map((row) => COLUMNS.map(({ text }) => text(row))),
-  ];
-  const widths = COLUMNS.map((_, i) => Math.max(...cells.map((row) => row[i].length)));
-  return cells.map((row) =>
+  ]);
+
+/** Rows of cells, the first of titles, in columns. */
+export function textTable(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  return rows.map((row) =>
     row
       .map((cell, i) => cell.padEnd(widths[i]))
       .join('  ')
