@@ -20,7 +20,7 @@ export function answerRate(rows: readonly PowerRow[]): Answer {
     `${name} ${formatSi(value, 's')} (${Math.round((100 * value) / cost.tokenTimeS)} %)`;
   const to = rows[0].shape;
   const steps = dependentSteps(to);
-  const wires = valueOf(cost, 'wires');
+  const wires = lineS(cost, 'wires');
   const without = rows.map(({ cost: one }) => one.tokenTimeS - fabricS(one));
   return {
     id: 'rate',
@@ -51,7 +51,7 @@ export function answerRate(rows: readonly PowerRow[]): Answer {
           name,
           formatSi(one.tokenTimeS, 's'),
           formatSi(fabricS(one), 's'),
-          ...SHARED.map((line) => formatSi(valueOf(one, line), 's')),
+          ...SHARED.map((line) => formatSi(lineS(one, line), 's')),
           rate(one.tokensPerSecondPerUser),
           rate(1 / without[i]),
           formatSi(
@@ -76,7 +76,7 @@ export function answerRate(rows: readonly PowerRow[]): Answer {
   };
 }
 
-const valueOf = ({ latencyS }: PowerRow['cost'], name: string): number =>
+const lineS = ({ latencyS }: PowerRow['cost'], name: string): number =>
   latencyS.find((line) => line.name === name)?.value ?? 0;
 
 const fabricS = ({ latencyS }: PowerRow['cost']): number =>

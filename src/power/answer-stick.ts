@@ -6,11 +6,12 @@
  *
  * A stick whose leakage takes all of every power at the temperature that it makes does not run.
  */
+import { priceAtPoint } from '../cost/chip.ts';
 import type { CostConstants } from '../cost/constants.ts';
 import { formatSi, plain } from '../format.ts';
 import { MODEL_SHAPES, type NamedShape } from '../model/shapes.ts';
 import { type Answer, usedConstants } from './answer.ts';
-import { costAt, type PowerRow, type PowerSubject } from './power.ts';
+import { designAt, type PowerRow, type PowerSubject } from './power.ts';
 import type { QuestionConstants } from './question-constants.ts';
 
 export interface Stick {
@@ -42,12 +43,13 @@ export function solveStick(
     contextTokens,
   }: Readonly<Record<'supplyW' | 'thermalKPerW' | 'ambientK' | 'contextTokens', number>>,
 ): Stick {
+  const design = designAt(subject, shape);
   let best: Stick | undefined;
   for (let i = 1; i <= TRIED; i++) {
     const drawnW = (supplyW * i) / TRIED;
     const junctionK = ambientK + thermalKPerW * drawnW;
     const constants = at(subject.constants, junctionK);
-    const cost = costAt({ ...subject, constants }, shape, contextTokens);
+    const cost = priceAtPoint(design, shape, constants, contextTokens);
     const staticW = cost.staticPowerW;
     const fastestPerS = 1 / cost.tokenTimeS;
     const affordedPerS = (drawnW - staticW) / (cost.perTokenJ - staticW * cost.tokenTimeS);

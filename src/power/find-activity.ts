@@ -37,25 +37,23 @@ export interface FoundActivity {
 
 /** Finds the activity of a design. Errors: ACTIVITY_MISSING (input). */
 export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string): FoundActivity {
-  const wanted = countedKey(fabric);
+  const { name } = loaded.design;
   const computed = computedKey(loaded.design);
   const candidates = [
     ...runFolders(runs).map((folder) => join(folder, ACTIVITY_FILE)),
-    ...designsWithActivity().map((name) => findDataFile(`${FOLDER}/${name}.json`)!),
-  ].filter((path) => existsSync(path));
-  let found: FoundActivity | undefined;
-  for (const path of candidates) {
-    const activity = readActivity(path);
-    const ran = designThatRan(activity);
-    if (ran === undefined || ran.fabric !== fabric.kind) continue;
-    const sameDesign = computedKey(ran) === computed;
-    if (!sameDesign && (found !== undefined || countedKey(loadFabric(ran)) !== wanted)) continue;
-    const shown = displayPath(path);
-    if (found?.sameDesign && activity.design.name !== loaded.design.name) continue;
-    found = { activity, path: shown, source: `${shown}: onefet ${activity.command.join(' ')}`, sameDesign };
-    if (sameDesign && activity.design.name === loaded.design.name) return found;
-  }
-  if (found !== undefined) return found;
+    ...designsWithActivity().map((design) => findDataFile(`${FOLDER}/${design}.json`)!),
+  ]
+    .filter((path) => existsSync(path))
+    .map((path) => ({ path, activity: readActivity(path) }))
+    .map((one) => ({ ...one, ran: designThatRan(one.activity) }));
+  const same = candidates.filter(({ ran }) => ran !== undefined && computedKey(ran) === computed);
+  const best = same.find(({ activity }) => activity.design.name === name) ?? same[0];
+  if (best !== undefined) return foundAt(best, true);
+  const wanted = countedKey(fabric);
+  const counted = candidates.find(
+    ({ ran }) => ran?.fabric === fabric.kind && countedKey(loadFabric(ran)) === wanted,
+  );
+  if (counted !== undefined) return foundAt(counted, false);
   const settings = Object.entries(loaded.overrides).map(([key, value]) => ` --set ${key}=${value}`);
   throw new OnefetError(
     'input',
@@ -63,6 +61,14 @@ export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string)
     `no run in ${runs} and no file in ${FOLDER} counted what design ${loaded.design.name} does${settings.length > 0 ? ` with${settings.join('')}` : ''}`,
     { hint: `run it once: onefet run --design ${loaded.design.name}${settings.join('')}` },
   );
+}
+
+function foundAt(
+  { path, activity }: { readonly path: string; readonly activity: StoredActivity },
+  sameDesign: boolean,
+): FoundActivity {
+  const shown = displayPath(path);
+  return { activity, path: shown, source: `${shown}: onefet ${activity.command.join(' ')}`, sameDesign };
 }
 
 /** The design that ran as this version reads it; undefined: one of another version, that this one does not take. */
