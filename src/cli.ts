@@ -11,6 +11,7 @@ import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { cliContext } from './cli/options.ts';
 import { addPowerCommands } from './cli/power.ts';
+import { addReport } from './cli/report.ts';
 import { addRunCommands } from './cli/run.ts';
 import { addSweepCommands } from './cli/sweep.ts';
 import { addWorkspaceCommands } from './cli/workspace.ts';
@@ -120,6 +121,7 @@ ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
   addRunCommands(root, context);
+  addReport(root);
   addSweepCommands(root, context);
   addCalibrateCommands(root, context);
   addPowerCommands(root);

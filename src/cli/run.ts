@@ -1,4 +1,4 @@
-/** `start`, `run`, `report` and `generate`: a model on chips. */
+/** `start`, `run` and `generate`: a model on chips. */
 import { stdout } from 'node:process';
 import { type Command, Option } from 'commander';
 import { listChanges, settingValues } from '../config.ts';
@@ -61,7 +61,6 @@ interface RunFlags {
 export function addRunCommands(root: Command, context: CliContext): void {
   addStart(root, context);
   addRun(root, context);
-  addReport(root);
   addGenerate(root, context);
 }
 
@@ -182,17 +181,6 @@ async function sweepRun(
     },
     context,
   );
-}
-
-function addReport(root: Command): void {
-  root
-    .command('report')
-    .description('write report.html of a run folder again')
-    .argument('<folder>', 'a folder below runs/, as in runs/latest')
-    .action(async (folder: string) => {
-      const { reportOfFolder } = await import('./work.ts');
-      stdout.write(`${reportOfFolder(folder, notice)}\n`);
-    });
 }
 
 function addGenerate(root: Command, { signal, progress }: CliContext): void {

@@ -1,14 +1,12 @@
 /**
- * The work of the commands `start`, `run` and `report`: plan, execute, report, with progress on stderr.
+ * The work of the commands `start` and `run`: plan, execute, report, with progress on stderr.
  */
 import { join } from 'node:path';
 import { calibrate } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../cell/calibration.ts';
-import { type Gate, gateChanges, loadSized } from '../cell/sized-calibration.ts';
-import { OnefetError } from '../error.ts';
+import { gateChanges } from '../cell/sized-calibration.ts';
 import type { RunOptions } from '../experiment/options.ts';
 import { planRun, type RunPlan } from '../experiment/plan.ts';
-import { readResult } from '../experiment/read-result.ts';
 import { readyCell } from '../experiment/ready-cell.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { executeRun, type RunHooks } from '../experiment/run.ts';
@@ -16,7 +14,6 @@ import { markLatest } from '../experiment/run-folder.ts';
 import { perplexityText } from '../experiment/running-perplexity.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
-import { sha256 } from '../files.ts';
 import type { Progress } from '../progress.ts';
 import { writeReport } from '../report/report.ts';
 
@@ -137,37 +134,4 @@ export function describePlan(plan: RunPlan): Record<string, string | number> {
     engine: plan.engineReason ? `${plan.engine} (${plan.engineReason})` : plan.engine,
     folder: plan.folder,
   };
-}
-
-/**
- * Writes the report of a finished run again. The cell is drawn from the calibration that is on file now, and only if it
- * is the one that the run used; otherwise `notice` is told why it is left out.
- */
-export function reportOfFolder(folder: string, notice: (text: string) => void): string {
-  const result = readResult(folder);
-  const reportPath = join(folder, 'report.html');
-  writeReport(reportPath, result, calibrationOfRun(result, notice));
-  return reportPath;
-}
-
-function calibrationOfRun(
-  { calibration, design }: RunResult,
-  notice: (text: string) => void,
-): Calibration | null {
-  if (calibration === null) return null;
-  const { process, cell, sha256: used } = calibration;
-  const { gate } = design.resolved as { readonly gate?: Gate };
-  let onFile: Calibration;
-  try {
-    onFile = loadSized({ process, cell, gate });
-  } catch (error) {
-    if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
-    notice(`the report has no figures of the cell: ${error.message}`);
-    return null;
-  }
-  if (sha256(JSON.stringify(onFile)) === used) return onFile;
-  notice(
-    `the report has no figures of the cell: the calibration of ${process}/${cell} that is on file is not the one that the run used`,
-  );
-  return null;
 }

@@ -19,3 +19,7 @@ export interface Figure {
   /** Numbers of the CSV, where they are not those of the marks: bands, for one. */
   rows?: readonly FigureRow[];
 }
+
+/** Files that a figure is written as. */
+export const FIGURE_FORMATS = ['svg', 'png', 'csv'] as const;
+export type FigureFormat = (typeof FIGURE_FORMATS)[number];

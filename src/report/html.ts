@@ -26,11 +26,15 @@ export function plotText(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
 
-/** Breaks a text for a plot's label or hover box into lines of about `width` characters; escapes it. */
+/** Breaks a text for a plot's label or hover box into lines of at most `width` characters, words too that are longer; escapes it. */
 export function wrapPlotText(text: string, width: number): string {
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(/\s+/)) {
+  const words = text.split(/\s+/).flatMap((word) => {
+    const letters = [...word];
+    return letters.length <= width ? [word] : pieces(letters, width);
+  });
+  for (const word of words) {
     if (line !== '' && line.length + 1 + word.length > width) {
       lines.push(line);
       line = word;
@@ -41,6 +45,11 @@ export function wrapPlotText(text: string, width: number): string {
   if (line !== '') lines.push(line);
   return lines.map(plotText).join('<br>');
 }
+
+const pieces = (letters: readonly string[], width: number): string[] =>
+  Array.from({ length: Math.ceil(letters.length / width) }, (_, i) =>
+    letters.slice(i * width, (i + 1) * width).join(''),
+  );
 
 /** A cell is text, or HTML that this code has built. */
 export type Cell = string | number | { html: string };

@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { CLIENT_SCRIPT } from './client.ts';
+import { type Figure, figureHtml } from './figure.ts';
 import { escapeHtml } from './html.ts';
 import { TAG_STYLE } from './tags.ts';
 
@@ -127,6 +128,27 @@ export interface PageSection {
   /** Shown at first; the others are folded until somebody asks, and on paper all are open. */
   open?: boolean;
 }
+
+/** A section that has figures, so that a page's figures can be had one by one. */
+export interface Part {
+  id: string;
+  title: string;
+  open?: boolean;
+  /** HTML above and below the figures. */
+  before?: string;
+  figures?: readonly Figure[];
+  after?: string;
+}
+
+export const sectionOf = ({ id, title, open, before = '', figures = [], after = '' }: Part): PageSection => ({
+  id,
+  title,
+  html: `${before}${figures.length > 0 ? figuresHtml(figures) : ''}${after}`,
+  ...(open ? { open } : {}),
+});
+
+export const figuresHtml = (figures: readonly Figure[]): string =>
+  `<div class="figures">${figures.map(figureHtml).join('\n')}</div>`;
 
 /** The whole document. `intro` stands before the first section. */
 export function pageHtml(

@@ -7,7 +7,8 @@ import { loadCostConstants } from '../cost/constants.ts';
 import { type EconomicsReport, projectEconomics } from '../cost/economics.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { writeFileAtomic } from '../files.ts';
-import { type Figure, figureHtml } from './figure.ts';
+import type { Figure } from './figure.ts';
+import { accuracyFigure } from './figures-accuracy.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
 import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
 import { positionFigures } from './figures-positions.ts';
@@ -15,7 +16,7 @@ import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { escapeHtml } from './html.ts';
 import { mappingHtml } from './mapping.ts';
-import { type PageSection, pageHtml } from './page.ts';
+import { type Part, pageHtml, sectionOf } from './page.ts';
 import {
   accuracyReferencesHtml,
   costTablesHtml,
@@ -56,65 +57,95 @@ export function renderReport(
   calibration: CalibrationFigures | null,
   options: ReportOptions = {},
 ): string {
-  const comparators = options.comparators ?? loadComparators();
-  const economics = options.economics === undefined ? economicsOfProjection(result) : options.economics;
-  const projected = `${result.projection.shape.name}, projected`;
-  const sections: PageSection[] = [
-    { id: 'verdict', title: 'Verdict', html: verdictHtml(result), open: true },
-    {
-      id: 'errors',
-      title: 'Where errors come from',
-      html: `${figures([...runFigures(result), ...positionFigures(result), ...blockFigures(result)])}${
-        result.model.synthetic
-          ? ''
-          : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`
-      }`,
-    },
-  ];
-  if (result.mapping) sections.push({ id: 'mapping', title: 'Mapping', html: mappingHtml(result.mapping) });
-  if (calibration !== null) {
-    sections.push({
-      id: 'cell',
-      title: 'The cell',
-      html: `<p>${escapeHtml(`${topologyText(calibration)}`)}</p>${figures(cellFigures(calibration))}`,
-    });
-  }
-  sections.push(
-    {
-      id: 'energy',
-      title: 'Energy beside other systems',
-      // The statement is about a chip with cells.
-      html: `${result.calibration ? `<p>${escapeHtml(comparators.statement)}</p>` : ''}${figures([comparatorFigure(result.projection, comparators)])}`,
-    },
-    {
-      id: 'projection',
-      title: `Cost of ${result.projection.shape.name} (projected)`,
-      html: `<p>${escapeHtml(projectionText(result))}</p>${figures([...costFigures('projection', projected, result.projection), sensitivityFigure('sensitivity', projected, result.projection)])}`,
-    },
-    {
-      id: 'cost',
-      title: 'Cost of the model that ran',
-      html: figures(costFigures('run', result.cost.shape.name, result.cost)),
-    },
-  );
-  if (economics)
-    sections.push({ id: 'economics', title: 'What a token costs', html: economicsHtml(economics) });
-  sections.push(
-    {
-      id: 'lines',
-      title: 'Every line of the cost',
-      html: `${costTablesHtml(projected, result.projection, true)}${costTablesHtml(result.cost.shape.name, result.cost, false)}`,
-    },
-    { id: 'limits', title: 'Limits', html: limitsHtml(result) },
-    { id: 'provenance', title: 'Provenance', html: provenanceHtml(result) },
-  );
+  const parts = reportParts(result, calibration, options);
   const synthetic = result.model.synthetic ? ' (synthetic weights)' : '';
   return pageHtml(
     `onefet: ${result.model.name}${synthetic} on ${result.design.name}`,
     `${result.calibration ? `${result.calibration.process}/${result.calibration.cell}` : result.fabric.kind}, ${chipsText(result)}, seed ${result.seed}`,
     firstScreenHtml(result, calibration),
-    sections,
+    parts.map(sectionOf),
   );
+}
+
+/** Every figure of the page, by its id. */
+export function reportFigures(
+  result: RunResult,
+  calibration: CalibrationFigures | null,
+  options: ReportOptions = {},
+): Figure[] {
+  const parts = reportParts(result, calibration, options);
+  return [accuracyFigure(result), ...parts.flatMap(({ figures = [] }) => figures)];
+}
+
+function reportParts(
+  result: RunResult,
+  calibration: CalibrationFigures | null,
+  options: ReportOptions,
+): Part[] {
+  const comparators = options.comparators ?? loadComparators();
+  const { mapping } = result;
+  return [
+    { id: 'verdict', title: 'Verdict', before: verdictHtml(result), open: true },
+    {
+      id: 'errors',
+      title: 'Where errors come from',
+      figures: [...runFigures(result), ...positionFigures(result), ...blockFigures(result)],
+      after: result.model.synthetic
+        ? ''
+        : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`,
+    },
+    ...(mapping ? [{ id: 'mapping', title: 'Mapping', before: mappingHtml(mapping) }] : []),
+    ...(calibration
+      ? [
+          {
+            id: 'cell',
+            title: 'The cell',
+            before: `<p>${escapeHtml(topologyText(calibration))}</p>`,
+            figures: cellFigures(calibration),
+          },
+        ]
+      : []),
+    ...costParts(result, comparators, options.economics),
+    { id: 'limits', title: 'Limits', before: limitsHtml(result) },
+    { id: 'provenance', title: 'Provenance', before: provenanceHtml(result) },
+  ];
+}
+
+function costParts(result: RunResult, comparators: Comparators, given: ReportOptions['economics']): Part[] {
+  const { projection, cost } = result;
+  const economics = given === undefined ? economicsOfProjection(result) : given;
+  const projected = `${projection.shape.name}, projected`;
+  return [
+    {
+      id: 'energy',
+      title: 'Energy beside other systems',
+      // The statement is about a chip with cells.
+      before: result.calibration ? `<p>${escapeHtml(comparators.statement)}</p>` : '',
+      figures: [comparatorFigure(projection, comparators)],
+    },
+    {
+      id: 'projection',
+      title: `Cost of ${projection.shape.name} (projected)`,
+      before: `<p>${escapeHtml(projectionText(result))}</p>`,
+      figures: [
+        ...costFigures('projection', projected, projection),
+        sensitivityFigure('sensitivity', projected, projection),
+      ],
+    },
+    {
+      id: 'cost',
+      title: 'Cost of the model that ran',
+      figures: costFigures('run', cost.shape.name, cost),
+    },
+    ...(economics
+      ? [{ id: 'economics', title: 'What a token costs', before: economicsHtml(economics) }]
+      : []),
+    {
+      id: 'lines',
+      title: 'Every line of the cost',
+      before: `${costTablesHtml(projected, projection, true)}${costTablesHtml(cost.shape.name, cost, false)}`,
+    },
+  ];
 }
 
 function economicsOfProjection(result: RunResult): EconomicsReport | null {
@@ -140,8 +171,4 @@ function topologyText({ process, cell, topology }: CalibrationFigures): string {
 function projectionText(result: RunResult): string {
   const { projection, cost } = result;
   return `Scaled from what the run of ${cost.shape.name} counted (${result.calibration ? 'mean current per cell, rows driven, cells connected, clip rate' : 'products'}, tensor by tensor) to the shape of ${projection.shape.name}. A projection of cost, not of accuracy.`;
-}
-
-function figures(list: readonly Figure[]): string {
-  return `<div class="figures">${list.map(figureHtml).join('\n')}</div>`;
 }

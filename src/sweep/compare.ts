@@ -25,10 +25,13 @@ export interface Comparison {
   readonly pHolm: number | null;
 }
 
+/** What of a point is compared. */
+export type Comparable = Pick<AccuracyOutcome, 'point' | 'textKey' | 'units' | 'chipsDiffer'>;
+
 /** Compares points with the reference, by number of the point; a point of another text or model has none. */
 export function comparePoints(
-  outcomes: readonly AccuracyOutcome[],
-  reference: AccuracyOutcome,
+  outcomes: readonly Comparable[],
+  reference: Comparable,
   metrics: readonly string[],
 ): Map<number, Comparison[]> {
   const found = new Map<number, Comparison[]>();
@@ -48,8 +51,8 @@ export function comparePoints(
 }
 
 function comparePair(
-  outcome: AccuracyOutcome,
-  reference: AccuracyOutcome,
+  outcome: Comparable,
+  reference: Comparable,
   metric: string,
 ): Omit<Comparison, 'pHolm'> | undefined {
   const sums = pairedDifferences(outcome, reference, metric);
@@ -75,7 +78,7 @@ function comparePair(
 }
 
 /** [chip][window], for the chips that both have; one that stands for every chip is paired with each of the other's. */
-function pairedDifferences(a: AccuracyOutcome, b: AccuracyOutcome, metric: string): number[][] | undefined {
+function pairedDifferences(a: Comparable, b: Comparable, metric: string): number[][] | undefined {
   const [sumsA, sumsB] = [a.units.sums[metric], b.units.sums[metric]];
   if (!sumsA || !sumsB) return undefined;
   const difference = (chipA: readonly number[], chipB: readonly number[]) =>

@@ -8,7 +8,7 @@ import { toCsv } from '../../csv.ts';
 import { expectPageDraws, missingBrowser, startBrowser } from '../../testing/browser.ts';
 import { needs } from '../../testing/needs.ts';
 import { accuracySweep, calibrationSweep } from '../../testing/sweeps.ts';
-import { paretoFront } from './figures-pareto.ts';
+import { paretoFront } from '../pareto.ts';
 import { renderSweep } from './sweep.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-sweep-page-'));

@@ -1,6 +1,6 @@
 /**
  * report.html of a sweep: question, result, set-up, limits and provenance in one self-contained page, with the table as CSV in
- * it. A figure more is an entry in `figuresOf`.
+ * it. A figure more is an entry in `sweepFigures`.
  */
 import { join } from 'node:path';
 import { version as nodeVersion } from 'node:process';
@@ -11,9 +11,9 @@ import { formatSi, plain } from '../../format.ts';
 import type { FinishedSweep } from '../../sweep/finish.ts';
 import { isAccuracy } from '../../sweep/outcome.ts';
 import type { Row } from '../../sweep/table.ts';
-import { type Figure, figureHtml } from '../figure.ts';
+import type { Figure } from '../figure.ts';
 import { escapeHtml, factsHtml, type Table, tableHtml } from '../html.ts';
-import { type PageSection, pageHtml } from '../page.ts';
+import { figuresHtml, type PageSection, pageHtml } from '../page.ts';
 import { calibrationFigures } from './figures-calibration.ts';
 import { keyFigures, mainMetric, mapFigure } from './figures-key.ts';
 import { PRICES, paretoFigure } from './figures-pareto.ts';
@@ -28,7 +28,7 @@ export function writeSweepReport(sweep: FinishedSweep): string {
 
 export function renderSweep(sweep: FinishedSweep): string {
   const { description } = sweep;
-  const drawn = figuresOf(sweep);
+  const drawn = sweepFigures(sweep);
   const sections: PageSection[] = [
     ...(drawn.length > 0
       ? [
@@ -36,7 +36,7 @@ export function renderSweep(sweep: FinishedSweep): string {
             id: 'result',
             title: 'Result',
             open: true,
-            html: `<div class="figures">${drawn.map(figureHtml).join('\n')}</div>`,
+            html: figuresHtml(drawn),
           },
         ]
       : []),
@@ -55,7 +55,8 @@ export function renderSweep(sweep: FinishedSweep): string {
   );
 }
 
-function figuresOf(sweep: FinishedSweep): Figure[] {
+/** Every figure of the page. */
+export function sweepFigures(sweep: FinishedSweep): Figure[] {
   const main = mainMetric(sweep);
   if (main === undefined) return calibrationFigures(sweep);
   const pareto = PRICES.map((price) => paretoFigure(sweep, main, price));

@@ -1,14 +1,15 @@
 /** `onefet report` on run folders of this version, of another one, and with another calibration on file. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { RESULT_SCHEMA } from '../experiment/result.ts';
 import { sha256 } from '../files.ts';
+import { exportFigure, pickFigure } from '../report/export.ts';
 import { encodeResult } from '../sources.ts';
 import { fixtureResult } from '../testing/results.ts';
-import { reportOfFolder } from './work.ts';
+import { reportPage, writePage } from './report-work.ts';
 
 let folder: string;
 let notices: string[];
@@ -20,11 +21,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const write = (result: object) =>
   writeFileSync(join(folder, 'result.json'), encodeResult(result, 'a result'));
-const report = () =>
-  readFileSync(
-    reportOfFolder(folder, (text) => notices.push(text)),
-    'utf8',
-  );
+const report = () => reportPage([folder], (text) => notices.push(text)).html();
 
 it('draws the cell of the calibration that the run used', () => {
   const result = fixtureResult();
@@ -74,4 +71,33 @@ it('of another version is refused with both schemas and the command that makes i
   expect(report).toThrow(/is not valid JSON/);
   rmSync(join(folder, 'result.json'));
   expect(report).toThrow(/has no result.json/);
+});
+
+it('several runs stand on one page, named by their set, and one run twice is no comparison', () => {
+  const places = ['a', 'b'].map((name, i) => {
+    const place = join(folder, name);
+    mkdirSync(place);
+    const result = fixtureResult(3 + i);
+    writeFileSync(join(place, 'result.json'), encodeResult(result, 'a result'));
+    return place;
+  });
+  const page = reportPage(places, () => {});
+  const path = writePage(page);
+  expect(path).toMatch(/comparison-[0-9a-f]{12}\.html$/);
+  expect(readFileSync(path, 'utf8')).toContain('2 runs side by side');
+  expect(page.figures().map(({ id }) => id)).toEqual(['accuracy', 'pareto-energy', 'pareto-area']);
+  expect(() => reportPage([places[0], places[0]], () => {})).toThrow(/1 different run to compare/);
+  expect(() => reportPage([places[0], join(folder, 'gone')], () => {})).toThrow(/has no result.json/);
+});
+
+it('a figure is written as CSV without a browser, an image not; names are helped with', () => {
+  write(fixtureResult());
+  const figures = reportPage([folder], () => {}).figures();
+  const out = join(folder, 'accuracy.csv');
+  exportFigure(pickFigure(figures, 'accuracy'), 'csv', out, '');
+  expect(readFileSync(out, 'utf8')).toMatch(
+    /^model,perplexity,nll_nats,kl_nats,top1_share,seed,clip_share\ndigital,/,
+  );
+  expect(() => pickFigure(figures, 'acuracy')).toThrow(/no figure acuracy/);
+  expect(() => exportFigure(figures[0], 'png', join(folder, 'a.png'), '')).toThrow(/needs chromium/);
 });
