@@ -22,8 +22,8 @@ const WASM_FEATURES: readonly Feature[] = [
 
 export const CAPABILITIES: Capabilities = {
   'model features': { oneOf: WASM_FEATURES },
-  // Vectors of 16 in the cache and in the products of attention.
-  'model head elements': { multipleOf: 16 },
+  // Whole vectors of what rotates.
+  'model head elements': { multipleOf: 4 },
   // A half in whole vectors; parts that lie beside each other in whole panels.
   'model rotating elements, in halves': { multipleOf: 8 },
   'model part of a fused matrix': { multipleOf: 16 },

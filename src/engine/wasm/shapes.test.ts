@@ -32,6 +32,7 @@ const SHAPES: Record<string, FixtureOptions> = {
     ropeFactors: Array.from({ length: 16 }, (_, j) => 1 + j / 4),
   },
   'five heads to a key': { dim: 130, ffnDim: 90, heads: 5, kvHeads: 1, headDim: 16, layers: 1 },
+  'heads of eight': { dim: 64, ffnDim: 172, heads: 8, kvHeads: 4, headDim: 8 },
   'biases and YaRN': {
     biases: LLAMA.matrices.map(({ tensor }) => tensor),
     fields: {

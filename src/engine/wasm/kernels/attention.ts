@@ -10,8 +10,8 @@
  *
  * Sums run over i in order, so that a query's result does not depend on which others it is computed with.
  *
- * The cache holds, per layer and key/value head, keys [positions / 16][headDim][16] and values [positions][headDim], as
- * f16, or as signed bytes with one f32 scale per position and head.
+ * The cache holds, per layer and key/value head, keys [positions / 16][headDim][16] and values [positions][headDim,
+ * padded to 16], as f16, or as signed bytes with one f32 scale per position and head.
  */
 import { addressOfRun, heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
@@ -61,11 +61,11 @@ export function planAttention(perKv: number, headDim: number, contextPadded: num
   const tokens = Math.max(1, Math.floor(wanted / perKv));
   // Groups are whole: what they compute beyond the last query is in the scratch, and ignored.
   const queries = GROUP_QUERIES * Math.ceil((tokens * perKv) / GROUP_QUERIES);
-  const rows = queries * headDim * 4;
-  const scores = 2 * rows;
+  const out = queries * headDim * 4;
+  const scores = out + queries * 64 * Math.ceil(headDim / 16);
   const decoded = scores + queries * scoreRow;
   const bytes = decoded + 64 * Math.max(headDim, VALUE_POSITIONS);
-  return { tokens, scoreRow, queries: 0, out: rows, scores, decoded, bytes };
+  return { tokens, scoreRow, queries: 0, out, scores, decoded, bytes };
 }
 
 export const PRODUCTS_OPERANDS = [

@@ -151,7 +151,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const rows = (width: number, what: string, count = tokens) => take(count * padded(width) * 4, what);
   const each = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));
   const contextPadded = padded(contextTokens);
-  const headBytes = contextPadded * shape.headDim * CACHE_BYTES[cache];
+  const headBytes = contextPadded * padded(shape.headDim) * CACHE_BYTES[cache];
   const cacheBytes = shape.layers * shape.kvHeads * headBytes;
   const scaleBytes = cache === 'i8' ? shape.layers * shape.kvHeads * contextPadded * 4 : 0;
   const blockTokens = BLOCK_TOKENS * Math.ceil(tokens / BLOCK_TOKENS);

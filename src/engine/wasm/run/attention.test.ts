@@ -37,7 +37,7 @@ const cases = fc.record<Case>({
   cache: fc.constantFrom('f16', 'i8'),
   perKv: fc.constantFrom(1, 2, 3, 4, 5, 8, 30),
   kvHeads: fc.integer({ min: 1, max: 2 }),
-  headDim: fc.constantFrom(16, 48),
+  headDim: fc.constantFrom(4, 8, 16, 20, 48),
   position: fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 240, max: 300 })),
   count: fc.integer({ min: 1, max: 30 }),
   window: fc.option(fc.integer({ min: 1, max: 70 }), { nil: undefined }),
@@ -54,7 +54,7 @@ function newContext(c: Case): { context: WorkerContext; q: Float32Array; keys: K
   const { cache, perKv, kvHeads, headDim, position, count } = c;
   const queryDim = perKv * kvHeads * headDim;
   const contextPadded = padded(position + count);
-  const headBytes = contextPadded * headDim * CACHE_BYTES[cache];
+  const headBytes = contextPadded * padded(headDim) * CACHE_BYTES[cache];
   const take = (bytes: number) => allocate(arena, bytes, 'test');
   const layout = {
     q: take(count * padded(queryDim) * 4),
@@ -78,6 +78,7 @@ function newContext(c: Case): { context: WorkerContext; q: Float32Array; keys: K
   };
   const q = drawn(c.seed, count * padded(queryDim));
   f32.set(q, layout.q / 4);
+  f32.fill(0, layout.attended / 4, layout.attended / 4 + count * padded(queryDim));
   // Scratch holds what other jobs left there.
   f32.fill(1e30, layout.scores[0] / 4, arena.used / 4);
   const context = {
@@ -107,11 +108,11 @@ function fillCache(
 ): Kept {
   const entry = CACHE_BYTES[cache];
   const place = (head: number, position: number, element: number) =>
-    head * contextPadded * headDim +
+    head * contextPadded * padded(headDim) +
     (transposed
       ? (Math.floor(position / 16) * headDim + element) * 16 + (position % 16)
-      : position * headDim + element);
-  const entries = drawn(seed, kvHeads * contextPadded * headDim);
+      : position * padded(headDim) + element);
+  const entries = drawn(seed, kvHeads * contextPadded * padded(headDim));
   const from = allocate(arena, entries.length * 4, 'test');
   f32.set(entries, from / 4);
   kernels[`cache_${cache}`](at, entry, from, entries.length, floatBits(30));

@@ -53,7 +53,13 @@ export function enterCache(
     const values = layout.values + slot * layout.headBytes;
     const column = (Math.floor(position / 16) * headDim * 16 + (position % 16)) * entry;
     store(keys + column, 16 * entry, kHead, headDim, scaleOf(kHead, layout.keyScales));
-    store(values + position * headDim * entry, entry, vHead, headDim, scaleOf(vHead, layout.valueScales));
+    store(
+      values + position * padded(headDim) * entry,
+      entry,
+      vHead,
+      headDim,
+      scaleOf(vHead, layout.valueScales),
+    );
   }
 }
 
@@ -126,9 +132,11 @@ function attend(context: WorkerContext, plan: Plan, batch: Batch, layer: number,
   }
   addValues(context, span);
   for (let t = 0; t < job.tokens; t++) {
-    const from = attended + t * rowFloats;
     const to = layout.attended / 4 + (job.firstToken + t) * padded(shape.queryDim) + headAt;
-    f32.copyWithin(to, from, from + rowFloats);
+    for (let head = 0; head < perKv; head++) {
+      const from = attended + (t * perKv + head) * padded(headDim);
+      f32.copyWithin(to + head * headDim, from, from + headDim);
+    }
   }
 }
 
@@ -191,21 +199,21 @@ function weigh(
   f32.fill(0, at / 4 + seen, at / 4 + span.positions);
 }
 
-/** out[query][headDim] = sum over positions of weight value. */
+/** out[query][padded headDim] = sum over positions of weight value. */
 function addValues({ data, kernels }: WorkerContext, span: Span): void {
   const { layout, cache, shape } = data;
-  const { headDim } = shape;
+  const width = padded(shape.headDim);
   const [wasm] = kernels;
   const entry = CACHE_BYTES[cache];
-  const values = layout.values + span.slot * layout.headBytes + span.skipped * headDim * entry;
+  const values = layout.values + span.slot * layout.headBytes + span.skipped * width * entry;
   const b = span.scratch + span.plan.decoded;
   for (let from = 0; from < span.positions; from += VALUE_POSITIONS) {
     const count = Math.min(VALUE_POSITIONS, span.positions - from);
-    for (let column = 0; column < headDim; column += 16) {
-      wasm[`decode_${cache}`](b, values + (from * headDim + column) * entry, headDim * entry, count);
+    for (let column = 0; column < width; column += 16) {
+      wasm[`decode_${cache}`](b, values + (from * width + column) * entry, width * entry, count);
       runProducts(wasm.products, {
         out: span.scratch + span.plan.out + column * 4,
-        outStride: headDim * 4,
+        outStride: width * 4,
         a: span.scratch + span.plan.scores + from * 4,
         aStride: span.plan.scoreRow,
         b,

@@ -116,7 +116,10 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
   const normHeads = (at: number, gain: number | undefined, form: HeadNorm | undefined, elements: number) => {
     if (gain === undefined) return;
     const each = form?.over === 'head' ? headDim : elements;
-    for (let from = 0; from < elements; from += each) norm(at + from * 4, at + from * 4, gain, each);
+    // Heads lie beside each other without padding.
+    for (let from = at; from < at + elements * 4; from += each * 4) {
+      wasm.norm(from, from, gain, each / 4, each, epsilon);
+    }
   };
   const targetsOf = stageTargets(context);
   const operations = (targets: readonly LayerTarget[]) => targets.map(({ operation }) => operation);
