@@ -1,18 +1,18 @@
 /**
  * A model with LoRA adapters: the digital model is a merged file below `.onefet/cache/adapted` (src/model/merge.ts), by the
- * contents of model and adapters; what a chip image is made of are the base model's weights and the adapters beside them.
+ * contents of model and adapters, believed while its own hash holds; what a chip image is made of are the base model's weights and the adapters beside them.
  */
-import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { LinearName } from '../fabric/linear.ts';
-import { displayPath, sha256 } from '../files.ts';
+import { displayPath, makeFolder, readTextFile, reasonOf, sha256, writeFileAtomic } from '../files.ts';
 import type { SidePath } from '../mapping/low-rank.ts';
 import { type Adapter, type AdapterChoice, joinParts, openAdapter } from '../model/lora.ts';
 import { writeMerged } from '../model/merge.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { sourceTensor } from '../model/shape.ts';
+import { decodeResult, encodeResult } from '../sources.ts';
 
 const ADAPTED_FOLDER = join('.onefet', 'cache', 'adapted');
 
@@ -45,15 +45,49 @@ export function adaptModel(
       folder,
       `${basename(basePath, '.gguf')}-${sha256(identity.join('\n')).slice(0, 16)}.gguf`,
     );
-    if (!existsSync(path)) {
-      mkdirSync(folder, { recursive: true });
+    if (!isWhole(path)) {
+      prepareFolder(folder);
       writeMerged(model.file, adapters, path);
+      writeFileAtomic(sealPath(path), encodeResult({ model: digestOf(path) }, 'the merged model'));
     }
     const named = used.map(({ path, scale }) => ` + ${displayPath(path)}${scale === 1 ? '' : `:${scale}`}`);
     return { path, file: displayPath(basePath) + named.join(''), basePath, adapters: used };
   } finally {
     for (const adapter of adapters) adapter.close();
     model.close();
+  }
+}
+
+/** Beside a merged model: its SHA-256 as it was written. */
+const sealPath = (path: string): string => `${path}.json`;
+
+/** Is there a merged model, and is it what was written? */
+function isWhole(path: string): boolean {
+  try {
+    const seal = decodeResult(readTextFile(sealPath(path), 'seal')) as { model: string } | undefined;
+    return seal !== undefined && seal.model === digestOf(path);
+  } catch {
+    return false;
+  }
+}
+
+function digestOf(path: string): string {
+  const model = openModel(path);
+  try {
+    return model.sha256();
+  } finally {
+    model.close();
+  }
+}
+
+function prepareFolder(folder: string): void {
+  try {
+    makeFolder(folder);
+  } catch (cause) {
+    throw new OnefetError('input', 'FILE_UNWRITABLE', `cannot create ${folder}: ${reasonOf(cause)}`, {
+      cause,
+      hint: 'a model with adapters is merged into a file there: make room for it',
+    });
   }
 }
 

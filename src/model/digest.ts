@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { keepFile } from '../files.ts';
+import { decodeResult, encodeResult } from '../sources.ts';
 import type { GgufFile } from './gguf.ts';
 
 const PATH = join('.onefet', 'cache', 'digests.json');
@@ -19,7 +20,7 @@ const MOST_ENTRIES = 64;
 const SETTLED_MS = 3000;
 
 const recordSchema = z.strictObject({
-  schema: z.literal('onefet.digests/1'),
+  schema: z.literal('onefet.digests/2'),
   /** The newest last. */
   digests: z.array(z.tuple([z.string(), z.string().regex(/^[0-9a-f]{64}$/)])).max(MOST_ENTRIES),
 });
@@ -37,14 +38,14 @@ export function fileDigest(file: Hashed, path = PATH, leastBytes = LEAST_BYTES):
   if (isSettled(file)) {
     const others = readDigests(path).filter(([identity]) => identity !== file.identity);
     const digests = [...others, [file.identity, digest]].slice(-MOST_ENTRIES);
-    keepFile(path, JSON.stringify({ schema: 'onefet.digests/1', digests }));
+    keepFile(path, encodeResult({ schema: 'onefet.digests/2', digests }, 'the digests of models'));
   }
   return digest;
 }
 
 function readDigests(path: string): Digests {
   try {
-    return recordSchema.parse(JSON.parse(readFileSync(path, 'utf8'))).digests;
+    return recordSchema.parse(decodeResult(readFileSync(path, 'utf8'))).digests;
   } catch {
     return [];
   }

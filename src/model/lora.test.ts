@@ -4,13 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/build-digital.ts';
-import { gaussian, nameCoordinate, streamKey } from '../random.ts';
+import { type AdapterSizes, FIXTURE_ADAPTER, writeAdapter as write } from '../testing/adapters.ts';
 import { writeFixture } from '../testing/models.ts';
 import { openOracle } from '../testing/oracle.ts';
 import { negativeLogLikelihood, runWindow } from '../testing/scoring.ts';
-import { F32 } from './codecs/f32.ts';
 import { newSession } from './forward.ts';
-import { type GgufField, writeGguf } from './gguf-writer.ts';
+import type { GgufField } from './gguf-writer.ts';
 import { openAdapter, parseAdapterChoice } from './lora.ts';
 import { writeMerged } from './merge.ts';
 import { buildLayers, type Model, openModel } from './model.ts';
@@ -25,45 +24,12 @@ beforeAll(() => {
 });
 afterAll(() => model.close());
 
-const FIELDS: Record<string, GgufField> = {
-  'general.architecture': { type: 'string', value: 'llama' },
-  'general.type': { type: 'string', value: 'adapter' },
-  'adapter.type': { type: 'string', value: 'lora' },
-  'adapter.lora.alpha': { type: 'f32', value: 6 },
-};
-
-/** An adapter file of drawn halves: by tensor, [rows of B, rank, columns of A]. */
-function writeAdapter(
+const SIZES = FIXTURE_ADAPTER;
+const writeAdapter = (
   name: string,
-  sizes: Record<string, readonly [number, number, number]>,
-  fields: Record<string, GgufField | undefined> = {},
-): string {
-  const path = join(folder, name);
-  const half = (tensor: string, rows: number, columns: number) => ({
-    name: tensor,
-    shape: [rows, columns],
-    codec: F32,
-    row(n: number, out: Float32Array) {
-      const key = streamKey(7, nameCoordinate(tensor), n);
-      for (let k = 0; k < columns; k++) out[k] = 0.2 * gaussian(key, k);
-    },
-  });
-  const metadata = new Map<string, GgufField>();
-  for (const [key, field] of Object.entries({ ...FIELDS, ...fields })) if (field) metadata.set(key, field);
-  const tensors = Object.entries(sizes).flatMap(([tensor, [rows, rank, columns]]) => [
-    half(`${tensor}.lora_a`, rank, columns),
-    half(`${tensor}.lora_b`, rows, rank),
-  ]);
-  writeGguf(path, metadata, tensors);
-  return path;
-}
-
-const SIZES = {
-  'blk.0.attn_q.weight': [64, 3, 64],
-  'blk.1.attn_v.weight': [32, 2, 64],
-  'blk.1.ffn_down.weight': [64, 4, 96],
-  'blk.0.ffn_gate.weight': [96, 3, 64],
-} as const;
+  sizes: AdapterSizes,
+  fields?: Readonly<Record<string, GgufField | undefined>>,
+): string => write(join(folder, name), sizes, fields);
 
 test('the merged model is llama.cpp with the same adapter, at any scale', async () => {
   const adapter = writeAdapter('adapter.gguf', SIZES);

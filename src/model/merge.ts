@@ -62,7 +62,8 @@ function patchEntry(header: Uint8Array, { name, shape }: GgufTensor, offset: num
   [...shape].reverse().forEach((extent, i) => {
     view.setBigUint64(12 + text.length + 8 * i, BigInt(extent), true);
   });
-  const at = Buffer.from(header.buffer, header.byteOffset, header.length).indexOf(entry);
+  // The last one: a text of the metadata, which come first, may hold the same bytes.
+  const at = Buffer.from(header.buffer, header.byteOffset, header.length).lastIndexOf(entry);
   if (at < 0) throw new OnefetError('internal', 'LORA_HEADER', `the header has no entry of ${name}`);
   const target = new DataView(header.buffer, header.byteOffset + at + entry.length);
   target.setUint32(0, F32.typeId, true);

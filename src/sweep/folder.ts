@@ -1,6 +1,6 @@
 /**
  * The folder of a sweep, <out>/sweep-<name>-<hash>/:
- *   plan.json        the experiment and its points; the same from every shard
+ *   plan.json        the experiment and its points; the same from every shard; sealed with its own hash, as are
  *   outcomes/<n>.json  what came of a point, whole or not there (outcome.ts)
  *   lock-<i>-of-<n>  who works on a shard (lock.ts)
  *   sweep.json       what was found and how it was made; results.csv and results.jsonl one line a point; report.html
@@ -13,11 +13,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
-import { makeFolder, readTextFile, reasonOf, toJson, writeFileAtomic } from '../files.ts';
+import { makeFolder, readTextFile, reasonOf, writeFileAtomic } from '../files.ts';
+import { decodeResult, encodeResult } from '../sources.ts';
 import { type Experiment, KINDS } from './experiment.ts';
 import { type Outcome, outcomeSchema } from './outcome.ts';
 
-export const PLAN_SCHEMA = 'onefet.sweep-plan/1';
+export const PLAN_SCHEMA = 'onefet.sweep-plan/2';
 
 const settings = z.record(z.string(), z.unknown());
 
@@ -57,7 +58,8 @@ export function describeSweep(experiment: Experiment, key: string, version: stri
 
 export function writeDescription(folder: string, description: SweepDescription): void {
   makeFolder(join(folder, 'outcomes'));
-  writeFileAtomic(join(folder, 'plan.json'), `${toJson(description, 'the plan of the sweep', 'usage', 2)}\n`);
+  const text = encodeResult(description, 'the plan of the sweep', { kind: 'usage', indent: 2 });
+  writeFileAtomic(join(folder, 'plan.json'), text);
 }
 
 /** Errors: SWEEP_MISSING, SWEEP_INVALID (input). */
@@ -75,10 +77,7 @@ const outcomePath = (folder: string, point: number): string =>
   join(folder, 'outcomes', `${String(point + 1).padStart(6, '0')}.json`);
 
 export function writeOutcome(folder: string, outcome: Outcome): void {
-  writeFileAtomic(
-    outcomePath(folder, outcome.point),
-    `${toJson(outcome, `point ${outcome.point + 1}`, 'simulation')}\n`,
-  );
+  writeFileAtomic(outcomePath(folder, outcome.point), encodeResult(outcome, `point ${outcome.point + 1}`));
 }
 
 /** Outcomes of a folder by number of the point; an incomplete sweep has fewer than points. */
@@ -95,15 +94,20 @@ export function readOutcomes(folder: string): Map<number, Outcome> {
 
 /** Throws OnefetError('input', 'SWEEP_INVALID') for what is not as it was written. */
 function readJson<S extends z.ZodType>(path: string, schema: S): z.output<S> {
+  const hint = 'run the sweep again, of shards the one that wrote it: finished jobs are kept';
   let value: unknown;
   try {
-    value = JSON.parse(readTextFile(path, 'part of a sweep'));
+    value = decodeResult(readTextFile(path, 'part of a sweep'));
   } catch (cause) {
     if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', 'SWEEP_INVALID', `${path} is not valid JSON: ${reasonOf(cause)}`, {
       cause,
-      hint: 'run the sweep again: finished jobs are kept',
+      hint,
     });
+  }
+  if (value === undefined) {
+    const message = `${path} is not what was written: its SHA-256 is missing or does not hold`;
+    throw new OnefetError('input', 'SWEEP_INVALID', message, { hint });
   }
   return validate(schema, value, path, { kind: 'input', code: 'SWEEP_INVALID' });
 }

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 
-export const OUTCOME_SCHEMA = 'onefet.point/1';
+export const OUTCOME_SCHEMA = 'onefet.point/2';
 
 const number = z.number();
 const pair = z.tuple([number, number]);

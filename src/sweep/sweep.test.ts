@@ -96,6 +96,16 @@ describe('a sweep', () => {
     const merged = await onefet('merge', sweepFolder('own-1'), sweepFolder('own-2'), '--no-report');
     expect(merged.code).toBe(6);
     expect(resultsOf('own-1')).toEqual(resultsOf('whole'));
+    // A digit that somebody changed in a point is no result; the sweep's own command makes it again.
+    const point = join(folder, sweepFolder('own-1'), 'outcomes', '000003.json');
+    const written = readFileSync(point, 'utf8');
+    writeFileSync(point, written.replace(/"kl":\{"mean":(\d)/, '"kl":{"mean":9$1'));
+    expect(readFileSync(point, 'utf8')).not.toBe(written);
+    const refused = await onefet('merge', sweepFolder('own-1'), '--no-report');
+    expect(refused.code).toBe(3);
+    expect(refused.stderr).toMatch(
+      /000003\.json is not what was written: its SHA-256 .*\n {2}hint: run the sweep/,
+    );
   });
 
   test('has the chips that it asks for, whatever its run folders have', async () => {
