@@ -23,6 +23,8 @@ const folder = mkdtempSync(join(tmpdir(), 'onefet-cli-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const tiny = fixtureModel('tiny');
 const small = fixtureModel('small');
+/** No chip image is made first: that is tested in experiment/map.test.ts. */
+const ROUNDED = ['--set', 'mapping.method=round'];
 
 const onefet = (...args: string[]) => commandLine(folder, ...args);
 
@@ -55,7 +57,18 @@ describe('the launcher', () => {
   });
 
   const posix = needs(platform === 'win32' ? 'Windows has no signals' : undefined);
-  const args = ['run', '--model', small, '--context', '32', '--max-windows', '2', '--quiet', '--no-report'];
+  const args = [
+    'run',
+    '--model',
+    small,
+    '--context',
+    '32',
+    '--max-windows',
+    '2',
+    '--quiet',
+    '--no-report',
+    ...ROUNDED,
+  ];
 
   test(
     'Ctrl-C ends with 130 and loses nothing; the same command takes up where it stopped',
@@ -126,6 +139,7 @@ describe('the launcher', () => {
       '--max-windows',
       '2',
       '--no-report',
+      ...ROUNDED,
       '--chips',
       '1',
     ];
@@ -212,7 +226,18 @@ test('a tensor type that is not supported is named', async () => {
   expect(refused.stderr).toMatch(named);
 });
 
-const run = ['run', '--model', tiny, '--context', '32', '--max-windows', '2', '--quiet', '--no-report'];
+const run = [
+  'run',
+  '--model',
+  tiny,
+  '--context',
+  '32',
+  '--max-windows',
+  '2',
+  '--quiet',
+  '--no-report',
+  ...ROUNDED,
+];
 
 test('the same seed gives the same object whatever the threads; a finished run is not done again', async () => {
   const one = await onefet(...run, '--chips', '2', '--threads', '1', '--out', 'one', '--json');
@@ -249,7 +274,7 @@ test('--require decides the exit code', async () => {
 });
 
 test('generate puts the digital text beside the chip', async () => {
-  const prompt = ['--prompt', 'Once upon a time', '--tokens', '8', '--chips', '1', '--json'];
+  const prompt = ['--prompt', 'Once upon a time', '--tokens', '8', '--chips', '1', '--json', ...ROUNDED];
   const result = await onefet('generate', '--model', tiny, ...prompt);
   expect(result.code).toBe(0);
   const { texts } = JSON.parse(result.stdout);

@@ -14,7 +14,19 @@ import { needs } from './testing/needs.ts';
 const folder = mkdtempSync(join(tmpdir(), 'onefet-codes-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const tiny = ['run', '--model', fixtureModel('tiny'), '--context', '32', '--max-windows', '1', '--no-report'];
+/** No chip image is made first. */
+const ROUNDED = ['--set', 'mapping.method=round'];
+const tiny = [
+  'run',
+  '--model',
+  fixtureModel('tiny'),
+  '--context',
+  '32',
+  '--max-windows',
+  '1',
+  '--no-report',
+  ...ROUNDED,
+];
 
 /** A fault of Node itself, of a kind that nothing in the program expects. */
 const BROKEN_NODE = [

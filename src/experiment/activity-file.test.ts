@@ -29,6 +29,7 @@ test('of a run: the same cost, from the file alone', async () => {
     chips: 1,
     threads: 1,
     engine: 'scalar',
+    overrides: { 'mapping.method': 'round' },
     out: join(folder, 'runs'),
   });
   const result = await executeRun(plan, { cacheFolder: join(folder, 'cache'), command: ['run'] });

@@ -59,7 +59,7 @@ test('the scalar and the WebAssembly engine see the same growth, and chips lie b
     text: 'experiments/texts/stories.txt',
     rangeText: 'experiments/texts/range.txt',
     design: 'log-domain',
-    settings: [],
+    settings: ['mapping.method=round'],
     chips: 1,
     seed: 1,
     threads: 2,

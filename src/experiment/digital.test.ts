@@ -23,7 +23,7 @@ const options = (settings: readonly string[], more: Partial<RunOptions> = {}): R
   text: 'experiments/texts/stories.txt',
   rangeText: 'experiments/texts/range.txt',
   design: 'digital',
-  settings,
+  settings: ['mapping.method=round', ...settings],
   chips: 3,
   seed: 1,
   threads: 2,

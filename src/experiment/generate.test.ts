@@ -10,7 +10,7 @@ const options: GenerateOptions = {
   model: fixtureModel('small'),
   prompt: 'Once upon a time, there was a little girl named Lily.',
   design: 'log-domain',
-  settings: [],
+  settings: ['mapping.method=round'],
   rangeText: 'experiments/texts/range.txt',
   tokens: 16,
   chips: 1,
@@ -55,7 +55,7 @@ test('a prompt never ends in EOS, and its special tokens are tokens', async () =
 });
 
 test('what the WebAssembly engine cannot do goes to the scalar one with the reason, or is refused when wasm was asked for', async () => {
-  const settings = ['tile.sign=two-conversion'];
+  const settings = [...options.settings, 'tile.sign=two-conversion'];
   const { engine, engineReason } = await generate({ ...options, settings, tokens: 2 });
   expect(engine).toBe('scalar');
   expect(engineReason).toContain('two-conversion');

@@ -8,6 +8,7 @@ import { executeRun } from './run.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-ideal-'));
 const IDEAL_INPUT = ['input.bits=float', 'response.model=ideal'];
+const ROUNDED = ['mapping.method=round'];
 
 test.each([
   ['adc.bits', ['adc.bits=float'], ['adc.bits']],
@@ -16,7 +17,13 @@ test.each([
   '%s = float runs on both backends; the lines and the warnings say that it has no price',
   async (_, settings, keys) => {
     const run = (engine: 'wasm' | 'scalar') =>
-      executeRun(smallPlan(folder, { engine, settings, out: join(folder, engine, String(settings.length)) }));
+      executeRun(
+        smallPlan(folder, {
+          engine,
+          settings: [...ROUNDED, ...settings],
+          out: join(folder, engine, String(settings.length)),
+        }),
+      );
     const [wasm, scalar] = [await run('wasm'), await run('scalar')];
     for (const result of [wasm, scalar]) {
       expect(

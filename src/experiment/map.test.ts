@@ -85,6 +85,13 @@ test('a run maps first, says how and why, and the next one finds the image', asy
   const hooks = { cacheFolder: join(folder, 'cache'), imagesFolder };
   const plan = planDesign(inputs, optionsOf('auto', 'mapping.side=2'));
   expect(plan.manifest.image).toBe(plan.mapping!.key);
+  expect(plan.mapping!.warning).toBeNull();
+  // What a design does that says nothing of it, on the text of the embedded model.
+  const asShipped = planDesign(inputs, { ...optionsOf('auto'), settings: ['tile.rows=48'] }).mapping!;
+  expect(asShipped.plan!.settings.method).toBe('auto');
+  expect(asShipped.warning).toMatch(
+    /mapped on experiments.texts.calibration.txt, which the embedded model wrote/,
+  );
   const notices: string[] = [];
   const labels = new Set<string>();
   const result = await executeRun(plan, {
@@ -108,7 +115,7 @@ test('a run maps first, says how and why, and the next one finds the image', asy
     expect(steps.at(-1)!.error).toBeLessThan(steps[0].error);
   }
   const round = await executeRun(
-    planDesign(inputs, { ...optionsOf('round'), settings: ['tile.rows=48'] }),
+    planDesign(inputs, { ...optionsOf('round'), settings: ['mapping.method=round', 'tile.rows=48'] }),
     hooks,
   );
   expect(round.mapping).toBeNull();

@@ -27,10 +27,11 @@ test('a run of nothing but its chips is planned on the embedded model', () => {
 
 test('one call gives a typed result, tells its progress, and ends by its signal', async () => {
   const shares: number[] = [];
-  const small = { chips: 1, maxWindows: 1, contextTokens: 32, out, overrides: { 'adc.bits': 7 } };
+  const overrides = { 'adc.bits': 7, 'mapping.method': 'round' };
+  const small = { chips: 1, maxWindows: 1, contextTokens: 32, out, overrides };
   const result = await run(small, { onProgress: (done, total) => shares.push(done / total) });
   expect(result.summary.kl.mean).toBeGreaterThan(0);
-  expect(result.design.overrides).toEqual({ 'adc.bits': 7 });
+  expect(result.design.overrides).toEqual(overrides);
   expect(shares.at(-1)).toBe(1);
   await expect(run({ ...small, seed: 2 }, { signal: AbortSignal.abort() })).rejects.toThrow(OnefetError);
 });

@@ -2,12 +2,13 @@
  * The chip image of a run: planned with the run, made or opened before its jobs. Either the design's own mapping, kept by
  * content (map.ts), or a file of `onefet map` that was given in its place.
  */
+import { dirname } from 'node:path';
 import type { Backend, EngineNeeds } from '../engine/backend.ts';
 import { findBackend } from '../engine/create.ts';
 import { type ImagePlan, requireImageFits } from '../engine/image.ts';
 import type { BackendName } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
-import { tensorBits } from '../fabric/common-design.ts';
+import { EMBEDDED_CALIBRATION, tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
 import { displayPath } from '../files.ts';
@@ -27,6 +28,7 @@ import type { RunInputs } from './inputs.ts';
 import { damageOf, keepImage, type MapHooks } from './map.ts';
 import { type MappingPlan, namedMethod, planMapping, residualOf, withSettings } from './mapping-plan.ts';
 import { type MappingReport, mappingReport } from './mapping-report.ts';
+import { EMBEDDED_MODEL } from './options.ts';
 import { checkCalibrationText } from './overlap.ts';
 
 export interface RunMapping {
@@ -39,7 +41,7 @@ export interface RunMapping {
   readonly path: string | undefined;
   /** Of the converters, where the image that was given has them. */
   readonly ranges?: ImageRanges | undefined;
-  /** Of a calibration text that shares a passage with the scored one. */
+  /** Of a calibration text that shares a passage with the scored one, or that is not of the model's kind. */
   readonly warning: string | null;
 }
 
@@ -71,13 +73,20 @@ export function openPlannedMapping(
   const model = openModel(inputs.model.path);
   try {
     const plan = planMapping(model, fabric, adapted)!;
-    const warning = checkCalibrationText(plan.text.ids, inputs.passages);
+    const warnings = [checkCalibrationText(plan.text.ids, inputs.passages), foreignText(inputs, plan)];
+    const warning = warnings.filter((text) => text !== null).join(' ') || null;
     const parts = partsOf(plan, model.shape);
     const made: RunMapping = { key: plan.key, parts, plan, path: undefined, warning };
     return plannedCorrection(made, fabric, model.shape);
   } finally {
     model.close();
   }
+}
+
+/** A warning where a model is mapped on what the embedded one wrote. */
+function foreignText({ model }: RunInputs, { settings, text }: MappingPlan): string | null {
+  if (settings.text !== EMBEDDED_CALIBRATION || dirname(model.file) === dirname(EMBEDDED_MODEL)) return null;
+  return `The weights are mapped on ${text.file}, which the embedded model wrote: a text of the kind that ${model.name} is for (mapping.text) suits it better.`;
 }
 
 /**

@@ -43,6 +43,9 @@ export const weightsShape = {
     .prefault({}),
 };
 
+/** Written by the embedded model: of its own kind. */
+export const EMBEDDED_CALIBRATION = 'experiments/texts/calibration.txt';
+
 /**
  * How trained weights become codes (src/mapping). `round` needs no text and no image: each weight is rounded under a clip
  * search of its own tile. Every other method takes statistics of the inputs from a calibration text.
@@ -52,7 +55,7 @@ export const mappingShape = {
     .strictObject({
       method: z
         .enum(['round', 'centred', 'scaled', 'rotated', 'auto'])
-        .default('round')
+        .default('auto')
         .describe(
           "round; centred: rows code what differs from the inputs' mean, GPTQ on the codes; scaled: and loudness scales in the norms' gains; rotated: and Hadamard rotations; auto: for each kind of input what predicts the smallest error of the whole chip.",
         ),
@@ -80,7 +83,7 @@ export const mappingShape = {
       text: z
         .string()
         .min(1)
-        .default('experiments/texts/calibration.txt')
+        .default(EMBEDDED_CALIBRATION)
         .describe(
           'Text that the statistics are taken over, disjoint from what is scored: a file, or one that comes with onefet.',
         ),

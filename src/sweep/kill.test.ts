@@ -20,7 +20,7 @@ const KILLS = Number(env.ONEFET_KILLS ?? 2);
 const EXPERIMENT = `schema: onefet.experiment/1
 kind: accuracy
 name: killed
-base: { model: model.gguf, contextTokens: 16, maxWindows: 2, chips: 3, engine: scalar }
+base: { model: model.gguf, contextTokens: 16, maxWindows: 2, chips: 3, engine: scalar, mapping.method: round }
 grid: { adc.bits: [5, 6, 8] }
 `;
 

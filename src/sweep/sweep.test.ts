@@ -15,7 +15,7 @@ const onefet = (command: string, ...args: string[]) =>
 const EXPERIMENT = `schema: onefet.experiment/1
 kind: accuracy
 name: small
-base: { model: model.gguf, contextTokens: 16, maxWindows: 2, chips: 2, engine: scalar }
+base: { model: model.gguf, contextTokens: 16, maxWindows: 2, chips: 2, engine: scalar, mapping.method: round }
 grid:
   adc.bits: [5, 8]
   tempK: [300.15, 500]

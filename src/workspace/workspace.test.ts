@@ -66,9 +66,9 @@ test('names that would leave the folder are refused', async () => {
 });
 
 test('a key says its value under --set, its range and its origin', async () => {
-  const { keys } = await json('show', 'design', 'driver.offsetSigmaV', '--set', 'driver.offsetSigmaV=1e-3');
+  const { keys } = await json('show', 'design', 'driver.offVgsV', '--set', 'driver.offVgsV=-0.2');
   expect(keys).toEqual([
-    expect.objectContaining({ key: 'driver.offsetSigmaV', value: 1e-3, unit: 'V', tag: 'assumed' }),
+    expect.objectContaining({ key: 'driver.offVgsV', value: -0.2, unit: 'V', tag: 'assumed' }),
   ]);
   expect(await run('show', 'design', 'adc.bit')).toMatchObject({
     code: 2,
