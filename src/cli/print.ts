@@ -7,7 +7,7 @@ import type { Generation } from '../experiment/generate.ts';
 import { type Headline, headlineOf } from '../experiment/headline.ts';
 import type { MappingDescription } from '../experiment/map-command.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
-import type { Accuracy, Interval, RunResult } from '../experiment/result.ts';
+import type { Accuracy, Interval, RunResult, TaskResult } from '../experiment/result.ts';
 import type { ImageInspection } from '../experiment/run-mapping.ts';
 import { toJson } from '../files.ts';
 import { formatSi, plain } from '../format.ts';
@@ -37,11 +37,12 @@ export function printRun({ result, folder, reportPath }: FinishedRun, json: bool
     `${result.model.name} on ${result.design.name} (${result.calibration ? `${result.calibration.process}/${result.calibration.cell}, ${result.calibration.driver} driver` : result.fabric.kind})`,
   );
   print(
-    `${text.scored} predictions, ${result.fabric.chipsDiffer ? `${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}` : 'every chip the same'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
+    `${result.task ? `${result.task.questions} questions (${result.task.kind}), ` : ''}${text.scored} predictions, ${result.fabric.chipsDiffer ? `${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}` : 'every chip the same'}, seed ${result.seed}, ${text.contextTokens}-token windows`,
   );
   if (result.model.synthetic) printSynthetic(result);
   else {
-    printAccuracy(result);
+    if (result.task) printTask(result, result.task);
+    else printAccuracy(result);
     printAttribution(result);
   }
   printCosts(result);
@@ -142,6 +143,37 @@ function printAccuracy(result: RunResult): void {
       : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
   );
   printCorrection(result);
+}
+
+/** Shares of right answers, with 95 % intervals over questions x chips, and what of them is not the digital model's. */
+function printTask(result: RunResult, task: TaskResult): void {
+  const { summary, recoded } = result;
+  const share = ({ mean, ci95 }: Interval) =>
+    `${(100 * mean).toFixed(1).padStart(6)} %${ci95 ? ` (${(100 * ci95[0]).toFixed(1)}..${(100 * ci95[1]).toFixed(1)})` : ''}`;
+  const nats = (value: Interval) =>
+    `${value.mean.toFixed(3).padStart(8)}${value.ci95 ? ` (${interval(value, 3)})` : ''}`;
+  const row = (label: string, { acc, accNorm, answerNll }: TaskResult['digital']) =>
+    print(`${label.padEnd(16)} ${share(acc).padEnd(23)} ${share(accNorm).padEnd(23)} ${nats(answerNll)}`);
+  print();
+  print(
+    `                 acc                     acc_norm                NLL of the right choice (nats); guessing: ${(100 * task.chance).toFixed(1)} %`,
+  );
+  row('digital', task.digital);
+  row('recoded', task.recoded);
+  row(chipLabel(result), task.chips);
+  row('recoded-digital', task.recodedLessDigital);
+  row('chips-digital', task.chipsLessDigital);
+  print('                 95 % intervals of a bootstrap over questions x chips');
+  const test = ({ onlyDigital, onlyThis, p }: TaskResult['recodedLessDigital']['mcnemar']) =>
+    `right on the digital model alone ${onlyDigital}, here alone ${onlyThis}, p ${p.toPrecision(2)}`;
+  print(`  McNemar        recoded: ${test(task.recodedLessDigital.mcnemar)}`);
+  task.eachChip.slice(0, 3).forEach(({ mcnemar }, i) => {
+    print(`                 chip ${i + 1}: ${test(mcnemar)}`);
+  });
+  const tokens = (kl: number, top1: number) => `KL ${kl.toFixed(4)} nats, top-1 ${(100 * top1).toFixed(1)} %`;
+  print(
+    `  tokens         recoded ${tokens(recoded.kl, recoded.top1)}; chips ${tokens(summary.kl.mean, summary.top1.mean)}`,
+  );
 }
 
 /** KL over positions, and how sure the share of equal top tokens and the perplexities are on this text. */

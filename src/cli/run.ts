@@ -10,6 +10,8 @@ import {
   RANGE_TEXT,
   RESOLVED_NATS,
   type RunOptions,
+  TASK_KINDS,
+  type TaskKind,
 } from '../experiment/options.ts';
 import { requireResult } from '../experiment/require.ts';
 import type { RunResult } from '../experiment/result.ts';
@@ -45,6 +47,9 @@ interface RunFlags {
   costContext: number;
   score?: 'window' | 'all';
   maxWindows?: number;
+  task?: string;
+  kind?: TaskKind;
+  maxQuestions?: number;
   engine: RunOptions['engine'];
   precision: NonNullable<RunOptions['precision']>;
   attribution?: boolean | number;
@@ -61,6 +66,7 @@ interface RunFlags {
 export function addRunCommands(root: Command, context: CliContext): void {
   addStart(root, context);
   addRun(root, context);
+  addEval(root, context);
   addGenerate(root, context);
 }
 
@@ -86,11 +92,42 @@ function addStart(root: Command, { signal, argv, progress }: CliContext): void {
 }
 
 function addRun(root: Command, context: CliContext): void {
-  const { signal, argv, progress } = context;
-  addRunOptions(
+  addModelRun(
     root
       .command('run')
       .description('accuracy of chips against the digital model, and what a token costs')
+      .option('--task <file>', 'questions with choices to score in place of a text: see onefet eval'),
+    context,
+  );
+}
+
+function addEval(root: Command, context: CliContext): void {
+  addModelRun(
+    root
+      .command('eval')
+      .description(
+        'multiple choice by likelihood, as lm-eval scores it: digital model, recoded weights and chips on the same questions',
+      )
+      .requiredOption(
+        '--task <file>',
+        'JSON lines with centerpiece, options, correct_options_idx (ARC, HellaSwag), or sentence_good, sentence_bad (BLiMP)',
+      ),
+    context,
+  );
+}
+
+/** A command that runs a model of choice on a text or a task of choice. */
+function addModelRun(command: Command, context: CliContext): void {
+  const { signal, argv, progress } = context;
+  addRunOptions(
+    command
+      .addOption(
+        new Option(
+          '--kind <kind>',
+          'of a task: mcq (Question: ... Answer:), completion (the text itself), blimp (whole sentences); default: by its lines',
+        ).choices(TASK_KINDS),
+      )
+      .option('--max-questions <n>', 'score only the first questions of a task', integer(1, 2 ** 30))
       .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
       .addOption(loraOption())
       .option('-f, --text <file>', 'text to score (default: the embedded one)')
@@ -313,6 +350,9 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     costContextTokens: flags.costContext,
     scoring: flags.score ?? INPUT_DEFAULTS.scoring,
     maxWindows: flags.maxWindows,
+    task: flags.task,
+    taskKind: flags.kind,
+    maxQuestions: flags.maxQuestions,
     engine: flags.engine,
     precision: flags.precision,
     attributionChips: attributionChips(flags),

@@ -83,11 +83,7 @@ export type StoredActivity = z.infer<typeof activitySchema>;
 /** Gathers what the finished jobs of a run counted. */
 export function activityOfRun(plan: RunPlan, finished: FinishedJobs, result: RunResult): StoredActivity {
   const { model } = plan.inputs;
-  const { chips, activity } = chipsOf(
-    plan,
-    finished,
-    plan.inputs.windows.map(({ window }) => window),
-  );
+  const { chips, activity } = chipsOf(plan, finished);
   return {
     schema: ACTIVITY_SCHEMA,
     onefet: plan.version,

@@ -31,6 +31,7 @@ import {
 } from './result.ts';
 import { sampleSize, varianceParts } from './sample-size.ts';
 import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
+import { taskResult } from './task-result.ts';
 import { type FinishedJobs, finishedJob, unitSums } from './unit-sums.ts';
 import type { Variant } from './variant.ts';
 import { judge } from './verdict.ts';
@@ -57,7 +58,7 @@ export function assembleResult(
   const accuracy = (variant: Variant) => finishMetrics(sumMetrics(finished, variant, windows));
   const digital = accuracy({ kind: 'digital' });
   const recoded = accuracy({ kind: 'recoded' });
-  const { chips, activity } = chipsOf(plan, finished, windows);
+  const { chips, activity } = chipsOf(plan, finished);
   const range = plan.rangeJob && finishedJob(finished, plan.rangeJob.key);
   const coding = range?.coding ?? finishedJob(finished, jobKey({ kind: 'recoded' }, windows[0])).coding!;
   const ranges = range?.ranges ?? plan.imageRanges?.table ?? {};
@@ -81,6 +82,7 @@ export function assembleResult(
     },
     overText: overTextOf(plan, finished),
     positions: positionStatistics(plan, finished),
+    task: inputs.task ? taskResult(plan, inputs.task, finished) : null,
     yield: {
       perplexityRatio: options.yieldRatio,
       share: within / chips.length,
@@ -188,12 +190,9 @@ function overTextOf({ chipSeeds, inputs, options }: RunPlan, finished: FinishedJ
 }
 
 /** Accuracy and clip rate of every chip, and the activity of all together. */
-export function chipsOf(
-  plan: RunPlan,
-  finished: FinishedJobs,
-  windows: readonly number[],
-): { chips: ChipResult[]; activity: Activity } {
-  const { fabric } = plan;
+export function chipsOf(plan: RunPlan, finished: FinishedJobs): { chips: ChipResult[]; activity: Activity } {
+  const { fabric, inputs } = plan;
+  const windows = inputs.groups.map((_, number) => number);
   const { counters } = fabric;
   const activities: LayerActivity[][] = [];
   const chips = plan.chipSeeds.map((seed) => {
@@ -238,8 +237,14 @@ function calibrationOf(
 
 /** Collects the warnings: of the inputs (all about the range text), of the chips, and of the cost. */
 function warningsOf({ fabric, inputs, mapping, options }: RunPlan, cost: CostReport): string[] {
+  const cut = inputs.task?.cut ?? 0;
   return [
     ...(fabric.measuresRanges ? inputs.warnings : []),
+    ...(cut > 0
+      ? [
+          `${cut} choices are longer than ${inputs.contextTokens} tokens: their contexts were cut from the left.`,
+        ]
+      : []),
     ...(mapping?.warning ? [mapping.warning] : []),
     ...(fabric.chipsDiffer || options.chips < 2
       ? []

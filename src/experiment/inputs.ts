@@ -8,10 +8,18 @@
 import { OnefetError } from '../error.ts';
 import { displayPath, findDataFile, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { type Model, openModel } from '../model/model.ts';
-import { documentWindows, type ScoringWindow, scoredPositions, scoringWindows } from '../model/scoring.ts';
+import {
+  documentWindows,
+  type ScoredUnit,
+  type ScoringWindow,
+  scoredPositions,
+  scoringWindows,
+} from '../model/scoring.ts';
 import { type AdaptedModel, adaptModel } from './adapters.ts';
-import { INPUT_DEFAULTS, type InputOptions, RANGE_TEXT, withDefaults } from './options.ts';
+import { INPUT_DEFAULTS, type InputOptions, RANGE_TEXT, type TaskKind, withDefaults } from './options.ts';
 import { checkRangeText } from './overlap.ts';
+import { readTaskFile } from './task-file.ts';
+import { taskWindows } from './task-windows.ts';
 
 export interface ModelInputs {
   /** As it was given, to open it again. */
@@ -37,13 +45,22 @@ export interface TextInputs {
   readonly tokens: number;
 }
 
-/** What other texts of the kind are drawn from: a window of a text, a document, or the choices of one question. */
-export type ScoredUnit = readonly ScoringWindow[];
+/** Questions that are scored in place of a text: one unit each, a window for each choice. */
+export interface TaskInputs {
+  readonly file: string;
+  readonly kind: TaskKind;
+  /** Numbers of the right choices, and the length of each choice in UTF-8. */
+  readonly questions: readonly { readonly answers: readonly number[]; readonly bytes: readonly number[] }[];
+  /** Choices whose context was cut to fit. */
+  readonly cut: number;
+}
 
 export interface RunInputs {
   readonly model: ModelInputs;
   readonly contextTokens: number;
-  readonly scoring: 'window' | 'all';
+  readonly scoring: 'window' | 'all' | 'choices';
+  /** Where the scored text is the choices of questions. */
+  readonly task: TaskInputs | undefined;
   readonly text: TextInputs & { readonly scored: number };
   readonly rangeText: TextInputs & {
     /** Asked for by name: ranges in an image are not taken. */
@@ -81,7 +98,10 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
   try {
     const contextTokens = chooseContext(model, options.contextTokens);
     const bos = model.tokenizer.addBos ? model.tokenizer.bosId : undefined;
-    const scored = scoredText(model, options, contextTokens, bos);
+    const scored =
+      options.task === undefined
+        ? scoredText(model, options, contextTokens, bos)
+        : scoredTask(model, options, options.task, contextTokens);
     const rangeFile = options.rangeText ?? RANGE_TEXT;
     const rangePath = requireDataFile(rangeFile, 'range text');
     const rangeText = boundedText(rangePath, 'range text');
@@ -102,7 +122,8 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
         shape: model.shape,
       },
       contextTokens,
-      scoring: options.scoring,
+      scoring: scored.task ? 'choices' : options.scoring,
+      task: scored.task,
       text: scored.text,
       rangeText: {
         file: displayPath(rangeFile),
@@ -110,8 +131,8 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
         sha256: sha256(rangeText),
         tokens: rangeWindows.reduce((sum, window) => sum + window.scoreTo, 0),
       },
-      windows: scored.windows,
-      groups: scored.windows.map((window) => [[window]]),
+      windows: scored.groups.flat(2),
+      groups: scored.groups,
       passages: scored.passages,
       rangeWindows,
       warnings: warning === null ? [] : [warning],
@@ -121,13 +142,52 @@ export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
   }
 }
 
-/** The text that is scored, its windows, and its tokens as `checkRangeText` wants them: unbroken passages. */
+interface ScoredText extends Pick<RunInputs, 'task' | 'text' | 'groups'> {
+  /** Its tokens as `checkRangeText` wants them: unbroken passages. */
+  readonly passages: Int32Array;
+}
+
+/** The choices of a task's questions. Errors: those of readTaskFile and taskWindows; TASK_OPTIONS (usage). */
+function scoredTask(
+  { tokenizer }: Model,
+  { taskKind, maxQuestions, maxWindows }: InputOptions,
+  path: string,
+  contextTokens: number,
+): ScoredText {
+  if (maxWindows !== undefined) {
+    throw new OnefetError('usage', 'TASK_OPTIONS', 'a task has questions and no windows', {
+      hint: 'say how many of them with --max-questions (maxQuestions)',
+    });
+  }
+  const file = readTaskFile(path, taskKind, maxQuestions);
+  const { groups, cut } = taskWindows(file, tokenizer, contextTokens, path);
+  const windows = groups.flat(2);
+  const bytes = (choice: string) => Buffer.byteLength(choice, 'utf8');
+  return {
+    task: {
+      file: displayPath(path),
+      kind: file.kind,
+      questions: file.questions.map(({ answers, choices }) => ({ answers, bytes: choices.map(bytes) })),
+      cut,
+    },
+    text: {
+      file: displayPath(path),
+      sha256: sha256(file.text),
+      tokens: windows.reduce((sum, { ids }) => sum + ids.length, 0),
+      scored: scoredPositions(windows),
+    },
+    groups,
+    passages: documentTokens(windows),
+  };
+}
+
+/** The text that is scored, in windows. */
 function scoredText(
   { tokenizer }: Model,
   options: InputOptions,
   contextTokens: number,
   bos: number | undefined,
-): { text: RunInputs['text']; windows: readonly ScoringWindow[]; passages: Int32Array } {
+): ScoredText {
   const textPath = findDataFile(options.text) ?? options.text;
   const text = boundedText(textPath, 'text');
   const tokens = tokenizer.encode(text);
@@ -146,7 +206,8 @@ function scoredText(
       tokens: tokens.length,
       scored: scoredPositions(windows),
     },
-    windows,
+    task: undefined,
+    groups: windows.map((window) => [[window]]),
     passages,
   };
 }

@@ -1,6 +1,7 @@
 /** The functions of jstat that are used here. */
 declare module 'jstat' {
   interface JStat {
+    binomial: { cdf(x: number, n: number, probability: number): number };
     beta: { inv(probability: number, alpha: number, beta: number): number };
     normal: {
       cdf(x: number, mean: number, deviation: number): number;

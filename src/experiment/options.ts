@@ -5,6 +5,10 @@ import type { FabricParts } from '../fabric/fabric.ts';
 import type { AdapterChoice } from '../model/lora.ts';
 import type { SampleOptions } from '../model/sample.ts';
 
+/** Forms of a task's questions: task-file.ts. */
+export const TASK_KINDS = ['mcq', 'completion', 'blimp'] as const;
+export type TaskKind = (typeof TASK_KINDS)[number];
+
 /** The model and the texts. */
 export interface InputOptions {
   readonly model: string;
@@ -21,6 +25,12 @@ export interface InputOptions {
   readonly scoring: 'window' | 'all';
   /** Score only the first windows. */
   readonly maxWindows: number | undefined;
+  /** File of questions with choices, scored in place of `text`. */
+  readonly task?: string | undefined;
+  /** Default: as the file's lines are. */
+  readonly taskKind?: TaskKind | undefined;
+  /** Only the first questions. */
+  readonly maxQuestions?: number | undefined;
 }
 
 /** A design and how it is tried on the inputs. */

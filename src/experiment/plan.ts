@@ -16,11 +16,11 @@ import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { packageVersion, sha256 } from '../files.ts';
 import { tensorNames } from '../model/architecture.ts';
-import { scoredPositions } from '../model/scoring.ts';
+import { type ScoredUnit, scoredPositions } from '../model/scoring.ts';
 import { bits32, streamKey } from '../random.ts';
 import { attributionSeeds } from './attribution.ts';
 import { type ImageRanges, takenRanges } from './image-ranges.ts';
-import { openInputs, type RunInputs, type ScoredUnit } from './inputs.ts';
+import { openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
 import { DESIGN_DEFAULTS, type DesignOptions, type RunOptions, withDefaults } from './options.ts';
 import { runFolderPath } from './run-folder.ts';
@@ -145,6 +145,7 @@ function makeManifest(
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
+    ...(inputs.task ? { task: { kind: inputs.task.kind, questions: inputs.task.questions.length } } : {}),
     // Ranges of the image are part of its key.
     rangeText:
       fabric.measuresRanges && !imageRanges ? { file: rangeText.file, sha256: rangeText.sha256 } : null,

@@ -39,6 +39,18 @@ const positions = object({
   }),
 });
 
+const taskAccuracy = { acc: interval, accNorm: interval, answerNll: interval };
+const mcnemar = object({ onlyDigital: number, onlyThis: number, p: number });
+const task = object({
+  ...{ file: string, kind: string, questions: number, chance: number, cut: number },
+  ...{ digital: object(taskAccuracy), recoded: object(taskAccuracy), chips: object(taskAccuracy) },
+  eachChip: z
+    .array(object({ seed: number, acc: number, accNorm: number, answerNll: number, mcnemar }))
+    .min(1),
+  recodedLessDigital: object({ ...taskAccuracy, mcnemar }),
+  chipsLessDigital: object(taskAccuracy),
+});
+
 const cost = object({
   shape: object({ name: string, layers: number, macPerToken: number }),
   contextTokens: number,
@@ -92,7 +104,7 @@ const resultSchema = object({
   fabric: object({ kind: string, chipsDiffer: z.boolean(), loss: string }),
   text: object({
     ...{ file: string, sha256: string, tokens: number, scored: number, contextTokens: number },
-    ...{ scoring: z.enum(['window', 'all']), rangeFile: string.nullable(), rangeTokens: number },
+    ...{ scoring: z.enum(['window', 'all', 'choices']), rangeFile: string.nullable(), rangeTokens: number },
   }),
   seed: number,
   digital: object({ nll: number, perplexity: number }),
@@ -108,6 +120,7 @@ const resultSchema = object({
     resolve: object({ nats: number, windows: number, predictions: number, chips: number }).nullable(),
   }),
   positions,
+  task: task.nullable(),
   yield: object({ perplexityRatio: number, share: number, ci95: z.tuple([number, number]).nullable() }),
   attribution: z.array(
     object({

@@ -117,6 +117,43 @@ export interface BlockSnr {
   chipDb: (Interval | null)[];
 }
 
+/** Means over questions, and over chips where there are several, with 95 % intervals over questions x chips. */
+export interface TaskAccuracy {
+  /** Share of the questions of which the likeliest choice is right. */
+  acc: Interval;
+  /** The same by likelihood per byte of the choice. */
+  accNorm: Interval;
+  /** -ln likelihood of the right choice, nats per question. */
+  answerNll: Interval;
+}
+
+/** Differences question by question, on each chip. */
+export type TaskDifference = TaskAccuracy;
+
+/** Questions that just one of two gets right, and the two-sided p of McNemar's exact test. */
+export interface Discordance {
+  onlyDigital: number;
+  onlyThis: number;
+  p: number;
+}
+
+export interface TaskResult {
+  file: string;
+  /** mcq, completion or blimp. */
+  kind: string;
+  questions: number;
+  /** Share that guessing gets right. */
+  chance: number;
+  /** Choices whose context lost tokens from the left to fit the window. */
+  cut: number;
+  digital: TaskAccuracy;
+  recoded: TaskAccuracy;
+  chips: TaskAccuracy;
+  eachChip: { seed: number; acc: number; accNorm: number; answerNll: number; mcnemar: Discordance }[];
+  recodedLessDigital: TaskDifference & { mcnemar: Discordance };
+  chipsLessDigital: TaskDifference;
+}
+
 export interface RunResult {
   schema: typeof RESULT_SCHEMA;
   model: {
@@ -151,7 +188,8 @@ export interface RunResult {
     /** Tokens in the text, and positions that were scored. */
     tokens: number;
     scored: number;
-    scoring: 'window' | 'all';
+    /** `choices`: of the questions of a task; scored are the tokens of all choices. */
+    scoring: 'window' | 'all' | 'choices';
     contextTokens: number;
     /** The text that set the converters' ranges; null for a fabric without converters. */
     rangeFile: string | null;
@@ -163,6 +201,8 @@ export interface RunResult {
   chips: ChipResult[];
   summary: { nll: Interval; perplexity: Interval; kl: Interval; top1: Interval };
   overText: TextIntervals;
+  /** Where questions with choices were scored; null for a text. */
+  task: TaskResult | null;
   /** Spread over the scored positions. */
   positions: PositionStatistics;
   /** Share of chips whose perplexity is at most `perplexityRatio` times the digital model's. */

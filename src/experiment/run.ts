@@ -367,7 +367,7 @@ function reportProgress({ plan, folder, hooks }: Run) {
 }
 
 function tellWindow({ plan, folder, hooks }: Run, { variant }: Job): void {
-  if (variant.kind === 'range' || variant.kind === 'source') return;
+  if (variant.kind === 'range' || variant.kind === 'source' || plan.inputs.task) return;
   hooks.onWindow?.(labelOf(plan, variant), () => runningPerplexity(plan, folder.finished, variant));
 }
 

@@ -23,6 +23,15 @@ export function perplexityInterval({ mean, ci95 }: Interval): Interval {
   return { mean: Math.exp(mean), ci95: ci95 && [Math.exp(ci95[0]), Math.exp(ci95[1])] };
 }
 
+/**
+ * McNemar's exact test, two-sided: of the questions that just one of two gets right, each is as likely to have either; twice
+ * the smaller tail of a binomial of one half, at most 1 (McNemar 1947, Psychometrika 12).
+ */
+export function mcnemarP(onlyFirst: number, onlySecond: number): number {
+  const n = onlyFirst + onlySecond;
+  return n === 0 ? 1 : Math.min(1, 2 * jstat.jStat.binomial.cdf(Math.min(onlyFirst, onlySecond), n, 0.5));
+}
+
 /** Clopper-Pearson 95 % interval of a share of `n`, from the quantiles of the beta distribution. */
 export function shareInterval(count: number, n: number): [number, number] {
   const { inv } = jstat.jStat.beta;

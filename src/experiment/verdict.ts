@@ -1,7 +1,7 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
 import { formatSi } from '../format.ts';
 import { headlineOf } from './headline.ts';
-import type { AttributionResult, RunResult } from './result.ts';
+import type { AttributionResult, Interval, RunResult, TaskResult } from './result.ts';
 
 /** Perplexity ratios to the digital model; a 4-bit GGUF of Llama 3.1 8B (Q4_K_M against F16) is at 1.03. */
 const AS_GOOD = 1.05;
@@ -9,13 +9,17 @@ const USABLE = 1.25;
 
 export type Grade = 'as-good' | 'worse' | 'far-worse' | 'none';
 
-/** How the chips do beside the digital model, on the text that ran; `none` of weights that were never trained. */
+/**
+ * How the chips do beside the digital model, on the text that ran; `none` of weights that were never trained, and of questions,
+ * where a handful decides.
+ */
 export function gradeOf({
   model,
   summary,
   digital,
-}: Pick<RunResult, 'model' | 'summary' | 'digital'>): Grade {
-  if (model.synthetic) return 'none';
+  task,
+}: Pick<RunResult, 'model' | 'summary' | 'digital' | 'task'>): Grade {
+  if (model.synthetic || task) return 'none';
   const ratio = summary.perplexity.mean / digital.perplexity;
   return ratio <= AS_GOOD ? 'as-good' : ratio <= USABLE ? 'worse' : 'far-worse';
 }
@@ -31,6 +35,9 @@ export function answerOf(result: Omit<RunResult, 'verdict'>): string {
   const { projection, model, digital, design } = result;
   const costs = `${formatSi(projection.perTokenJ, 'J')} and ${formatSi(projection.tokenTimeS, 's')} per token on ${Math.round(projection.areaMm2).toLocaleString('en')} mm² of silicon`;
   const grade = gradeOf(result);
+  if (result.task && !model.synthetic) {
+    return `${judgeTask(result.task)} ${projection.shape.name} would take ${costs} (projected).`;
+  }
   if (grade === 'none') {
     return `${model.name} has made-up weights, so nothing is said about accuracy; ${projection.shape.name} on ${design.name} would take ${costs} (projected).`;
   }
@@ -46,7 +53,9 @@ export function judge(result: Omit<RunResult, 'verdict'>, remark: string): strin
   const { digital, recoded, summary, projection } = result;
   const lines: string[] = [];
   const grade = gradeOf(result);
-  if (grade === 'none') {
+  if (result.task && !result.model.synthetic) {
+    lines.push(judgeTask(result.task));
+  } else if (grade === 'none') {
     lines.push('The weights are synthetic: there is no accuracy to judge, only cost and speed.');
   } else {
     const ratio = summary.perplexity.mean / digital.perplexity;
@@ -85,4 +94,23 @@ export function judge(result: Omit<RunResult, 'verdict'>, remark: string): strin
   );
   lines.push(remark);
   return lines;
+}
+
+/** An interval of the difference that reaches 0 tells nothing apart. */
+function judgeTask({
+  questions,
+  chance,
+  digital,
+  recoded,
+  chips,
+  chipsLessDigital: { acc },
+}: TaskResult): string {
+  const percent = (x: number) => (100 * x).toFixed(1);
+  const share = ({ mean, ci95 }: Interval) =>
+    `${percent(mean)} %${ci95 ? ` (95 % ${percent(ci95[0])} to ${percent(ci95[1])})` : ''}`;
+  const apart = acc.ci95 !== null && (acc.ci95[0] > 0 || acc.ci95[1] < 0);
+  return (
+    `The chip answers ${share(chips.acc)} of ${questions} questions right, the digital model ${share(digital.acc)}, recoded weights alone ${share(recoded.acc)}; guessing gets ${percent(chance)} %. ` +
+    `Question by question the chip is ${percent(Math.abs(acc.mean))} points ${acc.mean < 0 ? 'below' : 'above'} the digital model${acc.ci95 ? ` (95 % ${percent(acc.ci95[0])} to ${percent(acc.ci95[1])})${apart ? '' : ': these questions do not tell them apart'}` : ''}.`
+  );
 }

@@ -12,6 +12,9 @@ export interface ScoringWindow {
   readonly scoreTo: number;
 }
 
+/** What other texts of the kind are drawn from: a window of a text, a document, or the choices of one question. */
+export type ScoredUnit = readonly ScoringWindow[];
+
 export const scoredPositions = (windows: readonly ScoringWindow[]): number =>
   windows.reduce((sum, { scoreFrom, scoreTo }) => sum + scoreTo - scoreFrom, 0);
 

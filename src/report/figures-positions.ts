@@ -5,7 +5,7 @@ import { COLOURS, type Figure } from './figure.ts';
 
 export function positionFigures(result: RunResult): Figure[] {
   const figures = [spreadFigure(result)];
-  if (!result.model.synthetic && result.positions.alongText.ends.length > 1)
+  if (!result.model.synthetic && !result.task && result.positions.alongText.ends.length > 1)
     figures.push(alongFigure(result));
   return figures;
 }

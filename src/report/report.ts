@@ -8,12 +8,12 @@ import { type EconomicsReport, projectEconomics } from '../cost/economics.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { writeFileAtomic } from '../files.ts';
 import type { Figure } from './figure.ts';
-import { accuracyFigure } from './figures-accuracy.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
 import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
 import { positionFigures } from './figures-positions.ts';
 import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
+import { taskTable } from './figures-task.ts';
 import { escapeHtml } from './html.ts';
 import { mappingHtml } from './mapping.ts';
 import { type Part, pageHtml, sectionOf } from './page.ts';
@@ -21,6 +21,7 @@ import {
   accuracyReferencesHtml,
   costTablesHtml,
   economicsHtml,
+  firstFigure,
   firstScreenHtml,
   limitsHtml,
   provenanceHtml,
@@ -74,7 +75,7 @@ export function reportFigures(
   options: ReportOptions = {},
 ): Figure[] {
   const parts = reportParts(result, calibration, options);
-  return [accuracyFigure(result), ...parts.flatMap(({ figures = [] }) => figures)];
+  return [firstFigure(result), ...parts.flatMap(({ figures = [] }) => figures)];
 }
 
 function reportParts(
@@ -89,6 +90,7 @@ function reportParts(
     {
       id: 'errors',
       title: 'Where errors come from',
+      before: result.task ? taskTable(result.task) : '',
       figures: [...runFigures(result), ...positionFigures(result), ...blockFigures(result)],
       after: result.model.synthetic
         ? ''

@@ -10,10 +10,11 @@ import type { Interval, RunResult } from '../experiment/result.ts';
 import { answerOf, gradeOf } from '../experiment/verdict.ts';
 import { count, formatSi, plain } from '../format.ts';
 import { cellDrawing } from './cell-drawing.ts';
-import { figureHtml } from './figure.ts';
+import { type Figure, figureHtml } from './figure.ts';
 import { accuracyFigure, intervalText } from './figures-accuracy.ts';
 import type { CalibrationFigures } from './figures-cell.ts';
 import { areaText, label } from './figures-cost.ts';
+import { taskFigure } from './figures-task.ts';
 import { escapeHtml, factsHtml, tableHtml } from './html.ts';
 import { costStrip } from './strip.ts';
 import { tagBadge } from './tags.ts';
@@ -30,16 +31,21 @@ export function firstScreenHtml(result: RunResult, calibration: CalibrationFigur
     .map((text) => `<p class="banner"><strong>Warning.</strong> ${escapeHtml(text)}</p>`)
     .join('');
   const drawing = calibration === null ? undefined : cellDrawing(calibration);
-  const figure = figureHtml(accuracyFigure(result));
+  const figure = figureHtml(firstFigure(result));
   const grade = gradeOf(result);
   return `${banner}<p class="answer ${grade}">${escapeHtml(answerOf(result))}</p>
 <div class="${drawing ? 'first' : 'first single'}"><div>${figure}${costStrip(result.projection)}</div>${drawing ?? ''}</div>
 ${warnings}`;
 }
 
+/** Accuracy: of questions their shares, of a text its perplexity. */
+export const firstFigure = (result: RunResult): Figure =>
+  result.task && !result.model.synthetic ? taskFigure(result, result.task) : accuracyFigure(result);
+
 /** The verdict in full, and the numbers behind the first screen. */
 export function verdictHtml(result: RunResult): string {
   const { model, digital, recoded, summary, chips, cost } = result;
+  const task = model.synthetic ? null : result.task;
   const headline = headlineOf(result);
   const over = !result.fabric.chipsDiffer
     ? 'all the same, no interval'
@@ -49,7 +55,15 @@ export function verdictHtml(result: RunResult): string {
   const share = ({ mean, ci95 }: Interval) =>
     intervalText({ mean: 100 * mean, ci95: ci95 && [100 * ci95[0], 100 * ci95[1]] });
   const facts: [string, string][] = [
-    ...(model.synthetic
+    ...(task
+      ? ([
+          [
+            'Right answers',
+            `digital ${share(task.digital.acc)} %, recoded weights ${share(task.recoded.acc)} %, chip ${share(task.chips.acc)} % of ${task.questions} questions (${task.kind}); chip less digital ${share(task.chipsLessDigital.acc)} points`,
+          ],
+        ] as [string, string][])
+      : []),
+    ...(model.synthetic || task
       ? []
       : ([
           [

@@ -4,7 +4,9 @@
  * metric are one family of tests: p values are adjusted by Holm (1979, Scandinavian Journal of Statistics 6).
  */
 import { bootstrap, meanPerPrediction } from '../experiment/bootstrap.ts';
+import { mcnemarP } from '../experiment/statistics.ts';
 import type { AccuracyOutcome } from './outcome.ts';
+import type { TaskModule } from './task.ts';
 
 /** Two-sided p values reach down to 2 / 4001 for many units, 0.002 for 30 and 0.04 for five. */
 export const COMPARISON_RESAMPLES = 4000;
@@ -23,6 +25,8 @@ export interface Comparison {
   /** Two-sided; null with fewer than FEWEST_UNITS of what is resampled. */
   readonly p: number | null;
   readonly pHolm: number | null;
+  /** McNemar's exact test of the first two chips of one seed; null where units are not right or wrong. */
+  readonly mcnemarP: number | null;
 }
 
 /** What of a point is compared. */
@@ -32,14 +36,14 @@ export type Comparable = Pick<AccuracyOutcome, 'point' | 'textKey' | 'units' | '
 export function comparePoints(
   outcomes: readonly Comparable[],
   reference: Comparable,
-  metrics: readonly string[],
+  { compared, binary }: Pick<TaskModule, 'compared' | 'binary'>,
 ): Map<number, Comparison[]> {
   const found = new Map<number, Comparison[]>();
-  for (const metric of metrics) {
+  for (const metric of compared) {
     const family = outcomes
       .filter((outcome) => outcome.point !== reference.point && outcome.textKey === reference.textKey)
       .flatMap((outcome) => {
-        const comparison = comparePair(outcome, reference, metric);
+        const comparison = comparePair(outcome, reference, metric, binary.includes(metric));
         return comparison ? [{ point: outcome.point, comparison }] : [];
       });
     const adjusted = holm(family.map(({ comparison }) => comparison.p));
@@ -54,13 +58,16 @@ function comparePair(
   outcome: Comparable,
   reference: Comparable,
   metric: string,
+  binary: boolean,
 ): Omit<Comparison, 'pHolm'> | undefined {
   const sums = pairedDifferences(outcome, reference, metric);
   if (sums === undefined) return undefined;
   const { scored } = outcome.units;
+  const exact = binary ? firstPairP(sums[0]) : null;
   const over = { chips: sums.length > 1, windows: scored.length > 1 };
   if (!over.chips && !over.windows) {
-    return { metric, difference: meanPerPrediction(sums, scored), ci95: null, covers: null, p: null };
+    const difference = meanPerPrediction(sums, scored);
+    return { metric, difference, ci95: null, covers: null, p: null, mcnemarP: exact };
   }
   const { mean: difference, ci95, p } = bootstrap(sums, scored, over, COMPARISON_RESAMPLES);
   const covers: Covers = over.windows ? (over.chips ? 'text and chips' : 'text') : 'chips';
@@ -74,7 +81,14 @@ function comparePair(
     ci95,
     covers,
     p: units < FEWEST_UNITS ? null : p,
+    mcnemarP: exact,
   };
+}
+
+/** Of differences of right (1) and wrong (0). */
+function firstPairP(differences: readonly number[]): number {
+  const count = (sign: number) => differences.filter((d) => d * sign > 0).length;
+  return mcnemarP(count(1), count(-1));
 }
 
 /** [chip][window], for the chips that both have; one that stands for every chip is paired with each of the other's. */

@@ -53,7 +53,7 @@ function comparisonsOf(
 ): ReadonlyMap<number, readonly Comparison[]> {
   const against = outcomes.find(({ point }) => point === reference);
   if (!against || !isAccuracy(against)) return new Map();
-  return comparePoints(outcomes.filter(isAccuracy), against, taskModule(against.task as TaskName).compared);
+  return comparePoints(outcomes.filter(isAccuracy), against, taskModule(against.task as TaskName));
 }
 
 /** Writes the sweep's files. */

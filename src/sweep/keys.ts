@@ -4,9 +4,8 @@
  */
 import { z } from 'zod';
 import { ENGINE_CHOICES, PRECISION_CHOICES } from '../engine/names.ts';
-import type { RunOptions } from '../experiment/options.ts';
+import { type RunOptions, TASK_KINDS } from '../experiment/options.ts';
 import { FABRIC_WORDS, fabricModule } from '../fabric/registry.ts';
-import { TASKS } from './task.ts';
 
 /** Settings of a point by key. */
 export type Settings = Readonly<Record<string, unknown>>;
@@ -29,7 +28,14 @@ export const RUN_KEYS = {
   rangeText: path,
   /** Chip image in place of the design's own mapping. */
   image: path,
-  task: z.enum(TASKS),
+  /** `perplexity`, or a file of questions with choices that are scored in place of `text`. */
+  task: path,
+  taskKind: z.enum(TASK_KINDS),
+  /** Only the first questions of a task. */
+  maxQuestions: z
+    .int()
+    .min(1)
+    .max(2 ** 30),
   chips: z.int().min(1).max(100_000),
   seed: z
     .int()
@@ -59,7 +65,7 @@ export const RUN_KEYS = {
   resolveNats: z.number().min(1e-5).max(10),
   /** Chips on which each source of error also runs alone. */
   attributionChips: z.int().min(0).max(100_000),
-} as const satisfies Record<RunOption | 'task', z.ZodType>;
+} as const satisfies Record<RunOption, z.ZodType>;
 
 export type RunKey = keyof typeof RUN_KEYS;
 

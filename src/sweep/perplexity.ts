@@ -22,6 +22,7 @@ export const perplexityTask: TaskModule = {
     },
   },
   compared: ['kl', 'nll'],
+  binary: [],
   measure({ summary, overText, digital }) {
     const { nll, perplexity, kl, top1 } = summary;
     const less = ([low, high]: readonly [number, number]): [number, number] => [

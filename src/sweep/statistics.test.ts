@@ -38,7 +38,10 @@ function point(number: number, shift: number, sigma: number, chips = 8, windows 
 describe('paired comparisons', () => {
   test('find a shift below the spread of the units, and no shift where there is none', () => {
     const reference = point(0, 0, 0.05);
-    const found = comparePoints([reference, point(1, 0.1, 0.05), point(2, 0, 0.05)], reference, ['kl']);
+    const found = comparePoints([reference, point(1, 0.1, 0.05), point(2, 0, 0.05)], reference, {
+      compared: ['kl'],
+      binary: [],
+    });
     expect(found.has(0)).toBe(false);
     const [shifted] = found.get(1)!;
     expect(shifted.covers).toBe('text and chips');
@@ -53,21 +56,35 @@ describe('paired comparisons', () => {
   });
 
   test('no p value from a few units, no interval from one, nothing across texts', () => {
-    const few = comparePoints([point(1, 0.1, 0.05, 3)], point(0, 0, 0.05, 3), ['kl']).get(1)![0];
+    const few = comparePoints([point(1, 0.1, 0.05, 3)], point(0, 0, 0.05, 3), {
+      compared: ['kl'],
+      binary: [],
+    }).get(1)![0];
     expect(few).toMatchObject({ p: null, pHolm: null, covers: 'text and chips' });
-    const one = comparePoints([point(1, 0.1, 0.05, 1, 1)], point(0, 0, 0.05, 1, 1), ['kl']).get(1)![0];
+    const one = comparePoints([point(1, 0.1, 0.05, 1, 1)], point(0, 0, 0.05, 1, 1), {
+      compared: ['kl'],
+      binary: [],
+    }).get(1)![0];
     expect(one).toMatchObject({ ci95: null, covers: null });
-    const window = comparePoints([point(1, 0.1, 0.05, 6, 1)], point(0, 0, 0.05, 6, 1), ['kl']).get(1)![0];
+    const window = comparePoints([point(1, 0.1, 0.05, 6, 1)], point(0, 0, 0.05, 6, 1), {
+      compared: ['kl'],
+      binary: [],
+    }).get(1)![0];
     expect(window.covers).toBe('chips');
     const other = { ...point(1, 0, 0.05), textKey: 'another' };
-    expect(comparePoints([other], point(0, 0, 0.05), ['kl']).size).toBe(0);
+    expect(comparePoints([other], point(0, 0, 0.05), { compared: ['kl'], binary: [] }).size).toBe(0);
     // Over windows and chips it is the interval that a run has of the same sums.
     const [base, shifted] = [point(0, 0, 0.05, 3, 4), point(1, 0.1, 0.05, 3, 4)];
     const sums = shifted.units.sums.kl.map((chip, c) => chip.map((x, w) => x - base.units.sums.kl[c][w]));
     const run = bootstrapMean(sums, base.units.scored, COMPARISON_RESAMPLES);
-    expect(comparePoints([shifted], base, ['kl']).get(1)![0].ci95).toEqual(run.ci95);
+    expect(comparePoints([shifted], base, { compared: ['kl'], binary: [] }).get(1)![0].ci95).toEqual(
+      run.ci95,
+    );
     // The first chips of both are paired, however many either has.
-    const fewer = comparePoints([point(1, 0.1, 0.05, 6)], point(0, 0, 0.05, 8), ['kl']).get(1)![0];
+    const fewer = comparePoints([point(1, 0.1, 0.05, 6)], point(0, 0, 0.05, 8), {
+      compared: ['kl'],
+      binary: [],
+    }).get(1)![0];
     expect(Math.abs(fewer.difference - 0.1)).toBeLessThan(0.05);
   });
 });

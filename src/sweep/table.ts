@@ -94,7 +94,7 @@ function costColumns(prefix: string, cost: Costs): Row {
 }
 
 function comparisonColumns(comparison: Comparison, metrics: Readonly<Record<string, Metric>>): Row {
-  const { metric, difference, ci95, covers, p, pHolm } = comparison;
+  const { metric, difference, ci95, covers, p, pHolm, mcnemarP } = comparison;
   const column = `${metrics[metric].column}_less_reference`;
   return {
     [column]: difference,
@@ -103,5 +103,6 @@ function comparisonColumns(comparison: Comparison, metrics: Readonly<Record<stri
     [`${column}_ci95_covers`]: covers,
     [`${column}_p`]: p,
     [`${column}_p_holm`]: pHolm,
+    ...(mcnemarP === null ? {} : { [`${column}_mcnemar_p_first_chip`]: mcnemarP }),
   };
 }

@@ -7,9 +7,10 @@ import type { RunPlan } from '../experiment/plan.ts';
 import type { RunResult } from '../experiment/result.ts';
 import type { FinishedJobs } from '../experiment/unit-sums.ts';
 
-/** Words of the key `task`. */
-export const TASKS = ['perplexity'] as const;
-export type TaskName = (typeof TASKS)[number];
+export type TaskName = 'perplexity' | 'choices';
+
+/** The key `task`: `perplexity`, or the file of questions with choices that are scored in place of a text. */
+export const taskOf = (setting: string): TaskName => (setting === 'perplexity' ? 'perplexity' : 'choices');
 
 export interface Metric {
   /** Column of the table; names the unit. */
@@ -39,6 +40,8 @@ export interface TaskModule {
   readonly metrics: Readonly<Record<string, Metric>>;
   /** Metrics of which two points are compared, pair by pair of chip and window. */
   readonly compared: readonly string[];
+  /** Those of them whose units are right (1) or wrong (0). */
+  readonly binary: readonly string[];
   measure(result: RunResult): Record<string, Measured>;
   unitSums(plan: RunPlan, finished: FinishedJobs): UnitSums;
 }

@@ -161,6 +161,7 @@ export function fixtureResult(chips = 8): RunResult {
       };
     }),
     mapping: null,
+    task: null,
     coding,
     blocks: {
       positions: 220,

@@ -27,7 +27,10 @@ const description = (
 
 const finished = (of: SweepDescription, outcomes: readonly Outcome[]): FinishedSweep => {
   const accuracy = outcomes.filter(isAccuracy);
-  const comparisons = accuracy.length > 0 ? comparePoints(accuracy, accuracy[0], ['kl', 'nll']) : new Map();
+  const comparisons =
+    accuracy.length > 0
+      ? comparePoints(accuracy, accuracy[0], { compared: ['kl', 'nll'], binary: [] })
+      : new Map();
   return {
     folder: 'runs/sweep-made-up',
     description: of,

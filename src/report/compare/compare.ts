@@ -59,7 +59,7 @@ export function differencesOf(runs: readonly ComparedRun[]): RunDifference[] {
   const [first, ...others] = runs;
   if (first.comparable === null) return [];
   const comparable = others.flatMap(({ comparable: one }) => one ?? []);
-  const found = comparePoints(comparable, first.comparable, ['kl']);
+  const found = comparePoints(comparable, first.comparable, { compared: ['kl'], binary: [] });
   return others.flatMap((run) => {
     const comparison = run.comparable && found.get(run.comparable.point)?.[0];
     return comparison ? [{ run, comparison }] : [];

@@ -15,7 +15,7 @@ import { findDataFile, sha256 } from '../../files.ts';
 import type { Experiment } from '../experiment.ts';
 import { isRunKey, type Settings } from '../keys.ts';
 import { type PointRun, planPoints, type SweepOptions, type SweepPlan } from '../plan.ts';
-import type { TaskName } from '../task.ts';
+import { type TaskName, taskOf } from '../task.ts';
 import { type PointWork, pointWork } from './work.ts';
 
 export interface AccuracyRun extends PointRun {
@@ -38,7 +38,8 @@ export function planAccuracy(experiment: Experiment, options: SweepOptions): Swe
 /** Settings of a run, defaults filled in: those of `onefet run`, on the embedded model. */
 type RunSettings = InputOptions &
   Omit<DesignOptions, 'settings' | 'overrides' | 'threads' | 'out' | 'calibration'> & {
-    readonly task: TaskName;
+    /** `perplexity`, or a file. */
+    readonly task: string;
   };
 
 /** What points share: inputs by what was asked, calibrations by cell. */
@@ -56,8 +57,19 @@ function newOpeners(): Openers {
     return found;
   };
   return {
-    inputs: ({ model, text, rangeText, contextTokens, scoring, maxWindows }) => {
-      const asked = { model, text, rangeText, contextTokens, scoring, maxWindows };
+    inputs: ({
+      model,
+      text,
+      rangeText,
+      contextTokens,
+      scoring,
+      maxWindows,
+      task,
+      taskKind,
+      maxQuestions,
+    }) => {
+      const questions = taskOf(task) === 'choices' ? { task, taskKind, maxQuestions } : {};
+      const asked = { model, text, rangeText, contextTokens, scoring, maxWindows, ...questions };
       return kept(inputs, JSON.stringify(asked), () => openInputs(asked));
     },
     calibration: (design, overrides) => {
@@ -91,9 +103,9 @@ function planPoint(
   const plan = open();
   const work = pointWork(plan);
   return {
-    identity: sha256(work.identity, run.task),
+    identity: sha256(work.identity, taskOf(run.task)),
     shared: plan.folder,
-    task: run.task,
+    task: taskOf(run.task),
     memoryBytes: plan.memoryBytes,
     engine: plan.engine,
     parameters: plan.inputs.model.parameters,

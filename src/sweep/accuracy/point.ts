@@ -108,7 +108,7 @@ function outcomeOf(
     textKey: baselineKey(plan),
     chips: result.chips.length,
     chipsDiffer: result.fabric.chipsDiffer,
-    windows: plan.inputs.windows.length,
+    windows: scored.length,
     scored: result.text.scored,
     digital: result.digital,
     recoded: { nll: recoded.nll, perplexity: recoded.perplexity, kl: recoded.kl, top1: recoded.top1 },
