@@ -58,6 +58,11 @@ export interface EngineTuning {
    * tokens come one at a time. Results are the same. Default: made.
    */
   readonly cells?: 'made' | 'baked';
+  /**
+   * Real-valued inputs in two passes, the second over what the 14 bits of the first leave, and keys and values in f32: to
+   * check mapped weights against their definition, at twice the time and twice the cache. Tiles are as they are. Default: not.
+   */
+  readonly refined?: boolean;
   /** Bytes per digital weight; default 2 up to 2^28 weights, else 1. */
   readonly int8Terms?: 1 | 2;
 }
@@ -256,6 +261,7 @@ const QUESTIONS = {
   'tuning.precision': ({ tuning }) => asked(tuning?.precision),
   'tuning.noise': ({ tuning }) => asked(tuning?.noise),
   'tuning.cells': ({ tuning }) => asked(tuning?.cells),
+  'tuning.refined': ({ tuning }) => (tuning?.refined ? ['yes'] : []),
   'tuning.int8Terms': ({ tuning }) => asked(tuning?.int8Terms),
   /** Sigma of the natural logarithm of a cell's current, on a chip. */
   'spread of a cell': (needs) =>

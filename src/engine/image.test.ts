@@ -24,6 +24,7 @@ import { testImage } from '../testing/images.ts';
 import { ARCHITECTURE_FIXTURES, fixtureModel, writeFixture } from '../testing/models.ts';
 import { runFolder } from '../testing/run-folder.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
+import type { EngineTuning } from './backend.ts';
 import { scalar } from './scalar.ts';
 import { wasm } from './wasm/engine.ts';
 
@@ -40,10 +41,14 @@ const everything: MappingMethod = {
   principal: 4,
   coding: { ...METHODS.rotated.coding, rank: 5 },
 };
-/** The WebAssembly engine codes activations in 14 bits and its cache in f16: 2e-4 to 4e-4 of the largest logit. */
+/**
+ * Largest difference allowed, of the largest logit. The WebAssembly engine codes activations in 14 bits and its cache in
+ * f16, which makes 2e-4 to 4e-4; refined it has a second pass over what those bits leave, and f32.
+ */
 const ENGINES = [
-  ['scalar', 1e-5],
-  ['wasm', 6e-4],
+  ['scalar', {}, 1e-5],
+  ['wasm', {}, 6e-4],
+  ['wasm', { refined: true }, 1e-4],
 ] as const;
 const CHOICES = [
   ['round', METHODS.round],
@@ -128,12 +133,9 @@ function difference(found: readonly Float32Array[], expected: readonly Float32Ar
   return most / size;
 }
 
-/** Every method with two of the four choices of bits, every choice with two methods or more. */
-const ROUND_TRIPS = CHOICES.flatMap(([name, method], i) =>
-  [i, i + 1].map((n) => {
-    const all = Object.keys(BITS);
-    return { name, method, bits: all[n % all.length] };
-  }),
+/** Every method with every choice of bits. */
+const ROUND_TRIPS = CHOICES.flatMap(([name, method]) =>
+  Object.keys(BITS).map((bits) => ({ name, method, bits })),
 );
 
 test.each(ROUND_TRIPS)(
@@ -142,13 +144,38 @@ test.each(ROUND_TRIPS)(
     const image = await imageOf(name, method, bits);
     const expected = effectiveLogits(image);
     const fabric = fabricOf();
-    for (const [engine, bound] of ENGINES) {
-      const found = await runText(engine, { model, fabric, mode: 'mapped', image }, ids);
+    for (const [engine, tuning, bound] of ENGINES) {
+      const found = await runText(engine, { model, fabric, mode: 'mapped', image, tuning }, ids);
       expect(difference(found.logits, expected)).toBeLessThan(bound);
     }
     image.close();
   },
 );
+
+test('refined: the same bits for any number of threads, any batch and token by token; integers with real-valued inputs too', async () => {
+  const image = await imageOf('everything', everything, 'mixed');
+  const request = { model, fabric: fabricOf(), mode: 'mapped', image } as const;
+  const run = (threads: number, batchTokens: number) =>
+    withEngine('wasm', { ...request, threads, tuning: { refined: true, batchTokens } }, (engine) =>
+      logitsOf(engine, ids),
+    );
+  const whole = await run(1, 32);
+  expect(await run(3, 7)).toEqual(whole);
+  await withEngine('wasm', { ...request, tuning: { refined: true } }, async (engine) => {
+    await engine.prefill(ids.subarray(0, 9), 0);
+    for (let p = 9; p < ids.length; p++) expect(await engine.decode(ids[p])).toEqual(whole[p]);
+  });
+  const real = loadFabric(loadDesign('digital', [`tile.rows=${TILE_ROWS}`, 'input.bits=float']).design);
+  const chip = { model, fabric: real, mode: 'chip', image, chipSeed: 1 } as const;
+  expect((await runText('wasm', { ...chip, tuning: { refined: true } }, ids)).logits).toEqual(whole);
+  const needs = { ...request, threads: 1, contextTokens: 20 };
+  const bytes = (tuning: EngineTuning) => wasm.memory({ ...needs, tuning }).stateBytes;
+  expect(bytes({ refined: true })).toBeGreaterThan(bytes({}));
+  await expect(runText('scalar', { ...request, tuning: { refined: true } }, ids)).rejects.toMatchObject({
+    code: 'ENGINE_REFUSAL',
+  });
+  image.close();
+});
 
 /** Ranges of the nominal chip, and the scalar engine's chips 5 and 6. */
 async function scalarChips(image: ImageReader, fabric: Fabric) {
@@ -324,6 +351,8 @@ test.each(
   const expected = await runText('scalar', request, ids);
   const found = await runText('wasm', request, ids);
   expect(difference(found.logits, expected.logits)).toBeLessThan(2e-3);
+  const refined = await runText('wasm', { ...request, tuning: { refined: true } }, ids);
+  expect(difference(refined.logits, expected.logits)).toBeLessThan(1e-4);
   image.close();
   other.close();
 });

@@ -56,6 +56,7 @@ const CAPABILITIES: Capabilities = {
   kvBits: { oneOf: [16] },
   'tuning.precision': { oneOf: ['exact'] },
   'tuning.noise': { oneOf: ['product'] },
+  'tuning.refined': { oneOf: [] },
   'tuning.int8Terms': { oneOf: [] },
   'tuning.cells': { oneOf: [] },
 };

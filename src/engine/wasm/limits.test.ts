@@ -63,6 +63,7 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
     mode: 'chip',
     fabric,
     precision: 'fast',
+    refined: false,
     int8Terms: 1,
     noise: 'product',
     floatConverter: false,

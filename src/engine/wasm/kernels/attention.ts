@@ -11,7 +11,7 @@
  * Sums run over i in order, so that a query's result does not depend on which others it is computed with.
  *
  * The cache holds, per layer and key/value head, keys [positions / 16][headDim][16] and values [positions][headDim,
- * padded to 16], as f16, or as signed bytes with one f32 scale per position and head.
+ * padded to 16], as f32, f16, or as signed bytes with one f32 scale per position and head.
  */
 import { addressOfRun, heldF32, heldI32 } from '../../../emit/constants.ts';
 import {
@@ -33,8 +33,8 @@ import {
 } from '../../../emit/wat.ts';
 import { exponential } from './math.ts';
 
-export type CacheKind = 'f16' | 'i8';
-export const CACHE_BYTES: Record<CacheKind, number> = { f16: 2, i8: 1 };
+export type CacheKind = 'f32' | 'f16' | 'i8';
+export const CACHE_BYTES: Record<CacheKind, number> = { f32: 4, f16: 2, i8: 1 };
 const VECTORS = 4;
 
 /** Queries that `products` takes at once: 4 x 16 sums are 8 vectors of 256 bits, with room for a row of b and its products. */
@@ -154,6 +154,13 @@ export function decodeCache(kind: CacheKind): WatFunction {
 
 /** 16 cache entries to 4 vectors of f32. */
 function cacheDecoder(f: Body, kind: CacheKind): (into: readonly Local<'v128'>[], at: I32) => void {
+  if (kind === 'f32') {
+    return (into, at) => {
+      into.forEach((v, n) => {
+        f.set(v, load.v128(at, 16 * n));
+      });
+    };
+  }
   if (kind === 'i8') {
     const words = f.local('v128', 'words');
     return (into, at) => {
@@ -269,7 +276,8 @@ export function cacheStore(kind: CacheKind): WatFunction {
       const bits = f.local('i32', 'bits');
       f.countdown(count, () => {
         f.set(x, load.f32(from.get));
-        if (kind === 'i8') {
+        if (kind === 'f32') f.emit(store.f32(to.get, x.get));
+        else if (kind === 'i8') {
           const scaled = `(f32.mul ${x.get} (f32.reinterpret_i32 ${scale.get}))`;
           f.emit(`(i32.store8 ${to.get} (i32.trunc_sat_f32_s (f32.nearest ${scaled})))`);
         } else {

@@ -8,7 +8,7 @@
 import { type Arena, allocate, newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END } from '../../../emit/constants.ts';
 import type { RotationSpec } from '../../../mapping/hadamard.ts';
-import type { BlockNorms, Stage } from '../../../model/architecture.ts';
+import { type BlockNorms, matricesReading, STAGES, type Stage } from '../../../model/architecture.ts';
 import { type ModelShape, normWidths, partWidths } from '../../../model/shape.ts';
 import { ladderCount } from '../../../tile/ladder.ts';
 import type { MemoryEstimate } from '../../backend.ts';
@@ -112,6 +112,9 @@ export interface Layout {
   readonly loads: readonly number[];
   /** Per worker, range calibration only: [all virtual tiles][RANGE_BINS]. */
   readonly bins: readonly number[];
+  /** Outputs of the second pass by place in a group, and per worker a row of what it codes; none without refinement. */
+  readonly refined: readonly number[];
+  readonly rests: readonly number[];
   readonly digital: DigitalLayout;
   readonly bytes: number;
 }
@@ -223,10 +226,30 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
     scores: each(threads, () => take(attention.bytes, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),
+    ...layOutRefinement(choice, take),
     digital: layOutDigital(choice, take),
     bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
   };
   return { ...layout, bytes: used };
+}
+
+function layOutRefinement(
+  { operations, shape, tokens, headTokens, threads }: LayoutChoice,
+  take: (bytes: number, what: string) => number,
+): Pick<Layout, 'refined' | 'rests'> {
+  const refined = operations.filter((o) => o.refined);
+  if (refined.length === 0) return { refined: [], rests: [] };
+  const { architecture } = shape;
+  // Parts of the gate may lie beside each other, which is as wide as an operation's outputs.
+  const widest = Math.max(...refined.filter(({ name }) => name.layer >= 0).map((o) => padded(o.outputs)));
+  const members = Math.max(...STAGES.map((stage) => matricesReading(architecture, stage).length));
+  const row = Math.max(...refined.map((o) => padded(o.inputs)));
+  return {
+    refined: Array.from({ length: members }, (_, member) =>
+      take(4 * Math.max(widest * tokens, member === 0 ? padded(shape.vocab) * headTokens : 0), 'refinement'),
+    ),
+    rests: Array.from({ length: threads }, () => take(4 * row, 'refinement')),
+  };
 }
 
 const hasOwnCells = ({ cellFormats }: LayoutChoice, { kind }: Operation): boolean =>

@@ -33,6 +33,8 @@ export interface Operation {
   readonly cells: number;
   readonly rank: number;
   readonly planes: 1 | 2;
+  /** A second pass over what coding the inputs leaves, added to the first. */
+  readonly refined: boolean;
   /** Largest input where no table codes it, and the group that shares its scale. */
   readonly inputTop: number;
   readonly inputScale: 'tile' | 'token';
@@ -146,6 +148,7 @@ export function sameInputs(a: Operation, b: Operation): boolean {
     a.rows === b.rows &&
     a.taps === b.taps &&
     a.planes === b.planes &&
+    a.refined === b.refined &&
     a.inputTop === b.inputTop
   );
 }

@@ -25,6 +25,8 @@ export interface OperationChoice {
   readonly mode: EngineMode;
   readonly fabric: Fabric;
   readonly precision: 'fast' | 'exact';
+  /** Real-valued inputs have a second pass over what the first leaves. */
+  readonly refined: boolean;
   /** Bytes per int8 weight: 1, or 2 for a second byte with the rounding error of the first. */
   readonly int8Terms: 1 | 2;
   readonly noise: 'off' | 'token' | 'product';
@@ -174,6 +176,7 @@ function operationShape(
     cells,
     rank,
     planes,
+    refined: choice.refined && kind !== 'tile' && !codes,
     inputTop: codes ? 2 ** codes.bits - 1 : INPUT_TOP[planes],
     inputScale: kind === 'tile' ? fabric.physics!.design.input.scale : (codes?.scale ?? 'tile'),
     small: kind === 'int8' ? ownCodes : kind === 'codes' || planes === 1,

@@ -29,6 +29,7 @@ export interface EnginePlan {
 /** A request that the capabilities admit (backend.ts). */
 export function planEngine(needs: EngineNeeds): EnginePlan {
   const { model, fabric, mode, contextTokens, threads, tuning = {} } = needs;
+  const { refined = false } = tuning;
   const { shape } = model;
   const { design } = fabric;
   const physics = analogPhysics(mode, fabric);
@@ -41,7 +42,8 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
     mode,
     fabric,
     precision,
-    int8Terms: tuning.int8Terms ?? int8Terms(shape),
+    refined,
+    int8Terms: tuning.int8Terms ?? (refined ? 2 : int8Terms(shape)),
     noise,
     floatConverter: physics?.adc.bits === 'float',
     varied,
@@ -80,7 +82,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
       headTokens: Math.min(tokens, 64),
       threads,
       residual: usedImage(needs)?.header.residual ?? undefined,
-      cache: design.kvBits === 8 ? 'i8' : 'f16',
+      cache: design.kvBits === 8 ? 'i8' : refined ? 'f32' : 'f16',
       ownInputs: noisyRows || hasMixedGroups(shape, operations),
     },
   };

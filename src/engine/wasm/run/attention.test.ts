@@ -6,7 +6,7 @@ import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { gaussian, streamKey } from '../../../random.ts';
 import { floatBits } from '../../integers.ts';
 import { chooseKernels } from '../check/selftest.ts';
-import { CACHE_BYTES, planAttention } from '../kernels/attention.ts';
+import { CACHE_BYTES, type CacheKind, planAttention } from '../kernels/attention.ts';
 import { instantiate, type Kernels } from '../kernels/module.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 
 interface Case {
-  readonly cache: 'f16' | 'i8';
+  readonly cache: CacheKind;
   readonly perKv: number;
   readonly kvHeads: number;
   readonly headDim: number;
@@ -34,7 +34,7 @@ interface Case {
 }
 
 const cases = fc.record<Case>({
-  cache: fc.constantFrom('f16', 'i8'),
+  cache: fc.constantFrom('f32', 'f16', 'i8'),
   perKv: fc.constantFrom(1, 2, 3, 4, 5, 8, 30),
   kvHeads: fc.integer({ min: 1, max: 2 }),
   headDim: fc.constantFrom(4, 8, 16, 20, 48),

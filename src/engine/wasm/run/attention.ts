@@ -41,7 +41,7 @@ export function enterCache(
   for (let head = 0; head < kvHeads; head++) {
     const slot = layer * kvHeads + head;
     const scaleOf = (from: number, scales: number): number => {
-      if (cache === 'f16') return 0;
+      if (cache !== 'i8') return 0;
       let largest = 0;
       for (let i = 0; i < headDim; i++) largest = Math.max(largest, Math.abs(f32[from / 4 + i]));
       f32[scales / 4 + slot * layout.contextPadded + position] = largest / 127;

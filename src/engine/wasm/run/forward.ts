@@ -16,7 +16,7 @@ import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
 import { attentionJobs, enterCache } from './attention.ts';
 import { addPaths } from './digital.ts';
-import { encodeToken, panelRunner } from './linear.ts';
+import { encodeRest, encodeToken, panelRunner } from './linear.ts';
 import { rotateVector, unrotateVector } from './rotation.ts';
 
 /** Stages of the profile. */
@@ -123,6 +123,10 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
   };
   const targetsOf = stageTargets(context);
   const operations = (targets: readonly LayerTarget[]) => targets.map(({ operation }) => operation);
+  const multiplyAll = (targets: readonly LayerTarget[], inputs: (token: number) => number) => {
+    multiply(context, batch, targets);
+    addRefinement(context, batch, targets, inputs);
+  };
   const runStage: Readonly<Record<BlockStage, (layer: number, targets: readonly LayerTarget[]) => void>> = {
     'attention-input'(layer, targets) {
       const { attentionInput, query, key } = layout.norms[layer];
@@ -133,7 +137,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
         encodeToken(context, operations(targets), batch, t, row.normed(t));
       });
       mark(context, 'encode');
-      multiply(context, batch, targets);
+      multiplyAll(targets, row.normed);
       mark(context, 'linear');
       tokens((t) => {
         addRest(targets, t);
@@ -149,7 +153,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     'attention-output'(_layer, targets) {
       tokens((t) => encodeToken(context, operations(targets), batch, t, row.attended(t)));
       mark(context, 'encode');
-      multiply(context, batch, targets);
+      multiplyAll(targets, row.attended);
       mark(context, 'linear');
     },
     'feed-forward-input'(layer, targets) {
@@ -162,7 +166,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
         encodeToken(context, operations(targets), batch, t, row.normed(t));
       });
       mark(context, 'encode');
-      multiply(context, batch, targets);
+      multiplyAll(targets, row.normed);
       mark(context, 'linear');
     },
     'feed-forward-hidden'(layer, targets) {
@@ -174,7 +178,7 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
         encodeToken(context, operations(targets), batch, t, row.gate(t));
       });
       mark(context, 'encode');
-      multiply(context, batch, targets);
+      multiplyAll(targets, row.gate);
       // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
       const { feedForwardOutput } = layout.norms[layer];
       if (!isFinished(targets, feedForwardOutput)) tokens((t) => finishDelta(targets, t, feedForwardOutput));
@@ -206,7 +210,9 @@ export function runHead(context: WorkerContext, batch: Batch, first: number): vo
     encodeToken(context, [head], batch, t, layout.normed + (first + t) * width * 4),
   );
   const vocab = padded(shape.vocab);
-  multiply(context, batch, [{ operation: head, out: layout.logits, width: vocab }]);
+  const target = { operation: head, out: layout.logits, width: vocab };
+  multiply(context, batch, [target]);
+  addRefinement(context, batch, [target], (t) => layout.normed + (first + t) * width * 4);
   const factor = shape.scales?.logits;
   const cap = shape.softCaps?.logits;
   if (factor !== undefined || cap !== undefined) {
@@ -232,5 +238,28 @@ function multiply(context: WorkerContext, batch: Batch, group: readonly LayerTar
   stage(crew, total, (item) => {
     const member = ends.findIndex((end) => item < end);
     runners[member](item - (member > 0 ? ends[member - 1] : 0));
+  });
+}
+
+/** The second pass of operations whose inputs, at `inputs(token)`, were coded with something left: added to the first. */
+function addRefinement(
+  context: WorkerContext,
+  batch: Batch,
+  group: readonly LayerTarget[],
+  inputs: (token: number) => number,
+): void {
+  const { data, crew, kernels } = context;
+  const { operations, layout } = data;
+  if (!group.every(({ operation }) => operations[operation].refined)) return;
+  const numbers = group.map(({ operation }) => operation);
+  stage(crew, batch.count, (t) => encodeRest(context, numbers, batch, t, inputs(t)));
+  const seconds = group.map((target, member) => ({ ...target, out: layout.refined[member] }));
+  multiply(context, batch, seconds);
+  stage(crew, batch.count, (t) => {
+    group.forEach(({ operation, out, width }, member) => {
+      const row = t * width * 4;
+      const vectors = padded(operations[operation].outputs) / 4;
+      kernels[0].residual(out + row, seconds[member].out + row, vectors);
+    });
   });
 }

@@ -23,6 +23,7 @@ import {
 } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
+import { INPUT_ZERO } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
 import { countQuads, type Operation, padded, rowTableBytes, weightsOf } from '../plan/operations.ts';
@@ -65,6 +66,56 @@ export function encodeToken(
     if (member === 0 || context.data.ownInputs) encodeInputs(context, index, slot, batch, token, a);
     fillTable(context, index, slot, batch, token);
   });
+}
+
+/** Encodes what `encodeToken` has left of row `a`: the difference to what its bytes say, in a row of the worker's own. */
+export function encodeRest(
+  context: WorkerContext,
+  group: readonly number[],
+  batch: Batch,
+  token: number,
+  a: number,
+): void {
+  const rest = context.data.layout.rests[context.index];
+  group.forEach((index, member) => {
+    const slot = memberSlot(context, member);
+    if (member === 0 || context.data.ownInputs) {
+      subtractEncoded(context, index, slot, batch, token, a, rest);
+      encodeInputs(context, index, slot, batch, token, rest);
+    }
+    fillTable(context, index, slot, batch, token);
+  });
+}
+
+/** rest [padded K] = a - what was encoded of it: two planes of 7 bits, times scale / top of the tile. */
+function subtractEncoded(
+  { data, f32, bytes }: WorkerContext,
+  index: number,
+  slot: Slot,
+  batch: Batch,
+  token: number,
+  a: number,
+  rest: number,
+): void {
+  const operation = data.operations[index];
+  const { tiles, rows, inputs, inputTop, planes } = operation;
+  const { layout } = data;
+  const perBlock = batch.count === 1 ? 1 : BLOCK_TOKENS;
+  const stride = inputStride(operation, batch.count);
+  f32.fill(0, rest / 4, rest / 4 + padded(inputs));
+  for (let tile = 0; tile < tiles; tile++) {
+    const planeBytes = countQuads(tileRows(operation, tile)) * perBlock * 4;
+    const block = Math.floor(token / perBlock) * planes * planeBytes;
+    const x = layout.inputs[slot.input] + tile * stride.x + block + (token % perBlock) * 4;
+    const encoded = layout.encoded[slot.input] + (tile * batch.count + token) * ENCODED_BYTES;
+    const unit = f32[(encoded + ENCODED.scale) / 4] / inputTop;
+    const from = tile * rows;
+    for (let j = 0; j < tileRows(operation, tile); j++) {
+      const at = x + (j >> 2) * perBlock * 4 + (j & 3);
+      const code = (bytes[at] - INPUT_ZERO) * 128 + bytes[at + planeBytes];
+      f32[rest / 4 + from + j] = f32[a / 4 + from + j] - code * unit;
+    }
+  }
 }
 
 /** Encoding of an operation's inputs, the same for every token and tile. */
