@@ -58,7 +58,19 @@ interface Scene {
 }
 
 const RUN = [
-  ...['run', '--model', fixtureModel('tiny'), '--context', '32', '--max-windows', '2', '--chips', '3'],
+  ...[
+    'run',
+    '--model',
+    fixtureModel('tiny'),
+    '--context',
+    '32',
+    '--max-windows',
+    '2',
+    '--chips',
+    '3',
+    '--set',
+    'mapping.method=round',
+  ],
   ...['--threads', '1', '--no-report', '--quiet', '--json'],
 ];
 const MAP = [
