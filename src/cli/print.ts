@@ -142,6 +142,7 @@ function printAccuracy(result: RunResult): void {
       ? `  yield          ${(100 * share).toFixed(0)} % of the chips (95 % ${(100 * ci95[0]).toFixed(0)} to ${(100 * ci95[1]).toFixed(0)}) ${within}`
       : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
   );
+  printPrediction(result);
   printCorrection(result);
 }
 
@@ -186,6 +187,19 @@ function printSpread({ positions: { digital, recoded, chips, positions } }: RunR
   print(`  KL, chips      ${kl(chips)}; ${top1(chips)} (95 %, binomial over ${positions} positions)`);
   print(
     `  perplexity     +/- ${digital.perplexityError.toFixed(3)} digital, ${recoded.perplexityError.toFixed(3)} recoded, ${chips.perplexityError.toFixed(3)} chips: standard errors over positions, as llama.cpp has them`,
+  );
+}
+
+/** Said with how far it is off: it is no measurement. */
+function printPrediction({ prediction }: RunResult): void {
+  if (!prediction) return;
+  const { klPerError, chips } = prediction;
+  const off =
+    chips.measuredOverPredicted === null
+      ? ''
+      : `, measured ${chips.measuredOverPredicted.toFixed(2)} times that`;
+  print(
+    `  prediction     KL of the chips ${chips.predictedKl.toFixed(4)} from the error of their stream (${chips.error.toFixed(4)} x ${klPerError.toPrecision(3)} nats)${off}${chips.linear ? '' : '; the error is beyond the range of the proportion'}`,
   );
 }
 

@@ -65,6 +65,31 @@ test('accuracy, intervals, clipping and SNR are the sums of the jobs', () => {
   expect(result.emulation).toMatchObject(TIMING);
 });
 
+test('the predicted loss is in proportion to the error of the stream, the mapped weights set the constant', () => {
+  const finished = finish(plan);
+  // Errors of the stream: mapped weights 1 %, chips 4 %, noise alone 2 %, the others 1 %.
+  for (const [key, job] of finished) {
+    const { kind } = job.variant;
+    const factor = kind === 'chip' ? 4 : key.startsWith('source-noise') ? 2 : 1;
+    const { blocks } = job;
+    if (blocks)
+      finished.set(key, { ...job, blocks: { ...blocks, error: blocks.error.map((x) => factor * x) } });
+  }
+  const { prediction } = assembleResult(plan, finished, TIMING);
+  expect(prediction!.klPerError).toBeCloseTo(0.1 / 0.01, 9);
+  // Chips have KL 0.35 and 0.45, 0.4 on average.
+  expect(prediction!.chips).toEqual({
+    error: expect.closeTo(0.04, 12),
+    predictedKl: expect.closeTo(0.4, 9),
+    kl: expect.closeTo(0.4, 9),
+    measuredOverPredicted: expect.closeTo(1, 9),
+    linear: true,
+  });
+  const noise = prediction!.sources.find(({ source }) => source === 'noise')!;
+  expect(noise).toMatchObject({ predictedKl: expect.closeTo(0.2, 9), kl: expect.closeTo(0.25, 9) });
+  expect(noise.measuredOverPredicted).toBeCloseTo(1.25, 9);
+});
+
 test('a source of error is its excess over the mapped weights; one that is the same on every chip ran once', () => {
   const { attribution } = assembleResult(plan, finish(plan), TIMING);
   const of = (name: string) => attribution.find(({ source }) => source === name)!;

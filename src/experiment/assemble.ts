@@ -14,6 +14,7 @@ import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
 import { readingSeconds, wantedCorrection } from './correction.ts';
 import { type BlockErrorSums, jobKey } from './job.ts';
+import { lossPrediction } from './loss-prediction.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
 import { RESOLVED_NATS } from './options.ts';
@@ -65,6 +66,10 @@ export function assembleResult(
   const mapping = report && { ...report, correction: correctionOf(plan, ranges) };
   const cost = summariseCosts(plan, activity, ranges, mapping);
   const nll = meanInterval(chips.map((chip) => chip.nll));
+  const kl = meanInterval(chips.map((chip) => chip.kl));
+  const attribution = attributionOf(plan, recoded, (source, seed) =>
+    accuracy({ kind: 'source', source, seed }),
+  );
   const within = chips.filter((chip) => chip.perplexity <= options.yieldRatio * digital.perplexity).length;
   const partial: Omit<RunResult, 'verdict'> = {
     schema: RESULT_SCHEMA,
@@ -77,7 +82,7 @@ export function assembleResult(
     summary: {
       nll,
       perplexity: perplexityInterval(nll),
-      kl: meanInterval(chips.map((chip) => chip.kl)),
+      kl,
       top1: meanInterval(chips.map((chip) => chip.top1)),
     },
     overText: overTextOf(plan, finished),
@@ -88,10 +93,11 @@ export function assembleResult(
       share: within / chips.length,
       ci95: fabric.chipsDiffer ? shareInterval(within, chips.length) : null,
     },
-    attribution: attributionOf(plan, recoded, (source, seed) => accuracy({ kind: 'source', source, seed })),
+    attribution,
     mapping,
     coding,
     blocks: blockSnrOf(plan, finished, windows),
+    prediction: lossPrediction(plan, finished, recoded.kl, kl.mean, attribution),
     calibration: calibrationOf(plan, coding),
     ...circuitOf(plan),
     energy: { perTokenJ: cost.run.perTokenJ, breakdownJ: breakdown(cost.run.energyJ) },

@@ -51,6 +51,15 @@ const task = object({
   chipsLessDigital: object(taskAccuracy),
 });
 
+const predicted = {
+  ...{ error: number, predictedKl: number, kl: number, measuredOverPredicted: number.nullable() },
+  linear: z.boolean(),
+};
+const prediction = object({
+  ...{ klPerError: number, recodedError: number, chips: object(predicted) },
+  sources: z.array(object({ source: string, ...predicted })),
+});
+
 const cost = object({
   shape: object({ name: string, layers: number, macPerToken: number }),
   contextTokens: number,
@@ -153,6 +162,7 @@ const resultSchema = object({
     recodedDb: z.array(number.nullable()),
     chipDb: z.array(interval.nullable()),
   }).nullable(),
+  prediction: prediction.nullable(),
   calibration: object({
     ...{ process: string, cell: string, sha256: string, rank: number, separableResidual: number },
     driver: string,

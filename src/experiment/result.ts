@@ -154,6 +154,28 @@ export interface TaskResult {
   chipsLessDigital: TaskDifference;
 }
 
+export interface PredictedLoss {
+  /** Error over signal of the residual stream behind the last block, power, mean over chips. */
+  error: number;
+  predictedKl: number;
+  /** What was measured. */
+  kl: number;
+  /** null where the prediction is 0. */
+  measuredOverPredicted: number | null;
+  /** The error lies in the range in which proportion was found to hold. */
+  linear: boolean;
+}
+
+/** KL in proportion to the stream's error, with the constant of the mapped weights: loss-prediction.ts. */
+export interface LossPrediction {
+  kind: 'prediction';
+  /** Nats per unit of error over signal, from the mapped weights. */
+  klPerError: number;
+  recodedError: number;
+  chips: PredictedLoss;
+  sources: ({ source: string } & PredictedLoss)[];
+}
+
 export interface RunResult {
   schema: typeof RESULT_SCHEMA;
   model: {
@@ -219,6 +241,8 @@ export interface RunResult {
   mapping: MappingReport | null;
   /** null: jobs of this folder were done before it was measured. */
   blocks: BlockSnr | null;
+  /** null where the mapped weights lose nothing. */
+  prediction: LossPrediction | null;
   /** Of the cell; null for a fabric without one. */
   calibration: {
     process: string;

@@ -11,6 +11,7 @@ import type { Figure } from './figure.ts';
 import { type CalibrationFigures, cellFigures } from './figures-cell.ts';
 import { comparatorFigure, costFigures, sensitivityFigure } from './figures-cost.ts';
 import { positionFigures } from './figures-positions.ts';
+import { predictionFigures } from './figures-prediction.ts';
 import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { taskTable } from './figures-task.ts';
@@ -91,7 +92,12 @@ function reportParts(
       id: 'errors',
       title: 'Where errors come from',
       before: result.task ? taskTable(result.task) : '',
-      figures: [...runFigures(result), ...positionFigures(result), ...blockFigures(result)],
+      figures: [
+        ...runFigures(result),
+        ...positionFigures(result),
+        ...blockFigures(result),
+        ...predictionFigures(result),
+      ],
       after: result.model.synthetic
         ? ''
         : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`,

@@ -168,6 +168,18 @@ export function fixtureResult(chips = 8): RunResult {
       recodedDb: Array.from({ length: STORIES_260K.layers }, (_, i) => 17 - 2 * i),
       chipDb: Array.from({ length: STORIES_260K.layers }, (_, i) => interval(() => 14 - 2 * i)),
     },
+    prediction: {
+      kind: 'prediction',
+      klPerError: 2.6,
+      recodedError: 0.02,
+      chips: { error: 0.11, predictedKl: 0.286, kl: 0.31, measuredOverPredicted: 1.084, linear: true },
+      sources: [
+        {
+          ...{ source: 'noise', error: 0.022, predictedKl: 0.0572, kl: 0.0561 },
+          ...{ measuredOverPredicted: 0.981, linear: true },
+        },
+      ],
+    },
     calibration: {
       process: 'planar32lp',
       cell: 't1',
