@@ -173,6 +173,7 @@ describe('a run', () => {
   const planOf = (task: string) =>
     planDesign(openInputs({ model, task, contextTokens: 64 }), {
       ...{ chips: 2, threads: 1, engine: 'scalar', out: join(folder, 'runs') },
+      overrides: { 'mapping.method': 'round' },
     });
 
   // The independent case: every choice token by token in the scalar forward pass, sums and argmax done here.
@@ -246,7 +247,8 @@ describe('a run', () => {
 
   test('on the command line prints shares and tests, and refuses windows', async () => {
     const args = ['--model', model, '--task', join(folder, 'blimp.jsonl'), '--context', '64', '--chips', '2'];
-    const more = ['--engine', 'scalar', '--threads', '1', '--out', join(folder, 'runs')];
+    const rounded = ['--set', 'mapping.method=round'];
+    const more = ['--engine', 'scalar', '--threads', '1', '--out', join(folder, 'runs'), ...rounded];
     const { code, stdout, stderr } = await onefet('.', 'eval', ...args, ...more);
     expect(stderr).toBe('');
     expect(code).toBe(0);
@@ -264,7 +266,7 @@ describe('a run', () => {
       `schema: onefet.experiment/1
 kind: accuracy
 name: task
-base: { model: ${model}, task: ${join(folder, 'blimp.jsonl')}, contextTokens: 64, chips: 2, engine: scalar }
+base: { model: ${model}, task: ${join(folder, 'blimp.jsonl')}, contextTokens: 64, chips: 2, engine: scalar, mapping.method: round }
 grid: { adc.bits: [4, 8] }
 reference: { adc.bits: 8 }
 `,

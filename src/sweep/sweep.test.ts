@@ -129,6 +129,8 @@ describe('a sweep', () => {
       '--engine',
       'scalar',
       '--no-report',
+      '--set',
+      'mapping.method=round',
     ];
     const { code, stdout } = await onefet(
       'run',

@@ -82,6 +82,7 @@ test(`${runs} runs, each of another chip`, { timeout: 3600e3 }, async () => {
         text: join(packageRoot, 'experiments/texts/stories.txt'),
         rangeText: join(packageRoot, 'experiments/texts/range.txt'),
         ...{ contextTokens: 32, maxWindows: 1, chips: 1, seed, threads: 1, out: 'runs' },
+        overrides: { 'mapping.method': 'round' },
       });
       const result = await executeRun(plan);
       expect(result.chips).toHaveLength(1);
