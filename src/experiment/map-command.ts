@@ -12,12 +12,13 @@ import { estimateMapping, mappingRate } from '../mapping/estimate.ts';
 import { METHODS } from '../mapping/method.ts';
 import { tensorNames } from '../model/architecture.ts';
 import type { AdapterChoice } from '../model/lora.ts';
-import { type Model, modelPart, openModel } from '../model/model.ts';
+import { type Model, openModel } from '../model/model.ts';
 import { blockWeights } from '../model/shape.ts';
 import { adaptModel } from './adapters.ts';
 import { addRanges, rangeWindows, unmeasuredPath } from './image-ranges.ts';
-import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
+import { blocksPerPass } from './input-statistics.ts';
 import { type MapHooks, mapToFile } from './map.ts';
+import { mappingMemory } from './mapping-memory.ts';
 import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
 import type { MappingReport } from './mapping-report.ts';
 import { readyCell } from './ready-cell.ts';
@@ -78,9 +79,6 @@ function rangeEngine(
   return chooseBackend(engine, { model, fabric, threads, contextTokens, image }, ['range']);
 }
 
-/** Heaps of the mapping's threads and the tokenizer of a large vocabulary; Node itself is in what the engine takes. */
-const PROGRAM_BYTES = 1.5e8;
-
 export interface MappingDescription {
   readonly model: string;
   readonly design: string;
@@ -108,22 +106,13 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
   return withMapping(options, async (model, fabric, plan): Promise<MappingDescription> => {
     const { shape } = model;
     const { threads } = options;
-    const { tokens, windows } = plan.text;
+    const { tokens } = plan.text;
     const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
-    const { operations, memoryBytes } = estimateMapping(shape, method, plan.tileRows, tokens, threads);
-    const perPass = blocksPerPass(shape);
-    const needs = {
-      model: modelPart(model, 0, perPass),
-      fabric,
-      threads,
-      contextTokens: Math.max(...windows.map((ids) => ids.length)),
-    };
-    const engine = chooseBackend(options.engine, needs, ['digital']);
+    const { operations } = estimateMapping(shape, method, plan.tileRows, tokens, threads);
     // A token costs two operations per weight; the head is not computed.
     const all = operations + 2 * tokens * blockWeights(shape);
     const seconds = all / ((await mappingRate()) * Math.min(threads, availableParallelism()));
     const ranged = withRanges(options, fabric) ? rangeEngine(model, fabric, plan, options) : undefined;
-    const streamBytes = perPass < shape.layers ? 4 * tokens * shape.dim : 0;
     return {
       model: model.name,
       design: plan.design.name,
@@ -131,13 +120,13 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
       text: plan.text.file,
       tokens,
       cellsPerWeight: plan.cellsPerWeight,
-      blocksPerPass: perPass,
+      blocksPerPass: blocksPerPass(shape),
       operations: all,
       secondsPerBlock: seconds / shape.layers,
       seconds,
       // The ranges are measured when the mapping has let its memory go.
       memoryBytes: Math.max(
-        PROGRAM_BYTES + memoryBytes + perPass * bytesPerBlock(shape) + streamBytes + engine.memoryBytes,
+        mappingMemory({ model, fabric, threads, engine: options.engine }, plan),
         ranged?.memoryBytes ?? 0,
       ),
       ranges: ranged ? rangeWindows(plan.text).reduce((sum, ids) => sum + ids.length, 0) : null,

@@ -21,6 +21,7 @@ import { affordableBlocks, blocksPerPass, bytesPerBlock, statisticsOf } from './
 import { openInputs, type RunInputs } from './inputs.ts';
 import { keepImage, mapToFile } from './map.ts';
 import { mapModelFile } from './map-command.ts';
+import { mappingMemory } from './mapping-memory.ts';
 import { planMapping } from './mapping-plan.ts';
 import { planDesign } from './plan.ts';
 import { executeRun } from './run.ts';
@@ -395,6 +396,18 @@ test('ranges are measured on the calibration text, stand in the image, and are t
   expect(refused('adc.bits=7', 'noise.white=false')().rangeJob).toBeUndefined();
   const digital = run({ design: 'digital' });
   expect([digital.rangeJob, digital.imageRanges]).toEqual([undefined, undefined]);
+});
+
+test('a run that maps first plans the memory of the mapping', () => {
+  const shape = { ...model.shape, ffnDim: 8192 };
+  const wide = { ...inputs, model: { ...inputs.model, shape } };
+  const needs = { model: { shape }, fabric: fabricOf('scaled'), threads: 1, engine: 'scalar' } as const;
+  const memory = mappingMemory(needs, planOf('scaled'));
+  // Second moments of 8,192 inputs, gathered and worked on: 0.27 GB each in f32.
+  expect(memory).toBeGreaterThan(8e8);
+  expect(planDesign(wide, optionsOf('scaled')).memoryBytes).toBe(memory);
+  const rounded = planDesign(wide, { ...optionsOf('round'), settings: settings('round') });
+  expect(rounded.memoryBytes).toBeLessThan(memory);
 });
 
 test('onefet map writes an image that inspect prints and run takes', async () => {

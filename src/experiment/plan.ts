@@ -5,6 +5,8 @@
  *   bindDesign    a design as a fabric with its cost data, checked
  *   planDesign    the two together: jobs, backend, memory, manifest, folder
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
 import { neededModes } from '../engine/backend.ts';
@@ -22,6 +24,8 @@ import { attributionSeeds } from './attribution.ts';
 import { type ImageRanges, takenRanges } from './image-ranges.ts';
 import { openInputs, type RunInputs } from './inputs.ts';
 import { type Job, jobKey } from './job.ts';
+import { IMAGES_FOLDER } from './map.ts';
+import { mappingMemory } from './mapping-memory.ts';
 import { DESIGN_DEFAULTS, type DesignOptions, type RunOptions, withDefaults } from './options.ts';
 import { runFolderPath } from './run-folder.ts';
 import { openPlannedMapping, type RunMapping } from './run-mapping.ts';
@@ -106,7 +110,14 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
     ...(asked === 'auto' ? {} : { tuning: { precision: asked } }),
   };
   const engine = chooseBackend(options.engine, needs, neededModes(fabric));
-  requireFreeMemory(engine, threads);
+  // An image that is not kept yet is made before the engine's first job.
+  const made =
+    mapping?.plan && !existsSync(join(IMAGES_FOLDER, `${mapping.key}.image`)) ? mapping.plan : undefined;
+  const mappingBytes = made
+    ? mappingMemory({ model: { shape, codecs }, fabric, threads, engine: options.engine }, made)
+    : 0;
+  const memoryBytes = Math.max(engine.memoryBytes, mappingBytes);
+  requireFreeMemory({ ...engine, memoryBytes }, threads);
   const imageRanges = inputs.rangeText.given ? undefined : takenRanges(mapping, fabric);
   const version = packageVersion();
   const precision = asked === 'auto' ? engine.backend.precisionOf({ ...needs, mode: 'chip' }) : asked;
@@ -119,7 +130,7 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
     mapping,
     imageRanges,
     ...planChips(inputs, bound.fabric, options, imageRanges),
-    memoryBytes: engine.memoryBytes,
+    memoryBytes,
     ...chosen,
     engineReason: engine.reason,
     folder: runFolderPath(options.out, design.name, bound.loaded.overrides, hashIdentity(manifest)),

@@ -87,17 +87,17 @@ const PART_VOCABULARY = 16;
  * (whose scale is thus behind them) and gives no logits that mean anything. The file is the whole model's.
  */
 export function modelPart(model: Model, first: number, count: number): Model {
-  const { scales, ...shape } = model.shape;
+  return { ...model, shape: shapePart(model.shape, first, count) };
+}
+
+export function shapePart({ scales, ...shape }: ModelShape, first: number, count: number): ModelShape {
   const { embedding: _, ...rest } = scales ?? {};
   return {
-    ...model,
-    shape: {
-      ...shape,
-      ...(scales ? { scales: rest } : {}),
-      layers: count,
-      firstBlock: first,
-      vocab: Math.min(shape.vocab, PART_VOCABULARY),
-    },
+    ...shape,
+    ...(scales ? { scales: rest } : {}),
+    layers: count,
+    firstBlock: first,
+    vocab: Math.min(shape.vocab, PART_VOCABULARY),
   };
 }
 
