@@ -83,6 +83,8 @@ export interface EngineNeeds {
   readonly threads: number;
   /** Most tokens a text may have. */
   readonly contextTokens: number;
+  /** Texts that are kept beside each other, each with its own cache of keys and values; default 1. */
+  readonly texts?: number;
   readonly tuning?: EngineTuning;
   /** What a chip image holds; mode `digital` ignores it. */
   readonly image?: ImagePlan | undefined;
@@ -136,6 +138,16 @@ export interface Engine {
   ): Promise<void>;
   /** The next token of the text; resolves to the logits of its successor, overwritten by the next call. */
   decode(id: number): Promise<Float32Array>;
+  /** Turns to another of the engine's texts, 0 at first: `prefill` begins it anew, `decode` continues it. */
+  turnTo(text: number): void;
+  /**
+   * One more token of several texts, at most one each: exactly what `decode` gives text by text, with the weights read once.
+   * `onLogits` sees the logits [vocab] behind each of them, by its place in `next`, in a buffer that the next call overwrites.
+   */
+  decodeMany(
+    next: readonly NextToken[],
+    onLogits: (index: number, logits: Float32Array) => void,
+  ): Promise<void>;
   /** Activity of the analog layers since the last `resetActivity`; empty without any. */
   activity(): LayerActivity[];
   resetActivity(): void;
@@ -146,6 +158,11 @@ export interface Engine {
   /** With `profile`: seconds by stage since the start; empty where a backend does not count them. */
   profile(): Record<string, number>;
   close(): Promise<void>;
+}
+
+export interface NextToken {
+  readonly text: number;
+  readonly id: number;
 }
 
 export interface Visitors {

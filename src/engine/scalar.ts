@@ -46,7 +46,7 @@ import {
   unrotated,
   usedImage,
 } from './image.ts';
-import { newTurns, requireFinite, requireInputs, requireSpace } from './turns.ts';
+import { newTurns, requireFinite, requireInputs, requireSpace, requireTexts } from './turns.ts';
 
 /** No limits but these: cells, columns and converters are those of src/tile. */
 const CAPABILITIES: Capabilities = {
@@ -103,23 +103,35 @@ async function createScalar(
   const { layers, counted, record, codingLoss, listener } = buildModel(model, cellSums, request);
   const residual = usedImage(request)?.header.residual;
   const rotation = residual ? rotationOf(residual) : undefined;
-  const session = newSession(model, layers, contextTokens);
+  const sessions = Array.from({ length: request.texts ?? 1 }, () => ({
+    ...newSession(model, layers, contextTokens),
+    window: 0,
+  }));
+  let session = sessions[0];
   const turns = newTurns();
   const pause = newPause(signal);
-  let window = 0;
+  const next = async (of: (typeof sessions)[number], id: number): Promise<Float32Array> => {
+    listener.inputs = undefined;
+    listener.stream = undefined;
+    await pause();
+    const { position, window } = of;
+    const logits = forward(of, id, { window, position });
+    requireFinite(logits, 'the logits', position);
+    return logits;
+  };
   return {
     backend: backend.name,
     mode,
     contextTokens,
     memory: scalarMemory(request),
     rank: largestRank(fabric, codingLoss, mode),
-    prefill: (ids, newWindow, onLogits, from = 0, { states, inputs, stream } = {}) =>
+    prefill: (ids, window, onLogits, from = 0, { states, inputs, stream } = {}) =>
       turns.take(async () => {
         requireInputs(mode, inputs);
         listener.inputs = inputs;
         listener.stream = stream;
         resetSession(session);
-        window = newWindow;
+        session.window = window;
         requireSpace(0, ids.length, contextTokens);
         for (let position = 0; position < ids.length; position++) {
           listener.position = position;
@@ -135,15 +147,18 @@ async function createScalar(
         listener.stream = undefined;
         onProgress?.('prefill', 1);
       }),
-    decode: (id) =>
+    decode: (id) => turns.take(() => next(session, id)),
+    turnTo(text) {
+      requireTexts([text], sessions.length);
+      session = sessions[text];
+    },
+    decodeMany: (tokens, onLogits) =>
       turns.take(async () => {
-        listener.inputs = undefined;
-        listener.stream = undefined;
-        await pause();
-        const { position } = session;
-        const logits = forward(session, id, { window, position });
-        requireFinite(logits, 'the logits', position);
-        return logits;
+        requireTexts(
+          tokens.map(({ text }) => text),
+          sessions.length,
+        );
+        for (const [index, { text, id }] of tokens.entries()) onLogits(index, await next(sessions[text], id));
       }),
     activity: () => counted.map(({ activity }) => ({ ...activity })),
     resetActivity() {

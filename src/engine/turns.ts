@@ -41,6 +41,15 @@ export function requireSpace(position: number, tokens: number, contextTokens: nu
   });
 }
 
+/** Throws OnefetError('internal', 'TEXT_RANGE') unless an engine of so many texts has these, each named once. */
+export function requireTexts(texts: readonly number[], count: number): void {
+  const wrong = texts.find(
+    (text, i) => !(Number.isInteger(text) && text >= 0 && text < count) || texts.indexOf(text) < i,
+  );
+  if (wrong === undefined) return;
+  throw new OnefetError('internal', 'TEXT_RANGE', `text ${wrong} is named twice or is none of ${count}`);
+}
+
 /** Throws OnefetError('internal', 'TOKEN_RANGE') where a token is not in the vocabulary. */
 export function requireToken(id: number, vocabulary: number): void {
   if (Number.isInteger(id) && id >= 0 && id < vocabulary) return;

@@ -25,6 +25,8 @@ export interface Batch {
   /** Position of the first, and the window: what draws are keyed by. */
   readonly position: number;
   readonly window: number;
+  /** The text that they continue; -1: each is of another, its position and text in `Layout.places`. */
+  readonly text: number;
 }
 
 /** What a crew does for an engine. */
@@ -55,7 +57,7 @@ const KINDS = [
   'head',
 ] as const satisfies readonly Command['kind'][];
 /** A command in the shared record: its kind, then these. */
-const OPERANDS = ['engine', 'count', 'position', 'window', 'from', 'to'] as const;
+const OPERANDS = ['engine', 'count', 'position', 'window', 'text', 'from', 'to'] as const;
 
 /** Turns in which a worker looks again before it goes to sleep: some 20 us, the length of a short stage. */
 const SPINS = 2000;
@@ -101,8 +103,8 @@ export class OtherFailed extends Error {}
 /** Worker: the next command after number `seen`. */
 export function nextCommand({ words }: Crew, seen: number): Command {
   while (Atomics.load(words, WORD.sequence) === seen) Atomics.wait(words, WORD.sequence, seen);
-  const [engine, count, position, window, from, to] = OPERANDS.map((_, i) => words[WORD.operands + i]);
-  const batch = { count, position, window };
+  const [engine, count, position, window, text, from, to] = OPERANDS.map((_, i) => words[WORD.operands + i]);
+  const batch = { count, position, window, text };
   const kind = KINDS[words[WORD.command]];
   switch (kind) {
     case 'layers':

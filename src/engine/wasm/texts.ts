@@ -2,13 +2,21 @@
 
 import { rotationOf } from '../../mapping/hadamard.ts';
 import { STAGES, type Stage } from '../../model/architecture.ts';
-import { type Engine, type EngineRequest, isShapeOnly, type Visitors } from '../backend.ts';
+import { type Engine, type EngineRequest, isShapeOnly, type NextToken, type Visitors } from '../backend.ts';
 import { unrotated } from '../image.ts';
-import { newTurns, requireFinite, requireInputs, requireSpace, requireToken } from '../turns.ts';
+import {
+  newTurns,
+  requireFinite,
+  requireInputs,
+  requireSpace,
+  requireTexts,
+  requireToken,
+} from '../turns.ts';
 import { sampleCodingLoss } from './coding-loss.ts';
-import type { Work } from './control.ts';
+import type { Batch, Work } from './control.ts';
 import { COUNTS_BYTES } from './kernels/adc.ts';
 import type { EngineData } from './plan/context.ts';
+import { PLACE_WORDS } from './plan/layout.ts';
 import { padded } from './plan/operations.ts';
 import type { EnginePlan } from './plan/plan.ts';
 import { collectActivity, collectRanges, toldActivity } from './run/collect.ts';
@@ -17,7 +25,15 @@ import type { ModelVectors } from './source.ts';
 
 export type Texts = Pick<
   Engine,
-  'prefill' | 'decode' | 'activity' | 'resetActivity' | 'ranges' | 'codingLoss' | 'close'
+  | 'prefill'
+  | 'decode'
+  | 'turnTo'
+  | 'decodeMany'
+  | 'activity'
+  | 'resetActivity'
+  | 'ranges'
+  | 'codingLoss'
+  | 'close'
 >;
 
 /** Position in the text. */
@@ -26,8 +42,6 @@ interface Place {
   position: number;
   /** Key of the draws. */
   window: number;
-  /** Since activity was reset. */
-  tokens: number;
 }
 
 /** `run` does work on all threads; `stop` lets them go. */
@@ -42,21 +56,36 @@ export function newTexts(
   const { shape, layout } = data;
   const state = newStateMemory(data);
   const residual = choice.residual && rotationOf(choice.residual);
-  const place: Place = { position: 0, window: 0, tokens: 0 };
+  const places: readonly Place[] = Array.from({ length: choice.texts }, () => ({ position: 0, window: 0 }));
+  let current = 0;
+  /** Since activity was reset. */
+  let tokensSeen = 0;
+  /** Whose keys of slow noise are in the tables. */
+  let filledWindow: number | undefined;
   const turns = newTurns();
 
+  const enterWindow = (window: number) => {
+    if (physics && window !== filledWindow) fillWindow(data, window);
+    filledWindow = window;
+  };
+
   /** A batch through all blocks, with a stop wherever someone looks. */
-  const runBatch = async (ids: ArrayLike<number>, from: number, count: number, visitors: Visitors) => {
+  const runBatch = async (
+    ids: ArrayLike<number>,
+    from: number,
+    batch: Batch,
+    visitors: Visitors = {},
+  ): Promise<void> => {
     const { states, inputs, stream } = visitors;
+    const { count, position, window } = batch;
+    enterWindow(window);
     for (let token = 0; token < count; token++) {
       const id = ids[from + token];
       requireToken(id, shape.vocab);
       state.putEmbedding(token, (row) =>
-        stream ? stream(place.position + token, row) : vectors.embedding(id, row),
+        stream ? stream(position + token, row) : vectors.embedding(id, row),
       );
     }
-    const { position, window } = place;
-    const batch = { count, position, window };
     const wanted = Array.from({ length: count }, (_, token) => token).filter((token) =>
       states?.wants(position + token),
     );
@@ -80,28 +109,50 @@ export function newTexts(
       }
     }
     for (let token = 0; token < count; token++) {
-      requireFinite(state.stream(token), 'the activations', position + token);
+      const at = batch.text < 0 ? state.position(token) : position + token;
+      requireFinite(state.stream(token), 'the activations', at);
     }
-    place.position += count;
-    place.tokens += count;
+    tokensSeen += count;
+  };
+
+  /** Tokens of texts that share a window; the buffer holds that many. */
+  const decodeTogether = async (
+    tokens: readonly (NextToken & { readonly index: number })[],
+    onLogits: (index: number, logits: Float32Array) => void,
+  ) => {
+    const { window } = places[tokens[0].text];
+    tokens.forEach(({ text }, token) => {
+      state.putPlace(token, places[text].position, text);
+    });
+    const ids = tokens.map(({ id }) => id);
+    const batch = { count: tokens.length, position: 0, window, text: -1 };
+    await runBatch(ids, 0, batch);
+    for (const { text } of tokens) places[text].position++;
+    for (let first = 0; first < tokens.length; first += choice.headTokens) {
+      const rows = Math.min(choice.headTokens, tokens.length - first);
+      await run({ kind: 'head', batch: { ...batch, count: rows }, from: first });
+      for (let row = 0; row < rows; row++) onLogits(tokens[first + row].index, state.logits(row));
+    }
   };
 
   return {
     prefill: (ids, window, onLogits, from = 0, visitors = {}) =>
       turns.take(async () => {
         requireInputs(mode, visitors.inputs);
+        const text = current;
+        const place = places[text];
         place.position = 0;
         place.window = window;
         requireSpace(0, ids.length, contextTokens);
-        if (physics) fillWindow(data, window);
         for (let start = 0; start < ids.length; start += choice.tokens) {
           const count = Math.min(choice.tokens, ids.length - start);
-          await runBatch(ids, start, count, visitors);
+          await runBatch(ids, start, { count, position: start, window, text }, visitors);
+          place.position += count;
           onProgress?.('prefill', (start + count) / ids.length);
           if (!onLogits) continue;
           for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
             const rows = Math.min(choice.headTokens, count - first);
-            const batch = { count: rows, position: start + first, window };
+            const batch = { count: rows, position: start + first, window, text };
             await run({ kind: 'head', batch, from: first });
             for (let row = 0; row < rows; row++) onLogits(start + first + row, state.logits(row));
           }
@@ -109,19 +160,37 @@ export function newTexts(
       }),
     decode: (id) =>
       turns.take(async () => {
-        const { position, window } = place;
-        requireSpace(position, 1, contextTokens);
-        if (position === 0 && physics) fillWindow(data, window);
-        await runBatch([id], 0, 1, {});
-        await run({ kind: 'head', batch: { count: 1, position, window }, from: 0 });
+        const place = places[current];
+        requireSpace(place.position, 1, contextTokens);
+        const batch = { count: 1, ...place, text: current };
+        await runBatch([id], 0, batch);
+        place.position++;
+        await run({ kind: 'head', batch, from: 0 });
         return state.logits(0);
       }),
+    turnTo(text) {
+      requireTexts([text], places.length);
+      current = text;
+    },
+    decodeMany: (next, onLogits) =>
+      turns.take(async () => {
+        requireTexts(
+          next.map(({ text }) => text),
+          places.length,
+        );
+        for (const { text } of next) requireSpace(places[text].position, 1, contextTokens);
+        const byWindow = Map.groupBy(
+          next.map((token, index) => ({ ...token, index })),
+          ({ text }) => places[text].window,
+        );
+        for (const tokens of byWindow.values()) await decodeTogether(tokens, onLogits);
+      }),
     activity() {
-      if (physics) return collectActivity(data, physics, choice.integerResponses, place.tokens);
-      return mode === 'chip' ? toldActivity(data, fabric, place.tokens) : [];
+      if (physics) return collectActivity(data, physics, choice.integerResponses, tokensSeen);
+      return mode === 'chip' ? toldActivity(data, fabric, tokensSeen) : [];
     },
     resetActivity() {
-      place.tokens = 0;
+      tokensSeen = 0;
       data.rowSums.fill(0);
       const bytes = new Uint8Array(data.state.buffer);
       data.operations.forEach(({ panels }, i) => {
@@ -141,6 +210,7 @@ export function newTexts(
 /** The parts of the state memory that hold a token's embedding, its stream and its logits. */
 function newStateMemory({ state: memory, shape, layout }: EngineData) {
   const f32 = new Float32Array(memory.buffer);
+  const i32 = new Int32Array(memory.buffer);
   const width = padded(shape.dim);
   const logitsWidth = padded(shape.vocab);
   const embedding = new Float32Array(shape.dim);
@@ -153,6 +223,10 @@ function newStateMemory({ state: memory, shape, layout }: EngineData) {
       f32.set(embedding, at);
       f32.fill(0, at + shape.dim, at + width);
     },
+    putPlace(token: number, position: number, text: number) {
+      i32.set([position, text], layout.places / 4 + token * PLACE_WORDS);
+    },
+    position: (token: number): number => i32[layout.places / 4 + token * PLACE_WORDS],
     /** The residual stream as it stands: what any block added to it. */
     stream(token: number): Float32Array {
       const x = layout.x / 4 + token * width;

@@ -42,6 +42,8 @@ export interface LayoutChoice {
   /** Columns that a ladder feeds. */
   readonly ladderColumns: number;
   readonly contextTokens: number;
+  /** Texts with a cache each. */
+  readonly texts: number;
   readonly tokens: number;
   /** Positions whose logits are computed together. */
   readonly headTokens: number;
@@ -52,6 +54,8 @@ export interface LayoutChoice {
   /** Every operation of a group encodes its own inputs: row noise differs from tensor to tensor. */
   readonly ownInputs: boolean;
 }
+
+export const PLACE_WORDS = 2;
 
 /** Parts that have rows of their own or beside each other. */
 export type PartRows = 'q' | 'k' | 'v' | 'gate' | 'up';
@@ -85,7 +89,9 @@ export interface Layout {
   /** Results of encoding per tile and token, see ENCODED. */
   readonly encoded: readonly number[];
   readonly tokenTables: readonly number[];
-  /** Key/value cache, and the scales of a cache of bytes: [layers][kvHeads][context] f32. */
+  /** [tokens][PLACE_WORDS] i32: position and text of each, where a batch is of several texts. */
+  readonly places: number;
+  /** Key/value cache by [text][layer][kvHead], and the scales of a cache of bytes, [context] f32 each. */
   readonly keys: number;
   readonly values: number;
   readonly keyScales: number;
@@ -139,7 +145,7 @@ const LOAD_BYTES = loadBytes;
 
 /** Lays out the state memory; with an arena, allocates in it, else only adds up. */
 function layOut(choice: LayoutChoice, arena?: Arena): Layout {
-  const { shape, operations, contextTokens, tokens, threads, cache } = choice;
+  const { shape, operations, contextTokens, texts, tokens, threads, cache } = choice;
   let used = arena?.used ?? CONSTANTS_END;
   const take = (bytes: number, what: string): number => {
     if (arena) {
@@ -155,8 +161,8 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const each = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));
   const contextPadded = padded(contextTokens);
   const headBytes = contextPadded * padded(shape.headDim) * CACHE_BYTES[cache];
-  const cacheBytes = shape.layers * shape.kvHeads * headBytes;
-  const scaleBytes = cache === 'i8' ? shape.layers * shape.kvHeads * contextPadded * 4 : 0;
+  const cacheBytes = texts * shape.layers * shape.kvHeads * headBytes;
+  const scaleBytes = cache === 'i8' ? texts * shape.layers * shape.kvHeads * contextPadded * 4 : 0;
   const blockTokens = BLOCK_TOKENS * Math.ceil(tokens / BLOCK_TOKENS);
   const most = (of: (operation: Operation) => number) => Math.max(...operations.map(of));
   const inputBytes = most(
@@ -197,6 +203,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     magnitudes: each(choice.ownInputs ? 3 : 1, () => take(magnitudeBytes, 'inputs')),
     encoded: each(3, () => take(most((o) => o.tiles) * tokens * ENCODED_BYTES, 'inputs')),
     tokenTables: each(3, () => take(most((o) => o.cells * o.tiles) * tokens * TOKEN_BYTES, 'inputs')),
+    places: take(tokens * PLACE_WORDS * 4, 'places'),
     keys: take(cacheBytes, 'key-value cache'),
     values: take(cacheBytes, 'key-value cache'),
     keyScales: take(scaleBytes, 'key-value cache'),

@@ -67,7 +67,8 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
   const noisyRows =
     mode === 'chip' && physics !== undefined && physics.design.driver.noiseV > 0 && precision === 'exact';
   const usual = operations.some(({ source }) => source === 'cells') ? CELLS_BATCH : DEFAULT_BATCH;
-  const tokens = Math.max(1, Math.min(tuning.batchTokens ?? usual, contextTokens));
+  const texts = needs.texts ?? 1;
+  const tokens = Math.max(texts, Math.min(tuning.batchTokens ?? usual, contextTokens));
   return {
     physics,
     operations,
@@ -78,6 +79,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
       cellFormats: formats,
       ladderColumns: physics?.design.ladder.columns ?? 0,
       contextTokens,
+      texts,
       tokens,
       headTokens: Math.min(tokens, 64),
       threads,

@@ -69,6 +69,7 @@ function newContext(c: Case): { context: WorkerContext; q: Float32Array; keys: K
     scores: [take(planAttention(perKv, headDim, contextPadded).bytes)],
   };
   const shape = {
+    layers: 1,
     heads: perKv * kvHeads,
     kvHeads,
     headDim,
@@ -153,7 +154,7 @@ test('a batch equals the definition, and its tokens one at a time exactly', () =
       const width = padded(shape.queryDim);
       const run = (first: number, count: number) => {
         f32.set(q.subarray(first * width, (first + count) * width), layout.q / 4);
-        const jobs = attentionJobs(context, { count, position: c.position + first, window: 0 }, 0);
+        const jobs = attentionJobs(context, { count, position: c.position + first, window: 0, text: 0 }, 0);
         for (let job = 0; job < jobs.count; job++) jobs.run(job);
         return f32.slice(layout.attended / 4, layout.attended / 4 + count * width);
       };

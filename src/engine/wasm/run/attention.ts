@@ -11,18 +11,15 @@ import {
 } from '../kernels/attention.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
+import { placeOf } from './place.ts';
 
 /** Rotates a token's queries and keys and puts its key and value into the cache. */
-export function enterCache(
-  { data, kernels, f32 }: WorkerContext,
-  batch: Batch,
-  layer: number,
-  token: number,
-): void {
+export function enterCache(context: WorkerContext, batch: Batch, layer: number, token: number): void {
+  const { data, kernels, f32 } = context;
   const { shape, layout, cache } = data;
   const { heads, kvHeads, headDim } = shape;
   const wasm = kernels[0];
-  const position = batch.position + token;
+  const { position, text } = placeOf(context, batch, token);
   const q = layout.q + token * layout.widths.q * 4;
   const k = layout.k + token * layout.widths.k * 4;
   const v = layout.v + token * layout.widths.v * 4;
@@ -39,7 +36,7 @@ export function enterCache(
   const entry = CACHE_BYTES[cache];
   const store = wasm[`cache_${cache}`];
   for (let head = 0; head < kvHeads; head++) {
-    const slot = layer * kvHeads + head;
+    const slot = (text * shape.layers + layer) * kvHeads + head;
     const scaleOf = (from: number, scales: number): number => {
       if (cache !== 'i8') return 0;
       let largest = 0;
@@ -81,7 +78,8 @@ export function attentionJobs(
   const { shape, layout } = context.data;
   const { kvHeads } = shape;
   const plan = planAttention(shape.heads / kvHeads, shape.headDim, layout.contextPadded);
-  const most = plan.tokens;
+  // Tokens of different texts have nothing in common.
+  const most = batch.text < 0 ? 1 : plan.tokens;
   return {
     count: kvHeads * Math.ceil(batch.count / most),
     run(job) {
@@ -102,12 +100,12 @@ function attend(context: WorkerContext, plan: Plan, batch: Batch, layer: number,
   const { headDim } = shape;
   const perKv = shape.heads / shape.kvHeads;
   const window = windowTokens(shape, layer) ?? Infinity;
-  const first = batch.position + job.firstToken;
+  const { position: first, text } = placeOf(context, batch, job.firstToken);
   const end = first + job.tokens;
   // Keys come in blocks of 16 positions: those before the window's first are computed and taken out again.
   const skipped = Math.floor(Math.max(0, first + 1 - window) / 16) * 16;
   const span: Span = {
-    slot: layer * shape.kvHeads + job.kvHead,
+    slot: (text * shape.layers + layer) * shape.kvHeads + job.kvHead,
     skipped,
     positions: padded(end - skipped),
     queries: job.tokens * perKv,
@@ -142,7 +140,7 @@ function attend(context: WorkerContext, plan: Plan, batch: Batch, layer: number,
 
 /** What a job reads of the cache, and where it computes. */
 interface Span {
-  /** Layer and key/value head. */
+  /** Text, layer and key/value head. */
   readonly slot: number;
   /** Position of the first key, a multiple of 16, and how many there are, another. */
   readonly skipped: number;

@@ -29,6 +29,7 @@ import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
 import { countQuads, type Operation, padded, rowTableBytes, weightsOf } from '../plan/operations.ts';
 import { tilePlace, tileRows } from '../plan/tile-place.ts';
 import { prepareInputs } from './digital.ts';
+import { placeOf } from './place.ts';
 
 /** A linear layer's place in its group: which input and table buffers are its own. */
 interface Slot {
@@ -232,10 +233,8 @@ function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Bat
   const table = layoutWords(data.layout.tokenTables[slot.table], token, batch.count, TOKEN_BYTES);
   if (kind === 'tile' && physics) {
     addRowSums(context, index, encoded);
-    fillTileTable(context, physics, index, encoded, table, {
-      window: batch.window,
-      position: batch.position + token,
-    });
+    const { position } = placeOf(context, batch, token);
+    fillTileTable(context, physics, index, encoded, table, { window: batch.window, position });
     return;
   }
   for (let virtual = 0; virtual < cells * tiles; virtual++) {

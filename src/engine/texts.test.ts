@@ -1,0 +1,92 @@
+/** Several texts on one engine: each as if it were alone, whatever is decoded beside it. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadDesign } from '../fabric/design.ts';
+import { loadFabric } from '../fabric/registry.ts';
+import { type Model, openModel } from '../model/model.ts';
+import { logitsOf, runText, withEngine } from '../testing/engines.ts';
+import { fixtureModel } from '../testing/models.ts';
+import type { Engine } from './backend.ts';
+
+let model: Model;
+beforeAll(() => {
+  model = openModel(fixtureModel('tiny'));
+});
+afterAll(() => model.close());
+
+/** With all that is drawn per token, and slow noise, whose draws belong to a window. */
+const fabricOf = (kvBits: number) =>
+  loadFabric(loadDesign('log-domain', ['tile.rows=64', `kvBits=${kvBits}`]).design);
+const ids = Int32Array.from({ length: 30 }, (_, i) => (i * 131 + 7) % 500);
+
+/** Texts of different lengths; the third has draws of its own. */
+const TEXTS = [
+  { length: 5, window: 7, from: 0 },
+  { length: 19, window: 7, from: 3 },
+  { length: 9, window: 8, from: 6 },
+  { length: 1, window: 7, from: 11 },
+] as const;
+const STEPS = 3;
+
+const begin = async (engine: Engine, { length, window, from }: (typeof TEXTS)[number]) =>
+  logitsOf(engine, ids.subarray(from, from + length), window);
+/** A text's token at a step behind its prompt. */
+const tokenAt = (text: number, step: number) => (text * 17 + step * 29) % 500;
+
+test.each([
+  { backend: 'wasm', threads: 1, kvBits: 16, batchTokens: 252 },
+  { backend: 'wasm', threads: 3, kvBits: 8, batchTokens: 3 },
+  { backend: 'scalar', threads: 1, kvBits: 16, batchTokens: undefined },
+] as const)('$backend, $threads thread(s), kvBits $kvBits: texts together are texts alone', async (own) => {
+  const fabric = fabricOf(own.kvBits);
+  const { ranges } = await runText('wasm', { model, fabric, mode: 'range' }, ids);
+  const request = {
+    model,
+    fabric,
+    ranges,
+    mode: 'chip',
+    chipSeed: 5,
+    threads: own.threads,
+    contextTokens: 24,
+    ...(own.batchTokens ? { tuning: { batchTokens: own.batchTokens } } : {}),
+  } as const;
+  const alone = await withEngine(own.backend, request, async (engine) => {
+    const all: Float32Array[][] = [];
+    for (const [text, own] of TEXTS.entries()) {
+      const logits = await begin(engine, own);
+      for (let step = 0; step < STEPS; step++) {
+        logits.push((await engine.decode(tokenAt(text, step))).slice());
+      }
+      all.push(logits);
+    }
+    return all;
+  });
+  await withEngine(own.backend, { ...request, texts: TEXTS.length }, async (engine) => {
+    const found: Float32Array[][] = [];
+    for (const [text, own] of TEXTS.entries()) {
+      engine.turnTo(text);
+      found.push(await begin(engine, own));
+    }
+    // The second text misses the second step and makes it up alone, while the others wait.
+    for (let step = 0; step < STEPS; step++) {
+      const texts = TEXTS.map((_, text) => TEXTS.length - 1 - text).filter(
+        (text) => step !== 1 || text !== 1,
+      );
+      const next = texts.map((text) => ({ text, id: tokenAt(text, step) }));
+      await engine.decodeMany(next, (index, logits) => {
+        found[texts[index]].push(logits.slice());
+      });
+      if (step === 1) {
+        engine.turnTo(1);
+        found[1].push((await engine.decode(tokenAt(1, step))).slice());
+      }
+    }
+    expect(found).toEqual(alone);
+    const twice = [0, 0].map((text) => ({ text, id: 1 }));
+    await expect(engine.decodeMany(twice, () => {})).rejects.toMatchObject({ code: 'TEXT_RANGE' });
+    expect(() => engine.turnTo(TEXTS.length)).toThrow(expect.objectContaining({ code: 'TEXT_RANGE' }));
+    // The longest text has room for two more; a full one stops all before any of them goes on.
+    for (let step = 0; step < 2; step++) await engine.decodeMany([{ text: 1, id: 1 }], () => {});
+    const full = [0, 1].map((text) => ({ text, id: 1 }));
+    await expect(engine.decodeMany(full, () => {})).rejects.toMatchObject({ code: 'CONTEXT_FULL' });
+  });
+});
