@@ -24,10 +24,15 @@ export function benchEngineText(
     { head: 'of peak', cell: (r) => percent(r.prefillShareOfPeak) },
     { head: 'decode tok/s', cell: (r) => one(r.decodeTokensPerSecond, 2) },
     { head: 'of memory', cell: (r) => percent(r.decodeShareOfStream) },
+    { head: `${bench.texts} texts tok/s`, cell: (r) => one(r.togetherTokensPerSecond, 2) },
     ...(peer
       ? [
           { head: 'prefill x peer', cell: (r: BenchResult) => one(r.ratios!.prefill, 2) },
           { head: 'decode x peer', cell: (r: BenchResult) => one(r.ratios!.decode, 2) },
+          {
+            head: `${bench.texts} texts x peer`,
+            cell: (r: BenchResult) => one(r.ratios!.together, 2),
+          },
           { head: 'by processor time', cell: (r: BenchResult) => processorRatios(r) },
         ]
       : []),
@@ -42,7 +47,7 @@ export function benchEngineText(
   const kernel = limits.gemmGmacPerSecond[limits.kernel];
   const positions = Object.values(differences)[0]?.positions;
   return [
-    `${shape.layers} blocks of width ${shape.dim} (${bench.layersBuilt} built, the rest scaled), ${bench.threads} threads, batch ${bench.batchTokens}, decoding behind ${bench.batchTokens} tokens, medians of ${bench.rounds} rounds`,
+    `${shape.layers} blocks of width ${shape.dim} (${bench.layersBuilt} built, the rest scaled), ${bench.threads} threads, batch ${bench.batchTokens}, decoding behind ${bench.batchTokens} tokens (${bench.texts} texts: one of them, the others behind ${Math.ceil(bench.batchTokens / bench.texts)}), medians of ${bench.rounds} rounds`,
     `kernel ${limits.kernel}, Node ${bench.node}; one thread: product ${kernel.toFixed(0)} GMAC/s, ${limits.peakGmacPerSecond.toFixed(0)} in registers, memory ${one(limits.streamGbytePerSecond)} GB/s`,
     peer
       ? `peer: ${peer.name}, ${one(peer.prefillTokensPerSecond)} tok/s prefill, ${one(peer.decodeTokensPerSecond, 2)} decode, in turns; a ratio above 1 means that this engine is faster`
@@ -61,7 +66,7 @@ export function benchEngineText(
 }
 
 const processorRatios = ({ processorRatios: found }: BenchResult): string =>
-  found ? `${found.prefill.toFixed(2)} / ${found.decode.toFixed(2)}` : '';
+  found ? [found.prefill, found.decode, found.together].map((ratio) => ratio.toFixed(2)).join(' / ') : '';
 
 /** Lists where the time of each variant goes. */
 function profileLines({ results }: Bench): string[] {

@@ -45,6 +45,8 @@ export interface BenchOptions {
   readonly layers?: number;
   readonly batchTokens?: number;
   readonly decodeTokens?: number;
+  /** Texts that are decoded together, beside one alone. */
+  readonly texts?: number;
   readonly variants?: readonly BenchVariant[];
   readonly rounds?: number;
   readonly peer?: SpeedPeer | undefined;
@@ -77,9 +79,12 @@ export interface BenchResult {
   readonly name: string;
   readonly prefillTokensPerSecond: number;
   readonly decodeTokensPerSecond: number;
+  /** Of all texts that are decoded together. */
+  readonly togetherTokensPerSecond: number;
   /** Tokens per second of processor time, times threads: what the machine does when it is not shared. */
   readonly prefillTokensPerCpuSecond: number;
   readonly decodeTokensPerCpuSecond: number;
+  readonly togetherTokensPerCpuSecond: number;
   /** Multiply-adds of the linear layers per second over threads times the peak of registers. */
   readonly prefillShareOfPeak: number;
   /** Bytes of weights read per second over threads times `streamGbytePerSecond`. */
@@ -93,9 +98,16 @@ export interface BenchResult {
   readonly rank: number;
   readonly prefillGmacPerSecond: number;
   /** The peer's time over ours: above 1, this engine is faster. */
-  readonly ratios: { readonly prefill: number; readonly decode: number } | null;
+  readonly ratios: Ratios | null;
   /** The same of processor seconds: what a busy machine does not change. */
-  readonly processorRatios: { readonly prefill: number; readonly decode: number } | null;
+  readonly processorRatios: Ratios | null;
+}
+
+/** `together`: of a token, which the peer decodes alone. */
+export interface Ratios {
+  readonly prefill: number;
+  readonly decode: number;
+  readonly together: number;
 }
 
 export interface Bench {
@@ -105,12 +117,13 @@ export interface Bench {
   readonly shape: Readonly<Record<string, unknown>>;
   readonly layersBuilt: number;
   readonly batchTokens: number;
+  readonly texts: number;
   readonly rounds: number;
   readonly limits: MachineLimits;
   readonly peer: PeerResult | null;
   readonly results: readonly BenchResult[];
   /** Of all variants by name: the peer's time over ours. */
-  readonly ratios: Readonly<Record<'prefill' | 'decode', Readonly<Record<string, number>>>> | null;
+  readonly ratios: Readonly<Record<keyof Ratios, Readonly<Record<string, number>>>> | null;
 }
 
 export interface PeerResult {
@@ -125,11 +138,12 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
   const layersBuilt = options.layers ?? 2;
   const threads = options.threads ?? 2;
   const batchTokens = options.batchTokens ?? 252;
+  const texts = options.texts ?? 6;
   const rounds = options.rounds ?? 3;
   const { peer } = options;
   const limits = await findBackend('wasm').measureLimits!();
   const results: BenchResult[] = [];
-  const peerTimes: Times = { prefill: [], decode: [] };
+  const peerTimes: Record<keyof PeerStages, number[]> = { prefill: [], decode: [] };
   for (const variant of options.variants ?? BENCH_VARIANTS) {
     const result = await benchVariant(variant, {
       shape,
@@ -137,6 +151,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
       threads,
       batchTokens,
       decodeTokens: options.decodeTokens ?? 6,
+      texts,
       limits,
       fabric: options.fabric,
       rounds,
@@ -154,6 +169,7 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
     shape: shapeRecord(shape),
     layersBuilt,
     batchTokens,
+    texts,
     rounds,
     limits,
     peer: peer
@@ -169,16 +185,16 @@ export async function bench(options: BenchOptions, onResult?: (result: BenchResu
       ? {
           prefill: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.prefill])),
           decode: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.decode])),
+          together: Object.fromEntries(results.map(({ name, ratios }) => [name, ratios!.together])),
         }
       : null,
   };
 }
 
 /** Seconds of the whole model, round by round. */
-interface Times {
-  readonly prefill: number[];
-  readonly decode: number[];
-}
+type Times = Readonly<Record<keyof Ratios, number[]>>;
+type PeerStages = Pick<Times, 'prefill' | 'decode'>;
+const noTimes = (): Times => ({ prefill: [], decode: [], together: [] });
 
 interface VariantBench {
   readonly shape: ModelShape;
@@ -186,16 +202,17 @@ interface VariantBench {
   readonly threads: number;
   readonly batchTokens: number;
   readonly decodeTokens: number;
+  readonly texts: number;
   readonly limits: MachineLimits;
   readonly fabric: Fabric;
   readonly rounds: number;
   readonly peer: SpeedPeer | undefined;
-  readonly peerTimes: Times;
+  readonly peerTimes: PeerStages;
   readonly signal: AbortSignal | undefined;
 }
 
 async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<BenchResult> {
-  const { shape, layersBuilt, threads, batchTokens, decodeTokens, limits, fabric } = of;
+  const { shape, layersBuilt, threads, batchTokens, decodeTokens, texts, limits, fabric } = of;
   const built: ModelShape = { ...shape, layers: layersBuilt };
   const engine = await createEngine('wasm', {
     // The peer's type.
@@ -206,18 +223,22 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     ranges: evenRanges(built, fabric.design),
     threads,
     contextTokens: Math.min(shape.contextTokens, 2 * batchTokens + decodeTokens + 1),
+    texts,
     tuning: { ...variant.tuning, batchTokens, int8Terms: 1 },
     profile: true,
   });
   try {
     const ids = Int32Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
-    const own: Times = { prefill: [], decode: [] };
-    const cpu: Times = { prefill: [], decode: [] };
-    const ratios: Times = { prefill: [], decode: [] };
-    const processorRatios: Times = { prefill: [], decode: [] };
+    const [own, cpu, ratios, processorRatios] = [noTimes(), noTimes(), noTimes(), noTimes()];
     const prefillProfile: Record<string, number> = {};
     const decodeProfile: Record<string, number> = {};
     await engine.prefill(ids.subarray(0, 12), 0);
+    const all = Array.from({ length: texts }, (_, text) => text);
+    for (const text of all.slice(1)) {
+      engine.turnTo(text);
+      await engine.prefill(ids.subarray(0, Math.ceil(batchTokens / texts)), 0);
+    }
+    engine.turnTo(0);
     for (let round = 0; round < of.rounds; round++) {
       if (of.signal?.aborted) throw interrupted();
       const before = engine.profile();
@@ -229,26 +250,41 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
       cpu.prefill.push(cpuSeconds(prefillCpu) * perLayer);
       addTimes(prefillProfile, before, engine.profile());
       await comparePeer('prefill');
-      await engine.decode(1);
+      await timeDecoding('decode', (id) => engine.decode(id), 1);
+      const decoded = await comparePeer('decode');
+      const next = (id: number) => all.map((text) => ({ text, id }));
+      await timeDecoding('together', (id) => engine.decodeMany(next(id), () => {}), texts);
+      if (decoded) compare('together', decoded);
+    }
+    /** Seconds of a token when each step gives so many. */
+    async function timeDecoding(
+      stage: 'decode' | 'together',
+      step: (id: number) => Promise<unknown>,
+      tokens: number,
+    ): Promise<void> {
+      await step(1);
       const warm = engine.profile();
       const decodeCpu = cpuUsage();
-      const decodeStarted = performance.now();
-      for (let i = 0; i < decodeTokens; i++) await engine.decode(i);
-      const decodeCpuS = cpuSeconds(decodeCpu);
-      const decodeBuiltS = (performance.now() - decodeStarted) / 1e3;
+      const started = performance.now();
+      for (let i = 0; i < decodeTokens; i++) await step(i);
+      const cpuS = cpuSeconds(decodeCpu);
+      const builtS = (performance.now() - started) / 1e3;
       const after = engine.profile();
       const head = after.head - warm.head;
-      const whole = (decodeBuiltS - head) * perLayer + head;
-      own.decode.push(whole / decodeTokens);
+      const whole = (builtS - head) * (shape.layers / layersBuilt) + head;
+      own[stage].push(whole / decodeTokens / tokens);
       // The same share of waiting in the layers that were not built.
-      cpu.decode.push((decodeCpuS / decodeTokens) * (whole / decodeBuiltS));
-      addTimes(decodeProfile, warm, after);
-      await comparePeer('decode');
+      cpu[stage].push((cpuS / decodeTokens / tokens) * (whole / builtS));
+      if (stage === 'decode') addTimes(decodeProfile, warm, after);
     }
-    async function comparePeer(stage: keyof Times): Promise<void> {
-      if (!of.peer) return;
-      const { wholeS, processorS } = await of.peer[stage]();
-      of.peerTimes[stage].push(wholeS);
+    async function comparePeer(stage: keyof PeerStages): Promise<PeerTimes | undefined> {
+      const times = await of.peer?.[stage]();
+      if (!times) return undefined;
+      of.peerTimes[stage].push(times.wholeS);
+      compare(stage, times);
+      return times;
+    }
+    function compare(stage: keyof Times, { wholeS, processorS }: PeerTimes): void {
       const last = own[stage].length - 1;
       ratios[stage].push(wholeS / own[stage][last]);
       processorRatios[stage].push(processorS / cpu[stage][last]);
@@ -264,8 +300,10 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
       name: variant.name,
       prefillTokensPerSecond: batchTokens / prefillS,
       decodeTokensPerSecond: 1 / decodeS,
+      togetherTokensPerSecond: 1 / median(own.together),
       prefillTokensPerCpuSecond: (threads * batchTokens) / median(cpu.prefill),
       decodeTokensPerCpuSecond: threads / median(cpu.decode),
+      togetherTokensPerCpuSecond: threads / median(cpu.together),
       prefillShareOfPeak: gmacPerSecond / (threads * limits.peakGmacPerSecond),
       decodeShareOfStream: bytes / decodeS / 1e9 / (threads * limits.streamGbytePerSecond),
       prefillProfile: shares(prefillProfile),
@@ -281,7 +319,11 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
   }
 }
 
-const mediansOf = ({ prefill, decode }: Times) => ({ prefill: median(prefill), decode: median(decode) });
+const mediansOf = ({ prefill, decode, together }: Times): Ratios => ({
+  prefill: median(prefill),
+  decode: median(decode),
+  together: median(together),
+});
 
 const cpuSeconds = (since: NodeJS.CpuUsage): number => {
   const { user, system } = cpuUsage(since);

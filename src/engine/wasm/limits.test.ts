@@ -192,6 +192,10 @@ test('the bench runs on a small shape and its shares add up', async () => {
   expect(result.ratios?.prefill[chip.name]).toBeGreaterThan(chip.prefillTokensPerSecond / 2.4 / 2);
   expect(result.ratios?.decode[chip.name]).toBeGreaterThan(chip.decodeTokensPerSecond / 0.1 / 2);
   expect(chip.processorRatios?.prefill).toBeGreaterThan(0);
+  // Six tokens, which read the weights once: together they take less than one by one.
+  expect(result.texts).toBe(6);
+  expect(chip.togetherTokensPerCpuSecond).toBeGreaterThan(chip.decodeTokensPerCpuSecond);
+  expect(result.ratios?.together[chip.name]).toBeGreaterThan(chip.togetherTokensPerSecond / 0.1 / 2);
 });
 
 test('an interruption ends a text within a batch and what is being loaded; progress is told', async () => {
