@@ -142,7 +142,7 @@ function addModelRun(command: Command, context: CliContext): void {
         ),
       )
       .addOption(
-        new Option('--score <mode>', "llama.cpp's windows, or every token of each document")
+        new Option('--score <mode>', "llama.cpp's windows, or every token of each document up to the context")
           .choices(['window', 'all'])
           .default(INPUT_DEFAULTS.scoring),
       )
