@@ -5,10 +5,11 @@
 import { z } from 'zod';
 import { validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
-import { readTextFile, reasonOf, toJson, writeFileAtomic } from '../files.ts';
+import { readTextFile, reasonOf, sha256, toJson, writeFileAtomic } from '../files.ts';
 import { ARCHITECTURES } from '../model/architecture.ts';
 import { type ModelShape, shapeRecord } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
+import { decodeResult } from '../sources.ts';
 import { chipsOf } from './assemble.ts';
 import { mappingWork } from './mapping-report.ts';
 import type { RunPlan } from './plan.ts';
@@ -123,24 +124,29 @@ function codingVariance(coding: RunResult['coding']): number | null {
   return weights === 0 ? null : sum / weights;
 }
 
-/** Writes the file: a line for each layer. */
+/** Writes the file: a line for each layer, and the SHA-256 of it all as sources.ts has it. */
 export function writeActivity(path: string, activity: StoredActivity): void {
   const { layers, ...rest } = activity;
+  const seal = sha256(toJson({ ...rest, layers }, 'the activity', 'internal'));
   const head = toJson(rest, 'the activity', 'internal', 1).replace(/\n}$/, '');
   const lines = layers.map((layer) => `  ${toJson(layer, 'the activity', 'internal')}`);
-  writeFileAtomic(path, `${head},\n "layers": [\n${lines.join(',\n')}\n ]\n}\n`);
+  writeFileAtomic(path, `${head},\n "layers": [\n${lines.join(',\n')}\n ],\n "sha256": "${seal}"\n}\n`);
 }
 
 /** Reads the file. Errors: ACTIVITY_INVALID (input). */
 export function readActivity(path: string): StoredActivity {
   let value: unknown;
   try {
-    value = JSON.parse(readTextFile(path, 'activity'));
+    value = decodeResult(readTextFile(path, 'activity'));
   } catch (cause) {
     if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', 'ACTIVITY_INVALID', `${path} is not valid JSON: ${reasonOf(cause)}`, {
       cause,
     });
+  }
+  if (value === undefined) {
+    const message = `${path} is not what was written: its SHA-256 is missing or does not hold`;
+    throw new OnefetError('input', 'ACTIVITY_INVALID', message, { hint: "give the run's command again" });
   }
   return validate(activitySchema, value, path, { kind: 'input', code: 'ACTIVITY_INVALID' });
 }

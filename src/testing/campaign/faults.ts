@@ -3,6 +3,7 @@
  * are damaged while nobody looks. After each, the same command must come to exactly the result of an undisturbed one, and
  * what was finished before must not be done again.
  */
+import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -14,7 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { hostname } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { decodeJob } from '../../experiment/store.ts';
@@ -32,6 +33,8 @@ export interface Fault {
   /** Rounds in the tests of every day, and of a campaign of 100. */
   readonly rounds: readonly [few: number, campaign: number];
   attempt(scene: Scene, draw: Draw): Promise<void>;
+  /** Why it cannot be tried here, if so. */
+  readonly needs?: () => string | undefined;
 }
 
 export interface FaultResult {
@@ -180,6 +183,20 @@ function calibrationFolder(folder: string): string {
 const lockOf = (change: object) =>
   `${JSON.stringify({ schema: LOCK_SCHEMA, host: hostname(), pid: 2 ** 22 + 1, startTime: '1', nonce: 'abc', since: '2026-01-01T00:00:00.000Z', ...change })}\n`;
 
+/** May this process mount a file system in memory? */
+function canMount(): boolean {
+  const folder = mkdtempSync(join(tmpdir(), 'onefet-mount-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'onefet', folder], { stdio: 'ignore' });
+    execFileSync('umount', [folder]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 const posixShell = (script: string) => ['bash', '-c', `${script}; exec "$@"`, 'bash'];
 
 export const FAULTS: readonly Fault[] = [
@@ -290,6 +307,22 @@ export const FAULTS: readonly Fault[] = [
       await completes(scene, folder);
       keeps(before, folder);
     },
+  },
+  {
+    what: 'no room: a file system of that size',
+    holds: 'exit 3 with a remedy, or no cache; same result with room',
+    rounds: [1, 20],
+    async attempt(scene, draw) {
+      const folder = scene.fresh();
+      const kiB = 4 * (1 + draw(75));
+      const mounted = `mount -t tmpfs -o size=${kiB}k onefet . && cd "$PWD" && trap 'cd / && umount -l "$OLDPWD"' EXIT`;
+      const ended = await run(folder, { under: ['bash', '-c', `${mounted}; "$@"; exit $?`, 'bash'] });
+      must(ended.signal === null && [0, 3].includes(ended.code ?? -1), `${kiB} KiB end otherwise`, ended);
+      if (ended.code === 3) must(/hint: free disk space/.test(ended.stderr), 'no remedy', ended);
+      else must(isDeepStrictEqual(withoutSpeed(ended.stdout), scene.result), 'another result', ended);
+      await completes(scene, folder);
+    },
+    needs: () => (canMount() ? undefined : 'only root may mount a tmpfs'),
   },
   {
     what: 'output that cannot be written',
@@ -486,8 +519,13 @@ export async function faultCampaign(
 ): Promise<FaultResult[]> {
   const scene = await setScene(folder);
   const results: FaultResult[] = [];
-  for (const [i, { what, holds, rounds, attempt }] of FAULTS.entries()) {
+  for (const [i, { what, holds, rounds, attempt, needs }] of FAULTS.entries()) {
     if (!only.test(what)) continue;
+    const missing = needs?.();
+    if (missing !== undefined) {
+      console.info(`${what}: not tried, ${missing}`);
+      continue;
+    }
     const count = share === 0 ? rounds[0] : Math.ceil(rounds[1] * share);
     const failures: string[] = [];
     for (let round = 0; round < count; round++) {

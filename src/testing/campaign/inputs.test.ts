@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import { INPUT_TARGETS } from './inputs.ts';
 import { campaignTable, runCampaign, type Target } from './run.ts';
 import { SEALED_TARGETS } from './sealed.ts';
+import { WRITTEN_TARGETS } from './written.ts';
 
 const asked = Number(env.ONEFET_CAMPAIGN ?? 0);
 const seed = Number(env.ONEFET_CAMPAIGN_SEED ?? 1);
@@ -15,6 +16,7 @@ const only = new RegExp(env.ONEFET_CAMPAIGN_OF ?? '.');
 
 const campaigns: readonly [string, readonly Target[], number][] = [
   ['what others wrote is taken or refused', INPUT_TARGETS, 100],
+  ['what somebody sealed again is taken or refused', WRITTEN_TARGETS, 100],
   ['what onefet wrote is what was written, or is not believed', SEALED_TARGETS, 200],
 ];
 

@@ -7,18 +7,19 @@ import { calibrationSchema } from '../../cell/calibration.ts';
 import { technologySchema } from '../../cell/technology.ts';
 import { parseYaml, validate } from '../../config.ts';
 import { parseCostConstants } from '../../cost/constants.ts';
-import { readResult } from '../../experiment/read-result.ts';
 import { fabricModule } from '../../fabric/registry.ts';
 import { decodeText, packageRoot } from '../../files.ts';
 import { type GgufValue, openGguf, readRow } from '../../model/gguf.ts';
+import { openAdapter } from '../../model/lora.ts';
 import { openModel } from '../../model/model.ts';
 import { createTokenizer } from '../../model/tokenizer/tokenizer.ts';
-import { renderReport } from '../../report/report.ts';
-import { decodeResult, encodeResult } from '../../sources.ts';
+import { placedYaml } from '../../placed-yaml.ts';
+import { decodeResult } from '../../sources.ts';
 import { assembleText } from '../../spice/deck.ts';
 import { parseRawFile } from '../../spice/raw-file.ts';
-import { fixtureModel } from '../models.ts';
-import { fixtureResult } from '../results.ts';
+import { parseExperiment } from '../../sweep/experiment.ts';
+import { FIXTURE_ADAPTER, writeAdapter } from '../adapters.ts';
+import { fixtureModel, writeFixture } from '../models.ts';
 import { changeBytes, changeData } from './change.ts';
 import type { Target } from './run.ts';
 
@@ -186,16 +187,42 @@ export const INPUT_TARGETS: readonly Target[] = [
     },
   },
   {
-    what: 'results, and their reports',
-    cost: 100,
-    start(folder) {
-      const data = JSON.parse(JSON.stringify(fixtureResult(2)));
+    what: 'experiments of sweeps (YAML)',
+    cost: 20,
+    start() {
+      const sources = ['adc-bits-tile-rows', 'cell-size'].map((name) => read('experiments', `${name}.yaml`));
       return (draw) => {
-        // Sealed by whoever changed it: what its schema lets through must still make a page.
-        const changed = changeData(data, draw) as object;
-        writeFileSync(join(folder, 'result.json'), encodeResult(changed, 'a result'));
-        if (renderReport(readResult(folder), null).includes('<script>alert(1)'))
-          throw new Error('a script in the report');
+        const source = sources[draw(sources.length)];
+        const text =
+          draw(2) === 0
+            ? decodeText(changeBytes(source, draw), 'x')
+            : stringify(changeData(parseYaml(source.toString(), 'x'), draw));
+        parseExperiment(placedYaml(text, 'x'));
+      };
+    },
+  },
+  {
+    what: 'LoRA adapters, bytes',
+    cost: 20,
+    start(folder) {
+      const path = writeAdapter(join(folder, 'fuzzed-adapter.gguf'), FIXTURE_ADAPTER);
+      const source = readFileSync(path);
+      const base = join(folder, 'base.gguf');
+      writeFixture(base);
+      const { shape, close } = openModel(base);
+      close();
+      const header = openGguf(path);
+      const { dataOffset } = header;
+      header.close();
+      return (draw) => {
+        const head = changeBytes(source.subarray(0, dataOffset), draw);
+        writeFileSync(path, Buffer.concat([head, source.subarray(dataOffset)]));
+        const adapter = openAdapter({ path, scale: 1 }, shape);
+        try {
+          for (const tensor of adapter.ranks.keys()) adapter.read(tensor);
+        } finally {
+          adapter.close();
+        }
       };
     },
   },

@@ -28,11 +28,12 @@ import { openPassCache } from '../../experiment/cache.ts';
 import { type FinishedJob, finishJob } from '../../experiment/job.ts';
 import { decodeJob, encodeJob } from '../../experiment/store.ts';
 import { packageRoot } from '../../files.ts';
-import { createImage, type ImageMatrix, openImage } from '../../mapping/image.ts';
+import { openImage } from '../../mapping/image.ts';
 import { decodeResult } from '../../sources.ts';
 import { readCache, writeCache } from '../../spice/cache.ts';
 import { madeJob, smallPlan } from '../jobs.ts';
 import { changeBytes, type Draw } from './change.ts';
+import { writeDrawnImage } from './drawn-image.ts';
 import type { Target } from './run.ts';
 
 const same = (found: unknown, written: unknown, what: string): true => {
@@ -57,25 +58,6 @@ function digitalPass(folder: string) {
 }
 
 const HASH = 'ab'.repeat(32);
-
-function drawnMatrix(name: string): ImageMatrix {
-  const [outputs, inputs, tileRows] = [4, 16, 8];
-  const floats = (length: number) => Float32Array.from({ length }, (_, i) => 1 / (i + 1));
-  return {
-    name,
-    outputs,
-    inputs,
-    tileRows,
-    bits: 4,
-    codes: Int8Array.from({ length: outputs * inputs }, (_, i) => (i % 15) - 7),
-    scales: floats(outputs * 2),
-    centre: { mean: floats(inputs), addend: floats(outputs) },
-    side: undefined,
-    principal: undefined,
-    rotation: null,
-    steps: [{ step: 'gptq', error: 0.01 }],
-  };
-}
 
 export const SEALED_TARGETS: readonly Target[] = [
   {
@@ -223,18 +205,7 @@ export const SEALED_TARGETS: readonly Target[] = [
     cost: 10,
     start(folder) {
       const path = join(mkdtempSync(join(folder, 'image-')), 'a.image');
-      const matrices = ['blk.0.attn_q', 'blk.0.ffn_up'].map(drawnMatrix);
-      const gain = new Float32Array(16).fill(1.25);
-      const writer = createImage(path, {
-        model: { name: 'drawn', sha256: HASH },
-        design: { name: 'log-domain', sha256: HASH },
-        text: { name: 'drawn', sha256: HASH, tokens: 4096 },
-        method: { name: 'centred', settings: {}, reasons: [] },
-        residual: null,
-      });
-      for (const matrix of matrices) writer.writeMatrix(matrix);
-      writer.writeVector('blk.0.attn_norm', gain);
-      writer.finish();
+      const { matrices, gain } = writeDrawnImage(path);
       const written = readFileSync(path);
       return (draw) => {
         changeFile(path, written, draw);
