@@ -42,21 +42,18 @@ export function taskFigure({ chips }: RunResult, task: TaskResult): Figure {
   return {
     id: 'task',
     title: 'Questions answered right',
-    caption: `${task.questions.toLocaleString('en-US')} questions of ${task.file} (${task.kind}), scored as lm-evaluation-harness does; bars are 95 % intervals over questions${n > 1 ? ` x ${n} chips` : ''}. All models answer the same questions, so that differences are better known than shares: chips less digital ${shareText(task.chipsLessDigital.acc)} points. Guessing gets ${percent(task.chance)} %.`,
+    caption: `${task.questions.toLocaleString('en-US')} questions of ${task.file} (${task.kind}), scored as lm-evaluation-harness does; bars are 95 % intervals over questions${n > 1 ? ` x ${n} chips` : ''}. All models answer the same questions, so that differences are better known than shares: chips less digital ${shareText(task.chipsLessDigital.acc)}, in points. Guessing gets ${percent(task.chance)} % (dotted).`,
     data: [
       series('acc', 'acc', COLOURS.blue, 'circle'),
       series('acc_norm (per byte)', 'accNorm', COLOURS.orange, 'diamond'),
-      {
-        type: 'scatter',
-        mode: 'lines',
-        name: 'guessing',
-        x: models.map((model) => model.name),
-        y: models.map(() => chance),
-        line: { color: COLOURS.grey, dash: 'dot' },
-        hovertemplate: `guessing %{y:.1f} %<extra></extra>`,
-      },
     ],
     layout: {
+      shapes: [
+        {
+          ...{ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: chance, y1: chance },
+          line: { color: COLOURS.grey, dash: 'dot', width: 1.5 },
+        },
+      ],
       scattermode: 'group',
       scattergap: 0.7,
       xaxis: { type: 'category' },
