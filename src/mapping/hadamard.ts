@@ -121,24 +121,26 @@ const additions = (factors: readonly number[]): number =>
   factors.reduce((sum, m) => sum + (m === 2 ? 1 : m - 1), 0);
 
 /** Additions of one transform of a vector. */
-export const rotationAdditions = (rotation: Rotation): number =>
-  rotation.length * additions(rotation.factors);
+export const rotationAdditions = ({ length, factors }: Pick<Rotation, 'length' | 'factors'>): number =>
+  length * additions(factors);
+
+/** The largest order that divides a length, and its factors. */
+export function rotationOrder(length: number): Pick<Rotation, 'order' | 'factors'> {
+  for (let n = length; n > 1; n--) {
+    const factors = length % n === 0 ? hadamardFactors(n) : undefined;
+    if (factors !== undefined) return { order: n, factors };
+  }
+  return { order: 1, factors: [] };
+}
 
 /** A rotation of vectors of `length` with signs drawn from `seed`. */
 export function newRotation(length: number, seed: number): Rotation {
   if (!Number.isInteger(length) || length < 1 || length > 2 ** 24) {
     throw new OnefetError('internal', 'ROTATION', `no rotation of ${length} elements`);
   }
-  let order = 1;
-  let factors: number[] = [];
-  for (let n = length; n > 1 && order === 1; n--) {
-    if (length % n !== 0) continue;
-    const found = hadamardFactors(n);
-    if (found !== undefined) [order, factors] = [n, found];
-  }
   const key = streamKey(seed, length);
   const signs = Int8Array.from({ length }, (_, j) => (bits32(key, j) & 1 ? -1 : 1));
-  return { length, order, factors, signs };
+  return { length, ...rotationOrder(length), signs };
 }
 
 /** The same rotation of each of `count` consecutive vectors: what heads get, so that shared heads agree. */

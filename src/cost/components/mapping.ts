@@ -6,7 +6,7 @@
  * addends are constants of the model and stand in ROM; the paths stand in SRAM.
  */
 import { count, formatSi } from '../../format.ts';
-import { newRotation, rotationAdditions } from '../../mapping/hadamard.ts';
+import { rotationAdditions, rotationOrder } from '../../mapping/hadamard.ts';
 import { matricesReading, STAGES } from '../../model/architecture.ts';
 import { blockMatrices, type ModelShape } from '../../model/shape.ts';
 import type { CostConstants } from '../constants.ts';
@@ -39,7 +39,7 @@ export interface MappingCounts {
 }
 
 /** Additions of the fast transform of n elements (src/mapping/hadamard.ts). */
-const transformAdditions = (n: number): number => rotationAdditions(newRotation(n, 0));
+const transformAdditions = (n: number): number => rotationAdditions({ length: n, ...rotationOrder(n) });
 
 export function mappingCounts(shape: ModelShape, work: MappingWork): MappingCounts {
   const matrices = blockMatrices(shape, 0);
