@@ -9,6 +9,7 @@ import { addCalibrateCommands } from './cli/calibrate.ts';
 import { addDoctorCommand } from './cli/doctor.ts';
 import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
+import { addOptimiseCommand } from './cli/optimise.ts';
 import { cliContext } from './cli/options.ts';
 import { addPowerCommands } from './cli/power.ts';
 import { addReport } from './cli/report.ts';
@@ -111,6 +112,7 @@ Examples:
   onefet run --chips 10 --json              accuracy of ten chips as one JSON object
   onefet run --model llama-3.1-8b.gguf --text wiki.test.raw --set adc.bits=7
   onefet generate --prompt "Once upon a time"
+  onefet optimise --kl 0.1 --minimise area  the front of accuracy against energy and area
   onefet calibrate --process planar32lp --cell t1
   onefet map --set mapping.method=auto --out stories.image
   onefet synth llama-3.1-8b --type Q4_0
@@ -123,6 +125,7 @@ ${EXIT_CODE_HELP}`,
   addRunCommands(root, context);
   addReport(root);
   addSweepCommands(root, context);
+  addOptimiseCommand(root, context);
   addCalibrateCommands(root, context);
   addPowerCommands(root);
   addMapCommand(root, context);

@@ -64,6 +64,7 @@ const ORDER = [
   'experiment',
   'power',
   'sweep',
+  'optimise',
   'synth',
   'report',
   'bench',

@@ -8,7 +8,7 @@ import type { CostReport } from '../cost/report.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
+import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
@@ -326,6 +326,25 @@ function breakdown(lines: readonly { name: string; value: number }[]): Record<st
   return Object.fromEntries(lines.map(({ name, value }) => [name, value]));
 }
 
+/**
+ * Prices the 8B of a plan at what finished jobs counted, without the rest of the result: for a plan that differs from the jobs'
+ * own in nothing that chips compute. `draws`: of the bands.
+ */
+export function projectJobs(
+  plan: RunPlan,
+  finished: FinishedJobs,
+  report: MappingReport | null,
+  draws?: number,
+): CostReport {
+  const windows = plan.inputs.windows.map(({ window }) => window);
+  const { activity } = chipsOf(plan, finished, windows);
+  const ranges = plan.rangeJob && finishedJob(finished, plan.rangeJob.key).ranges;
+  return priceRun(countedRun(plan, activity, ranges ?? {}, report), LLAMA_3_1_8B, plan.costConstants, {
+    contextTokens: plan.options.costContextTokens,
+    ...(draws === undefined ? {} : { draws }),
+  });
+}
+
 /** Cost of the model that ran, and of Llama 3.1 8B at the same activity per cell. */
 function summariseCosts(
   plan: RunPlan,
@@ -333,21 +352,20 @@ function summariseCosts(
   ranges: RangeTable,
   report: MappingReport | null,
 ): { run: CostReport; projection: CostReport } {
-  const { fabric, costConstants } = plan;
-  const { shape, name } = plan.inputs.model;
-  const from: NamedShape = { ...shape, name };
-  const { contextTokens } = plan.inputs;
-  const run: CountedRun = {
-    fabric,
-    activity,
-    ranges,
-    mapping: report && mappingWork(report),
-    shape: from,
-  };
+  const { costConstants, inputs, options } = plan;
+  const run = countedRun(plan, activity, ranges, report);
   return {
-    run: priceRun(run, from, costConstants, { contextTokens }),
-    projection: priceRun(run, LLAMA_3_1_8B, costConstants, {
-      contextTokens: plan.options.costContextTokens,
-    }),
+    run: priceRun(run, run.shape, costConstants, { contextTokens: inputs.contextTokens }),
+    projection: priceRun(run, LLAMA_3_1_8B, costConstants, { contextTokens: options.costContextTokens }),
   };
+}
+
+function countedRun(
+  { fabric, inputs }: RunPlan,
+  activity: Activity,
+  ranges: RangeTable,
+  report: MappingReport | null,
+): CountedRun {
+  const { shape, name } = inputs.model;
+  return { fabric, activity, ranges, mapping: report && mappingWork(report), shape: { ...shape, name } };
 }

@@ -87,6 +87,17 @@ const CALIBRATION: SettingText = {
   hint: 'give another file with --set mapping.text=FILE',
 };
 
+const SELECTION: SettingText = {
+  name: 'selection text',
+  code: 'SELECT_TEXT',
+  sets: 'the choice of the design',
+  hint: 'give another file with --select-text or --text',
+};
+
+/** The text that designs are chosen on against the one that is reported. Errors: SELECT_TEXT where a tenth of either or more is shared. */
+export const checkSelectionText = (selection: Int32Array, reported: Int32Array): string | null =>
+  checkSeparate(SELECTION, selection, reported);
+
 /** The range text against the scored one. Errors: RANGE_TEXT where a tenth of either or more is shared. */
 export const checkRangeText = (range: Int32Array, scored: Int32Array): string | null =>
   checkSeparate(RANGE, range, scored);

@@ -1,5 +1,6 @@
 /** What accuracy costs: points that no other beats in both. */
 import { plain } from '../format.ts';
+import { frontOf } from '../optimise/pareto.ts';
 import { COLOURS, type Figure } from './figure.ts';
 import { plotText } from './html.ts';
 import { logTicks } from './ticks.ts';
@@ -10,17 +11,8 @@ export function paretoFront(
   better: 'lower' | 'higher',
 ): number[] {
   const sign = better === 'lower' ? 1 : -1;
-  const order = points
-    .map((point, i) => ({ ...point, i }))
-    .sort((a, b) => a.price - b.price || sign * (a.value - b.value));
-  const front: number[] = [];
-  let best = Number.POSITIVE_INFINITY;
-  for (const { value, i } of order) {
-    if (sign * value >= best) continue;
-    best = sign * value;
-    front.push(i);
-  }
-  return front;
+  const front = frontOf(points.map(({ price, value }) => [price, sign * value]));
+  return front.sort((x, y) => points[x].price - points[y].price);
 }
 
 export interface ParetoPoint {
