@@ -201,7 +201,7 @@ def log_domain():
     um2, wire, gate, line, settle = log_domain_circuits()
     ends = ladders = W / 256
     t = 100e-9
-    step = 2 * (settle + t) + 16 / c('adc.rateHz')
+    step = 2 * (settle + t) + 32 / c('adc.rateHz')
     laid = lambda w, l: (w + c('layout.deviceSideM') * 1e6) * (l + c('layout.deviceEndM') * 1e6)
     fom = min(213.7807 - 2.8719 * math.log(1e8), 128.3068 + 3.22052 * 8)
     adc_pj = math.exp(26.04962 + 1.880037 * math.log(28) - 2.829126 * math.log(8) - 1.470202) / (2 * 10 ** ((fom - 49.9257) / 10))
@@ -209,8 +209,8 @@ def log_domain():
     integrator = 13 * 3e-9 * t / 0.3
     clamp = c('layout.analogSpread') * (laid(4, 0.4) + 5 * laid(1, 0.2)) + c('layout.clampSwitchesUm2')
     analog = (ladders * (c('layout.ladderUm2') + 2 * laid(4, 0.4) * c('layout.analogSpread')) + INPUTS * c('layout.dacUm2')
-              + ends * 2 * clamp + math.ceil(ends / 16) * adc_um2) / 1e6
-    accumulators = math.ceil(ends / 16) * c('layout.accumulatorUm2') / 1e6
+              + ends * 2 * clamp + math.ceil(ends / 32) * adc_um2) / 1e6
+    accumulators = math.ceil(ends / 32) * c('layout.accumulatorUm2') / 1e6
     area = {'cells': W * um2 / 1e6, 'analog': analog, 'integrators': ends * integrator / c('layout.capacitorFPerUm2') / 1e6,
             'accumulators': accumulators}
     unclocked = {

@@ -68,12 +68,12 @@ test('log-domain: its row and line, and what they cost at a stated activity', ()
     contextTokens: 1024,
   });
   expectFigures(cost, {
-    energyMj: 1.27501,
-    areaMm2: 12280.1,
-    timeUs: 125.648,
-    users: 13,
-    tokensPerS: 103464,
-    fullMj: 0.899415,
+    energyMj: 1.18801,
+    areaMm2: 9224.88,
+    timeUs: 146.001,
+    users: 5,
+    tokensPerS: 34246.3,
+    fullMj: 0.930878,
   });
 });
 

@@ -80,7 +80,7 @@ export interface RunInputs {
 
 /** llama.cpp's default window of its perplexity tool. */
 const DEFAULT_CONTEXT_TOKENS = 512;
-/** Enough |D| values (tokens times columns) for a 99.95 % quantile of every tile. */
+/** Enough |D| values (tokens times columns) for a 99.99 % quantile of every tile. */
 const RANGE_TOKENS = 512;
 /** Texts are tokenised in memory; 256 MiB is a hundred times WikiText-2. */
 const MAX_TEXT_BYTES = 256 << 20;

@@ -171,7 +171,7 @@ test('noise of the columns: as much as its variances say, and from the physics o
     samplingVariance: 1e-5,
     lineVariance: 0,
   });
-  expect(chip).toMatchObject({ scale: 'tile', adcBits: 8, rangeQuantile: 0.9995, offsetLsb: 0.5 });
+  expect(chip).toMatchObject({ scale: 'tile', adcBits: 8, rangeQuantile: 0.9999, offsetLsb: 0.5 });
   expect(chip.cellSigma).toBeCloseTo(Math.sqrt(0.12 ** 2 + 0.05 ** 2 + 0.01), 12);
   expect(chip.columnGainSigma).toBeCloseTo(Math.sqrt(0.003 ** 2 + 0.004 ** 2 + 0.005 ** 2), 12);
 });

@@ -229,7 +229,7 @@ export const circuitShape = {
         .number()
         .gt(0.5)
         .max(1)
-        .default(0.9995)
+        .default(0.9999)
         .describe('Quantile of |D| on the nominal chip that becomes the full scale.'),
       swingV: positive
         .default(0.3)
@@ -248,7 +248,7 @@ export const circuitShape = {
         .max(4096)
         .default(0)
         .describe('Test vectors per column for a digital gain and offset trim; 0 = no trim.'),
-      columnsShared: z.int().positive().default(16).describe('Columns that share one converter.'),
+      columnsShared: z.int().positive().default(32).describe('Columns that share one converter.'),
     })
     .prefault({}),
   timing: z
