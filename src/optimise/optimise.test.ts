@@ -80,7 +80,8 @@ describe('a search', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const small = ['--model', 'model.gguf', '--context', '16', '--threads', '1', '--set', 'tempK=300.15'];
   const sizes = ['--points', '2', '--rungs', '1', '--rounds', '0', '--chips', '1', '--max-windows', '1'];
-  const axes = ['--levels', 'adc.columnsShared=16,64', '--levels', 'adc.bits=4,8'];
+  /** One run on either text, two prices. */
+  const axes = ['--over', '', '--levels', 'adc.columnsShared=32,64'];
   const optimise = (out: string, ...more: string[]) =>
     commandLine(
       folder,
@@ -125,16 +126,17 @@ describe('a search', () => {
 
     // The choice is the cheapest that will do, it was reported, and its command has the same numbers.
     const chosen = result.points[result.choice!];
+    expect(result.points).toHaveLength(2);
     expect(chosen.fronts).toContain('energy');
     const words = chosen.command.split(' ').slice(2);
-    const run = await commandLine(folder, ...words, '--threads', '1', '--out', 'c', '--json', '--no-report');
+    const run = await commandLine(folder, ...words, '--threads', '1', '--out', 'a', '--json', '--no-report');
     const ran = JSON.parse(run.stdout);
     const { summary, projection } = ran.result ?? ran;
     expect(summary.kl.mean).toBe(chosen.report!.kl.mean);
     expect(projection.perTokenJ).toBe(chosen.report!.prices.energyJ);
     expect(projection.areaMm2).toBe(chosen.report!.prices.areaMm2);
     expect(projection.bands.areaMm2.high).toBe(chosen.report!.prices.areaBandMm2![1]);
-  });
+  }, 600_000);
 
   test('texts that share what is scored are refused before any work', async () => {
     const same = await optimise('d', '--select-text', 'experiments/texts/stories.txt');

@@ -149,7 +149,7 @@ async function report(
   seen: readonly Seen[],
   { evaluated, refused }: Omit<Searched, 'seen'>,
 ): Promise<OptimiseResult> {
-  const { options, start } = plan;
+  const { options } = plan;
   const fronts = frontsOf(
     seen.map(({ outcome, prices }) => ({ kl: outcome.metrics.kl.mean, prices })),
     MINIMISED,
@@ -209,7 +209,10 @@ async function report(
     refused,
     points: sorted,
     choice: choice < 0 ? null : choice,
-    warnings: [...plan.warnings, ...(start.length === 0 ? ['Nothing is run for: only prices vary.'] : [])],
+    warnings: [
+      ...plan.warnings,
+      ...(plan.axes.length === 0 ? ['No axis changes what chips compute: only prices vary.'] : []),
+    ],
   };
 }
 

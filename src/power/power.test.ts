@@ -20,7 +20,7 @@ test('every shipped design has an activity of this very design; onefet run --des
 });
 
 test('what does not count can be changed and is priced, its accuracy is not known then', () => {
-  const shared = subject('log-domain', ['adc.columnsShared=32']);
+  const shared = subject('log-domain', ['adc.columnsShared=64']);
   expect(shared.found.sameDesign).toBe(false);
   const [base, wide] = [subject('log-domain'), shared].map((one) => costAt(one, LLAMA_3_1_8B, 1024));
   expect(wide.areaMm2).toBeLessThan(0.9 * base.areaMm2);
