@@ -336,8 +336,7 @@ export function projectJobs(
   report: MappingReport | null,
   draws?: number,
 ): CostReport {
-  const windows = plan.inputs.windows.map(({ window }) => window);
-  const { activity } = chipsOf(plan, finished, windows);
+  const { activity } = chipsOf(plan, finished);
   const ranges = plan.rangeJob && finishedJob(finished, plan.rangeJob.key).ranges;
   return priceRun(countedRun(plan, activity, ranges ?? {}, report), LLAMA_3_1_8B, plan.costConstants, {
     contextTokens: plan.options.costContextTokens,
