@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { openInputs } from '../experiment/inputs.ts';
 import { checkSelectionText } from '../experiment/overlap.ts';
-import { packageVersion, sha256 } from '../files.ts';
+import { displayPath, packageVersion, sha256 } from '../files.ts';
 import type { Settings } from '../sweep/keys.ts';
 import { type Axis, axesOf, baseCandidate, loadDesignOf } from './axes.ts';
 import { isPricedOnly } from './evaluate.ts';
@@ -32,7 +32,8 @@ export interface OptimisePlan {
 /**
  * Plans an optimisation. Errors: OPTIMISE_AXIS, SELECT_TEXT (usage), and those of design, model and texts.
  */
-export function planOptimise(options: OptimiseOptions): OptimisePlan {
+export function planOptimise(asked: OptimiseOptions): OptimisePlan {
+  const { options, note } = withOtherMapping(asked);
   const { base, selectText, text } = options;
   const { design, sha256: designSha } = loadDesignOf(base);
   const all = axesOf(options.over, options.levels);
@@ -72,8 +73,27 @@ export function planOptimise(options: OptimiseOptions): OptimisePlan {
     rungs: rungsOf(options),
     selection,
     report,
-    warnings: warning === null ? [] : [warning],
+    warnings: [...note, ...(warning === null ? [] : [warning])],
     folder: join(options.out, `optimise-${design.name}-${key.slice(0, 12)}`),
+  };
+}
+
+/**
+ * A mapping must not take its statistics over the text that points are chosen on: where the design would, and nothing is said of
+ * its mapping, weights are rounded, in the search and in the commands that make its points again.
+ */
+function withOtherMapping(options: OptimiseOptions): { options: OptimiseOptions; note: string[] } {
+  const { base, selectText } = options;
+  const { mapping } = loadDesignOf(base).design;
+  const said = Object.keys(base).some((key) => key === 'mapping' || key.startsWith('mapping.'));
+  if (said || mapping.method === 'round' || displayPath(mapping.text) !== displayPath(selectText)) {
+    return { options, note: [] };
+  }
+  return {
+    options: { ...options, base: { ...base, 'mapping.method': 'round' } },
+    note: [
+      `Weights are rounded (mapping.method=round): a mapping would take its statistics over ${selectText}, the text of the choice; give another --select-text to search with the design's own.`,
+    ],
   };
 }
 
