@@ -90,3 +90,17 @@ test.each([
     await expect(engine.decodeMany(full, () => {})).rejects.toMatchObject({ code: 'CONTEXT_FULL' });
   });
 });
+
+// More threads than a layer has panels or the machine has cores, some of which never find an item.
+test('sixteen threads compute what one does', async () => {
+  const fabric = fabricOf(16);
+  const { ranges } = await runText('wasm', { model, fabric, mode: 'range' }, ids);
+  const request = { model, fabric, ranges, mode: 'chip', chipSeed: 5 } as const;
+  const one = await runText('wasm', { ...request, threads: 1 }, ids);
+  const sixteen = await withEngine('wasm', { ...request, threads: 16, contextTokens: 32 }, async (engine) => {
+    const logits = await logitsOf(engine, ids.subarray(0, 28));
+    for (const id of ids.subarray(28)) logits.push((await engine.decode(id)).slice());
+    return logits;
+  });
+  expect(sixteen).toEqual(one.logits);
+});
