@@ -289,3 +289,9 @@ test('an output folder that cannot be written is one error', async () => {
   expect(result.code).toBe(2);
   expect(result.stderr).toContain('cannot create the run folder');
 });
+
+test('a message shows what control characters a name holds, and no terminal obeys them', async () => {
+  const { code, stderr } = await onefet('sweep', 'a\u001b]0;b\u0007.yaml', '--dry-run');
+  expect(code).toBe(3);
+  expect(stderr).toContain('onefet: cannot read experiment a\\x1b]0;b\\x07.yaml');
+});

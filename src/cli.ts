@@ -78,14 +78,18 @@ export async function runCommandLine(argv: readonly string[], signal: AbortSigna
   }
 }
 
+/** Names from files may hold control characters, which a terminal obeys: they are shown. */
+const printable = (text: string): string =>
+  text.replace(/[^\P{Cc}\n\t]/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
 function reportError(error: unknown): number {
   if (error instanceof CommanderError) {
     // commander has printed its message; --help and --version end with 0.
     return error.exitCode === 0 ? 0 : EXIT_CODES.usage;
   }
   if (error instanceof OnefetError) {
-    stderr.write(`onefet: ${error.message}\n`);
-    if (error.hint) stderr.write(`  hint: ${error.hint}\n`);
+    stderr.write(`onefet: ${printable(error.message)}\n`);
+    if (error.hint) stderr.write(`  hint: ${printable(error.hint)}\n`);
     if (error.kind === 'internal' || env.ONEFET_DEBUG) stderr.write(`${error.stack}\n`);
     return error.exitCode;
   }
