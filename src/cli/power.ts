@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { OnefetError } from '../error.ts';
 import { LLAMA_3_1_8B, type NamedShape, shapeByName } from '../model/shapes.ts';
 import type { PowerSubject } from '../power/power.ts';
-import { collect, jsonOption } from './options.ts';
+import { collect, jsonOption, notice } from './options.ts';
 import { printJson, printLines } from './print.ts';
 
 interface PowerFlags {
@@ -17,6 +17,7 @@ interface PowerFlags {
   questions?: boolean;
   json?: boolean;
   csv?: boolean;
+  html?: string;
   out: string;
 }
 
@@ -40,6 +41,7 @@ const shapeOptions = (command: Command): Command =>
     .option('--model-shape <name>', 'shape of the model that is priced, as in llama-3.1-8b')
     .option('-m, --model <file>', 'or that of a GGUF file; no weight is read')
     .option('-c, --context <tokens>', 'contexts, as in 512,2k,8k (repeatable; default: 1k)', contexts)
+    .option('--html <file>', 'write a page with figures, the plan of the ground and every line')
     .option('--csv', 'print as CSV')
     .addOption(jsonOption());
 
@@ -123,6 +125,18 @@ async function report(
   ];
   const { answerLines, answerQuestions } = await import('../power/questions.ts');
   const answers = flags.questions ? answerQuestions(rows, flags.out) : [];
+  if (flags.html !== undefined) {
+    const { contextCurves, userCurves } = await import('../power/curves.ts');
+    const { writePowerPage } = await import('../report/power-page.ts');
+    const [{ shape: priced, cost }] = rows;
+    const first = rows.filter((row) => row.cost.contextTokens === cost.contextTokens);
+    writePowerPage(flags.html, {
+      ...{ rows, comparators, answers, compare: flags.compare === true },
+      byContext: contextCurves(subjects, priced),
+      byUsers: userCurves(first),
+    });
+    notice(`page  ${flags.html}`);
+  }
   if (flags.json) {
     const costs = rows.map(({ subject, cost, price, warnings }) => ({
       ...{ design: subject.name, contextTokens: cost.contextTokens, source: subject.found.source },

@@ -101,7 +101,7 @@ export function layOut(plan: Floorplan, layers: number): FloorRectangle[] {
         name,
         layer,
         x: onDie * columnMm,
-        y: onDie % 2 === 0 ? from : dieHeightMm - from - length,
+        y: column % 2 === 0 ? from : dieHeightMm - from - length,
         width: columnMm,
         height: length,
       });

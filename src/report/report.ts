@@ -15,6 +15,7 @@ import { predictionFigures } from './figures-prediction.ts';
 import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { taskTable } from './figures-task.ts';
+import { floorplanHtml } from './floorplan.ts';
 import { escapeHtml } from './html.ts';
 import { mappingHtml } from './mapping.ts';
 import { type Part, pageHtml, sectionOf } from './page.ts';
@@ -139,6 +140,7 @@ function costParts(result: RunResult, comparators: Comparators, given: ReportOpt
         ...costFigures('projection', projected, projection),
         sensitivityFigure('sensitivity', projected, projection),
       ],
+      after: floorplanHtml('ground', projected, projection),
     },
     {
       id: 'cost',

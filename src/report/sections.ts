@@ -109,8 +109,8 @@ function rangesOf({ text: { rangeFile, rangeTokens } }: RunResult): string {
   return `; the converters' ranges come from ${rangeTokens.toLocaleString('en-US')} tokens of ${rangeFile}`;
 }
 
-/** Every line of one cost report; `onPaper`: printed too. */
-export function costTablesHtml(name: string, report: CostReport, onPaper: boolean): string {
+/** Every line of one cost report; `onPaper`: printed too; `id`: a place inside, for links. */
+export function costTablesHtml(name: string, report: CostReport, onPaper: boolean, id?: string): string {
   const table = (caption: string, lines: readonly CostLine[], format: (v: number) => string) =>
     tableHtml({
       caption,
@@ -141,7 +141,7 @@ export function costTablesHtml(name: string, report: CostReport, onPaper: boolea
     weights,
     limits,
   ];
-  const lines = `<details${onPaper ? ' open' : ' class="screen"'}><summary>Lines of ${escapeHtml(name)}</summary>${tables.join('\n')}</details>`;
+  const lines = `<details${onPaper ? ' open' : ' class="screen"'}><summary>Lines of ${escapeHtml(name)}</summary>${id === undefined ? '' : `<a id="${escapeHtml(id)}"></a>`}${tables.join('\n')}</details>`;
   return onPaper
     ? lines
     : `${lines}<p class="paper">${escapeHtml(`The lines of ${name} are not printed: they stand in the page and in result.json.`)}</p>`;
