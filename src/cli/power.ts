@@ -2,6 +2,7 @@
 import { stdout } from 'node:process';
 import { type Command, InvalidArgumentError } from 'commander';
 import { OnefetError } from '../error.ts';
+import { DESIGN_DEFAULTS } from '../experiment/options.ts';
 import { LLAMA_3_1_8B, type NamedShape, shapeByName } from '../model/shapes.ts';
 import type { PowerSubject } from '../power/power.ts';
 import { collect, jsonOption, notice } from './options.ts';
@@ -72,9 +73,24 @@ export function addPowerCommands(root: Command): void {
     )
     .action(async (flags: PowerFlags) => {
       const { subjectOf } = await import('../power/power.ts');
-      const { designsWithActivity } = await import('../power/find-activity.ts');
-      const designs = flags.design ?? (flags.compare ? designsWithActivity() : ['log-domain']);
-      const subjects = designs.map((design) => subjectOf(design, flags.set, flags.out));
+      const { shippedDesigns } = await import('../power/find-activity.ts');
+      const designs = flags.design ?? (flags.compare ? shippedDesigns() : [DESIGN_DEFAULTS.design]);
+      const subjects = designs.flatMap((design) => {
+        try {
+          return [subjectOf(design, flags.set, flags.out)];
+        } catch (error) {
+          // What nobody named may be missing.
+          if (flags.design || !(error instanceof OnefetError) || error.code !== 'ACTIVITY_MISSING')
+            throw error;
+          notice(`${error.message}: left out`);
+          return [];
+        }
+      });
+      if (subjects.length === 0) {
+        throw new OnefetError('input', 'ACTIVITY_MISSING', 'no design has stored counts', {
+          hint: 'run one: onefet run',
+        });
+      }
       await report(subjects, await shapeOf(flags, LLAMA_3_1_8B), flags);
     });
   shapeOptions(

@@ -11,6 +11,7 @@ import { type ModelShape, shapeRecord } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { decodeResult } from '../sources.ts';
 import { chipsOf } from './assemble.ts';
+import { codingVariance } from './estimate.ts';
 import { mappingWork } from './mapping-report.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunResult } from './result.ts';
@@ -112,16 +113,6 @@ export function activityOfRun(plan: RunPlan, finished: FinishedJobs, result: Run
     ranges: (plan.rangeJob && finished.get(plan.rangeJob.key)?.ranges) ?? {},
     layers: activity.layers as StoredActivity['layers'],
   };
-}
-
-/** Mean of 10^(-SNR/10) over the matrices by their weights. */
-function codingVariance(coding: RunResult['coding']): number | null {
-  let [sum, weights] = [0, 0];
-  for (const { outputs, inputs, codingSnrDb } of coding) {
-    if (codingSnrDb !== null) sum += outputs * inputs * 10 ** (-codingSnrDb / 10);
-    weights += outputs * inputs;
-  }
-  return weights === 0 ? null : sum / weights;
 }
 
 /** Writes the file: a line for each layer, and the SHA-256 of it all as sources.ts has it. */

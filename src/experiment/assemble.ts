@@ -8,11 +8,13 @@ import type { CostReport } from '../cost/report.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import { blockWeights } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
 import { readingSeconds, wantedCorrection } from './correction.ts';
+import { codingVariance, estimatePerplexity, type PerplexityEstimate } from './estimate.ts';
 import { type BlockErrorSums, jobKey } from './job.ts';
 import { lossPrediction } from './loss-prediction.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
@@ -118,7 +120,17 @@ export function assembleResult(
       ngspice: fabric.cell?.engine ?? fabric.circuit?.engine ?? null,
     },
   };
-  return { ...partial, verdict: judge(partial, fabric.wording.remark) };
+  return { ...partial, verdict: judge(partial, fabric.wording.remark, estimateOf(plan, partial)) };
+}
+
+/** Of made-up weights there is no accuracy, and the 8B itself needs no estimate. */
+function estimateOf(
+  { comparators, inputs }: RunPlan,
+  { coding, recoded, summary, model }: Omit<RunResult, 'verdict'>,
+): PerplexityEstimate | undefined {
+  if (model.synthetic || blockWeights(inputs.model.shape) >= blockWeights(LLAMA_3_1_8B)) return undefined;
+  const seen = { codingVariance: codingVariance(coding), recodedKl: recoded.kl, kl: summary.kl.mean };
+  return estimatePerplexity(seen, comparators);
 }
 
 function correctionOf({ fabric }: RunPlan, ranges: RangeTable): MappingReport['correction'] {

@@ -9,6 +9,7 @@
  * outliers of a large model add is not in it, so the estimate is rather too good.
  */
 import type { Comparators } from '../cost/comparators.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
 
 export interface PerplexityEstimate {
   readonly model: string;
@@ -53,4 +54,14 @@ export function estimatePerplexity(
     extrapolated: variance > LARGEST_VARIANCE,
     source,
   };
+}
+
+/** Mean of 10^(-SNR/10) over the matrices by their weights. */
+export function codingVariance(coding: readonly CodingLoss[]): number | null {
+  let [sum, weights] = [0, 0];
+  for (const { outputs, inputs, codingSnrDb } of coding) {
+    if (codingSnrDb !== null) sum += outputs * inputs * 10 ** (-codingSnrDb / 10);
+    weights += outputs * inputs;
+  }
+  return weights === 0 ? null : sum / weights;
 }

@@ -7,6 +7,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Comparators, loadComparators } from '../cost/comparators.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { checkPriceable } from '../cost/fabrics.ts';
 import { neededModes } from '../engine/backend.ts';
@@ -60,6 +61,8 @@ export interface RunPlan extends BoundDesign {
   readonly manifest: Record<string, unknown>;
   /** Of onefet, for the result. */
   readonly version: string;
+  /** Published accuracies, and the law that carries errors over to another model. */
+  readonly comparators: Comparators;
 }
 
 /** Seeds of the chips: a chip's seed depends on the run's seed and its number, not on how many chips there are. */
@@ -137,6 +140,7 @@ function makePlan(inputs: RunInputs, bound: BoundDesign, options: DesignOptions)
     // How the design came about is recorded, but what it has become decides the results.
     manifest: { ...manifest, overrides: bound.loaded.overrides },
     version,
+    comparators: loadComparators(),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
 import { formatSi } from '../format.ts';
+import type { PerplexityEstimate } from './estimate.ts';
 import { headlineOf } from './headline.ts';
 import type { AttributionResult, Interval, RunResult, TaskResult } from './result.ts';
 
@@ -48,8 +49,12 @@ export function answerOf(result: Omit<RunResult, 'verdict'>): string {
   return `On ${design.name}, ${model.name} ${GRADE_WORDS[grade]} on a digital machine: perplexity ${perplexity.mean.toFixed(2)}${interval} against ${digital.perplexity.toFixed(2)}; ${projection.shape.name} would take ${costs} (projected).`;
 }
 
-/** `remark` is the fabric's own last sentence. */
-export function judge(result: Omit<RunResult, 'verdict'>, remark: string): string[] {
+/** `remark` is the fabric's own last sentence; `estimate`: what the errors would do to the 8B, where another model ran. */
+export function judge(
+  result: Omit<RunResult, 'verdict'>,
+  remark: string,
+  estimate: PerplexityEstimate | undefined,
+): string[] {
   const { digital, recoded, summary, projection } = result;
   const lines: string[] = [];
   const grade = gradeOf(result);
@@ -92,6 +97,12 @@ export function judge(result: Omit<RunResult, 'verdict'>, remark: string): strin
       `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
       `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
   );
+  if (estimate !== undefined) {
+    const { model, digital: before, low, high, variance, extrapolated } = estimate;
+    lines.push(
+      `The accuracy was seen on ${result.model.name} (${formatSi(result.model.parameters, '')} parameters). Of ${model} it is an estimate: its layers' outputs would be off by a relative variance of ${variance.toFixed(3)}, which takes WikiText-2 perplexity from ${before.toFixed(2)} to between ${low.toFixed(2)} and ${high.toFixed(2)}${extrapolated ? ' (larger errors than the law was seen at)' : ''}, without what outliers of a large model add.`,
+    );
+  }
   lines.push(remark);
   return lines;
 }

@@ -18,13 +18,16 @@ import { displayPath, findDataFile, listDataFolder } from '../files.ts';
 
 const FOLDER = 'experiments/activity';
 
-/** Names of the shipped designs that have an activity, and those of the working folder. */
-export const designsWithActivity = (): string[] =>
-  listDataFolder(FOLDER)
-    .filter((name) => name.endsWith('.json'))
-    .map((name) => name.slice(0, -'.json'.length))
-    // The default comes first.
-    .sort((a, b) => Number(b === DESIGN_DEFAULTS.design) - Number(a === DESIGN_DEFAULTS.design));
+/** Names of all designs of the working folder and the package, the default first. */
+export const shippedDesigns = (): string[] =>
+  namesOf('experiments/designs', '.yaml').sort(
+    (a, b) => Number(b === DESIGN_DEFAULTS.design) - Number(a === DESIGN_DEFAULTS.design),
+  );
+
+const namesOf = (folder: string, ending: string): string[] =>
+  listDataFolder(folder)
+    .filter((name) => name.endsWith(ending))
+    .map((name) => name.slice(0, -ending.length));
 
 export interface FoundActivity {
   readonly activity: StoredActivity;
@@ -33,6 +36,8 @@ export interface FoundActivity {
   readonly source: string;
   /** The design that ran computes what this one does: its accuracy is known. */
   readonly sameDesign: boolean;
+  /** The run counted another mapping of the weights on the same circuit. */
+  readonly warning?: string;
 }
 
 /** Finds the activity of a design. Errors: ACTIVITY_MISSING (input). */
@@ -41,7 +46,7 @@ export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string)
   const computed = computedKey(loaded.design);
   const candidates = [
     ...runFolders(runs).map((folder) => join(folder, ACTIVITY_FILE)),
-    ...designsWithActivity().map((design) => findDataFile(`${FOLDER}/${design}.json`)!),
+    ...namesOf(FOLDER, '.json').map((design) => findDataFile(`${FOLDER}/${design}.json`)!),
   ]
     .filter((path) => existsSync(path))
     .map((path) => ({ path, activity: readActivity(path) }))
@@ -54,6 +59,16 @@ export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string)
     ({ ran }) => ran?.fabric === fabric.kind && countedKey(loadFabric(ran)) === wanted,
   );
   if (counted !== undefined) return foundAt(counted, false);
+  const mapped = candidates.find(
+    ({ ran }) => ran?.fabric === fabric.kind && unmappedKey(loadFabric(ran)) === unmappedKey(fabric),
+  );
+  if (mapped !== undefined) {
+    const { method } = mapped.ran!.mapping;
+    return {
+      ...foundAt(mapped, false),
+      warning: `its counts are of a run with mapping.method ${method}, not ${fabric.design.mapping.method}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`,
+    };
+  }
   const settings = Object.entries(loaded.overrides).map(([key, value]) => ` --set ${key}=${value}`);
   throw new OnefetError(
     'input',
@@ -94,11 +109,20 @@ function computedKey(design: CommonDesign): string {
 }
 
 /** What decides the counts of a run. */
-function countedKey({ kind, design, nominalDesign }: Fabric): string {
-  const { costs: _costs, kvBits: _kvBits, ...nominal } = nominalDesign() as Partial<CommonDesign>;
-  const { weights, tile, mapping } = design;
+const countedKey = (fabric: Fabric): string =>
+  `${unmappedKey(fabric)} ${fabric.kind === 'gpu' ? '' : JSON.stringify(fabric.design.mapping)}`;
+
+/** The same, whatever the mapping of the weights. */
+function unmappedKey({ kind, design, nominalDesign }: Fabric): string {
+  const {
+    costs: _costs,
+    kvBits: _kvBits,
+    mapping: _mapping,
+    ...nominal
+  } = nominalDesign() as Partial<CommonDesign>;
+  const { weights, tile } = design;
   const { input } = design as { input?: unknown };
-  return kind === 'gpu' ? kind : JSON.stringify({ kind, nominal, weights, tile, mapping, input });
+  return kind === 'gpu' ? kind : JSON.stringify({ kind, nominal, weights, tile, input });
 }
 
 /** A design by name with its fabric. */

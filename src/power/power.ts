@@ -151,7 +151,11 @@ export function powerRows(subjects: readonly PowerSubject[], options: PowerOptio
         shape: to,
         cost,
         price: priceTokens(subject, cost),
-        warnings: [...tileWarnings(subject.run), ...cost.warnings],
+        warnings: [
+          ...(subject.found.warning ? [subject.found.warning] : []),
+          ...tileWarnings(subject.run),
+          ...cost.warnings,
+        ],
       };
     }),
   );

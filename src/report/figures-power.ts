@@ -208,7 +208,13 @@ function powersOfTwo(xs: readonly number[]): number[] {
   return exact.filter((_, i) => i % stride === 0);
 }
 
-const PLACES = ['top center', 'bottom center', 'middle right', 'middle left'];
+/** Neighbours' names stand apart. */
+const PLACES = [
+  { yshift: 14 },
+  { yshift: -14 },
+  { xshift: 10, xanchor: 'left' },
+  { xshift: -10, xanchor: 'right' },
+];
 
 /** Rate of one user against energy per token: designs with their bands, published systems as points. */
 export function mapFigure(rows: readonly PowerRow[], { systems }: Comparators): Figure {
@@ -265,14 +271,11 @@ export function mapFigure(rows: readonly PowerRow[], { systems }: Comparators): 
       const mine = points.filter((point) => point.kind === kind);
       return {
         type: 'scatter',
-        mode: 'markers+text',
+        mode: 'markers',
         name: kind,
         x: mine.map(({ rate }) => rate),
         y: mine.map(({ energyJ }) => energyJ),
         text: mine.map(({ name }) => plotText(name)),
-        // Neighbours' names stand apart.
-        textposition: mine.map((_, i) => PLACES[i % PLACES.length]),
-        textfont: { size: 10 },
         error_y: {
           type: 'data',
           symmetric: false,
@@ -296,6 +299,12 @@ export function mapFigure(rows: readonly PowerRow[], { systems }: Comparators): 
       },
       yaxis: { title: { text: 'Energy per token' }, type: 'log', ...ticks },
       hovermode: 'closest',
+      annotations: points.map(({ name, rate, energyJ }, i) => ({
+        ...{ x: Math.log10(rate), y: Math.log10(energyJ), text: plotText(name), showarrow: false },
+        ...{ font: { size: 10 }, ...PLACES[i % PLACES.length] },
+      })),
+      // No room for names: they are in the hover box and the table.
+      phone: { annotations: [] },
     },
     height: 620,
     phoneHeight: 560,
