@@ -18,6 +18,7 @@ import { versions } from 'node:process';
 import { OnefetError } from '../error.ts';
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
+import type { ColumnCounts } from '../fabric/column-currents.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ImageReader } from '../mapping/image.ts';
@@ -155,6 +156,8 @@ export interface Engine {
   codingLoss(): CodingLoss[];
   /** Range mode: full scales from what was seen so far. */
   ranges(): RangeTable;
+  /** Range mode: how far columns were driven, against those full scales; null without converters. */
+  columnCounts(): ColumnCounts | null;
   /** With `profile`: seconds by stage since the start; empty where a backend does not count them. */
   profile(): Record<string, number>;
   close(): Promise<void>;

@@ -7,6 +7,7 @@ import { interrupted } from '../error.ts';
 import { resetActivity } from '../fabric/activity.ts';
 import { buildDigital } from '../fabric/build-digital.ts';
 import { type CodingLoss, tensorCodingLoss } from '../fabric/coding-loss.ts';
+import { columnCountsOf } from '../fabric/column-currents.ts';
 import type { CountedLinear, Fabric } from '../fabric/fabric.ts';
 import type { Linear, LinearBuilder, LinearName } from '../fabric/linear.ts';
 import { tensorKey } from '../fabric/placement.ts';
@@ -166,6 +167,8 @@ async function createScalar(
     },
     codingLoss: () => [...codingLoss],
     ranges: () => fabric.ranges(record),
+    columnCounts: () =>
+      fabric.physics ? columnCountsOf(record, fabric.ranges(record), fabric.physics.meanGain) : null,
     profile: () => ({}),
     async close() {
       turns.close();

@@ -11,7 +11,16 @@ import { type RunPlan, withChips } from './plan.ts';
 const folder = mkdtempSync(join(tmpdir(), 'onefet-assemble-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const TIMING = { tokensPerSecond: 5, seconds: 2, peakRssBytes: 1e8, threads: 2, command: ['run'] };
+const TIMING = {
+  tokensPerSecond: 5,
+  seconds: 2,
+  peakRssBytes: 1e8,
+  threads: 2,
+  command: ['run'],
+  date: '2026-01-01T00:00:00Z',
+  cpu: 'none',
+  commit: null,
+};
 
 /** NLL and KL per position by variant: chip n has n tenths more, its second window another tenth. */
 function numbersOf(plan: RunPlan, { variant, windows }: Job): [number, number] {

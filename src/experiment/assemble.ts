@@ -9,6 +9,7 @@ import { type Activity, addActivity, type LayerActivity } from '../fabric/activi
 import type { CodingLoss } from '../fabric/coding-loss.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { blockWeights } from '../model/shape.ts';
+import type { Origin } from '../machine.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
@@ -40,7 +41,7 @@ import type { Variant } from './variant.ts';
 import { judge } from './verdict.ts';
 
 /** Measurement of the run that computed the chips: the jobs do not know it. */
-export interface RunTiming {
+export interface RunTiming extends Origin {
   /** Of the chips; 0 where none was computed. */
   readonly tokensPerSecond: number;
   readonly seconds: number;
@@ -98,6 +99,7 @@ export function assembleResult(
     attribution,
     mapping,
     coding,
+    columns: range?.columns ?? null,
     blocks: blockSnrOf(plan, finished, windows),
     prediction: lossPrediction(plan, finished, recoded.kl, kl.mean, attribution),
     calibration: calibrationOf(plan, coding),

@@ -139,7 +139,13 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       const seconds = (performance.now() - started) / 1e3;
       const done = { key: job.key, tokens, seconds };
       const { kind } = job.variant;
-      if (kind === 'range') return { ...done, ranges: engine.ranges(), coding: engine.codingLoss() };
+      if (kind === 'range')
+        return {
+          ...done,
+          ranges: engine.ranges(),
+          columns: engine.columnCounts(),
+          coding: engine.codingLoss(),
+        };
       return {
         ...done,
         metrics: scorer.sums,

@@ -2,6 +2,7 @@
 
 import type { LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
+import type { ColumnCounts } from '../fabric/column-currents.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { ScoringWindow } from '../model/scoring.ts';
 import type { MetricSums } from './metrics.ts';
@@ -49,6 +50,8 @@ export interface JobResult {
   readonly activity?: LayerActivity[];
   /** Of `range`. */
   readonly ranges?: RangeTable;
+  /** Of `range`: how far columns were driven; null or absent where it was not counted. */
+  readonly columns?: ColumnCounts | null;
   /** Of `range`, and of `recoded` where there is no range job. */
   readonly coding?: CodingLoss[];
   /** Of all but `range`: the residual stream behind each block against the digital model's. */

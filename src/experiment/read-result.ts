@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
+import { COLUMN_BINS } from '../fabric/column-currents.ts';
 import { readTextFile, reasonOf, writeFileAtomic } from '../files.ts';
 import { TAGS } from '../provenance.ts';
 import { encodeResult, unsealed } from '../sources.ts';
@@ -163,6 +164,7 @@ const resultSchema = object({
     chipDb: z.array(interval.nullable()),
   }).nullable(),
   prediction: prediction.nullable(),
+  columns: z.array(number).length(COLUMN_BINS).nullable(),
   calibration: object({
     ...{ process: string, cell: string, sha256: string, rank: number, separableResidual: number },
     driver: string,
@@ -182,6 +184,7 @@ const resultSchema = object({
       threads: number,
     },
     command: z.array(string),
+    ...{ date: string, cpu: string, commit: string.nullable() },
   }),
   projection: cost,
   verdict: z.array(string),

@@ -5,6 +5,7 @@
 
 import type { CostReport } from '../cost/report.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
+import type { ColumnCounts } from '../fabric/column-currents.ts';
 import type { CorrectionErrors } from './job.ts';
 import type { MappingReport } from './mapping-report.ts';
 import type { SampleSize } from './sample-size.ts';
@@ -243,6 +244,8 @@ export interface RunResult {
   blocks: BlockSnr | null;
   /** null where the mapped weights lose nothing. */
   prediction: LossPrediction | null;
+  /** Columns of the nominal chip on the range text by |value| over full scale, bins of column-currents.ts; null without. */
+  columns: ColumnCounts | null;
   /** Of the cell; null for a fabric without one. */
   calibration: {
     process: string;
@@ -272,6 +275,11 @@ export interface RunResult {
     precision: string;
     threads: number;
     command: string[];
+    /** When it ended, UTC. */
+    date: string;
+    cpu: string;
+    /** Of the checkout, "+" with changes; null where the program was installed from a package. */
+    commit: string | null;
   };
   /** The same cost, scaled from the activity of this run to the Llama 3.1 8B shape. */
   projection: CostReport;

@@ -14,6 +14,7 @@ import { stringify } from 'yaml';
 import { OnefetError } from '../error.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
+import { originNow } from '../machine.ts';
 import { openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
 import { ACTIVITY_FILE, activityOfRun, writeActivity } from './activity-file.ts';
@@ -116,6 +117,7 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
       seconds: (performance.now() - started) / 1e3,
       peakRssBytes: resourceUsage().maxRSS * 1024,
       threads: plan.options.threads,
+      ...originNow(),
     };
     const timing = {
       ...(tokensPerSecond === 0 && earlier ? earlierTiming(earlier) : measured),
@@ -179,8 +181,8 @@ function sizeOfResult(result: RunResult | undefined): { chips: number; attributi
 
 /** The measurement of the run that computed the chips, kept where none was computed now. */
 function earlierTiming({ emulation }: RunResult): Omit<RunTiming, 'command'> {
-  const { tokensPerSecond, seconds, peakRssBytes, threads } = emulation;
-  return { tokensPerSecond, seconds, peakRssBytes, threads };
+  const { tokensPerSecond, seconds, peakRssBytes, threads, date, cpu, commit } = emulation;
+  return { tokensPerSecond, seconds, peakRssBytes, threads, date, cpu, commit };
 }
 
 /** Chips from the first on that are finished in every window. */

@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import type { CellComparison, Comparison, ErrorAt, Mode } from '../cell/comparison.ts';
 import { writeFileAtomic } from '../files.ts';
+import { plain } from '../format.ts';
 import {
   accuracyTable,
   area,
@@ -19,6 +20,7 @@ import {
 import { COLOURS, type Figure, figureHtml, SERIES } from './figure.ts';
 import { escapeHtml, plotText, type Table, tableHtml } from './html.ts';
 import { type PageSection, pageHtml } from './page.ts';
+import { logTicks } from './ticks.ts';
 
 const markdownTable = ({ caption, headers, rows }: Table): string =>
   [
@@ -117,20 +119,21 @@ function errorFigure({ cells }: Comparison): Figure {
     title: 'RMS error of the product',
     caption:
       'Each group: the typical device at 27 °C, then the worst of the corners, of all conditions up to 85 °C, and of all conditions.',
-    data: bars.map(([name, color, value]) => ({
-      type: 'bar',
+    data: bars.map(([name, color, value], i) => ({
+      type: 'scatter',
+      mode: 'markers',
       name,
       x: cells.map(({ cell }) => cell),
       y: cells.map((c) => 100 * value(c)),
-      marker: { color },
+      marker: { color, size: 10, symbol: SYMBOLS[i] },
       hovertemplate: `%{x}, ${name}<br>%{y:.2f} %<extra></extra>`,
     })),
     layout: {
-      barmode: 'group',
-      yaxis: { type: 'log', title: { text: 'RMS error, %' }, dtick: 1 },
-      xaxis: { tickangle: -45 },
-      margin: { b: 90 },
-      legend: { orientation: 'h', y: 1.15 },
+      yaxis: {
+        title: { text: 'RMS error (%)' },
+        ...errorAxis(cells.flatMap((c) => bars.map(([, , value]) => 100 * value(c)))),
+      },
+      xaxis: { tickangle: -45, type: 'category' },
     },
     height: 460,
     table: {
@@ -139,6 +142,15 @@ function errorFigure({ cells }: Comparison): Figure {
       rows: cells.map((c) => [c.cell, ...bars.map(([, , value]) => percent(value(c)))]),
     },
   };
+}
+
+const SYMBOLS = ['circle', 'diamond', 'square', 'triangle-up'] as const;
+
+/** Of positive numbers; those that are none are left out. */
+function errorAxis(percents: readonly number[]): Record<string, unknown> {
+  const shown = percents.filter((percent) => percent > 0);
+  if (shown.length === 0) return {};
+  return { type: 'log', ...logTicks(Math.min(...shown), Math.max(...shown), (v) => plain(v)) };
 }
 
 const MODE_COLOURS: Readonly<Record<Mode, string>> = {
@@ -157,23 +169,24 @@ function modeFigure({ cells }: Comparison): Figure {
     title: 'Ways to bias: worst RMS error up to 85 °C',
     caption:
       'Largest over all corners, -40 to 85 °C and ±10 % supply. A transistor driver makes its own PTAT current, so it has no fixed ladder.',
-    data: modes.map((mode) => ({
-      type: 'bar',
+    data: modes.map((mode, i) => ({
+      type: 'scatter',
+      mode: 'markers',
       name: MODE_NAMES[mode],
       x: cells.map(({ cell }) => cell),
       y: cells.map((c) => {
         const rms = worst(c, mode);
         return rms === undefined ? null : 100 * rms;
       }),
-      marker: { color: MODE_COLOURS[mode] },
+      marker: { color: MODE_COLOURS[mode], size: 10, symbol: SYMBOLS[i] },
       hovertemplate: `%{x}, ${MODE_NAMES[mode]}<br>%{y:.2f} %<extra></extra>`,
     })),
     layout: {
-      barmode: 'group',
-      yaxis: { type: 'log', title: { text: 'RMS error, %' }, dtick: 1 },
-      xaxis: { tickangle: -45 },
-      margin: { b: 90 },
-      legend: { orientation: 'h', y: 1.15 },
+      yaxis: {
+        title: { text: 'RMS error (%)' },
+        ...errorAxis(cells.flatMap((c) => modes.flatMap((mode) => 100 * (worst(c, mode) ?? Number.NaN)))),
+      },
+      xaxis: { tickangle: -45, type: 'category' },
     },
     height: 460,
     table: {
@@ -221,8 +234,8 @@ function tradeFigure({ cells }: Comparison): Figure {
       },
     ],
     layout: {
-      xaxis: { type: 'log', title: { text: 'area per weight, µm²' } },
-      yaxis: { title: { text: 'sigma of ln I, %' }, rangemode: 'tozero' },
+      xaxis: { title: { text: 'Area per weight (µm²)' }, ...errorAxis(points.map(({ x }) => x)) },
+      yaxis: { title: { text: 'Sigma of ln I (%)' }, rangemode: 'tozero' },
     },
     height: 420,
     table: {
@@ -241,7 +254,6 @@ function lines(
   mode: Mode,
   value: (e: ErrorAt) => number,
   axisTitle: string,
-  axisType: 'log' | 'linear',
 ): Figure {
   const temps = cells[0]?.modes[mode]?.map(({ tempK }) => tempK - 273.15) ?? [];
   return {
@@ -257,9 +269,11 @@ function lines(
       line: { color: SERIES[i % SERIES.length], dash: i < SERIES.length ? 'solid' : 'dash' },
     })),
     layout: {
-      xaxis: { title: { text: 'temperature, °C' } },
-      yaxis: { type: axisType, dtick: 1, title: { text: axisTitle } },
-      legend: { orientation: 'h', y: 1.02, yanchor: 'bottom' },
+      xaxis: { title: { text: 'Temperature (°C)' }, zeroline: false },
+      yaxis: {
+        title: { text: axisTitle },
+        ...errorAxis(cells.flatMap((c) => c.modes[mode]?.map(value) ?? [])),
+      },
     },
     height: 460,
     table: {
@@ -278,8 +292,7 @@ const temperatureFigure = (comparison: Comparison): Figure =>
     'Typical device, replica bias and PTAT ladder: a rise at the hot end is leakage in the smallest products.',
     'replica+ptat',
     ({ rms }) => 100 * rms,
-    'RMS error, %',
-    'log',
+    'RMS error (%)',
   );
 
 const gainFigure = (comparison: Comparison): Figure =>
@@ -290,8 +303,7 @@ const gainFigure = (comparison: Comparison): Figure =>
     'Typical device: how far the common gain moves when the bias stays what it was at 27 °C.',
     'fixed+ptat',
     ({ lnGain }) => Math.exp(lnGain),
-    'gain over 27 °C',
-    'log',
+    'Gain over that at 27 °C (times)',
   );
 
 /** Writes calibration/<process>/comparison.md and, given a folder, comparison-<process>.html; returns the paths. */

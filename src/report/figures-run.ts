@@ -4,17 +4,18 @@
 
 import type { Interval, RunResult } from '../experiment/result.ts';
 import { plain } from '../format.ts';
-import { COLOURS, type Figure, SERIES } from './figure.ts';
+import { COLOURS, type Figure } from './figure.ts';
 import { intervalText } from './figures-accuracy.ts';
-import { plotText, wrapPlotText } from './html.ts';
+import { columnFigure } from './figures-columns.ts';
+import { codingMap } from './figures-tensors.ts';
+import { wrapPlotText } from './html.ts';
 
 export function runFigures(result: RunResult): Figure[] {
   const figures: Figure[] = [];
   if (result.attribution.length > 0 && result.chips.length > 0) figures.push(attributionFigure(result));
-  if (result.coding.length > 0) figures.push(codingFigure(result));
   const clips = clipRates(result);
   if (clips.length > 0) figures.push(clipFigure(result, clips));
-  return figures;
+  return [...figures, ...[columnFigure(result), codingMap(result)].filter((figure) => figure !== undefined)];
 }
 
 /** KL of each source of error alone, largest on top. */
@@ -171,60 +172,6 @@ function attributionTable(shown: readonly AttributionRow[], synthetic: boolean):
         intervalText(percentages(s.top1)),
         s.description,
       ]),
-  };
-}
-
-function codingFigure(result: RunResult): Figure {
-  const tensors = [...new Set(result.coding.map((c) => c.tensor))];
-  const lossy = result.coding.flatMap((c) =>
-    c.codingSnrDb === null ? [] : [{ snrDb: c.codingSnrDb, tensor: c.tensor, layer: c.layer }],
-  );
-  const mean = lossy.reduce((sum, { snrDb }) => sum + snrDb, 0) / Math.max(1, lossy.length);
-  const average = () => {
-    const low = lossy.reduce((a, b) => (b.snrDb < a.snrDb ? b : a));
-    return `${plain(mean)} dB on average; the lowest is ${low.tensor} of layer ${low.layer} with ${plain(low.snrDb)} dB`;
-  };
-  return {
-    id: 'coding',
-    title: 'Coding loss: how well the weights fit the taps',
-    caption: `Signal to coding error of each weight matrix, ${lossy.length > 0 ? average() : 'and none has one'}. Higher is better; 6 dB is one bit.`,
-    data: tensors.map((tensor, i) => {
-      const own = result.coding.filter((c) => c.tensor === tensor);
-      return {
-        type: 'scatter',
-        mode: own.length > 1 ? 'lines+markers' : 'markers',
-        name: plotText(tensor),
-        x: own.map((c) => c.layer),
-        y: own.map((c) => c.codingSnrDb),
-        customdata: own.map((c) => [c.bits, c.zeroShare * 100]),
-        line: { color: SERIES[i % SERIES.length], width: 1.2 },
-        marker: { color: SERIES[i % SERIES.length], size: 7, symbol: i },
-        hovertemplate: `${plotText(tensor)}, layer %{x}<br>%{y:.2f} dB, %{customdata[0]} bit<br>zero weights %{customdata[1]:.1f} %<extra></extra>`,
-      };
-    }),
-    layout: {
-      xaxis: {
-        title: { text: 'Layer (number)' },
-        zeroline: false,
-        ...(Math.max(...result.coding.map((c) => c.layer)) <= 12 ? { dtick: 1 } : {}),
-      },
-      yaxis: { title: { text: 'Coding SNR (dB)' } },
-      hovermode: 'closest',
-    },
-    height: 380,
-    phoneHeight: 400,
-    table: {
-      caption: 'Coding by tensor',
-      headers: ['Tensor', 'Layer', 'Outputs × inputs', 'Bits', 'SNR', 'Zero weights'],
-      rows: result.coding.map((c) => [
-        c.tensor,
-        c.layer,
-        `${c.outputs} × ${c.inputs}`,
-        c.bits,
-        c.codingSnrDb === null ? 'exact' : `${c.codingSnrDb.toFixed(2)} dB`,
-        `${(c.zeroShare * 100).toFixed(1)} %`,
-      ]),
-    },
   };
 }
 

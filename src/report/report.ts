@@ -16,6 +16,7 @@ import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { taskTable } from './figures-task.ts';
 import { floorplanHtml } from './floorplan.ts';
+import { mappingMap } from './figures-tensors.ts';
 import { escapeHtml } from './html.ts';
 import { mappingHtml } from './mapping.ts';
 import { type Part, pageHtml, sectionOf } from './page.ts';
@@ -103,7 +104,16 @@ function reportParts(
         ? ''
         : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`,
     },
-    ...(mapping ? [{ id: 'mapping', title: 'Mapping', before: mappingHtml(mapping) }] : []),
+    ...(mapping
+      ? [
+          {
+            id: 'mapping',
+            title: 'Mapping',
+            before: mappingHtml(mapping),
+            figures: [mappingMap(mapping)].filter((figure) => figure !== undefined),
+          },
+        ]
+      : []),
     ...(calibration
       ? [
           {

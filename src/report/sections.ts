@@ -273,6 +273,10 @@ export function provenanceHtml(result: RunResult): string {
       'Versions',
       `onefet ${provenance.onefet}, Node ${provenance.node}${provenance.ngspice === null ? '' : `, ngspice ${provenance.ngspice}`}`,
     ],
+    [
+      'Run',
+      `${emulation.date}, ${emulation.cpu}${emulation.commit === null ? '' : `, commit ${emulation.commit}`}`,
+    ],
     ['Seed', `${result.seed}; chips ${result.chips.map((c) => c.seed).join(', ')}`],
     [
       'Model',

@@ -2,6 +2,7 @@
 import { loadCostConstants } from '../cost/constants.ts';
 import { projectActivity } from '../cost/project.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
+import { COLUMN_BINS } from '../fabric/column-currents.ts';
 import { blockMatrices } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import type { CalibrationFigures } from '../report/figures-cell.ts';
@@ -162,6 +163,9 @@ export function fixtureResult(chips = 8): RunResult {
     }),
     mapping: null,
     task: null,
+    columns: Array.from({ length: COLUMN_BINS }, (_, i) =>
+      Math.round(1e4 * Math.exp(-(((i - 46) / 9) ** 2))),
+    ),
     coding,
     blocks: {
       positions: 220,
@@ -199,6 +203,9 @@ export function fixtureResult(chips = 8): RunResult {
       engine: 'wasm',
       precision: 'fast',
       threads: 2,
+      date: '2026-01-01T00:00:00Z',
+      cpu: 'a processor',
+      commit: null,
       command: ['run', '--design', 'log-domain-4bit', '--chips', String(chips), '--seed', '1'],
     },
     projection,

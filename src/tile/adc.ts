@@ -70,3 +70,11 @@ export function rangeQuantile(histogram: RangeHistogram, quantile: number): numb
   }
   return histogram.largest;
 }
+
+/** Bins that hold something, each with a value in its middle (of logarithms); 0 of the bin of the smallest. */
+export function* rangeBins({ counts }: RangeHistogram): Generator<{ value: number; count: number }> {
+  for (const [bin, count] of counts.entries()) {
+    if (count > 0)
+      yield { value: bin === 0 ? 0 : RANGE_SMALLEST * 10 ** ((bin - 0.5) / BINS_PER_DECADE), count };
+  }
+}

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadCalibration } from '../../cell/calibration.ts';
+import { type ColumnCounts, columnEdge } from '../../fabric/column-currents.ts';
 import type { LogDomainDesign as Design } from '../../fabric/log-domain.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
 import { loadFabric } from '../../fabric/registry.ts';
@@ -128,10 +129,17 @@ test('an ideal chip equals the mapped weights: real-valued converters, no errors
 test('ranges agree with the scalar range calibration', async () => {
   const text = model.tokenizer.encode(textOf('range.txt')).slice(0, 200);
   const expected = (await scalarRun('range', design, text)).ranges;
+  let columns: ColumnCounts | null = null;
   const found = await withEngine({ mode: 'range' }, async (engine) => {
     await engine.prefill(text, 0);
+    columns = engine.columnCounts();
     return engine.ranges();
   });
+  // What lies beyond the full scales is what their quantile leaves out, and it is little but not nothing.
+  const total = columns!.reduce((sum, count) => sum + count, 0);
+  const beyond = columns!.reduce((sum, count, bin) => (columnEdge(bin - 1) >= 1 ? sum + count : sum), 0);
+  expect(beyond).toBeGreaterThan(0);
+  expect(beyond / total).toBeLessThan(2 * (1 - design.adc.rangeQuantile));
   expect(Object.keys(found)).toEqual(Object.keys(expected));
   for (const key of Object.keys(expected)) {
     expected[key].forEach((cells, tile) => {

@@ -19,7 +19,7 @@ import type { EngineData } from './plan/context.ts';
 import { PLACE_WORDS } from './plan/layout.ts';
 import { padded } from './plan/operations.ts';
 import type { EnginePlan } from './plan/plan.ts';
-import { collectActivity, collectRanges, toldActivity } from './run/collect.ts';
+import { collectActivity, collectColumns, collectRanges, toldActivity } from './run/collect.ts';
 import { fillWindow } from './run/fill.ts';
 import type { ModelVectors } from './source.ts';
 
@@ -32,6 +32,7 @@ export type Texts = Pick<
   | 'activity'
   | 'resetActivity'
   | 'ranges'
+  | 'columnCounts'
   | 'codingLoss'
   | 'close'
 >;
@@ -198,6 +199,7 @@ export function newTexts(
       });
     },
     ranges: () => (physics ? collectRanges(data, physics) : {}),
+    columnCounts: () => (physics ? collectColumns(data, physics) : null),
     codingLoss: () =>
       isShapeOnly(model) || mode === 'digital' ? [] : sampleCodingLoss(model, fabric, image),
     async close() {

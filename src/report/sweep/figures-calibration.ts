@@ -4,6 +4,7 @@ import type { FinishedSweep } from '../../sweep/finish.ts';
 import { isCalibration } from '../../sweep/outcome.ts';
 import { type Figure, SERIES } from '../figure.ts';
 import { plotText } from '../html.ts';
+import { logTicks } from '../ticks.ts';
 import { keyFigures, mapFigure, type Shown } from './figures-key.ts';
 import { type Done, doneOf, pointLabel } from './series.ts';
 
@@ -86,7 +87,10 @@ function spiceFigures(sweep: FinishedSweep): Figure[] {
       ]),
       layout: {
         xaxis: { title: { text: 'Gate voltage (V)' }, zeroline: false },
-        yaxis: { title: { text: 'Drain current (A)' }, type: 'log', exponentformat: 'power' },
+        yaxis: {
+          title: { text: 'Drain current (A)' },
+          ...logAxis(curves.flatMap(({ spiceA }) => spiceA)),
+        },
         hovermode: 'closest',
       },
       height: 440,
@@ -98,4 +102,10 @@ function spiceFigures(sweep: FinishedSweep): Figure[] {
       },
     },
   ];
+}
+
+function logAxis(currents: readonly number[]): Record<string, unknown> {
+  const shown = currents.filter((a) => a > 0);
+  if (shown.length === 0) return { type: 'log' };
+  return { type: 'log', ...logTicks(Math.min(...shown), Math.max(...shown), (v) => formatSi(v, 'A')) };
 }

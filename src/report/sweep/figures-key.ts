@@ -7,7 +7,7 @@ import { taskModule } from '../../sweep/tasks.ts';
 import { COLOURS, type Figure, SERIES } from '../figure.ts';
 import { plotText } from '../html.ts';
 import {
-  axisType,
+  axisOf,
   type Done,
   doneOf,
   numericKeys,
@@ -66,8 +66,8 @@ function keyFigure(sweep: FinishedSweep, key: string, shown: Shown, id: string):
     caption: `${spanText(shown, series, key)}${lines && others.length > 0 ? ` One line for each value of ${others.join(' and ')}${band}.` : band ? ` Band: 95 % interval over chips.` : ''}${lines ? '' : ' Each point is a point of the sweep, other keys at different values.'}`,
     data: traces,
     layout: {
-      xaxis: { title: { text: plotText(key) }, type: axisType(xs), zeroline: false },
-      yaxis: { title: { text: plotText(shown.label) }, type: axisType(ys), zeroline: false },
+      xaxis: { title: { text: plotText(key) }, ...axisOf(xs), zeroline: false },
+      yaxis: { title: { text: plotText(shown.label) }, ...axisOf(ys), zeroline: false },
       hovermode: 'closest',
       showlegend: series.length > 1 && lines,
     },

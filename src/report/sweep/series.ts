@@ -2,6 +2,7 @@
 import { formatSi, plain } from '../../format.ts';
 import type { FinishedSweep } from '../../sweep/finish.ts';
 import type { AccuracyOutcome, CalibrationOutcome } from '../../sweep/outcome.ts';
+import { logTicks } from '../ticks.ts';
 
 export type Done = AccuracyOutcome | CalibrationOutcome;
 
@@ -57,10 +58,11 @@ export function valueText(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-/** A log axis suits a key whose values span more than a decade. */
-export function axisType(values: readonly number[]): 'log' | 'linear' {
+/** A log axis with ticks that can be read suits values that span more than a decade. */
+export function axisOf(values: readonly number[]): Record<string, unknown> {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  return low > 0 && high / low > 20 ? 'log' : 'linear';
+  if (!(low > 0) || high / low <= 20) return {};
+  return { type: 'log', ...logTicks(low, high, (v) => (v >= 1e-3 && v < 1e4 ? plain(v) : formatSi(v, ''))) };
 }
 
 export const pointLabel = (sweep: FinishedSweep, outcome: Done): string =>

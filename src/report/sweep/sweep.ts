@@ -16,6 +16,7 @@ import { escapeHtml, factsHtml, type Table, tableHtml } from '../html.ts';
 import { figuresHtml, type PageSection, pageHtml } from '../page.ts';
 import { calibrationFigures } from './figures-calibration.ts';
 import { keyFigures, mainMetric, mapFigure } from './figures-key.ts';
+import { parallelFigure } from './figures-parallel.ts';
 import { PRICES, paretoFigure } from './figures-pareto.ts';
 import { doneOf, valueText } from './series.ts';
 
@@ -60,7 +61,7 @@ export function sweepFigures(sweep: FinishedSweep): Figure[] {
   const main = mainMetric(sweep);
   if (main === undefined) return calibrationFigures(sweep);
   const pareto = PRICES.map((price) => paretoFigure(sweep, main, price));
-  const made = [...keyFigures(sweep, main), mapFigure(sweep, main), ...pareto];
+  const made = [...keyFigures(sweep, main), mapFigure(sweep, main), parallelFigure(sweep, main), ...pareto];
   return made.filter((figure) => figure !== undefined);
 }
 

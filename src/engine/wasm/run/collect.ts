@@ -1,6 +1,7 @@
 /** Counts of the workers, in the form that the rest of the project uses. */
 
 import type { LayerActivity, TileActivity } from '../../../fabric/activity.ts';
+import { type ColumnCounts, countColumn, newColumnCounts } from '../../../fabric/column-currents.ts';
 import type { Fabric } from '../../../fabric/fabric.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { RangeTable } from '../../../fabric/ranges.ts';
@@ -102,24 +103,48 @@ export function toldActivity(
 
 /** Full scales: the upper edge of the bin that holds the design's quantile of |D|, times the mean gain of a chip. */
 export function collectRanges(data: EngineData, { meanGain, design }: TilePhysics): RangeTable {
-  const { operations, layout, threads } = data;
-  const starts = virtualStarts(operations);
-  const i32 = new Int32Array(data.state.buffer);
   const table: RangeTable = {};
+  visitBins(data, (o, tile, cell, bins) => {
+    const key = tensorKey(o.name);
+    table[key] ??= Array.from({ length: o.tiles }, () => []);
+    table[key][tile][cell] = meanGain * quantile(bins, design.adc.rangeQuantile);
+  });
+  return table;
+}
+
+/** How far columns were driven, against the quantile that makes their full scale. */
+export function collectColumns(data: EngineData, { design }: TilePhysics): ColumnCounts {
+  const counts = newColumnCounts();
+  visitBins(data, (_o, _tile, _cell, bins) => {
+    const full = quantile(bins, design.adc.rangeQuantile);
+    bins.forEach((count, bin) => {
+      if (count > 0)
+        countColumn(counts, bin === 0 ? 0 : (rangeEdge(bin - 1) + rangeEdge(bin)) / 2, full, count);
+    });
+  });
+  return counts;
+}
+
+/** Visits what was recorded of each tile and cell per weight, summed over threads. */
+function visitBins(
+  { operations, layout, threads, state }: EngineData,
+  visit: (o: EngineData['operations'][number], tile: number, cell: number, bins: Float64Array) => void,
+): void {
+  const starts = virtualStarts(operations);
+  const i32 = new Int32Array(state.buffer);
   operations.forEach((o, index) => {
     if (o.epilogue !== 'record') return;
-    table[tensorKey(o.name)] = Array.from({ length: o.tiles }, (_, tile) =>
-      Array.from({ length: o.cells }, (_cell, cell) => {
+    for (let tile = 0; tile < o.tiles; tile++) {
+      for (let cell = 0; cell < o.cells; cell++) {
         const bins = new Float64Array(RANGE_BINS);
         for (let thread = 0; thread < threads; thread++) {
           const at = layout.bins[thread] / 4 + (starts[index] + cell * o.tiles + tile) * RANGE_BINS;
           for (let bin = 0; bin < RANGE_BINS; bin++) bins[bin] += i32[at + bin];
         }
-        return meanGain * quantile(bins, design.adc.rangeQuantile);
-      }),
-    );
+        visit(o, tile, cell, bins);
+      }
+    }
   });
-  return table;
 }
 
 /** 1 where nothing was recorded, as src/tile/adc.ts has it. */
