@@ -138,14 +138,13 @@ const resultSchema = object({
       ...{ excessKl: interval, ...intervals },
     }),
   ),
-  coding: z
-    .array(
-      object({
-        ...{ layer: number, tensor: string, outputs: number, inputs: number, bits: number },
-        ...{ codingSnrDb: number.nullable(), zeroShare: number },
-      }),
-    )
-    .min(1),
+  // Empty where the model is computed as its file has it.
+  coding: z.array(
+    object({
+      ...{ layer: number, tensor: string, outputs: number, inputs: number, bits: number },
+      ...{ codingSnrDb: number.nullable(), zeroShare: number },
+    }),
+  ),
   mapping: object({
     ...{ method: string, reasons: z.array(string), imageSha256: string, cellsPerWeight: number },
     ...{ digitalNumbers: number, text: object({ file: string, sha256: string, tokens: number }) },

@@ -43,7 +43,7 @@ export const CLIENT_SCRIPT = String.raw`
       font: { family: 'system-ui, -apple-system, Segoe UI, Roboto, sans-serif', size: printing ? 9 : small ? 11 : 13, color: '#1c2430' },
       paper_bgcolor: '#ffffff', plot_bgcolor: '#ffffff',
       margin: { l: small ? 8 : 16, r: small ? 12 : 24, t: 12, b: small ? 8 : 12, pad: 2 },
-      height: printing ? Math.round(0.72 * spec.phoneHeight) : small ? spec.phoneHeight : spec.height,
+      height: printing ? Math.round(0.66 * spec.phoneHeight) : small ? spec.phoneHeight : spec.height,
       legend: { orientation: 'h', yanchor: 'bottom', y: 1.02, xanchor: 'left', x: 0, font: { size: printing ? 8 : small ? 10 : 12 } },
       hoverlabel: { align: 'left', bgcolor: '#ffffff', bordercolor: '#8a939e', font: { size: small ? 10 : 12, color: '#1c2430' } },
       dragmode: false,

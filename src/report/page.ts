@@ -109,6 +109,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 32px; padding-botto
   h1 { font-size: 15pt; } h2 { font-size: 11.5pt; } h3 { font-size: 9.5pt; margin: 0 0 2px; } p, figcaption { max-width: none; margin: 0 0 5px; }
   nav, .skip, .save, .fold, .figure details, details:not(.section) > summary { display: none; }
   .section > summary { margin: 8px 0 -200px; padding: 4px 0 202px; break-inside: avoid; border-top-width: 1px; } .section > summary::before { content: none !important; }
+  .section:has(> .figures) > summary { margin-bottom: -400px; padding-bottom: 402px; }
   .answer { font-size: 11pt; padding: 8px 12px; margin: 8px 0; } .verdict { padding: 6px 10px 2px; margin: 6px 0; } .banner { padding: 4px 10px; margin: 6px 0; }
   .first { grid-template-columns: 420px minmax(0, 1fr); gap: 10px; } .first.single { grid-template-columns: minmax(0, 1fr); } .drawing { padding: 8px; } .drawing svg { max-width: 240px; }
   .strip, .cards { gap: 6px; margin: 6px 0 2px; } .cards { grid-template-columns: repeat(5, 1fr); } .strip li, .cards li { padding: 5px 7px; } .strip .value, .cards .value { font-size: 11pt; } .cards .name, .cards .detail, .strip .name, .strip .detail, .strip .ends, .note { font-size: 7pt; }
@@ -117,7 +118,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 32px; padding-botto
   .screen { display: none; } .paper { display: block; }
   .table { overflow: visible; margin: 3px 0 8px; } table { font-size: 6.6pt; line-height: 1.2; } th, td { padding: 1px 5px 1px 0; } tr, .table.short { break-inside: avoid; } caption { break-after: avoid; padding: 2px 0; } thead th { white-space: normal; } tbody th { min-width: 0; }
   td.formula, td .formula { min-width: 0; } .tag { border: 0; padding: 0; font-size: inherit; }
-  dl.facts { font-size: 7.5pt; gap: 1px 12px; margin: 4px 0; } pre { white-space: pre-wrap; font-size: 6pt; line-height: 1.2; columns: 3; padding: 4px; margin: 4px 0; } footer { padding: 8px 0 0; font-size: 7pt; } ul { margin: 4px 0; }
+  dl.facts { font-size: 7.5pt; gap: 1px 12px; margin: 4px 0; } pre { white-space: pre-wrap; font-size: 5pt; line-height: 1.15; columns: 4; padding: 4px; margin: 4px 0; } footer { padding: 8px 0 0; font-size: 7pt; } ul { margin: 4px 0; }
 }
 `;
 

@@ -102,7 +102,7 @@ function reportParts(
       ],
       after: result.model.synthetic
         ? ''
-        : `<details><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`,
+        : `<details class="screen"><summary>Published accuracies for orientation</summary>${accuracyReferencesHtml(comparators)}</details>`,
     },
     ...(mapping
       ? [
