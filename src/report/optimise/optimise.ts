@@ -9,7 +9,7 @@ import { type OptimisedPoint, type OptimiseResult, optimiseRows, priceOf } from 
 import { COLOURS, type Figure, figureHtml } from '../figure.ts';
 import { escapeHtml, plotText, type Table, tableHtml } from '../html.ts';
 import { type PageSection, pageHtml } from '../page.ts';
-import { axisType, valueText } from '../sweep/series.ts';
+import { axisOf, valueText } from '../sweep/series.ts';
 
 /** Writes report.html into the folder and returns its path. */
 export function writeOptimiseReport(folder: string, result: OptimiseResult): string {
@@ -113,11 +113,11 @@ function frontFigure(result: OptimiseResult, { price, title, label }: Priced): F
       })),
     ],
     layout: {
-      xaxis: { title: { text: plotText(label) }, zeroline: false, type: axisType(points.map(at)) },
+      xaxis: { title: { text: plotText(label) }, zeroline: false, ...axisOf(points.map(at)) },
       yaxis: {
         title: { text: 'KL to the digital model (nats)' },
         zeroline: false,
-        type: axisType(points.map(of)),
+        ...axisOf(points.map(of)),
       },
       shapes: [
         {
