@@ -9,7 +9,7 @@ import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { writeFixture } from '../testing/models.ts';
-import { readActivity, shapeOfActivity } from './activity-file.ts';
+import { readActivity, shapeOfActivity, writeActivity } from './activity-file.ts';
 import { planRun } from './plan.ts';
 import { priceRun, tileWarnings } from './price.ts';
 import { executeRun } from './run.ts';
@@ -56,5 +56,8 @@ test('of a run: the same cost, from the file alone', async () => {
   writeFileSync(path, text.slice(0, -20));
   expect(() => readActivity(path)).toThrow(/activity\.json is not valid JSON/);
   writeFileSync(path, text.replace(/"tokens":\d+/, '"tokens":0'));
+  expect(() => readActivity(path)).toThrow(/is not what was written: its SHA-256/);
+  const [first, ...layers] = stored.layers;
+  writeActivity(path, { ...stored, layers: [{ ...first, tokens: 0 }, ...layers] });
   expect(() => readActivity(path)).toThrow(/tokens/);
 });
