@@ -62,6 +62,7 @@ export function openPlannedMapping(
   imagePath: string | undefined,
 ): RunMapping | undefined {
   if (imagePath !== undefined) {
+    requireTiles(fabric, inputs.model.shape);
     if (inputs.model.adapted) requireAdaptable(fabric);
     const given = givenImage(inputs.model.sha256, imagePath);
     requireImageFits({ model: inputs.model, fabric }, given.parts);
@@ -87,6 +88,21 @@ export function openPlannedMapping(
 function foreignText({ model }: RunInputs, { settings, text }: MappingPlan): string | null {
   if (settings.text !== EMBEDDED_CALIBRATION || dirname(model.file) === dirname(EMBEDDED_MODEL)) return null;
   return `The weights are mapped on ${text.file}, which the embedded model wrote: a text of the kind that ${model.name} is for (mapping.text) suits it better.`;
+}
+
+/** Throws OnefetError('usage', 'IMAGE_FIT') for a fabric that computes no matrix of the blocks, such as a GPU: what an image maps would never be met. */
+function requireTiles(fabric: Fabric, shape: ModelShape): void {
+  const { matrices } = shape.architecture;
+  const carried = matrices.some(({ tensor }, ordinal) =>
+    fabric.carries({ layer: 0, tensor, ordinal, count: matrices.length }),
+  );
+  if (carried) return;
+  throw new OnefetError(
+    'usage',
+    'IMAGE_FIT',
+    `design ${fabric.design.name}: a ${fabric.kind} computes the weights of the file, and no image`,
+    { hint: 'leave --image out' },
+  );
 }
 
 /**

@@ -8,12 +8,12 @@ import { OnefetError } from '../error.ts';
 import { closingShape, mappingShape, nameShape, processShape, weightsShape } from './common-design.ts';
 import type { Fabric, FabricModule } from './fabric.ts';
 
-/** Keys that every design has in memory and that a GPU's file does not: nothing is mapped. */
-function unsaid<T extends z.ZodType>(shape: T) {
+/** Keys that every design has in memory and that a GPU's file does not, with the values that they have there. */
+function unsaid<T extends z.ZodType>(shape: T, values: z.input<T>) {
   return z
     .strictObject({})
     .prefault({})
-    .transform((): z.output<T> => shape.parse({}) as z.output<T>);
+    .transform((): z.output<T> => shape.parse(values) as z.output<T>);
 }
 
 const positive = z.number().positive();
@@ -22,9 +22,10 @@ export const gpuDesign = z.strictObject({
   ...nameShape,
   fabric: z.literal('gpu').describe('What a linear layer is made of.'),
   ...processShape,
-  tile: unsaid(z.strictObject({ rows: z.int().default(256) })),
-  weights: unsaid(weightsShape.weights),
-  mapping: unsaid(mappingShape.mapping),
+  tile: unsaid(z.strictObject({ rows: z.int() }), { rows: 256 }),
+  weights: unsaid(weightsShape.weights, {}),
+  // The weights are those of the file: nothing is mapped, whatever the default of other fabrics is.
+  mapping: unsaid(mappingShape.mapping, { method: 'round' }),
   gpu: z.strictObject({
     batch: z
       .int()

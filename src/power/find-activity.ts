@@ -36,7 +36,7 @@ export interface FoundActivity {
   readonly source: string;
   /** The design that ran computes what this one does: its accuracy is known. */
   readonly sameDesign: boolean;
-  /** The run counted another mapping of the weights on the same circuit. */
+  /** The run counted another mapping of the weights on the same circuit, or files of other runs cannot be believed. */
   readonly warning?: string;
 }
 
@@ -44,30 +44,31 @@ export interface FoundActivity {
 export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string): FoundActivity {
   const { name } = loaded.design;
   const computed = computedKey(loaded.design);
-  const candidates = [
-    ...runFolders(runs).map((folder) => join(folder, ACTIVITY_FILE)),
-    ...namesOf(FOLDER, '.json').map((design) => findDataFile(`${FOLDER}/${design}.json`)!),
-  ]
+  const passedOver: string[] = [];
+  const ofRuns = runFolders(runs)
+    .map((folder) => join(folder, ACTIVITY_FILE))
     .filter((path) => existsSync(path))
-    .map((path) => ({ path, activity: readActivity(path) }))
-    .map((one) => ({ ...one, ran: designThatRan(one.activity) }));
+    .flatMap((path) => readOrPassOver(path, passedOver));
+  const shipped = namesOf(FOLDER, '.json').map((design) => {
+    const path = findDataFile(`${FOLDER}/${design}.json`)!;
+    return { path, activity: readActivity(path) };
+  });
+  const candidates = [...ofRuns, ...shipped].map((one) => ({ ...one, ran: designThatRan(one.activity) }));
   const same = candidates.filter(({ ran }) => ran !== undefined && computedKey(ran) === computed);
   const best = same.find(({ activity }) => activity.design.name === name) ?? same[0];
-  if (best !== undefined) return foundAt(best, true);
+  if (best !== undefined) return withWarnings(foundAt(best, true), passedOver);
   const wanted = countedKey(fabric);
   const counted = candidates.find(
     ({ ran }) => ran?.fabric === fabric.kind && countedKey(loadFabric(ran)) === wanted,
   );
-  if (counted !== undefined) return foundAt(counted, false);
+  if (counted !== undefined) return withWarnings(foundAt(counted, false), passedOver);
   const mapped = candidates.find(
     ({ ran }) => ran?.fabric === fabric.kind && unmappedKey(loadFabric(ran)) === unmappedKey(fabric),
   );
   if (mapped !== undefined) {
     const { method } = mapped.ran!.mapping;
-    return {
-      ...foundAt(mapped, false),
-      warning: `its counts are of a run with mapping.method ${method}, not ${fabric.design.mapping.method}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`,
-    };
+    const warning = `its counts are of a run with mapping.method ${method}, not ${fabric.design.mapping.method}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`;
+    return withWarnings(foundAt(mapped, false), [warning, ...passedOver]);
   }
   const settings = Object.entries(loaded.overrides).map(([key, value]) => ` --set ${key}=${value}`);
   throw new OnefetError(
@@ -77,6 +78,20 @@ export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string)
     { hint: `run it once: onefet run --design ${loaded.design.name}${settings.join('')}` },
   );
 }
+
+/** A run's file; one that is damaged, or of another version, ends no command: other runs and the shipped files are there. */
+function readOrPassOver(path: string, passedOver: string[]): { path: string; activity: StoredActivity }[] {
+  try {
+    return [{ path, activity: readActivity(path) }];
+  } catch (error) {
+    if (!(error instanceof OnefetError) || error.kind !== 'input') throw error;
+    passedOver.push(`passed over: ${error.message}`);
+    return [];
+  }
+}
+
+const withWarnings = (found: FoundActivity, warnings: readonly string[]): FoundActivity =>
+  warnings.length === 0 ? found : { ...found, warning: warnings.join('; ') };
 
 function foundAt(
   { path, activity }: { readonly path: string; readonly activity: StoredActivity },

@@ -1,4 +1,7 @@
 /** `onefet power` on the activities that come with the shipped designs. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadComparators } from '../cost/comparators.ts';
 import { estimatePerplexity } from '../experiment/estimate.ts';
@@ -24,6 +27,17 @@ test('every shipped design has counts of its circuit; where they are of another 
     if (method !== own && design !== 'gpu')
       expect(found.warning, design).toContain(`mapping.method ${method}, not ${own}`);
   }
+});
+
+test('a damaged file of some run is passed over, with a word, and ends nothing', () => {
+  const runs = mkdtempSync(join(tmpdir(), 'onefet-power-'));
+  mkdirSync(join(runs, 'one'));
+  writeFileSync(join(runs, 'one', 'manifest.json'), '{}');
+  writeFileSync(join(runs, 'one', 'activity.json'), '{"schema":"onefet.activity/1"}');
+  const { found } = subjectOf('routed', [], runs);
+  rmSync(runs, { recursive: true });
+  expect(found.path).toMatch(/experiments.activity.routed\.json/);
+  expect(found.warning).toMatch(/passed over: .*one.activity\.json/);
 });
 
 test('what does not count can be changed and is priced, its accuracy is not known then', () => {
