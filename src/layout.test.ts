@@ -1,6 +1,6 @@
 /**
  * Imports of the source files: what a cell is does not know how it is measured, no file imports itself over others, and
- * folders import one way along the order of the README's "How data flows".
+ * folders import one way along the order of src/README.md's "How data flows".
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';

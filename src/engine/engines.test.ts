@@ -268,7 +268,7 @@ test('capabilities as a table', () => {
   expect(rows.get('tile.sign')).toEqual(['integrate', 'any', 'any']);
   expect(rows.get('kvBits')).toEqual(['8 or 16', '16', '16']);
   expect(allowedText({ from: 1 })).toBe('at least 1');
-  // The README shows it as it is.
-  const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8');
+  // src/README.md shows it as it is.
+  const readme = readFileSync(join(packageRoot, 'src/README.md'), 'utf8');
   expect(readme).toContain(capabilityMarkdown(BACKENDS));
 });
