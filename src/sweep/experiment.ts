@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { validate } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
-import { displayPath } from '../files.ts';
+import { displayPath, findDataFile } from '../files.ts';
 import {
   type PlacedComplaint,
   type PlacedYaml,
@@ -129,9 +129,9 @@ type Form = DesignOfExperiment & {
   readonly stop?: StopRule | undefined;
 };
 
-/** Reads an experiment. Error: CONFIG_FILE (usage) with every complaint at its place. */
+/** Reads an experiment of the working folder or the package. Error: CONFIG_FILE (usage) with every complaint at its place. */
 export const loadExperiment = (path: string): Experiment =>
-  parseExperiment(readPlacedYaml(path, 'experiment'));
+  parseExperiment(readPlacedYaml(findDataFile(path) ?? path, 'experiment'));
 
 export function parseExperiment(file: PlacedYaml): Experiment {
   const kind = kindOf(file);
