@@ -34,7 +34,7 @@ import {
   type TextIntervals,
 } from './result.ts';
 import { sampleSize, varianceParts } from './sample-size.ts';
-import { meanInterval, perplexityInterval, shareInterval } from './statistics.ts';
+import { meanInterval, meanShareInterval, perplexityInterval, shareInterval } from './statistics.ts';
 import { taskResult } from './task-result.ts';
 import { type FinishedJobs, finishedJob, unitSums } from './unit-sums.ts';
 import type { Variant } from './variant.ts';
@@ -86,7 +86,7 @@ export function assembleResult(
       nll,
       perplexity: perplexityInterval(nll),
       kl,
-      top1: meanInterval(chips.map((chip) => chip.top1)),
+      top1: meanShareInterval(chips.map((chip) => chip.top1)),
     },
     overText: overTextOf(plan, finished),
     positions: positionStatistics(plan, finished),
@@ -316,7 +316,7 @@ function attributionOf(
       kl: over((chip) => chip.kl),
       nll: over((chip) => chip.nll),
       perplexity: perplexityInterval(over((chip) => chip.nll)),
-      top1: over((chip) => chip.top1),
+      top1: meanShareInterval(chips.map((chip) => chip.top1)),
     };
   });
 }

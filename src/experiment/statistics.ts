@@ -15,6 +15,12 @@ export function meanInterval(values: readonly number[]): Interval {
   return { mean, ci95: [mean - half, mean + half] };
 }
 
+/** Mean of shares and its 95 % interval, as meanInterval has it, cut to 0 to 1: a few shares near an end would reach beyond it. */
+export function meanShareInterval(shares: readonly number[]): Interval {
+  const { mean, ci95 } = meanInterval(shares);
+  return { mean, ci95: ci95 && [Math.max(0, ci95[0]), Math.min(1, ci95[1])] };
+}
+
 /**
  * Perplexity exp(NLL) from the NLL's mean over chips and its interval. Perplexity itself is far from normal over a few
  * chips: an interval of its values can reach below zero.

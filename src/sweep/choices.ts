@@ -1,5 +1,5 @@
 /** The task of choosing: questions with choices, by their likelihood (src/experiment/task-result.ts). */
-import { meanInterval } from '../experiment/statistics.ts';
+import { meanInterval, meanShareInterval } from '../experiment/statistics.ts';
 import { taskScores } from '../experiment/task-result.ts';
 import type { Measured, TaskModule } from './task.ts';
 
@@ -28,7 +28,8 @@ export const choicesTask: TaskModule = {
   binary: ['acc', 'accNorm'],
   measure({ task, summary, overText }) {
     const ofTask = (key: 'acc' | 'accNorm' | 'answerNll'): Measured => {
-      const chips = meanInterval(task!.eachChip.map((chip) => chip[key]));
+      const mean = key === 'answerNll' ? meanInterval : meanShareInterval;
+      const chips = mean(task!.eachChip.map((chip) => chip[key]));
       return { mean: chips.mean, chipsCi95: chips.ci95, textAndChipsCi95: task!.chips[key].ci95 };
     };
     const ofTokens = (key: 'kl' | 'nll' | 'top1'): Measured => ({
