@@ -9,9 +9,8 @@ import { loadCalibration } from '../cell/calibration.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { LLAMA } from '../model/architecture.ts';
-import { modelMatrices } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
-import { exampleActivity, priceRun } from '../testing/activity.ts';
+import { activityOf8b, exampleActivity, priceRun } from '../testing/activity.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { priceModel } from './chip.ts';
 import type { CostConstants } from './constants.ts';
@@ -150,19 +149,7 @@ test.each<Figures & { design: string; settings: string[] }>([
   },
 ])('$design $settings', ({ design, settings, ...figures }) => {
   const fabric = loadFabric(loadDesign(design, settings).design);
-  const layers = modelMatrices(LLAMA_3_1_8B).flatMap(({ name, outputs, inputs }) =>
-    fabric.carries(name)
-      ? [
-          fabric.activityOf(
-            name,
-            outputs,
-            inputs,
-            1,
-            SHARES.map((share) => share * outputs * inputs),
-          )!,
-        ]
-      : [],
-  );
+  const layers = activityOf8b(fabric, SHARES);
   const cost = priceModel(priceFabric(fabric, { layers }, {}), LLAMA_3_1_8B, constants, {
     contextTokens: 1024,
     draws: 1,

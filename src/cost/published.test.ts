@@ -6,8 +6,8 @@
 import { describe, expect, test } from 'vitest';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { modelMatrices } from '../model/shape.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
+import { activityOf8b } from '../testing/activity.ts';
 import { priceModel } from './chip.ts';
 import { loadComparators } from './comparators.ts';
 import { loadCostConstants } from './constants.ts';
@@ -21,19 +21,7 @@ const BLOCK_WEIGHTS = 32 * 218_103_808;
 
 function priced(design: string, ...settings: string[]) {
   const fabric = loadFabric(loadDesign(design, settings).design);
-  const layers = modelMatrices(LLAMA_3_1_8B).flatMap(({ name, outputs, inputs }) =>
-    fabric.carries(name)
-      ? [
-          fabric.activityOf(
-            name,
-            outputs,
-            inputs,
-            1,
-            SHARES.map((share) => share * outputs * inputs),
-          )!,
-        ]
-      : [],
-  );
+  const layers = activityOf8b(fabric, SHARES);
   return priceModel(priceFabric(fabric, { layers }, {}), LLAMA_3_1_8B, constants, {
     contextTokens: 1024,
     draws: 1,

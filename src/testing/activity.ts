@@ -1,13 +1,16 @@
 /** Activity of a model of a given shape with round averages per cell: what a fabric would have counted. */
+
 import { priceModel } from '../cost/chip.ts';
 import type { CostConstants } from '../cost/constants.ts';
 import { priceLogDomain } from '../cost/log-domain.ts';
 import { type LogDomainCostDesign, tensorFormat } from '../cost/log-domain-design.ts';
 import type { CostReport } from '../cost/report.ts';
-import type { Activity, TileActivity } from '../fabric/activity.ts';
+import type { Activity, LayerActivity, TileActivity } from '../fabric/activity.ts';
+import type { Fabric } from '../fabric/fabric.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { modelMatrices, modelShape } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
+import { LLAMA_3_1_8B } from '../model/shapes.ts';
 
 /** Andrej Karpathy's stories260K. */
 export const STORIES_260K: NamedShape = modelShape({
@@ -127,4 +130,21 @@ export function priceRun(
   options: { contextTokens: number },
 ): CostReport {
   return priceModel(priceLogDomain(activity, design), shape, constants, { ...options, draws: 20 });
+}
+
+/** Activity of one token of Llama 3.1 8B on a fabric that counts from shapes: `shares` are those of the magnitudes of its codes. */
+export function activityOf8b(fabric: Fabric, shares: readonly number[]): LayerActivity[] {
+  return modelMatrices(LLAMA_3_1_8B).flatMap(({ name, outputs, inputs }) =>
+    fabric.carries(name)
+      ? [
+          fabric.activityOf(
+            name,
+            outputs,
+            inputs,
+            1,
+            shares.map((share) => share * outputs * inputs),
+          )!,
+        ]
+      : [],
+  );
 }
