@@ -7,6 +7,7 @@ import { calibrationSchema } from '../../cell/calibration.ts';
 import { technologySchema } from '../../cell/technology.ts';
 import { parseYaml, validate } from '../../config.ts';
 import { parseCostConstants } from '../../cost/constants.ts';
+import { readTaskFile } from '../../experiment/task-file.ts';
 import { fabricModule } from '../../fabric/registry.ts';
 import { decodeText, packageRoot } from '../../files.ts';
 import { type GgufValue, openGguf, readRow } from '../../model/gguf.ts';
@@ -198,6 +199,35 @@ export const INPUT_TARGETS: readonly Target[] = [
             ? decodeText(changeBytes(source, draw), 'x')
             : stringify(changeData(parseYaml(source.toString(), 'x'), draw));
         parseExperiment(placedYaml(text, 'x'));
+      };
+    },
+  },
+  {
+    what: 'questions of tasks (JSON lines)',
+    cost: 10,
+    start(folder) {
+      const path = join(folder, 'fuzzed.jsonl');
+      const forms: object[][] = [
+        [{ centerpiece: 'What is wet?', options: ['Water.', 'Fire.'], correct_options_idx: [0] }],
+        [
+          {
+            centerpiece: '[header] A man [title] walks',
+            options: ['home.', 'a sea.'],
+            correct_options_idx: [1],
+          },
+        ],
+        [{ sentence_good: 'The cats run.', sentence_bad: 'The cats runs.' }],
+      ];
+      const toLines = (questions: unknown[]) =>
+        questions.map((question) => JSON.stringify(question)).join('\n');
+      return (draw) => {
+        const questions = [0, 1, 2].flatMap(() => forms[draw(forms.length)].map((line) => ({ ...line })));
+        const text =
+          draw(2) === 0
+            ? changeBytes(Buffer.from(toLines(questions)), draw)
+            : toLines([changeData(forms[draw(forms.length)][0], draw)]);
+        writeFileSync(path, text);
+        readTaskFile(path, undefined);
       };
     },
   },
