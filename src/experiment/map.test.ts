@@ -249,7 +249,14 @@ test('what a planned image promises is what is made', async () => {
   expect(inspected.mapping.cellsPerWeight).toBeLessThanOrEqual(1.2);
   // Planned with other bits or tiles it is refused before any job; its own design takes it.
   const withImage = (...settings: string[]) => planDesign(inputs, { ...optionsOf('round'), settings, image });
-  expect(withImage('tile.rows=48').mapping!.path).toBe(image);
+  expect(withImage('tile.rows=48').mapping).toMatchObject({ path: image, warning: null });
+  const onRouted = planDesign(inputs, {
+    ...optionsOf('round'),
+    design: 'routed',
+    settings: ['tile.rows=48'],
+    image,
+  });
+  expect(onRouted.mapping!.warning).toMatch(/mapped for design log-domain and runs on routed/);
   for (const setting of ['weights.bits=3', 'weights.bits=6', 'weights.overrides.ffn_up=3', 'tile.rows=64']) {
     const settings = setting.startsWith('tile') ? [setting] : ['tile.rows=48', setting];
     expect(() => withImage(...settings), setting).toThrowError(

@@ -67,7 +67,8 @@ export function openPlannedMapping(
     const given = givenImage(inputs.model.sha256, imagePath);
     requireImageFits({ model: inputs.model, fabric }, given.parts);
     requireDesignBits(fabric, inputs.model.shape, given.parts);
-    return plannedCorrection(given, fabric, inputs.model.shape);
+    const planned = plannedCorrection(given, fabric, inputs.model.shape);
+    return planned && { ...planned, warning: otherDesign(given.parts, fabric) };
   }
   const { adapted } = inputs.model;
   if (fabric.design.mapping.method === 'round' && !adapted) return undefined;
@@ -88,6 +89,12 @@ export function openPlannedMapping(
 function foreignText({ model }: RunInputs, { settings, text }: MappingPlan): string | null {
   if (settings.text !== EMBEDDED_CALIBRATION || dirname(model.file) === dirname(EMBEDDED_MODEL)) return null;
   return `The weights are mapped on ${text.file}, which the embedded model wrote: a text of the kind that ${model.name} is for (mapping.text) suits it better.`;
+}
+
+/** A warning where the weights were mapped for a chip of another name: other errors would have chosen other codes. */
+function otherDesign({ header }: ImagePlan, { design }: Fabric): string | null {
+  if (header.design.name === design.name) return null;
+  return `The chip image was mapped for design ${header.design.name} and runs on ${design.name}: its codes were chosen for the errors of the other.`;
 }
 
 /** Throws OnefetError('usage', 'IMAGE_FIT') for a fabric that computes no matrix of the blocks, such as a GPU: what an image maps would never be met. */
