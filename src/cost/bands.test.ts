@@ -1,6 +1,6 @@
 /** Bands: draws against the law that they follow, and a cost whose band can be worked out by hand. */
 import { describe, expect, it } from 'vitest';
-import { BAND_DRAWS, bandQuantile, costBands, drawConstants, triangular } from './bands.ts';
+import { BAND_DRAWS, bandQuantile, costBands, drawConstants, outsideBands, triangular } from './bands.ts';
 import { type Constant, loadCostConstants } from './constants.ts';
 
 const constants = loadCostConstants('planar32lp');
@@ -35,6 +35,17 @@ describe('triangular law', () => {
 });
 
 describe('bands of a cost', () => {
+  it('say which figure at the likely constants lies outside them, and why', () => {
+    const at = { ...figures(2), dies: 7, binding: 'KV capacity' };
+    const bands = costBands(constants, () => figures(2), 3);
+    expect(outsideBands(at, bands)).toEqual([]);
+    const [warning] = outsideBands({ ...at, tokensPerSecondAggregate: 2 }, bands);
+    expect(warning).toMatch(/rate of the full pipeline, 2 tokens\/s \(1 tokens\/s to .* last of 7 dies/);
+    expect(outsideBands({ ...at, perTokenJ: 3, binding: 'power' }, bands)[0]).toMatch(
+      /energy .*3 J.*limit changes/,
+    );
+  });
+
   it('of one constant are the 5th and 95th percentile of its own law', () => {
     const bands = costBands(constants, (drawn) => figures(drawn.memory.romReadJPerByte.value));
     expect(bands.draws).toBe(BAND_DRAWS);

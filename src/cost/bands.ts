@@ -8,6 +8,7 @@
  *
  * Deterministic: a draw depends on the seed, its number and the constant's name alone.
  */
+import { count, formatSi } from '../format.ts';
 import { nameCoordinate, streamKey, uniform } from '../random.ts';
 import type { Constant, CostConstants } from './constants.ts';
 import type { CostBand, CostBands, CostReport, CostSensitivity } from './report.ts';
@@ -93,6 +94,38 @@ export function costBands(constants: CostConstants, evaluate: Evaluate, number =
     tokensPerSecondAggregate: band('tokensPerSecondAggregate'),
     powerW: band('powerW'),
   };
+}
+
+/** How messages call the figures, and how they print them. */
+const FIGURE_WORDS: Readonly<Record<(typeof FIGURES)[number], readonly [string, (value: number) => string]>> =
+  {
+    perTokenJ: ['energy of a token of one user', (value) => formatSi(value, 'J')],
+    areaMm2: ['area', (value) => `${count(value)} mm2`],
+    tokensPerSecondPerUser: ['rate of one user', (value) => `${count(value)} tokens/s`],
+    perTokenAggregateJ: ['energy of a token of the full pipeline', (value) => formatSi(value, 'J')],
+    tokensPerSecondAggregate: ['rate of the full pipeline', (value) => `${count(value)} tokens/s`],
+    powerW: ['power of the full pipeline', (value) => formatSi(value, 'W')],
+  };
+
+/**
+ * Says which figures at the likely constants lie outside their own bands, and why: dies come whole, so users whose cache
+ * fits on what the last one leaves, and with them rate and power of the full pipeline, jump where the area crosses a die.
+ */
+export function outsideBands(at: Figures & Pick<CostReport, 'dies' | 'binding'>, bands: CostBands): string[] {
+  const outside = FIGURES.filter(
+    (figure) => at[figure] < bands[figure].low || at[figure] > bands[figure].high,
+  );
+  if (outside.length === 0) return [];
+  const named = outside.map((figure) => {
+    const [words, print] = FIGURE_WORDS[figure];
+    const { low, median, high } = bands[figure];
+    return `${words}, ${print(at[figure])} (${print(low)} to ${print(high)}, median ${print(median)})`;
+  });
+  const why =
+    at.binding === 'KV capacity'
+      ? `the likely area leaves an unusual share of the last of ${at.dies} dies to the caches of users, and most draws do not`
+      : 'its limit changes between the draws';
+  return [`At the likely constants outside its own band: ${named.join('; ')}: ${why}. Take the median.`];
 }
 
 /** Energy, area and time with each constant at either end of its band, largest effect on the energy first. */

@@ -9,7 +9,7 @@
 import { OnefetError } from '../error.ts';
 import { formatSi, plain } from '../format.ts';
 import type { NamedShape } from '../model/shapes.ts';
-import { costBands, rankSensitivity } from './bands.ts';
+import { costBands, outsideBands, rankSensitivity } from './bands.ts';
 import { attentionStep, digital, kvBytes, sramMm2 } from './components/digital.ts';
 import {
   clockLine,
@@ -49,10 +49,12 @@ export function priceModel(
   const { contextTokens } = options;
   const evaluate = (changed: CostConstants) => priceAtPoint(design, shape, changed, contextTokens);
   const report = evaluate(constants);
+  const bands = costBands(constants, evaluate, options.draws);
   return {
     ...report,
     sensitivity: rankSensitivity(constants, report, evaluate),
-    bands: costBands(constants, evaluate, options.draws),
+    bands,
+    warnings: [...report.warnings, ...outsideBands(report, bands)],
   };
 }
 
