@@ -11,6 +11,7 @@ import { printJson, printLines } from './print.ts';
 interface PowerFlags {
   design?: string[];
   set: string[];
+  node?: string;
   modelShape?: string;
   model?: string;
   context?: number[];
@@ -60,6 +61,7 @@ export function addPowerCommands(root: Command): void {
         collect,
         [],
       )
+      .option('--node <name>', 'everything of one node: 28, 7, or mixed as shipped (experiments/nodes.yaml)')
       .option('--compare', 'all shipped designs, and published systems'),
   )
     .option(
@@ -69,15 +71,13 @@ export function addPowerCommands(root: Command): void {
     .option('--out <folder>', 'where run folders are', 'runs')
     .addHelpText(
       'after',
-      '\nExamples:\n  onefet power --compare\n  onefet power --design routed hardwired --context 1k,8k --csv > power.csv',
+      '\nExamples:\n  onefet power --compare\n  onefet power --compare --node 7\n  onefet power --design routed hardwired --context 1k,8k --csv > power.csv',
     )
     .action(async (flags: PowerFlags) => {
       const { subjectOf } = await import('../power/power.ts');
-      const { shippedDesigns } = await import('../power/find-activity.ts');
-      const designs = flags.design ?? (flags.compare ? shippedDesigns() : [DESIGN_DEFAULTS.design]);
-      const subjects = designs.flatMap((design) => {
+      const subjects = (await askedDesigns(flags)).flatMap(({ design, settings }) => {
         try {
-          return [subjectOf(design, flags.set, flags.out)];
+          return [subjectOf(design, [...settings, ...flags.set], flags.out)];
         } catch (error) {
           // What nobody named may be missing.
           if (flags.design || !(error instanceof OnefetError) || error.code !== 'ACTIVITY_MISSING')
@@ -109,6 +109,24 @@ export function addPowerCommands(root: Command): void {
       const { subjectOfRun } = await import('../power/power.ts');
       await report([subjectOfRun(folder)], await shapeOf(flags, undefined), flags);
     });
+}
+
+/** The designs that were named, or all shipped ones, or the default; at a node, what they become there. */
+async function askedDesigns({
+  design,
+  compare,
+  node,
+}: PowerFlags): Promise<readonly { readonly design: string; readonly settings: readonly string[] }[]> {
+  if (node === undefined) {
+    const { shippedDesigns } = await import('../power/find-activity.ts');
+    const names = design ?? (compare ? shippedDesigns() : [DESIGN_DEFAULTS.design]);
+    return names.map((name) => ({ design: name, settings: [] }));
+  }
+  const { designAtNode, loadNode } = await import('../power/nodes.ts');
+  const at = loadNode(node);
+  notice(`node  ${at.name}: ${at.description}`);
+  const names = design ?? (compare ? [...at.designs.keys()] : [DESIGN_DEFAULTS.design]);
+  return names.map((name) => designAtNode(at, name));
 }
 
 async function shapeOf(
