@@ -10,10 +10,9 @@ import { displayPath } from '../files.ts';
 import { openImage } from '../mapping/image.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import { STAGES } from '../model/architecture.ts';
-import { codecByName } from '../model/codecs/registry.ts';
-import { type GgufField, writeGguf } from '../model/gguf-writer.ts';
 import { type Model, openModel } from '../model/model.ts';
 import { bits32, streamKey } from '../random.ts';
+import { writeAdapter } from '../testing/adapters.ts';
 import { onefet } from '../testing/cli.ts';
 import { fixtureModel, writeFixture } from '../testing/models.ts';
 import { newInputPass } from './input-pass.ts';
@@ -269,28 +268,17 @@ test('what a planned image promises is what is made', async () => {
   expect(() => inspectImage(image)).toThrowError(expect.objectContaining({ kind: 'input' }));
 });
 
-test.each(['wasm', 'scalar'] as const)(
-  '%s: adapters act in the digital model and beside the tiles',
-  async (engine) => {
-    const adapter = join(folder, `${engine}-adapter.gguf`);
-    const half = (name: string, rows: number, columns: number) => ({
-      name,
-      shape: [rows, columns],
-      codec: codecByName('F32')!,
-      row(n: number, out: Float32Array) {
-        for (let k = 0; k < columns; k++) out[k] = ((bits32(streamKey(columns, n), k) & 255) - 128) / 600;
-      },
-    });
-    writeGguf(
-      adapter,
-      new Map([
-        ['general.architecture', { type: 'string', value: 'llama' }],
-        ['general.type', { type: 'string', value: 'adapter' }],
-        ['adapter.type', { type: 'string', value: 'lora' }],
-        ['adapter.lora.alpha', { type: 'f32', value: 4 }],
-      ] as [string, GgufField][]),
-      [half('blk.0.ffn_up.weight.lora_a', 4, 64), half('blk.0.ffn_up.weight.lora_b', 96, 4)],
-    );
+test.each([
+  ['wasm', 'digital', []],
+  ['scalar', 'digital', []],
+  ['wasm', 'routed', []],
+  ['wasm', 'hardwired', []],
+  ['wasm', 'mask-rom', ['rom.levels=connection']],
+  ['wasm', 'log-domain', ['mismatch.scale=0', 'adc.bits=14']],
+] as const)(
+  '%s, %s: adapters act in the digital model and beside the tiles',
+  async (engine, design, keys) => {
+    const adapter = writeAdapter(join(folder, 'adapter.gguf'), { 'blk.0.ffn_up.weight': [96, 4, 64] });
     const hooks = { cacheFolder: join(folder, 'cache'), imagesFolder: join(folder, 'images') };
     const asked = {
       model: path,
@@ -300,28 +288,40 @@ test.each(['wasm', 'scalar'] as const)(
       maxWindows: 2,
     };
     const options = {
-      ...optionsOf('round', 'weights.bits=6', 'input.bits=float', 'input.scale=tile'),
-      design: 'digital',
-      engine,
-      settings: ['tile.rows=48', 'weights.bits=6'],
+      ...optionsOf('round'),
+      ...{ design, engine },
+      settings: ['mapping.method=round', 'tile.rows=48', 'weights.bits=6', ...keys],
     };
     const [plain, adapted] = [
       openInputs(asked),
       openInputs({ ...asked, adapters: [{ path: adapter, scale: 1 }] }),
     ];
-    expect(adapted.model.file).toContain('-adapter.gguf');
+    expect(adapted.model.file).toContain('adapter.gguf');
     expect(adapted.model.sha256).not.toBe(plain.model.sha256);
     const without = await executeRun(planDesign(plain, options), hooks);
     const result = await executeRun(planDesign(adapted, options), hooks);
     expect(Math.abs(result.digital.nll - without.digital.nll)).toBeGreaterThan(0.01);
     // Six bits lose little: without the adapter's path the distance would be that of the two models.
     expect(result.recoded.kl).toBeLessThan(0.01);
+    expect(result.chips[0].kl).toBeLessThan(0.05);
     expect(result.mapping!.matrices.find(({ name }) => name === 'blk.0.ffn_up')).toMatchObject({ side: 4 });
-    expect(() => planDesign(adapted, optionsOf('centred', 'mapping.correction.source=reading'))).toThrowError(
-      expect.objectContaining({ kind: 'usage', code: 'LORA_CORRECTION' }),
-    );
+    expect(result.projection!.areaLinesMm2.map(({ name }) => name).join()).toContain('paths-sram');
   },
 );
+
+test('an adapter on a chip that is read and corrected is refused', () => {
+  const adapter = writeAdapter(join(folder, 'refused.gguf'), { 'blk.0.ffn_up.weight': [96, 4, 64] });
+  const adapted = openInputs({
+    model: path,
+    text: 'experiments/texts/stories.txt',
+    contextTokens: 16,
+    maxWindows: 1,
+    adapters: [{ path: adapter, scale: 1 }],
+  });
+  expect(() => planDesign(adapted, optionsOf('centred', 'mapping.correction.source=reading'))).toThrowError(
+    expect.objectContaining({ kind: 'usage', code: 'LORA_CORRECTION' }),
+  );
+});
 
 test('what a mapping refuses', () => {
   const scored = openInputs({
