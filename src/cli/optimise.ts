@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { listChanges } from '../config.ts';
 import { formatSi, plain } from '../format.ts';
 import { MINIMISED, type Minimised, OPTIMISE_DEFAULTS, type OptimiseOptions } from '../optimise/options.ts';
-import type { OptimisedPoint, OptimiseResult } from '../optimise/result.ts';
+import { missedTarget, type OptimisedPoint, type OptimiseResult } from '../optimise/result.ts';
 import {
   type CliContext,
   collect,
@@ -175,16 +175,9 @@ function readFlags(flags: OptimiseFlags): OptimiseOptions {
 }
 
 /** The front, and what was chosen. */
-function resultLines({
-  points,
-  choice,
-  kl,
-  minimise,
-  evaluated,
-  refused,
-  text,
-  selectText,
-}: OptimiseResult): string[] {
+function resultLines(result: OptimiseResult): string[] {
+  const { points, choice, kl, minimise, evaluated, refused, text, selectText } = result;
+  const missed = missedTarget(result);
   const rows = points.filter(({ report }) => report !== null);
   const head = ['', 'KL select', 'KL report', 'mJ', 'mm2', '$/Mtoken', 'settings'];
   const table = [head, ...rows.map((point) => cells(point, points.indexOf(point) === choice))];
@@ -200,6 +193,7 @@ function resultLines({
     chosen
       ? `least ${minimise} of KL up to ${kl} nats: ${chosen.command}`
       : `no point has a KL up to ${kl} nats on ${selectText}`,
+    ...(missed ? [`WARNING: ${missed}`] : []),
   ];
 }
 

@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { packageRoot } from '../files.ts';
+import { renderOptimise } from '../report/optimise/optimise.ts';
 import { onefet as commandLine } from '../testing/cli.ts';
 import { loadLogDomainDesign } from '../testing/designs.ts';
 import { writeFixture } from '../testing/models.ts';
 import { tilePhysics } from '../tile/physics.ts';
 import { axesOf, baseCandidate, PRICED_ONLY, settingsOf } from './axes.ts';
 import { commandOf } from './optimise.ts';
-import type { OptimiseResult } from './result.ts';
+import { missedTarget, type OptimiseResult } from './result.ts';
 
 const BASE = { design: 'log-domain' };
 
@@ -136,6 +137,21 @@ describe('a search', () => {
     expect(projection.perTokenJ).toBe(chosen.report!.prices.energyJ);
     expect(projection.areaMm2).toBe(chosen.report!.prices.areaMm2);
     expect(projection.bands.areaMm2.high).toBe(chosen.report!.prices.areaBandMm2![1]);
+
+    // What was asked is held on the reported text too.
+    const { selection, report } = chosen;
+    const below = (mean: number) => ({ ...report!, kl: { ...report!.kl, mean } });
+    const asked = {
+      ...result,
+      kl: selection.kl.mean,
+      points: [{ ...chosen, report: below(selection.kl.mean) }],
+      choice: 0,
+    };
+    expect(missedTarget(asked)).toBeUndefined();
+    const beyond = { ...asked, points: [{ ...chosen, report: below(1.5 * selection.kl.mean) }] };
+    expect(missedTarget(beyond)).toMatch(/misses what was asked on the reported text/);
+    expect(renderOptimise(beyond)).toContain('misses what was asked');
+    expect(renderOptimise(asked)).not.toContain('misses what was asked');
   }, 600_000);
 
   test('texts that share what is scored are refused before any work', async () => {

@@ -20,6 +20,7 @@ import { MINIMISED } from './options.ts';
 import type { OptimisePlan } from './plan.ts';
 import {
   frontsOf,
+  missedTarget,
   type OnText,
   OPTIMISE_SCHEMA,
   type OptimisedPoint,
@@ -190,7 +191,10 @@ async function report(
   });
   const price = ({ selection }: OptimisedPoint) => priceOf(options.minimise, selection.prices);
   const sorted = reported.sort((a, b) => price(a) - price(b) || a.selection.kl.mean - b.selection.kl.mean);
-  const choice = sorted.findIndex(({ selection }) => selection.kl.mean <= options.kl);
+  const found = sorted.findIndex(({ selection }) => selection.kl.mean <= options.kl);
+  const choice = found < 0 ? null : found;
+  const { selectText, text } = options;
+  const missed = missedTarget({ points: sorted, choice, kl: options.kl, selectText, text });
   const [{ outcome }] = seen;
   return {
     schema: OPTIMISE_SCHEMA,
@@ -203,14 +207,12 @@ async function report(
     base: options.base,
     model: String(options.base.model),
     shape: outcome.projection.shape,
-    selectText: options.selectText,
-    text: options.text,
-    evaluated,
-    refused,
+    ...{ selectText, text, evaluated, refused },
     points: sorted,
-    choice: choice < 0 ? null : choice,
+    choice,
     warnings: [
       ...plan.warnings,
+      ...(missed ? [missed] : []),
       ...(plan.axes.length === 0 ? ['No axis changes what chips compute: only prices vary.'] : []),
     ],
   };

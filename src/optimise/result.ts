@@ -1,5 +1,6 @@
 /** What an optimisation found, as plain data: optimise.json, results.csv, and what the page is made of. */
 import type { CsvValue } from '../csv.ts';
+import { plain } from '../format.ts';
 import type { Settings } from '../sweep/keys.ts';
 import type { Measured } from '../sweep/task.ts';
 import type { Axis } from './axes.ts';
@@ -68,6 +69,24 @@ export function frontsOf(
     (price) => new Set(frontOf(points.map(({ kl, prices }) => [kl, priceOf(price, prices)]))),
   );
   return points.map((_, i) => minimised.filter((_, k) => on[k].has(i)));
+}
+
+/**
+ * Says that the choice does on the text of the choice and not on the reported one: a text that was never looked at is the one to
+ * believe. undefined where it does on both, or nothing was chosen.
+ */
+export function missedTarget({
+  points,
+  choice,
+  kl,
+  selectText,
+  text,
+}: Pick<OptimiseResult, 'points' | 'choice' | 'kl' | 'selectText' | 'text'>): string | undefined {
+  const { selection, report } = points[choice ?? -1] ?? {};
+  if (!selection || !report || report.kl.mean <= kl) return undefined;
+  const ci = report.kl.textAndChipsCi95 ?? report.kl.chipsCi95;
+  const interval = ci ? ` (${plain(ci[0])} to ${plain(ci[1])})` : '';
+  return `The choice misses what was asked on the reported text: KL ${plain(report.kl.mean)}${interval} on ${text}, ${plain(selection.kl.mean)} on ${selectText}, at most ${plain(kl)} was asked. Ask for less, or choose on more windows of a text like the reported one.`;
 }
 
 export type OptimiseRow = Readonly<Record<string, CsvValue>>;

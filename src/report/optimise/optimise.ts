@@ -5,7 +5,13 @@ import { toCsv } from '../../csv.ts';
 import { writeFileAtomic } from '../../files.ts';
 import { plain } from '../../format.ts';
 import type { Minimised } from '../../optimise/options.ts';
-import { type OptimisedPoint, type OptimiseResult, optimiseRows, priceOf } from '../../optimise/result.ts';
+import {
+  missedTarget,
+  type OptimisedPoint,
+  type OptimiseResult,
+  optimiseRows,
+  priceOf,
+} from '../../optimise/result.ts';
 import { COLOURS, type Figure, figureHtml } from '../figure.ts';
 import { escapeHtml, plotText, type Table, tableHtml } from '../html.ts';
 import { type PageSection, pageHtml } from '../page.ts';
@@ -33,10 +39,12 @@ const PRICES: readonly Priced[] = [
 export function renderOptimise(result: OptimiseResult): string {
   const { points, kl, minimise, evaluated, refused, selectText, text } = result;
   const figures = PRICES.map((priced) => frontFigure(result, priced));
+  const missed = missedTarget(result);
   const sections: PageSection[] = [
     {
       id: 'fronts',
       title: 'Fronts',
+      open: true,
       html: `<div class="figures">${figures.map(figureHtml).join('\n')}</div>`,
     },
     { id: 'points', title: 'Points on a front', html: frontTable(result) },
@@ -46,7 +54,7 @@ export function renderOptimise(result: OptimiseResult): string {
   return pageHtml(
     `onefet optimise: least ${minimise} at a KL of ${kl} nats`,
     `${evaluated} settings run${refused.length > 0 ? `, ${refused.length} refused` : ''}, ${points.length} points priced; chosen on ${selectText}, reported on ${text}`,
-    `<p class="verdict">${escapeHtml(verdict(result))}</p>`,
+    `<p class="verdict">${escapeHtml(verdict(result))}</p>${missed ? `<p class="banner"><strong>Warning.</strong> ${escapeHtml(missed)}</p>` : ''}`,
     sections,
   );
 }
