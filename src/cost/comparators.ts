@@ -42,6 +42,8 @@ const comparatorsSchema = z.strictObject({
     low: z.number().positive(),
     value: z.number().positive(),
     high: z.number().positive(),
+    /** Variances beyond this are an extrapolation. */
+    largestVariance: z.number().positive(),
     ...provenance,
   }),
 });

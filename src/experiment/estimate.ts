@@ -24,9 +24,6 @@ export interface PerplexityEstimate {
   readonly source: string;
 }
 
-/** Q4_0, on which the factor was calibrated, has 0.0075; twice that is still small. */
-const LARGEST_VARIANCE = 0.015;
-
 export interface SeenErrors {
   /** null: the weights are those of the file. */
   readonly codingVariance: number | null;
@@ -40,7 +37,7 @@ export function estimatePerplexity(
   { accuracy, law }: Pick<Comparators, 'accuracy' | 'law'>,
 ): PerplexityEstimate | undefined {
   if (codingVariance === null || !(recodedKl > 0)) return undefined;
-  const { low, value, high, model, source } = law;
+  const { low, value, high, largestVariance, model, source } = law;
   const digital = accuracy.find((one) => one.model === model && one.name === 'F16')?.value;
   if (digital === undefined) return undefined;
   const variance = (codingVariance * kl) / recodedKl;
@@ -51,7 +48,7 @@ export function estimatePerplexity(
     low: digital + low * variance,
     likely: digital + value * variance,
     high: digital + high * variance,
-    extrapolated: variance > LARGEST_VARIANCE,
+    extrapolated: variance > largestVariance,
     source,
   };
 }
