@@ -34,7 +34,13 @@ import {
   type TextIntervals,
 } from './result.ts';
 import { sampleSize, varianceParts } from './sample-size.ts';
-import { meanInterval, meanShareInterval, perplexityInterval, shareInterval } from './statistics.ts';
+import {
+  meanDivergenceInterval,
+  meanInterval,
+  meanShareInterval,
+  perplexityInterval,
+  shareInterval,
+} from './statistics.ts';
 import { taskResult } from './task-result.ts';
 import { type FinishedJobs, finishedJob, unitSums } from './unit-sums.ts';
 import type { Variant } from './variant.ts';
@@ -69,7 +75,7 @@ export function assembleResult(
   const mapping = report && { ...report, correction: correctionOf(plan, ranges) };
   const cost = summariseCosts(plan, activity, ranges, mapping);
   const nll = meanInterval(chips.map((chip) => chip.nll));
-  const kl = meanInterval(chips.map((chip) => chip.kl));
+  const kl = meanDivergenceInterval(chips.map((chip) => chip.kl));
   const attribution = attributionOf(plan, recoded, (source, seed) =>
     accuracy({ kind: 'source', source, seed }),
   );

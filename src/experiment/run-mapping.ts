@@ -11,7 +11,7 @@ import { OnefetError } from '../error.ts';
 import { EMBEDDED_CALIBRATION, tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { tensorKey } from '../fabric/placement.ts';
-import { displayPath } from '../files.ts';
+import { displayPath, findDataFile } from '../files.ts';
 import { isImage, openImage } from '../mapping/image.ts';
 import { IMAGE_SCHEMA } from '../mapping/image-format.ts';
 import { gainKey } from '../mapping/map-model.ts';
@@ -87,7 +87,9 @@ export function openPlannedMapping(
 
 /** A warning where a model is mapped on what the embedded one wrote. */
 function foreignText({ model }: RunInputs, { settings, text }: MappingPlan): string | null {
-  if (settings.text !== EMBEDDED_CALIBRATION || dirname(model.file) === dirname(EMBEDDED_MODEL)) return null;
+  const embedded = findDataFile(EMBEDDED_MODEL);
+  const itsOwn = embedded !== undefined && dirname(model.file) === dirname(displayPath(embedded));
+  if (settings.text !== EMBEDDED_CALIBRATION || itsOwn) return null;
   return `The weights are mapped on ${text.file}, which the embedded model wrote: a text of the kind that ${model.name} is for (mapping.text) suits it better.`;
 }
 

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import { klDivergence, logSoftmax } from './metrics.ts';
-import { meanInterval, meanShareInterval, perplexityInterval, shareInterval } from './statistics.ts';
+import {
+  meanDivergenceInterval,
+  meanInterval,
+  meanShareInterval,
+  perplexityInterval,
+  shareInterval,
+} from './statistics.ts';
 
 test('the interval is the textbook Student t interval (Gosset 1908, Cushny and Peebles sleep data)', () => {
   // Extra hours of sleep, ten patients: mean 1.58, s 1.2300, t(0.975, 9) = 2.2622 -> 1.58 +- 0.8799.
@@ -15,6 +21,8 @@ test('the interval of a mean of shares stays within 0 to 1, and is the same else
   expect(meanShareInterval([0.99, 1]).ci95?.[1]).toBe(1);
   expect(meanShareInterval([0.4, 0.5, 0.6])).toEqual(meanInterval([0.4, 0.5, 0.6]));
   expect(meanShareInterval([0.5]).ci95).toBeNull();
+  expect(meanDivergenceInterval([0.6, 0.8]).ci95?.[0]).toBe(0);
+  expect(meanDivergenceInterval([1, 3]).ci95?.[1]).toBeCloseTo(2 + 12.7062, 3);
 });
 
 test('interval of a share (Clopper and Pearson 1934): 10 of 10 is 69.15 to 100 %, 2 of 10 is 2.52 to 55.61 %', () => {

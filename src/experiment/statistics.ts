@@ -15,11 +15,18 @@ export function meanInterval(values: readonly number[]): Interval {
   return { mean, ci95: [mean - half, mean + half] };
 }
 
-/** Mean of shares and its 95 % interval, as meanInterval has it, cut to 0 to 1: a few shares near an end would reach beyond it. */
-export function meanShareInterval(shares: readonly number[]): Interval {
-  const { mean, ci95 } = meanInterval(shares);
-  return { mean, ci95: ci95 && [Math.max(0, ci95[0]), Math.min(1, ci95[1])] };
+/** Mean and its 95 % interval, as meanInterval has it, cut to where values can be: a few of them near an end would reach beyond it. */
+function meanIntervalWithin(values: readonly number[], least: number, most: number): Interval {
+  const { mean, ci95 } = meanInterval(values);
+  return { mean, ci95: ci95 && [Math.max(least, ci95[0]), Math.min(most, ci95[1])] };
 }
+
+/** Mean of shares and its 95 % interval within 0 to 1. */
+export const meanShareInterval = (shares: readonly number[]): Interval => meanIntervalWithin(shares, 0, 1);
+
+/** Mean of divergences and its 95 % interval, which is not below 0: no divergence is. */
+export const meanDivergenceInterval = (kls: readonly number[]): Interval =>
+  meanIntervalWithin(kls, 0, Infinity);
 
 /**
  * Perplexity exp(NLL) from the NLL's mean over chips and its interval. Perplexity itself is far from normal over a few

@@ -5,9 +5,10 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseDocument } from 'yaml';
+import { datasheetPath } from '../cell/datasheet/datasheet.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { nearestName, OnefetError } from '../error.ts';
-import { displayPath, readTextFile, requireDataFile, writeFileAtomic } from '../files.ts';
+import { displayPath, findDataFile, readTextFile, requireDataFile, writeFileAtomic } from '../files.ts';
 
 export const TEMPLATES = ['design', 'process', 'cell', 'topology'] as const;
 export type Template = (typeof TEMPLATES)[number];
@@ -79,11 +80,32 @@ function initProcess({ name, from = DEFAULTS.process }: InitOptions): Made {
         ? renamed(text, 'process', from, name)
         : text,
   );
-  const [cell] = Object.keys(loadProcess(from).technology.cells);
+  const cells = Object.keys(loadProcess(from).technology.cells);
+  const datasheets = cells.flatMap((cell) => copyDatasheet({ process: from, cell }, { process: name, cell }));
+  const [cell] = cells;
   return {
-    files,
-    next: [`onefet calibrate --process ${name} --cell ${cell}`, `onefet list cells --process ${name}`],
+    files: [...files, ...datasheets],
+    next: [
+      `onefet calibrate --process ${name} --cell ${cell}`,
+      ...(datasheets.length > 0 ? [`onefet datasheet --process ${name} --cell ${cell}`] : []),
+      `onefet run --set process=${name} --set cell=${cell}`,
+      `onefet list cells --process ${name}`,
+    ],
   };
+}
+
+interface NamedCell {
+  readonly process: string;
+  readonly cell: string;
+}
+
+/** Copies the specifications of a cell, where it has any, to one that has none; returns the file. */
+function copyDatasheet(from: NamedCell, to: NamedCell): string[] {
+  const source = findDataFile(datasheetPath(from.process, from.cell));
+  const target = datasheetPath(to.process, to.cell);
+  if (source === undefined || existsSync(target)) return [];
+  writeFileAtomic(target, readTextFile(source, 'datasheet'));
+  return [target];
 }
 
 function initTopology({ name, from = DEFAULTS.topology }: InitOptions): Made {
@@ -122,8 +144,9 @@ function initCell(options: InitOptions): Made {
     ...chosen(from),
   });
   writeFileAtomic(own, document.toString({ lineWidth: 0 }));
+  const datasheet = copyDatasheet({ process, cell: from }, { process, cell: name });
   return {
-    files: [...new Set([...copied, own])],
+    files: [...new Set([...copied, own, ...datasheet])],
     next: [`onefet calibrate --process ${process} --cell ${name}`, `onefet run --set cell=${name}`],
   };
 }

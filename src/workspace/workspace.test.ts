@@ -25,7 +25,10 @@ test('a design that was made runs, under its own name', async () => {
 });
 
 test('a process that was made has its cells, not calibrated; a cell is added to a copy of its process', async () => {
-  await json('init', 'process', 'my28');
+  const made = await json('init', 'process', 'my28');
+  // With the specifications that `datasheet` checks.
+  expect(made.files).toContain(join('calibration', 'datasheets', 'my28', 't1-large.yaml'));
+  expect(made.next).toContain('onefet datasheet --process my28 --cell t1');
   const { rows } = await json('list', 'cells', '--process', 'my28');
   expect(rows).toContainEqual(
     expect.objectContaining({ cell: 't1-large', widthUm: 0.8, calibration: 'none' }),
@@ -42,6 +45,9 @@ test('a process that was made has its cells, not calibrated; a cell is added to 
     }),
   );
   expect(after).toHaveLength(rows.length + 1);
+  const specs = (cell: string) =>
+    readFileSync(join(folder, `calibration/datasheets/my28/${cell}.yaml`), 'utf8');
+  expect(specs('t1-mid')).toBe(specs('t1-large'));
   // Comments and the other entries stay as they are.
   expect(readFileSync(join(folder, 'spice/my28/technology.yaml'), 'utf8')).toMatch(/^name: my28$/m);
   expect(await run('init', 'cell', 't1-mid', '--process', 'my28')).toMatchObject({ code: 2 });

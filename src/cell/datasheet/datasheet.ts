@@ -78,7 +78,8 @@ export interface Datasheet {
   readonly failed: number;
 }
 
-function datasheetPath(process: string, cell: string): string {
+/** Returns where the specifications of a cell are, from the working folder or the package. */
+export function datasheetPath(process: string, cell: string): string {
   return join('calibration', 'datasheets', process, `${cell}.yaml`);
 }
 
