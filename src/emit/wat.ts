@@ -310,10 +310,13 @@ export function callNamed<const P extends readonly string[]>(
   f.call(name, ...parameters.map((parameter) => operands[parameter as P[number]]));
 }
 
+/** The text of a module. It imports the state, and of the other memories those that its functions name: a module of one memory runs on more hosts. */
 export function moduleText(functions: readonly WatFunction[]): string {
+  const code = functions.map((f) => f.text).join('\n');
+  const others = ['weights', 'tables']
+    .filter((name) => code.includes(`$${name}`))
+    .map((name) => `(import "engine" "${name}" (memory $${name} 1 65536 shared))\n`);
   return `(module
 (import "engine" "state" (memory 1 65536 shared))
-(import "engine" "weights" (memory $weights 1 65536 shared))
-(import "engine" "tables" (memory $tables 1 65536 shared))
-${functions.map((f) => f.text).join('\n')})`;
+${others.join('')}${code})`;
 }

@@ -1,7 +1,8 @@
-/** The part of the WebAssembly JavaScript API that the engine uses; the project's `lib` has no DOM. */
+/** The part of the WebAssembly JavaScript API that mapping and engine use; the project's `lib` has no DOM. */
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array);
+    static imports(module: Module): { module: string; name: string; kind: string }[];
   }
   class Memory {
     constructor(descriptor: { initial: number; maximum: number; shared: true });
