@@ -70,7 +70,7 @@ ${dies.join('')}
 </svg>
 <p style="margin:8px 0;font-size:.85rem">${legend}</p>
 <figcaption class="ground">${escapeHtml(caption)}</figcaption>
-<details><summary>Table of this plan</summary>${tableHtml({
+<details class="screen"><summary>Table of this plan</summary>${tableHtml({
     caption: 'Blocks with their share of pads and space',
     headers: ['Block', 'Where', 'mm²'],
     rows: [

@@ -22,7 +22,7 @@ export function mappingHtml(mapping: MappingReport): string {
       steps.map(({ step, error }) => `${step} ${percent(error)}`).join(', '),
     ]),
   });
-  return `<p>${escapeHtml(facts)}</p>${corrected}<ul>${list}</ul>${byTensor(matrices)}<details><summary>Every matrix</summary>${every}</details>`;
+  return `<p>${escapeHtml(facts)}</p>${corrected}<ul>${list}</ul>${byTensor(matrices)}<details class="screen"><summary>Every matrix</summary>${every}</details>`;
 }
 
 const percent = (x: number): string => `${plain(100 * x)} %`;

@@ -75,6 +75,7 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; paddin
 .figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: 16px; min-width: 0; break-inside: avoid; }
 .figure > .plot { width: 100%; min-height: var(--height); }
 figcaption { color: var(--soft); margin: 8px 0; max-width: 80ch; }
+p, figcaption, li { overflow-wrap: anywhere; }
 details { margin-top: 8px; }
 summary { cursor: pointer; color: var(--accent); padding: 4px 0; }
 .table { overflow-x: auto; margin: 8px 0 20px; }
@@ -115,7 +116,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 32px; padding-botto
   .strip, .cards { gap: 6px; margin: 6px 0 2px; } .cards { grid-template-columns: repeat(5, 1fr); } .strip li, .cards li { padding: 5px 7px; } .strip .value, .cards .value { font-size: 11pt; } .cards .name, .cards .detail, .strip .name, .strip .detail, .strip .ends, .note { font-size: 7pt; }
   .figures, .figures.pair { display: block; columns: 2; column-gap: 12px; } .figure { padding: 6px 8px; margin: 0 0 10px; break-inside: avoid; }
   .figure > .plot { min-height: 0; } figcaption, .drawing .known { font-size: 7.5pt; line-height: 1.3; margin: 2px 0; } p:has(+ .figures) { break-inside: avoid; }
-  .screen { display: none; } .paper { display: block; }
+  .screen { display: none; } .paper { display: block; } .ground { break-inside: avoid; } .ground svg { max-height: 420px !important; }
   .table { overflow: visible; margin: 3px 0 8px; } table { font-size: 6.6pt; line-height: 1.2; } th, td { padding: 1px 5px 1px 0; } tr, .table.short { break-inside: avoid; } caption { break-after: avoid; padding: 2px 0; } thead th { white-space: normal; } tbody th { min-width: 0; }
   td.formula, td .formula { min-width: 0; } .tag { border: 0; padding: 0; font-size: inherit; }
   dl.facts { font-size: 7.5pt; gap: 1px 12px; margin: 4px 0; } pre { white-space: pre-wrap; font-size: 5pt; line-height: 1.15; columns: 4; padding: 4px; margin: 4px 0; } footer { padding: 8px 0 0; font-size: 7pt; } ul { margin: 4px 0; }
@@ -128,6 +129,8 @@ export interface PageSection {
   html: string;
   /** Shown at first; the others are folded until somebody asks, and on paper all are open. */
   open?: boolean;
+  /** Not printed. */
+  screenOnly?: boolean;
 }
 
 /** A section that has figures, so that a page's figures can be had one by one. */
@@ -135,17 +138,27 @@ export interface Part {
   id: string;
   title: string;
   open?: boolean;
+  screenOnly?: boolean;
   /** HTML above and below the figures. */
   before?: string;
   figures?: readonly Figure[];
   after?: string;
 }
 
-export const sectionOf = ({ id, title, open, before = '', figures = [], after = '' }: Part): PageSection => ({
+export const sectionOf = ({
+  id,
+  title,
+  open,
+  screenOnly,
+  before = '',
+  figures = [],
+  after = '',
+}: Part): PageSection => ({
   id,
   title,
   html: `${before}${figures.length > 0 ? figuresHtml(figures) : ''}${after}`,
   ...(open ? { open } : {}),
+  ...(screenOnly ? { screenOnly } : {}),
 });
 
 export const figuresHtml = (figures: readonly Figure[]): string =>
@@ -162,7 +175,7 @@ export function pageHtml(
   const body = sections
     .map(
       (s) =>
-        `<section aria-labelledby="${s.id}"><details class="section" open${s.open ? '' : ' data-fold'}><summary><h2 id="${s.id}">${escapeHtml(s.title)}</h2></summary>\n${s.html}\n</details></section>`,
+        `<section aria-labelledby="${s.id}"${s.screenOnly ? ' class="screen"' : ''}><details class="section" open${s.open ? '' : ' data-fold'}><summary><h2 id="${s.id}">${escapeHtml(s.title)}</h2></summary>\n${s.html}\n</details></section>`,
     )
     .join('\n');
   return `<!doctype html>

@@ -155,6 +155,7 @@ function costParts(result: RunResult, comparators: Comparators, given: ReportOpt
     {
       id: 'cost',
       title: 'Cost of the model that ran',
+      screenOnly: true,
       figures: costFigures('run', cost.shape.name, cost),
     },
     ...(economics
@@ -172,7 +173,7 @@ function economicsOfProjection(result: RunResult): EconomicsReport | null {
   if (!(result.projection.tokensPerSecondAggregate > 0)) return null;
   return projectEconomics(
     result.projection,
-    loadCostConstants(result.design.process, String(result.design.resolved['costs'] ?? 'cost')),
+    loadCostConstants(result.design.process, String(result.design.resolved.costs ?? 'cost')),
   );
 }
 

@@ -297,7 +297,7 @@ export function provenanceHtml(result: RunResult): string {
     ],
     ['Schema', result.schema],
   ];
-  return `${factsHtml(facts)}<details><summary>The design in full</summary><pre>${escapeHtml(stringify(design.resolved))}</pre></details>`;
+  return `${factsHtml(facts)}<details class="screen"><summary>The design in full</summary><pre>${escapeHtml(stringify(design.resolved))}</pre></details>`;
 }
 
 /** A fact, or nothing where there is none to state. */
