@@ -30,7 +30,7 @@ export function addSweepCommands(root: Command, context: CliContext): void {
   root
     .command('sweep')
     .description('run every point of an experiment file; resumes, and never repeats a finished job')
-    .argument('<file>', 'experiment, as in experiments/adc-bits-tile-rows.yaml')
+    .argument('<file>', 'experiment, as in experiments/gallery/adc-bits-tile-rows.yaml')
     .addOption(threadsOption())
     .option('--out <folder>', 'where run folders and the sweep are made', DESIGN_DEFAULTS.out)
     .option('--shard <i/n>', 'only every n-th point from the i-th on; onefet merge puts them together')

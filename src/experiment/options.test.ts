@@ -1,7 +1,8 @@
 /** What the library does where nothing is said, and that the README's example of it runs. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
 import { packageRoot } from '../files.ts';
@@ -41,4 +42,18 @@ test("the README's example uses what there is", () => {
   const [, names] = /import \{ ([^}]*) \} from 'onefet';/.exec(readme)!;
   const exported = readFileSync(join(packageRoot, 'src/index.ts'), 'utf8');
   for (const name of names.split(', ')) expect(exported).toMatch(new RegExp(`\\b${name}\\b`));
+});
+
+test('the example that sweeps and plots does both', async () => {
+  const example = readFileSync(join(packageRoot, 'experiments/notebooks/bits-against-kl.mjs'), 'utf8');
+  const small = { maxWindows: 1, chips: 1, contextTokens: 32, out, overrides: { 'mapping.method': 'round' } };
+  const page = join(out, 'bits.html');
+  const ours = example
+    .replace("'onefet'", JSON.stringify(pathToFileURL(join(packageRoot, 'src/index.ts')).href))
+    .replace("JSON.parse(process.argv[2] ?? '{}')", JSON.stringify(small))
+    .replace("'bits.html'", JSON.stringify(page));
+  const file = join(out, 'example.mjs');
+  writeFileSync(file, ours);
+  await import(pathToFileURL(file).href);
+  expect(readFileSync(page, 'utf8').match(/<circle/g)).toHaveLength(4);
 });

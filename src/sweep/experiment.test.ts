@@ -1,6 +1,6 @@
 /** Experiment files: what they may say, where a complaint points, and the points that they make. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
 import { packageRoot } from '../files.ts';
@@ -139,14 +139,16 @@ test('the published schema is that of the program', () => {
   expect(() => schemaText('experment')).toThrow(/no schema experment/);
 });
 
-const committed = readdirSync(join(packageRoot, 'experiments')).filter(
-  (name) =>
-    /\.yaml$/.test(name) &&
-    /^schema: onefet\.experiment\//m.test(readFileSync(join(packageRoot, 'experiments', name), 'utf8')),
-);
+const committed = ['experiments', 'experiments/gallery']
+  .flatMap((folder) => readdirSync(join(packageRoot, folder)).map((name) => `${folder}/${name}`))
+  .filter(
+    (path) =>
+      path.endsWith('.yaml') &&
+      /^schema: onefet\.experiment\//m.test(readFileSync(join(packageRoot, path), 'utf8')),
+  );
 
-test.each(committed)('experiments/%s is one', (name) => {
-  const experiment = loadExperiment(join(packageRoot, 'experiments', name));
-  expect(experiment.name).toBe(name.replace('.yaml', ''));
+test.each(committed)('%s is one', (path) => {
+  const experiment = loadExperiment(join(packageRoot, path));
+  expect(experiment.name).toBe(basename(path, '.yaml'));
   expect(experiment.question).not.toBe('');
 });

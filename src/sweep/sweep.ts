@@ -1,7 +1,7 @@
 /**
  * A sweep of either kind: planned, estimated, run.
  *
- *     const sweep = openSweep(loadExperiment('experiments/mismatch-scale.yaml'), { threads: 2, out: 'runs', shard: WHOLE });
+ *     const sweep = openSweep(loadExperiment('experiments/gallery/mismatch-scale.yaml'), { threads: 2, out: 'runs', shard: WHOLE });
  *     const { sweep: finished } = await sweep.run();
  */
 import { planAccuracy } from './accuracy/plan.ts';

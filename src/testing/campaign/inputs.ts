@@ -191,7 +191,9 @@ export const INPUT_TARGETS: readonly Target[] = [
     what: 'experiments of sweeps (YAML)',
     cost: 20,
     start() {
-      const sources = ['adc-bits-tile-rows', 'cell-size'].map((name) => read('experiments', `${name}.yaml`));
+      const sources = ['gallery/adc-bits-tile-rows', 'cell-size'].map((name) =>
+        read('experiments', `${name}.yaml`),
+      );
       return (draw) => {
         const source = sources[draw(sources.length)];
         const text =

@@ -1,0 +1,113 @@
+/**
+ * Runs the gallery and holds it against what is committed in results/.
+ *
+ *   npm run gallery                       every experiment that needs no other model; numbers are compared
+ *   npm run gallery -- fabrics eight-b    these
+ *   npm run gallery -- --write fabrics    results and figures are written anew
+ *
+ * Finished jobs are not done again (runs/): remove that folder to time it.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { argv, execPath, exit, stderr, stdout } from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = dirname(dirname(here));
+const program = join(root, 'src', 'onefet.js');
+const SMOLLM2 = '.onefet/models/SmolLM2-135M-Instruct.Q4_1.gguf';
+const EIGHT_B = '.onefet/models/llama-3.1-8b.gguf';
+
+/** Experiments, the figures kept of each, and what must be there first. */
+const GALLERY = [
+  { name: 'fabrics' },
+  { name: 'mapping-steps' },
+  { name: 'weight-bits' },
+  { name: 'device-area' },
+  { name: 'mismatch-scale' },
+  { name: 'temperature-ladder' },
+  { name: 'adc-bits-tile-rows' },
+  { name: 'current-noise' },
+  { name: 'smollm2-mismatch', needs: SMOLLM2, remedy: 'npm run fetch-model, and node experiments/halve-text.mjs wiki.test.raw' },
+  { name: 'eight-b', needs: EIGHT_B, remedy: `onefet synth llama-3.1-8b --out ${EIGHT_B}` },
+];
+/** Columns that another machine may make other. */
+const OF_THE_MACHINE = /^(run_folder|engine)$/;
+
+function onefet(...words) {
+  const done = spawnSync(execPath, [program, ...words], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  // 6: points that cannot be are rows that say so.
+  if (done.status !== 0 && done.status !== 6) throw new Error(`onefet ${words.join(' ')}: exit code ${done.status}`);
+  return done.stdout;
+}
+
+/** Rows of a CSV that this program wrote: quoted fields may hold commas and line ends. */
+function parseCsv(text) {
+  const rows = [[]];
+  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n|$)/g)) {
+    rows.at(-1).push(quoted === undefined ? bare : quoted.replaceAll('""', '"'));
+    if (end === '\n') rows.push([]);
+    if (end === '') break;
+  }
+  const [names, ...lines] = rows.filter((row) => row.length > 1);
+  return lines.map((line) => Object.fromEntries(names.map((name, i) => [name, line[i] ?? ''])));
+}
+
+/** What differs between two tables, machine's columns aside; nothing where they are the same. */
+function differences(found, committed) {
+  const [ours, theirs] = [parseCsv(found), parseCsv(committed)];
+  if (ours.length !== theirs.length) return [`${ours.length} rows, committed are ${theirs.length}`];
+  return ours.flatMap((row, i) =>
+    Object.keys({ ...row, ...theirs[i] })
+      .filter((name) => !OF_THE_MACHINE.test(name) && row[name] !== theirs[i][name])
+      .map((name) => `point ${i + 1}, ${name}: ${row[name]}, committed ${theirs[i][name]}`),
+  );
+}
+
+function writeFigures(name, folder) {
+  const figures = onefet('report', folder, '--figures').split('\n').flatMap((line) => /^\s*([\w-]+)/.exec(line)?.[1] ?? []);
+  const kept = figures.find((figure) => /pareto|heat|kl/.test(figure)) ?? figures[0];
+  if (kept) onefet('report', folder, '--figure', kept, '--format', 'svg', '--out', join(here, 'figures', `${name}.svg`));
+}
+
+function runOne({ name }, write) {
+  const { folder } = JSON.parse(onefet('sweep', join(here, `${name}.yaml`), '--json'));
+  const found = readFileSync(join(root, folder, 'results.csv'), 'utf8');
+  const path = join(here, 'results', `${name}.csv`);
+  if (write) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, found);
+    writeFigures(name, folder);
+    return [];
+  }
+  if (!existsSync(path)) return [`${basename(path)} is not committed`];
+  return differences(found, readFileSync(path, 'utf8'));
+}
+
+const words = argv.slice(2);
+const write = words.includes('--write');
+const asked = words.filter((word) => word !== '--write');
+const unknown = asked.filter((word) => !GALLERY.some(({ name }) => name === word));
+if (unknown.length > 0) {
+  stderr.write(`no experiment ${unknown.join(', ')}; there are ${GALLERY.map(({ name }) => name).join(', ')}\n`);
+  exit(2);
+}
+let failed = 0;
+for (const experiment of GALLERY.filter(({ name }) => asked.length === 0 || asked.includes(name))) {
+  const { name, needs, remedy } = experiment;
+  if (needs && !existsSync(join(root, needs))) {
+    stdout.write(`${name}: left out, ${needs} is not there (${remedy})\n`);
+    continue;
+  }
+  const found = runOne(experiment, write);
+  failed += found.length > 0 ? 1 : 0;
+  const said = write ? 'written' : found.length === 0 ? 'as committed' : `${found.length} values differ`;
+  stdout.write(`${name}: ${said}\n${found.slice(0, 5).map((line) => `  ${line}\n`).join('')}`);
+}
+exit(failed > 0 ? 5 : 0);
