@@ -4,7 +4,8 @@
 import { OnefetError } from '../error.ts';
 import type { Activity, TileActivity } from '../fabric/activity.ts';
 import { ladderCount } from '../tile/ladder.ts';
-import { type LogDomainCostDesign, meanIntegratorF, tensorFormat } from './log-domain-design.ts';
+import { weightFormat } from '../tile/weight-code.ts';
+import { type LogDomainCostDesign, meanIntegratorF } from './log-domain-design.ts';
 
 /** Counts of the tensors of one weight format together: their cells differ in taps, and so in area and wires. */
 export interface FormatCensus {
@@ -63,7 +64,7 @@ export function census(activity: Activity<TileActivity>, design: LogDomainCostDe
   }
   const sum = emptyCensus();
   for (const layer of activity.layers) {
-    checkLayer(layer, design);
+    checkLayer(layer);
     addLayer(sum, layer, design);
   }
   sum.formats.sort((a, b) => a.bits - b.bits);
@@ -93,7 +94,7 @@ function emptyCensus(): Census {
   };
 }
 
-function checkLayer(layer: TileActivity, design: LogDomainCostDesign): void {
+function checkLayer(layer: TileActivity): void {
   if (!(layer.tokens > 0)) {
     throw new OnefetError(
       'input',
@@ -101,25 +102,24 @@ function checkLayer(layer: TileActivity, design: LogDomainCostDesign): void {
       `cost: layer ${layer.layer} ${layer.tensor} processed ${layer.tokens} tokens, so its averages do not exist`,
     );
   }
-  const { bits, cellWeights } = tensorFormat(design, layer.tensor);
+  const { bits, cellWeights } = weightFormat(layer.weightBits);
   if (layer.columns !== layer.outputs * cellWeights.length) {
     throw new OnefetError(
       'input',
       'COST_ACTIVITY',
       `cost: layer ${layer.layer} ${layer.tensor} has ${layer.columns} columns for ${layer.outputs} outputs, but ${bits}-bit weights take ${cellWeights.length} each`,
-      { hint: 'weights.bits and weights.overrides must be those of the run' },
     );
   }
 }
 
 function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign): void {
   const { tokens } = layer;
-  const { cellWeights } = tensorFormat(design, layer.tensor);
+  const { cellWeights } = weightFormat(layer.weightBits);
   // A row of a weight that takes two cells on one column is two rows (paired-rows): cells over columns counts both.
   const rows = layer.cells / layer.columns;
   const ladders = ladderCount(layer.outputs, cellWeights.length, design.ladderColumns);
   const columnEnds = layer.tiles * layer.columns;
-  for (const both of [sum, formatCensus(sum, layer.tensor, design)]) {
+  for (const both of [sum, formatCensus(sum, layer)]) {
     both.cells += layer.cells;
     both.ladders += rows * ladders;
     both.columnEnds += columnEnds;
@@ -142,8 +142,8 @@ function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign)
 }
 
 /** The format of a tensor's weights, entered where it is the first of its bits. */
-function formatCensus(sum: Census, tensor: string, design: LogDomainCostDesign): FormatCensus {
-  const { bits, taps } = tensorFormat(design, tensor);
+function formatCensus(sum: Census, { tensor, weightBits }: TileActivity): FormatCensus {
+  const { bits, taps } = weightFormat(weightBits);
   let format = sum.formats.find((one) => one.bits === bits);
   if (format === undefined) {
     format = {

@@ -337,8 +337,9 @@ describe('priceRun', () => {
 
 describe('weights.overrides: each tensor with its own cells, columns, conversions and area', () => {
   // ffn_down in 6 bits (two cells on two columns), attn_v in 3 bits (three taps): counted by hand for one layer of 8B.
-  const design = { ...EXAMPLE_DESIGN, weightOverrides: { ffn_down: 6, attn_v: 3 } };
-  const activity = exampleActivity(LLAMA_3_1_8B, { design });
+  const weightBits = { ffn_down: 6, attn_v: 3 };
+  const design = EXAMPLE_DESIGN;
+  const activity = exampleActivity(LLAMA_3_1_8B, { weightBits });
   const down = 32 * 4096 * 14336;
   const value = 32 * 1024 * 4096;
   const all = 6_979_321_856;
@@ -400,7 +401,7 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
   });
 
   it('is carried over to the projection tensor by tensor', () => {
-    const small = exampleActivity(STORIES_260K, { design, tokens: 5 });
+    const small = exampleActivity(STORIES_260K, { weightBits, tokens: 5 });
     const after = census(projectActivity(small, STORIES_260K, LLAMA_3_1_8B), design);
     expect(after.formats.map((format) => Math.round(format.cells))).toEqual([
       value,
@@ -410,8 +411,9 @@ describe('weights.overrides: each tensor with its own cells, columns, conversion
     expect(after.adcConversions).toBeCloseTo((all + down) / 256, 3);
   });
 
-  it('refuses an activity that was counted with other weights', () => {
-    expect(() => census(activity, EXAMPLE_DESIGN)).toThrow(
+  it('refuses columns that are not those of the bits', () => {
+    const wrong = { layers: activity.layers.map((one) => ({ ...one, weightBits: 4 })) };
+    expect(() => census(wrong, EXAMPLE_DESIGN)).toThrow(
       /ffn_down has 8192 columns for 4096 outputs, but 4-bit weights take 1 each/,
     );
   });
@@ -592,6 +594,21 @@ describe('projectActivity', () => {
       census(projectActivity(small, STORIES_260K, LLAMA_3_1_8B), EXAMPLE_DESIGN).currentA;
     // One of five equal layers doubled: 6/5.
     expect(ratio).toBeCloseTo(1.2, 9);
+  });
+
+  it('keeps the share of blocks whose matrices a mapping gave six bits', () => {
+    const six = exampleActivity(STORIES_260K, { weightBits: { attn_k: 6 } });
+    const four = exampleActivity(STORIES_260K);
+    // Blocks 0 and 1 of 5: of 32, those l with floor(5 l / 32) of 0 or 1, which are 13.
+    const mixed = {
+      layers: four.layers.map((one, i) => (one.tensor === 'attn_k' && one.layer < 2 ? six.layers[i] : one)),
+    };
+    const projected = projectActivity(mixed, STORIES_260K, LLAMA_3_1_8B);
+    const { formats } = census(projected, EXAMPLE_DESIGN);
+    const key = 1024 * 4096;
+    expect(formats.map(({ bits }) => bits)).toEqual([4, 6]);
+    expect(formats[1].cells).toBe(2 * 13 * key);
+    expect(formats[0].cells).toBe(6_979_321_856 - 13 * key);
   });
 
   it('says which tensor is missing', () => {

@@ -1,6 +1,7 @@
 /** Every registered fabric has a price, and the price of the digital one is that of its formulas. */
 import { describe, expect, test } from 'vitest';
 import type { Activity, MacActivity } from '../fabric/activity.ts';
+import { tensorBits } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { DigitalDesign } from '../fabric/digital.ts';
 import type { RangeRecord } from '../fabric/ranges.ts';
@@ -146,8 +147,13 @@ test('digital: fewer units take less silicon and more time; wider inputs cost en
   const { activity, fabric } = ranOn('digital');
   const with_ = (...settings: string[]) => {
     const other = loadFabric(loadDesign('digital', settings).design);
+    // What the other design would have counted.
+    const layers = activity.layers.map((one) => ({
+      ...one,
+      weightBits: tensorBits(other.design, one.tensor),
+    }));
     return priceModel(
-      priceFabric(other, projectFabric(fabric, activity, SMALL, LLAMA_3_1_8B), {}),
+      priceFabric(other, projectFabric(fabric, { layers }, SMALL, LLAMA_3_1_8B), {}),
       LLAMA_3_1_8B,
       constants,
       {

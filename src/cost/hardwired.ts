@@ -1,6 +1,5 @@
 /** The hardwired fabric as the cost sees it: adders and registers of the codes that ran. */
 import type { Activity, HardwiredActivity } from '../fabric/activity.ts';
-import { tensorBits } from '../fabric/common-design.ts';
 import type { HardwiredDesign } from '../fabric/hardwired.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { bankTraffic, scaleLine, scaleReadLine, scaleRomLine } from './components/macs.ts';
@@ -48,7 +47,7 @@ function scales(counts: WiredCounts): CostComponent {
 function countWires({ layers }: Activity<HardwiredActivity>, design: HardwiredDesign): WiredCounts {
   const totals = countMatrices(layers, design, ({ outputs, inputs, tokens }) => tokens * outputs * inputs);
   const wires = totals.formats.map(({ bits }): WiredFormat => {
-    const own = layers.filter(({ tensor }) => tensorBits(design, tensor) === bits);
+    const own = layers.filter(({ weightBits }) => weightBits === bits);
     const sum = (of: (one: HardwiredActivity) => number) => own.reduce((total, one) => total + of(one), 0);
     return {
       connected: sum(({ connected }) => connected),

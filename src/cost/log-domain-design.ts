@@ -12,13 +12,9 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import type { BitLine } from '../tile/bit-line.ts';
 import { designCircuits, type Row } from '../tile/circuits.ts';
 import { integratorF } from '../tile/integrator.ts';
-import { type WeightFormat, weightFormat } from '../tile/weight-code.ts';
 
 export interface LogDomainCostDesign {
   tileRows: number;
-  weightBits: number;
-  /** Bits of single tensors, by GGUF name. */
-  weightOverrides: Readonly<Record<string, number>>;
   /** Of what passes between rows, columns and the digital units. */
   dacBits: number;
   adcBits: number;
@@ -64,14 +60,6 @@ export interface LogDomainCostDesign {
   device: { widthM: number; lengthM: number; gateF: number; drainF: number };
   /** Devices of a weight, from the topology of the cell. */
   footprint: Footprint;
-}
-
-/** Returns how the weights of a tensor are coded: its taps, and the cells that a weight takes. */
-export function tensorFormat(
-  design: Pick<LogDomainCostDesign, 'weightBits' | 'weightOverrides'>,
-  tensor: string,
-): WeightFormat {
-  return weightFormat(design.weightOverrides[tensor] ?? design.weightBits);
 }
 
 /** Integration phases and conversions of one step: how the sign of an input is handled. */
@@ -126,7 +114,6 @@ export function checkDesign(design: LogDomainCostDesign): void {
   for (const key of ['widthM', 'lengthM', 'gateF'] as const) {
     need(design.device[key] > 0, `device.${key}`, design.device[key], '> 0');
   }
-  for (const bits of [design.weightBits, ...Object.values(design.weightOverrides)]) weightFormat(bits);
 }
 
 function need(ok: boolean, key: string, value: number, range: string): void {
@@ -146,8 +133,6 @@ export function logDomainCostDesign(
   const { driver } = design;
   const costDesign: LogDomainCostDesign = {
     tileRows: design.tile.rows,
-    weightBits: design.weights.bits,
-    weightOverrides: design.weights.overrides,
     dacBits: design.input.bits === 'float' ? FLOAT_BITS : design.input.bits,
     adcBits: design.adc.bits === 'float' ? FLOAT_BITS : design.adc.bits,
     unpriced: [

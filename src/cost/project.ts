@@ -46,19 +46,37 @@ export function projectLayers<A extends LayerActivity>(
         { hint: `it has ${[...byTensor.keys()].join(', ') || 'no layer of the fabric at all'}` },
       );
     }
-    layers.push(one(seen, matrix));
+    layers.push(one(ofSameBits(seen, matrix.name.layer, to.layers), matrix));
   }
   return { layers };
 }
 
+/**
+ * The layers of a tensor whose weights have the bits of the one that stands for block `layer` of `blocks`: where a mapping gave some
+ * blocks more bits than others, the same share of the other model's has them.
+ */
+function ofSameBits<A extends LayerActivity>(
+  seen: readonly A[],
+  layer: number,
+  blocks: number,
+): readonly A[] {
+  const inOrder = [...seen].sort((a, b) => a.layer - b.layer);
+  const { weightBits } = inOrder[Math.max(0, Math.floor((layer * inOrder.length) / blocks))];
+  return seen.filter((one) => one.weightBits === weightBits);
+}
+
 /** A layer of the other shape that saw one token, without what its fabric counts. */
-export function projectedLayer([{ tileRows }]: readonly LayerActivity[], to: MatrixShape): LayerActivity {
+export function projectedLayer(
+  [{ tileRows, weightBits }]: readonly LayerActivity[],
+  to: MatrixShape,
+): LayerActivity {
   const { name, outputs, inputs } = to;
   return {
     layer: name.layer,
     tensor: name.tensor,
     outputs,
     inputs,
+    weightBits,
     tiles: Math.ceil(inputs / tileRows),
     tileRows,
     tokens: 1,
@@ -101,6 +119,7 @@ function projectTensor(seen: readonly TileActivity[], to: MatrixShape): TileActi
     tensor: to.name.tensor,
     outputs: to.outputs,
     inputs: to.inputs,
+    weightBits: first.weightBits,
     tiles,
     tileRows: first.tileRows,
     columns,

@@ -18,7 +18,7 @@ import type { RunResult } from './result.ts';
 import type { FinishedJobs } from './unit-sums.ts';
 
 export const ACTIVITY_FILE = 'activity.json';
-const ACTIVITY_SCHEMA = 'onefet.activity/1';
+const ACTIVITY_SCHEMA = 'onefet.activity/2';
 
 const number = z.number();
 const nonNegative = z.number().nonnegative();
@@ -28,6 +28,7 @@ const layerSchema = z.looseObject({
   tensor: z.string(),
   outputs: z.int().positive(),
   inputs: z.int().positive(),
+  weightBits: z.int().positive(),
   tiles: z.int().positive(),
   tileRows: z.int().positive(),
   tokens: z.int().positive(),

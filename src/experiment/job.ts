@@ -58,7 +58,7 @@ export interface JobResult {
   readonly blocks?: BlockErrorSums;
 }
 
-export const JOB_SCHEMA = 'onefet.job/2';
+export const JOB_SCHEMA = 'onefet.job/3';
 
 /** A finished job as results.jsonl keeps it: what it was, as data, and what came of it. */
 export interface FinishedJob extends JobResult {

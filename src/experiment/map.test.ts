@@ -323,6 +323,28 @@ test('an adapter on a chip that is read and corrected is refused', () => {
   );
 });
 
+test.each([
+  ['log-domain', 'cells'],
+  ['digital', 'weight-rom'],
+  ['routed', 'weight-cells'],
+])('%s: matrices that a budget of cells gave six bits run, and are priced', async (design, line) => {
+  const hooks = { cacheFolder: join(folder, 'cache'), imagesFolder: join(folder, 'images') };
+  const at = async (cellsPerWeight: number) => {
+    const keys = settings('rotated', `mapping.cellsPerWeight=${cellsPerWeight}`);
+    const { cost } = await executeRun(
+      planDesign(inputs, { ...optionsOf('rotated'), settings: keys, design }),
+      hooks,
+    );
+    return { weights: cost!.weights, mm2: cost!.areaLinesMm2.find(({ name }) => name === line)!.value };
+  };
+  const [four, mixed] = [await at(1), await at(1.2)];
+  expect(four.weights.map(({ bits }) => bits)).toEqual([4]);
+  expect(mixed.weights.map(({ bits }) => bits)).toEqual([4, 6]);
+  const cells = ({ weights }: typeof four) => weights.reduce((sum, one) => sum + one.cells, 0);
+  expect(cells(mixed)).toBeGreaterThanOrEqual(cells(four));
+  expect(mixed.mm2).toBeGreaterThan(1.02 * four.mm2);
+});
+
 test('what a mapping refuses', () => {
   const scored = openInputs({
     model: path,

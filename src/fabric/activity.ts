@@ -9,6 +9,8 @@ export interface LayerActivity {
   /** N and K of the weight matrix. */
   outputs: number;
   inputs: number;
+  /** Bits of its weights on the hardware: a mapping may give some matrices more than the design says. */
+  weightBits: number;
   /** Tiles along K, and rows of a full tile. */
   tiles: number;
   tileRows: number;

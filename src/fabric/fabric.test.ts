@@ -136,8 +136,10 @@ describe.each(FABRIC_WORDS.filter((word) => word !== 'gpu'))('%s', (word) => {
     }
     expect(once.tokens).toBe(1);
     // Where it need not be counted it is what was counted.
-    const magnitudes = countMagnitudes(fabric.mapWeights(NAME, OUTPUTS, INPUTS, row));
-    const told = fabric.activityOf(NAME, OUTPUTS, INPUTS, 2, magnitudes);
+    const mapped = fabric.mapWeights(NAME, OUTPUTS, INPUTS, row);
+    const matrix = { outputs: OUTPUTS, inputs: INPUTS, weightBits: mapped.format.bits };
+    const magnitudes = countMagnitudes(mapped);
+    const told = fabric.activityOf(NAME, matrix, 2, magnitudes);
     if (told) expect(layer.activity).toEqual(told);
     resetActivity(layer.activity, fabric.counters);
     const zero = layer.activity as unknown as Record<string, number>;

@@ -105,6 +105,13 @@ export interface FabricWording {
   readonly remark: string;
 }
 
+/** A weight matrix [outputs, inputs] as hardware holds it. */
+export interface CodedMatrix {
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly weightBits: number;
+}
+
 export interface Fabric {
   /** The word of the design: `log-domain`, ... */
   readonly kind: string;
@@ -149,8 +156,7 @@ export interface Fabric {
    */
   activityOf(
     name: LinearName,
-    outputs: number,
-    inputs: number,
+    matrix: CodedMatrix,
     tokens: number,
     magnitudes?: ArrayLike<number>,
   ): LayerActivity | undefined;

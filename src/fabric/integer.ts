@@ -23,6 +23,7 @@ import { buildDigital } from './build-digital.ts';
 import { type CommonDesign, tensorBits } from './common-design.ts';
 import type {
   CircuitProvenance,
+  CodedMatrix,
   CountedLinear,
   ErrorSource,
   Fabric,
@@ -120,15 +121,14 @@ export function integerFabric<D extends IntegerDesign>(
   const floating = (of: D): D => ({ ...of, input: { ...of.input, bits: 'float' } });
   const activityOf = (
     { layer, tensor }: LinearName,
-    outputs: number,
-    inputs: number,
+    { outputs, inputs, weightBits }: CodedMatrix,
     tokens: number,
     magnitudes: ArrayLike<number> = [],
   ): LayerActivity => {
     const { rows } = design.tile;
     const tiles = Math.ceil(inputs / rows);
     const own = kind.activity({ outputs, inputs, tiles, magnitudes }, tokens);
-    return { layer, tensor, outputs, inputs, tiles, tileRows: rows, tokens, ...own };
+    return { layer, tensor, outputs, inputs, weightBits, tiles, tileRows: rows, tokens, ...own };
   };
   const inputSource = bits === 'float' ? [] : [inputSourceOf(bits)];
   return {
@@ -153,7 +153,8 @@ export function integerFabric<D extends IntegerDesign>(
     build: (name, weights, options) => {
       const magnitudes = kind.countsCodes ? countMagnitudes(weights) : [];
       const read = kind.misreads ? readBy(kind.misreads.how, name, weights, options) : weights;
-      const at = (tokens: number) => activityOf(name, weights.outputs, weights.inputs, tokens, magnitudes);
+      const matrix = { outputs: weights.outputs, inputs: weights.inputs, weightBits: weights.format.bits };
+      const at = (tokens: number) => activityOf(name, matrix, tokens, magnitudes);
       return countedLayer(
         bits === 'float'
           ? floatLayer(name, read)

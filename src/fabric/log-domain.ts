@@ -323,7 +323,7 @@ function openRecorders(
 
 function newActivity(
   name: LinearName,
-  { tiles, outputs, inputs, columns }: HardwareWeights,
+  { tiles, outputs, inputs, columns, format }: HardwareWeights,
   design: TileDesign,
 ): TileActivity {
   const banks = bankCount(design);
@@ -336,6 +336,7 @@ function newActivity(
     tensor: name.tensor,
     outputs,
     inputs,
+    weightBits: format.bits,
     tiles: tiles.length,
     tileRows: design.tile.rows,
     columns,

@@ -8,10 +8,11 @@
 import type { ChipCost } from '../cost/priced-design.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, LayerActivity, TileActivity } from '../fabric/activity.ts';
+import { tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { plain } from '../format.ts';
 import { modelMatrices } from '../model/shape.ts';
-import { weightFormat } from '../tile/weight-code.ts';
+import { type WeightFormat, weightFormat } from '../tile/weight-code.ts';
 import type { Answer } from './answer.ts';
 import { bindNamed } from './find-activity.ts';
 import { costAt, type PowerRow, type PowerSubject, subjectOf } from './power.ts';
@@ -94,21 +95,24 @@ function countedAt({ run }: PowerSubject, fabric: Fabric): Activity | undefined 
   if (kind === 'log-domain') {
     const layers = run.activity.layers as TileActivity[];
     return {
-      layers: layers.map((layer) => withCells(layer, weightFormat(design.weights.bits).cellWeights.length)),
+      layers: layers.map((layer) => withCells(layer, weightFormat(tensorBits(design, layer.tensor)))),
     };
   }
   if (fabric.countsCodes) return undefined;
   const layers = modelMatrices(run.shape)
     .filter(({ name }) => fabric.carries(name))
-    .map(({ name, outputs, inputs }) => fabric.activityOf(name, outputs, inputs, 1));
+    .map(({ name, outputs, inputs }) =>
+      fabric.activityOf(name, { outputs, inputs, weightBits: tensorBits(design, name.tensor) }, 1),
+    );
   return layers.every((layer) => layer !== undefined) ? { layers: layers as LayerActivity[] } : undefined;
 }
 
-/** Counts of a layer with so many cells a weight. */
-function withCells(layer: TileActivity, cellsPerWeight: number): TileActivity {
-  const factor = (cellsPerWeight * layer.outputs * layer.inputs) / layer.cells;
+/** Counts of a layer with weights of another format. */
+function withCells(layer: TileActivity, { bits, cellWeights }: WeightFormat): TileActivity {
+  const factor = (cellWeights.length * layer.outputs * layer.inputs) / layer.cells;
   return {
     ...layer,
+    weightBits: bits,
     columns: Math.round(layer.columns * factor),
     cells: layer.cells * factor,
     connectedCells: layer.connectedCells * factor,

@@ -33,7 +33,7 @@ test('a damaged file of some run is passed over, with a word, and ends nothing',
   const runs = mkdtempSync(join(tmpdir(), 'onefet-power-'));
   mkdirSync(join(runs, 'one'));
   writeFileSync(join(runs, 'one', 'manifest.json'), '{}');
-  writeFileSync(join(runs, 'one', 'activity.json'), '{"schema":"onefet.activity/1"}');
+  writeFileSync(join(runs, 'one', 'activity.json'), '{"schema":"onefet.activity/2"}');
   const { found } = subjectOf('routed', [], runs);
   rmSync(runs, { recursive: true });
   expect(found.path).toMatch(/experiments.activity.routed\.json/);

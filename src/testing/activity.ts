@@ -3,14 +3,16 @@
 import { priceModel } from '../cost/chip.ts';
 import type { CostConstants } from '../cost/constants.ts';
 import { priceLogDomain } from '../cost/log-domain.ts';
-import { type LogDomainCostDesign, tensorFormat } from '../cost/log-domain-design.ts';
+import type { LogDomainCostDesign } from '../cost/log-domain-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import type { Activity, LayerActivity, TileActivity } from '../fabric/activity.ts';
+import { tensorBits } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { LLAMA, tensorNames } from '../model/architecture.ts';
 import { modelMatrices, modelShape } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
+import { weightFormat } from '../tile/weight-code.ts';
 
 /** Andrej Karpathy's stories260K. */
 export const STORIES_260K: NamedShape = modelShape({
@@ -30,8 +32,6 @@ export const STORIES_260K: NamedShape = modelShape({
 
 export const EXAMPLE_DESIGN: LogDomainCostDesign = {
   tileRows: 256,
-  weightBits: 4,
-  weightOverrides: {},
   dacBits: 6,
   unpriced: [],
   processSupplyV: 0.8,
@@ -82,7 +82,8 @@ export function exampleActivity(
     tokens?: number;
     head?: boolean;
     currentPerCellA?: number;
-    design?: Pick<LogDomainCostDesign, 'weightBits' | 'weightOverrides'>;
+    /** By tensor; 4 where nothing is said. */
+    weightBits?: Readonly<Record<string, number>>;
   } = {},
 ): Activity<TileActivity> {
   const {
@@ -90,20 +91,22 @@ export function exampleActivity(
     tokens = 1,
     head = false,
     currentPerCellA = 0.2e-9,
-    design = EXAMPLE_DESIGN,
+    weightBits: bitsOf = {},
   } = options;
   const layers: TileActivity[] = [];
   const matrices = modelMatrices(shape).slice(0, head ? undefined : -1);
   for (const { name, outputs, inputs } of matrices) {
     const { layer, tensor } = name;
     const tiles = Math.ceil(inputs / tileRows);
-    const columns = outputs * tensorFormat(design, tensor).cellWeights.length;
+    const weightBits = bitsOf[tensor] ?? 4;
+    const columns = outputs * weightFormat(weightBits).cellWeights.length;
     const cells = columns * inputs;
     layers.push({
       layer,
       tensor,
       outputs,
       inputs,
+      weightBits,
       tiles,
       tileRows,
       columns,
@@ -139,8 +142,7 @@ export function activityOf8b(fabric: Fabric, shares: readonly number[]): LayerAc
       ? [
           fabric.activityOf(
             name,
-            outputs,
-            inputs,
+            { outputs, inputs, weightBits: tensorBits(fabric.design, name.tensor) },
             1,
             shares.map((share) => share * outputs * inputs),
           )!,

@@ -73,6 +73,7 @@ export function madeJob(plan: RunPlan, job: Job, nll: number, kl: number): Finis
       tensor: name.tensor,
       outputs,
       inputs,
+      weightBits: 4,
       tiles: 1,
       tileRows: 256,
       columns: outputs,

@@ -1,7 +1,6 @@
 /** What the matrices on a fabric of integer arithmetic count, per token, whatever multiplies them. */
 import { OnefetError } from '../../error.ts';
 import type { LayerActivity } from '../../fabric/activity.ts';
-import { tensorBits } from '../../fabric/common-design.ts';
 import type { IntegerDesign } from '../../fabric/integer.ts';
 
 export interface MatrixTotals {
@@ -45,7 +44,7 @@ export function countMatrices<A extends LayerActivity>(
   for (const one of layers) {
     requireTokens(one);
     const weights = one.outputs * one.inputs;
-    const bits = tensorBits(design, one.tensor);
+    const bits = one.weightBits;
     const known = formats.get(bits) ?? { bits, tensors: [], weights: 0, macs: 0 };
     formats.set(bits, {
       bits,

@@ -71,6 +71,7 @@ export function collectActivity(
       tensor: o.name.tensor,
       outputs: o.outputs,
       inputs: o.inputs,
+      weightBits: o.bits,
       tiles: o.tiles,
       tileRows: design.tile.rows,
       columns,
@@ -94,10 +95,10 @@ export function toldActivity(
   fabric: Fabric,
   tokens: number,
 ): LayerActivity[] {
-  return operations.flatMap(({ kind, name, outputs, inputs }, i) => {
+  return operations.flatMap(({ kind, name, outputs, inputs, bits }, i) => {
     if (kind !== 'codes') return [];
     const counts = magnitudes?.subarray(i * MAGNITUDE_COUNTS, (i + 1) * MAGNITUDE_COUNTS);
-    return fabric.activityOf(name, outputs, inputs, tokens, counts) ?? [];
+    return fabric.activityOf(name, { outputs, inputs, weightBits: bits }, tokens, counts) ?? [];
   });
 }
 
