@@ -19,18 +19,18 @@ const program = join(root, 'src', 'onefet.js');
 const SMOLLM2 = '.onefet/models/SmolLM2-135M-Instruct.Q4_1.gguf';
 const EIGHT_B = '.onefet/models/llama-3.1-8b.gguf';
 
-/** Experiments, the figures kept of each, and what must be there first. */
+/** Experiments, the figure kept of each, and what must be there first. */
 const GALLERY = [
-  { name: 'fabrics' },
-  { name: 'mapping-steps' },
-  { name: 'weight-bits' },
-  { name: 'device-area' },
-  { name: 'mismatch-scale' },
-  { name: 'temperature-ladder' },
-  { name: 'adc-bits-tile-rows' },
-  { name: 'current-noise' },
-  { name: 'smollm2-mismatch', needs: SMOLLM2, remedy: 'npm run fetch-model, and node experiments/halve-text.mjs wiki.test.raw' },
-  { name: 'eight-b', needs: EIGHT_B, remedy: `onefet synth llama-3.1-8b --out ${EIGHT_B}` },
+  { name: 'fabrics', figure: 'pareto-area' },
+  { name: 'mapping-steps', figure: 'pareto-energy' },
+  { name: 'weight-bits', figure: 'pareto-area' },
+  { name: 'device-area', figure: 'pareto-area' },
+  { name: 'mismatch-scale', figure: 'key-mismatch-scale' },
+  { name: 'temperature-ladder', figure: 'key-tempK' },
+  { name: 'adc-bits-tile-rows', figure: 'map' },
+  { name: 'current-noise', figure: 'pareto-energy' },
+  { name: 'smollm2-mismatch', figure: 'key-mismatch-scale', needs: SMOLLM2, remedy: 'npm run fetch-model, and node experiments/halve-text.mjs wiki.test.raw' },
+  { name: 'eight-b', figure: 'pareto-area', needs: EIGHT_B, remedy: `onefet synth llama-3.1-8b --out ${EIGHT_B}` },
 ];
 /** Columns that another machine may make other. */
 const OF_THE_MACHINE = /^(run_folder|engine)$/;
@@ -70,20 +70,15 @@ function differences(found, committed) {
   );
 }
 
-function writeFigures(name, folder) {
-  const figures = onefet('report', folder, '--figures').split('\n').flatMap((line) => /^\s*([\w-]+)/.exec(line)?.[1] ?? []);
-  const kept = figures.find((figure) => /pareto|heat|kl/.test(figure)) ?? figures[0];
-  if (kept) onefet('report', folder, '--figure', kept, '--format', 'svg', '--out', join(here, 'figures', `${name}.svg`));
-}
-
-function runOne({ name }, write) {
+function runOne({ name, figure }, write) {
   const { folder } = JSON.parse(onefet('sweep', join(here, `${name}.yaml`), '--json'));
   const found = readFileSync(join(root, folder, 'results.csv'), 'utf8');
   const path = join(here, 'results', `${name}.csv`);
   if (write) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, found);
-    writeFigures(name, folder);
+    const drawn = join(here, 'figures', `${name}.svg`);
+    onefet('report', folder, '--figure', figure, '--format', 'svg', '--out', drawn);
     return [];
   }
   if (!existsSync(path)) return [`${basename(path)} is not committed`];
