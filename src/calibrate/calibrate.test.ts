@@ -2,9 +2,11 @@
  * Live simulations: the numbers of an earlier, independent prototype of the same cell (its own parser, fit and
  * random numbers; native ngspice agreed with it to 8e-8), and the shipped calibrations against a new one.
  */
+
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chdir, cwd } from 'node:process';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Calibration, loadCalibration } from '../cell/calibration.ts';
 import { BOLTZMANN_OVER_CHARGE, COEFFICIENT_NAMES } from '../cell/ekv.ts';
@@ -20,8 +22,8 @@ import { sweepMultiply, sweepTransfer } from './sweeps.ts';
 import { type CellTestbench, cellTestbench } from './testbench.ts';
 
 const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
-const home = process.cwd();
-afterEach(() => process.chdir(home));
+const home = cwd();
+afterEach(() => chdir(home));
 afterAll(() => pool.close());
 
 function benchOf(processName: string, cellName: string): CellTestbench {
@@ -208,7 +210,7 @@ describe('a process of the user', () => {
   writeFileSync(join(own, 'technology.yaml'), technology);
 
   test('calibrates from the working folder, with the same bytes whatever the threads and the cache', async () => {
-    process.chdir(folder);
+    chdir(folder);
     const options = { process: 'my-process', cell: 'my-cell' };
     const { path, calibration } = await calibrateToFile({ ...options, threads: 1 });
     const first = readFileSync(path, 'utf8');
@@ -229,7 +231,7 @@ describe('a process of the user', () => {
   });
 
   test('a changed source makes the calibration stale; a damaged one is invalid', () => {
-    process.chdir(folder);
+    chdir(folder);
     const card = join(own, 'mos.inc');
     const text = readFileSync(card, 'utf8');
     writeFileSync(card, text.replace('nfactor=1.5', 'nfactor=1.6'));
@@ -260,7 +262,7 @@ describe('a process of the user', () => {
   });
 
   test('a calibration depends on its own cell and on what it uses of technology.yaml, on nothing else there', () => {
-    process.chdir(folder);
+    chdir(folder);
     const path = join(own, 'technology.yaml');
     const loads = (text: string) => {
       writeFileSync(path, text);
@@ -313,7 +315,7 @@ describe('a process of the user', () => {
   });
 
   test('mistakes in technology.yaml are named', () => {
-    process.chdir(folder);
+    chdir(folder);
     const write = (from: string | RegExp, to: string) =>
       writeFileSync(join(own, 'technology.yaml'), technology.replace(from, to));
     write('supplyV:', 'suplyV:');
@@ -331,7 +333,7 @@ describe('a process of the user', () => {
   });
 
   test('a cell that is no exponentiator at its full scale is refused', async () => {
-    process.chdir(folder);
+    chdir(folder);
     writeFileSync(join(own, 'technology.yaml'), technology.replace('fullScaleA: 3e-9', 'fullScaleA: 3e-6'));
     await expect(calibrate({ process: 'my-process', cell: 'my-cell', pool })).rejects.toMatchObject({
       kind: 'simulation',
@@ -340,7 +342,7 @@ describe('a process of the user', () => {
   });
 
   test('a technology that the sweep does not fit into is refused', async () => {
-    process.chdir(folder);
+    chdir(folder);
     for (const [from, to] of [
       ['vdsV: 0.4', 'vdsV: 0.7'],
       ['minTempK: { value: 233.15', 'minTempK: { value: 310'],

@@ -1,9 +1,11 @@
 /**
  * The comparison and the circuits: shipped files against what they were made from, a live circuit of each kind, the page.
  */
+
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chdir, cwd } from 'node:process';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { type CircuitCalibration, circuitSchema } from '../cell/circuits/circuit.ts';
@@ -23,8 +25,8 @@ import { integrate } from './circuits/waveform.ts';
 import { compareCell } from './compare-cells.ts';
 
 const pool = createSpicePool({ threads: 2, cacheFolder: sharedSpiceCache() });
-const home = process.cwd();
-afterEach(() => process.chdir(home));
+const home = cwd();
+afterEach(() => chdir(home));
 afterAll(() => pool.close());
 
 const shipped = (name: string) => readFileSync(join(packageRoot, 'calibration', 'planar32lp', name), 'utf8');
@@ -165,7 +167,7 @@ describe('circuits live', () => {
   });
 
   test('is written below the working folder', async () => {
-    process.chdir(mkdtempSync(join(tmpdir(), 'onefet-circuit-')));
+    chdir(mkdtempSync(join(tmpdir(), 'onefet-circuit-')));
     await calibrateCircuitToFile(planar, 'routed-selector', pool);
     const written = readFileSync(join('calibration', 'planar32lp', 'routed-selector.json'), 'utf8');
     expect(written).toBe(shipped('routed-selector.json'));

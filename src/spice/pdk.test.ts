@@ -2,9 +2,11 @@
  * A foundry library with corners, nested sections and agauss mismatch: the open GF180MCU card inside the simulator
  * package, and a small library tree of our own in the shapes that libraries come in.
  */
+
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chdir, cwd } from 'node:process';
 import { afterAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../files.ts';
 import { assembleDeck, assembleText } from './deck.ts';
@@ -172,7 +174,7 @@ describe('a library tree of our own', () => {
       vgs_v: 0.3,
       freq_hz: 1e6,
     };
-    const home = process.cwd();
+    const home = cwd();
     mkdirSync(join(folder, 'netlists', 't1'), { recursive: true });
     // A transistor that the library has as a subcircuit only.
     writeFileSync(
@@ -180,14 +182,14 @@ describe('a library tree of our own', () => {
       '.subckt cell d g s b dvt=0 gain=1\nbg gi s v=v(g,s)-dvt\nx1 d gi s b {{model}} w=1u l=1u m={gain}\n.ends\n',
     );
     try {
-      process.chdir(folder);
+      chdir(folder);
       const { sources } = assembleDeck(deck, slots, { includeFolders: [join(folder, 'lib')] });
       expect(sources[0]).toBe(deck);
       expect(sources.filter((path) => path.endsWith('cell.inc'))).toEqual([
-        join(process.cwd(), 'netlists', 't1', 'cell.inc'),
+        join(cwd(), 'netlists', 't1', 'cell.inc'),
       ]);
     } finally {
-      process.chdir(home);
+      chdir(home);
     }
   });
 

@@ -1,5 +1,6 @@
 /** Pages in a real browser: chromium, where one is installed. */
 import { existsSync } from 'node:fs';
+import process, { chdir, cwd } from 'node:process';
 import { pathToFileURL } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { expect } from 'vitest';
@@ -14,6 +15,8 @@ export const missingBrowser = CHROMIUM === undefined ? 'no chromium installed' :
 /** Starts a browser; who starts it closes it. */
 export async function startBrowser(): Promise<Browser> {
   const { chromium } = await import('playwright-core');
+  // It keeps the working folder that it saw first, for whoever asks `process`: test files of one worker would go to each other's.
+  Object.assign(process, { cwd, chdir });
   return chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox', '--disable-gpu'] });
 }
 

@@ -2,9 +2,11 @@
  * What open raw data of a foundry have: one temperature, two drain voltages, 50 mV gate steps from 0 V, a floor with negative
  * readings. The device is known: the shipped cell with its threshold, slope, specific current and barrier lowering moved.
  */
+
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chdir, cwd } from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Calibration, calibrationSchema } from '../../cell/calibration.ts';
 import { atTemperature, COEFFICIENT_NAMES, ekvCurrentA, ekvGateVoltageV } from '../../cell/ekv.ts';
@@ -14,7 +16,7 @@ import { decodeResult, encodeResult } from '../../sources.ts';
 import { onefet } from '../../testing/cli.ts';
 import { calibrateFromCsv } from './measured.ts';
 
-const home = process.cwd();
+const home = cwd();
 const folder = mkdtempSync(join(tmpdir(), 'onefet-complete-'));
 let shipped: Calibration;
 /** Coefficients of the device that is measured. */
@@ -23,7 +25,7 @@ let truth: number[];
 beforeAll(() => {
   const text = readFileSync(join(packageRoot, 'calibration', 'planar32lp', 't1.json'), 'utf8');
   shipped = { ...calibrationSchema.parse(decodeResult(text)), sources: {} };
-  process.chdir(folder);
+  chdir(folder);
   mkdirSync(join('calibration', 'planar32lp'), { recursive: true });
   writeFileSync(join('calibration', 'planar32lp', 't1.json'), encodeResult(shipped, 'shipped'));
   const moves: Readonly<Record<string, number>> = {
@@ -34,7 +36,7 @@ beforeAll(() => {
   };
   truth = shipped.corners.TT!.coefficients.map((c, i) => c + (moves[COEFFICIENT_NAMES[i]] ?? 0));
 });
-afterAll(() => process.chdir(home));
+afterAll(() => chdir(home));
 
 interface Lab {
   readonly tempsC: readonly number[];

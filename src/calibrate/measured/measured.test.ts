@@ -6,6 +6,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chdir, cwd } from 'node:process';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Calibration, calibrationSchema } from '../../cell/calibration.ts';
@@ -23,17 +24,17 @@ import { parseMeasuredCsv } from './csv.ts';
 import { measureHysteresis } from './hysteresis.ts';
 import { calibrateFromCsv, calibrateFromCsvToFile } from './measured.ts';
 
-const home = process.cwd();
+const home = cwd();
 /** The shipped calibration as the supplement; whether it is stale is another test's question. */
 let shipped: Calibration;
 beforeAll(() => {
   const text = readFileSync(join(packageRoot, 'calibration', 'planar32lp', 't1.json'), 'utf8');
   shipped = { ...calibrationSchema.parse(decodeResult(text)), sources: {} };
-  process.chdir(mkdtempSync(join(tmpdir(), 'onefet-measured-')));
+  chdir(mkdtempSync(join(tmpdir(), 'onefet-measured-')));
   mkdirSync(join('calibration', 'planar32lp'), { recursive: true });
   writeFileSync(join('calibration', 'planar32lp', 't1.json'), encodeResult(shipped, 'shipped'));
 });
-afterAll(() => process.chdir(home));
+afterAll(() => chdir(home));
 
 const TEMPS_C = [-40, -20, 0, 27, 50, 70, 85, 105, 125];
 const NOISE = 0.005;
