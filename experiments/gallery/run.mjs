@@ -1,7 +1,7 @@
 /**
  * Runs the gallery and holds it against what is committed in results/.
  *
- *   npm run gallery                       every experiment that needs no other model; numbers are compared
+ *   npm run gallery                       every experiment whose model is there; numbers are compared
  *   npm run gallery -- fabrics eight-b    these
  *   npm run gallery -- --write fabrics    results and figures are written anew
  *

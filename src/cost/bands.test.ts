@@ -41,8 +41,11 @@ describe('bands of a cost', () => {
     expect(outsideBands(at, bands)).toEqual([]);
     const [warning] = outsideBands({ ...at, tokensPerSecondAggregate: 2 }, bands);
     expect(warning).toMatch(/rate of the full pipeline, 2 tokens\/s \(1 tokens\/s to .* last of 7 dies/);
-    expect(outsideBands({ ...at, perTokenJ: 3, binding: 'power' }, bands)[0]).toMatch(
-      /energy .*3 J.*limit changes/,
+    const [energy] = outsideBands({ ...at, perTokenJ: 3 }, bands);
+    expect(energy).toMatch(/energy of a token of one user, 3 J.*an end of their band/);
+    expect(energy).not.toMatch(/die/);
+    expect(outsideBands({ ...at, powerW: 3, binding: 'power' }, bands)[0]).toMatch(
+      /what limits the pipeline/,
     );
   });
 

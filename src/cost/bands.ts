@@ -107,9 +107,12 @@ const FIGURE_WORDS: Readonly<Record<(typeof FIGURES)[number], readonly [string, 
     powerW: ['power of the full pipeline', (value) => formatSi(value, 'W')],
   };
 
+/** Figures of the full pipeline: its users are those whose cache fits on what the last die leaves. */
+const OF_THE_PIPELINE: readonly string[] = ['perTokenAggregateJ', 'tokensPerSecondAggregate', 'powerW'];
+
 /**
- * Says which figures at the likely constants lie outside their own bands, and why: dies come whole, so users whose cache
- * fits on what the last one leaves, and with them rate and power of the full pipeline, jump where the area crosses a die.
+ * Says which figures at the likely constants lie outside their own bands, and why. Dies come whole, so what the last one leaves
+ * jumps where the area crosses a die; and constants whose likely value is an end of their band can move to one side only.
  */
 export function outsideBands(at: Figures & Pick<CostReport, 'dies' | 'binding'>, bands: CostBands): string[] {
   const outside = FIGURES.filter(
@@ -121,10 +124,20 @@ export function outsideBands(at: Figures & Pick<CostReport, 'dies' | 'binding'>,
     const { low, median, high } = bands[figure];
     return `${words}, ${print(at[figure])} (${print(low)} to ${print(high)}, median ${print(median)})`;
   });
-  const why =
-    at.binding === 'KV capacity'
-      ? `the likely area leaves an unusual share of the last of ${at.dies} dies to the caches of users, and most draws do not`
-      : 'its limit changes between the draws';
+  const ofThePipeline = outside.some((figure) => OF_THE_PIPELINE.includes(figure));
+  const why = [
+    ...(ofThePipeline && at.binding === 'KV capacity'
+      ? [
+          `the likely area leaves an unusual share of the last of ${at.dies} dies to the caches of users, and most draws do not`,
+        ]
+      : []),
+    ...(ofThePipeline && at.binding !== 'KV capacity'
+      ? ['what limits the pipeline changes between the draws']
+      : []),
+    ...(outside.every((figure) => OF_THE_PIPELINE.includes(figure))
+      ? []
+      : ['constants whose likely value is an end of their band can only move to the other side']),
+  ].join('; ');
   return [`At the likely constants outside its own band: ${named.join('; ')}: ${why}. Take the median.`];
 }
 

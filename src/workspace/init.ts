@@ -87,7 +87,7 @@ function initProcess({ name, from = DEFAULTS.process }: InitOptions): Made {
     files: [...files, ...datasheets],
     next: [
       `onefet calibrate --process ${name} --cell ${cell}`,
-      ...(datasheets.length > 0 ? [`onefet datasheet --process ${name} --cell ${cell}`] : []),
+      ...(existsSync(datasheetPath(name, cell)) ? [`onefet datasheet --process ${name} --cell ${cell}`] : []),
       `onefet run --set process=${name} --set cell=${cell}`,
       `onefet list cells --process ${name}`,
     ],
