@@ -66,8 +66,8 @@ export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string)
     ({ ran }) => ran?.fabric === fabric.kind && unmappedKey(loadFabric(ran)) === unmappedKey(fabric),
   );
   if (mapped !== undefined) {
-    const { method } = mapped.ran!.mapping;
-    const warning = `its counts are of a run with mapping.method ${method}, not ${fabric.design.mapping.method}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`;
+    const differing = differencesOf(mapped.ran!.mapping, fabric.design.mapping);
+    const warning = `its counts are of a run with ${differing.join(', ')}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`;
     return withWarnings(foundAt(mapped, false), [warning, ...passedOver]);
   }
   const settings = Object.entries(loaded.overrides).map(([key, value]) => ` --set ${key}=${value}`);
@@ -123,11 +123,19 @@ function computedKey(design: CommonDesign): string {
   return JSON.stringify(rest);
 }
 
+/** Keys of a mapping that the run had otherwise, as in `mapping.method auto, not round`. */
+function differencesOf(ran: CommonDesign['mapping'], asked: CommonDesign['mapping']): string[] {
+  const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
+  return (Object.keys(asked) as (keyof typeof asked)[])
+    .filter((key) => text(ran[key]) !== text(asked[key]))
+    .map((key) => `mapping.${key} ${text(ran[key])}, not ${text(asked[key])}`);
+}
+
 /** What decides the counts of a run. */
 const countedKey = (fabric: Fabric): string =>
   `${unmappedKey(fabric)} ${fabric.kind === 'gpu' ? '' : JSON.stringify(fabric.design.mapping)}`;
 
-/** The same, whatever the mapping of the weights. */
+/** The same, whatever the mapping of the weights, as long as its budget of cells is the same. */
 function unmappedKey({ kind, design, nominalDesign }: Fabric): string {
   const {
     costs: _costs,
@@ -137,7 +145,9 @@ function unmappedKey({ kind, design, nominalDesign }: Fabric): string {
   } = nominalDesign() as Partial<CommonDesign>;
   const { weights, tile } = design;
   const { input } = design as { input?: unknown };
-  return kind === 'gpu' ? kind : JSON.stringify({ kind, nominal, weights, tile, input });
+  if (kind === 'gpu') return kind;
+  const { cellsPerWeight } = design.mapping;
+  return JSON.stringify({ kind, nominal, weights, cellsPerWeight, tile, input });
 }
 
 /** A design by name with its fabric. */

@@ -29,6 +29,16 @@ test('every shipped design has counts of its circuit; where they are of another 
   }
 });
 
+test('a budget of cells is a circuit of its own: counts of another one do not price it', () => {
+  for (const design of ['log-domain', 'digital']) {
+    expect(() => subject(design, ['mapping.cellsPerWeight=1.25'])).toThrowError(
+      expect.objectContaining({ code: 'ACTIVITY_MISSING' }),
+    );
+  }
+  const { found } = subject('log-domain', ['mapping.principal=8']);
+  expect(found.warning).toContain('mapping.principal 0, not 8');
+});
+
 test('a damaged file of some run is passed over, with a word, and ends nothing', () => {
   const runs = mkdtempSync(join(tmpdir(), 'onefet-power-'));
   mkdirSync(join(runs, 'one'));
