@@ -9,7 +9,7 @@ export default defineConfig({
     hookTimeout: 180_000,
     // Two cores: simulator workers and test files share them.
     maxWorkers: 2,
-    // Files share what they import: mathjs, zod and the plotting library are loaded once per worker. A test that changes
+    // Files share what they import: the simulator, zod and the plotting library are loaded once per worker. A test that changes
     // what all share (working folder, environment, streams) restores it.
     isolate: false,
   },

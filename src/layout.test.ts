@@ -1,6 +1,6 @@
 /**
- * Imports of the source files: what a cell is does not know how it is measured, no file imports itself over others, and
- * folders import one way along the order of src/README.md's "How data flows".
+ * Imports of the source files: what a cell is does not know how it is measured, no file imports itself over others,
+ * folders import one way along the order of src/README.md's "How data flows", and the command line starts light.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -107,6 +107,30 @@ describe('imports of src/', () => {
     }
     const upward = arrows.filter(({ file, target }) => place(folderOf(target)) > place(folderOf(file)));
     expect(upward.map(({ file, target }) => `${file} -> ${target}`)).toEqual([]);
+  });
+
+  test('the command line starts without the libraries that its commands load', () => {
+    const loaded = new Set<string>();
+    const packages = new Set<string>();
+    const load = (file: string): void => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      const text = readFileSync(join(root, file), 'utf8');
+      for (const [, names, from] of text.matchAll(
+        /^(?:import|export)\s+(?!type\b)([^;'=]*?)\sfrom\s+'([^']+)';/gm,
+      )) {
+        const parts = /^\{([^}]*)\}/
+          .exec(names)?.[1]
+          .split(',')
+          .map((part) => part.trim());
+        if (parts?.every((part) => part === '' || part.startsWith('type '))) continue;
+        if (from.startsWith('.')) load(join(dirname(file), from).replaceAll('\\', '/'));
+        else if (!from.startsWith('node:')) packages.add(from);
+      }
+    };
+    load('cli.ts');
+    expect(loaded).toContain('cli/run.ts');
+    expect([...packages]).toEqual(['commander']);
   });
 
   test('shipped files import no test helpers', () => {

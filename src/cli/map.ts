@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
-import type { AdapterChoice } from '../model/lora.ts';
+import type { AdapterChoice } from '../model/adapter-choice.ts';
 import {
   type CliContext,
   designOptions,

@@ -1,6 +1,5 @@
 /** `optimise`: a front of accuracy against energy, area and money. */
 import { type Command, Option } from 'commander';
-import { listChanges } from '../config.ts';
 import { formatSi, plain } from '../format.ts';
 import { MINIMISED, type Minimised, OPTIMISE_DEFAULTS, type OptimiseOptions } from '../optimise/options.ts';
 import { missedTarget, type OptimisedPoint, type OptimiseResult } from '../optimise/result.ts';
@@ -96,7 +95,7 @@ export function addOptimiseCommand(root: Command, context: CliContext): void {
 
 async function optimiseCommand(flags: OptimiseFlags, { signal, argv, progress }: CliContext): Promise<void> {
   const { estimateOptimise, planOptimise } = await import('../optimise/plan.ts');
-  const plan = planOptimise(readFlags(flags));
+  const plan = planOptimise(await readFlags(flags));
   for (const warning of plan.warnings) notice(warning);
   if (flags.dryRun) {
     const estimate = estimateOptimise(plan);
@@ -141,7 +140,8 @@ async function optimiseCommand(flags: OptimiseFlags, { signal, argv, progress }:
   }
 }
 
-function readFlags(flags: OptimiseFlags): OptimiseOptions {
+async function readFlags(flags: OptimiseFlags): Promise<OptimiseOptions> {
+  const { listChanges } = await import('../config.ts');
   const { design, model, rangeText, context, set } = flags;
   const base = {
     design,

@@ -5,7 +5,7 @@ import { ENGINE_CHOICES, PRECISION_CHOICES } from '../engine/names.ts';
 import { DESIGN_DEFAULTS, EMBEDDED_MODEL, EMBEDDED_TEXT } from '../experiment/options.ts';
 import { parseRequirement } from '../experiment/require.ts';
 import { requireDataFile } from '../files.ts';
-import { type AdapterChoice, parseAdapterChoice } from '../model/lora.ts';
+import { type AdapterChoice, parseAdapterChoice } from '../model/adapter-choice.ts';
 import { type Progress, stderrProgress } from '../progress.ts';
 import { mostThreads } from '../threads.ts';
 

@@ -1,7 +1,6 @@
 /** `start`, `run` and `generate`: a model on chips. */
 import { stdout } from 'node:process';
 import { type Command, Option } from 'commander';
-import { listChanges, settingValues } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import {
   DESIGN_DEFAULTS,
@@ -15,7 +14,7 @@ import {
 } from '../experiment/options.ts';
 import { requireResult } from '../experiment/require.ts';
 import type { RunResult } from '../experiment/result.ts';
-import type { AdapterChoice } from '../model/lora.ts';
+import type { AdapterChoice } from '../model/adapter-choice.ts';
 import {
   type CliContext,
   collectRequirement,
@@ -153,6 +152,7 @@ function addModelRun(command: Command, context: CliContext): void {
       )
       .option('--dry-run', 'print jobs, memory and folder, and stop'),
   ).action(async (flags: RunFlags) => {
+    const { settingValues } = await import('../config.ts');
     const lists = flags.set.flatMap((setting) => settingValues(setting) ?? []);
     if (lists.length > 0) {
       await sweepRun(flags, lists, context);
@@ -196,6 +196,7 @@ async function sweepRun(
       },
     );
   }
+  const { listChanges, settingValues } = await import('../config.ts');
   const { gridExperiment } = await import('../sweep/experiment.ts');
   const { sweepExperiment } = await import('./sweep.ts');
   const single = flags.set.filter((setting) => settingValues(setting) === undefined);

@@ -2,7 +2,7 @@
 import type { Overrides } from '../config.ts';
 import type { EngineChoice, PrecisionChoice } from '../engine/names.ts';
 import type { FabricParts } from '../fabric/fabric.ts';
-import type { AdapterChoice } from '../model/lora.ts';
+import type { AdapterChoice } from '../model/adapter-choice.ts';
 import type { SampleOptions } from '../model/sample.ts';
 
 /** Forms of a task's questions: task-file.ts. */

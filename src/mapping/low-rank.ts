@@ -9,10 +9,10 @@
  * without any inverse (as in LQER, Zhang et al. 2024, arXiv:2402.02446). The error falls by the r leading eigenvalues.
  */
 import { gaussian, streamKey } from '../random.ts';
+import { dot, type Eigen, largestEigen, symmetricEigen } from '../small-matrices.ts';
 import { PANEL_COLUMNS } from './numerics/kernels/multiply.ts';
 import { applyErrors } from './numerics/operators.ts';
 import { panelOf, type Workspace } from './numerics/workspace.ts';
-import { dot, type Eigen, largestEigen, symmetricEigen } from './small.ts';
 
 export interface SidePath {
   readonly rank: number;

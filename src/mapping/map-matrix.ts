@@ -6,6 +6,8 @@
  * The error after each step is relative: tr(E H E^T) / tr(W H_c W^T), E = W - W^, H the second moments of what the rows
  * code and H_c those about the mean: the energy of what the outputs vary by.
  */
+
+import { dot } from '../small-matrices.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { weightFormat } from '../tile/weight-code.ts';
 import { centreAddend } from './centre.ts';
@@ -26,7 +28,6 @@ import { type PreparedInput, type PreparedWeights, prepareWeights } from './prep
 import { refit } from './refit.ts';
 import { round } from './round.ts';
 import { type ScaleRule, searchScales } from './scale-search.ts';
-import { dot } from './small.ts';
 
 export interface CodingOptions {
   readonly scales: ScaleRule;

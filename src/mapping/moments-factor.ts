@@ -7,9 +7,9 @@
  * (R + 1) K numbers in place of K^2. The diagonal, and so the error of cells that are off independently, is exact.
  */
 import { gaussian, streamKey } from '../random.ts';
+import { largestEigen } from '../small-matrices.ts';
 import { applyMoments } from './numerics/operators.ts';
 import type { Workspace } from './numerics/workspace.ts';
-import { largestEigen } from './small.ts';
 
 /** R. With 64 a side path of rank 16 leaves 1 to 6 % more error than with all of H, with 128 up to 3 % (SmolLM2, block 15). */
 export const MOMENTS_RANK = 128;

@@ -8,10 +8,10 @@
  * Li et al. 2024, arXiv:2411.05007, but on the side of the inputs). The side path has rank r: r (2 K + N) products.
  */
 import { gaussian, streamKey } from '../random.ts';
+import { largestEigen } from '../small-matrices.ts';
 import type { SidePath } from './low-rank.ts';
 import { applyMoments } from './numerics/operators.ts';
 import { loadMoments, type Workspace } from './numerics/workspace.ts';
-import { largestEigen } from './small.ts';
 import type { InputStatistics } from './statistics.ts';
 
 export interface PrincipalPart {

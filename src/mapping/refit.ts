@@ -9,6 +9,8 @@
  *
  * Where the real weights of a chip were read (correct.ts), x_t are those instead of codes and s_t are column gains.
  */
+
+import { solveSymmetric } from '../small-matrices.ts';
 import type { Coding, CodingProblem } from './coding.ts';
 import { tileCount } from './coding.ts';
 import { BLOCK_ROWS, PANEL_COLUMNS, ROW_BYTES } from './numerics/kernels/multiply.ts';
@@ -23,7 +25,6 @@ import {
   sumsAddress,
   type Workspace,
 } from './numerics/workspace.ts';
-import { solveSymmetric } from './small.ts';
 
 const RIDGE = 1e-4;
 

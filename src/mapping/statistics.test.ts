@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { symmetricEigen } from '../small-matrices.ts';
 import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from '../testing/mapping.ts';
 import { centreAddend, meanShare } from './centre.ts';
 import { quadraticForm } from './coding.ts';
@@ -8,7 +9,6 @@ import { energies } from './numerics/workspace.ts';
 import { principalPart, principalPath, withoutPrincipal } from './principal.ts';
 import { round } from './round.ts';
 import { searchScales } from './scale-search.ts';
-import { symmetricEigen } from './small.ts';
 import { momentsAboutZero, newStatistics } from './statistics.ts';
 
 test('means and second moments, in batches of any size', async () => {

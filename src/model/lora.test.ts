@@ -8,9 +8,10 @@ import { type AdapterSizes, FIXTURE_ADAPTER, writeAdapter as write } from '../te
 import { writeFixture } from '../testing/models.ts';
 import { openOracle } from '../testing/oracle.ts';
 import { negativeLogLikelihood, runWindow } from '../testing/scoring.ts';
+import { parseAdapterChoice } from './adapter-choice.ts';
 import { newSession } from './forward.ts';
 import type { GgufField } from './gguf-writer.ts';
-import { openAdapter, parseAdapterChoice } from './lora.ts';
+import { openAdapter } from './lora.ts';
 import { writeMerged } from './merge.ts';
 import { buildLayers, type Model, openModel } from './model.ts';
 

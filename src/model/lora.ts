@@ -9,14 +9,9 @@
  */
 import { OnefetError } from '../error.ts';
 import { displayPath, sha256 } from '../files.ts';
+import type { AdapterChoice } from './adapter-choice.ts';
 import { type GgufFile, type GgufTensor, openGguf, readRow } from './gguf.ts';
 import { blockMatrices, type ModelShape, sourceTensor } from './shape.ts';
-
-/** An adapter as it is asked for: a file and what its part is multiplied by. */
-export interface AdapterChoice {
-  readonly path: string;
-  readonly scale: number;
-}
 
 /** s B [N][r] and A [r][K] of one matrix. */
 export interface AdapterPart {
@@ -36,13 +31,6 @@ export interface Adapter extends AdapterChoice {
 
 /** Largest rank: adapters in use have 4 to 256. */
 const MOST_RANK = 1024;
-
-/** `adapter.gguf` or `adapter.gguf:0.5`; a colon that no number follows is part of the name. */
-export function parseAdapterChoice(text: string): AdapterChoice {
-  const colon = text.lastIndexOf(':');
-  const scale = colon > 0 && text.slice(colon + 1).trim() !== '' ? Number(text.slice(colon + 1)) : Number.NaN;
-  return Number.isFinite(scale) ? { path: text.slice(0, colon), scale } : { path: text, scale: 1 };
-}
 
 /**
  * Opens an adapter of a model. Errors are OnefetError('input', 'GGUF_...') of the file, and 'LORA_...': LORA_TYPE (no LoRA

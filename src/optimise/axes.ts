@@ -43,8 +43,6 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
   process: ['design'],
 };
 
-export const DEFAULT_OVER = ['device', 'tile.rows', 'adc', 'sharing', 'fullScaleA'];
-
 /**
  * The axes that are asked for. `over`: words and keys; `levels`: `key=a,b,c`, which gives an axis its levels, or adds one.
  * Errors: OPTIMISE_AXIS, CONFIG_VALUE (usage).

@@ -1,7 +1,6 @@
 /** What can be asked of `onefet optimise`, and what is done where nothing is said. */
 import { DESIGN_DEFAULTS, EMBEDDED_MODEL, EMBEDDED_TEXT } from '../experiment/options.ts';
 import type { Settings } from '../sweep/keys.ts';
-import { DEFAULT_OVER } from './axes.ts';
 
 export const MINIMISED = ['energy', 'area', 'cost'] as const;
 export type Minimised = (typeof MINIMISED)[number];
@@ -41,7 +40,7 @@ export const SELECT_TEXT = 'experiments/texts/calibration.txt';
 export const OPTIMISE_DEFAULTS: OptimiseOptions = {
   kl: 0.1,
   minimise: 'energy',
-  over: DEFAULT_OVER,
+  over: ['device', 'tile.rows', 'adc', 'sharing', 'fullScaleA'],
   levels: [],
   base: { design: DESIGN_DEFAULTS.design, model: EMBEDDED_MODEL },
   selectText: SELECT_TEXT,

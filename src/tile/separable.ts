@@ -5,8 +5,8 @@
  * (Eckart-Young). m has at most a few dozen values, so it comes from the eigenvectors of G^T G: v_r are unit
  * eigenvectors, u_r = G v_r.
  */
-import { eigs } from 'mathjs';
 import { OnefetError } from '../error.ts';
+import { symmetricEigen } from '../small-matrices.ts';
 
 export interface Separable {
   readonly rank: number;
@@ -21,17 +21,17 @@ export interface Separable {
 /** The smallest rank whose largest residual is at most `bound` (same unit as the table). */
 export function decompose(table: readonly Float64Array[], bound: number): Separable {
   const columns = table[0].length;
-  const gram = Array.from({ length: columns }, (_, i) =>
-    Array.from({ length: columns }, (_, j) => table.reduce((sum, row) => sum + row[i] * row[j], 0)),
-  );
-  const { eigenvectors } = eigs(gram);
-  const ordered = eigenvectors
-    .map(({ value, vector }) => ({ value: Number(value), vector: Float64Array.from(vector as number[]) }))
-    .sort((p, q) => q.value - p.value);
+  const gram = new Float64Array(columns * columns);
+  for (let i = 0; i < columns; i++) {
+    for (let j = 0; j < columns; j++)
+      gram[i * columns + j] = table.reduce((sum, row) => sum + row[i] * row[j], 0);
+  }
+  const { vectors } = symmetricEigen(gram, columns);
   const u: Float64Array[] = [];
   const v: Float64Array[] = [];
   const left = table.map((row) => Float64Array.from(row));
-  for (const { vector } of ordered) {
+  for (let r = 0; r < columns; r++) {
+    const vector = vectors.subarray(r * columns, (r + 1) * columns);
     const sign = vector.reduce((sum, x) => sum + x, 0) < 0 ? -1 : 1;
     const vr = vector.map((x) => x * sign);
     const ur = Float64Array.from(table, (row) => row.reduce((sum, x, m) => sum + x * vr[m], 0));

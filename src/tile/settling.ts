@@ -12,8 +12,8 @@
  * d ln y / dt = (x - y) / tau, tau of src/tile/bit-line.ts at the current of a typical line.
  * Held against SPICE transients in settling.test.ts.
  */
-import { eigs } from 'mathjs';
 import { OnefetError } from '../error.ts';
+import { symmetricEigen } from '../small-matrices.ts';
 
 export interface RowLadder {
   readonly taps: number;
@@ -68,13 +68,13 @@ export function rowModes(ladder: RowLadder): RowModes {
     conductance[s - 1][s] -= siemens;
   }
   conductance[taps - 1][taps - 1] += 1 / driverOhm;
-  const { eigenvectors } = eigs(conductance.map((row, i) => row.map((g, j) => g / (root[i] * root[j]))));
-  const modes = eigenvectors.map(({ value, vector }) => {
-    const unit = vector as number[];
-    const norm = unit.reduce((sum, x) => sum + x * x, 0);
+  const scaled = conductance.flatMap((row, i) => row.map((g, j) => g / (root[i] * root[j])));
+  const { values, vectors } = symmetricEigen(scaled, taps);
+  const modes = Array.from(values, (ratePerS, mode) => {
+    const unit = Array.from(vectors.subarray(mode * taps, (mode + 1) * taps));
     // e = C^-1/2 z, and z starts at C^1/2.
-    const start = unit.reduce((sum, x, i) => sum + x * root[i], 0) / norm;
-    return { ratePerS: Number(value), weights: unit.map((x, i) => (x * start) / root[i]) };
+    const start = unit.reduce((sum, x, i) => sum + x * root[i], 0);
+    return { ratePerS, weights: unit.map((x, i) => (x * start) / root[i]) };
   });
   return {
     ratesPerS: modes.map(({ ratePerS }) => ratePerS),
