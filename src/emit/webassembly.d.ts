@@ -1,4 +1,4 @@
-/** The part of the WebAssembly JavaScript API that mapping and engine use; the project's `lib` has no DOM. */
+/** The part of the WebAssembly JavaScript API that mapping, engine and simulator use; the project's `lib` has no DOM. */
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array);
@@ -11,5 +11,12 @@ declare namespace WebAssembly {
   interface Instance {
     readonly exports: Record<string, (...operands: number[]) => number>;
   }
-  function instantiate(module: Module, imports: Record<string, Record<string, Memory>>): Promise<Instance>;
+  function compile(bytes: Uint8Array): Promise<Module>;
+  function instantiate(module: Module, imports: Imports): Promise<Instance>;
+  /** Replaced while the simulator starts, see src/spice/worker.ts. */
+  let instantiateStreaming: (
+    source: unknown,
+    imports: Imports,
+  ) => Promise<{ module: Module; instance: Instance }>;
+  type Imports = Record<string, Record<string, Memory>>;
 }

@@ -11,7 +11,7 @@ import { type ExpectedOutput, engineId, jobHash, type SpiceJob } from './job.ts'
 import { parseRawFile, type RawPlot } from './raw-file.ts';
 import { stateLeft } from './refuse.ts';
 import { classifyStderr, SpiceError, spokenError } from './spice-error.ts';
-import type { WorkerMessage, WorkerReply, WorkerRequest, WorkerSaid } from './worker.ts';
+import type { WorkerMessage, WorkerReply, WorkerRequest, WorkerSaid, WorkerStart } from './worker.ts';
 
 export interface SpiceResult {
   readonly hash: string;
@@ -223,9 +223,15 @@ function createThreads(size: number, runsPerThread: number): ThreadShelf {
   };
 }
 
+/** The simulator as the first thread of this process compiled it: 0.5 s of a processor that the others need not. */
+let compiledSimulator: WebAssembly.Module | undefined;
+
 /** Starts a simulator; `onEnd` is called when it has ended by itself. Its `ready` fails with SPICE_ENGINE_START. */
 function startThread(onEnd: (thread: Thread) => void): Thread {
-  const worker = new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), { stderr: false });
+  const worker = new Worker(new URL(`./worker${sourceExtension}`, import.meta.url), {
+    stderr: false,
+    workerData: { module: compiledSimulator } satisfies WorkerStart,
+  });
   // An idle simulator does not keep the process alive.
   worker.unref();
   const refused = (what: string, cause?: unknown) =>
@@ -244,7 +250,8 @@ function startThread(onEnd: (thread: Thread) => void): Thread {
       thread.onDeath?.(reason);
     };
     worker.on('message', (message: WorkerMessage) => {
-      if (message === 'ready') {
+      if ('ready' in message) {
+        compiledSimulator = message.ready;
         clearTimeout(timer);
         resolve();
       } else if ('said' in message) thread.onSaid?.(message);

@@ -2,14 +2,21 @@
  * The thread that owns one ngspice instance. One run at a time; the parent kills the thread on a time-out and when the
  * simulator has said that it cannot go on, which it does while it loops for ever or before it ends without a word.
  *
- * Three properties of the engine (eecircuit-engine 1.8.0) shape this file:
+ * Four properties of the engine (eecircuit-engine 1.8.0) shape this file:
  *  - it reads commands from a list that it rewinds; the list is private, so the version is pinned exactly;
  *  - after the last command it reads `out.raw` and resolves only if that parses, so a minimal one is always there and
  *    results go to files of other names;
- *  - `info` is re-sliced at 2 MB for every line (quadratic), so it is replaced by a bounded log.
+ *  - `info` is re-sliced at 2 MB for every line (quadratic), so it is replaced by a bounded log;
+ *  - it fetches its own WebAssembly from a data URL of 8 MB and compiles it, so the first thread of a process compiles
+ *    and hands the module to the others.
  */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { Simulation } from 'eecircuit-engine';
+
+export interface WorkerStart {
+  /** What an earlier thread of this process compiled. */
+  readonly module: WebAssembly.Module | undefined;
+}
 
 export interface WorkerRequest {
   readonly netlist: string;
@@ -19,8 +26,12 @@ export interface WorkerRequest {
   readonly unset: readonly string[];
 }
 
-/** Messages of a running job: 'ready' once, lines of stderr as they are printed, then one reply. */
-export type WorkerMessage = 'ready' | WorkerSaid | WorkerReply;
+/** 'ready' with the compiled simulator, once; of a running job, lines of stderr as they are printed, then one reply. */
+export type WorkerMessage = WorkerReady | WorkerSaid | WorkerReply;
+
+export interface WorkerReady {
+  readonly ready: WebAssembly.Module;
+}
 
 export interface WorkerSaid {
   readonly said: string;
@@ -110,10 +121,38 @@ Object.defineProperty(engine, 'cmd', {
     command = value;
   },
 });
-await engine.start();
+const compiled = await startEngine();
 const fileSystem = engine.__getSpiceModuleForTests().FS;
 /** Files of the simulator itself; any other is of a job and goes with it. */
 const ownFiles = new Set([...fileSystem.readdir('/'), 'test.cir', 'out.raw']);
+
+/** Starts the engine on the module of an earlier thread, or on one compiled here; returns it. */
+async function startEngine(): Promise<WebAssembly.Module> {
+  let { module: started } = workerData as WorkerStart;
+  const { fetch } = globalThis;
+  const { instantiateStreaming } = WebAssembly;
+  let url = '';
+  globalThis.fetch = async (input) => {
+    if (started === undefined) url = String(input);
+    return undefined as unknown as Response;
+  };
+  WebAssembly.instantiateStreaming = async (fetched, imports) => {
+    await fetched;
+    const module =
+      started ?? (await WebAssembly.compile(Buffer.from(url.slice(url.indexOf(',') + 1), 'base64')));
+    started = module;
+    url = '';
+    return { module, instance: await WebAssembly.instantiate(module, imports) };
+  };
+  try {
+    await engine.start();
+  } finally {
+    globalThis.fetch = fetch;
+    WebAssembly.instantiateStreaming = instantiateStreaming;
+  }
+  if (started === undefined) throw new Error('the simulator did not ask for its WebAssembly');
+  return started;
+}
 
 function remove(path: string): void {
   try {
@@ -184,4 +223,4 @@ parentPort?.on('message', async (request: WorkerRequest) => {
     reply.contents.flatMap((bytes) => (bytes === null ? [] : [bytes.buffer])),
   );
 });
-parentPort?.postMessage('ready');
+parentPort?.postMessage({ ready: compiled } satisfies WorkerMessage);
