@@ -8,15 +8,16 @@ import { TAG_WORDS, TAGS, type Tag, weakestTag } from './provenance.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * Says whether a source names something that a reader can look up: a year with an author or a venue, an address, a
- * document's number, or the file of a published model card. What has none of them is `assumed`, not `cited`.
+ * Says whether a source has a place that a reader can open: an address, a DOI, an arXiv or ISBN number, or the file of a published
+ * model card. An author and a year alone are not enough: such a value is `assumed`, "from memory of" its source.
  */
 function namesASource(source: string): boolean {
-  const year = /\b(19|20)\d\d\b/.test(source) && /[A-Z][\w.'-]+/.test(source);
-  const address = /https?:\/\/|\b(doi|arXiv)\b|\b[a-z][\w-]*\.(org|com|io|net|edu|ai|energy)\b/i.test(source);
-  const document = /\b(PDK|datasheet|data sheet|model card|JEDEC|IEEE|US\d{7,}|WO\d{7,})\b/i.test(source);
-  const models = /\b[\w-]+\.(ngspice|lib)\b/.test(source);
-  return year || address || document || models;
+  const address =
+    /https?:\/\/|\b(doi:?\s*10\.\d{4,}|arXiv:?\s*\d{4}\.\d{4,}|ISBN[\s:]*[\d-]{9,})|\b[a-z][\w-]*\.(org|com|io|net|edu|ai|energy)\b/i.test(
+      source,
+    );
+  const models = /\b[\w-]+\.(ngspice|lib)\b|\bPDK documentation\b/.test(source);
+  return address || models;
 }
 
 /** Entries with a tag, by path, of every data file that ships. */
@@ -48,9 +49,11 @@ describe('provenance', () => {
   });
 
   it('tells a source that can be looked up from one that cannot', () => {
-    expect(namesASource('Jouppi et al., ISCA 2021')).toBe(true);
+    expect(namesASource('Jouppi et al., ISCA 2021')).toBe(false);
     expect(namesASource('llama.cpp, github.com/ggml-org/llama.cpp, examples/perplexity')).toBe(true);
     expect(namesASource('linearity theorem (arXiv 2411.17525)')).toBe(true);
+    expect(namesASource('nfet in sm141064.ngspice')).toBe(true);
+    expect(namesASource('Andrulis et al., arXiv, 2024')).toBe(false);
     expect(namesASource('SkyWater PDK documentation')).toBe(true);
     expect(namesASource('logic 0.06 W/mm2 (range 0.011-0.2)')).toBe(false);
     expect(namesASource('cell area over macro area of compiled SRAM')).toBe(false);

@@ -14,7 +14,7 @@ export const TAG_WORDS: Readonly<Record<Tag, string>> = {
   measured: 'read from hardware or from a real model',
   simulated: 'computed by SPICE, or counted while a run computed',
   fitted: 'from an equation or a law fitted to measured or simulated values',
-  cited: 'from a source that a reader can find: author, venue and year, a document, or an address',
+  cited: 'from a source that a reader can open: an address, a DOI, or the file of a model card',
   assumed: 'an estimate or an assumption that nothing here supports',
 };
 
