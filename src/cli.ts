@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { addBenchCommands } from './cli/bench.ts';
 import { addCalibrateCommands } from './cli/calibrate.ts';
 import { addDoctorCommand } from './cli/doctor.ts';
+import { addExploreCommand } from './cli/explore.ts';
 import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
 import { addOptimiseCommand } from './cli/optimise.ts';
@@ -132,6 +133,7 @@ ${EXIT_CODE_HELP}`,
   addOptimiseCommand(root, context);
   addCalibrateCommands(root, context);
   addPowerCommands(root);
+  addExploreCommand(root, context);
   addMapCommand(root, context);
   addModelCommands(root, context);
   addBenchCommands(root, context);

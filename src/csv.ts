@@ -18,3 +18,15 @@ function csvField(value: CsvValue): string {
   const text = String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/** Reads rows that toCsv wrote: every field is text, and one that was empty is the empty text. Quoted fields may hold commas and line ends. */
+export function fromCsv(text: string): Record<string, string>[] {
+  const rows: string[][] = [[]];
+  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n|$)/g)) {
+    rows.at(-1)!.push(quoted === undefined ? bare : quoted.replaceAll('""', '"'));
+    if (end === '\n') rows.push([]);
+    if (end === '') break;
+  }
+  const [names = [], ...lines] = rows.filter((row) => row.length > 1 || row[0] !== '');
+  return lines.map((line) => Object.fromEntries(names.map((name, i) => [name, line[i] ?? ''])));
+}

@@ -140,7 +140,7 @@ function readAtMost(path: string, most: number, isPipe: boolean): Buffer {
       } else if (!isPipe || (count === 0 && total > 0)) break;
       else if (performance.now() - lastMs > PIPE_WAIT_MS) {
         throw new Error(`nobody writes to the pipe: nothing came in ${PIPE_WAIT_MS / 1e3} s`);
-      } else Atomics.wait(sleeper, 0, 0, 10);
+      } else sleepMs(10);
     }
     return Buffer.concat(parts);
   } finally {
@@ -148,7 +148,7 @@ function readAtMost(path: string, most: number, isPipe: boolean): Buffer {
   }
 }
 
-const sleeper = new Int32Array(new SharedArrayBuffer(4));
+const sleepMs = (time: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, time);
 
 /** Bytes that were there; 0 where every writer has closed or none has opened, -1 where one has nothing yet. */
 function readPipe(handle: number, part: Buffer): number {

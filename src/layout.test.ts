@@ -67,6 +67,7 @@ const ORDER = [
   'optimise',
   'synth',
   'report',
+  'explore',
   'bench',
   'workspace',
   'doctor',

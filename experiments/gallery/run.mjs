@@ -12,6 +12,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { argv, execPath, exit, stderr, stdout } from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { fromCsv } from '../../src/csv.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
@@ -29,6 +30,7 @@ const GALLERY = [
   { name: 'temperature-ladder', figure: 'key-tempK' },
   { name: 'adc-bits-tile-rows', figure: 'map' },
   { name: 'current-noise', figure: 'pareto-energy' },
+  { name: 'surface', figure: 'pareto-area' },
   { name: 'smollm2-mismatch', figure: 'key-mismatch-scale', needs: SMOLLM2, remedy: 'npm run fetch-model, and node experiments/halve-text.mjs wiki.test.raw' },
   { name: 'eight-b', figure: 'pareto-area', needs: EIGHT_B, remedy: `onefet synth llama-3.1-8b --out ${EIGHT_B}` },
 ];
@@ -47,21 +49,9 @@ function onefet(...words) {
   return done.stdout;
 }
 
-/** Rows of a CSV that this program wrote: quoted fields may hold commas and line ends. */
-function parseCsv(text) {
-  const rows = [[]];
-  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n|$)/g)) {
-    rows.at(-1).push(quoted === undefined ? bare : quoted.replaceAll('""', '"'));
-    if (end === '\n') rows.push([]);
-    if (end === '') break;
-  }
-  const [names, ...lines] = rows.filter((row) => row.length > 1);
-  return lines.map((line) => Object.fromEntries(names.map((name, i) => [name, line[i] ?? ''])));
-}
-
 /** What differs between two tables, machine's columns aside; nothing where they are the same. */
 function differences(found, committed) {
-  const [ours, theirs] = [parseCsv(found), parseCsv(committed)];
+  const [ours, theirs] = [fromCsv(found), fromCsv(committed)];
   if (ours.length !== theirs.length) return [`${ours.length} rows, committed are ${theirs.length}`];
   return ours.flatMap((row, i) =>
     Object.keys({ ...row, ...theirs[i] })

@@ -287,7 +287,7 @@ export async function tuneDrive(
       ...unknowns.map((u) => deviations(factors.map((f, i) => (i === u ? f + shift : f)))),
     ]);
     const columns = [base.map(() => 1), ...shifted.map((y) => y.map((v, i) => (v - base[i]) / shift))];
-    const step = leastSquares(
+    const step = await leastSquares(
       columns,
       base.map((v) => -v),
     );
@@ -301,20 +301,14 @@ export async function tuneDrive(
   return { bias, ...driveOf(factors) };
 }
 
-/** Solves the normal equations of a few columns by elimination. */
-function leastSquares(columns: readonly (readonly number[])[], y: readonly number[]): number[] {
-  const n = columns.length;
-  const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i], 0);
-  const m = columns.map((a) => [...columns.map((b) => dot(a, b)), dot(a, y)]);
-  for (let i = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++) {
-      const f = m[j][i] / m[i][i];
-      for (let k = i; k <= n; k++) m[j][k] -= f * m[i][k];
-    }
-  }
-  const x = new Array<number>(n).fill(0);
-  for (let i = n - 1; i >= 0; i--) {
-    x[i] = (m[i][n] - m[i].slice(i + 1, n).reduce((sum, v, k) => sum + v * x[i + 1 + k], 0)) / m[i][i];
-  }
-  return x;
+/** Solves the normal equations of a few columns. mathjs is loaded here: it takes longer to load than most commands last. */
+async function leastSquares(
+  columns: readonly (readonly number[])[],
+  y: readonly number[],
+): Promise<number[]> {
+  const { dot, lusolve } = await import('mathjs');
+  const product = (a: readonly number[], b: readonly number[]) => dot([...a], [...b]);
+  const normal = columns.map((a) => columns.map((b) => product(a, b)));
+  const right = columns.map((a) => product(a, y));
+  return (lusolve(normal, right) as number[][]).map(([value]) => value);
 }

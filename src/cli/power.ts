@@ -75,9 +75,11 @@ export function addPowerCommands(root: Command): void {
     )
     .action(async (flags: PowerFlags) => {
       const { subjectOf } = await import('../power/power.ts');
+      const { storedActivities } = await import('../power/find-activity.ts');
+      const stored = storedActivities(flags.out);
       const subjects = (await askedDesigns(flags)).flatMap(({ design, settings }) => {
         try {
-          return [subjectOf(design, [...settings, ...flags.set], flags.out)];
+          return [subjectOf(design, [...settings, ...flags.set], flags.out, stored)];
         } catch (error) {
           // What nobody named may be missing.
           if (flags.design || !(error instanceof OnefetError) || error.code !== 'ACTIVITY_MISSING')
@@ -138,7 +140,7 @@ async function shapeOf(
   }
   if (modelShape !== undefined) return shapeByName(modelShape);
   if (model === undefined) return usual;
-  const { shapeOfModel } = await import('../power/power.ts');
+  const { shapeOfModel } = await import('../model/shape-of-file.ts');
   return shapeOfModel(model);
 }
 

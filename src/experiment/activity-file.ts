@@ -7,18 +7,12 @@ import { validate } from '../config.ts';
 import { OnefetError } from '../error.ts';
 import { readTextFile, reasonOf, sha256, toJson, writeFileAtomic } from '../files.ts';
 import { ARCHITECTURES } from '../model/architecture.ts';
-import { type ModelShape, shapeRecord } from '../model/shape.ts';
+import type { ModelShape } from '../model/shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { decodeResult } from '../sources.ts';
-import { chipsOf } from './assemble.ts';
-import { codingVariance } from './estimate.ts';
-import { mappingWork } from './mapping-report.ts';
-import type { RunPlan } from './plan.ts';
-import type { RunResult } from './result.ts';
-import type { FinishedJobs } from './unit-sums.ts';
 
 export const ACTIVITY_FILE = 'activity.json';
-const ACTIVITY_SCHEMA = 'onefet.activity/2';
+export const ACTIVITY_SCHEMA = 'onefet.activity/2';
 
 const number = z.number();
 const nonNegative = z.number().nonnegative();
@@ -82,39 +76,6 @@ const activitySchema = z.strictObject({
 });
 
 export type StoredActivity = z.infer<typeof activitySchema>;
-
-/** Gathers what the finished jobs of a run counted. */
-export function activityOfRun(plan: RunPlan, finished: FinishedJobs, result: RunResult): StoredActivity {
-  const { model } = plan.inputs;
-  const { chips, activity } = chipsOf(plan, finished);
-  return {
-    schema: ACTIVITY_SCHEMA,
-    onefet: plan.version,
-    command: result.emulation.command,
-    design: result.design,
-    model: {
-      name: model.name,
-      file: model.file,
-      parameters: model.parameters,
-      synthetic: model.synthetic,
-      shape: shapeRecord(model.shape) as StoredActivity['model']['shape'],
-    },
-    accuracy: {
-      predictions: result.text.scored,
-      chips: chips.length,
-      digitalPerplexity: result.digital.perplexity,
-      perplexity: result.summary.perplexity.mean,
-      // Rounding may leave less than nothing where both are the same.
-      recodedKl: Math.max(0, result.recoded.kl),
-      kl: Math.max(0, result.summary.kl.mean),
-      top1: result.summary.top1.mean,
-      codingVariance: codingVariance(result.coding),
-    },
-    mapping: result.mapping === null ? null : mappingWork(result.mapping),
-    ranges: (plan.rangeJob && finished.get(plan.rangeJob.key)?.ranges) ?? {},
-    layers: activity.layers as StoredActivity['layers'],
-  };
-}
 
 /** Writes the file: a line for each layer, and the SHA-256 of it all as sources.ts has it. */
 export function writeActivity(path: string, activity: StoredActivity): void {

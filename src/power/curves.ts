@@ -1,4 +1,5 @@
 /** Energy per token against context and against users: single points, without bands. */
+import type { ChipCost } from '../cost/priced-design.ts';
 import type { NamedShape } from '../model/shapes.ts';
 import { bindNamed } from './find-activity.ts';
 import { costAt, type PowerRow, type PowerSubject } from './power.ts';
@@ -30,35 +31,66 @@ export function contextCurves(subjects: readonly PowerSubject[], shape: NamedSha
   }));
 }
 
-/**
- * Against users at a time, up to those whose caches are held: rate = min(users / time of a token, limits but the caches'), static
- * power shared by all. A GPU computes their tokens together.
- */
+/** What a token of one of `users` costs, and how many there are. */
+export interface UserLoad {
+  /** At most those whose caches are held. */
+  readonly users: number;
+  readonly perTokenJ: number;
+  /** Of all users together. */
+  readonly tokensPerSecond: number;
+  /** What keeps it from being more. */
+  readonly binding: string;
+}
+
+/** Against users at a time, up to those whose caches are held. */
 export function userCurves(rows: readonly PowerRow[]): Curve[] {
   return rows.map((row) => {
     const { cost, subject } = row;
     const users = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].filter((n) => n < cost.usersHeld);
     if (cost.usersHeld > 0) users.push(cost.usersHeld);
-    const each = subject.fabric.kind === 'gpu' ? batched(row) : pipelined(row);
     return {
       name: subject.name,
-      points: users.map((x) => ({ x, oneUserJ: cost.perTokenJ, fullJ: each(x) })),
+      points: users.map((x) => ({ x, oneUserJ: cost.perTokenJ, fullJ: loadAt(row, x).perTokenJ })),
     };
   });
 }
 
-function pipelined({ cost }: PowerRow): (users: number) => number {
-  const dynamicJ = cost.perTokenJ - cost.staticPowerW * cost.tokenTimeS;
-  const others = cost.limits
-    .filter(({ name }) => name !== 'KV capacity')
-    .map(({ tokensPerSecond }) => tokensPerSecond);
-  return (users) => dynamicJ + cost.staticPowerW / Math.min(users / cost.tokenTimeS, ...others);
+/**
+ * The load of users at a time: rate = min(users / time of a token, limits but the caches'), static power shared by all. A GPU
+ * computes their tokens together.
+ */
+export function loadAt(
+  row: Pick<PowerRow, 'subject' | 'shape'> & { readonly cost: ChipCost },
+  asked: number,
+): UserLoad {
+  const users = Math.max(1, Math.min(asked, row.cost.usersHeld));
+  return row.subject.fabric.kind === 'gpu' ? batched(row, users) : pipelined(row.cost, users);
 }
 
-function batched({ subject, shape, cost }: PowerRow): (users: number) => number {
-  return (users) => {
-    const { fabric } = bindNamed(subject.design, [...subject.settings, `gpu.batch=${users}`]);
-    const at = costAt({ ...subject, fabric, run: { ...subject.run, fabric } }, shape, cost.contextTokens);
-    return at.perTokenJ;
+function pipelined(cost: ChipCost, users: number): UserLoad {
+  const dynamicJ = cost.perTokenJ - cost.staticPowerW * cost.tokenTimeS;
+  const inFlight = {
+    name: users < cost.usersHeld ? 'users: each waits for its own token' : 'KV capacity',
+    tokensPerSecond: users / cost.tokenTimeS,
+  };
+  const others = cost.limits.filter(({ name }) => name !== 'KV capacity');
+  const [{ name, tokensPerSecond }] = [inFlight, ...others].sort(
+    (a, b) => a.tokensPerSecond - b.tokensPerSecond,
+  );
+  return {
+    ...{ users, tokensPerSecond, binding: name },
+    perTokenJ: dynamicJ + cost.staticPowerW / tokensPerSecond,
+  };
+}
+
+function batched({ subject, shape, cost }: Parameters<typeof loadAt>[0], users: number): UserLoad {
+  const { fabric } = bindNamed(subject.design, [...subject.settings, `gpu.batch=${users}`]);
+  const at = costAt({ ...subject, fabric, run: { ...subject.run, fabric } }, shape, cost.contextTokens);
+  return {
+    users,
+    perTokenJ: at.perTokenJ,
+    tokensPerSecond: users / at.tokenTimeS,
+    binding:
+      users < cost.usersHeld ? 'users: a step reads all weights for their tokens' : 'memory for caches',
   };
 }

@@ -40,10 +40,26 @@ export interface FoundActivity {
   readonly warning?: string;
 }
 
-/** Finds the activity of a design. Errors: ACTIVITY_MISSING (input). */
-export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string): FoundActivity {
-  const { name } = loaded.design;
-  const computed = computedKey(loaded.design);
+/** Activities on file with the designs that counted them. */
+export interface StoredActivities {
+  /** Those of runs first, the newest first. */
+  readonly candidates: readonly Candidate[];
+  /** Files that cannot be believed: why. */
+  readonly passedOver: readonly string[];
+}
+
+interface Candidate {
+  readonly path: string;
+  readonly activity: StoredActivity;
+  /** undefined: a design of another version. */
+  readonly ran: CommonDesign | undefined;
+  /** As countedKey and unmappedKey have it; their calibration is read when they are first asked for. */
+  readonly counted: () => string | undefined;
+  readonly unmapped: () => string | undefined;
+}
+
+/** Reads the activities of the runs below a folder, and the shipped ones. */
+export function storedActivities(runs: string): StoredActivities {
   const passedOver: string[] = [];
   const ofRuns = runFolders(runs)
     .map((folder) => join(folder, ACTIVITY_FILE))
@@ -53,18 +69,62 @@ export function findActivity(loaded: LoadedDesign, fabric: Fabric, runs: string)
     const path = findDataFile(`${FOLDER}/${design}.json`)!;
     return { path, activity: readActivity(path) };
   });
-  const candidates = [...ofRuns, ...shipped].map((one) => ({ ...one, ran: designThatRan(one.activity) }));
+  return { candidates: [...ofRuns, ...shipped].map(candidate), passedOver };
+}
+
+function candidate({
+  path,
+  activity,
+}: {
+  readonly path: string;
+  readonly activity: StoredActivity;
+}): Candidate {
+  const ran = designThatRan(activity);
+  const fabric = once(() => fabricThatRan(ran!));
+  const keyed = (keyOf: (fabric: Fabric) => string) =>
+    once(() => {
+      const bound = fabric();
+      return bound && keyOf(bound);
+    });
+  return { ...{ path, activity, ran }, counted: keyed(countedKey), unmapped: keyed(unmappedKey) };
+}
+
+/** undefined: its cell is not calibrated here, so that no design that is can be the same. */
+function fabricThatRan(ran: CommonDesign): Fabric | undefined {
+  try {
+    return loadFabric(ran);
+  } catch (error) {
+    if (error instanceof OnefetError && error.code === 'GATE_UNCALIBRATED') return undefined;
+    throw error;
+  }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+/** Finds the activity of a design. Errors: ACTIVITY_MISSING (input). */
+export function findActivity(
+  loaded: LoadedDesign,
+  fabric: Fabric,
+  runs: string,
+  { candidates, passedOver }: StoredActivities = storedActivities(runs),
+): FoundActivity {
+  const { name } = loaded.design;
+  const computed = computedKey(loaded.design);
   const same = candidates.filter(({ ran }) => ran !== undefined && computedKey(ran) === computed);
   const best = same.find(({ activity }) => activity.design.name === name) ?? same[0];
   if (best !== undefined) return withWarnings(foundAt(best, true), passedOver);
+  const sameKind = candidates.filter(({ ran }) => ran?.fabric === fabric.kind);
   const wanted = countedKey(fabric);
-  const counted = candidates.find(
-    ({ ran }) => ran?.fabric === fabric.kind && countedKey(loadFabric(ran)) === wanted,
-  );
+  const counted = sameKind.find((one) => one.counted() === wanted);
   if (counted !== undefined) return withWarnings(foundAt(counted, false), passedOver);
-  const mapped = candidates.find(
-    ({ ran }) => ran?.fabric === fabric.kind && unmappedKey(loadFabric(ran)) === unmappedKey(fabric),
-  );
+  const unmapped = unmappedKey(fabric);
+  const mapped = sameKind.find((one) => one.unmapped() === unmapped);
   if (mapped !== undefined) {
     const differing = differencesOf(mapped.ran!.mapping, fabric.design.mapping);
     const warning = `its counts are of a run with ${differing.join(', ')}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`;

@@ -27,10 +27,17 @@ export interface NodeDesigns {
   readonly designs: ReadonlyMap<string, { readonly design: string; readonly settings: readonly string[] }>;
 }
 
+const readNodes = () => {
+  const file = requireDataFile('experiments/nodes.yaml', 'nodes');
+  return parseDataFile(readTextFile(file, 'nodes'), file, nodesSchema, 'NODES').nodes;
+};
+
+/** Names of the nodes, in the order of the file. */
+export const nodeNames = (): string[] => Object.keys(readNodes());
+
 /** Loads what designs become at a node. Errors: NODE_UNKNOWN (usage), with the names there are; NODES_INVALID. */
 export function loadNode(name: string): NodeDesigns {
-  const file = requireDataFile('experiments/nodes.yaml', 'nodes');
-  const { nodes } = parseDataFile(readTextFile(file, 'nodes'), file, nodesSchema, 'NODES');
+  const nodes = readNodes();
   if (!Object.hasOwn(nodes, name)) {
     throw new OnefetError('usage', 'NODE_UNKNOWN', `no node "${name}"`, {
       hint: `nodes are ${Object.keys(nodes).join(', ')}; more can be written in experiments/nodes.yaml`,

@@ -1,7 +1,7 @@
 /**
  * What designs cost at a shape and contexts, from stored activity: no weight is read and no token computed.
  */
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { priceAtPoint } from '../cost/chip.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { type EconomicsReport, projectEconomics, SCENARIOS } from '../cost/economics.ts';
@@ -18,10 +18,15 @@ import { type CountedRun, priceRun, priceRunDesign, tileWarnings } from '../expe
 import type { Activity } from '../fabric/activity.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { openGguf } from '../model/gguf.ts';
-import { readShape } from '../model/read-shape.ts';
 import type { NamedShape } from '../model/shapes.ts';
-import { bindNamed, designThatRan, type FoundActivity, findActivity } from './find-activity.ts';
+import {
+  bindNamed,
+  designThatRan,
+  type FoundActivity,
+  findActivity,
+  type StoredActivities,
+  storedActivities,
+} from './find-activity.ts';
 
 /** A design with what a run of it counted. */
 export interface PowerSubject {
@@ -56,9 +61,14 @@ export interface PowerRow {
 }
 
 /** Binds a design to its stored activity. Errors: those of a design; ACTIVITY_MISSING. */
-export function subjectOf(design: string, settings: readonly string[], runs: string): PowerSubject {
+export function subjectOf(
+  design: string,
+  settings: readonly string[],
+  runs: string,
+  stored: StoredActivities = storedActivities(runs),
+): PowerSubject {
   const { loaded, fabric } = bindNamed(design, settings);
-  const found = findActivity(loaded, fabric, runs);
+  const found = findActivity(loaded, fabric, runs, stored);
   const changes = Object.entries(loaded.overrides).map(([key, value]) => ` ${key}=${value}`);
   return bind(`${loaded.design.name}${changes.join('')}`, { design, settings }, fabric, found);
 }
@@ -117,16 +127,6 @@ function countedRun(stored: StoredActivity, fabric: Fabric, path: string): Count
     mapping: stored.mapping,
     shape: shapeOfActivity(stored, path),
   };
-}
-
-/** The shape of a GGUF file; its weights are not read. */
-export function shapeOfModel(path: string): NamedShape {
-  const file = openGguf(path);
-  try {
-    return { ...readShape(file), name: basename(path).replace(/\.gguf$/i, '') };
-  } finally {
-    file.close();
-  }
 }
 
 export interface PowerOptions {

@@ -164,13 +164,47 @@ export const sectionOf = ({
 export const figuresHtml = (figures: readonly Figure[]): string =>
   `<div class="figures">${figures.map(figureHtml).join('\n')}</div>`;
 
-/** The whole document. `intro` stands before the first section. */
-export function pageHtml(
+/** A page with figures. `intro` stands before the first section. */
+export const pageHtml = (
   title: string,
   subtitle: string,
   intro: string,
   sections: readonly PageSection[],
-): string {
+): string =>
+  documentHtml({
+    ...{ title, subtitle, sections },
+    intro: `<p id="plot-status" class="banner" role="status" hidden></p>
+<noscript><p class="banner">Figures need JavaScript; the table under each figure has its numbers.</p></noscript>
+${intro}
+<p class="fold"><button type="button" data-sections="open">Open all sections</button><button type="button" data-sections="close">Fold all</button></p>`,
+    credits: ' Figures: plotly.js (MIT licence).',
+    scripts: `<script type="text/plain" id="plotly-gzip">${plotlyBase64()}</script>
+<script>${CLIENT_SCRIPT}</script>`,
+  });
+
+export interface DocumentParts {
+  readonly title: string;
+  readonly subtitle: string;
+  readonly sections: readonly PageSection[];
+  /** Script elements, last on the page. */
+  readonly scripts: string;
+  /** Before the first section. */
+  readonly intro?: string;
+  /** Rules beside those of every page. */
+  readonly style?: string;
+  readonly credits?: string;
+}
+
+/** The whole document. */
+export function documentHtml({
+  title,
+  subtitle,
+  sections,
+  scripts,
+  intro = '',
+  style = '',
+  credits = '',
+}: DocumentParts): string {
   const links = sections.map((s) => `<li><a href="#${s.id}">${escapeHtml(s.title)}</a></li>`).join('');
   const body = sections
     .map(
@@ -186,7 +220,7 @@ export function pageHtml(
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:">
 <link rel="icon" href="data:,">
 <title>${escapeHtml(title)}</title>
-<style>${STYLE}</style>
+<style>${STYLE}${style}</style>
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
@@ -196,15 +230,11 @@ export function pageHtml(
 <nav aria-label="Sections"><ul>${links}</ul></nav>
 </header>
 <main id="content">
-<p id="plot-status" class="banner" role="status" hidden></p>
-<noscript><p class="banner">Figures need JavaScript; the table under each figure has its numbers.</p></noscript>
 ${intro}
-<p class="fold"><button type="button" data-sections="open">Open all sections</button><button type="button" data-sections="close">Fold all</button></p>
 ${body}
 </main>
-<footer>Made by onefet. This file is complete: it loads nothing from anywhere. Figures: plotly.js (MIT licence).</footer>
-<script type="text/plain" id="plotly-gzip">${plotlyBase64()}</script>
-<script>${CLIENT_SCRIPT}</script>
+<footer>Made by onefet. This file is complete: it loads nothing from anywhere.${credits}</footer>
+${scripts}
 </body>
 </html>
 `;
