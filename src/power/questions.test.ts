@@ -1,5 +1,8 @@
 /** The standing questions: the arithmetic by hand, and that each is answered from the design at hand. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { packageRoot } from '../files.ts';
 import { LLAMA_3_1_8B, MODEL_SHAPES, shapeByName } from '../model/shapes.ts';
 import { heatLimitW, solveStick } from './answer-stick.ts';
 import { wireLayer } from './answer-wiring.ts';
@@ -38,12 +41,14 @@ test('every question has an answer with the numbers of the first design', () => 
   const rows = powerRows([subjectOf('log-domain', [], NO_RUNS), subjectOf('digital', [], NO_RUNS)], {
     shape: LLAMA_3_1_8B,
     contexts: [1024],
-    draws: 2,
   });
   const answers = answerQuestions(rows, NO_RUNS);
   expect(answers.map(({ id }) => id)).toEqual(['rate', 'wiring', 'bits', 'stick', 'lifetime']);
   const lines = answerLines(answers, textTable);
   expect(lines.join('\n')).not.toMatch(/NaN|undefined|Infinity/);
+  // The committed answers: onefet power --questions --design log-domain digital > experiments/results/questions.txt
+  const committed = readFileSync(join(packageRoot, 'experiments/results/questions.txt'), 'utf8');
+  expect(committed.trimEnd().endsWith(lines.join('\n').trim())).toBe(true);
   const [rate, wiring, bits] = answers;
   expect(rate.sentences[0]).toContain('129 steps');
   expect(rate.sentences[0]).toContain(
