@@ -27,6 +27,8 @@ export function fromCsv(text: string): Record<string, string>[] {
     if (end === '\n') rows.push([]);
     if (end === '') break;
   }
-  const [names = [], ...lines] = rows.filter((row) => row.length > 1 || row[0] !== '');
+  // What follows the last line end is no row.
+  if (text.endsWith('\n')) rows.pop();
+  const [names = [], ...lines] = rows;
   return lines.map((line) => Object.fromEntries(names.map((name, i) => [name, line[i] ?? ''])));
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
 import { RESULT_SCHEMA } from '../experiment/result.ts';
-import { sha256 } from '../files.ts';
+import { packageRoot, sha256 } from '../files.ts';
 import { exportFigure, pickFigure } from '../report/export.ts';
 import { encodeResult } from '../sources.ts';
 import { fixtureResult } from '../testing/results.ts';
@@ -100,4 +100,25 @@ it('a figure is written as CSV without a browser, an image not; names are helped
   );
   expect(() => pickFigure(figures, 'acuracy')).toThrow(/no figure acuracy/);
   expect(() => exportFigure(figures[0], 'png', join(folder, 'a.png'), '')).toThrow(/needs chromium/);
+});
+
+it('the page and the figures of an optimisation are made again from its sealed result', () => {
+  const found = JSON.parse(
+    readFileSync(join(packageRoot, 'experiments/results/optimise/front-kl005.json'), 'utf8'),
+  );
+  const path = join(folder, 'optimise.json');
+  const sealed = encodeResult(found, 'an optimisation');
+  writeFileSync(path, sealed);
+  expect(report()).toContain('Accuracy against energy');
+  const figures = reportPage([folder], () => {}).figures();
+  expect(figures.map(({ id }) => id)).toEqual(['front-energy', 'front-area', 'front-cost']);
+  for (const [text, reason] of [
+    [JSON.stringify(found), /SHA-256 is missing/],
+    [sealed.replace('"minimise":"energy"', '"minimise":"area"'), /SHA-256 is missing or does not hold/],
+    [sealed.slice(0, 400), /not valid JSON/],
+    [encodeResult({ ...found, schema: 'onefet.optimise/0' }, 'an old one'), /schema is onefet.optimise\/0/],
+  ] as const) {
+    writeFileSync(path, text);
+    expect(report).toThrow(reason);
+  }
 });

@@ -7,9 +7,12 @@ import { OnefetError } from '../error.ts';
 import { readResult } from '../experiment/read-result.ts';
 import type { RunResult } from '../experiment/result.ts';
 import { sha256, writeFileAtomic } from '../files.ts';
+import { readOptimise } from '../optimise/read-result.ts';
+import { OPTIMISE_FILE } from '../optimise/result.ts';
 import { comparisonFigures, renderRunComparison } from '../report/compare/compare.ts';
 import { readRuns } from '../report/compare/runs.ts';
 import type { Figure } from '../report/figure.ts';
+import { optimiseFigures, renderOptimise } from '../report/optimise/optimise.ts';
 import { renderReport, reportFigures } from '../report/report.ts';
 import { renderSweep, sweepFigures } from '../report/sweep/sweep.ts';
 import { readSweep } from '../sweep/finish.ts';
@@ -21,11 +24,13 @@ export interface ReportPage {
   figures(): Figure[];
 }
 
-/** The page of what stands in the folders: one run, one sweep, or runs side by side. */
+/** The page of what stands in the folders: one run, one sweep, one optimisation, or runs side by side. */
 export function reportPage(folders: readonly string[], notice: (text: string) => void): ReportPage {
   const [folder] = folders;
   if (folders.length > 1) return comparisonPage(folders);
-  return existsSync(join(folder, 'plan.json')) ? sweepPage(folder) : runPage(folder, notice);
+  if (existsSync(join(folder, 'plan.json'))) return sweepPage(folder);
+  if (existsSync(join(folder, OPTIMISE_FILE))) return optimisePage(folder);
+  return runPage(folder, notice);
 }
 
 /** Writes the page and returns its path. */
@@ -61,6 +66,15 @@ function sweepPage(folder: string): ReportPage {
     path: join(folder, 'report.html'),
     html: () => renderSweep(sweep),
     figures: () => sweepFigures(sweep),
+  };
+}
+
+function optimisePage(folder: string): ReportPage {
+  const result = readOptimise(folder);
+  return {
+    path: join(folder, 'report.html'),
+    html: () => renderOptimise(result),
+    figures: () => optimiseFigures(result),
   };
 }
 

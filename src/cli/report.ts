@@ -16,7 +16,9 @@ interface ReportFlags {
 export function addReport(root: Command): void {
   root
     .command('report')
-    .description('write report.html of a run or a sweep again; of several runs, a page that compares them')
+    .description(
+      'write report.html of a run, a sweep or an optimisation again; of several runs, a page that compares them',
+    )
     .argument('<folders...>', 'folders below runs/, as in runs/latest')
     .option('--figures', 'list the figures of the page')
     .option('--figure <name>', 'write one figure')

@@ -37,13 +37,9 @@ export const EXPLORER_CLIENT = String.raw`
   };
 
   // Numbers for people.
-  const PREFIXES = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k'], [1, ''], [1e-3, 'm'], [1e-6, 'u'], [1e-9, 'n'], [1e-12, 'p'], [1e-15, 'f']];
-  const digits = (value, n) => (value >= 1000 ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(n))));
-  const si = (value, unit) => {
-    const [scale, prefix] = PREFIXES.find(([s]) => Math.abs(value) >= s) || [1, ''];
-    return digits(value / scale, 3) + ' ' + prefix + unit;
-  };
-  const whole = (value) => (value >= 100 ? Math.round(value).toLocaleString('en-US') : digits(value, 3));
+  const { formatSi, plain } = window.onefetExplorer;
+  /** All digits before the point. */
+  const whole = (value) => (value >= 100 ? Math.round(value).toLocaleString('en-US') : plain(value));
 
   // State and fragment.
   const designOf = (name) => data.designs.find((design) => design.name === name);
@@ -153,10 +149,9 @@ export const EXPLORER_CLIENT = String.raw`
     $(id + '-detail').textContent = detail;
     if (band !== undefined) $(id + '-band').textContent = band;
   };
-  const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#8a6d3b', '#6b7280'];
   const colourOf = new Map();
   const colour = (name) => {
-    if (!colourOf.has(name)) colourOf.set(name, COLOURS[colourOf.size % COLOURS.length]);
+    if (!colourOf.has(name)) colourOf.set(name, data.colours[colourOf.size % data.colours.length]);
     return colourOf.get(name);
   };
   const stack = (id, lines, unit) => {
@@ -165,7 +160,7 @@ export const EXPLORER_CLIENT = String.raw`
     const shown = sorted.slice(0, 7);
     const rest = sorted.slice(7).reduce((sum, { value }) => sum + value, 0);
     const parts = [...shown.map(({ name, value, formula }) => ({ name, value, formula })), ...(rest > 0 ? [{ name: 'rest', value: rest, formula: '' }] : [])];
-    const text = (value) => (unit === 'mm2' ? whole(value) + ' mm²' : si(value, unit));
+    const text = (value) => (unit === 'mm2' ? whole(value) + ' mm²' : formatSi(value, unit));
     $(id + '-bar').replaceChildren(...parts.map(({ name, value, formula }) => {
       const part = element('span', { title: name + ': ' + text(value) + (formula ? '\n' + formula : '') });
       part.style.width = (100 * value) / total + '%';
@@ -182,7 +177,7 @@ export const EXPLORER_CLIENT = String.raw`
     element('thead', {}, [element('tr', {}, ['Part', unit === 'mm2' ? 'mm²' : unit, 'Formula', 'Source', 'Provenance'].map((textContent) => element('th', { scope: 'col', textContent })))]),
     element('tbody', {}, lines.map(({ name, value, formula, source, tag }) => element('tr', {}, [
       element('th', { scope: 'row', textContent: name }),
-      element('td', { className: 'number', textContent: unit === 'mm2' ? whole(value) : si(value, unit) }),
+      element('td', { className: 'number', textContent: unit === 'mm2' ? whole(value) : formatSi(value, unit) }),
       element('td', { className: 'formula', textContent: formula }), element('td', { textContent: source }), element('td', { textContent: tag }),
     ]))),
   ]);
@@ -201,7 +196,7 @@ export const EXPLORER_CLIENT = String.raw`
       const ticks = [10 ** least, 10 ** ((least + most) / 2), 10 ** most];
       for (const kl of ticks) {
         picture.append(svg('line', { x1: left, x2: w - right, y1: y(kl), y2: y(kl), stroke: '#e3e7ec' }));
-        picture.append(svg('text', { x: left - 6, y: y(kl) + 4, 'text-anchor': 'end', 'font-size': 11, fill: '#4b5563' }, digits(kl, 2)));
+        picture.append(svg('text', { x: left - 6, y: y(kl) + 4, 'text-anchor': 'end', 'font-size': 11, fill: '#4b5563' }, plain(kl, 2)));
       }
       control.stops.forEach(({ label }, i) => {
         picture.append(svg('text', { x: x(i), y: h - 18, 'text-anchor': 'middle', 'font-size': control.stops.length > 6 ? 9 : 10, fill: i === stops[control.id] ? '#1c2430' : '#4b5563', 'font-weight': i === stops[control.id] ? 700 : 400 }, label.replace("the cell's own", 'own').replace(' um', '')));
@@ -209,9 +204,9 @@ export const EXPLORER_CLIENT = String.raw`
         if (!point || !(point.kl > 0)) return;
         const here = i === stops[control.id];
         const dot = svg('g', {});
-        dot.append(svg('title', {}, label + ': KL ' + digits(point.kl, 3) + (point.ci95 ? ' (' + digits(point.ci95[0], 2) + ' to ' + digits(point.ci95[1], 2) + ', ' + point.covers + ')' : '')));
-        if (point.ci95 && point.ci95[0] > 0) dot.append(svg('line', { x1: x(i), x2: x(i), y1: y(point.ci95[0]), y2: y(point.ci95[1]), stroke: here ? '#d55e00' : '#0072b2', 'stroke-width': 2 }));
-        dot.append(svg('circle', { cx: x(i), cy: y(point.kl), r: here ? 6 : 4, fill: here ? '#d55e00' : '#0072b2' }));
+        dot.append(svg('title', {}, label + ': KL ' + plain(point.kl, 3) + (point.ci95 ? ' (' + plain(point.ci95[0], 2) + ' to ' + plain(point.ci95[1], 2) + ', ' + point.covers + ')' : '')));
+        if (point.ci95 && point.ci95[0] > 0) dot.append(svg('line', { x1: x(i), x2: x(i), y1: y(point.ci95[0]), y2: y(point.ci95[1]), stroke: data.colours[here ? 1 : 0], 'stroke-width': 2 }));
+        dot.append(svg('circle', { cx: x(i), cy: y(point.kl), r: here ? 6 : 4, fill: data.colours[here ? 1 : 0] }));
         picture.append(dot);
       });
       picture.append(svg('text', { x: (left + w - right) / 2, y: h - 3, 'text-anchor': 'middle', 'font-size': 11, fill: '#1c2430' }, control.label));
@@ -227,10 +222,10 @@ export const EXPLORER_CLIENT = String.raw`
     if (!accuracy) return card('kl', 'not measured', 'no design of this fabric ran on ' + state.model);
     const { point, differences } = accuracy;
     const seen = point.model + ', ' + whole(point.predictions) + ' predictions, ' + point.chips + (point.chips === 1 ? ' chip' : ' chips');
-    const interval = point.ci95 ? digits(point.ci95[0], 2) + ' to ' + digits(point.ci95[1], 2) + ' over ' + point.covers : 'no interval';
-    if (differences.length === 0) return card('kl', digits(point.kl, 3) + ' nats', 'KL to the digital model, perplexity x ' + point.perplexityRatio.toFixed(3) + '; ' + seen, interval);
+    const interval = point.ci95 ? plain(point.ci95[0], 2) + ' to ' + plain(point.ci95[1], 2) + ' over ' + point.covers : 'no interval';
+    if (differences.length === 0) return card('kl', plain(point.kl, 3) + ' nats', 'KL to the digital model, perplexity x ' + point.perplexityRatio.toFixed(3) + '; ' + seen, interval);
     const listed = differences.slice(0, 3).map(({ key, asked: a, measured }) => key + ' ' + measured + ' in place of ' + a).join(', ');
-    card('kl', 'not measured', 'nearest measured, with ' + listed + (differences.length > 3 ? ' and ' + (differences.length - 3) + ' more keys' : '') + ': ' + digits(point.kl, 3) + ' nats; ' + seen, interval);
+    card('kl', 'not measured', 'nearest measured, with ' + listed + (differences.length > 3 ? ' and ' + (differences.length - 3) + ' more keys' : '') + ': ' + plain(point.kl, 3) + ' nats; ' + seen, interval);
   };
   let waiting;
   const update = () => {
@@ -251,11 +246,11 @@ export const EXPLORER_CLIENT = String.raw`
     results.classList.remove('stale');
     const { cost, load } = answer;
     const many = load.users > 1 ? ', ' + load.users + ' users' : '';
-    card('energy', si(cost.perTokenJ, 'J'), 'a token of one user', '…');
-    card('load', si(load.perTokenJ, 'J'), 'a token, ' + load.users + (load.users === 1 ? ' user' : ' users') + (state.users > load.users ? ' (all whose caches are held)' : ''), whole(load.tokensPerSecond) + ' tokens/s together');
+    card('energy', formatSi(cost.perTokenJ, 'J'), 'a token of one user', '…');
+    card('load', formatSi(load.perTokenJ, 'J'), 'a token, ' + load.users + (load.users === 1 ? ' user' : ' users') + (state.users > load.users ? ' (all whose caches are held)' : ''), whole(load.tokensPerSecond) + ' tokens/s together');
     card('speed', whole(cost.tokensPerSecondPerUser), 'tokens/s of one user', '…');
     card('area', whole(cost.areaMm2) + ' mm²', cost.dies + (cost.dies === 1 ? ' die' : ' dies') + ' of the reticle limit', '…');
-    card('full', whole(cost.tokensPerSecondAggregate), 'tokens/s of a full pipeline', si(cost.perTokenAggregateJ, 'J') + ' a token, ' + whole(cost.powerW) + ' W');
+    card('full', whole(cost.tokensPerSecondAggregate), 'tokens/s of a full pipeline', formatSi(cost.perTokenAggregateJ, 'J') + ' a token, ' + whole(cost.powerW) + ' W');
     card('binds', load.binding, 'binds with ' + load.users + (load.users === 1 ? ' user' : ' users'), 'full pipeline: ' + cost.binding);
     card('price', '…', '$ per million tokens, full pipeline', '');
     drawAccuracy(answer);
@@ -271,11 +266,11 @@ export const EXPLORER_CLIENT = String.raw`
     waiting = setTimeout(() => {
       const { bands, price } = explorer.bands(now);
       const band = (id, { low, high }, text) => { $(id + '-band').textContent = text(low) + ' to ' + text(high); };
-      band('energy', bands.perTokenJ, (v) => si(v, 'J'));
+      band('energy', bands.perTokenJ, (v) => formatSi(v, 'J'));
       band('speed', bands.tokensPerSecondPerUser, whole);
       band('area', bands.areaMm2, whole);
       if (typeof price === 'string') card('price', 'none', price, '');
-      else card('price', '$' + digits(price.mid, 2), 'per million tokens, full pipeline', '$' + digits(price.low, 2) + ' to $' + digits(price.high, 2));
+      else card('price', '$' + plain(price.mid, 2), 'per million tokens, full pipeline', '$' + plain(price.low, 2) + ' to $' + plain(price.high, 2));
       results.dataset.bands = results.dataset.state;
     }, 150);
   };

@@ -2,7 +2,7 @@
  * What a page of the explorer holds: the model's script, every file that it reads, the measured accuracy, and the controls of each
  * design at each node. The files are those that the script itself asked for when it was taken once through all controls.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { runInThisContext } from 'node:vm';
 import type { OnefetError } from '../error.ts';
@@ -58,7 +58,7 @@ export interface ExplorerScript {
 export const runScript = (bundle: string): ExplorerScript =>
   runInThisContext(`(() => {${bundle};return ${BUNDLE_NAME}})()`) as ExplorerScript;
 
-const RUNS = 'runs';
+const RUNS = '/runs';
 const START: ExplorerState = {
   design: 'log-domain',
   node: 'mixed',
@@ -171,16 +171,15 @@ function refusalOf<T>(ask: () => T): T | string {
   }
 }
 
-/** A run's name in the page: by content, so that folders of the same name are told apart by nothing that matters. */
-const runName = (run: string): string => basename(run);
+/** A run's name in the page: its own, not that of the link `latest`. It ends in a hash of what was run. */
+const runName = (run: string): string => basename(realpathSync(run));
 
 /** Files of the working folder and the package, as findDataFile has them, and of the named runs; what is read is kept in `kept`. */
 function recordingFiles(kept: Record<string, string>, runs: ReadonlyMap<string, string>): FileSource {
-  const runsFolder = `/${RUNS}`;
   const placeOf = (path: string): string | undefined => {
     const relative = path.slice(1);
     const [top, run, ...rest] = relative.split('/');
-    if (top !== RUNS) return findDataFile(relative);
+    if (`/${top}` !== RUNS) return findDataFile(relative);
     const folder = run === undefined ? undefined : runs.get(run);
     const place = folder === undefined ? undefined : resolve(join(folder, ...rest));
     return place !== undefined && existsSync(place) ? place : undefined;
@@ -195,10 +194,10 @@ function recordingFiles(kept: Record<string, string>, runs: ReadonlyMap<string, 
       return text;
     },
     list: (path) => {
-      if (path === runsFolder) return runs.size > 0 ? [...runs.keys()] : undefined;
+      if (path === RUNS) return runs.size > 0 ? [...runs.keys()] : undefined;
       const place = placeOf(path);
       if (place === undefined || !statSync(place).isDirectory()) return undefined;
-      return path.startsWith(`${runsFolder}/`) ? readdirSync(place) : listDataFolder(path.slice(1));
+      return path.startsWith(`${RUNS}/`) ? readdirSync(place) : listDataFolder(path.slice(1));
     },
   };
 }

@@ -1,10 +1,14 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { planRun } from '../experiment/plan.ts';
+import { writeResult } from '../experiment/read-result.ts';
+import { executeRun } from '../experiment/run.ts';
+import { markLatest } from '../experiment/run-folder.ts';
 import { writeFileAtomic } from '../files.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { storedActivities } from '../power/find-activity.ts';
@@ -14,6 +18,7 @@ import { missingBrowser, startBrowser } from '../testing/browser.ts';
 import { type ExplorerData, explorerData, runScript } from './data.ts';
 import type { ExplorerAnswer, ExplorerBands, ExplorerState } from './model.ts';
 import { renderExplorer } from './page.ts';
+import { EMBEDDED } from './points.ts';
 
 let data: ExplorerData;
 let page: string;
@@ -85,6 +90,28 @@ test('accuracy is of the very design, or its nearest neighbour is named with wha
   const other = explorer.answer({ ...state, settings: { kvBits: 8 } }).accuracy!;
   expect(other.differences).toEqual([{ key: 'kvBits', asked: '8', measured: '16' }]);
   expect(explorer.answer({ ...state, model: 'another' }).accuracy).toBeNull();
+});
+
+test('a run that is named, here by the link to the newest, brings its counts and its accuracy', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'onefet-explored-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const plan = planRun({
+    ...{ design: 'routed', model: 'experiments/models/onefet-stories-f16.gguf', threads: 1, chips: 1 },
+    ...{ contextTokens: 16, maxWindows: 1, out: join(folder, 'runs') },
+    overrides: { 'mapping.method': 'round' },
+  });
+  const result = await executeRun(plan, { cacheFolder: join(folder, 'cache'), command: ['run'] });
+  writeResult(plan.folder, result);
+  markLatest(plan.folder);
+  const named = await explorerData({ folders: [join(folder, 'runs', 'latest')], designs: ['routed'] });
+  const script = runScript(named.bundle);
+  script.setFiles(script.filesOf(named.files));
+  const explorer = script.createExplorer({ accuracy: named.accuracy, runs: named.runs });
+  const answer = explorer.answer({ ...named.start, settings: { 'mapping.method': 'round' } });
+  expect(answer.source).toMatch(/^runs\/routed-.*activity\.json: onefet run$/);
+  // The gallery measured this design too, on more text: that is preferred, and the run is there.
+  expect(answer.accuracy!.differences).toEqual([]);
+  expect(named.accuracy[0]).toMatchObject({ model: EMBEDDED, chips: 1, kl: result.summary.kl.mean });
 });
 
 test('what cannot be is refused with the reason', async () => {

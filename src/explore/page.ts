@@ -1,6 +1,7 @@
 /** The explorer's page: one file with model, data and controls in it, that loads nothing. */
 import { gzipSync } from 'node:zlib';
 import { plain } from '../format.ts';
+import { SERIES } from '../report/figure.ts';
 import { escapeHtml, tableHtml } from '../report/html.ts';
 import { documentHtml } from '../report/page.ts';
 import type { AccuracyPoint } from './accuracy.ts';
@@ -69,7 +70,7 @@ ${stack('energy', 'Energy of a token, one user')}${stack('areas', 'Silicon')}${s
       { id: 'every-line', title: 'Every line of the cost', html: '<div id="lines"></div>' },
       { id: 'measured', title: 'Designs whose accuracy was measured', html: measuredHtml(data.accuracy) },
     ],
-    scripts: `<script type="text/plain" id="explorer-script">${pack(bundle)}</script><script type="text/plain" id="explorer-data">${pack(JSON.stringify(rest))}</script><script>${EXPLORER_CLIENT}</script>`,
+    scripts: `<script type="text/plain" id="explorer-script">${pack(bundle)}</script><script type="text/plain" id="explorer-data">${pack(JSON.stringify({ ...rest, colours: SERIES }))}</script><script>${EXPLORER_CLIENT}</script>`,
   });
 }
 

@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import { fromCsv } from '../csv.ts';
 import { OnefetError } from '../error.ts';
 import { ACTIVITY_FILE, readActivity } from '../experiment/activity-file.ts';
-import { DESIGN_DEFAULTS, INPUT_DEFAULTS } from '../experiment/options.ts';
+import { INPUT_DEFAULTS } from '../experiment/options.ts';
 import { readResult } from '../experiment/read-result.ts';
-import { loadDesign } from '../fabric/design.ts';
 import { designSchema } from '../fabric/registry.ts';
 import { displayPath, findDataFile, listDataFolder, readTextFile } from '../files.ts';
 import { loadExperiment } from '../sweep/experiment.ts';
 import { readSweep } from '../sweep/finish.ts';
-import { isRunKey, type Settings } from '../sweep/keys.ts';
+import { loadDesignOf } from '../sweep/keys.ts';
 import { isAccuracy } from '../sweep/outcome.ts';
 import { type AccuracyPoint, flatDesign } from './accuracy.ts';
 
@@ -44,7 +43,7 @@ function experimentPoints(name: string): AccuracyPoint[] {
     if (row.status !== 'done' || settings === undefined) return [];
     return [
       {
-        design: designOf({ ...base, ...settings }),
+        design: flatDesign(loadDesignOf({ ...base, ...settings }).design),
         kl: Number(row.kl_nats),
         ...intervalOf(
           pairOf(row.kl_nats_ci95_text_and_chips_low, row.kl_nats_ci95_text_and_chips_high),
@@ -70,11 +69,6 @@ function intervalOf(
 ): Pick<AccuracyPoint, 'ci95' | 'covers'> {
   if (textAndChips) return { ci95: textAndChips, covers: 'texts and chips' };
   return chips ? { ci95: chips, covers: 'chips on this text' } : { ci95: null, covers: '' };
-}
-
-function designOf(settings: Settings) {
-  const overrides = Object.fromEntries(Object.entries(settings).filter(([key]) => !isRunKey(key)));
-  return flatDesign(loadDesign(String(settings.design ?? DESIGN_DEFAULTS.design), [], overrides).design);
 }
 
 /** What stands in a folder of a run or of a sweep, and the run folders that it is made of. Errors: those of reading them. */

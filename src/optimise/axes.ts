@@ -6,9 +6,8 @@
 import { cellOf, loadProcess } from '../cell/technology.ts';
 import { settingValues } from '../config.ts';
 import { nearestName, OnefetError } from '../error.ts';
-import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
-import { ACCURACY_KEYS, isRunKey, type Settings } from '../sweep/keys.ts';
+import { ACCURACY_KEYS, loadDesignOf, type Settings } from '../sweep/keys.ts';
 import type { Candidate } from './search.ts';
 
 export interface Axis {
@@ -123,12 +122,6 @@ function gateSettings(all: Settings, multiple: number): Settings {
     'gate.widthM': nanometres(stated('widthM') * multiple),
     'gate.lengthM': nanometres(stated('lengthM') * multiple),
   };
-}
-
-/** The design of settings of run and design together. */
-export function loadDesignOf(all: Settings) {
-  const overrides = Object.fromEntries(Object.entries(all).filter(([key]) => !isRunKey(key)));
-  return loadDesign(String(all.design), [], overrides);
 }
 
 /** Levels nearest to what the design of the base has, axis by axis: where the search starts. */

@@ -9,12 +9,13 @@ import { join } from 'node:path';
 import { toCsv } from '../csv.ts';
 import { OnefetError } from '../error.ts';
 import { markLatest } from '../experiment/run-folder.ts';
-import { makeFolder, packageVersion, toJson, writeFileAtomic } from '../files.ts';
+import { makeFolder, packageVersion, writeFileAtomic } from '../files.ts';
 import { takeLock } from '../lock.ts';
-import { isRunKey, type Settings, settingsText } from '../sweep/keys.ts';
+import { encodeResult } from '../sources.ts';
+import { isRunKey, loadDesignOf, type Settings, settingsText } from '../sweep/keys.ts';
 import type { AccuracyOutcome } from '../sweep/outcome.ts';
 import type { SweepHooks } from '../sweep/runner.ts';
-import { loadDesignOf, settingsOf } from './axes.ts';
+import { settingsOf } from './axes.ts';
 import { type Evaluated, type Evaluator, evaluatePoints, type Prices } from './evaluate.ts';
 import { MINIMISED } from './options.ts';
 import type { OptimisePlan } from './plan.ts';
@@ -22,6 +23,7 @@ import {
   frontsOf,
   missedTarget,
   type OnText,
+  OPTIMISE_FILE,
   OPTIMISE_SCHEMA,
   type OptimisedPoint,
   type OptimiseResult,
@@ -65,8 +67,8 @@ export async function optimise(plan: OptimisePlan, hooks: SweepHooks = {}): Prom
     const timing = { seconds: (performance.now() - started) / 1e3, command: hooks.command ?? [] };
     writeFileAtomic(join(folder, 'results.csv'), toCsv(optimiseRows(result)));
     writeFileAtomic(
-      join(folder, 'optimise.json'),
-      `${toJson({ ...result, timing }, 'the optimisation', 'input', 2)}\n`,
+      join(folder, OPTIMISE_FILE),
+      encodeResult({ ...result, timing }, 'the optimisation', { kind: 'input', indent: 2 }),
     );
     markLatest(folder);
     return { folder, result };

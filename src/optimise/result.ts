@@ -10,6 +10,7 @@ import { frontOf } from './pareto.ts';
 import type { Rung } from './plan.ts';
 
 export const OPTIMISE_SCHEMA = 'onefet.optimise/1';
+export const OPTIMISE_FILE = 'optimise.json';
 
 /** On one text. */
 export interface OnText {

@@ -134,7 +134,7 @@ export function findActivity(
   throw new OnefetError(
     'input',
     'ACTIVITY_MISSING',
-    `no run in ${runs} and no file in ${FOLDER} counted what design ${loaded.design.name} does${settings.length > 0 ? ` with${settings.join('')}` : ''}`,
+    `no run in ${displayPath(runs)} and no file in ${FOLDER} counted what design ${loaded.design.name} does${settings.length > 0 ? ` with${settings.join('')}` : ''}`,
     { hint: `run it once: onefet run --design ${loaded.design.name}${settings.join('')}` },
   );
 }

@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { ENGINE_CHOICES, PRECISION_CHOICES } from '../engine/names.ts';
-import { type RunOptions, TASK_KINDS } from '../experiment/options.ts';
+import { DESIGN_DEFAULTS, type RunOptions, TASK_KINDS } from '../experiment/options.ts';
+import { type LoadedDesign, loadDesign } from '../fabric/design.ts';
 import { FABRIC_WORDS, fabricModule } from '../fabric/registry.ts';
 
 /** Settings of a point by key. */
@@ -125,3 +126,9 @@ export const settingsText = (settings: Settings): string =>
   Object.entries(settings)
     .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(', ');
+
+/** The design of settings of run and design together. Errors: those of loadDesign. */
+export function loadDesignOf(all: Settings): LoadedDesign {
+  const overrides = Object.fromEntries(Object.entries(all).filter(([key]) => !isRunKey(key)));
+  return loadDesign(String(all.design ?? DESIGN_DEFAULTS.design), [], overrides);
+}

@@ -15,10 +15,14 @@ const bytesOf = (path: string): Uint8Array => {
 export const existsSync = (path: string): boolean =>
   currentFiles().read(path) !== undefined || currentFiles().list(path) !== undefined;
 
-export function readdirSync(path: string): readonly string[] {
+export function readdirSync(path: string, options?: { readonly withFileTypes?: boolean }) {
   const names = currentFiles().list(path);
   if (names === undefined) throw missing(path);
-  return names;
+  if (!options?.withFileTypes) return names;
+  return names.map((name) => ({
+    name,
+    isDirectory: () => currentFiles().list(`${path}/${name}`) !== undefined,
+  }));
 }
 
 export function statSync(path: string) {

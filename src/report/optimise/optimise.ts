@@ -36,9 +36,12 @@ const PRICES: readonly Priced[] = [
   { price: 'cost', title: 'Accuracy against money', label: 'Cost ($ per million tokens, full pipeline)' },
 ];
 
+export const optimiseFigures = (result: OptimiseResult): Figure[] =>
+  PRICES.map((priced) => frontFigure(result, priced));
+
 export function renderOptimise(result: OptimiseResult): string {
   const { points, kl, minimise, evaluated, refused, selectText, text } = result;
-  const figures = PRICES.map((priced) => frontFigure(result, priced));
+  const figures = optimiseFigures(result);
   const missed = missedTarget(result);
   const sections: PageSection[] = [
     {

@@ -1,11 +1,9 @@
 /** Cells of the points of an experiment that have a gate of their own, calibrated before the points are planned. */
 
 import { OnefetError } from '../../error.ts';
-import { DESIGN_DEFAULTS } from '../../experiment/options.ts';
 import { readyCell } from '../../experiment/ready-cell.ts';
-import { loadDesign } from '../../fabric/design.ts';
 import type { Experiment } from '../experiment.ts';
-import { isRunKey, type Settings } from '../keys.ts';
+import { loadDesignOf, type Settings } from '../keys.ts';
 import type { SweepHooks } from '../runner.ts';
 
 /** Keys without which a point has its design's own gate. */
@@ -28,7 +26,7 @@ export async function readyCells(
   }
   for (const all of distinct.values()) {
     try {
-      await readyCell(designOf(all), {
+      await readyCell(loadDesignOf(all).design, {
         ...{ threads, signal },
         onProgress: ({ done, total, label }) =>
           onProgress?.(done, total, `SPICE calibration: ${label}`, undefined),
@@ -38,9 +36,4 @@ export async function readyCells(
       if (!(error instanceof OnefetError) || (error.kind !== 'usage' && error.kind !== 'input')) throw error;
     }
   }
-}
-
-function designOf(all: Settings) {
-  const overrides = Object.fromEntries(Object.entries(all).filter(([key]) => !isRunKey(key)));
-  return loadDesign(String(all.design ?? DESIGN_DEFAULTS.design), [], overrides).design;
 }
