@@ -44,9 +44,9 @@ def chip(own_area, own_energy, own_latency, side_mm2, gated, silicon, unclocked=
     read_s = kv_bytes / L / (macros * c('memory.kvPortBytesPerCycle')) / f
     mac_s = 2 * HEADS * HD * CTX / c('digital.attentionMacsPerCycle') / f
     attention_s = max(read_s, mac_s)
-    # The ground: dies of 26 to 33, columns filled up and down; a layer is all but embedding and head.
+    # The ground: dies of an aspect, columns filled up and down; a layer is all but embedding and head.
     layer_mm2 = (used - area['embedding-rom'] - area['head-rom'] - area['head-macs']) * mm2 / used / L
-    wide = math.sqrt(mm2 / dies * 26 / 33)
+    wide = math.sqrt(mm2 / dies * c('layout.dieAspect'))
     column = wide / max(1, round(wide / math.sqrt(layer_mm2)))
     half, snake = (column + layer_mm2 / column) / 2, mm2 / column
     head_s = HEAD / c('digital.headMacsPerCycle') / f

@@ -34,6 +34,7 @@ interface OptimiseFlags {
   reportWindows?: number;
   points: number;
   rungs: number;
+  keep: number;
   rounds: number;
   seed: number;
   threads: number;
@@ -83,6 +84,7 @@ export function addOptimiseCommand(root: Command, context: CliContext): void {
       integer(1, 10),
       defaults.rungs,
     )
+    .option('--keep <share>', 'share of a rung that goes on to the next', number(0.01, 1), defaults.kept)
     .option('--rounds <n>', 'rounds of refinement around the front', integer(0, 100), defaults.rounds)
     .addOption(seedOption())
     .addOption(threadsOption())
@@ -151,8 +153,8 @@ async function readFlags(flags: OptimiseFlags): Promise<OptimiseOptions> {
     seed: flags.seed,
     ...listChanges(set),
   };
-  const { kl, minimise, levels, selectText, text, chips, maxWindows, reportChips, points, rungs, rounds } =
-    flags;
+  const { kl, minimise, levels, selectText, text, chips, maxWindows, reportChips } = flags;
+  const { points, rungs, keep: kept, rounds } = flags;
   return {
     ...{
       kl,
@@ -165,6 +167,7 @@ async function readFlags(flags: OptimiseFlags): Promise<OptimiseOptions> {
       reportChips,
       points,
       rungs,
+      kept,
       rounds,
       base,
     },

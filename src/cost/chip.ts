@@ -103,6 +103,7 @@ function priceChip(design: PricedDesign, system: PricedSystem): ChipCost {
     areaLinesMm2: placed.area.map(({ line }) => line),
     areaMm2: placed.areaMm2,
     dies: placed.dies,
+    dieAspect: constants.layout.dieAspect.value,
     latencyS: [...latency.lines],
     tokenTimeS,
     tokensPerSecondPerUser: 1 / tokenTimeS,
@@ -151,7 +152,8 @@ function priceArea(components: readonly CostComponent[], system: PricedSystem): 
   const lines = area.map(({ line }) => line);
   const areaMm2 = sumLines(lines);
   const dies = countDies(areaMm2, system.constants);
-  return { ...system, area, areaMm2, dies, floorplan: planFloor(lines, system.shape.layers, dies) };
+  const aspect = system.constants.layout.dieAspect.value;
+  return { ...system, area, areaMm2, dies, floorplan: planFloor(lines, system.shape.layers, dies, aspect) };
 }
 
 /** Dies of the reticle limit that an area needs. */

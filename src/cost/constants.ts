@@ -153,6 +153,8 @@ const costConstantsSchema = z.strictObject({
     /** Pads, power grid, clock, routing and empty space as a share of the rest. */
     overheadShare: nonNegative,
     reticleMm2: positive,
+    /** Width over height of a die. */
+    dieAspect: positive,
   }),
   power: z.strictObject({
     logicLeakageWPerMm2: nonNegative,

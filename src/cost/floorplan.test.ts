@@ -21,10 +21,10 @@ const LINES = [
 ];
 
 test.each([1, 2, 3])('on %i dies', (dies) => {
-  const plan = planFloor(LINES, 16, dies);
+  const plan = planFloor(LINES, 16, dies, 0.787879);
   expect(plan.layerMm2).toBeCloseTo(32 * 1.1, 9);
   expect(plan.dieWidthMm * plan.dieHeightMm * dies).toBeCloseTo(580.8, 9);
-  expect(plan.dieWidthMm / plan.dieHeightMm).toBeCloseTo(26 / 33, 9);
+  expect(plan.dieWidthMm / plan.dieHeightMm).toBeCloseTo(0.787879, 9);
   expect(plan.columnMm * plan.layerMm).toBeCloseTo(plan.layerMm2, 9);
   expect(plan.snakeMm).toBeCloseTo(dies * plan.columns * plan.dieHeightMm, 9);
 

@@ -1,7 +1,7 @@
 /**
  * A plan of the chip's ground, to scale: where its blocks lie and how long the ways between them are.
  *
- *   dies      equal shares of the area, each as wide to high as the lithography field
+ *   dies      equal shares of the area, each `layout.dieAspect` as wide as high
  *   columns   a die is cut into columns about as wide as a layer is long, filled up one and down the next: a snake
  *   order     embedding, the layers one after the other, then the head; each takes its area of the snake
  *
@@ -10,9 +10,6 @@
  * A layer may lie on two dies: dies are counted by area alone. Pads, grid and empty space are spread over all blocks.
  */
 import type { CostLine } from './report.ts';
-
-/** Width over height of a die: that of the lithography field, 26 mm x 33 mm (ASML). */
-const DIE_ASPECT = 26 / 33;
 
 /** Lines of area that are there once, not in each layer. */
 const FIRST = ['embedding-rom'];
@@ -42,8 +39,13 @@ interface PlacedPart {
   readonly mm2: number;
 }
 
-/** Plans the ground of a chip of `layers` layers from the lines of its area. */
-export function planFloor(lines: readonly CostLine[], layers: number, dies: number): Floorplan {
+/** Plans the ground of a chip of `layers` layers from the lines of its area; `aspect` is a die's width over its height. */
+export function planFloor(
+  lines: readonly CostLine[],
+  layers: number,
+  dies: number,
+  aspect: number,
+): Floorplan {
   const areaMm2 = lines.reduce((sum, { value }) => sum + value, 0);
   const spread = lines.find(({ name }) => name === SPREAD)?.value ?? 0;
   const factor = areaMm2 / (areaMm2 - spread);
@@ -54,13 +56,13 @@ export function planFloor(lines: readonly CostLine[], layers: number, dies: numb
       .map(({ name, value }) => ({ name, mm2: (value * factor) / copies }));
   const layer = of((name) => !FIRST.includes(name) && !LAST.includes(name), layers);
   const layerMm2 = layer.reduce((sum, { mm2 }) => sum + mm2, 0);
-  const dieWidthMm = Math.sqrt((areaMm2 / dies) * DIE_ASPECT);
+  const dieWidthMm = Math.sqrt((areaMm2 / dies) * aspect);
   const columns = Math.max(1, Math.round(dieWidthMm / Math.sqrt(layerMm2)));
   const columnMm = dieWidthMm / columns;
   return {
     dies,
     dieWidthMm,
-    dieHeightMm: dieWidthMm / DIE_ASPECT,
+    dieHeightMm: dieWidthMm / aspect,
     columns,
     columnMm,
     layerMm: layerMm2 / columnMm,

@@ -70,6 +70,8 @@ export interface CostReport {
   areaMm2: number;
   /** Dies of the reticle limit that the area needs. */
   dies: number;
+  /** Width over height of a die; absent of a machine that is bought whole. */
+  dieAspect?: number;
   /** Time of one token of one user by component, s; the sum is tokenTimeS. */
   latencyS: CostLine[];
   tokenTimeS: number;

@@ -69,6 +69,7 @@ const cost = object({
   areaLinesMm2: lines,
   areaMm2: number,
   dies: number,
+  dieAspect: number.optional(),
   latencyS: lines,
   tokenTimeS: number,
   tokensPerSecondPerUser: number,

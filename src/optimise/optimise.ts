@@ -116,6 +116,7 @@ async function search(plan: OptimisePlan, hooks: SweepHooks): Promise<Searched> 
       seed: options.seed,
       first: options.points,
       rungs: rungs.length,
+      kept: options.kept,
       rounds: options.rounds,
       largestError: ERROR_OF_INTEREST * options.kl,
     },

@@ -28,6 +28,8 @@ export interface OptimiseOptions {
   /** Candidates of the first rung beside the base's own. */
   readonly points: number;
   readonly rungs: number;
+  /** Share of the first candidates of a rung that goes on to the next, above 0 and at most 1. */
+  readonly kept: number;
   readonly rounds: number;
   readonly seed: number;
   readonly threads: number;
@@ -51,6 +53,8 @@ export const OPTIMISE_DEFAULTS: OptimiseOptions = {
   reportWindows: undefined,
   points: 16,
   rungs: 3,
+  // Successive halving.
+  kept: 0.5,
   rounds: 3,
   seed: DESIGN_DEFAULTS.seed,
   threads: DESIGN_DEFAULTS.threads,

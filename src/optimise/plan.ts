@@ -52,11 +52,11 @@ export function planOptimise(asked: OptimiseOptions): OptimisePlan {
       { hint: 'lower --max-windows, or give a longer --select-text' },
     );
   }
-  const { kl, minimise, chips, reportChips, reportWindows, points, rungs, rounds, seed } = options;
+  const { kl, minimise, chips, reportChips, reportWindows, points, rungs, kept, rounds, seed } = options;
   const key = sha256(
     JSON.stringify({
       onefet: packageVersion(),
-      ...{ kl, minimise, chips, maxWindows, reportChips, reportWindows, points, rungs, rounds, seed },
+      ...{ kl, minimise, chips, maxWindows, reportChips, reportWindows, points, rungs, kept, rounds, seed },
       base,
       design: designSha,
       axes: all,
@@ -119,7 +119,7 @@ export function estimateOptimise({ options, rungs, selection }: OptimisePlan): {
   let candidates = options.points + 1;
   const counts = rungs.map(() => {
     const own = candidates;
-    candidates = Math.ceil(candidates / 2) + 1;
+    candidates = Math.ceil(options.kept * candidates) + 1;
     return own;
   });
   const tokens = counts.map((count, i) => count * rungs[i].chips * rungs[i].maxWindows * contextTokens);

@@ -47,6 +47,7 @@ const options = {
   seed: 1,
   first: 16,
   rungs: 3,
+  kept: 0.5,
   rounds: 12,
   largestError: 100,
 };
@@ -92,6 +93,12 @@ describe('search', () => {
     expect(one.length).toBeLessThanOrEqual(Math.ceil(zero.length / 2) + 1);
     expect(two.length).toBeLessThanOrEqual(Math.ceil(one.length / 2) + 1);
     expect(two).toContainEqual(start[0]);
+  });
+
+  test('keeps the share that was asked for', async () => {
+    const { calls } = await searched({ start: [], rounds: 0, first: 40, rungs: 2, kept: 0.25 });
+    const [zero, one] = calls.map(({ candidates }) => candidates.length);
+    expect(one).toBe(Math.ceil(zero / 4));
   });
 
   test('a candidate that cannot be is left out and its neighbours are not', async () => {

@@ -2,7 +2,8 @@
  * The search for a front over a lattice: each axis has levels in an order, a candidate is one level of each.
  *
  *   1. start       the given candidates and a Latin hypercube over the levels (seeded)
- *   2. halving     rung after rung with more windows and chips: the better half goes on, by rank of front, then by error
+ *   2. halving     rung after rung with more windows and chips: the better share goes on (half, unless asked otherwise), by rank of
+ *                  front, then by error
  *   3. refinement  neighbours of the front (one level up or down on one axis) go from rung to rung while nothing that was seen
  *                  at a rung beats them, until a round finds nothing new or the rounds are used up
  *
@@ -29,6 +30,8 @@ export interface SearchOptions {
   /** Candidates of the hypercube. */
   readonly first: number;
   readonly rungs: number;
+  /** Share of the first candidates of a rung that goes on to the next. */
+  readonly kept: number;
   /** Rounds of refinement. */
   readonly rounds: number;
   /** Neighbours of front points beyond this error are not looked at. */
@@ -44,9 +47,6 @@ export type Evaluate = (
   candidates: readonly Candidate[],
   rung: number,
 ) => Promise<readonly (Score | undefined)[]>;
-
-/** Share of the candidates of a rung that goes on to the next. */
-const KEPT = 0.5;
 
 export async function searchFront(options: SearchOptions, evaluate: Evaluate): Promise<Scored[]> {
   const seen = new Set<string>();
@@ -75,9 +75,7 @@ export async function searchFront(options: SearchOptions, evaluate: Evaluate): P
       left = choose(scored, byRung[rung]);
     }
   };
-  await climb(fresh([...options.start, ...hypercube(options)]), (scored) =>
-    betterHalf(scored, options.start),
-  );
+  await climb(fresh([...options.start, ...hypercube(options)]), (scored) => betterShare(scored, options));
   for (let round = 0; round < options.rounds; round++) {
     const near = fresh(neighbours(finished, options));
     if (near.length === 0) break;
@@ -86,14 +84,14 @@ export async function searchFront(options: SearchOptions, evaluate: Evaluate): P
   return finished;
 }
 
-/** The better half in the order in which they came, by rank of front and then by error; `always` stays. */
-function betterHalf(scored: readonly Scored[], always: readonly Candidate[]): Candidate[] {
+/** The better share in the order in which they came, by rank of front and then by error; the start stays. */
+function betterShare(scored: readonly Scored[], { start, kept: share }: SearchOptions): Candidate[] {
   const ranks = frontRanks(scored.map(vector));
   const order = scored
     .map((_, i) => i)
     .sort((a, b) => ranks[a] - ranks[b] || scored[a].error - scored[b].error || a - b);
-  const kept = new Set(order.slice(0, Math.ceil(KEPT * order.length)));
-  const stays = new Set(always.map((one) => one.join()));
+  const kept = new Set(order.slice(0, Math.ceil(share * order.length)));
+  const stays = new Set(start.map((one) => one.join()));
   return scored
     .filter(({ candidate }, i) => kept.has(i) || stays.has(candidate.join()))
     .map((one) => one.candidate);

@@ -54,7 +54,7 @@ export function answerWiring(rows: readonly PowerRow[], { wiring }: QuestionCons
   const metal = { pitchM: wiring.pitchM.value, signalShare: wiring.signalShare.value };
   const of = (row: PowerRow): LayerWiring => {
     const { layers } = row.shape;
-    const { layerMm2 } = planFloor(row.cost.areaLinesMm2, layers, row.cost.dies);
+    const { layerMm2 } = planOf(row);
     return wireLayer(blockWeights(row.shape) / layers, layerMm2, tracksOf(row, wiring), metal);
   };
   const all = rows.map(of);
@@ -63,7 +63,7 @@ export function answerWiring(rows: readonly PowerRow[], { wiring }: QuestionCons
   const widest = blockMatrices(rows[0].shape, 0).reduce((a, b) =>
     a.outputs * a.inputs >= b.outputs * b.inputs ? a : b,
   );
-  const plan = planFloor(rows[0].cost.areaLinesMm2, rows[0].shape.layers, rows[0].cost.dies);
+  const plan = planOf(rows[0]);
   return {
     id: 'wiring',
     question: 'Can a layer in which every output reads every input be wired?',
@@ -105,6 +105,9 @@ export function answerWiring(rows: readonly PowerRow[], { wiring }: QuestionCons
     sources: usedConstants('wiring', wiring),
   };
 }
+
+const planOf = ({ cost, shape, subject }: PowerRow) =>
+  planFloor(cost.areaLinesMm2, shape.layers, cost.dies, subject.constants.layout.dieAspect.value);
 
 /** Tracks across a weight: of a cell, those of its topology. */
 function tracksOf({ subject }: PowerRow, { romTracks, adderTracks }: QuestionConstants['wiring']): number {

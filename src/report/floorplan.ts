@@ -24,11 +24,11 @@ const GAP_MM = 4;
 /** Dies beside one another. */
 const ACROSS = 4;
 
-/** Draws the chip; `id` must be its own on the page. Empty for a machine that is bought whole. */
+/** Draws the chip; `id` must be its own on the page. Empty where the cost says no shape of its dies: a machine that is bought whole. */
 export function floorplanHtml(id: string, name: string, cost: CostReport): string {
-  if (cost.areaLinesMm2.length < 2) return '';
+  if (cost.dieAspect === undefined) return '';
   const { layers } = cost.shape;
-  const plan = planFloor(cost.areaLinesMm2, layers, cost.dies);
+  const plan = planFloor(cost.areaLinesMm2, layers, cost.dies, cost.dieAspect);
   const rectangles = layOut(plan, layers);
   const { dieWidthMm: wide, dieHeightMm: high } = plan;
   const across = Math.min(ACROSS, plan.dies);

@@ -64,7 +64,12 @@ describe('mapping', () => {
       area: [],
       areaMm2: 1,
       dies: 1,
-      floorplan: planFloor([{ name: 'cells', value: 1, formula: '', source: '', tag: 'chosen' }], 32, 1),
+      floorplan: planFloor(
+        [{ name: 'cells', value: 1, formula: '', source: '', tag: 'chosen' }],
+        32,
+        1,
+        0.787879,
+      ),
       tokenTimeS: 1,
     });
     expect(additions.name).toBe('mapping-additions');
