@@ -154,6 +154,14 @@ async function report(
   const { powerRecord, publishedRecord } = await import('../power/records.ts');
   const { loadComparators } = await import('../cost/comparators.ts');
   const comparators = loadComparators();
+  if (flags.model !== undefined) {
+    const { weightBitsOfFile, weightBitsWarning } = await import('../experiment/weight-bits.ts');
+    const bits = weightBitsOfFile(flags.model);
+    for (const { name, fabric } of subjects) {
+      const warning = weightBitsWarning(fabric.design, bits);
+      if (warning !== undefined) notice(`${name}: ${warning}`);
+    }
+  }
   const rows = powerRows(subjects, { shape, contexts: flags.context ?? [DEFAULT_CONTEXT] });
   const records = [
     ...rows.map((row) => powerRecord(row, comparators)),

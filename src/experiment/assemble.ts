@@ -7,6 +7,7 @@ import { version as nodeVersion } from 'node:process';
 import type { CostReport } from '../cost/report.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
+import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { Origin } from '../machine.ts';
 import { blockWeights } from '../model/shape.ts';
@@ -15,9 +16,13 @@ import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
 import { readingSeconds, wantedCorrection } from './correction.ts';
-import { codingVariance, estimatePerplexity, type PerplexityEstimate } from './estimate.ts';
 import { type BlockErrorSums, jobKey } from './job.ts';
-import { lossPrediction } from './loss-prediction.ts';
+import {
+  codingVariance,
+  estimatePerplexity,
+  type PerplexityEstimate,
+  predictLoss,
+} from './loss-prediction.ts';
 import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
 import { RESOLVED_NATS } from './options.ts';
@@ -45,6 +50,7 @@ import { taskResult } from './task-result.ts';
 import { type FinishedJobs, finishedJob, unitSums } from './unit-sums.ts';
 import type { Variant } from './variant.ts';
 import { judge } from './verdict.ts';
+import { fileWeightBits, weightBitsWarning } from './weight-bits.ts';
 
 /** Measurement of the run that computed the chips: the jobs do not know it. */
 export interface RunTiming extends Origin {
@@ -107,7 +113,7 @@ export function assembleResult(
     coding,
     columns: range?.columns ?? null,
     blocks: blockSnrOf(plan, finished, windows),
-    prediction: lossPrediction(plan, finished, recoded.kl, kl.mean, attribution),
+    prediction: predictionOf(plan, finished, recoded.kl, kl.mean, attribution),
     calibration: calibrationOf(plan, coding),
     ...circuitOf(plan),
     energy: { perTokenJ: cost.run.perTokenJ, breakdownJ: breakdown(cost.run.energyJ) },
@@ -272,6 +278,7 @@ function warningsOf({ fabric, inputs, mapping, options }: RunPlan, cost: CostRep
         ]
       : []),
     ...(mapping?.warning ? [mapping.warning] : []),
+    ...fileBitsWarnings(fabric, inputs),
     ...(fabric.chipsDiffer || options.chips < 2
       ? []
       : [
@@ -279,6 +286,13 @@ function warningsOf({ fabric, inputs, mapping, options }: RunPlan, cost: CostRep
         ]),
     ...cost.warnings,
   ];
+}
+
+/** Merged adapters are not in the file that a GPU would hold: its bits are then not those of the merged one. */
+function fileBitsWarnings({ design }: Fabric, { model }: RunPlan['inputs']): string[] {
+  if (design.fabric !== 'gpu' || model.adapted) return [];
+  const warning = weightBitsWarning(design, fileWeightBits(model.shape, model.codecs));
+  return warning === undefined ? [] : [warning];
 }
 
 /** null when a job has no sums: done by an older version, in a folder that is continued. */
@@ -300,6 +314,38 @@ function blockSnrOf(plan: RunPlan, finished: FinishedJobs, windows: readonly num
       return finite.length > 0 ? meanInterval(finite) : null;
     }),
   };
+}
+
+/** The KL that the errors of the streams predict, beside the measured one. */
+function predictionOf(
+  { chipSeeds, fabric, inputs, options }: RunPlan,
+  finished: FinishedJobs,
+  recodedKl: number,
+  chipsKl: number,
+  attribution: readonly AttributionResult[],
+): RunResult['prediction'] {
+  /** Error over signal behind the last block, over all windows; the mean of the variants. */
+  const errorOf = (variants: readonly Variant[]): number => {
+    const errors = variants.map((variant) => {
+      const parts = inputs.groups.map((_, number) => finishedJob(finished, jobKey(variant, number)).blocks!);
+      const { signal, error } = addBlockErrors(parts);
+      return error[error.length - 1] / signal[signal.length - 1];
+    });
+    return errors.reduce((sum, error) => sum + error, 0) / errors.length;
+  };
+  return predictLoss(
+    { error: errorOf([{ kind: 'recoded' }]), kl: recodedKl },
+    { error: errorOf(chipSeeds.map((seed) => ({ kind: 'chip', seed }))), kl: chipsKl },
+    attribution.map(({ source: name, kl }) => {
+      const source = fabric.errorSources.find((known) => known.name === name)!;
+      const seeds = attributionSeeds(source, chipSeeds, options.attributionChips);
+      return {
+        source: name,
+        error: errorOf(seeds.map((seed) => ({ kind: 'source', source: name, seed }))),
+        kl: kl.mean,
+      };
+    }),
+  );
 }
 
 function attributionOf(

@@ -2,7 +2,7 @@
 import { shapeRecord } from '../model/shape.ts';
 import { ACTIVITY_SCHEMA, type StoredActivity } from './activity-file.ts';
 import { chipsOf } from './assemble.ts';
-import { codingVariance } from './estimate.ts';
+import { codingVariance } from './loss-prediction.ts';
 import { mappingWork } from './mapping-report.ts';
 import type { RunPlan } from './plan.ts';
 import type { RunResult } from './result.ts';

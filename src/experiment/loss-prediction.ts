@@ -1,39 +1,46 @@
 /**
- * A prediction of the loss from the signal-to-noise ratio of the residual stream: small errors cost in proportion to their
- * power,
+ * What errors are predicted to cost, from one law: small errors cost in proportion to their power,
  *
- *   KL = k e,    e = error power / signal power behind the last block,
+ *   KL = k e,     k = KL(mapped weights) / e(mapped weights)
  *
- * with k from the mapped weights of the same run. So the chips, and each source of error alone, are predicted by what their
- * streams lose, and held against their measured KL. (Linear in squared errors, as for weights in Malinovskii et al. 2024,
- * arXiv:2411.17525.) Where it was tried, and how far it was off: experiments/README.md.
+ * (Malinovskii et al. 2024, arXiv:2411.17525: linear in squared errors of the weights). The mapped weights of a run, whose error
+ * and KL are both known, give k. It is read both ways:
+ *
+ *   predictLoss         e: error over signal power of the residual stream behind the last block. The KL that the chips, and each
+ *                       source of error alone, would have, held against what they have; how far off: experiments/README.md
+ *   estimatePerplexity  e: variance of a layer's outputs over their power, of the mapped weights that of the codes, weight by
+ *                       weight. That of the chips follows from their KL; Llama 3.1 8B with layers so far off loses
+ *                       dPPL = c e, c an entry of comparators.yaml. What outliers of a large model add is not in it, so the
+ *                       estimate is rather too good.
  */
-import { attributionSeeds } from './attribution.ts';
-import { addBlockErrors } from './block-error.ts';
-import { type BlockErrorSums, jobKey } from './job.ts';
-import type { RunPlan } from './plan.ts';
-import type { AttributionResult, LossPrediction, PredictedLoss } from './result.ts';
-import { type FinishedJobs, finishedJob } from './unit-sums.ts';
-import type { Variant } from './variant.ts';
+import type { Comparators } from '../cost/comparators.ts';
+import type { CodingLoss } from '../fabric/coding-loss.ts';
+import type { LossPrediction, PredictedLoss } from './result.ts';
+
+/** An error and the KL that it cost, nats per prediction. */
+export interface SeenLoss {
+  readonly error: number;
+  readonly kl: number;
+}
 
 /** Up to here KL grew in proportion; beyond, errors of a common direction cost less and others more (experiments/README.md). */
 export const LARGEST_LINEAR_ERROR = 0.15;
 
-/** null where the mapped weights lose nothing: there is nothing to take k from. */
-export function lossPrediction(
-  plan: RunPlan,
-  finished: FinishedJobs,
-  recodedKl: number,
-  chipsKl: number,
-  attribution: readonly AttributionResult[],
+/** k, nats; undefined where the mapped weights lose nothing: there is nothing to take it from. */
+export function klPerError({ error, kl }: SeenLoss): number | undefined {
+  return error > 0 && kl > 0 ? kl / error : undefined;
+}
+
+/** Predicts the KL of chips and sources from the errors of their streams; null where there is no k. */
+export function predictLoss(
+  recoded: SeenLoss,
+  chips: SeenLoss,
+  sources: readonly (SeenLoss & { readonly source: string })[],
 ): LossPrediction | null {
-  const errorOf = (variants: readonly Variant[]) =>
-    variants.reduce((sum, variant) => sum + lastError(plan, finished, variant), 0) / variants.length;
-  const recodedError = errorOf([{ kind: 'recoded' }]);
-  if (!(recodedError > 0 && recodedKl > 0)) return null;
-  const klPerError = recodedKl / recodedError;
-  const predict = (error: number, kl: number): PredictedLoss => {
-    const predictedKl = klPerError * error;
+  const slope = klPerError(recoded);
+  if (slope === undefined) return null;
+  const predict = ({ error, kl }: SeenLoss): PredictedLoss => {
+    const predictedKl = slope * error;
     return {
       ...{ error, predictedKl, kl },
       measuredOverPredicted: predictedKl > 0 ? kl / predictedKl : null,
@@ -42,21 +49,61 @@ export function lossPrediction(
   };
   return {
     kind: 'prediction',
-    klPerError,
-    recodedError,
-    chips: predict(errorOf(plan.chipSeeds.map((seed) => ({ kind: 'chip', seed }))), chipsKl),
-    sources: attribution.map(({ source: name, kl }) => {
-      const source = plan.fabric.errorSources.find((known) => known.name === name)!;
-      const seeds = attributionSeeds(source, plan.chipSeeds, plan.options.attributionChips);
-      const error = errorOf(seeds.map((seed) => ({ kind: 'source', source: name, seed })));
-      return { source: name, ...predict(error, kl.mean) };
-    }),
+    klPerError: slope,
+    recodedError: recoded.error,
+    chips: predict(chips),
+    sources: sources.map((one) => ({ source: one.source, ...predict(one) })),
   };
 }
 
-/** Error over signal behind the last block, over all windows. */
-function lastError({ inputs }: Pick<RunPlan, 'inputs'>, finished: FinishedJobs, variant: Variant): number {
-  const parts = inputs.groups.map((_, number) => finishedJob(finished, jobKey(variant, number)).blocks!);
-  const { signal, error }: BlockErrorSums = addBlockErrors(parts);
-  return error[error.length - 1] / signal[signal.length - 1];
+export interface PerplexityEstimate {
+  readonly model: string;
+  readonly digital: number;
+  /** Relative variance of the outputs of a layer. */
+  readonly variance: number;
+  readonly low: number;
+  readonly likely: number;
+  readonly high: number;
+  /** Errors so large that the law is an extrapolation. */
+  readonly extrapolated: boolean;
+  readonly source: string;
+}
+
+export interface SeenErrors {
+  /** null: the weights are those of the file. */
+  readonly codingVariance: number | null;
+  readonly recodedKl: number;
+  readonly kl: number;
+}
+
+/** Estimates the perplexity of Llama 3.1 8B; undefined where nothing was coded or the codes lose nothing. */
+export function estimatePerplexity(
+  { codingVariance, recodedKl, kl }: SeenErrors,
+  { accuracy, law }: Pick<Comparators, 'accuracy' | 'law'>,
+): PerplexityEstimate | undefined {
+  const slope = codingVariance === null ? undefined : klPerError({ error: codingVariance, kl: recodedKl });
+  const { low, value, high, largestVariance, model, source } = law;
+  const digital = accuracy.find((one) => one.model === model && one.name === 'F16')?.value;
+  if (slope === undefined || digital === undefined) return undefined;
+  const variance = kl / slope;
+  return {
+    model,
+    digital,
+    variance,
+    low: digital + low * variance,
+    likely: digital + value * variance,
+    high: digital + high * variance,
+    extrapolated: variance > largestVariance,
+    source,
+  };
+}
+
+/** Mean of 10^(-SNR/10) over the matrices by their weights. */
+export function codingVariance(coding: readonly CodingLoss[]): number | null {
+  let [sum, weights] = [0, 0];
+  for (const { outputs, inputs, codingSnrDb } of coding) {
+    if (codingSnrDb !== null) sum += outputs * inputs * 10 ** (-codingSnrDb / 10);
+    weights += outputs * inputs;
+  }
+  return weights === 0 ? null : sum / weights;
 }

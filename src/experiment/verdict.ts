@@ -1,7 +1,7 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
 import { formatSi } from '../format.ts';
-import type { PerplexityEstimate } from './estimate.ts';
 import { headlineOf } from './headline.ts';
+import type { PerplexityEstimate } from './loss-prediction.ts';
 import type { AttributionResult, Interval, RunResult, TaskResult } from './result.ts';
 
 /** Perplexity ratios to the digital model; a 4-bit GGUF of Llama 3.1 8B (Q4_K_M against F16) is at 1.03. */

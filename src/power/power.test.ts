@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadComparators } from '../cost/comparators.ts';
-import { estimatePerplexity } from '../experiment/estimate.ts';
 import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { shippedDesigns } from './find-activity.ts';
 import { costAt, type PowerSubject, powerRows, subjectOf } from './power.ts';
@@ -100,17 +99,4 @@ test('table, notes and records of a chip and a GPU beside what is published', ()
   const notes = powerNotes(rows, records).join('\n');
   expect(notes).toContain('experiments/activity/hardwired.json: onefet run --design hardwired');
   expect(rows[2].price).toMatchObject({ economics: null });
-});
-
-test('the estimate for the 8B: by hand, and none where nothing was coded', () => {
-  const comparators = loadComparators();
-  const { law } = comparators;
-  const seen = { codingVariance: 0.012, recodedKl: 0.02, kl: 0.05 };
-  const estimate = estimatePerplexity(seen, comparators)!;
-  expect(estimate.variance).toBeCloseTo(0.03, 12);
-  expect(estimate.likely).toBeCloseTo(6.402 + law.value * 0.03, 9);
-  expect(estimate.low).toBeLessThan(estimate.likely);
-  expect(estimate.extrapolated).toBe(true);
-  expect(estimatePerplexity({ ...seen, kl: 0.02 }, comparators)!.extrapolated).toBe(false);
-  expect(estimatePerplexity({ codingVariance: null, recodedKl: 0, kl: 0 }, comparators)).toBeUndefined();
 });

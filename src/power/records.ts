@@ -1,6 +1,6 @@
 /** Rows of `onefet power` as plain data: for --json, --csv and the table. */
 import type { Comparators } from '../cost/comparators.ts';
-import { estimatePerplexity, type PerplexityEstimate } from '../experiment/estimate.ts';
+import { estimatePerplexity, type PerplexityEstimate } from '../experiment/loss-prediction.ts';
 import { displayPath } from '../files.ts';
 import type { PowerRow } from './power.ts';
 
