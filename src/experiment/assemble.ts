@@ -7,6 +7,7 @@ import { version as nodeVersion } from 'node:process';
 import type { CostReport } from '../cost/report.ts';
 import { type Activity, addActivity, type LayerActivity } from '../fabric/activity.ts';
 import type { CodingLoss } from '../fabric/coding-loss.ts';
+import { wantedCorrection } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { Origin } from '../machine.ts';
@@ -15,7 +16,6 @@ import { LLAMA_3_1_8B } from '../model/shapes.ts';
 import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
-import { readingSeconds, wantedCorrection } from './correction.ts';
 import { type BlockErrorSums, jobKey } from './job.ts';
 import {
   codingVariance,
@@ -27,6 +27,7 @@ import { type MappingReport, mappingWork } from './mapping-report.ts';
 import type { MetricSums } from './metrics.ts';
 import { RESOLVED_NATS } from './options.ts';
 import type { RunPlan } from './plan.ts';
+import { readingSeconds } from './planned-mapping.ts';
 import { positionStatistics } from './position-statistics.ts';
 import { type CountedRun, priceRun, tileWarnings } from './price.ts';
 import {

@@ -3,10 +3,13 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { CommonDesign } from '../fabric/common-design.ts';
 import { bits32, streamKey } from '../random.ts';
 import { fixtureModel } from '../testing/models.ts';
 import { openInputs, type RunInputs } from './inputs.ts';
+import { mappingWork } from './mapping-report.ts';
 import { planDesign } from './plan.ts';
+import { plannedMappingWork } from './planned-mapping.ts';
 import type { RunResult } from './result.ts';
 import { executeRun } from './run.ts';
 
@@ -90,6 +93,15 @@ test('it is priced as the side path that it is, and its reading takes time', asy
   const energyOf = ({ projection }: RunResult) =>
     projection.energyJ.filter(({ name }) => name.startsWith('mapping')).map(({ value }) => value);
   expect(energyOf(corrected)).toEqual(energyOf(side));
+  // Scales of its own stand in SRAM: 2 bytes for each output and 48 rows, by hand of the 8B's matrices.
+  const scales = 32 * (10_240 * Math.ceil(4096 / 48) + 28_672 * 86 + 4096 * Math.ceil(14_336 / 48));
+  const own = corrected.projection.energyJ.find(({ name }) => name === 'corrected-scales')!;
+  expect(own.formula).toMatch(new RegExp(`^${(scales * 2e-6).toPrecision(3)} MB of scales`));
+  expect(side.projection.energyJ.map(({ name }) => name)).not.toContain('corrected-scales');
+  // The same is known before a run.
+  const { resolved } = corrected.design as unknown as { resolved: CommonDesign };
+  const unseen = { method: 'round', work: null };
+  expect(plannedMappingWork(resolved, inputs.model.shape, unseen)).toEqual(mappingWork(corrected.mapping!));
   expect(corrected.projection.perTokenJ).toBeGreaterThan(plain.projection.perTokenJ);
 });
 

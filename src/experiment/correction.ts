@@ -7,7 +7,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImagePlan, imageWeights } from '../engine/image.ts';
 import { OnefetError } from '../error.ts';
-import type { CommonDesign } from '../fabric/common-design.ts';
+import { wantedCorrection } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { correctImage } from '../mapping/correct-image.ts';
@@ -17,16 +17,8 @@ import { modelSource } from '../mapping/model-source.ts';
 import { STAGES } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import type { ModelShape } from '../model/shape.ts';
-import { readSeconds } from '../tile/read-cells.ts';
 import type { CorrectionErrors } from './job.ts';
 import { type Variant, variantKey, variantRequest } from './variant.ts';
-
-/** The correction that a design asks for; undefined for none. */
-export function wantedCorrection({
-  mapping,
-}: CommonDesign): CommonDesign['mapping']['correction'] | undefined {
-  return mapping.correction.source === 'none' ? undefined : mapping.correction;
-}
 
 /**
  * What a chip's image will be, for checks of engines and memory beforehand. Errors: MAPPING_CORRECTION (usage) where no chip
@@ -123,12 +115,4 @@ export function correctionErrors({ matrices }: Pick<ImageReader, 'matrices'>): C
   const [read, gains] = [mean('chip'), mean('gains')];
   if (read === undefined || gains === undefined) return undefined;
   return { read, gains, side: mean('chip-side') ?? gains };
-}
-
-/** Seconds in which a chip is read, all tiles at once. */
-export function readingSeconds({ physics, design }: Fabric, ranges: RangeTable): number | null {
-  const correction = wantedCorrection(design);
-  if (!correction || !physics) return null;
-  const largest = Math.max(...Object.values(ranges).flat(2));
-  return readSeconds(physics, design.tile.rows, largest, correction.reads);
 }

@@ -10,7 +10,7 @@ import { type Engine, type EngineTuning, neededModes } from '../engine/backend.t
 import { chooseBackend, createEngine } from '../engine/create.ts';
 import type { BackendName } from '../engine/names.ts';
 import { interrupted, OnefetError } from '../error.ts';
-import { checkOverrides } from '../fabric/common-design.ts';
+import { checkOverrides, wantedCorrection } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
@@ -22,7 +22,7 @@ import { sampleToken } from '../model/sample.ts';
 import { chatPrompt } from '../model/tokenizer/chat-template.ts';
 import { streamKey } from '../random.ts';
 import { adaptModel, requireAdaptable } from './adapters.ts';
-import { correctVariant, isCorrected, plannedCorrection, wantedCorrection } from './correction.ts';
+import { correctVariant, isCorrected, plannedCorrection } from './correction.ts';
 import { CODES_FOLDER } from './execute.ts';
 import { takenNotice, takenRanges } from './image-ranges.ts';
 import type { MapHooks } from './map.ts';

@@ -22,7 +22,9 @@ import { keepImage, mapToFile } from './map.ts';
 import { mapModelFile } from './map-command.ts';
 import { mappingMemory } from './mapping-memory.ts';
 import { planMapping } from './mapping-plan.ts';
+import { mappingWork } from './mapping-report.ts';
 import { planDesign } from './plan.ts';
+import { plannedMappingWork } from './planned-mapping.ts';
 import { executeRun } from './run.ts';
 import { digitalPass, inspectImage, partsOf } from './run-mapping.ts';
 
@@ -242,6 +244,10 @@ test('what a planned image promises is what is made', async () => {
   reader.close();
   const inspected = inspectImage(image)!;
   expect(inspected.mapping.cellsPerWeight).toBeCloseTo(plan.cellsPerWeight, 12);
+  // And what it will cost is known from the design's keys.
+  const { design } = fabricOf('rotated', ...more);
+  const unseen = { method: 'round', work: null };
+  expect(plannedMappingWork(design, model.shape, unseen)).toEqual(mappingWork(inspected.mapping));
   // Small matrices first: k and v.
   const six = inspected.mapping.matrices.filter(({ bits }) => bits === 6).map(({ name }) => name);
   expect(six).toEqual(expect.arrayContaining(['blk.0.attn_k', 'blk.0.attn_v']));

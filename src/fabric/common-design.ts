@@ -158,6 +158,13 @@ export type CommonDesign = z.infer<typeof common> & {
   readonly tile: { readonly rows: number };
 };
 
+/** The correction that a design asks for; undefined for none. */
+export function wantedCorrection({
+  mapping,
+}: CommonDesign): CommonDesign['mapping']['correction'] | undefined {
+  return mapping.correction.source === 'none' ? undefined : mapping.correction;
+}
+
 /** Bits of a tensor's weights. */
 export function tensorBits({ weights }: CommonDesign, tensor: string): number {
   return weights.overrides[tensor] ?? weights.bits;

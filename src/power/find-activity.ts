@@ -36,6 +36,8 @@ export interface FoundActivity {
   readonly source: string;
   /** The design that ran computes what this one does: its accuracy is known. */
   readonly sameDesign: boolean;
+  /** The run had this mapping of the weights: what the digital side does around it was counted. */
+  readonly sameMapping: boolean;
   /** The run counted another mapping of the weights on the same circuit, or files of other runs cannot be believed. */
   readonly warning?: string;
 }
@@ -118,17 +120,21 @@ export function findActivity(
   const computed = computedKey(loaded.design);
   const same = candidates.filter(({ ran }) => ran !== undefined && computedKey(ran) === computed);
   const best = same.find(({ activity }) => activity.design.name === name) ?? same[0];
-  if (best !== undefined) return withWarnings(foundAt(best, true), passedOver);
+  if (best !== undefined) return withWarnings({ ...foundAt(best), sameDesign: true }, passedOver);
   const sameKind = candidates.filter(({ ran }) => ran?.fabric === fabric.kind);
   const wanted = countedKey(fabric);
   const counted = sameKind.find((one) => one.counted() === wanted);
-  if (counted !== undefined) return withWarnings(foundAt(counted, false), passedOver);
+  if (counted !== undefined) return withWarnings(foundAt(counted), passedOver);
   const unmapped = unmappedKey(fabric);
   const mapped = sameKind.find((one) => one.unmapped() === unmapped);
   if (mapped !== undefined) {
     const differing = differencesOf(mapped.ran!.mapping, fabric.design.mapping);
-    const warning = `its counts are of a run with ${differing.join(', ')}: what the digital side does around that mapping is not in its cost, and currents are those of the other codes. Run it for its own: onefet run --design ${name}`;
-    return withWarnings(foundAt(mapped, false), [warning, ...passedOver]);
+    const auto =
+      fabric.design.mapping.method === 'auto' && mapped.ran!.mapping.method !== 'auto'
+        ? ', with all that auto may choose'
+        : '';
+    const warning = `its counts are of a run with ${differing.join(', ')}: currents are those of the other codes, and what the digital side does around the mapping is that of the design's keys${auto}. Run it for its own: onefet run --design ${name}`;
+    return withWarnings({ ...foundAt(mapped), sameMapping: false }, [warning, ...passedOver]);
   }
   const settings = Object.entries(loaded.overrides).map(([key, value]) => ` --set ${key}=${value}`);
   throw new OnefetError(
@@ -153,12 +159,15 @@ function readOrPassOver(path: string, passedOver: string[]): { path: string; act
 const withWarnings = (found: FoundActivity, warnings: readonly string[]): FoundActivity =>
   warnings.length === 0 ? found : { ...found, warning: warnings.join('; ') };
 
-function foundAt(
-  { path, activity }: { readonly path: string; readonly activity: StoredActivity },
-  sameDesign: boolean,
-): FoundActivity {
+function foundAt({ path, activity }: Candidate): FoundActivity {
   const shown = displayPath(path);
-  return { activity, path: shown, source: `${shown}: onefet ${activity.command.join(' ')}`, sameDesign };
+  return {
+    activity,
+    path: shown,
+    source: `${shown}: onefet ${activity.command.join(' ')}`,
+    sameDesign: false,
+    sameMapping: true,
+  };
 }
 
 /** The design that ran as this version reads it; undefined: one of another version, that this one does not take. */

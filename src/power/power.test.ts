@@ -100,3 +100,61 @@ test('table, notes and records of a chip and a GPU beside what is published', ()
   expect(notes).toContain('experiments/activity/hardwired.json: onefet run --design hardwired');
   expect(rows[2].price).toMatchObject({ economics: null });
 });
+
+test('paths of low rank and a correction are priced before any run: Llama 3.1 8B by hand', () => {
+  const correction = ['mapping.correction.source=reading', 'mapping.correction.rank=32'];
+  const asked = subject('log-domain', ['mapping.principal=32', ...correction]);
+  const [plain, priced] = [subject('log-domain'), asked].map((one) => costAt(one, LLAMA_3_1_8B, 1024));
+  const added = (name: string, lines: 'energyJ' | 'areaLinesMm2') => {
+    expect(plain[lines].map((line) => line.name)).not.toContain(name);
+    return priced[lines].find((line) => line.name === name)!.value;
+  };
+  const { memory, lora, digital } = asked.constants;
+  const sramMm2 = (bytes: number) =>
+    (bytes * 8 * memory.sramCellUm2.value * 1e-6) / memory.sramArrayEfficiency.value;
+  // Inputs and outputs of the readers of the four stages: the principal part is shared by them, the side path is each one's.
+  const stages = [
+    { inputs: 4096, outputs: [4096, 1024, 1024] },
+    { inputs: 4096, outputs: [4096] },
+    { inputs: 4096, outputs: [14_336, 14_336] },
+    { inputs: 14_336, outputs: [4096] },
+  ];
+  const sum = (of: (stage: (typeof stages)[number], outputs: number) => number) =>
+    stages.reduce(
+      (total, stage) =>
+        total +
+        of(
+          stage,
+          stage.outputs.reduce((a, b) => a + b, 0),
+        ),
+      0,
+    );
+  const weights =
+    32 *
+    32 *
+    (sum(({ inputs }, outputs) => inputs + outputs) +
+      sum((stage, outputs) => stage.outputs.length * stage.inputs + outputs));
+  expect(added('paths-sram', 'areaLinesMm2')).toBeCloseTo(sramMm2((weights * lora.weightBits.value) / 8), 6);
+  const macs = weights + 32 * 32 * sum(({ inputs }) => inputs);
+  const macJ = digital.macJ.value + (memory.sramReadJPerByte.value * lora.weightBits.value) / 8;
+  expect(added('mapping-paths', 'energyJ') / (macs * macJ)).toBeCloseTo(1, 9);
+  const scaleBytes = 32 * (218_103_808 / 256) * 2;
+  expect(added('corrected-scales-sram', 'areaLinesMm2')).toBeCloseTo(sramMm2(scaleBytes), 6);
+  expect(added('corrected-scales', 'energyJ') / (scaleBytes * memory.sramReadJPerByte.value)).toBeCloseTo(
+    1,
+    9,
+  );
+  const [row] = powerRows([asked], { shape: LLAMA_3_1_8B, contexts: [1024], draws: 2 });
+  expect(powerNotes([row], []).join('\n')).toMatch(/each chip is read cell by cell before it is used, \d/);
+});
+
+test('a mapping that was not counted is priced as it is asked for: rounded weights need nothing', () => {
+  const [auto, rounded, rotated] = [[], ['mapping.method=round'], ['mapping.method=rotated']].map(
+    (settings) => costAt(subject('log-domain', settings), LLAMA_3_1_8B, 1024),
+  );
+  const names = ({ energyJ }: typeof auto) => energyJ.map(({ name }) => name);
+  expect(names(rounded)).not.toContain('mapping-additions');
+  expect(rounded.perTokenJ).toBeLessThan(auto.perTokenJ);
+  // What auto chose on the model that ran is all that there is.
+  expect(rotated.perTokenJ).toBe(auto.perTokenJ);
+});

@@ -8,14 +8,11 @@ import { type EconomicsReport, projectEconomics, SCENARIOS } from '../cost/econo
 import type { ChipCost, PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
-import {
-  ACTIVITY_FILE,
-  readActivity,
-  type StoredActivity,
-  shapeOfActivity,
-} from '../experiment/activity-file.ts';
+import { ACTIVITY_FILE, readActivity, shapeOfActivity } from '../experiment/activity-file.ts';
+import { plannedMappingWork } from '../experiment/planned-mapping.ts';
 import { type CountedRun, priceRun, priceRunDesign, tileWarnings } from '../experiment/price.ts';
 import type { Activity } from '../fabric/activity.ts';
+import type { CommonDesign } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import type { NamedShape } from '../model/shapes.ts';
@@ -97,7 +94,7 @@ export function subjectOfRun(folder: string): PowerSubject {
     loadFabric(design),
     {
       ...{ activity, path, source },
-      sameDesign: true,
+      ...{ sameDesign: true, sameMapping: true },
     },
   );
 }
@@ -114,18 +111,22 @@ function bind(
     ...from,
     fabric,
     constants: loadCostConstants(design.process, design.costs),
-    run: countedRun(found.activity, fabric, found.path),
+    run: countedRun(found, fabric),
     found,
   };
 }
 
-function countedRun(stored: StoredActivity, fabric: Fabric, path: string): CountedRun {
+/** A mapping that the run did not have is priced as the design asks for it. */
+function countedRun({ activity: stored, path, sameMapping }: FoundActivity, fabric: Fabric): CountedRun {
+  const shape = shapeOfActivity(stored, path);
+  const { method } = stored.design.resolved.mapping as CommonDesign['mapping'];
+  const work = stored.mapping;
   return {
     fabric,
     activity: { layers: stored.layers } as Activity,
     ranges: stored.ranges,
-    mapping: stored.mapping,
-    shape: shapeOfActivity(stored, path),
+    mapping: sameMapping ? work : plannedMappingWork(fabric.design, shape, { method, work }),
+    shape,
   };
 }
 

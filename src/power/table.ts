@@ -1,4 +1,5 @@
 /** Rows of `onefet power` as lines for people. */
+import { readingSeconds } from '../experiment/planned-mapping.ts';
 import { displayPath } from '../files.ts';
 import { formatSi, plain } from '../format.ts';
 import type { PowerRow } from './power.ts';
@@ -87,6 +88,14 @@ export function powerNotes(rows: readonly PowerRow[], records: readonly PowerRec
         typeof price === 'string' ? [`$/Mtoken of ${subject.name}: ${price}`] : [],
       ),
     ),
+    ...subjects.flatMap(({ name, fabric, run }) => {
+      const seconds = readingSeconds(fabric, run.ranges);
+      return seconds === null
+        ? []
+        : [
+            `${name}: each chip is read cell by cell before it is used, ${formatSi(seconds, 's')} with all tiles at once`,
+          ];
+    }),
     ...subjects.map(({ name, found }) => `Counts of ${name}: ${found.source}`),
     `Constants: ${once(subjects.map(({ constants }) => displayPath(constants.file))).join(', ')}; every line with its formula and source: --json`,
     ...once(
