@@ -17,6 +17,7 @@ interface PowerFlags {
   context?: number[];
   compare?: boolean;
   questions?: boolean;
+  validate?: boolean;
   json?: boolean;
   csv?: boolean;
   html?: string;
@@ -68,12 +69,14 @@ export function addPowerCommands(root: Command): void {
       '--questions',
       'answer the standing questions: rate, wires, bits, a USB stick, lifetime of a model',
     )
+    .option('--validate', "hold the cost's laws against published compute-in-memory macros, and stop")
     .option('--out <folder>', 'where run folders are', 'runs')
     .addHelpText(
       'after',
       '\nExamples:\n  onefet power --compare\n  onefet power --compare --node 7\n  onefet power --design routed hardwired --context 1k,8k --csv > power.csv',
     )
     .action(async (flags: PowerFlags) => {
+      if (flags.validate) return validate(flags);
       const { subjectOf } = await import('../power/power.ts');
       const { storedActivities } = await import('../power/find-activity.ts');
       const stored = storedActivities(flags.out);
@@ -142,6 +145,18 @@ async function shapeOf(
   if (model === undefined) return usual;
   const { shapeOfModel } = await import('../model/shape-of-file.ts');
   return shapeOfModel(model);
+}
+
+/** Published macros: experiments/macros.yaml. */
+async function validate({ json, csv }: PowerFlags): Promise<void> {
+  const { loadMacros } = await import('../power/macros.ts');
+  const { validateMacros, validationLines } = await import('../power/validate.ts');
+  const rows = validateMacros(loadMacros());
+  if (json) printJson({ schema: 'onefet.power-validate/1', rows });
+  else if (csv) {
+    const { toCsv } = await import('../csv.ts');
+    stdout.write(toCsv(rows.map((row) => ({ ...row }))));
+  } else printLines(validationLines(rows));
 }
 
 /** Prices, prints, and writes the page where one is asked for. */
