@@ -16,6 +16,8 @@ const macroSchema = z.strictObject({
   enobBits: positive,
   /** Supply, V, of the parts' energies. */
   at: positive,
+  /** The parts are shares of the efficiency there, and say nothing of it. */
+  partsAreShares: z.boolean().default(false),
   /** Energy of each part for one column and one conversion, J; `macs`: it is in the published efficiency. */
   partsJ: z.record(
     z.string(),
@@ -32,9 +34,11 @@ const macroSchema = z.strictObject({
       supplyV: positive,
       /** null: not known. */
       cycleS: positive.nullable(),
+      /** The cycle was fitted to the rate, and says nothing of it. */
+      fitted: z.boolean().default(false),
       tops: positive,
       topsPerW: positive,
-      topsPerMm2: positive,
+      topsPerMm2: positive.optional(),
       /** Parts that are published at this supply too. */
       partsJ: z.record(z.string(), positive),
     }),

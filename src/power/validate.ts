@@ -129,16 +129,20 @@ function ladders(macro: Macro): Found[] {
 }
 
 function rates({ points, rows, columns, areaMm2 }: Macro): Found[] {
-  return points.flatMap(({ supplyV, cycleS, tops, topsPerMm2 }) => {
-    if (cycleS === null) return [];
+  return points.flatMap(({ supplyV, cycleS, fitted, tops, topsPerMm2 }) => {
+    if (cycleS === null || fitted) return [];
     const ours = (2 * rows * columns) / cycleS / 1e12;
     const how = `2 x ${rows} x ${columns} / cycle`;
     return [
       { figure: 'rate', supplyV, unit: 'TOPS', published: tops, ours, how },
-      {
-        ...{ figure: 'density', supplyV, unit: 'TOPS/mm2', published: topsPerMm2 },
-        ...{ ours: ours / areaMm2.macs, how: `${how} / ${areaMm2.macs} mm2` },
-      },
+      ...(topsPerMm2 === undefined
+        ? []
+        : [
+            {
+              ...{ figure: 'density', supplyV, unit: 'TOPS/mm2', published: topsPerMm2 },
+              ...{ ours: ours / areaMm2.macs, how: `${how} / ${areaMm2.macs} mm2` },
+            },
+          ]),
     ];
   });
 }
@@ -161,10 +165,14 @@ function supplies(macro: Macro): Found[] {
         if (published === undefined) return [];
         return [{ figure: `energy of ${name}`, supplyV, unit: 'J', published, ours: energyJ, how }];
       }),
-      {
-        ...{ figure: 'efficiency', supplyV, unit: 'TOPS/W', published: point.topsPerW },
-        ...{ ours: (2 * rows) / macsJ / 1e12, how },
-      },
+      ...(supplyV === at && macro.partsAreShares
+        ? []
+        : [
+            {
+              ...{ figure: 'efficiency', supplyV, unit: 'TOPS/W', published: point.topsPerW },
+              ...{ ours: (2 * rows) / macsJ / 1e12, how },
+            },
+          ]),
     ];
   });
 }
