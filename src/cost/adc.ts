@@ -7,8 +7,9 @@
  *   E[pJ] = exp(26.04962 + 1.880037 ln tech - 2.829126 ln b - 1.470202) / (2 * 10^((FOM - SNDR) / 10))
  *   A     = exp(1.346192 + 0.993279 ln tech + 0.180715 ln f + 0.299124 ln E)                             um2
  *
- * The plug-in's authors call its estimates optimistic ("the best possible ADC"). Silicon also beats it: the 8 bit
- * 65 nm converter of Jia et al., JSSC 2020, takes 0.275 of the regression. A multiplier is in the cost data.
+ * The coefficients are those of adc_data/model.yaml in github.com/Accelergy-Project/accelergy-adc-plug-in, rounded. Its authors call
+ * its estimates optimistic ("the best possible ADC design"). Silicon lies on both sides: 0.276 and 3.14 of the energy, 0.40 of the area
+ * in two macros (`onefet power --validate`). Multipliers are in the cost data.
  */
 import { OnefetError } from '../error.ts';
 
