@@ -78,6 +78,52 @@ to the temporary folder (2.5 GB). llama.cpp is installed with: npm ci --prefix e
     .action(async (flags: ExperimentFlags) => {
       await benchWholeExperiment(flags, signal, progress());
     });
+
+  designOptions(
+    bench
+      .command('webgpu')
+      .description("the panel product on this machine's GPU (WGSL, by the optional package webgpu)")
+      .option('--tokens <n>', 'tokens of a product', integer(1, 4096), 512)
+      .option('--rounds <n>', 'rounds; figures are medians', integer(1, 100), 5),
+  )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+One panel of every matrix is compared with the scalar reference first. The package is added with: npm install webgpu`,
+    )
+    .action(async (flags: GpuFlags) => {
+      await benchGpu(flags, signal, progress());
+    });
+}
+
+interface GpuFlags {
+  readonly design: string;
+  readonly set: string[];
+  readonly tokens: number;
+  readonly rounds: number;
+  readonly json?: boolean;
+}
+
+async function benchGpu(flags: GpuFlags, signal: AbortSignal, bar: Progress): Promise<void> {
+  const { benchWebGpu, benchWebGpuText } = await import('../bench/webgpu.ts');
+  const { loadDesign } = await import('../fabric/design.ts');
+  const { loadFabric } = await import('../fabric/registry.ts');
+  const { tokens, rounds } = flags;
+  try {
+    const result = await benchWebGpu({
+      fabric: loadFabric(loadDesign(flags.design, flags.set).design),
+      tokens,
+      rounds,
+      signal,
+      onProgress: (done, total, label) => bar.update(done, total, label),
+    });
+    bar.finish();
+    if (flags.json) printJson(result);
+    else printLines([benchWebGpuText(result)]);
+  } finally {
+    bar.finish();
+  }
 }
 
 interface ExperimentFlags {
