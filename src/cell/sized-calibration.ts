@@ -1,6 +1,7 @@
 /**
  * Calibrations of a cell with another gate than its process file gives it: `cell: t1` with `gate: { widthM, lengthM }`. Each
- * size is simulated and fitted by itself; nothing is interpolated between sizes, as a fit of its own takes seconds.
+ * size is simulated and fitted by itself; nothing is interpolated between sizes, as a fit of its own takes seconds. What interpolating
+ * would cost, by leaving one out: leave-one-size-out.test.ts.
  *
  *   1. the cell's own size, or that of a sibling which differs in nothing else: its file in calibration/<process>/
  *   2. any other: .onefet/cache/cells/<process>-<cell>-<hash>.json, made by src/calibrate/sized.ts, refused once a source of it
