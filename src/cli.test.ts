@@ -117,7 +117,7 @@ describe('the launcher', () => {
         });
       const full = shell('> /dev/full', 'inspect', tiny, '--json');
       expect(full.status).toBe(3);
-      expect(full.stderr).toMatch(/^onefet: cannot write the output: .*ENOSPC.*\n {2}hint: .*\n$/);
+      expect(full.stderr).toMatch(/^onefet: error: cannot write the output: .*ENOSPC.*\n {2}hint: .*\n$/);
       // What an older Node adds is the launcher's second process: it hands on whatever the command ends with.
       if (options.length > 0) return;
       const noReader = '| true; exit $PIPESTATUS';
@@ -175,11 +175,11 @@ test('usage errors end with 2 and say what was meant', async () => {
   const key = await onefet('run', '--set', 'adc.bitz=6');
   expect(key.code).toBe(2);
   expect(key.stderr).toMatch(
-    /^onefet: --set adc\.bitz=6: unknown key adc\.bitz\n {2}hint: did you mean adc\.bits\?/,
+    /^onefet: error: --set adc\.bitz=6: unknown key adc\.bitz\n {2}hint: did you mean adc\.bits\?/,
   );
   const value = await onefet('run', '--set', 'adc.bits=0');
   expect(value.stderr).toMatch(
-    /^onefet: --set adc\.bits=0: .*\n {2}hint: adc\.bits may be a whole number from 3 to 14 or float/,
+    /^onefet: error: --set adc\.bits=0: .*\n {2}hint: adc\.bits may be a whole number from 3 to 14 or float/,
   );
   const context = await onefet('run', '--model', tiny, '--context', '100000');
   expect(context.code).toBe(2);
@@ -293,5 +293,25 @@ test('an output folder that cannot be written is one error', async () => {
 test('a message shows what control characters a name holds, and no terminal obeys them', async () => {
   const { code, stderr } = await onefet('sweep', 'a\u001b]0;b\u0007.yaml', '--dry-run');
   expect(code).toBe(3);
-  expect(stderr).toContain('onefet: cannot read experiment a\\x1b]0;b\\x07.yaml');
+  expect(stderr).toContain('onefet: error: cannot read experiment a\\x1b]0;b\\x07.yaml');
+});
+
+test('more threads than the machine has are said to be fewer, and not a word of it with --quiet', async () => {
+  const asked = ['run', '--dry-run', '--threads', '256'];
+  expect((await onefet(...asked)).stderr).toMatch(/^onefet: --threads 256: this machine runs \d+ at a time/);
+  const quiet = await onefet('--quiet', ...asked);
+  expect([quiet.code, quiet.stderr]).toEqual([0, '']);
+});
+
+test('every error has one form, those of the command line too', async () => {
+  for (const args of [
+    ['rnu'],
+    ['run', '--chips', 'x'],
+    ['run', '--set', 'adc.bitz=7'],
+    ['power', '--threads', '3'],
+  ]) {
+    const { code, stderr } = await onefet(...args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^onefet: error: [^\n]+\n(\(Did you mean run\?\)\n)? {2}hint: /);
+  }
 });

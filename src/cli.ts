@@ -51,7 +51,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (error.code === 'EPIPE' || unwritten) return;
     unwritten = true;
     stderr.write(
-      `onefet: cannot write the output: ${error.message}\n  hint: free disk space, or write it elsewhere\n`,
+      `onefet: error: cannot write the output: ${error.message}\n  hint: free disk space, or write it elsewhere\n`,
     );
     nodeProcess.exitCode ??= EXIT_CODES.input;
   });
@@ -89,7 +89,7 @@ function reportError(error: unknown): number {
     return error.exitCode === 0 ? 0 : EXIT_CODES.usage;
   }
   if (error instanceof OnefetError) {
-    stderr.write(`onefet: ${printable(error.message)}\n`);
+    stderr.write(`onefet: error: ${printable(error.message)}\n`);
     if (error.hint) stderr.write(`  hint: ${printable(error.hint)}\n`);
     if (error.kind === 'internal' || env.ONEFET_DEBUG) stderr.write(`${error.stack}\n`);
     return error.exitCode;
@@ -106,9 +106,10 @@ function program(signal: AbortSignal, argv: readonly string[]): Command {
       'Could a chip multiply with one transistor? SPICE-calibrated log-domain cells run a Llama model,\nwith noise and process variation, and report accuracy, energy, area and speed.',
     )
     .version(packageVersion())
-    .option('--quiet', 'no progress on stderr')
+    .option('--quiet', 'no progress and no notes on stderr: errors alone')
     .exitOverride()
-    .showHelpAfterError('(onefet --help lists the commands)')
+    .configureOutput({ outputError: (text, write) => write(`onefet: ${text}`) })
+    .showHelpAfterError('  hint: onefet --help lists the commands')
     .addHelpText(
       'after',
       `
@@ -128,11 +129,11 @@ ${EXIT_CODE_HELP}`,
     );
   const context = cliContext(root, signal, argv);
   addRunCommands(root, context);
-  addReport(root);
+  addReport(root, context);
   addSweepCommands(root, context);
   addOptimiseCommand(root, context);
   addCalibrateCommands(root, context);
-  addPowerCommands(root);
+  addPowerCommands(root, context);
   addExploreCommand(root, context);
   addMapCommand(root, context);
   addModelCommands(root, context);

@@ -36,7 +36,7 @@ if (Number(versions.node.split('.')[0]) >= WANTED_MAJOR) {
   const node = bundledNode();
   if (node === undefined) {
     stderr.write(
-      `onefet: needs Node ${WANTED_MAJOR} or newer, this is ${version}, and no bundled Node fits ${platform}-${arch}\n` +
+      `onefet: error: needs Node ${WANTED_MAJOR} or newer, this is ${version}, and no bundled Node fits ${platform}-${arch}\n` +
         `  hint: install Node ${WANTED_MAJOR}, or reinstall without --omit=optional\n`,
     );
     exit(2);
@@ -75,7 +75,7 @@ function runWith(node) {
   child = spawn(node, [fileURLToPath(import.meta.url), ...argv.slice(2)], { stdio: 'inherit' });
   for (const signal of early) child.kill(signal);
   child.on('error', (error) => {
-    stderr.write(`onefet: cannot start ${node}: ${error.message}\n`);
+    stderr.write(`onefet: error: cannot start ${node}: ${error.message}\n`);
     exit(1);
   });
   child.on('exit', (code, signal) => {

@@ -10,7 +10,6 @@ import {
   engineOption,
   jsonOption,
   loraOption,
-  notice,
   threadsOption,
 } from './options.ts';
 import { printMapping, printMappingPlan } from './print.ts';
@@ -29,7 +28,7 @@ interface MapFlags {
   dryRun?: boolean;
 }
 
-export function addMapCommand(root: Command, { signal, progress }: CliContext): void {
+export function addMapCommand(root: Command, { signal, progress, notice }: CliContext): void {
   designOptions(
     root
       .command('map')

@@ -9,7 +9,6 @@ import {
   designOptions,
   integer,
   jsonOption,
-  notice,
   number,
   seedOption,
   threadsOption,
@@ -95,7 +94,10 @@ export function addOptimiseCommand(root: Command, context: CliContext): void {
     .action(async (flags: OptimiseFlags) => optimiseCommand(flags, context));
 }
 
-async function optimiseCommand(flags: OptimiseFlags, { signal, argv, progress }: CliContext): Promise<void> {
+async function optimiseCommand(
+  flags: OptimiseFlags,
+  { signal, argv, progress, notice }: CliContext,
+): Promise<void> {
   const { estimateOptimise, planOptimise } = await import('../optimise/plan.ts');
   const plan = planOptimise(await readFlags(flags));
   for (const warning of plan.warnings) notice(warning);

@@ -14,10 +14,26 @@ export interface CliContext {
   readonly signal: AbortSignal;
   readonly argv: readonly string[];
   readonly progress: () => Progress;
+  /** A line for a person beside the data, on stderr; none with --quiet. What a result must not be read without is in the result. */
+  readonly notice: (text: string) => void;
 }
 
 export function cliContext(root: Command, signal: AbortSignal, argv: readonly string[]): CliContext {
-  return { signal, argv, progress: () => stderrProgress(!root.opts<{ quiet?: boolean }>().quiet) };
+  const quiet = () => root.opts<{ quiet?: boolean }>().quiet === true;
+  const notice = (text: string) => {
+    if (!quiet()) stderr.write(`onefet: ${text}\n`);
+  };
+  root.hook('preAction', (_root, command) => limitThreads(command, notice));
+  return { signal, argv, progress: () => stderrProgress(!quiet()), notice };
+}
+
+/** Takes what the machine runs at a time where --threads asks for more, and says so. */
+function limitThreads(command: Command, notice: (text: string) => void): void {
+  const asked: unknown = command.getOptionValue('threads');
+  const most = mostThreads();
+  if (typeof asked !== 'number' || asked <= most) return;
+  notice(`--threads ${asked}: this machine runs ${most} at a time, so ${most} are used`);
+  command.setOptionValueWithSource('threads', most, command.getOptionValueSource('threads') ?? 'cli');
 }
 
 /** Inputs of `onefet start` and of the other commands where none are given. */
@@ -69,16 +85,8 @@ export function number(low: number, high: number): (text: string) => number {
 
 export const threadsOption = (): Option =>
   new Option('-t, --threads <n>', 'worker threads; results do not depend on it')
-    .argParser((text: string) => usableThreads(integer(1, 256)(text)))
+    .argParser(integer(1, 256))
     .default(DESIGN_DEFAULTS.threads);
-
-/** As many as were asked for, or what the machine runs at a time, which is said. */
-function usableThreads(asked: number): number {
-  const most = mostThreads();
-  if (asked <= most) return asked;
-  stderr.write(`onefet: --threads ${asked}: this machine runs ${most} at a time, so ${most} are used\n`);
-  return most;
-}
 
 export const seedOption = (): Option =>
   new Option('-s, --seed <n>', 'seed of all random draws')
@@ -100,11 +108,6 @@ export const designOptions = (command: Command): Command =>
       collect,
       [],
     );
-
-/** A line for a person beside the data: on stderr. */
-export const notice = (text: string): void => {
-  stderr.write(`onefet: ${text}\n`);
-};
 
 export const engineOption = (): Option =>
   new Option(

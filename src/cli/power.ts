@@ -5,7 +5,7 @@ import { OnefetError } from '../error.ts';
 import { DESIGN_DEFAULTS } from '../experiment/options.ts';
 import { LLAMA_3_1_8B, type NamedShape, shapeByName } from '../model/shapes.ts';
 import type { PowerSubject } from '../power/power.ts';
-import { collect, jsonOption, notice } from './options.ts';
+import { type CliContext, collect, jsonOption } from './options.ts';
 import { printJson, printLines } from './print.ts';
 
 interface PowerFlags {
@@ -48,7 +48,7 @@ const shapeOptions = (command: Command): Command =>
     .option('--csv', 'print as CSV')
     .addOption(jsonOption());
 
-export function addPowerCommands(root: Command): void {
+export function addPowerCommands(root: Command, { notice }: CliContext): void {
   shapeOptions(
     root
       .command('power')
@@ -80,7 +80,7 @@ export function addPowerCommands(root: Command): void {
       const { subjectOf } = await import('../power/power.ts');
       const { storedActivities } = await import('../power/find-activity.ts');
       const stored = storedActivities(flags.out);
-      const subjects = (await askedDesigns(flags)).flatMap(({ design, settings }) => {
+      const subjects = (await askedDesigns(flags, notice)).flatMap(({ design, settings }) => {
         try {
           return [subjectOf(design, [...settings, ...flags.set], flags.out, stored)];
         } catch (error) {
@@ -96,7 +96,7 @@ export function addPowerCommands(root: Command): void {
           hint: 'run one: onefet run',
         });
       }
-      await report(subjects, await shapeOf(flags, LLAMA_3_1_8B), flags);
+      await report(subjects, await shapeOf(flags, LLAMA_3_1_8B), flags, notice);
     });
   shapeOptions(
     root
@@ -112,16 +112,15 @@ export function addPowerCommands(root: Command): void {
     )
     .action(async (folder: string, flags: PowerFlags) => {
       const { subjectOfRun } = await import('../power/power.ts');
-      await report([subjectOfRun(folder)], await shapeOf(flags, undefined), flags);
+      await report([subjectOfRun(folder)], await shapeOf(flags, undefined), flags, notice);
     });
 }
 
 /** The designs that were named, or all shipped ones, or the default; at a node, what they become there. */
-async function askedDesigns({
-  design,
-  compare,
-  node,
-}: PowerFlags): Promise<readonly { readonly design: string; readonly settings: readonly string[] }[]> {
+async function askedDesigns(
+  { design, compare, node }: PowerFlags,
+  notice: CliContext['notice'],
+): Promise<readonly { readonly design: string; readonly settings: readonly string[] }[]> {
   if (node === undefined) {
     const { shippedDesigns } = await import('../power/find-activity.ts');
     const names = design ?? (compare ? shippedDesigns() : [DESIGN_DEFAULTS.design]);
@@ -164,6 +163,7 @@ async function report(
   subjects: readonly PowerSubject[],
   shape: NamedShape | undefined,
   flags: PowerFlags,
+  notice: CliContext['notice'],
 ): Promise<void> {
   const { powerRows } = await import('../power/power.ts');
   const { powerRecord, publishedRecord } = await import('../power/records.ts');

@@ -4,7 +4,7 @@ import { stdout } from 'node:process';
 import { type Command, Option } from 'commander';
 import { OnefetError } from '../error.ts';
 import { FIGURE_FORMATS, type FigureFormat } from '../report/figure-spec.ts';
-import { notice } from './options.ts';
+import type { CliContext } from './options.ts';
 
 interface ReportFlags {
   figure?: string;
@@ -13,7 +13,7 @@ interface ReportFlags {
   out?: string;
 }
 
-export function addReport(root: Command): void {
+export function addReport(root: Command, { notice }: CliContext): void {
   root
     .command('report')
     .description(

@@ -24,7 +24,6 @@ import {
   integer,
   jsonOption,
   loraOption,
-  notice,
   number,
   precisionOption,
   seedOption,
@@ -69,7 +68,7 @@ export function addRunCommands(root: Command, context: CliContext): void {
   addGenerate(root, context);
 }
 
-function addStart(root: Command, { signal, argv, progress }: CliContext): void {
+function addStart(root: Command, { signal, argv, progress, notice }: CliContext): void {
   addRunOptions(
     root
       .command('start')
@@ -117,7 +116,7 @@ function addEval(root: Command, context: CliContext): void {
 
 /** A command that runs a model of choice on a text or a task of choice. */
 function addModelRun(command: Command, context: CliContext): void {
-  const { signal, argv, progress } = context;
+  const { signal, argv, progress, notice } = context;
   addRunOptions(
     command
       .addOption(
@@ -221,7 +220,7 @@ async function sweepRun(
   );
 }
 
-function addGenerate(root: Command, { signal, progress }: CliContext): void {
+function addGenerate(root: Command, { signal, progress, notice }: CliContext): void {
   designOptions(
     root
       .command('generate')

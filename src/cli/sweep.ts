@@ -11,7 +11,7 @@ import type { Experiment } from '../sweep/experiment.ts';
 import type { SweepEstimate } from '../sweep/runner.ts';
 import { parseShard, WHOLE } from '../sweep/shard.ts';
 import type { Row } from '../sweep/table.ts';
-import { type CliContext, collect, integer, jsonOption, notice, threadsOption } from './options.ts';
+import { type CliContext, collect, integer, jsonOption, threadsOption } from './options.ts';
 import { printJson, printLines } from './print.ts';
 
 export interface SweepFlags {
@@ -85,7 +85,7 @@ export function addSweepCommands(root: Command, context: CliContext): void {
 export async function sweepExperiment(
   experiment: Experiment,
   flags: SweepFlags,
-  { signal, argv, progress }: CliContext,
+  { signal, argv, progress, notice }: CliContext,
 ): Promise<void> {
   const shard = flags.shard === undefined ? WHOLE : parseShard(flags.shard);
   const { openSweep } = await import('../sweep/sweep.ts');
@@ -127,7 +127,7 @@ async function sweepOnSlurm(
   experiment: Experiment,
   shards: number,
   flags: SweepFlags,
-  { signal }: CliContext,
+  { signal, notice }: CliContext,
 ): Promise<void> {
   if (flags.shard !== undefined) {
     throw new OnefetError('usage', 'SHARD', '--slurm makes the shards itself: leave --shard out');
