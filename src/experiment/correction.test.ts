@@ -121,6 +121,9 @@ test('what cannot be corrected is refused before anything is done', () => {
   expect(() => plan('digital', 'mapping.method=centred', 'mapping.correction.source=reading')).toThrow(
     expect.objectContaining({ code: 'MAPPING_CORRECTION' }),
   );
+  expect(() => plan('mask-rom', 'mapping.method=centred', 'mapping.correction.source=reading')).toThrow(
+    /cells of the mask-rom fabric give codes and no currents/,
+  );
   expect(() => plan('log-domain', 'mapping.method=round', 'mapping.correction.source=reading')).toThrow(
     /correction/,
   );

@@ -18,6 +18,7 @@ import { STAGES } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import type { ModelShape } from '../model/shape.ts';
 import type { CorrectionErrors } from './job.ts';
+import { requireCorrectable } from './planned-mapping.ts';
 import { type Variant, variantKey, variantRequest } from './variant.ts';
 
 /**
@@ -31,14 +32,7 @@ export function plannedCorrection<M extends { readonly parts: ImagePlan; readonl
 ): M {
   const correction = wantedCorrection(fabric.design);
   if (!correction) return mapping;
-  if (!fabric.chipsDiffer) {
-    throw new OnefetError(
-      'usage',
-      'MAPPING_CORRECTION',
-      `design ${fabric.design.name}: chips of the ${fabric.kind} fabric are all alike, there is nothing to read`,
-      { hint: 'set mapping.correction.source to none' },
-    );
-  }
+  requireCorrectable(fabric);
   const { parts, path } = mapping;
   const kept = Array.from({ length: shape.layers }, (_, layer) =>
     STAGES.map((s) => momentsKey(layer, s)),

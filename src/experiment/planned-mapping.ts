@@ -1,5 +1,6 @@
 /** What a mapping costs before there is one: from the design's keys, for what is priced without a run of its own. */
 import type { MappingWork } from '../cost/components/mapping.ts';
+import { OnefetError } from '../error.ts';
 import { type CommonDesign, wantedCorrection } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
@@ -35,6 +36,17 @@ export function plannedMappingWork(
     side: wantedCorrection(design)?.rank ?? side,
     principal,
   };
+}
+
+/** Refuses a correction of single chips where there is nothing to read, or no way. Error: MAPPING_CORRECTION (usage). */
+export function requireCorrectable({ design, kind, chipsDiffer, physics }: Fabric): void {
+  if (!wantedCorrection(design) || (chipsDiffer && physics)) return;
+  const why = chipsDiffer
+    ? `cells of the ${kind} fabric give codes and no currents: they cannot be read`
+    : `chips of the ${kind} fabric are all alike, there is nothing to read`;
+  throw new OnefetError('usage', 'MAPPING_CORRECTION', `design ${design.name}: ${why}`, {
+    hint: 'set mapping.correction.source to none',
+  });
 }
 
 /** Seconds in which a chip is read, all tiles at once. */

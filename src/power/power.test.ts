@@ -158,3 +158,12 @@ test('a mapping that was not counted is priced as it is asked for: rounded weigh
   // What auto chose on the model that ran is all that there is.
   expect(rotated.perTokenJ).toBe(auto.perTokenJ);
 });
+
+test.each(['digital', 'mask-rom'])(
+  'a correction of chips that cannot be corrected has no price: %s',
+  (design) => {
+    expect(() => subject(design, ['mapping.correction.source=reading'])).toThrowError(
+      expect.objectContaining({ kind: 'usage', code: 'MAPPING_CORRECTION' }),
+    );
+  },
+);

@@ -9,7 +9,7 @@ import type { ChipCost, PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
 import { ACTIVITY_FILE, readActivity, shapeOfActivity } from '../experiment/activity-file.ts';
-import { plannedMappingWork } from '../experiment/planned-mapping.ts';
+import { plannedMappingWork, requireCorrectable } from '../experiment/planned-mapping.ts';
 import { type CountedRun, priceRun, priceRunDesign, tileWarnings } from '../experiment/price.ts';
 import type { Activity } from '../fabric/activity.ts';
 import type { CommonDesign } from '../fabric/common-design.ts';
@@ -57,7 +57,7 @@ export interface PowerRow {
   readonly warnings: readonly string[];
 }
 
-/** Binds a design to its stored activity. Errors: those of a design; ACTIVITY_MISSING. */
+/** Binds a design to its stored activity. Errors: those of a design; MAPPING_CORRECTION, ACTIVITY_MISSING. */
 export function subjectOf(
   design: string,
   settings: readonly string[],
@@ -65,6 +65,7 @@ export function subjectOf(
   stored: StoredActivities = storedActivities(runs),
 ): PowerSubject {
   const { loaded, fabric } = bindNamed(design, settings);
+  requireCorrectable(fabric);
   const found = findActivity(loaded, fabric, runs, stored);
   const changes = Object.entries(loaded.overrides).map(([key, value]) => ` ${key}=${value}`);
   return bind(`${loaded.design.name}${changes.join('')}`, { design, settings }, fabric, found);
