@@ -1,12 +1,13 @@
 /**
- * From the outcomes of all points to sweep.json, results.csv and results.jsonl. A pure function of plan.json and the outcomes
- * but for `timing`, which the files beside sweep.json do not have: whoever makes them, they are the same.
+ * From the outcomes of all points to sweep.json, results.csv, results.parquet and results.jsonl. A pure function of plan.json
+ * and the outcomes but for `timing`, which the files beside sweep.json do not have: whoever makes them, they are the same.
  */
 import { join } from 'node:path';
 import { version as nodeVersion } from 'node:process';
 import { toCsv } from '../csv.ts';
 import { OnefetError } from '../error.ts';
 import { packageVersion, sha256, toJson, writeFileAtomic } from '../files.ts';
+import { toParquet } from '../parquet.ts';
 import { COMPARISON_RESAMPLES, type Comparison, comparePoints, FEWEST_UNITS } from './compare.ts';
 import {
   readDescription,
@@ -16,7 +17,7 @@ import {
   writeOutcome,
 } from './folder.ts';
 import { isAccuracy, type Outcome } from './outcome.ts';
-import { type Row, sweepRows } from './table.ts';
+import { isTextColumn, type Row, sweepRows } from './table.ts';
 import type { TaskName } from './task.ts';
 import { taskModule } from './tasks.ts';
 
@@ -60,6 +61,7 @@ function comparisonsOf(
 export function writeSweep(sweep: FinishedSweep, timing: SweepTiming): void {
   const { folder, rows, outcomes, comparisons } = sweep;
   writeFileAtomic(join(folder, 'results.csv'), toCsv(rows));
+  writeFileAtomic(join(folder, 'results.parquet'), toParquet(rows, isTextColumn));
   const lines = outcomes.map((outcome) => {
     const { units: _, curves: _curves, ...row } = { units: null, curves: null, ...outcome };
     return `${toJson({ ...row, comparisons: comparisons.get(outcome.point) ?? [] }, `point ${outcome.point + 1}`)}\n`;

@@ -3,9 +3,9 @@
  *   plan.json        the experiment and its points; the same from every shard; sealed with its own hash, as are
  *   outcomes/<n>.json  what came of a point, whole or not there (outcome.ts)
  *   lock-<i>-of-<n>  who works on a shard (lock.ts)
- *   sweep.json       what was found and how it was made; results.csv and results.jsonl one line a point; report.html
+ *   sweep.json       what was found and how it was made; results.csv, results.parquet and results.jsonl one line a point; report.html
  *
- * The last three are made of the first two alone, by whoever writes the last outcome or by `onefet merge`: shards that ran
+ * The last line's are made of the first two alone, by whoever writes the last outcome or by `onefet merge`: shards that ran
  * anywhere come to the same as one process.
  */
 import { existsSync, readdirSync } from 'node:fs';

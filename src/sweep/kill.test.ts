@@ -47,7 +47,9 @@ function resultsIn(own: string) {
         .split('\n');
       return lines.map((line) => JSON.parse(line).key as string);
     });
-  const files = ['results.csv', 'results.jsonl'].map((file) => readFileSync(join(runs, sweep, file), 'utf8'));
+  const files = ['results.csv', 'results.jsonl', 'results.parquet'].map((file) =>
+    readFileSync(join(runs, sweep, file), 'latin1'),
+  );
   return { files, jobs, leftOver: readdirSync(join(runs, sweep)).filter((name) => /part|lock/.test(name)) };
 }
 

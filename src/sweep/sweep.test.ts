@@ -2,7 +2,9 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fromCsv } from '../csv.ts';
 import { onefet as commandLine } from '../testing/cli.ts';
 import { writeFixture } from '../testing/models.ts';
 
@@ -64,6 +66,18 @@ describe('a sweep', () => {
     expect(lines[0].comparisons.map(({ metric }: { metric: string }) => metric)).toEqual(['kl', 'nll']);
     const kl = rows[0].indexOf('kl_nats');
     expect(Number(rows[1][kl])).toBe(lines[0].metrics.kl.mean);
+    // The Parquet file has the values of the CSV.
+    const { buffer, byteOffset, byteLength } = readFileSync(
+      join(folder, sweepFolder('whole'), 'results.parquet'),
+    );
+    const typed = await parquetReadObjects({
+      file: buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer,
+    });
+    const asText = typed.map((row) =>
+      Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? '')])),
+    );
+    expect(asText).toEqual(fromCsv(csv));
+    expect(typed[0]).toMatchObject({ point: 1n, tempK: 300.15, kl_nats: lines[0].metrics.kl.mean });
     // Everything is done: a second time nothing is computed.
     expect(
       JSON.parse((await onefet('sweep', 'small.yaml', '--out', 'whole', '--dry-run', '--json')).stdout),

@@ -1,6 +1,6 @@
 /**
  * The table of a sweep: a line for each point. Columns name their units; intervals are of 95 % and their columns say what they
- * cover. The same rows are results.csv (for pandas, DuckDB, spreadsheets) and the table of the report.
+ * cover. The same rows are results.csv (for spreadsheets), results.parquet (with types, for pandas and DuckDB) and the table of the report.
  */
 import type { CsvValue } from '../csv.ts';
 import type { Comparison } from './compare.ts';
@@ -10,6 +10,9 @@ import type { Metric, TaskName } from './task.ts';
 import { taskModule } from './tasks.ts';
 
 export type Row = Readonly<Record<string, CsvValue>>;
+
+/** Whether a column that may have no value in a sweep is of words. */
+export const isTextColumn = (name: string): boolean => name === 'reason' || name.endsWith('_ci95_covers');
 
 /** Rows in the order of the points. */
 export function sweepRows(
