@@ -40,6 +40,7 @@ export { forward, newSession, type Session } from './model/forward.ts';
 export { buildLayers, type Model, openModel } from './model/model.ts';
 export type { ModelShape } from './model/shape.ts';
 export { LLAMA_3_1_8B, type NamedShape } from './model/shapes.ts';
+export { type PowerQuestion, type PowerRow, power } from './power/power.ts';
 export type { TokenPosition } from './random.ts';
 export { writeReport } from './report/report.ts';
 export type { SpiceJob } from './spice/job.ts';

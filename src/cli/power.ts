@@ -24,8 +24,6 @@ interface PowerFlags {
   out: string;
 }
 
-const DEFAULT_CONTEXT = 1024;
-
 /** `1k 512,2k` and so on: whole numbers of tokens, k is 1,024. */
 function contexts(text: string, previous: number[] | undefined): number[] {
   const found = text.split(',').map((one) => {
@@ -165,7 +163,7 @@ async function report(
   flags: PowerFlags,
   notice: CliContext['notice'],
 ): Promise<void> {
-  const { powerRows } = await import('../power/power.ts');
+  const { DEFAULT_CONTEXT, powerRows } = await import('../power/power.ts');
   const { powerRecord, publishedRecord } = await import('../power/records.ts');
   const { loadComparators } = await import('../cost/comparators.ts');
   const comparators = loadComparators();

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
 import { packageRoot } from '../files.ts';
+import { onefet } from '../testing/cli.ts';
 import { DESIGN_DEFAULTS, withDefaults } from './options.ts';
 import { planRun } from './plan.ts';
 import { run } from './run.ts';
@@ -56,4 +57,31 @@ test('the example that sweeps and plots does both', async () => {
   writeFileSync(file, ours);
   await import(pathToFileURL(file).href);
   expect(readFileSync(page, 'utf8').match(/<circle/g)).toHaveLength(4);
+});
+
+test('the example that prices gives what the command prints', async () => {
+  const example = readFileSync(join(packageRoot, 'experiments/notebooks/energy-against-context.mjs'), 'utf8');
+  const page = join(out, 'energy.html');
+  const file = join(out, 'energy.mjs');
+  const library = pathToFileURL(join(packageRoot, 'src/index.ts')).href;
+  writeFileSync(
+    file,
+    example.replace("'onefet'", JSON.stringify(library)).replace("'energy.html'", JSON.stringify(page)),
+  );
+  await import(pathToFileURL(file).href);
+  const shown = readFileSync(page, 'utf8');
+  expect(shown.match(/<circle/g)).toHaveLength(12);
+  const { stdout } = await onefet(
+    '.',
+    'power',
+    '--design',
+    'routed',
+    '--context',
+    '32768',
+    '--json',
+    '--out',
+    out,
+  );
+  const [{ cost }] = JSON.parse(stdout).costs;
+  expect(shown).toContain(`${(cost.perTokenJ * 1e3).toPrecision(3)} mJ`);
 });

@@ -2,6 +2,7 @@
  * What designs cost at a shape and contexts, from stored activity: no weight is read and no token computed.
  */
 import { join } from 'node:path';
+import type { Overrides } from '../config.ts';
 import { priceAtPoint } from '../cost/chip.ts';
 import { type CostConstants, loadCostConstants } from '../cost/constants.ts';
 import { type EconomicsReport, projectEconomics, SCENARIOS } from '../cost/economics.ts';
@@ -9,13 +10,14 @@ import type { ChipCost, PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import { OnefetError } from '../error.ts';
 import { ACTIVITY_FILE, readActivity, shapeOfActivity } from '../experiment/activity-file.ts';
+import { DESIGN_DEFAULTS } from '../experiment/options.ts';
 import { plannedMappingWork, requireCorrectable } from '../experiment/planned-mapping.ts';
 import { type CountedRun, priceRun, priceRunDesign, tileWarnings } from '../experiment/price.ts';
 import type { Activity } from '../fabric/activity.ts';
 import type { CommonDesign } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import type { NamedShape } from '../model/shapes.ts';
+import { LLAMA_3_1_8B, type NamedShape } from '../model/shapes.ts';
 import {
   bindNamed,
   designThatRan,
@@ -24,6 +26,9 @@ import {
   type StoredActivities,
   storedActivities,
 } from './find-activity.ts';
+
+/** Tokens of context where none are said. */
+export const DEFAULT_CONTEXT = 1024;
 
 /** A design with what a run of it counted. */
 export interface PowerSubject {
@@ -129,6 +134,37 @@ function countedRun({ activity: stored, path, sameMapping }: FoundActivity, fabr
     mapping: sameMapping ? work : plannedMappingWork(fabric.design, shape, { method, work }),
     shape,
   };
+}
+
+export interface PowerQuestion {
+  /** A name below experiments/designs, or a file; default: log-domain. */
+  readonly design?: string | undefined;
+  readonly overrides?: Overrides | undefined;
+  /** Tokens of context; default: 1,024. */
+  readonly contexts?: readonly number[] | undefined;
+  /** Default: Llama 3.1 8B. */
+  readonly shape?: NamedShape | undefined;
+  /** Where run folders are, for the counts of a design that ran; default: `runs`. */
+  readonly runs?: string | undefined;
+}
+
+/**
+ * Prices a design at contexts, from the counts of a stored run; nothing is computed.
+ *
+ *     import { power } from 'onefet';
+ *     for (const { cost } of power({ contexts: [512, 8192] })) console.log(cost.contextTokens, cost.perTokenJ);
+ *
+ * Errors: those of a design; ACTIVITY_MISSING.
+ */
+export function power({
+  design = DESIGN_DEFAULTS.design,
+  overrides = {},
+  contexts = [DEFAULT_CONTEXT],
+  shape = LLAMA_3_1_8B,
+  runs = 'runs',
+}: PowerQuestion = {}): PowerRow[] {
+  const settings = Object.entries(overrides).map(([key, value]) => `${key}=${value}`);
+  return powerRows([subjectOf(design, settings, runs)], { shape, contexts });
 }
 
 export interface PowerOptions {
