@@ -172,12 +172,17 @@ export interface Visitors {
   /** Puts the residual stream x[D] in front of the first block, in place of the token's embedding. */
   readonly stream?: ((position: number, x: Float32Array) => void) | undefined;
   readonly states?: StateVisitor | undefined;
-  /** Of mode `digital`. */
+  /**
+   * Of modes `digital` and `mapped`; in the latter in the image's bases, and where the image centres a stage or turns it online,
+   * before or behind that as the backend has it.
+   */
   readonly inputs?: InputVisitor | undefined;
 }
 
 /** Looks at what the matrices of a stage read, x[tokens][K]: behind a norm's gain. Tokens come in order, some at a time. */
 export interface InputVisitor {
+  /** Nothing else is wanted of the text: what lies behind the last stage that it wants may be left out. */
+  readonly alone?: boolean;
   wants(layer: number, stage: Stage): boolean;
   visit(layer: number, stage: Stage, x: Float32Array, tokens: number): void;
 }

@@ -163,9 +163,16 @@ test.each(NAMES)('%s shows what the stages of a digital pass read', async (name)
     }
     expect(found.size).toBe([...expected.keys()].filter((key) => wanted(key.split(' ')[1] as Stage)).length);
   }
-  const mapped = { ...request, mode: 'mapped' } as const;
-  const look = { inputs: { wants: () => true, visit: () => {} } };
-  await withEngine(name, mapped, async (engine) => {
+  // Who wants nothing else is shown the same.
+  const alone = { wants: (layer: number, stage: Stage) => layer === 0 && stage === 'attention-output' };
+  const last: number[] = [];
+  const visit = (_layer: number, _stage: Stage, x: Float32Array) => last.push(...x);
+  const look = { inputs: { ...alone, alone: true, visit } };
+  await withEngine(name, { ...request, tuning: {} }, (engine) => engine.prefill(ids, 0, undefined, 0, look));
+  const whole = await inputsOf(name, (stage) => stage === 'attention-output');
+  expect(last).toEqual(whole.get('0 attention-output'));
+  const chip = { ...request, mode: 'chip' } as const;
+  await withEngine(name, chip, async (engine) => {
     await expect(engine.prefill(ids, 0, undefined, 0, look)).rejects.toMatchObject({ code: 'INPUTS_MODE' });
   });
 });

@@ -239,7 +239,8 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
     return part ? withDigitalPart(part, layer) : layer;
   };
   const listener: Listener = { position: 0 };
-  const built = buildLayers(model, mode === 'digital' ? listening(model, build, listener) : build);
+  const shows = mode === 'digital' || mode === 'mapped';
+  const built = buildLayers(model, shows ? listening(model, build, listener) : build);
   const layers: ModelLayers = {
     ...built,
     embedding: (id, out) =>

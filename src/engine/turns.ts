@@ -67,8 +67,12 @@ export function requireFinite(values: Float32Array, what: string, position: numb
   });
 }
 
-/** Throws where someone wants to see inputs that are not the model's own. */
+/** Throws where someone wants to see inputs that a chip's converters made. */
 export function requireInputs(mode: EngineMode, inputs: InputVisitor | undefined): void {
-  if (!inputs || mode === 'digital') return;
-  throw new OnefetError('internal', 'INPUTS_MODE', `inputs are shown in mode digital, not ${mode}`);
+  if (!inputs || mode === 'digital' || mode === 'mapped') return;
+  throw new OnefetError(
+    'internal',
+    'INPUTS_MODE',
+    `inputs are shown in modes digital and mapped, not ${mode}`,
+  );
 }

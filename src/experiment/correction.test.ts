@@ -81,6 +81,16 @@ test('a corrected chip is nearer to the model than the same chip as it is, on bo
   });
 });
 
+test('a chip whose mapping followed itself is corrected towards what its image holds', async () => {
+  const follow = 'mapping.follow=true';
+  const [plain, corrected] = [await run('wasm', [follow]), await run('wasm', [follow, ...CORRECTED])];
+  corrected.chips.forEach((chip, i) => {
+    const { read, side } = chip.correction!;
+    expect(side).toBeLessThan(0.8 * read);
+    expect(chip.kl).toBeLessThan(0.85 * plain.chips[i].kl);
+  });
+});
+
 test('it is priced as the side path that it is, and its reading takes time', async () => {
   const [plain, corrected] = [await run('wasm', []), await run('wasm', CORRECTED)];
   expect(plain.mapping!.correction).toBeNull();

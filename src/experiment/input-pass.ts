@@ -4,7 +4,13 @@
  *
  * Memory: T D f32 of streams, and an engine of the blocks of one part.
  */
-import { type Backend, type EngineNeeds, int8Terms } from '../engine/backend.ts';
+import {
+  type Backend,
+  type Engine,
+  type EngineNeeds,
+  type InputVisitor,
+  int8Terms,
+} from '../engine/backend.ts';
 import { createEngine } from '../engine/create.ts';
 import type { Stage } from '../model/architecture.ts';
 import { readRow } from '../model/gguf.ts';
@@ -27,9 +33,15 @@ interface Looks {
   onProgress(share: number): void;
 }
 
+export interface PassEngine extends Pick<EngineNeeds, 'fabric' | 'threads'> {
+  readonly backend: Backend;
+}
+
 export interface InputPass {
   /** Tokens of the text. */
   readonly tokens: number;
+  /** What it runs on. */
+  readonly on: PassEngine;
   /** Passes these blocks, and first what lies between them and those that were passed last; blocks before those begin again. */
   run(blocks: Blocks, looks: Looks): Promise<void>;
 }
@@ -63,13 +75,9 @@ export function newInputPass(
     let before = 0;
     let length = 0;
     const engine = await createEngine(backend.name, {
-      model: modelPart(model, first, count),
-      fabric,
+      ...partRequest(model, { first, count }, { fabric, threads, backend }),
       mode: 'digital',
-      threads,
       contextTokens,
-      // As of the whole model; what takes no choice has one precision.
-      ...(backend.capabilities['tuning.int8Terms'] ? {} : { tuning: { int8Terms: int8Terms(shape) } }),
       onProgress: (stage, share) => {
         if (stage === 'prefill') onProgress((before + share * length) / tokens);
       },
@@ -78,20 +86,10 @@ export function newInputPass(
     try {
       for (const [window, x] of streams.entries()) {
         length = windows[window].length;
-        const row = (position: number) => x.subarray(position * shape.dim, (position + 1) * shape.dim);
-        await engine.prefill(new Int32Array(length), window, undefined, length, {
-          stream: (position, out) => out.set(row(position)),
-          inputs: {
-            wants: (layer) => wants(first + layer),
-            visit: (layer, stage, a, rows) => look(first + layer, stage, a, rows),
-          },
-          // The streams of a batch are read before they are written. Nothing is behind the last block.
-          states: {
-            wants: () => first + count < shape.layers,
-            visit: (position, block, state) => {
-              if (block === count - 1) row(position).set(state);
-            },
-          },
+        // Nothing is behind the last block.
+        await passStream(engine, window, x, shape.dim, first + count < shape.layers, {
+          wants: (layer) => wants(first + layer),
+          visit: (layer, stage, a, rows) => look(first + layer, stage, a, rows),
         });
         before += length;
         onProgress(before / tokens);
@@ -107,6 +105,7 @@ export function newInputPass(
   };
   return {
     tokens,
+    on: { fabric, threads, backend },
     async run({ first, count }, looks) {
       if (first < reached) begin();
       const start = reached;
@@ -127,8 +126,40 @@ export function newInputPass(
   };
 }
 
+/** What an engine of some blocks is made of. */
+export const partRequest = (
+  model: Model,
+  { first, count }: Blocks,
+  { fabric, threads, backend }: PassEngine,
+) => ({
+  model: modelPart(model, first, count),
+  fabric,
+  threads,
+  // As of the whole model; what takes no choice has one precision.
+  ...(backend.capabilities['tuning.int8Terms'] ? {} : { tuning: { int8Terms: int8Terms(model.shape) } }),
+});
+
+/** A window's residual stream x [tokens][D] through the blocks of an engine; with `advance` it becomes that behind the last of them. */
+export async function passStream(
+  engine: Engine,
+  window: number,
+  x: Float32Array,
+  dim: number,
+  advance: boolean,
+  inputs?: InputVisitor,
+): Promise<void> {
+  const length = x.length / dim;
+  const row = (position: number) => x.subarray(position * dim, (position + 1) * dim);
+  await engine.prefill(new Int32Array(length), window, undefined, length, {
+    stream: (position, out) => out.set(row(position)),
+    inputs,
+    // The streams of a batch are read before they are written; of several blocks the last one's stays.
+    states: { wants: () => advance, visit: (position, _block, state) => row(position).set(state) },
+  });
+}
+
 /** The stream in front of the first block [tokens][D]. */
-function embed({ file, shape: { dim, scales } }: Model, ids: Int32Array): Float32Array {
+export function embed({ file, shape: { dim, scales } }: Model, ids: Int32Array): Float32Array {
   const table = requireTensor(file, 'token_embd.weight');
   const x = new Float32Array(ids.length * dim);
   ids.forEach((id, t) => {

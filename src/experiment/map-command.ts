@@ -8,7 +8,7 @@ import { checkOverrides } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { estimateMapping, mappingRate } from '../mapping/estimate.ts';
+import { estimateMapping, mappingRate, textPasses } from '../mapping/estimate.ts';
 import { METHODS } from '../mapping/method.ts';
 import type { AdapterChoice } from '../model/adapter-choice.ts';
 import { tensorNames } from '../model/architecture.ts';
@@ -108,9 +108,10 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
     const { threads } = options;
     const { tokens } = plan.text;
     const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
-    const { operations } = estimateMapping(shape, method, plan.tileRows, tokens, threads);
+    const { follow } = plan.settings;
+    const { operations } = estimateMapping(shape, method, plan.tileRows, tokens, threads, follow);
     // A token costs two operations per weight; the head is not computed.
-    const all = operations + 2 * tokens * blockWeights(shape);
+    const all = operations + 2 * tokens * textPasses(shape, follow) * blockWeights(shape);
     const seconds = all / ((await mappingRate()) * Math.min(threads, availableParallelism()));
     const ranged = withRanges(options, fabric) ? rangeEngine(model, fabric, plan, options) : undefined;
     return {
@@ -120,7 +121,7 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
       text: plan.text.file,
       tokens,
       cellsPerWeight: plan.cellsPerWeight,
-      blocksPerPass: blocksPerPass(shape),
+      blocksPerPass: follow ? 1 : blocksPerPass(shape),
       operations: all,
       secondsPerBlock: seconds / shape.layers,
       seconds,

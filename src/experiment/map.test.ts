@@ -315,7 +315,7 @@ test.each([
   },
 );
 
-test('an adapter on a chip that is read and corrected is refused', () => {
+test('an adapter on a chip that is read and corrected is refused, and where a mapping follows itself', () => {
   const adapter = writeAdapter(join(folder, 'refused.gguf'), { 'blk.0.ffn_up.weight': [96, 4, 64] });
   const adapted = openInputs({
     model: path,
@@ -326,6 +326,9 @@ test('an adapter on a chip that is read and corrected is refused', () => {
   });
   expect(() => planDesign(adapted, optionsOf('centred', 'mapping.correction.source=reading'))).toThrowError(
     expect.objectContaining({ kind: 'usage', code: 'LORA_CORRECTION' }),
+  );
+  expect(() => planDesign(adapted, optionsOf('centred', 'mapping.follow=true'))).toThrowError(
+    expect.objectContaining({ kind: 'usage', code: 'MAPPING_FOLLOW' }),
   );
 });
 
@@ -365,8 +368,9 @@ test('what a mapping refuses', () => {
     expect.objectContaining({ kind: 'usage', code: 'MAPPING_HEAD' }),
   );
   expect(() => plan('round', 'mapping.side=4')).toThrow(
-    'round takes no principal, side, cellsPerWeight or correction',
+    'round takes no principal, side, cellsPerWeight, correction or follow',
   );
+  expect(() => plan('round', 'mapping.follow=true')).toThrow('round takes no');
   expect(() => plan('centred', 'mapping.cellsPerWeight=0.9')).toThrow('mapping.cellsPerWeight');
   expect(() => plan('centre')).toThrow('mapping.method');
   expect(() => plan('centred', 'mapping.text=experiments/texts/stories.txt')).toThrowError(

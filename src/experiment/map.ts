@@ -13,7 +13,7 @@ import { basename, join } from 'node:path';
 import { interrupted, OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { takeLock } from '../lock.ts';
-import { estimateMapping } from '../mapping/estimate.ts';
+import { estimateMapping, textPasses } from '../mapping/estimate.ts';
 import { createImage, type ImageWriter, openImage } from '../mapping/image.ts';
 import type { ImageHeader } from '../mapping/image-format.ts';
 import { mapModel } from '../mapping/map-model.ts';
@@ -22,6 +22,7 @@ import { modelSource } from '../mapping/model-source.ts';
 import type { MappingMethod } from '../mapping/plan.ts';
 import type { Model } from '../model/model.ts';
 import { type AdaptedSource, openAdapted } from './adapters.ts';
+import { type FollowPass, newFollowPass } from './follow-pass.ts';
 import type { InputPass } from './input-pass.ts';
 import { affordableBlocks, blocksPerPass, statisticsOf } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
@@ -129,7 +130,9 @@ export async function mapToFile(
   } catch (error) {
     if (!hooks.signal?.aborted) throw error;
     throw interrupted('interrupted', {
-      hint: 'run the same command again to resume: finished matrices are kept',
+      hint: plan.settings.follow
+        ? 'run the same command again: a mapping that follows itself begins anew'
+        : 'run the same command again to resume: finished matrices are kept',
       cause: error,
     });
   } finally {
@@ -149,8 +152,9 @@ async function mapInto(
 ): Promise<void> {
   const { shape } = model;
   const settings = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
-  const { operations } = estimateMapping(shape, settings, plan.tileRows, plan.text.tokens);
-  const passOperations = 2 * model.parameterCount * plan.text.tokens;
+  const { follow: follows } = plan.settings;
+  const { operations } = estimateMapping(shape, settings, plan.tileRows, plan.text.tokens, 1, follows);
+  const passOperations = 2 * model.parameterCount * plan.text.tokens * textPasses(shape, follows);
   const total = passOperations + operations;
   const done = { pass: 0, mapping: 0 };
   const progress = (label: string) => hooks.onProgress?.(done.pass + done.mapping, total, label);
@@ -169,14 +173,33 @@ async function mapInto(
   };
   const { method, reasons } = await settleMethod(source, plan, statistics.gather);
   for (const reason of reasons) hooks.onNotice?.(`mapping, ${reason}`);
-  const writer = openWriter(path, headerOf(model, plan, method, reasons));
+  const header = headerOf(model, plan, method, reasons);
+  // What lies before a stage decides what it reads: it is mapped from the first block on.
+  if (follows) rmSync(`${path}.part`, { force: true });
+  const writer = openWriter(path, header);
+  let follow: FollowPass | undefined;
   try {
+    if (follows) {
+      follow = newFollowPass(model, gain, plan, method, header, pass.on, {
+        signal: hooks.signal,
+        onProgress: (share, what) => {
+          done.pass = share * passOperations;
+          progress(`mapping: ${what}`);
+        },
+      });
+    }
     await mapModel(
-      source,
+      follow ? { ...source, statistics: follow.statistics, drift: follow.drift } : source,
       {
         has: (name) => writer.resumed.has(name),
-        vector: (name, values) => writer.writeVector(name, values),
-        matrix: (matrix) => writer.writeMatrix(matrix),
+        vector(name, values) {
+          writer.writeVector(name, values);
+          follow?.vector(name, values);
+        },
+        matrix(matrix) {
+          writer.writeMatrix(matrix);
+          follow?.matrix(matrix);
+        },
       },
       {
         method,
@@ -195,6 +218,8 @@ async function mapInto(
   } catch (error) {
     writer.close();
     throw error;
+  } finally {
+    follow?.close();
   }
   writer.finish();
 }
@@ -241,7 +266,12 @@ function headerOf(
     text: { name: plan.text.file, sha256: plan.text.sha256, tokens: plan.text.tokens },
     method: {
       name: method.name,
-      settings: { ...settings, rotate: { ...rotate }, coding: { ...coding } },
+      settings: {
+        ...settings,
+        rotate: { ...rotate },
+        coding: { ...coding },
+        ...(plan.settings.follow ? { follow: true } : {}),
+      },
       reasons: reasons.map((reason) => reason.slice(0, 1000)),
     },
     residual: residualOf(model.shape, method),

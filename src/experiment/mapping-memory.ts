@@ -6,6 +6,7 @@ import { estimateMapping } from '../mapping/estimate.ts';
 import { METHODS } from '../mapping/method.ts';
 import { shapePart } from '../model/model.ts';
 import type { ModelShape } from '../model/shape.ts';
+import { followBytes } from './follow-pass.ts';
 import { blocksPerPass, bytesPerBlock } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, withSettings } from './mapping-plan.ts';
 
@@ -25,11 +26,14 @@ export function mappingMemory({ model, fabric, threads, engine }: MappingNeeds, 
   const { shape, ...types } = model;
   const { tokens, windows } = plan.text;
   const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
-  const { memoryBytes } = estimateMapping(shape, method, plan.tileRows, tokens, threads);
-  const perPass = blocksPerPass(shape);
+  const { follow } = plan.settings;
+  const { memoryBytes } = estimateMapping(shape, method, plan.tileRows, tokens, threads, follow);
+  const perPass = follow ? 1 : blocksPerPass(shape);
   const contextTokens = Math.max(...windows.map((ids) => ids.length));
   const part = { ...types, shape: shapePart(shape, 0, perPass) };
   const pass = chooseBackend(engine, { model: part, fabric, threads, contextTokens }, ['digital']);
-  const streamBytes = perPass < shape.layers ? 4 * tokens * shape.dim : 0;
-  return PROGRAM_BYTES + memoryBytes + perPass * bytesPerBlock(shape) + streamBytes + pass.memoryBytes;
+  const streamBytes = follow
+    ? followBytes(shape, tokens)
+    : perPass * bytesPerBlock(shape) + (perPass < shape.layers ? 4 * tokens * shape.dim : 0);
+  return PROGRAM_BYTES + memoryBytes + streamBytes + pass.memoryBytes;
 }

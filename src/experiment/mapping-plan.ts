@@ -64,6 +64,14 @@ export function planMapping(
   // Adapters lie beside tiles: with them rounding makes an image too.
   if (settings.method === 'round' && !adapted) return undefined;
   if (adapted) requireAdaptable(fabric);
+  if (adapted && settings.follow) {
+    throw new OnefetError(
+      'usage',
+      'MAPPING_FOLLOW',
+      'mapping.follow aims weights at the model as shipped: it takes no adapters beside them',
+      { hint: 'leave mapping.follow out, or merge the adapters into the model' },
+    );
+  }
   checkHead(fabric, model.shape);
   if (settings.method !== 'auto') requireAllowed(model.shape, METHODS[settings.method]);
   const text = readCalibrationText(model, settings);
@@ -71,7 +79,14 @@ export function planMapping(
   const { bits, cellsPerWeight } = bitsOf(design, model.shape);
   const parts = {
     // Of a correction the image only knows that there will be one.
-    mapping: { ...settings, text: undefined, tokens: undefined, correction: undefined },
+    mapping: {
+      ...settings,
+      text: undefined,
+      tokens: undefined,
+      correction: undefined,
+      // Images that do not follow keep their keys.
+      follow: settings.follow || undefined,
+    },
     ...(settings.correction.source === 'none' ? {} : { moments: MOMENTS_RANK }),
     tileRows: design.tile.rows,
     bits: [...bits],
@@ -108,10 +123,14 @@ export function namedMethod({ settings }: MappingPlan): MappingMethod | undefine
   return method === 'auto' ? undefined : withSettings(METHODS[method], settings);
 }
 
+/** Sweeps of descent where the passes over the text take longer than the codes: six leave 2 to 3 % less error than two. */
+const FOLLOW_SWEEPS = 6;
+
 /** A method with the ranks and the seed of a design. */
 export function withSettings(method: MappingMethod, settings: MappingPlan['settings']): MappingMethod {
-  const { principal, side, seed } = settings;
-  return { ...method, principal, seed, coding: { ...method.coding, rank: side } };
+  const { principal, side, seed, follow } = settings;
+  const sweeps = follow ? FOLLOW_SWEEPS : method.coding.sweeps;
+  return { ...method, principal, seed, coding: { ...method.coding, rank: side, sweeps } };
 }
 
 /** What the header of an image says of the rotation of the stream. */

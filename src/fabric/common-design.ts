@@ -80,6 +80,12 @@ export const mappingShape = {
         .describe(
           'Cells per weight that may be spent, 1 to 2: matrices of 6 bits (two cells) while it lasts, small ones first.',
         ),
+      follow: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Map block by block on what the blocks that are mapped give, each matrix aimed at the outputs of the model as shipped: less loss for several passes over the text in place of one.',
+        ),
       text: z
         .string()
         .min(1)
@@ -122,12 +128,12 @@ export const mappingShape = {
         })
         .prefault({}),
     })
-    .refine(({ method, principal, side, cellsPerWeight, correction }) => {
+    .refine(({ method, principal, side, cellsPerWeight, correction, follow }) => {
       return (
         method !== 'round' ||
-        (principal === 0 && side === 0 && cellsPerWeight === null && correction.source === 'none')
+        (principal === 0 && side === 0 && cellsPerWeight === null && correction.source === 'none' && !follow)
       );
-    }, 'method round takes no principal, side, cellsPerWeight or correction: choose another method')
+    }, 'method round takes no principal, side, cellsPerWeight, correction or follow: choose another method')
     .prefault({}),
 };
 

@@ -2,8 +2,8 @@
  * The image of one chip: the model's image, with the digital part fitted to the weights that the chip has (correct.ts).
  * Codes stay what they are, for they are in the masks; scales and side paths are in memories that a tester writes.
  *
- * Everything comes from what a tester has: the model's own weights, the image (its digital part and what it keeps of the
- * second moments) and the reading of the chip.
+ * Everything comes from what a tester has: the model's own weights (of an image whose mapping followed itself, the image's), the
+ * image (its digital part and what it keeps of the second moments) and the reading of the chip.
  */
 import { z } from 'zod';
 import { interrupted, OnefetError } from '../error.ts';
@@ -14,6 +14,7 @@ import { type CorrectionTarget, correctChip } from './correct.ts';
 import { scaleWeightColumns } from './fold.ts';
 import { rotationOf } from './hadamard.ts';
 import type { ImageMatrix, ImageReader, ImageWriter } from './image.ts';
+import { mappedWeights } from './map-matrix.ts';
 import { gainKey, momentsKey, workspaceLimits } from './map-model.ts';
 import { momentsOf } from './moments-factor.ts';
 import { rotateManyColumns, rotateManyRows } from './numerics/rotate.ts';
@@ -48,6 +49,7 @@ export async function correctImage(
 ): Promise<CorrectionSummary> {
   const { shape } = source;
   const turning = turningOf(image);
+  const follows = image.header.method.settings.follow === true;
   const tileRows = [...image.matrices.values()][0].tileRows;
   const workspace = await newWorkspace(workspaceLimits(shape, tileRows));
   const sum = { raw: 0, gains: 0, side: 0 };
@@ -66,7 +68,9 @@ export async function correctImage(
         await new Promise((resolve) => setImmediate(resolve));
         if (options.signal?.aborted) throw interrupted();
         const mapped = image.readMatrix(tensorKey(name));
-        const weights = targetWeights(workspace, source, turning, name, mapped, { gain, own });
+        const weights = follows
+          ? heldWeights(mapped)
+          : targetWeights(workspace, source, turning, name, mapped, { gain, own });
         const { codes, seconds } = options.read(name, mapped);
         const found = correctChip(workspace, { weights, moments }, mapped, codes, options.rank);
         for (const key of ['raw', 'gains', 'side'] as const) sum[key] += found.errors[key];
@@ -101,6 +105,23 @@ function requireMoments(image: ImageReader, layer: number, stage: Stage): string
     `${image.path} keeps no second moments: no chip can be corrected with it`,
     { hint: 'map it with mapping.correction.source=reading' },
   );
+}
+
+/**
+ * What the chip was meant to hold, W^ + B A [N][K]: the target of an image whose weights were aimed at the outputs of the
+ * model as shipped (retarget.ts), for the model's own weights are not what its inputs want.
+ */
+function heldWeights(mapped: ImageMatrix): Float32Array {
+  const weights = mappedWeights(mapped);
+  const { side, outputs, inputs } = mapped;
+  if (!side) return weights;
+  for (let n = 0; n < outputs; n++) {
+    for (let r = 0; r < side.rank; r++) {
+      const up = side.up[n * side.rank + r];
+      for (let j = 0; j < inputs; j++) weights[n * inputs + j] += up * side.down[r * inputs + j];
+    }
+  }
+  return weights;
 }
 
 /** W [N][K] with gains and loudness scales folded in, in the bases of its inputs and outputs, as prepare.ts has it. */

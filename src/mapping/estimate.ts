@@ -3,6 +3,7 @@
  * machine.
  *
  *   statistics  T K^2 per stage and token (the symmetric half of 2 T K^2)
+ *   following   2 T K^2 per stage and token for the drift; a second factor, and 4 K^2 N for the weights that it changes
  *   factor      K^3 / 3 per stage
  *   matrix      K^2 N times: 2 for the products H W, 1 for the error at the end, 1 for GPTQ, 1 for each refit (the
  *               symmetric half; and a tile's width), 2 for each sweep of descent
@@ -28,6 +29,7 @@ export function estimateMapping(
   tileRows: number,
   tokens: number,
   threads = 1,
+  follow = false,
 ): MappingEstimate {
   const { codes, refit, sweeps } = method.coding;
   let operations = 0;
@@ -37,6 +39,7 @@ export function estimateMapping(
       3 + (codes === 'gptq' ? 1 : 0) + (refit ? (sweeps + 1) * (1 + tileRows / inputs) : 0) + 2 * sweeps;
     operations += tokens * inputs ** 2 + (codes === 'gptq' ? inputs ** 3 / 3 : 0);
     operations += passes * inputs ** 2 * outputs;
+    if (follow) operations += 2 * tokens * inputs ** 2 + inputs ** 3 / 3 + 4 * inputs ** 2 * outputs;
   }
   const shares = threads > 1 ? shareStages(shape, threads) : [STAGES];
   let memoryBytes = 0;
@@ -45,11 +48,26 @@ export function estimateMapping(
     // Second moments and weights as they come, codes as they go.
     const held = stages.map((stage) => {
       const { inputs, outputs } = stageSize(shape, stage);
-      return 4 * inputs ** 2 + 5 * inputs * outputs;
+      return (follow ? 8 : 4) * inputs ** 2 + (follow ? 9 : 5) * inputs * outputs;
     });
     memoryBytes += Math.max(...held);
   }
   return { operations: shape.layers * operations, memoryBytes };
+}
+
+/**
+ * How often the blocks' weights meet every token of the calibration text: once, or where a mapping follows itself once as
+ * shipped, once behind every block, and up to each stage in turn.
+ */
+export function textPasses(shape: ModelShape, follow: boolean): number {
+  if (!follow) return 1;
+  const weights = STAGES.map((stage) => {
+    const { inputs, outputs } = stageSize(shape, stage);
+    return inputs * outputs;
+  });
+  const total = weights.reduce((sum, x) => sum + x, 0);
+  const upTo = weights.map((_, i) => weights.slice(0, i + 1).reduce((sum, x) => sum + x, 0) / total);
+  return 2 + upTo.reduce((sum, share) => sum + share, 0);
 }
 
 /** Inputs of a stage, and the outputs of all its matrices. */

@@ -111,12 +111,14 @@ export function loadInput(workspace: Workspace, input: PreparedInput): void {
 }
 
 /** A matrix before it is mapped. */
-interface ExactMatrix {
+export interface ExactMatrix {
   /** W [N][K], the norm's gain folded in. */
   readonly weights: Float32Array;
   readonly outputs: number;
   /** s B and A, A with the gain folded in: exact beside the codes. */
   readonly adapter?: SidePath | undefined;
+  /** The constant [N] in place of W mu, where the inputs are those of a mapped model (retarget.ts). */
+  readonly addend?: Float32Array | undefined;
   /** `weights` and `adapter` are nobody else's: they may be changed. */
   readonly taken?: boolean;
 }
@@ -175,7 +177,7 @@ export function mapMatrix(
       bits,
       // W mu of the exact weights: the principal part leaves the mean alone.
       centre: input.options.centre
-        ? { mean, addend: addendOf(weights, outputs, mean, adapter?.path) }
+        ? { mean, addend: exact.addend ?? addendOf(weights, outputs, mean, adapter?.path) }
         : undefined,
       side: adapter ? joinPaths(adapter.path, side?.path) : side?.path,
       principal,

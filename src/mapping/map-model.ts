@@ -94,6 +94,8 @@ export async function mapModel(
   );
   const total = shape.layers * STAGES.reduce((sum, stage) => sum + stageWork(shape, stage), 0);
   let done = 0;
+  // Inputs of a mapped model are there when the stages before are mapped.
+  const oneByOne = threads === 1 || source.drift !== undefined;
   const pending: { layer: number; stage: Stage; result: Promise<StageResult> | undefined }[] = [];
   const finishFirst = async (): Promise<void> => {
     const { layer, stage, result } = pending.shift()!;
@@ -119,7 +121,7 @@ export async function mapModel(
         // Its error is met where its turn comes.
         result?.catch(() => undefined);
         pending.push({ layer, stage, result });
-        if (threads === 1 || pending.length >= MOST_PENDING) await finishFirst();
+        if (oneByOne || pending.length >= MOST_PENDING) await finishFirst();
       }
     }
     while (pending.length > 0) await finishFirst();

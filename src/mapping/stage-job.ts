@@ -6,11 +6,14 @@ import { tensorKey } from '../fabric/placement.ts';
 import { matricesReading, type Stage } from '../model/architecture.ts';
 import { blockMatrices, type MatrixShape, type ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
+import { centreAddend } from './centre.ts';
+import type { InputDrift } from './drift.ts';
 import { scaleWeightColumns } from './fold.ts';
 import { type RotationSpec, rotationOf } from './hadamard.ts';
 import type { SidePath } from './low-rank.ts';
 import {
   type CodingOptions,
+  type ExactMatrix,
   loadInput,
   type MappedMatrix,
   type MatrixReport,
@@ -20,6 +23,7 @@ import { rotateManyColumns } from './numerics/rotate.ts';
 import type { Workspace } from './numerics/workspace.ts';
 import { type MappingMethod, outputRotation, stageInput } from './plan.ts';
 import { type InputOptions, type PreparedInput, prepareInput } from './prepare.ts';
+import { retarget } from './retarget.ts';
 import type { InputStatistics } from './statistics.ts';
 
 /** What mapping needs of a model. */
@@ -33,10 +37,16 @@ export interface MappingSource {
   gain(layer: number, stage: Stage): Float32Array | undefined;
   /** Of the stage's inputs before the norm's gain, in fresh arrays: they may be moved to another thread. */
   statistics(layer: number, stage: Stage): InputStatistics | Promise<InputStatistics>;
+  /**
+   * Where the statistics are those of the mapped model's inputs: how far these are off. The stages before must be mapped when
+   * either is asked for.
+   */
+  drift?(layer: number, stage: Stage): InputDrift | Promise<InputDrift>;
 }
 
 export interface StageJob {
   readonly statistics: InputStatistics;
+  readonly drift: InputDrift | undefined;
   readonly input: InputOptions;
   /** Gain [K] of the norm in front, to be folded in. */
   readonly gain: Float32Array | undefined;
@@ -85,6 +95,7 @@ export async function stageJob(
   );
   return {
     statistics,
+    drift: await source.drift?.(layer, stage),
     input: stageInput(shape, method, stage).input,
     gain: source.gain(layer, stage),
     coding: method.coding,
@@ -106,19 +117,28 @@ export function runStageJob(
   workspace: Workspace,
   job: StageJob,
 ): { readonly input: PreparedInput; readonly coded: readonly CodedMatrix[] } {
-  const input = prepareInput(workspace, job.statistics, job.input, true);
-  loadInput(workspace, input);
-  const coded = job.matrices.map(({ name, weights, outputs, bits, adapter, rotation }) => {
+  const { statistics, drift } = job;
+  const exact = job.matrices.map(({ weights, outputs, adapter, rotation }): ExactMatrix => {
     if (job.gain) {
       scaleWeightColumns(weights, outputs, job.gain);
       if (adapter) scaleWeightColumns(adapter.down, adapter.rank, job.gain);
     }
     if (rotation) {
-      rotateManyColumns(workspace, weights, job.statistics.inputs, rotationOf(rotation));
+      rotateManyColumns(workspace, weights, statistics.inputs, rotationOf(rotation));
       if (adapter) rotateManyColumns(workspace, adapter.up, adapter.rank, rotationOf(rotation));
     }
-    const exact = { weights, outputs, adapter, taken: true };
-    return { name, ...mapMatrix(workspace, input, exact, bits, job.coding, job.everyStep) };
+    const addend = drift && centreAddend(weights, outputs, drift.mean);
+    return { weights, outputs, adapter, addend, taken: true };
   });
+  if (drift) {
+    const ridge = statistics.inputs / statistics.tokens;
+    retarget(workspace, exact, statistics.moments, drift.drift, ridge);
+  }
+  const input = prepareInput(workspace, statistics, job.input, true);
+  loadInput(workspace, input);
+  const coded = job.matrices.map(({ name, bits }, i) => ({
+    name,
+    ...mapMatrix(workspace, input, exact[i], bits, job.coding, job.everyStep),
+  }));
   return { input, coded };
 }

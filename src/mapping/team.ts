@@ -72,8 +72,9 @@ function newMember(limits: WorkspaceLimits): { worker: Worker; run(job: StageJob
         if (dead) return reject(dead);
         waiting.push({ resolve, reject });
         // Statistics and weights move to the thread: they are large, and not needed here.
-        const { statistics } = job;
+        const { statistics, drift } = job;
         const arrays = [
+          ...(drift ? [drift.mean, drift.drift] : []),
           statistics.mean,
           statistics.moments,
           statistics.sample,

@@ -91,16 +91,20 @@ export function newTexts(
       states?.wants(position + token),
     );
     const steps = shape.layers * STAGES.length;
+    const looksAt = (step: number): boolean =>
+      inputs?.wants(Math.floor(step / STAGES.length), STAGES[step % STAGES.length]) ?? false;
+    let end = steps;
+    if (inputs?.alone) while (end > 1 && !looksAt(end - 1)) end--;
     let begun = 0;
-    for (let step = 0; step < steps; step++) {
+    for (let step = 0; step < end; step++) {
       const block = Math.floor(step / STAGES.length);
       const stage = STAGES[step % STAGES.length];
-      const looks = inputs?.wants(block, stage);
+      const looks = looksAt(step);
       const behind = stage === STAGES[STAGES.length - 1] && wanted.length > 0;
-      if (!looks && !behind && step < steps - 1) continue;
+      if (!looks && !behind && step < end - 1) continue;
       await run({ kind: 'layers', batch, from: begun, to: step + 1 });
       begun = step + 1;
-      if (looks) inputs?.visit(block, stage, state.inputs(stage, count), count);
+      if (looks) inputs!.visit(block, stage, state.inputs(stage, count), count);
       if (behind) {
         for (const token of wanted) {
           // Behind the last block the stream is the model's own again.
