@@ -6,7 +6,7 @@ import { bits32, streamKey, uniform } from '../../../random.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
-import type { Kernels } from '../kernels/module.ts';
+import { EPILOGUES, type Kernels } from '../kernels/module.ts';
 import {
   type Epilogue,
   JOB,
@@ -21,7 +21,13 @@ import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { countQuads } from '../plan/operations.ts';
 import { type CellsCase, drawCellsCase, tileWeights, writeCellsCase } from './cells-case.ts';
-import { type PanelCase, referencePanel, splitPlanes } from './panel-reference.ts';
+import {
+  type PanelCase,
+  type PanelSums,
+  referencePanel,
+  referenceSums,
+  splitPlanes,
+} from './panel-reference.ts';
 
 /** What the kernels of a check run on. */
 export interface Memories {
@@ -121,21 +127,35 @@ function drawCase(
 }
 
 /**
- * Undefined when the kernel's y and clip count equal the reference's, else what differs. Uses both memories from their
- * start (above the constants).
+ * Undefined when y and clip count of the kernels of all epilogues equal the reference's on one drawn case, else which differs
+ * and how. Uses both memories from their start (above the constants).
  */
-export function checkPanel(
+export function checkPanels(
   kernels: Kernels,
   memories: Memories,
   shape: CaseShape,
   source: Source,
-  epilogue: Epilogue,
   seed: number,
 ): string | undefined {
-  const batch = shape.count > 1;
   const c = drawCase(shape, source, seed);
-  const expected = referencePanel(c, epilogue);
-  const { y, clipped } = runCase(kernels, memories, c, source, epilogue, batch);
+  const sums = referenceSums(c);
+  for (const epilogue of EPILOGUES) {
+    const difference = checkPanel(kernels, memories, c, sums, source, epilogue);
+    if (difference) return `${source} ${JSON.stringify(epilogue)}: ${difference}`;
+  }
+  return undefined;
+}
+
+function checkPanel(
+  kernels: Kernels,
+  memories: Memories,
+  c: DrawnCase,
+  sums: PanelSums,
+  source: Source,
+  epilogue: Epilogue,
+): string | undefined {
+  const expected = referencePanel(c, epilogue, sums);
+  const { y, clipped } = runCase(kernels, memories, c, source, epilogue, c.count > 1);
   for (let i = 0; i < y.length; i++) {
     if (!Object.is(y[i] + 0, expected.y[i] + 0)) {
       return `token ${i >> 4} column ${i & 15} is ${y[i]}, not ${expected.y[i]}`;

@@ -60,8 +60,43 @@ export interface TileCase {
   readonly top: number;
 }
 
+/** Integer sums of a panel, [cell][tile][token][16]: what all epilogues begin with. */
+export interface PanelSums {
+  readonly raw: Float64Array;
+  /** Magnitudes of the first part's weights times those of the inputs. */
+  readonly current: Float64Array;
+}
+
+export function referenceSums(c: PanelCase): PanelSums {
+  const raw = new Float64Array(c.cells * c.tiles * c.count * 16);
+  const current = new Float64Array(raw.length);
+  let at = 0;
+  for (let cell = 0; cell < c.cells; cell++) {
+    for (let tile = 0; tile < c.tiles; tile++) {
+      for (let token = 0; token < c.count; token++, at += 16) {
+        for (let r = 0; r < c.rank; r++) {
+          const w = c.weights[cell][tile][r];
+          const x = c.inputs[tile][token][r];
+          const magnitudes = c.magnitudes[tile][token];
+          for (let j = 0; j < c.rows[tile]; j++) {
+            for (let n = 0; n < 16; n++) {
+              raw[at + n] += w[j * 16 + n] * x[j];
+              if (r === 0) current[at + n] += Math.abs(w[j * 16 + n]) * magnitudes[j];
+            }
+          }
+        }
+      }
+    }
+  }
+  return { raw, current };
+}
+
 /** kernels/panel.ts: y[tokens][16], and the conversions that clipped. */
-export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Array; clipped: number } {
+export function referencePanel(
+  c: PanelCase,
+  epilogue: Epilogue,
+  { raw, current } = referenceSums(c),
+): { y: Float32Array; clipped: number } {
   const y = new Float32Array(c.count * 16);
   let clipped = 0;
   for (let cell = 0; cell < c.cells; cell++) {
@@ -71,16 +106,8 @@ export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Ar
       for (let token = 0; token < c.count; token++) {
         const at = c.tokens[cell][tile][token];
         for (let n = 0; n < 16; n++) {
-          let raw = 0;
-          let current = 0;
-          for (let r = 0; r < c.rank; r++) {
-            const w = c.weights[cell][tile][r];
-            for (let j = 0; j < c.rows[tile]; j++) {
-              raw += w[j * 16 + n] * c.inputs[tile][token][r][j];
-              if (r === 0) current += Math.abs(w[j * 16 + n]) * c.magnitudes[tile][token][j];
-            }
-          }
-          const sum = f(raw);
+          const place = ((cell * c.tiles + tile) * c.count + token) * 16 + n;
+          const sum = f(raw[place]);
           if (epilogue === 'accumulate') {
             y[token * 16 + n] += f(sum * f(columns[n] * at.out));
             continue;
@@ -92,7 +119,7 @@ export function referencePanel(c: PanelCase, epilogue: Epilogue): { y: Float32Ar
             const z = f(referenceNormal(referenceHash(index, at.keyA, at.keyB)) + f(slow * at.slow));
             const sigma =
               epilogue.noise === 'product'
-                ? f(Math.sqrt(f(f(f(current) * table.perCurrent) + at.floor)))
+                ? f(Math.sqrt(f(f(f(current[place]) * table.perCurrent) + at.floor)))
                 : at.sigma;
             value = f(value + f(z * sigma));
           }
