@@ -26,6 +26,7 @@ import { type FollowPass, newFollowPass } from './follow-pass.ts';
 import type { InputPass } from './input-pass.ts';
 import { affordableBlocks, blocksPerPass, statisticsOf } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
+import { loadSensitivity } from './sensitivity.ts';
 
 export const IMAGES_FOLDER = join('.onefet', 'cache', 'images');
 
@@ -248,6 +249,7 @@ async function settleMethod(
     blocks,
     principal: plan.settings.principal,
     side: plan.settings.side,
+    klPerError: loadSensitivity().klPerError,
     bits: (name) => plan.bits.get(`blk.${name.layer}.${name.tensor}`)!,
   });
   return { method: withSettings(method, plan.settings), reasons };

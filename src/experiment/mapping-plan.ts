@@ -22,7 +22,7 @@ import { type AdaptedModel, adapterRanks, requireAdaptable } from './adapters.ts
 import { loadSensitivity } from './sensitivity.ts';
 
 /** Raise it with any change of what a mapping computes. */
-const REVISION = 'image 3';
+const REVISION = 'image 4';
 
 /** Windows of the calibration text, whatever the context of the run. */
 const WINDOW_TOKENS = 512;

@@ -378,7 +378,13 @@ test('auto rotates where cells match well, and does not where they do not', asyn
     samplingVariance: 1e-5,
     lineVariance: 0,
   };
-  const options = { tileRows: TILE_ROWS, principal: 0, bits: () => 4 as const };
+  const costs = (attention: number, feedForward: number): Record<Stage, number> => ({
+    'attention-input': attention,
+    'feed-forward-input': feedForward,
+    'attention-output': 1,
+    'feed-forward-hidden': 1,
+  });
+  const options = { tileRows: TILE_ROWS, principal: 0, bits: () => 4 as const, klPerError: costs(7, 15) };
   const matched = await chooseMethod(drawn, chip, options);
   expect(matched.method).toMatchObject({ name: 'auto', centre: true, rotate: { hidden: true } });
   expect(matched.reasons).toHaveLength(3);
@@ -387,6 +393,15 @@ test('auto rotates where cells match well, and does not where they do not', asyn
   for (const { error } of matched.trials) {
     expect(error.total).toBeCloseTo(error.coding + error.input + error.mismatch + error.converter, 10);
   }
+  // The mean of query, key and value and that of gate and up, and 3 x 7 of the one with 2 x 15 of the other.
+  const [attention, feedForward] = await Promise.all(
+    [costs(1, 0), costs(0, 1)].map(async (klPerError) => {
+      const { trials } = await chooseMethod(drawn, chip, { ...options, klPerError });
+      return trials[0].error.total;
+    }),
+  );
+  expect(Math.abs(attention / feedForward - 1)).toBeGreaterThan(1e-3);
+  expect(matched.trials[0].error.total).toBeCloseTo((21 * attention + 30 * feedForward) / 51, 10);
   const mismatched = await chooseMethod(drawn, { ...chip, cellSigma: 0.5 }, options);
   expect(mismatched.method.rotate).toEqual({ residual: false, heads: false, hidden: false });
   expect(probedBlocks(30)).toEqual([10, 15, 20]);

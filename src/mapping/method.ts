@@ -6,7 +6,8 @@
  *   stream   inputs of attention and feed-forward: centred; with loudness scales; with the residual stream rotated
  *   heads    inputs of attention-output: centred; with the heads rotated
  *   hidden   inputs of the feed-forward's second matrix: centred; rotated online
- * Score: the mean over the probed matrices of the relative error. Rotation makes coding, input and converter errors
+ * Score: the mean over the probed matrices of the relative error, each weighed by what an error of its stage costs the model
+ * (mixed-bits.ts). Rotation makes coding, input and converter errors
  * smaller and mismatch larger, so it wins on a chip of well-matched cells and loses on one of small ones (break-even near
  * sigma(ln I) = 0.1 on SmolLM2-135M).
  */
@@ -17,6 +18,7 @@ import type { WeightBits } from '../tile/weight-code.ts';
 import { LOUDNESS_EXPONENT } from './fold.ts';
 import { GPTQ_PLUS, ROUND } from './map-matrix.ts';
 import { workspaceLimits } from './map-model.ts';
+import type { Sensitivity } from './mixed-bits.ts';
 import { momentsFactor } from './moments-factor.ts';
 import { newWorkspace, type Workspace } from './numerics/workspace.ts';
 import { allowedRotations, allowsLoudness, type MappingMethod } from './plan.ts';
@@ -69,7 +71,7 @@ export const METHODS = {
 export interface MethodTrial {
   readonly choice: 'stream' | 'heads' | 'hidden';
   readonly variant: string;
-  /** Means over the probed matrices. */
+  /** Weighed means over the probed matrices. */
   readonly error: PredictedError;
   readonly chosen: boolean;
 }
@@ -126,6 +128,7 @@ export async function chooseMethod(
     /** Rank of the side path that the design affords; a correction of single chips takes its place. */
     readonly side?: number;
     bits(name: LinearName): WeightBits;
+    readonly klPerError: Sensitivity['klPerError'];
     readonly blocks?: readonly number[];
   },
 ): Promise<ChosenMethod> {
@@ -148,10 +151,11 @@ export async function chooseMethod(
   )) {
     const errors: PredictedError[] = [];
     for (const variant of variants) {
-      const found: PredictedError[] = [];
+      const found: WeighedError[] = [];
       for (const layer of blocks) {
         for (const stage of stages) {
-          found.push(...(await probe(workspace, source, chip, variant.method, layer, stage, options.bits)));
+          const own = await probe(workspace, source, chip, variant.method, layer, stage, options.bits);
+          found.push(...own.map((error) => ({ error, weight: options.klPerError[stage] })));
         }
       }
       errors.push(meanError(found));
@@ -192,9 +196,15 @@ async function probe(
   return coded.map(({ mapped, report }) => predictError(input, mapped, report, chip, left));
 }
 
-function meanError(errors: readonly PredictedError[]): PredictedError {
+interface WeighedError {
+  readonly error: PredictedError;
+  readonly weight: number;
+}
+
+function meanError(errors: readonly WeighedError[]): PredictedError {
+  const total = errors.reduce((sum, { weight }) => sum + weight, 0);
   const mean = (part: keyof PredictedError): number =>
-    errors.reduce((sum, error) => sum + error[part], 0) / errors.length;
+    errors.reduce((sum, { error, weight }) => sum + weight * error[part], 0) / total;
   return {
     coding: mean('coding'),
     input: mean('input'),
