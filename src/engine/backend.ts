@@ -128,7 +128,8 @@ export interface Engine {
   /**
    * A new text: its tokens from position 0 on. `onLogits` sees the logits [vocab] of every position from `from` on, in
    * order, in a buffer that the next call overwrites. `window` keys the draws. `visitors` see what is inside, in buffers
-   * that are overwritten too.
+   * that are overwritten too. The first `kept` tokens are those of the text before, of the same window: their keys and values
+   * are taken from its cache, nobody sees them, and all else is as if they had been computed again.
    */
   prefill(
     ids: ArrayLike<number>,
@@ -136,6 +137,7 @@ export interface Engine {
     onLogits?: (position: number, logits: Float32Array) => void,
     from?: number,
     visitors?: Visitors,
+    kept?: number,
   ): Promise<void>;
   /** The next token of the text; resolves to the logits of its successor, overwritten by the next call. */
   decode(id: number): Promise<Float32Array>;

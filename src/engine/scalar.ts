@@ -47,7 +47,7 @@ import {
   unrotated,
   usedImage,
 } from './image.ts';
-import { newTurns, requireFinite, requireInputs, requireSpace, requireTexts } from './turns.ts';
+import { newTurns, requireFinite, requireInputs, requireKept, requireSpace, requireTexts } from './turns.ts';
 
 /** No limits but these: cells, columns and converters are those of src/tile. */
 const CAPABILITIES: Capabilities = {
@@ -126,15 +126,16 @@ async function createScalar(
     contextTokens,
     memory: scalarMemory(request),
     rank: largestRank(fabric, codingLoss, mode),
-    prefill: (ids, window, onLogits, from = 0, { states, inputs, stream } = {}) =>
+    prefill: (ids, window, onLogits, from = 0, { states, inputs, stream } = {}, kept = 0) =>
       turns.take(async () => {
         requireInputs(mode, inputs);
         listener.inputs = inputs;
         listener.stream = stream;
-        resetSession(session);
-        session.window = window;
+        requireKept(kept, ids.length, window, session);
         requireSpace(0, ids.length, contextTokens);
-        for (let position = 0; position < ids.length; position++) {
+        resetSession(session, kept);
+        session.window = window;
+        for (let position = kept; position < ids.length; position++) {
           listener.position = position;
           const onBlock = states?.wants(position)
             ? (block: number, x: Float32Array) => states.visit(position, block, unrotated(x, rotation))
@@ -142,7 +143,7 @@ async function createScalar(
           const logits = forward(session, ids[position], { window, position }, onBlock);
           requireFinite(logits, 'the logits', position);
           if (position >= from) onLogits?.(position, logits);
-          if (await pause()) onProgress?.('prefill', (position + 1) / ids.length);
+          if (await pause()) onProgress?.('prefill', (position + 1 - kept) / (ids.length - kept));
         }
         listener.inputs = undefined;
         listener.stream = undefined;

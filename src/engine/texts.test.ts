@@ -91,6 +91,58 @@ test.each([
   });
 });
 
+// The independent case: the second text whole, from an empty cache, on an engine that never saw the first.
+test.each([
+  { backend: 'wasm', mode: 'chip', kvBits: 16, batchTokens: 252 },
+  { backend: 'wasm', mode: 'chip', kvBits: 8, batchTokens: 3 },
+  { backend: 'wasm', mode: 'mapped', kvBits: 16, batchTokens: 252 },
+  { backend: 'wasm', mode: 'digital', kvBits: 16, batchTokens: 252 },
+  { backend: 'scalar', mode: 'chip', kvBits: 16, batchTokens: undefined },
+  { backend: 'scalar', mode: 'digital', kvBits: 16, batchTokens: undefined },
+] as const)(
+  '$backend, $mode, kvBits $kvBits: a text behind kept tokens is the text computed whole',
+  async (own) => {
+    const fabric = fabricOf(own.kvBits);
+    const { ranges } = await runText('wasm', { model, fabric, mode: 'range' }, ids);
+    const request = {
+      ...{ model, fabric, ranges, mode: own.mode, chipSeed: 5, contextTokens: 24 },
+      ...(own.batchTokens ? { tuning: { batchTokens: own.batchTokens } } : {}),
+    };
+    const second = Int32Array.of(...ids.subarray(0, 11), 3, 1, 4, 1, 5);
+    const whole = await withEngine(own.backend, request, (engine) => logitsOf(engine, second, 7));
+    await withEngine(own.backend, request, async (engine) => {
+      await logitsOf(engine, ids.subarray(0, 20), 7);
+      const found: Float32Array[] = [];
+      const states: number[] = [];
+      const wants = () => true;
+      const visit = (position: number, block: number) => block === 0 && states.push(position);
+      await engine.prefill(
+        second,
+        7,
+        (_position, logits) => found.push(logits.slice()),
+        13,
+        { states: { wants, visit: (position, block) => void visit(position, block) } },
+        11,
+      );
+      expect(found).toEqual(whole.slice(13));
+      expect(states).toEqual([11, 12, 13, 14, 15]);
+      // The text is as long as it says: one more token stands behind all of it.
+      const next = (await engine.decode(9)).slice();
+      const [alone] = (await logitsOf(engine, Int32Array.of(...second, 9), 7)).slice(-1);
+      expect(next).toEqual(alone);
+      // Of another window, more than there are, and all of a text: nothing of these is in the cache, or nothing is left.
+      for (const [window, kept] of [
+        [8, 4],
+        [7, 18],
+        [7, 16],
+      ]) {
+        const refused = engine.prefill(second, window, undefined, 0, {}, kept);
+        await expect(refused).rejects.toMatchObject({ code: 'KEPT_RANGE' });
+      }
+    });
+  },
+);
+
 // More threads than a layer has panels or the machine has cores, some of which never find an item.
 test('sixteen threads compute what one does', async () => {
   const fabric = fabricOf(16);

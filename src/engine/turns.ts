@@ -50,6 +50,20 @@ export function requireTexts(texts: readonly number[], count: number): void {
   throw new OnefetError('internal', 'TEXT_RANGE', `text ${wrong} is named twice or is none of ${count}`);
 }
 
+/** Throws OnefetError('internal', 'KEPT_RANGE') unless the cache has so many tokens of the window, and the new text more. */
+export function requireKept(
+  kept: number,
+  tokens: number,
+  window: number,
+  cached: { readonly position: number; readonly window: number },
+): void {
+  if (kept === 0) return;
+  const isCached = window === cached.window && kept <= cached.position;
+  if (Number.isInteger(kept) && kept > 0 && kept < tokens && isCached) return;
+  const has = `${cached.position} of window ${cached.window}`;
+  throw new OnefetError('internal', 'KEPT_RANGE', `${kept} tokens of window ${window}: the cache has ${has}`);
+}
+
 /** Throws OnefetError('internal', 'TOKEN_RANGE') where a token is not in the vocabulary. */
 export function requireToken(id: number, vocabulary: number): void {
   if (Number.isInteger(id) && id >= 0 && id < vocabulary) return;

@@ -11,6 +11,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import { loadFabric } from '../fabric/registry.ts';
 import { type ImageReader, openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
+import { computedTokens, keptTokens } from '../model/scoring.ts';
 import { openBlockErrors } from './block-error.ts';
 import { chipImagePath, correctionErrors, isCorrected } from './correction.ts';
 import type { Job, JobResult } from './job.ts';
@@ -105,7 +106,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
   return {
     async execute(job, ranges) {
       const started = performance.now();
-      const tokens = job.windows.reduce((sum, { scoreTo }) => sum + scoreTo, 0);
+      const tokens = computedTokens(job.windows);
       progress = { key: job.key, tokens, before: 0, ofWindow: 0 };
       const engine = await engineOf(job.variant, ranges);
       engine.resetActivity();
@@ -113,8 +114,10 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
       let scored = 0;
       try {
-        for (const { ids, window, scoreFrom, scoreTo } of job.windows) {
-          progress.ofWindow = scoreTo;
+        for (const [i, one] of job.windows.entries()) {
+          const { ids, window, scoreFrom, scoreTo } = one;
+          const kept = keptTokens(one, job.windows[i - 1]);
+          progress.ofWindow = scoreTo - kept;
           const first = scored - scoreFrom;
           await engine.prefill(
             // The last token of a window predicts nothing that is known.
@@ -128,8 +131,9 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
                 visit: (position, block, x) => states.add(first + position, block, x),
               },
             },
+            kept,
           );
-          progress.before += scoreTo;
+          progress.before += scoreTo - kept;
           scored += scoreTo - scoreFrom;
         }
       } finally {

@@ -45,7 +45,7 @@ export interface TextInputs {
   readonly tokens: number;
 }
 
-/** Questions that are scored in place of a text: one unit each, a window for each choice. */
+/** Questions that are scored in place of a text: one unit each, a window for each choice, of the question's number. */
 export interface TaskInputs {
   readonly file: string;
   readonly kind: TaskKind;

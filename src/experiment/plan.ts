@@ -160,7 +160,9 @@ function makeManifest(
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
-    ...(inputs.task ? { task: { kind: inputs.task.kind, questions: inputs.task.questions.length } } : {}),
+    ...(inputs.task
+      ? { task: { kind: inputs.task.kind, questions: inputs.task.questions.length, draws: 'by question' } }
+      : {}),
     // Ranges of the image are part of its key.
     rangeText:
       fabric.measuresRanges && !imageRanges ? { file: rangeText.file, sha256: rangeText.sha256 } : null,

@@ -18,6 +18,7 @@ import type { RangeTable } from '../fabric/ranges.ts';
 import { originNow } from '../machine.ts';
 import { openImage } from '../mapping/image.ts';
 import { openModel } from '../model/model.ts';
+import { computedTokens } from '../model/scoring.ts';
 import { ACTIVITY_FILE, writeActivity } from './activity-file.ts';
 import { assembleResult, type RunTiming } from './assemble.ts';
 import { attributionSeeds } from './attribution.ts';
@@ -341,7 +342,7 @@ function reportProgress({ plan, folder, hooks }: Run) {
   const all = [...plan.digitalJobs, ...rangeJobs(plan), ...plan.dependentJobs];
   const work = new Map(
     all.map((job) => {
-      const tokens = job.windows.reduce((sum, window) => sum + window.scoreTo, 0);
+      const tokens = computedTokens(job.windows);
       return [job.key, { cost: tokens * RELATIVE_COST[job.variant.kind], label: labelOf(plan, job.variant) }];
     }),
   );

@@ -1,6 +1,7 @@
 /**
- * Questions as windows to score: context and continuation of each choice on their own, from an empty cache, the tokens of
- * the continuation scored. Tokens as lm-evaluation-harness makes them (`_encode_pair`):
+ * Questions as windows to score: context and continuation of each choice, the tokens of the continuation scored. The choices of a question
+ * have its number for a window, which keys the draws: what they share is computed once (keptTokens), exactly as if each were computed whole,
+ * and a choice's token has the noise of its position, whatever choice it is of. Tokens as lm-evaluation-harness makes them (`_encode_pair`):
  *
  *   context tokens + the tokens of (context + " " + choice) behind as many as the context alone has,
  *
@@ -29,8 +30,8 @@ export function taskWindows(
   path: string,
 ): TaskWindows {
   const groups: ScoredUnit[][] = [];
-  let [tokens, window, cut] = [0, 0, 0];
-  for (const question of questions) {
+  let [tokens, cut] = [0, 0];
+  for (const [window, question] of questions.entries()) {
     const unit = question.choices.map((choice): ScoringWindow => {
       const { ids, from } = encodeChoice(question, choice, tokenizer);
       const drop = Math.max(0, ids.length - 1 - contextTokens);
@@ -38,7 +39,7 @@ export function taskWindows(
       if (drop > 0) cut++;
       tokens += ids.length - drop;
       return {
-        window: window++,
+        window,
         ids: ids.slice(drop),
         scoreFrom: from - drop,
         scoreTo: ids.length - 1 - drop,

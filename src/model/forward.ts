@@ -117,9 +117,9 @@ export function newSession(model: Model, layers: ModelLayers, contextTokens: num
   };
 }
 
-/** Back to an empty text; the cache is overwritten as positions are reached again. */
-export function resetSession(session: Session): void {
-  session.position = 0;
+/** Back to an empty text, or to its first `position` tokens; the cache is overwritten as positions are reached again. */
+export function resetSession(session: Session, position = 0): void {
+  session.position = position;
 }
 
 /**

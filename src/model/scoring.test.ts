@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { EMBEDDED_F16 } from '../testing/models.ts';
 import { negativeLogLikelihood } from '../testing/scoring.ts';
 import { openModel } from './model.ts';
-import { documentWindows, scoringWindows, splitDocuments } from './scoring.ts';
+import { computedTokens, documentWindows, keptTokens, scoringWindows, splitDocuments } from './scoring.ts';
 
 const model = openModel(EMBEDDED_F16);
 model.close();
@@ -38,6 +38,21 @@ describe('windows', () => {
     expect(scoringWindows(tokens, { contextTokens: 19, bos: 1 }).length).toBe(1);
     expect(() => scoringWindows(tokens, { contextTokens: 1, bos: 1 })).toThrowError(/context of 1/);
   });
+});
+
+test('a window keeps what it shares with the one before, up to what is scored', () => {
+  const of = (window: number, scoreFrom: number, ...ids: number[]) => ({
+    ...{ window, ids: Int32Array.from(ids), scoreFrom, scoreTo: ids.length - 1 },
+  });
+  const first = of(4, 2, 1, 2, 3, 4, 5);
+  expect(keptTokens(of(4, 2, 1, 2, 3, 9), first)).toBe(2);
+  expect(keptTokens(of(4, 3, 1, 2, 3, 4, 9), first)).toBe(3);
+  expect(keptTokens(of(4, 2, 1, 8, 3, 9), first)).toBe(1);
+  // The last token of a window is not computed; a window of another number shares nothing.
+  expect(keptTokens(of(4, 6, 1, 2, 3, 4, 5, 6, 7, 8), first)).toBe(4);
+  expect(keptTokens(of(5, 2, 1, 2, 3, 9), first)).toBe(0);
+  expect(keptTokens(first, undefined)).toBe(0);
+  expect(computedTokens([first, of(4, 2, 1, 2, 3, 9), of(5, 2, 1, 2, 3, 9)])).toBe(4 + 1 + 3);
 });
 
 describe('documents', () => {

@@ -4,7 +4,7 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A run of tokens that is evaluated on its own, from an empty cache. */
 export interface ScoringWindow {
-  /** Index of the window, or of the document: the `window` of TokenPosition. */
+  /** Index of the window, the document or the question: the `window` of TokenPosition. */
   readonly window: number;
   readonly ids: Int32Array;
   /** Positions p with scoreFrom <= p < scoreTo are scored: there the model predicts ids[p + 1]. */
@@ -17,6 +17,25 @@ export type ScoredUnit = readonly ScoringWindow[];
 
 export const scoredPositions = (windows: readonly ScoringWindow[]): number =>
   windows.reduce((sum, { scoreFrom, scoreTo }) => sum + scoreTo - scoreFrom, 0);
+
+/**
+ * Tokens in front of a window that are those of the window before it, so that the cache holds their keys and values: none that is scored,
+ * and none where the windows have other numbers, which key the draws.
+ */
+export function keptTokens(
+  { window, ids, scoreFrom }: ScoringWindow,
+  before: ScoringWindow | undefined,
+): number {
+  if (before?.window !== window) return 0;
+  const most = Math.min(scoreFrom, before.scoreTo);
+  let kept = 0;
+  while (kept < most && ids[kept] === before.ids[kept]) kept++;
+  return kept;
+}
+
+/** Tokens that windows take, one after the other. */
+export const computedTokens = (windows: readonly ScoringWindow[]): number =>
+  windows.reduce((sum, window, i) => sum + window.scoreTo - keptTokens(window, windows[i - 1]), 0);
 
 /**
  * Windows as llama.cpp's perplexity tool cuts them: consecutive windows of n tokens; the first token of each is

@@ -8,6 +8,7 @@ import {
   newTurns,
   requireFinite,
   requireInputs,
+  requireKept,
   requireSpace,
   requireTexts,
   requireToken,
@@ -141,19 +142,20 @@ export function newTexts(
   };
 
   return {
-    prefill: (ids, window, onLogits, from = 0, visitors = {}) =>
+    prefill: (ids, window, onLogits, from = 0, visitors = {}, kept = 0) =>
       turns.take(async () => {
         requireInputs(mode, visitors.inputs);
         const text = current;
         const place = places[text];
-        place.position = 0;
-        place.window = window;
+        requireKept(kept, ids.length, window, place);
         requireSpace(0, ids.length, contextTokens);
-        for (let start = 0; start < ids.length; start += choice.tokens) {
+        place.position = kept;
+        place.window = window;
+        for (let start = kept; start < ids.length; start += choice.tokens) {
           const count = Math.min(choice.tokens, ids.length - start);
           await runBatch(ids, start, { count, position: start, window, text }, visitors);
           place.position += count;
-          onProgress?.('prefill', (start + count) / ids.length);
+          onProgress?.('prefill', (start + count - kept) / (ids.length - kept));
           if (!onLogits) continue;
           for (let first = Math.max(0, from - start); first < count; first += choice.headTokens) {
             const rows = Math.min(choice.headTokens, count - first);
