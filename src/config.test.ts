@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cpuUsage } from 'node:process';
 import { expect, test } from 'vitest';
-import { applyChanges, listChanges, readYaml } from './config.ts';
+import { applyChanges, listChanges, parseYaml, readYaml } from './config.ts';
 import { loadLogDomainDesign } from './testing/designs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-config-'));
@@ -56,6 +56,13 @@ test('twenty thousand keys, deep nesting and a repeated key are errors within a 
   // Processor time: a busy machine takes longer.
   const { user, system } = cpuUsage(before);
   expect((user + system) / 1e6).toBeLessThan(10);
+});
+
+test('what is made of a file once does not change what the next reader gets', () => {
+  const text = 'a: { b: [1, 2] }\n';
+  const first = parseYaml(text, 'x') as { a: { b: number[] } };
+  first.a.b.push(3);
+  expect(parseYaml(text, 'y')).toEqual({ a: { b: [1, 2] } });
 });
 
 test('broken YAML names the line', () => {

@@ -26,7 +26,23 @@ export function readYaml(path: string, what: string, as: ConfigErrors = AS_USAGE
 
 /** Parses YAML text into plain data; anchors may expand to at most 100 aliases. `where` names the file in errors. */
 export function parseYaml(text: string, where: string, as: ConfigErrors = AS_USAGE): unknown {
-  return parseYamlDocument(text, where, as).data;
+  return structuredClone(parsedOnce(text, where, as));
+}
+
+/**
+ * Files by their text, parsed, the last used at the end: one design after the other reads the same ones, and parsing takes a
+ * hundred times as long as a copy or as validation, which copies what it returns.
+ */
+const parsed = new Map<string, unknown>();
+const MOST_PARSED = 32;
+
+/** As `parseYaml`; what it returns is shared and must not be changed. */
+function parsedOnce(text: string, where: string, as: ConfigErrors): unknown {
+  const data = parsed.has(text) ? parsed.get(text) : parseYamlDocument(text, where, as).data;
+  parsed.delete(text);
+  if (parsed.size >= MOST_PARSED) parsed.delete(parsed.keys().next().value!);
+  parsed.set(text, data);
+  return data;
 }
 
 /** YAML text as data and as what it was parsed from, which knows where each value stands. */
@@ -180,23 +196,7 @@ export function loadYaml<S extends z.ZodType>(
 ): z.output<S> {
   const as: ConfigErrors = { kind: 'input', code };
   const text = readTextFile(path, what, { mostBytes: MAX_CONFIG_BYTES });
-  return validate(schema, parsedBefore(text) ?? keepParsed(text, parseYaml(text, where, as)), where, as);
-}
-
-/**
- * Data files by their text, parsed: one design after the other reads the same ones, and parsing takes a hundred times as long
- * as validation, which copies what it returns.
- */
-const parsed = new Map<string, unknown>();
-const MOST_PARSED = 32;
-
-const parsedBefore = (text: string): unknown => parsed.get(text);
-
-function keepParsed(text: string, data: unknown): unknown {
-  // The oldest goes.
-  if (parsed.size >= MOST_PARSED) parsed.delete(parsed.keys().next().value!);
-  parsed.set(text, data);
-  return data;
+  return validate(schema, parsedOnce(text, where, as), where, as);
 }
 
 /**

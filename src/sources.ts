@@ -5,9 +5,8 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, join, relative } from 'node:path';
 import { cwd, env } from 'node:process';
-import { parse } from 'yaml';
 import type { z } from 'zod';
-import { validate } from './config.ts';
+import { parseYaml, validate } from './config.ts';
 import { type ErrorKind, OnefetError } from './error.ts';
 import {
   findDataFile,
@@ -61,7 +60,7 @@ function hashFile(path: string, what: string, parts: string | undefined): string
   const text = readTextFile(path, what);
   let document: unknown;
   try {
-    document = parse(text, { maxAliasCount: 100 });
+    document = parseYaml(text, path);
   } catch {
     // Not YAML any more: it has changed, whatever it was.
     return sha256(text);

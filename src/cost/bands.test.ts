@@ -1,6 +1,6 @@
 /** Bands: draws against the law that they follow, and a cost whose band can be worked out by hand. */
 import { describe, expect, it } from 'vitest';
-import { BAND_DRAWS, bandQuantile, costBands, drawConstants, outsideBands, triangular } from './bands.ts';
+import { BAND_DRAWS, bandQuantile, constantDraws, costBands, outsideBands, triangular } from './bands.ts';
 import { type Constant, loadCostConstants } from './constants.ts';
 
 const constants = loadCostConstants('planar32lp');
@@ -65,7 +65,7 @@ describe('bands of a cost', () => {
   });
 
   it('draws are the same every time, inside the band, different from constant to constant; money and choices stay', () => {
-    const [a, again, b] = [7, 7, 8].map((draw) => drawConstants(constants, draw));
+    const [a, again, b] = [7, 7, 8].map(constantDraws(constants));
     expect(again).toEqual(a);
     expect(b.power.junctionK.value).not.toBe(a.power.junctionK.value);
     expect(a.economics).toBe(constants.economics);

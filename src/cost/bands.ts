@@ -56,29 +56,39 @@ export function bandQuantile({ low, value, high }: Constant, u: number): number 
   return Math.exp(triangular(u, Math.log(low), Math.log(value), Math.log(high)));
 }
 
-/** All constants as draw number `draw` has them. */
-export function drawConstants(constants: CostConstants, draw: number): CostConstants {
-  return mapConstants(constants, (constant, name) => {
-    if (constant.low === undefined) return constant;
-    const u = uniform(streamKey(BAND_SEED, draw), nameCoordinate(name));
-    return { ...constant, value: bandQuantile(constant, u) };
-  });
-}
-
-function mapConstants(
-  constants: CostConstants,
-  change: (constant: Constant, name: string) => Constant,
-): CostConstants {
-  const groups = groupsOf(constants).map(([group, members]) => [
-    group,
-    Object.fromEntries(Object.entries(members).map(([key, one]) => [key, change(one, `${group}.${key}`)])),
-  ]);
-  return { ...constants, ...Object.fromEntries(groups) };
+/** Returns what gives all constants as draw number `draw` has them. */
+export function constantDraws(constants: CostConstants): (draw: number) => CostConstants {
+  const groups = groupsOf(constants).map(([group, members]) => ({
+    ...{ group, members },
+    drawn: Object.entries(members)
+      .filter(([, { low }]) => low !== undefined)
+      .map(([key, constant]) => ({ key, constant, coordinate: nameCoordinate(`${group}.${key}`) })),
+  }));
+  return (draw) => {
+    const stream = streamKey(BAND_SEED, draw);
+    const changed: Record<string, Record<string, Constant>> = {};
+    for (const { group, members, drawn } of groups) {
+      changed[group] = { ...members };
+      for (const { key, constant, coordinate } of drawn) {
+        const value = bandQuantile(constant, uniform(stream, coordinate));
+        changed[group][key] = { ...constant, value };
+      }
+    }
+    return { ...constants, ...changed };
+  };
 }
 
 /** Bands of the figures of a cost. */
 export function costBands(constants: CostConstants, evaluate: Evaluate, number = BAND_DRAWS): CostBands {
-  const draws = Array.from({ length: number }, (_, draw) => evaluate(drawConstants(constants, draw)));
+  const drawn = constantDraws(constants);
+  const draws = Array.from({ length: number }, (_, draw): Figures => {
+    const { perTokenJ, areaMm2, powerW, ...rates } = evaluate(drawn(draw));
+    const { tokensPerSecondPerUser, perTokenAggregateJ, tokensPerSecondAggregate } = rates;
+    return {
+      ...{ perTokenJ, areaMm2, powerW },
+      ...{ tokensPerSecondPerUser, perTokenAggregateJ, tokensPerSecondAggregate },
+    };
+  });
   const band = (figure: (typeof FIGURES)[number]): CostBand => {
     const sorted = draws.map((one) => one[figure]).sort((a, b) => a - b);
     const at = (quantile: number) => sorted[Math.round(quantile * (sorted.length - 1))];
@@ -149,11 +159,12 @@ export function rankSensitivity(
 ): CostSensitivity[] {
   const all: CostSensitivity[] = [];
   for (const [group, members] of groupsOf(constants)) {
-    for (const [key, { tag, value, low, high }] of Object.entries(members)) {
+    for (const [key, constant] of Object.entries(members)) {
+      const { tag, value, low, high } = constant;
       if (low === undefined || high === undefined || low === high) continue;
       const name = `${group}.${key}`;
       const at = (v: number) =>
-        evaluate(mapConstants(constants, (one, other) => (other === name ? { ...one, value: v } : one)));
+        evaluate({ ...constants, [group]: { ...members, [key]: { ...constant, value: v } } });
       const [atLow, atHigh] = [at(low), at(high)];
       all.push({
         constant: name,

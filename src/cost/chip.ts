@@ -22,7 +22,7 @@ import {
 } from './components/static.ts';
 import type { CostConstants } from './constants.ts';
 import { planFloor } from './floorplan.ts';
-import { onSilicon, sumLines } from './lines.ts';
+import { limitLine, onSilicon, sumLines } from './lines.ts';
 import type {
   ChipCost,
   CostComponent,
@@ -215,25 +215,27 @@ function throughputLimits(
   const limitW = dies * power.limitWPerDie.value;
   const attentionS = attentionStep(found.kvBits, { shape, constants, contextTokens }).seconds;
   return [
-    {
-      name: 'latency of a pipeline stage',
-      tokensPerSecond: 1 / Math.max(...stages.map(({ seconds }) => seconds)),
-      formula: `1 / max(${stages.map(({ name, seconds }) => `${name} ${formatSi(seconds, 's')}`).join(', ')})`,
-    },
-    {
-      name: 'KV capacity',
-      tokensPerSecond: usersHeld / tokenTimeS,
-      formula: `${usersHeld} users whose cache fits on ${dies} dies / ${formatSi(tokenTimeS, 's')}`,
-    },
-    {
-      name: 'KV bandwidth',
-      tokensPerSecond: 1 / attentionS,
-      formula: `one attention unit per layer: 1 / ${formatSi(attentionS, 's')} to read a layer's cache and multiply by it`,
-    },
-    {
-      name: 'power',
-      tokensPerSecond: Math.max(0, limitW - staticPowerW) / dynamicJ,
-      formula: `(${dies} dies x ${power.limitWPerDie.value} W - ${plain(staticPowerW)} W static) / ${formatSi(dynamicJ, 'J')}`,
-    },
+    limitLine(
+      'latency of a pipeline stage',
+      1 / Math.max(...stages.map(({ seconds }) => seconds)),
+      () => `1 / max(${stages.map(({ name, seconds }) => `${name} ${formatSi(seconds, 's')}`).join(', ')})`,
+    ),
+    limitLine(
+      'KV capacity',
+      usersHeld / tokenTimeS,
+      () => `${usersHeld} users whose cache fits on ${dies} dies / ${formatSi(tokenTimeS, 's')}`,
+    ),
+    limitLine(
+      'KV bandwidth',
+      1 / attentionS,
+      () =>
+        `one attention unit per layer: 1 / ${formatSi(attentionS, 's')} to read a layer's cache and multiply by it`,
+    ),
+    limitLine(
+      'power',
+      Math.max(0, limitW - staticPowerW) / dynamicJ,
+      () =>
+        `(${dies} dies x ${power.limitWPerDie.value} W - ${plain(staticPowerW)} W static) / ${formatSi(dynamicJ, 'J')}`,
+    ),
   ].sort((a, b) => a.tokensPerSecond - b.tokensPerSecond);
 }

@@ -13,7 +13,7 @@ import { count, formatSi, plain } from '../format.ts';
 import type { ModelShape } from '../model/shape.ts';
 import { kvBytes, loraWeights } from './components/digital.ts';
 import type { CostConstants } from './constants.ts';
-import { CHOSEN, costLine, sumLines } from './lines.ts';
+import { CHOSEN, costLine, limitLine, sumLines } from './lines.ts';
 import type { ChipCost, PricedDesign, PricedSystem } from './priced-design.ts';
 import type { CostReport } from './report.ts';
 import { attentionMacPerToken, macPerToken } from './shape.ts';
@@ -96,7 +96,7 @@ function priceWhole(machine: Gpu, kvBits: number, system: PricedSystem): ChipCos
   const perTokenJ = sumLines(energyJ);
   const usersHeld = Math.floor((machine.memoryBytes - work.weightBytes - work.adapterBytes) / work.kvBytes);
   const full = fullLoad(work, Math.max(0, usersHeld), machine, rates, constants);
-  const area = costLine('gpu', machine.dieMm2, `die of ${plain(machine.dieMm2)} mm2`, [CHOSEN]);
+  const area = costLine('gpu', machine.dieMm2, () => `die of ${plain(machine.dieMm2)} mm2`, [CHOSEN]);
   return {
     shape: { name: shape.name, layers: shape.layers, macPerToken: macPerToken(shape) },
     contextTokens,
@@ -136,7 +136,8 @@ function latencyLines(work: StepWork, batch: number, rates: Rates, { gpu }: Cost
     costLine(
       name,
       bytes / rates.bytesPerS,
-      `${formatSi(bytes, 'B')} of ${what} / ${formatSi(rates.bytesPerS, 'B/s')} (${share.value} of the peak)`,
+      () =>
+        `${formatSi(bytes, 'B')} of ${what} / ${formatSi(rates.bytesPerS, 'B/s')} (${share.value} of the peak)`,
       [CHOSEN, share],
     );
   const lines = [
@@ -149,7 +150,8 @@ function latencyLines(work: StepWork, batch: number, rates: Rates, { gpu }: Cost
     costLine(
       'operations',
       Math.max(0, stepS - sumLines(lines)),
-      `beyond the reads: ${count(batch * work.operations)} operations / ${formatSi(rates.operationsPerS, '1/s')} (${gpu!.operationShare.value} of the peak)`,
+      () =>
+        `beyond the reads: ${count(batch * work.operations)} operations / ${formatSi(rates.operationsPerS, '1/s')} (${gpu!.operationShare.value} of the peak)`,
       [CHOSEN, gpu!.operationShare],
     ),
   ];
@@ -161,7 +163,7 @@ function energyLines(work: StepWork, batch: number, stepS: number, { gpu }: Cost
     costLine(
       name,
       8 * bytes * memoryJPerBit.value,
-      `${formatSi(bytes, 'B')} of ${what} x 8 x ${formatSi(memoryJPerBit.value, 'J')} per bit`,
+      () => `${formatSi(bytes, 'B')} of ${what} x 8 x ${formatSi(memoryJPerBit.value, 'J')} per bit`,
       [CHOSEN, memoryJPerBit],
     );
   const shared = batch === 1 ? '' : ` / ${batch} users`;
@@ -174,13 +176,13 @@ function energyLines(work: StepWork, batch: number, stepS: number, { gpu }: Cost
     costLine(
       'operations',
       work.operations * operationJ.value,
-      `${count(work.operations)} operations x ${formatSi(operationJ.value, 'J')}`,
+      () => `${count(work.operations)} operations x ${formatSi(operationJ.value, 'J')}`,
       [operationJ],
     ),
     costLine(
       'static',
       (staticW.value * stepS) / batch,
-      `${plain(staticW.value)} W x ${formatSi(stepS, 's')}${shared}`,
+      () => `${plain(staticW.value)} W x ${formatSi(stepS, 's')}${shared}`,
       [staticW],
     ),
   ];
@@ -199,21 +201,22 @@ function fullLoad(
   const bytesPerToken = users > 0 ? shared / users + work.kvBytes : Number.POSITIVE_INFINITY;
   const dynamicJ = 8 * bytesPerToken * memoryJPerBit.value + work.operations * operationJ.value;
   const limits = [
-    {
-      name: 'memory bandwidth',
-      tokensPerSecond: rates.bytesPerS / bytesPerToken,
-      formula: `${formatSi(rates.bytesPerS, 'B/s')} / (${formatSi(shared, 'B')} of weights / ${users} users in memory + ${formatSi(work.kvBytes, 'B')} of cache)`,
-    },
-    {
-      name: 'operations',
-      tokensPerSecond: rates.operationsPerS / work.operations,
-      formula: `${formatSi(rates.operationsPerS, '1/s')} / ${count(work.operations)} operations`,
-    },
-    {
-      name: 'power',
-      tokensPerSecond: Math.max(0, machine.boardW - staticW.value) / dynamicJ,
-      formula: `(${plain(machine.boardW)} W - ${plain(staticW.value)} W static) / ${formatSi(dynamicJ, 'J')}`,
-    },
+    limitLine(
+      'memory bandwidth',
+      rates.bytesPerS / bytesPerToken,
+      () =>
+        `${formatSi(rates.bytesPerS, 'B/s')} / (${formatSi(shared, 'B')} of weights / ${users} users in memory + ${formatSi(work.kvBytes, 'B')} of cache)`,
+    ),
+    limitLine(
+      'operations',
+      rates.operationsPerS / work.operations,
+      () => `${formatSi(rates.operationsPerS, '1/s')} / ${count(work.operations)} operations`,
+    ),
+    limitLine(
+      'power',
+      Math.max(0, machine.boardW - staticW.value) / dynamicJ,
+      () => `(${plain(machine.boardW)} W - ${plain(staticW.value)} W static) / ${formatSi(dynamicJ, 'J')}`,
+    ),
   ].sort((a, b) => a.tokensPerSecond - b.tokensPerSecond);
   const rate = limits[0].tokensPerSecond;
   return {

@@ -4,23 +4,32 @@
 import { count, plain } from '../format.ts';
 import { type Provenance, weakestTag } from '../provenance.ts';
 import type { AreaPart, Silicon } from './priced-design.ts';
-import type { CostLine } from './report.ts';
+import type { CostLine, CostReport } from './report.ts';
 
 export const UM2_PER_MM2 = 1e6;
 
-/** Makes a line from its value, its formula with the numbers put in, and the provenance of what went in. */
+/**
+ * Makes a line from its value, its formula with the numbers put in, and the provenance of what went in. A band is hundreds of
+ * prices of which the values alone are read: words are made when somebody asks for them.
+ */
 export function costLine(
   name: string,
   value: number,
-  formula: string,
+  formula: string | (() => string),
   used: readonly Provenance[],
 ): CostLine {
   return {
     name,
     value,
-    formula,
-    source: [...new Set(used.map((one) => one.source))].join('; '),
-    tag: weakestTag(used),
+    get formula() {
+      return typeof formula === 'string' ? formula : formula();
+    },
+    get source() {
+      return [...new Set(used.map((one) => one.source))].join('; ');
+    },
+    get tag() {
+      return weakestTag(used);
+    },
   };
 }
 
@@ -32,7 +41,23 @@ export function piecesLine(
   what: string,
   used: readonly Provenance[],
 ): CostLine {
-  return costLine(name, (number * um2) / UM2_PER_MM2, `${count(number)} ${what} x ${plain(um2)} um2`, used);
+  const formula = () => `${count(number)} ${what} x ${plain(um2)} um2`;
+  return costLine(name, (number * um2) / UM2_PER_MM2, formula, used);
+}
+
+/** Makes a bound of the full pipeline's throughput; its words are made as those of a line. */
+export function limitLine(
+  name: string,
+  tokensPerSecond: number,
+  formula: () => string,
+): CostReport['limits'][number] {
+  return {
+    name,
+    tokensPerSecond,
+    get formula() {
+      return formula();
+    },
+  };
 }
 
 export function onSilicon(silicon: Silicon, ...lines: readonly CostLine[]): AreaPart[] {

@@ -122,7 +122,8 @@ function referenceLines(
           costLine(
             'row-drivers-assumed',
             (lineValue(energy, 'row-drivers') * assumedA) / rowDriver.currentA,
-            `the row drivers at the assumed ${formatSi(ladderCurrentA, 'A')} per ladder and ${formatSi(buffer.biasA, 'A')} per buffer instead of the simulated ${formatSi(rowDriver.currentA, 'A')}`,
+            () =>
+              `the row drivers at the assumed ${formatSi(ladderCurrentA, 'A')} per ladder and ${formatSi(buffer.biasA, 'A')} per buffer instead of the simulated ${formatSi(rowDriver.currentA, 'A')}`,
             [UNPROVEN],
           ),
         ];
@@ -131,7 +132,8 @@ function referenceLines(
     costLine(
       'shot-noise-bound',
       counts.macs * perMacJ,
-      `${count(counts.macs)} analog MAC (of ${count(macPerToken(shape))}, ${dependentSteps(shape)} steps) x ${supplyV} V x q x 10^(${bound.snrDb.value}/10) / ${bound.productVariance.value} = ${formatSi(perMacJ, 'J')} each; the current drawn is ${formatSi(drawnJ, 'J')} each, enough for ${plain(drawnDb)} dB per product`,
+      () =>
+        `${count(counts.macs)} analog MAC (of ${count(macPerToken(shape))}, ${dependentSteps(shape)} steps) x ${supplyV} V x q x 10^(${bound.snrDb.value}/10) / ${bound.productVariance.value} = ${formatSi(perMacJ, 'J')} each; the current drawn is ${formatSi(drawnJ, 'J')} each, enough for ${plain(drawnDb)} dB per product`,
       [bound.snrDb, bound.productVariance],
     ),
   ];

@@ -3,12 +3,12 @@ import type { Tag } from '../provenance.ts';
 /** One line of a cost breakdown: a value with the formula, the activity and the source that it comes from. */
 export interface CostLine {
   /** Key in breakdownJ / breakdownMm2 / the latency table. */
-  name: string;
-  value: number;
+  readonly name: string;
+  readonly value: number;
   /** Human-readable formula with the numbers that went in. */
-  formula: string;
-  source: string;
-  tag: Tag;
+  readonly formula: string;
+  readonly source: string;
+  readonly tag: Tag;
 }
 
 export interface CostSensitivity {

@@ -127,7 +127,7 @@ describe('the page', () => {
     result.coding[0].tensor = HOSTILE;
     result.attribution[0].source = HOSTILE;
     result.attribution[0].description = HOSTILE;
-    result.projection.energyJ[0].source = HOSTILE;
+    result.projection.energyJ[0] = { ...result.projection.energyJ[0], source: HOSTILE };
     result.cost.shape.name = HOSTILE;
     const own = written(renderReport(result, { ...fixtureCalibration(), topology: HOSTILE }));
     expect(own).not.toContain('<img');

@@ -90,9 +90,10 @@ function cellLine(
     const cell = designCellArea(design, constants, taps);
     um2 += cells * cell.um2;
     for (const constant of constantsOf(cell, constants)) used.add(constant);
-    return `${count(cells)} cells of ${bits}-bit weights x ${cellFormula(cell, design, constants, taps)}`;
+    return () =>
+      `${count(cells)} cells of ${bits}-bit weights x ${cellFormula(cell, design, constants, taps)}`;
   });
-  return costLine('cells', um2 / UM2_PER_MM2, terms.join(' + '), [...used]);
+  return costLine('cells', um2 / UM2_PER_MM2, () => terms.map((term) => term()).join(' + '), [...used]);
 }
 
 function constantsOf(cell: CellArea, { layout }: CostConstants): Provenance[] {
@@ -129,13 +130,14 @@ function currentLines(currentA: number, design: LogDomainCostDesign): CostLine[]
     costLine(
       'array',
       currentEnergyJ(currentA, supplyV, integrationTimeS),
-      `${formatSi(currentA, 'A')} summed over column ends and phases x ${supplyV} V x ${formatSi(integrationTimeS, 's')}`,
+      () =>
+        `${formatSi(currentA, 'A')} summed over column ends and phases x ${supplyV} V x ${formatSi(integrationTimeS, 's')}`,
       [DRAWN, CHOSEN],
     ),
     costLine(
       'array-settling',
       currentEnergyJ(currentA, supplyV, settleTimeS),
-      `the same current while the lines settle: x ${supplyV} V x ${formatSi(settleTimeS, 's')}`,
+      () => `the same current while the lines settle: x ${supplyV} V x ${formatSi(settleTimeS, 's')}`,
       [DRAWN, UNPROVEN],
     ),
   ];

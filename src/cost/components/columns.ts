@@ -99,7 +99,8 @@ export function accumulators(counts: Census, design: LogDomainCostDesign): CostC
       costLine(
         'accumulation',
         counts.adcConversions * (digital.accumulateJ.value + digital.scaleMultiplyJ.value),
-        `${count(counts.adcConversions)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
+        () =>
+          `${count(counts.adcConversions)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
         [COUNTED, digital.accumulateJ, digital.scaleMultiplyJ],
       ),
     ],
@@ -143,7 +144,8 @@ function clampAreaLine(
   return costLine(
     'clamps',
     (columnEnds * 2 * um2) / UM2_PER_MM2,
-    `${count(columnEnds)} column ends x 2 bit lines x ${plain(um2)} um2 (${bitLine.clamp}: ${devices}; x ${layout.analogSpread.value}, and ${layout.clampSwitchesUm2.value} um2 of switches)`,
+    () =>
+      `${count(columnEnds)} column ends x 2 bit lines x ${plain(um2)} um2 (${bitLine.clamp}: ${devices}; x ${layout.analogSpread.value}, and ${layout.clampSwitchesUm2.value} um2 of switches)`,
     [CHOSEN, layout.analogSpread, layout.clampSwitchesUm2, layout.deviceSideM, layout.deviceEndM],
   );
 }
@@ -159,7 +161,8 @@ function integratorAreaLine(
   return costLine(
     'integrators',
     integratorsF / layout.capacitorFPerUm2.value / UM2_PER_MM2,
-    `${count(columnEnds)} column ends x ${formatSi(integratorsF / columnEnds, 'F')} (mean full-scale current x ${formatSi(design.integrationTimeS, 's')} / ${design.swingV} V) / ${formatSi(layout.capacitorFPerUm2.value, 'F')} per um2`,
+    () =>
+      `${count(columnEnds)} column ends x ${formatSi(integratorsF / columnEnds, 'F')} (mean full-scale current x ${formatSi(design.integrationTimeS, 's')} / ${design.swingV} V) / ${formatSi(layout.capacitorFPerUm2.value, 'F')} per um2`,
     [CHOSEN, layout.capacitorFPerUm2],
   );
 }
@@ -176,7 +179,8 @@ function converterAreaLine(
   return costLine(
     'adcs',
     (adcs * areaUm2) / UM2_PER_MM2,
-    `${count(columnEnds)} column ends / ${design.adcColumnsShared} shared = ${count(adcs)} converters x ${plain(areaUm2)} um2 (${design.adcBits} bit, ${formatSi(adc.rateHz.value, 'S/s')}, ${adc.technologyNm.value} nm)`,
+    () =>
+      `${count(columnEnds)} column ends / ${design.adcColumnsShared} shared = ${count(adcs)} converters x ${plain(areaUm2)} um2 (${design.adcBits} bit, ${formatSi(adc.rateHz.value, 'S/s')}, ${adc.technologyNm.value} nm)`,
     [CHOSEN, adc.areaMultiplier, adc.technologyNm, adc.rateHz],
   );
 }
@@ -192,7 +196,7 @@ function stepLatency(design: LogDomainCostDesign, { shape, constants: { adc } }:
     costLine(
       name,
       steps * phases * seconds,
-      `${steps} analog steps x ${phases} phases x ${formatSi(seconds, 's')}`,
+      () => `${steps} analog steps x ${phases} phases x ${formatSi(seconds, 's')}`,
       [used],
     );
   return {
@@ -202,7 +206,8 @@ function stepLatency(design: LogDomainCostDesign, { shape, constants: { adc } }:
       costLine(
         'convert',
         steps * convertS,
-        `${steps} analog steps x ${conversions} x ${design.adcColumnsShared} columns / ${formatSi(adc.rateHz.value, 'S/s')}`,
+        () =>
+          `${steps} analog steps x ${conversions} x ${design.adcColumnsShared} columns / ${formatSi(adc.rateHz.value, 'S/s')}`,
         [CHOSEN, adc.rateHz],
       ),
     ],
@@ -218,7 +223,8 @@ function clampLine({ clampPhases, currentA }: Census, design: LogDomainCostDesig
   return costLine(
     'clamps',
     currentEnergyJ(clampPhases * 2 * bitLine.biasA, supplyV, seconds),
-    `${count(clampPhases)} column ends and phases x 2 bit lines x ${formatSi(bitLine.biasA, 'A')} of a ${bitLine.clamp} clamp (the cells of a column took ${formatSi(currentA / clampPhases, 'A')} on average) x ${supplyV} V x ${formatSi(seconds, 's')}`,
+    () =>
+      `${count(clampPhases)} column ends and phases x 2 bit lines x ${formatSi(bitLine.biasA, 'A')} of a ${bitLine.clamp} clamp (the cells of a column took ${formatSi(currentA / clampPhases, 'A')} on average) x ${supplyV} V x ${formatSi(seconds, 's')}`,
     [UNPROVEN],
   );
 }
@@ -227,7 +233,8 @@ function bitLineLine(counts: Census, { vdsV, supplyV, bitLine }: LogDomainCostDe
   return costLine(
     'bit-lines',
     switchedEnergyJ(counts.columnEnds * 2 * bitLine.lineF, vdsV, supplyV),
-    `${count(counts.columnEnds)} column ends x 2 bit lines of ${formatSi(bitLine.lineF, 'F')} charged once per token to ${vdsV} V from ${supplyV} V`,
+    () =>
+      `${count(counts.columnEnds)} column ends x 2 bit lines of ${formatSi(bitLine.lineF, 'F')} charged once per token to ${vdsV} V from ${supplyV} V`,
     [CHOSEN, SIMULATED_F],
   );
 }
@@ -244,7 +251,8 @@ function integratorLine(
   return costLine(
     'integrators',
     switchedEnergyJ(convertedF, swingV, supplyV),
-    `${count(adcConversions)} conversions x ${formatSi(convertedF / adcConversions, 'F')} x ${swingV} V x ${supplyV} V: restoring the charge of full scale once per conversion`,
+    () =>
+      `${count(adcConversions)} conversions x ${formatSi(convertedF / adcConversions, 'F')} x ${swingV} V x ${supplyV} V: restoring the charge of full scale once per conversion`,
     [COUNTED, CHOSEN],
   );
 }
@@ -260,7 +268,8 @@ function converterLine(
   return costLine(
     'adcs',
     adcConversions * energyJ,
-    `${count(adcConversions)} conversions x ${formatSi(energyJ, 'J')} (${adcBits} bit, ${formatSi(adc.rateHz.value, 'S/s')}, ${adc.technologyNm.value} nm, multiplier ${adc.energyMultiplier.value})`,
+    () =>
+      `${count(adcConversions)} conversions x ${formatSi(energyJ, 'J')} (${adcBits} bit, ${formatSi(adc.rateHz.value, 'S/s')}, ${adc.technologyNm.value} nm, multiplier ${adc.energyMultiplier.value})`,
     [COUNTED, adc.energyMultiplier, adc.technologyNm],
   );
 }

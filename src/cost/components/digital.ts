@@ -126,7 +126,7 @@ function unitAreas(kvBits: number, system: PricedSystem): AreaPart[] {
       costLine(
         'vector-units',
         shape.layers * layout.vectorUnitMm2PerLayer.value,
-        `${shape.layers} layers x ${layout.vectorUnitMm2PerLayer.value} mm2`,
+        () => `${shape.layers} layers x ${layout.vectorUnitMm2PerLayer.value} mm2`,
         [layout.vectorUnitMm2PerLayer],
       ),
     ),
@@ -155,13 +155,14 @@ function memoryAreas(kvBits: number, { shape, constants, contextTokens }: Priced
       costLine(
         'kv-sram',
         sramMm2(bytes, constants),
-        `${formatSi(bytes, 'B')} (one user, ${contextTokens} tokens, ${kvBits} bit) x 8 x ${memory.sramCellUm2.value} um2 / ${memory.sramArrayEfficiency.value}`,
+        () =>
+          `${formatSi(bytes, 'B')} (one user, ${contextTokens} tokens, ${kvBits} bit) x 8 x ${memory.sramCellUm2.value} um2 / ${memory.sramArrayEfficiency.value}`,
         [memory.sramCellUm2, memory.sramArrayEfficiency],
       ),
       costLine(
         'lora-sram',
         sramMm2(adapters, constants),
-        `rank ${lora.rank.value}: ${formatSi(adapters, 'B')} of SRAM`,
+        () => `rank ${lora.rank.value}: ${formatSi(adapters, 'B')} of SRAM`,
         [lora.rank, memory.sramCellUm2],
       ),
     ),
@@ -179,7 +180,8 @@ function romLine(
   return costLine(
     name,
     (shape.vocab * shape.dim * bits.value) / perMm2.value,
-    `${count(shape.vocab)} x ${shape.dim} x ${bits.value} bit / ${formatSi(perMm2.value, 'bit')} per mm2`,
+    () =>
+      `${count(shape.vocab)} x ${shape.dim} x ${bits.value} bit / ${formatSi(perMm2.value, 'bit')} per mm2`,
     [perMm2, bits],
   );
 }
@@ -217,19 +219,22 @@ function digitalLatency(kvBits: number, head: boolean, system: PlacedSystem): La
     costLine(
       'attention',
       shape.layers * attention.seconds,
-      `${shape.layers} layers x the longer of ${formatSi(layerBytes, 'B')} / (${count(attention.macros)} macros x ${portBytes} B x ${formatSi(clockHz, 'Hz')}) and ${count(attention.macs)} MAC / (${count(digital.attentionMacsPerCycle.value)} per cycle x ${formatSi(clockHz, 'Hz')})`,
+      () =>
+        `${shape.layers} layers x the longer of ${formatSi(layerBytes, 'B')} / (${count(attention.macros)} macros x ${portBytes} B x ${formatSi(clockHz, 'Hz')}) and ${count(attention.macs)} MAC / (${count(digital.attentionMacsPerCycle.value)} per cycle x ${formatSi(clockHz, 'Hz')})`,
       [memory.kvMacroBytes, memory.kvPortBytesPerCycle, digital.attentionMacsPerCycle, digital.clockHz],
     ),
     costLine(
       'digital-depth',
       depthCycles / clockHz,
-      `(${shape.layers} layers x ${digital.vectorDepthCyclesPerLayer.value} + ${digital.headDepthCycles.value}) cycles / ${formatSi(clockHz, 'Hz')}`,
+      () =>
+        `(${shape.layers} layers x ${digital.vectorDepthCyclesPerLayer.value} + ${digital.headDepthCycles.value}) cycles / ${formatSi(clockHz, 'Hz')}`,
       [digital.vectorDepthCyclesPerLayer, digital.clockHz],
     ),
     costLine(
       'wires',
       (steps * 2 * halfMm + floorplan.snakeMm) * wire.delaySPerMm.value + (dies - 1) * wire.dieLinkS.value,
-      `(${steps} steps x 2 x ${plain(halfMm)} mm from the middle of a layer of ${plain(floorplan.columnMm)} x ${plain(floorplan.layerMm)} mm to its corner + ${plain(floorplan.snakeMm)} mm from layer to layer) x ${formatSi(wire.delaySPerMm.value, 's')} per mm + ${dies - 1} die crossings x ${formatSi(wire.dieLinkS.value, 's')}`,
+      () =>
+        `(${steps} steps x 2 x ${plain(halfMm)} mm from the middle of a layer of ${plain(floorplan.columnMm)} x ${plain(floorplan.layerMm)} mm to its corner + ${plain(floorplan.snakeMm)} mm from layer to layer) x ${formatSi(wire.delaySPerMm.value, 's')} per mm + ${dies - 1} die crossings x ${formatSi(wire.dieLinkS.value, 's')}`,
       [wire.delaySPerMm, wire.dieLinkS],
     ),
   ];
@@ -238,7 +243,8 @@ function digitalLatency(kvBits: number, head: boolean, system: PlacedSystem): La
       costLine(
         'head',
         headS,
-        `${count(headMacs)} MAC / (${count(digital.headMacsPerCycle.value)} per cycle x ${formatSi(clockHz, 'Hz')})`,
+        () =>
+          `${count(headMacs)} MAC / (${count(digital.headMacsPerCycle.value)} per cycle x ${formatSi(clockHz, 'Hz')})`,
         [digital.headMacsPerCycle, digital.clockHz],
       ),
     );
@@ -256,19 +262,22 @@ function attentionLines(kvBits: number, { shape, constants, contextTokens }: Pri
     costLine(
       'vector-units',
       vectorOps * digital.vectorOpJ.value,
-      `${count(vectorOps)} operations (norms, rotations, softmax, activations, residuals) x ${formatSi(digital.vectorOpJ.value, 'J')}`,
+      () =>
+        `${count(vectorOps)} operations (norms, rotations, softmax, activations, residuals) x ${formatSi(digital.vectorOpJ.value, 'J')}`,
       [digital.vectorOpJ],
     ),
     costLine(
       'attention',
       attentionMacs * digital.attentionMacJ.value,
-      `${count(attentionMacs)} MAC at ${contextTokens} tokens of context x ${formatSi(digital.attentionMacJ.value, 'J')}`,
+      () =>
+        `${count(attentionMacs)} MAC at ${contextTokens} tokens of context x ${formatSi(digital.attentionMacJ.value, 'J')}`,
       [digital.attentionMacJ],
     ),
     costLine(
       'kv-sram',
       readBytes * memory.sramReadJPerByte.value + writeBytes * memory.sramWriteJPerByte.value,
-      `${formatSi(readBytes, 'B')} read x ${formatSi(memory.sramReadJPerByte.value, 'J/B')} + ${formatSi(writeBytes, 'B')} written x ${formatSi(memory.sramWriteJPerByte.value, 'J/B')}`,
+      () =>
+        `${formatSi(readBytes, 'B')} read x ${formatSi(memory.sramReadJPerByte.value, 'J/B')} + ${formatSi(writeBytes, 'B')} written x ${formatSi(memory.sramWriteJPerByte.value, 'J/B')}`,
       [memory.sramReadJPerByte],
     ),
   ];
@@ -280,7 +289,8 @@ function headLine({ shape, constants: { digital, memory } }: PricedSystem): Cost
   return costLine(
     'head',
     macs * perMacJ,
-    `${count(macs)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${digital.headWeightBits.value} bit of ROM at ${formatSi(memory.romReadJPerByte.value, 'J/B')})`,
+    () =>
+      `${count(macs)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${digital.headWeightBits.value} bit of ROM at ${formatSi(memory.romReadJPerByte.value, 'J/B')})`,
     [digital.macJ, memory.romReadJPerByte, digital.headWeightBits],
   );
 }
@@ -293,7 +303,8 @@ function adapterLines({ shape, constants: { digital, memory, lora } }: PricedSys
     costLine(
       'lora',
       weights * perMacJ,
-      `rank ${lora.rank.value}: ${count(weights)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${lora.weightBits.value} bit of SRAM)`,
+      () =>
+        `rank ${lora.rank.value}: ${count(weights)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${lora.weightBits.value} bit of SRAM)`,
       [lora.rank, digital.macJ, memory.sramReadJPerByte],
     ),
   ];
@@ -309,7 +320,8 @@ function wireLine(design: DigitalDesign, system: TimedSystem): CostLine {
     'wires',
     (inputBits * halfMm + resultBitMm + perCrossingBits * floorplan.snakeMm) * wire.energyJPerBitMm.value +
       (dies - 1) * perCrossingBits * wire.dieLinkJPerBit.value,
-    `(${count(inputBits)} input bits x ${plain(halfMm)} mm + ${count(resultBits)} result bits x ${plain(resultBitMm / resultBits)} mm + ${count(perCrossingBits)} bits x ${plain(floorplan.snakeMm)} mm from layer to layer) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(perCrossingBits * wire.dieLinkJPerBit.value, 'J')}`,
+    () =>
+      `(${count(inputBits)} input bits x ${plain(halfMm)} mm + ${count(resultBits)} result bits x ${plain(resultBitMm / resultBits)} mm + ${count(perCrossingBits)} bits x ${plain(floorplan.snakeMm)} mm from layer to layer) x ${formatSi(wire.energyJPerBitMm.value, 'J')} per bit and mm + ${dies - 1} die crossings x ${formatSi(perCrossingBits * wire.dieLinkJPerBit.value, 'J')}`,
     [wire.energyJPerBitMm, wire.dieLinkJPerBit],
   );
 }

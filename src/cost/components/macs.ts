@@ -87,7 +87,7 @@ export function weightRom(counts: MacCounts): CostComponent {
         costLine(
           'weight-rom',
           romMm2(bits.weights, constants),
-          `(${terms}) / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
+          () => `(${terms}) / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
           [CHOSEN, romBitsPerMm2],
         ),
         scaleRomLine(counts, constants),
@@ -100,7 +100,8 @@ export function weightRom(counts: MacCounts): CostComponent {
         costLine(
           'weight-rom',
           bytes * memory.romReadJPerByte.value,
-          `${formatSi(bytes, 'B')} of weights and scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
+          () =>
+            `${formatSi(bytes, 'B')} of weights and scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
           [COUNTED, memory.romReadJPerByte],
         ),
       ];
@@ -114,7 +115,8 @@ export function scaleRomLine({ scales }: MatrixTotals, constants: CostConstants)
   return costLine(
     'scale-rom',
     romMm2(scales * SCALE_BITS, constants),
-    `${count(scales)} scales (one per output and tile) x ${SCALE_BITS} bit / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
+    () =>
+      `${count(scales)} scales (one per output and tile) x ${SCALE_BITS} bit / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
     [CHOSEN, romBitsPerMm2],
   );
 }
@@ -125,7 +127,8 @@ export function scaleReadLine({ scales }: MatrixTotals, { memory }: CostConstant
   return costLine(
     'scale-rom',
     bytes * memory.romReadJPerByte.value,
-    `${formatSi(bytes, 'B')} of scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
+    () =>
+      `${formatSi(bytes, 'B')} of scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
     [COUNTED, memory.romReadJPerByte],
   );
 }
@@ -150,7 +153,8 @@ export function macUnits(counts: MacCounts): CostComponent {
           costLine(
             'macs',
             counts.banks.length * bankS,
-            `${count(counts.banks.length)} banks of units (one per block of the model) x ${count(counts.weightsPerUnit)} weights a unit x ${formula}`,
+            () =>
+              `${count(counts.banks.length)} banks of units (one per block of the model) x ${count(counts.weightsPerUnit)} weights a unit x ${formula}`,
             [UNPROVEN, ...used],
           ),
         ],
@@ -170,7 +174,8 @@ function unitLine(
   return costLine(
     'macs',
     (units * um2) / UM2_PER_MM2,
-    `${count(weights)} weights / ${count(weightsPerUnit)} a unit = ${count(units)} units of ${bits} x ${inputBits} bit x ${plain(um2)} um2 (line through ${layout.mac4Um2.value} at 4 x 4 and ${layout.macUm2.value} at 8 x 8 bit)`,
+    () =>
+      `${count(weights)} weights / ${count(weightsPerUnit)} a unit = ${count(units)} units of ${bits} x ${inputBits} bit x ${plain(um2)} um2 (line through ${layout.mac4Um2.value} at 4 x 4 and ${layout.macUm2.value} at 8 x 8 bit)`,
     [UNPROVEN, layout.mac4Um2, layout.macUm2],
   );
 }
@@ -180,7 +185,8 @@ function productLine({ formats, inputBits }: MacCounts, { digital }: CostConstan
   return costLine(
     'macs',
     formats.reduce((sum, { bits, macs }) => sum + macs * each(bits), 0),
-    `${formats.map(({ bits, macs }) => `${count(macs)} MAC of ${bits} x ${inputBits} bit x ${formatSi(each(bits), 'J')}`).join(' + ')} (line through ${formatSi(digital.mac4J.value, 'J')} at 4 x 4 and ${formatSi(digital.macJ.value, 'J')} at 8 x 8 bit)`,
+    () =>
+      `${formats.map(({ bits, macs }) => `${count(macs)} MAC of ${bits} x ${inputBits} bit x ${formatSi(each(bits), 'J')}`).join(' + ')} (line through ${formatSi(digital.mac4J.value, 'J')} at 4 x 4 and ${formatSi(digital.macJ.value, 'J')} at 8 x 8 bit)`,
     [COUNTED, INTERPOLATED, digital.mac4J, digital.macJ],
   );
 }
@@ -194,7 +200,8 @@ export function scaleLine({ tileResults }: MatrixTotals, { digital }: CostConsta
   return costLine(
     'accumulation',
     tileResults * (digital.accumulateJ.value + digital.scaleMultiplyJ.value),
-    `${count(tileResults)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
+    () =>
+      `${count(tileResults)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
     [COUNTED, digital.accumulateJ, digital.scaleMultiplyJ],
   );
 }

@@ -86,7 +86,8 @@ export function mapping(work: MappingWork, correctedRows?: number): CostComponen
       const cycles = cyclesPerBlock(shape, work);
       if (cycles === 0) return { lines: [], stages: [] };
       const seconds = (shape.layers * cycles) / digital.clockHz.value;
-      const formula = `${shape.layers} layers x ${cycles} cycles (centring, transform, paths) / ${formatSi(digital.clockHz.value, 'Hz')}`;
+      const formula = () =>
+        `${shape.layers} layers x ${cycles} cycles (centring, transform, paths) / ${formatSi(digital.clockHz.value, 'Hz')}`;
       return { lines: [costLine('mapping', seconds, formula, [UNPROVEN, digital.clockHz])], stages: [] };
     },
     energy: ({ shape, constants }) => [
@@ -112,7 +113,8 @@ const scaleAreas = (bytes: number, constants: CostConstants): AreaPart[] =>
         costLine(
           'corrected-scales-sram',
           sramMm2(bytes, constants),
-          `${formatSi(bytes, 'B')} of scales that were fitted to this chip, ${CONSTANT_BITS} bit for each output and tile, in SRAM`,
+          () =>
+            `${formatSi(bytes, 'B')} of scales that were fitted to this chip, ${CONSTANT_BITS} bit for each output and tile, in SRAM`,
           [CHOSEN, constants.memory.sramCellUm2],
         ),
       );
@@ -124,7 +126,8 @@ const scaleEnergy = (bytes: number, { memory: { sramReadJPerByte } }: CostConsta
         costLine(
           'corrected-scales',
           bytes * sramReadJPerByte.value,
-          `${formatSi(bytes, 'B')} of scales of this chip, each read once x ${formatSi(sramReadJPerByte.value, 'J/B')}`,
+          () =>
+            `${formatSi(bytes, 'B')} of scales of this chip, each read once x ${formatSi(sramReadJPerByte.value, 'J/B')}`,
           [CHOSEN, sramReadJPerByte],
         ),
       ];
@@ -147,7 +150,8 @@ function mappingAreas(counts: MappingCounts, constants: CostConstants): AreaPart
         costLine(
           'centre-rom',
           (counts.constants * CONSTANT_BITS) / memory.romBitsPerMm2.value,
-          `${count(counts.constants)} means and addends x ${CONSTANT_BITS} bit / ${formatSi(memory.romBitsPerMm2.value, 'bit')} per mm2`,
+          () =>
+            `${count(counts.constants)} means and addends x ${CONSTANT_BITS} bit / ${formatSi(memory.romBitsPerMm2.value, 'bit')} per mm2`,
           [CHOSEN, memory.romBitsPerMm2],
         ),
       ),
@@ -161,7 +165,8 @@ function mappingAreas(counts: MappingCounts, constants: CostConstants): AreaPart
         costLine(
           'paths-sram',
           sramMm2(bytes, constants),
-          `side and principal paths: ${count(counts.pathWeights)} weights x ${lora.weightBits.value} bit of SRAM`,
+          () =>
+            `side and principal paths: ${count(counts.pathWeights)} weights x ${lora.weightBits.value} bit of SRAM`,
           [CHOSEN, lora.weightBits, memory.sramCellUm2],
         ),
       ),
@@ -178,7 +183,8 @@ function mappingEnergy(counts: MappingCounts, { digital, memory, lora }: CostCon
       costLine(
         'mapping-additions',
         counts.additions * digital.accumulateJ.value + readJ,
-        `${count(counts.additions)} additions (centring, addends, transforms) x ${formatSi(digital.accumulateJ.value, 'J')} + ${count(counts.constants)} numbers of ${CONSTANT_BITS} bit from ROM`,
+        () =>
+          `${count(counts.additions)} additions (centring, addends, transforms) x ${formatSi(digital.accumulateJ.value, 'J')} + ${count(counts.constants)} numbers of ${CONSTANT_BITS} bit from ROM`,
         [CHOSEN, digital.accumulateJ, memory.romReadJPerByte],
       ),
     );
@@ -189,7 +195,8 @@ function mappingEnergy(counts: MappingCounts, { digital, memory, lora }: CostCon
       costLine(
         'mapping-paths',
         counts.macs * perMacJ,
-        `side and principal paths: ${count(counts.macs)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${lora.weightBits.value} bit of SRAM at ${formatSi(memory.sramReadJPerByte.value, 'J/B')})`,
+        () =>
+          `side and principal paths: ${count(counts.macs)} MAC x (${formatSi(digital.macJ.value, 'J')} + ${lora.weightBits.value} bit of SRAM at ${formatSi(memory.sramReadJPerByte.value, 'J/B')})`,
         [CHOSEN, digital.macJ, memory.sramReadJPerByte],
       ),
     );

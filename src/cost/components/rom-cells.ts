@@ -90,7 +90,8 @@ export function connectionAreaLine({ formats }: MatrixTotals, constants: CostCon
   return costLine(
     'weight-cells',
     mm2,
-    `${formats.map(({ bits, weights }) => `${count(weights * connectionCells(bits))} cells of ${connectionLines(bits)} lines`).join(' + ')} x ${formatSi(layout.metalPitchM.value, 'm')} x ${formatSi(rom.gatePitchM.value, 'm')} / ${rom.cellArrayShare.value} of the array`,
+    () =>
+      `${formats.map(({ bits, weights }) => `${count(weights * connectionCells(bits))} cells of ${connectionLines(bits)} lines`).join(' + ')} x ${formatSi(layout.metalPitchM.value, 'm')} x ${formatSi(rom.gatePitchM.value, 'm')} / ${rom.cellArrayShare.value} of the array`,
     [CHOSEN, layout.metalPitchM, rom.gatePitchM, rom.cellArrayShare],
   );
 }
@@ -101,7 +102,7 @@ export function connectionReadLine({ formats }: MatrixTotals, { memory }: CostCo
   return costLine(
     'weight-cells',
     bytes * memory.romReadJPerByte.value,
-    `${formatSi(bytes, 'B')} of weights x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
+    () => `${formatSi(bytes, 'B')} of weights x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
     [COUNTED, UNPROVEN, memory.romReadJPerByte],
   );
 }
@@ -120,7 +121,8 @@ export function currentAreaLine(
   return costLine(
     'weight-cells',
     (cells * um2) / UM2_PER_MM2,
-    `${count(cells)} cells of ${cell.levels} levels x ${plain(um2)} um2 (gate ${formatSi(cell.gateWidthM, 'm')} x ${formatSi(cell.gateLengthM, 'm')} and its rules, ${rom.cellArrayShare.value} of the array)`,
+    () =>
+      `${count(cells)} cells of ${cell.levels} levels x ${plain(um2)} um2 (gate ${formatSi(cell.gateWidthM, 'm')} x ${formatSi(cell.gateLengthM, 'm')} and its rules, ${rom.cellArrayShare.value} of the array)`,
     [CHOSEN, layout.deviceSideM, layout.deviceEndM, rom.cellArrayShare],
   );
 }
@@ -136,7 +138,7 @@ export function senseAreaLine(
   return costLine(
     'sense',
     (units * each * rom.senseUm2.value) / UM2_PER_MM2,
-    `${count(units)} units x ${each} sense circuits x ${plain(rom.senseUm2.value)} um2`,
+    () => `${count(units)} units x ${each} sense circuits x ${plain(rom.senseUm2.value)} um2`,
     [CHOSEN, rom.senseUm2],
   );
 }
@@ -152,13 +154,14 @@ export function currentReadLines(
     costLine(
       'weight-cells',
       reads * (cell.bitEnergyJ + cell.wordEnergyJ),
-      `${count(reads)} cells read x (${formatSi(cell.bitEnergyJ, 'J')} bit line + ${formatSi(cell.wordEnergyJ, 'J')} word line)`,
+      () =>
+        `${count(reads)} cells read x (${formatSi(cell.bitEnergyJ, 'J')} bit line + ${formatSi(cell.wordEnergyJ, 'J')} word line)`,
       [COUNTED, CELL, UNPROVEN],
     ),
     costLine(
       'sense',
       decisions * rom.senseJ.value,
-      `${count(decisions)} decisions x ${formatSi(rom.senseJ.value, 'J')}`,
+      () => `${count(decisions)} decisions x ${formatSi(rom.senseJ.value, 'J')}`,
       [COUNTED, rom.senseJ],
     ),
   ];

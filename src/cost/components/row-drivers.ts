@@ -112,9 +112,12 @@ function ladderAreaLine(
   const terms = counts.formats.map(({ taps, ladders }) => {
     const one = ladderUm2(sevenTapsUm2.value, taps);
     um2 += ladders * one;
-    return `${count(ladders)} row ladders (one per row and ${ladderColumns} columns) of ${taps} taps x ${plain(one)} um2`;
+    return () =>
+      `${count(ladders)} row ladders (one per row and ${ladderColumns} columns) of ${taps} taps x ${plain(one)} um2`;
   });
-  return costLine('ladders', um2 / UM2_PER_MM2, terms.join(' + '), [sevenTapsUm2]);
+  return costLine('ladders', um2 / UM2_PER_MM2, () => terms.map((term) => term()).join(' + '), [
+    sevenTapsUm2,
+  ]);
 }
 
 function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSystem): CostLine[] {
@@ -134,10 +137,10 @@ function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSys
       costLine(
         'ladders',
         energyJ(ladders, ladderCurrentA),
-        `${count(ladders)} ladders x ${each(ladderCurrentA)} ${always(ladders, ladderCurrentA)}`,
+        () => `${count(ladders)} ladders x ${each(ladderCurrentA)} ${always(ladders, ladderCurrentA)}`,
         [UNPROVEN],
       ),
-      costLine('row-buffers', energyJ(buffers, biasA), `${count(buffers)} buffers x ${each(biasA)}`, [
+      costLine('row-buffers', energyJ(buffers, biasA), () => `${count(buffers)} buffers x ${each(biasA)}`, [
         UNPROVEN,
       ]),
     ];
@@ -148,13 +151,15 @@ function biasLines(counts: Census, design: LogDomainCostDesign, system: TimedSys
     costLine(
       'row-drivers',
       energyJ(counts.ladders, currentA),
-      `${count(counts.ladders)} ladders with their followers (one per row and ${design.ladderColumns} columns) x ${each(currentA)} ${always(counts.ladders, currentA)}`,
+      () =>
+        `${count(counts.ladders)} ladders with their followers (one per row and ${design.ladderColumns} columns) x ${each(currentA)} ${always(counts.ladders, currentA)}`,
       [simulated, CHOSEN],
     ),
     costLine(
       'row-references',
       energyJ(counts.references, sharedA),
-      `${count(counts.references)} references (one per tile and ${design.ladderColumns} columns) x ${each(sharedA)}`,
+      () =>
+        `${count(counts.references)} references (one per tile and ${design.ladderColumns} columns) x ${each(sharedA)}`,
       [simulated, CHOSEN],
     ),
   ];
@@ -168,7 +173,8 @@ function wakeUpLines(counts: Census, design: LogDomainCostDesign, system: TimedS
     costLine(
       'wake-up',
       currentEnergyJ(rowsA, design.supplyV, design.wakeUpS),
-      `${formatSi(rowsA, 'A')} of all ladders and what drives them x ${design.supplyV} V x ${formatSi(design.wakeUpS, 's')} until a row has settled from off, once per token`,
+      () =>
+        `${formatSi(rowsA, 'A')} of all ladders and what drives them x ${design.supplyV} V x ${formatSi(design.wakeUpS, 's')} until a row has settled from off, once per token`,
       [SETTLING],
     ),
   ];
@@ -188,14 +194,15 @@ function gateLine(counts: Census, design: LogDomainCostDesign, constants: CostCo
     ...{ gateCharges, gatesF: row.gatesPerCell(taps) * gateF, wiresF: row.wires(taps) * wireF },
   }));
   const chargedF = terms.reduce((sum, one) => sum + one.gateCharges * (one.gatesF + one.wiresF), 0);
-  const text = terms.map(
-    ({ gateCharges, gatesF, wiresF }) =>
-      `${count(gateCharges)} cells switched x (${formatSi(gatesF, 'F')} gate + ${formatSi(wiresF, 'F')} row wires)`,
-  );
+  const text = () =>
+    terms.map(
+      ({ gateCharges, gatesF, wiresF }) =>
+        `${count(gateCharges)} cells switched x (${formatSi(gatesF, 'F')} gate + ${formatSi(wiresF, 'F')} row wires)`,
+    );
   return costLine(
     'gates',
     switchedEnergyJ(chargedF, gateSwingV.value, supplyV),
-    `${text.join(' + ')} x ${gateSwingV.value} V swing x ${supplyV} V`,
+    () => `${text().join(' + ')} x ${gateSwingV.value} V swing x ${supplyV} V`,
     [COUNTED, CHOSEN, gateSwingV, wireFPerM],
   );
 }
@@ -204,7 +211,7 @@ function dacLine(counts: Census, { analog: { dacJ } }: CostConstants): CostLine 
   return costLine(
     'dacs',
     counts.dacConversions * dacJ.value,
-    `${count(counts.dacConversions)} conversions x ${formatSi(dacJ.value, 'J')}`,
+    () => `${count(counts.dacConversions)} conversions x ${formatSi(dacJ.value, 'J')}`,
     [COUNTED, dacJ],
   );
 }

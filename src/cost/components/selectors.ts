@@ -105,7 +105,8 @@ export function selectors(counts: SelectorCounts): CostComponent {
           costLine(
             'selectors',
             counts.banks.length * bankS,
-            `${count(counts.banks.length)} banks of selectors (one per block of the model) x ${count(counts.weightsPerAdder)} weights a selector / ${formatSi(digital.clockHz.value, 'Hz')}`,
+            () =>
+              `${count(counts.banks.length)} banks of selectors (one per block of the model) x ${count(counts.weightsPerAdder)} weights a selector / ${formatSi(digital.clockHz.value, 'Hz')}`,
             [UNPROVEN, digital.clockHz],
           ),
         ],
@@ -125,13 +126,15 @@ export function selectorAreas(counts: SelectorCounts, constants: CostConstants):
     costLine(
       'selectors',
       (counts.leaves * leaf + counts.makers * maker) / UM2_PER_MM2,
-      `${count(counts.leaves)} selectors of ${bits.product} bit x ${plain(leaf)} um2 + ${count(counts.makers)} makers of products x ${plain(maker)} um2`,
+      () =>
+        `${count(counts.leaves)} selectors of ${bits.product} bit x ${plain(leaf)} um2 + ${count(counts.makers)} makers of products x ${plain(maker)} um2`,
       [UNPROVEN, logic.passGateUm2, logic.registerUm2, logic.adderUm2, logic.placementShare],
     ),
     costLine(
       'adder-trees',
       (trees * tree) / UM2_PER_MM2,
-      `${count(trees)} trees of ${counts.treeInputs} (${bits.tree} adder bits, accumulator of ${bits.accumulator}) x ${plain(tree)} um2`,
+      () =>
+        `${count(trees)} trees of ${counts.treeInputs} (${bits.tree} adder bits, accumulator of ${bits.accumulator}) x ${plain(tree)} um2`,
       [UNPROVEN, logic.adderUm2, logic.registerUm2, logic.placementShare],
     ),
   ];
@@ -149,13 +152,15 @@ function selectorEnergies(counts: SelectorCounts, { logic }: CostConstants): Cos
     costLine(
       'selectors',
       selections * perSelection + productSets * perSet,
-      `${count(selections)} products x ${bits.product} bit x (${formatSi(selectedBitJ, 'J')} select + ${formatSi(registerJ, 'J')} register) + ${count(productSets)} product sets x ${formatSi(perSet, 'J')}`,
+      () =>
+        `${count(selections)} products x ${bits.product} bit x (${formatSi(selectedBitJ, 'J')} select + ${formatSi(registerJ, 'J')} register) + ${count(productSets)} product sets x ${formatSi(perSet, 'J')}`,
       [COUNTED, counts.selector, logic.registerJPerBit, logic.adderJPerBit],
     ),
     costLine(
       'adder-trees',
       (selections / treeInputs) * perTree,
-      `${count(selections / treeInputs)} sums of ${treeInputs} x (${bits.tree + bits.accumulator} adder bits x ${formatSi(adderJ, 'J')} + ${bits.accumulator} register bits x ${formatSi(registerJ, 'J')})`,
+      () =>
+        `${count(selections / treeInputs)} sums of ${treeInputs} x (${bits.tree + bits.accumulator} adder bits x ${formatSi(adderJ, 'J')} + ${bits.accumulator} register bits x ${formatSi(registerJ, 'J')})`,
       [COUNTED, logic.adderJPerBit, logic.registerJPerBit],
     ),
   ];

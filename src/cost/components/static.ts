@@ -67,7 +67,7 @@ export function overheadLine(usedMm2: number, { layout }: CostConstants): CostLi
   return costLine(
     'overhead',
     usedMm2 * layout.overheadShare.value,
-    `${layout.overheadShare.value} x ${plain(usedMm2)} mm2`,
+    () => `${layout.overheadShare.value} x ${plain(usedMm2)} mm2`,
     [layout.overheadShare],
   );
 }
@@ -76,7 +76,8 @@ export function clockLine(clockedJ: number, { digital: { clockShare } }: CostCon
   return costLine(
     'clock',
     clockJ(clockedJ, clockShare.value),
-    `${clockShare.value} of clock and clocked together: ${formatSi(clockedJ, 'J')} x ${clockShare.value} / (1 - ${clockShare.value})`,
+    () =>
+      `${clockShare.value} of clock and clocked together: ${formatSi(clockedJ, 'J')} x ${clockShare.value} / (1 - ${clockShare.value})`,
     [clockShare],
   );
 }
@@ -90,22 +91,23 @@ export function leakageLine(
   const always = parts.filter((part) => part.onS === undefined && leakagePerMm2(part.silicon, constants));
   const gated = parts.filter((part) => part.onS !== undefined);
   const kinds = [...new Set(always.map(({ silicon }) => silicon))];
-  const terms = kinds.map((kind) => {
+  const term = (kind: Silicon) => {
     const mm2 = always.reduce((sum, part) => sum + (part.silicon === kind ? part.line.value : 0), 0);
     return `${plain(mm2)} mm2 ${kind} x ${leakagePerMm2(kind, constants)!.value}`;
-  });
-  const gatedW = gated.reduce((sum, part) => sum + poweredW(part, constants), 0);
-  const gatedMm2 = gated.reduce((sum, part) => sum + part.line.value, 0);
+  };
   const watts = leakageW(parts, constants);
   const whileOnJ = gatedLeakageJ(parts, constants);
-  const gatedText =
-    gated.length > 0
-      ? `; of it ${plain(gatedMm2)} mm2 behind power switches at ${power.gatedLeakageShare.value} of ${formatSi(gatedW, 'W')}, and ${formatSi(whileOnJ, 'J')} while they are on`
-      : '';
+  const gatedText = () => {
+    if (gated.length === 0) return '';
+    const gatedW = gated.reduce((sum, part) => sum + poweredW(part, constants), 0);
+    const gatedMm2 = gated.reduce((sum, part) => sum + part.line.value, 0);
+    return `; of it ${plain(gatedMm2)} mm2 behind power switches at ${power.gatedLeakageShare.value} of ${formatSi(gatedW, 'W')}, and ${formatSi(whileOnJ, 'J')} while they are on`;
+  };
   return costLine(
     'leakage',
     watts * tokenTimeS + whileOnJ,
-    `(${terms.join(' + ')} W/mm2 at ${power.leakageReferenceK.value} K) x ${plain(leakageFactor(constants))} at ${power.junctionK.value} K: ${formatSi(watts, 'W')} x ${formatSi(tokenTimeS, 's')}${gatedText}`,
+    () =>
+      `(${kinds.map(term).join(' + ')} W/mm2 at ${power.leakageReferenceK.value} K) x ${plain(leakageFactor(constants))} at ${power.junctionK.value} K: ${formatSi(watts, 'W')} x ${formatSi(tokenTimeS, 's')}${gatedText()}`,
     [
       ...kinds.map((kind) => leakagePerMm2(kind, constants)!),
       power.leakageDoublingK,
@@ -124,7 +126,8 @@ export function railLines(parts: readonly AreaPart[], { power }: CostConstants):
     costLine(
       'power-switches',
       mm2 * railFPerMm2.value * logicSupplyV.value ** 2,
-      `${plain(mm2)} mm2 of gated blocks x ${formatSi(railFPerMm2.value, 'F')} per mm2 x (${logicSupplyV.value} V)^2, switched on once per token`,
+      () =>
+        `${plain(mm2)} mm2 of gated blocks x ${formatSi(railFPerMm2.value, 'F')} per mm2 x (${logicSupplyV.value} V)^2, switched on once per token`,
       [railFPerMm2, logicSupplyV],
     ),
   ];
@@ -135,7 +138,7 @@ export function regulatorLine(loadJ: number, constants: CostConstants): CostLine
   return costLine(
     'regulator',
     loadJ * regulatorLossShare(constants),
-    `${formatSi(loadJ, 'J')} x (1 / ${regulatorEfficiency.value} - 1)`,
+    () => `${formatSi(loadJ, 'J')} x (1 / ${regulatorEfficiency.value} - 1)`,
     [regulatorEfficiency],
   );
 }

@@ -107,7 +107,8 @@ export function wiredAdders(counts: WiredCounts): CostComponent {
           costLine(
             'wired-adders',
             (steps * cycles) / clockHz.value,
-            `${steps} steps x (${counts.inputBits} bits of an input + ${depth} cycles of depth) / ${formatSi(clockHz.value, 'Hz')}`,
+            () =>
+              `${steps} steps x (${counts.inputBits} bits of an input + ${depth} cycles of depth) / ${formatSi(clockHz.value, 'Hz')}`,
             [CHOSEN, clockHz, constants.logic.adderDelayS],
           ),
         ],
@@ -126,7 +127,8 @@ export function wiredAreaLine(counts: WiredCounts, constants: CostConstants): Co
   return costLine(
     'wired-adders',
     mm2,
-    `((${count(adders)} + ${count(accumulators)}) adder bits x ${plain(logic.adderUm2.value)} um2 + ${count(accumulators)} register bits x ${plain(logic.registerUm2.value)} um2) / ${logic.placementShare.value} (${counts.arithmetic}; ${count(counts.wires.reduce((sum, w) => sum + w.connected, 0))} of ${count(counts.weights)} weights are not zero)`,
+    () =>
+      `((${count(adders)} + ${count(accumulators)}) adder bits x ${plain(logic.adderUm2.value)} um2 + ${count(accumulators)} register bits x ${plain(logic.registerUm2.value)} um2) / ${logic.placementShare.value} (${counts.arithmetic}; ${count(counts.wires.reduce((sum, w) => sum + w.connected, 0))} of ${count(counts.weights)} weights are not zero)`,
     [COUNTED, logic.adderUm2, logic.registerUm2, logic.placementShare],
   );
 }
@@ -138,7 +140,8 @@ function wiredEnergyLine(counts: WiredCounts, { logic }: CostConstants): CostLin
   return costLine(
     'wired-adders',
     counts.inputBits * perBit,
-    `${counts.inputBits} bits of an input x (${count(adders + accumulators)} adder bits x ${formatSi(logic.adderJPerBit.value, 'J')} + ${count(accumulators)} register bits x ${formatSi(logic.registerJPerBit.value, 'J')})`,
+    () =>
+      `${counts.inputBits} bits of an input x (${count(adders + accumulators)} adder bits x ${formatSi(logic.adderJPerBit.value, 'J')} + ${count(accumulators)} register bits x ${formatSi(logic.registerJPerBit.value, 'J')})`,
     [COUNTED, UNPROVEN, logic.adderJPerBit, logic.registerJPerBit],
   );
 }
