@@ -87,7 +87,7 @@ export function tableHtml({ caption, headers, rows }: Table): string {
   const label = escapeHtml(caption);
   // A short table stays on one page of paper.
   const size = rows.length <= 12 ? ' short' : '';
-  return `<div class="table${size}" role="region" aria-label="${label}" tabindex="0"><table><caption>${label}</caption><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
+  return `<div class="table${size}" role="region" aria-label="${label}" tabindex="0"><table><caption><span>${label}</span></caption><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
 }
 
 /** "1.33 pJ", "-4.1 %", "0.034": text that reads as a number, for alignment. */

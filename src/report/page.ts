@@ -78,9 +78,9 @@ figcaption { color: var(--soft); margin: 8px 0; max-width: 80ch; }
 p, figcaption, li { overflow-wrap: anywhere; }
 details { margin-top: 8px; }
 summary { cursor: pointer; color: var(--accent); padding: 4px 0; }
-.table { overflow-x: auto; margin: 8px 0 20px; }
+.table { overflow-x: auto; margin: 8px 0 20px; container-type: inline-size; }
 table { border-collapse: collapse; font-size: .88rem; width: 100%; }
-caption { text-align: left; color: var(--soft); padding: 4px 0; }
+caption { text-align: left; color: var(--soft); padding: 4px 0; } caption span { display: inline-block; position: sticky; left: 0; max-width: 100cqw; }
 th, td { text-align: left; vertical-align: top; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 thead th { border-bottom: 2px solid var(--line); white-space: nowrap; }
 tbody th { font-weight: 600; min-width: 7em; }
@@ -117,7 +117,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 32px; padding-botto
   .figures, .figures.pair { display: block; columns: 2; column-gap: 12px; } .figure { padding: 6px 8px; margin: 0 0 10px; break-inside: avoid; }
   .figure > .plot { min-height: 0; } figcaption, .drawing .known { font-size: 7.5pt; line-height: 1.3; margin: 2px 0; } p:has(+ .figures) { break-inside: avoid; }
   .screen { display: none; } .paper { display: block; } .ground { break-inside: avoid; } .ground svg { max-height: 420px !important; }
-  .table { overflow: visible; margin: 3px 0 8px; } table { font-size: 6.6pt; line-height: 1.2; } th, td { padding: 1px 5px 1px 0; } tr, .table.short { break-inside: avoid; } caption { break-after: avoid; padding: 2px 0; } thead th { white-space: normal; } tbody th { min-width: 0; }
+  .table { overflow: visible; container-type: normal; margin: 3px 0 8px; } caption span { max-width: none; } table { font-size: 6.6pt; line-height: 1.2; } th, td { padding: 1px 5px 1px 0; } tr, .table.short { break-inside: avoid; } caption { break-after: avoid; padding: 2px 0; } thead th { white-space: normal; } tbody th { min-width: 0; }
   td.formula, td .formula { min-width: 0; } .tag { border: 0; padding: 0; font-size: inherit; }
   dl.facts { font-size: 7.5pt; gap: 1px 12px; margin: 4px 0; } pre { white-space: pre-wrap; font-size: 5pt; line-height: 1.15; columns: 4; padding: 4px; margin: 4px 0; } footer { padding: 8px 0 0; font-size: 7pt; } ul { margin: 4px 0; }
 }
