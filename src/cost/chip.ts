@@ -22,7 +22,7 @@ import {
 } from './components/static.ts';
 import type { CostConstants } from './constants.ts';
 import { planFloor } from './floorplan.ts';
-import { limitLine, onSilicon, sumLines } from './lines.ts';
+import { limitLine, onSilicon, sumLines, valuesAlone } from './lines.ts';
 import type {
   ChipCost,
   CostComponent,
@@ -49,10 +49,11 @@ export function priceModel(
   const { contextTokens } = options;
   const evaluate = (changed: CostConstants) => priceAtPoint(design, shape, changed, contextTokens);
   const report = evaluate(constants);
-  const bands = costBands(constants, evaluate, options.draws);
+  const figures = (changed: CostConstants) => valuesAlone(() => evaluate(changed));
+  const bands = costBands(constants, figures, options.draws);
   return {
     ...report,
-    sensitivity: rankSensitivity(constants, report, evaluate),
+    sensitivity: rankSensitivity(constants, report, figures),
     bands,
     warnings: [...report.warnings, ...outsideBands(report, bands)],
   };

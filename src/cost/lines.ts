@@ -8,28 +8,36 @@ import type { CostLine, CostReport } from './report.ts';
 
 export const UM2_PER_MM2 = 1e6;
 
+let wordless = false;
+
 /**
- * Makes a line from its value, its formula with the numbers put in, and the provenance of what went in. A band is hundreds of
- * prices of which the values alone are read: words are made when somebody asks for them.
+ * Runs `price` with lines that have no formula, source and tag: a band is hundreds of prices of which the figures alone are
+ * read. What it returns is not to be shown.
  */
+export function valuesAlone<T>(price: () => T): T {
+  const before = wordless;
+  wordless = true;
+  try {
+    return price();
+  } finally {
+    wordless = before;
+  }
+}
+
+/** Makes a line from its value, its formula with the numbers put in, and the provenance of what went in. */
 export function costLine(
   name: string,
   value: number,
   formula: string | (() => string),
   used: readonly Provenance[],
 ): CostLine {
+  if (wordless) return { name, value, formula: '', source: '', tag: 'assumed' };
   return {
     name,
     value,
-    get formula() {
-      return typeof formula === 'string' ? formula : formula();
-    },
-    get source() {
-      return [...new Set(used.map((one) => one.source))].join('; ');
-    },
-    get tag() {
-      return weakestTag(used);
-    },
+    formula: typeof formula === 'string' ? formula : formula(),
+    source: [...new Set(used.map((one) => one.source))].join('; '),
+    tag: weakestTag(used),
   };
 }
 
@@ -45,19 +53,13 @@ export function piecesLine(
   return costLine(name, (number * um2) / UM2_PER_MM2, formula, used);
 }
 
-/** Makes a bound of the full pipeline's throughput; its words are made as those of a line. */
+/** Makes a bound of the full pipeline's throughput. */
 export function limitLine(
   name: string,
   tokensPerSecond: number,
   formula: () => string,
 ): CostReport['limits'][number] {
-  return {
-    name,
-    tokensPerSecond,
-    get formula() {
-      return formula();
-    },
-  };
+  return { name, tokensPerSecond, formula: wordless ? '' : formula() };
 }
 
 export function onSilicon(silicon: Silicon, ...lines: readonly CostLine[]): AreaPart[] {
