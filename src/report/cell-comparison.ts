@@ -19,6 +19,7 @@ import {
 } from './cell-comparison-tables.ts';
 import { COLOURS, type Figure, figureHtml, SERIES } from './figure.ts';
 import { escapeHtml, plotText, type Table, tableHtml } from './html.ts';
+import { DESKTOP_FIELD, nameAnnotations, PHONE_FIELD } from './labels.ts';
 import { type PageSection, pageHtml } from './page.ts';
 import { logTicks } from './ticks.ts';
 
@@ -215,6 +216,10 @@ function tradeFigure({ cells }: Comparison): Figure {
     places.set(key, found);
   }
   const points = [...places.values()];
+  const named = points.map(({ x, y, names }) => ({ x, y, name: names.join(', ') }));
+  const areas = points.map(({ x }) => x);
+  const x = { type: 'log', ...logTicks(Math.min(...areas), Math.max(...areas), (v) => plain(v)) } as const;
+  const y = { range: [0, 1.1 * Math.max(...points.map(({ y }) => y))] } as const;
   return {
     id: 'trade',
     title: 'Area against spread of one cell',
@@ -223,19 +228,20 @@ function tradeFigure({ cells }: Comparison): Figure {
     data: [
       {
         type: 'scatter',
-        mode: 'markers+text',
+        mode: 'markers',
         x: points.map(({ x }) => x),
         y: points.map(({ y }) => y),
-        text: points.map(({ names }) => names.map(plotText).join('<br>')),
-        textposition: points.map(({ x }) => (x > 0.4 ? 'bottom center' : 'bottom right')),
+        text: named.map(({ name }) => plotText(name)),
         marker: { size: 11, color: COLOURS.blue },
         hovertemplate: '%{text}<br>%{x:.3f} µm²<br>sigma ln I %{y:.1f} %<extra></extra>',
         showlegend: false,
       },
     ],
     layout: {
-      xaxis: { title: { text: 'Area per weight (µm²)' }, ...errorAxis(points.map(({ x }) => x)) },
-      yaxis: { title: { text: 'Sigma of ln I (%)' }, rangemode: 'tozero' },
+      xaxis: { title: { text: 'Area per weight (µm²)' }, ...x },
+      yaxis: { title: { text: 'Sigma of ln I (%)' }, ...y },
+      annotations: nameAnnotations(named, x, y, DESKTOP_FIELD),
+      phone: { annotations: nameAnnotations(named, x, y, PHONE_FIELD) },
     },
     height: 420,
     table: {

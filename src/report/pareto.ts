@@ -3,6 +3,7 @@ import { plain } from '../format.ts';
 import { frontOf } from '../optimise/pareto.ts';
 import { COLOURS, type Figure } from './figure.ts';
 import { plotText } from './html.ts';
+import { DESKTOP_FIELD, type Field, type KnownAxis, nameAnnotations, PHONE_FIELD } from './labels.ts';
 import { logTicks } from './ticks.ts';
 
 /** Numbers of the points that no other is at most as dear as and at least as good as, ascending in price. */
@@ -17,6 +18,8 @@ export function paretoFront(
 
 export interface ParetoPoint {
   readonly name: string;
+  /** What stands beside the point; its name where nothing is said. */
+  readonly short?: string;
   readonly price: number;
   readonly priceBand: readonly [number, number];
   readonly value: number;
@@ -31,6 +34,8 @@ export interface ParetoAxes {
   readonly better: 'lower' | 'higher';
   /** What the points are, in the plural. */
   readonly points: string;
+  /** What stands beside them. */
+  readonly names?: string;
 }
 
 /** Names stand beside the points where there are few. */
@@ -39,6 +44,16 @@ const MOST_NAMES = 9;
 export function paretoOf(points: readonly ParetoPoint[], axes: ParetoAxes): Figure {
   const { id, title, price, value, better } = axes;
   const front = paretoFront(points, better);
+  const x = knownAxis(points.flatMap((p) => [p.price, ...p.priceBand]));
+  const y = knownAxis(points.flatMap((p) => [p.value, ...(p.valueInterval ?? [])]));
+  const named = points.length <= MOST_NAMES ? points : [];
+  const names = (field: Field) =>
+    nameAnnotations(
+      named.map((p) => ({ x: p.price, y: p.value, name: p.short ?? p.name })),
+      x,
+      y,
+      field,
+    );
   const [cheapest, best] = [front[0], front[front.length - 1]].map((i) => points[i].name);
   const ends =
     front.length === 1
@@ -47,7 +62,7 @@ export function paretoOf(points: readonly ParetoPoint[], axes: ParetoAxes): Figu
   return {
     id: `pareto-${id}`,
     title,
-    caption: `${front.length} of ${points.length} ${axes.points} ${front.length === 1 ? 'is' : 'are'} beaten by no other in both (orange). ${ends}. Bars across: bands of the constants of cost; upright: 95 % intervals of accuracy.`,
+    caption: `${front.length} of ${points.length} ${axes.points} ${front.length === 1 ? 'is' : 'are'} beaten by no other in both (orange). ${ends}. Bars across: bands of the constants of cost; upright: 95 % intervals of accuracy.${axes.names && named.length > 0 ? ` Beside the points: ${axes.names}.` : ''}`,
     data: [
       {
         type: 'scatter',
@@ -60,16 +75,10 @@ export function paretoOf(points: readonly ParetoPoint[], axes: ParetoAxes): Figu
       marks(points, front),
     ],
     layout: {
-      xaxis: {
-        title: { text: plotText(price) },
-        zeroline: false,
-        ...spanAxis(points.flatMap((p) => [p.price, ...p.priceBand])),
-      },
-      yaxis: {
-        title: { text: plotText(value) },
-        zeroline: false,
-        ...spanAxis(points.flatMap((p) => [p.value, ...(p.valueInterval ?? [])])),
-      },
+      xaxis: { title: { text: plotText(price) }, zeroline: false, ...x },
+      yaxis: { title: { text: plotText(value) }, zeroline: false, ...y },
+      annotations: names(DESKTOP_FIELD),
+      phone: { annotations: names(PHONE_FIELD) },
       hovermode: 'closest',
       showlegend: false,
     },
@@ -108,15 +117,12 @@ function marks(points: readonly ParetoPoint[], front: readonly number[]): Record
     thickness: 1.2,
     width: 3,
   });
-  const named = points.length <= MOST_NAMES;
   return {
     type: 'scatter',
-    mode: named ? 'markers+text' : 'markers',
+    mode: 'markers',
     x: points.map(({ price }) => price),
     y: points.map(({ value }) => value),
     text: points.map(({ name }) => plotText(name)),
-    textposition: 'top center',
-    textfont: { size: 11 },
     cliponaxis: false,
     error_x: bars(
       (p) => p.priceBand,
@@ -129,6 +135,15 @@ function marks(points: readonly ParetoPoint[], front: readonly number[]): Record
     marker: { size: 9, color: points.map((_, i) => (front.includes(i) ? COLOURS.orange : COLOURS.blue)) },
     hovertemplate: '%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>',
   };
+}
+
+/** `spanAxis` with a range where there is none: what is placed by hand needs it. */
+function knownAxis(values: readonly number[]): KnownAxis & Record<string, unknown> {
+  const axis = spanAxis(values);
+  if (axis.range) return axis as unknown as KnownAxis & Record<string, unknown>;
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const room = 0.07 * (high - low || Math.abs(high) || 1);
+  return { ...axis, range: [low - room, high + room] };
 }
 
 /** More than a factor of ten is read on a log axis; a value of zero has none. */

@@ -4,7 +4,7 @@ import { type AccuracyOutcome, isAccuracy } from '../../sweep/outcome.ts';
 import type { Metric } from '../../sweep/task.ts';
 import type { Figure } from '../figure.ts';
 import { paretoOf } from '../pareto.ts';
-import { doneOf, pointLabel } from './series.ts';
+import { doneOf, pointLabel, shortLabel } from './series.ts';
 
 export interface Priced {
   readonly id: string;
@@ -40,6 +40,7 @@ export function paretoFigure(
   if (outcomes.length < 2) return undefined;
   const points = outcomes.map((outcome) => ({
     name: pointLabel(sweep, outcome),
+    short: shortLabel(sweep, outcome),
     price: of(outcome),
     priceBand: band(outcome),
     value: outcome.metrics[name].mean,
@@ -52,5 +53,6 @@ export function paretoFigure(
     value: metric.label,
     better: metric.better,
     points: 'points',
+    names: sweep.description.varied.join(', '),
   });
 }

@@ -65,6 +65,19 @@ export function axisOf(values: readonly number[]): Record<string, unknown> {
   return { type: 'log', ...logTicks(low, high, (v) => (v >= 1e-3 && v < 1e4 ? plain(v) : formatSi(v, ''))) };
 }
 
+/** Longer ones hide the figure. */
+const MOST_LETTERS = 24;
+
+/** The values of a point alone, to stand beside a mark; its number where they are long. */
+export function shortLabel(sweep: FinishedSweep, outcome: Done): string {
+  const values = sweep.description.varied.map((key) => settingOf(sweep, outcome, key));
+  const text = values
+    .filter((value) => value !== undefined)
+    .map(valueText)
+    .join(', ');
+  return text !== '' && text.length <= MOST_LETTERS ? text : `point ${outcome.point + 1}`;
+}
+
 export const pointLabel = (sweep: FinishedSweep, outcome: Done): string =>
   [
     `point ${outcome.point + 1}`,
