@@ -34,13 +34,23 @@ export function plain(value: number, digits = 3): string {
   const magnitude = Math.abs(value);
   if (magnitude >= 1e6 || magnitude < 1e-4) return value.toExponential(digits - 1);
   const rounded = Number(value.toPrecision(digits));
-  return Math.abs(rounded) >= 1000 ? rounded.toLocaleString('en-US') : String(rounded);
+  return Math.abs(rounded) >= 1000 ? grouped(rounded) : String(rounded);
+}
+
+/**
+ * A number below 1e21 as English writes it, at most three decimals: 1,234.5. The first `toLocaleString` of a process loads the
+ * languages of the world for 0.1 s.
+ */
+export function grouped(value: number): string {
+  const [whole, fraction] = String(Number(value.toFixed(3))).split('.');
+  const thousands = whole.replace(/\B(?=(\d{3})+$)/g, ',');
+  return fraction === undefined ? thousands : `${thousands}.${fraction}`;
 }
 
 /** A count, with thousands separators below a million and a prefix above. */
 export function count(value: number): string {
   if (Math.abs(value) >= 1e6) return formatSi(value, '');
-  return Number(value.toFixed(Math.abs(value) < 100 ? 2 : 0)).toLocaleString('en-US');
+  return grouped(Number(value.toFixed(Math.abs(value) < 100 ? 2 : 0)));
 }
 
 /**

@@ -10,7 +10,7 @@ import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, RunResult, TaskResult } from '../experiment/result.ts';
 import type { ImageInspection } from '../experiment/run-mapping.ts';
 import { toJson } from '../files.ts';
-import { formatSi, plain } from '../format.ts';
+import { formatSi, grouped, plain } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
 import type { FinishedRun } from './work.ts';
 
@@ -127,12 +127,11 @@ function printAccuracy(result: RunResult): void {
     if (summary.kl.ci95) print(`  on this text   ${intervals(summary)}, other chips only`);
   }
   if (resolve) {
-    const many = (n: number) => n.toLocaleString('en-US');
     const chips = result.fabric.chipsDiffer
       ? ` and ${resolve.chips} ${resolve.chips === 1 ? 'chip' : 'chips'}`
       : '';
     print(
-      `  resolution     a difference of ${resolve.nats} nats would take about ${many(Number(resolve.predictions.toPrecision(2)))} predictions${chips}`,
+      `  resolution     a difference of ${resolve.nats} nats would take about ${grouped(Number(resolve.predictions.toPrecision(2)))} predictions${chips}`,
     );
   }
   const { share, ci95, perplexityRatio } = result.yield;

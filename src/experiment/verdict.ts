@@ -1,5 +1,5 @@
 /** The verdict in plain words: would it work, how accurate, at what cost, and what limits it. Only from the result. */
-import { formatSi } from '../format.ts';
+import { formatSi, grouped } from '../format.ts';
 import { headlineOf } from './headline.ts';
 import type { PerplexityEstimate } from './loss-prediction.ts';
 import type { AttributionResult, Interval, RunResult, TaskResult } from './result.ts';
@@ -34,7 +34,7 @@ const GRADE_WORDS: Readonly<Record<Exclude<Grade, 'none'>, string>> = {
 /** The answer of a run in one sentence. */
 export function answerOf(result: Omit<RunResult, 'verdict'>): string {
   const { projection, model, digital, design } = result;
-  const costs = `${formatSi(projection.perTokenJ, 'J')} and ${formatSi(projection.tokenTimeS, 's')} per token on ${Math.round(projection.areaMm2).toLocaleString('en')} mm² of silicon`;
+  const costs = `${formatSi(projection.perTokenJ, 'J')} and ${formatSi(projection.tokenTimeS, 's')} per token on ${grouped(Math.round(projection.areaMm2))} mm² of silicon`;
   const grade = gradeOf(result);
   if (result.task && !model.synthetic) {
     return `${judgeTask(result.task)} ${projection.shape.name} would take ${costs} (projected).`;
@@ -94,8 +94,8 @@ export function judge(
   const energy = [...projection.energyJ].sort((a, b) => b.value - a.value)[0];
   lines.push(
     `Llama 3.1 8B on this fabric: ${formatSi(projection.perTokenJ, 'J')} per token of one user (largest part ${energy.name}, ${Math.round((100 * energy.value) / projection.perTokenJ)} %), ` +
-      `${Math.round(projection.areaMm2).toLocaleString('en')} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
-      `${Math.round(projection.tokensPerSecondPerUser).toLocaleString('en')} tokens/s for one user.`,
+      `${grouped(Math.round(projection.areaMm2))} mm2 of silicon = ${projection.dies} reticle-size ${projection.dies === 1 ? 'die' : 'dies'}, ` +
+      `${grouped(Math.round(projection.tokensPerSecondPerUser))} tokens/s for one user.`,
   );
   if (estimate !== undefined) {
     const { model, digital: before, low, high, variance, extrapolated } = estimate;

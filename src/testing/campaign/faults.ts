@@ -340,6 +340,7 @@ export const FAULTS: readonly Fault[] = [
     rounds: [0, 4],
     async attempt(scene) {
       const folder = scene.fresh();
+      rmSync(join(folder, '.onefet'), { recursive: true });
       writeFileSync(join(folder, '.onefet'), 'a file');
       await completes(scene, folder);
     },
@@ -474,14 +475,21 @@ export const FAULTS: readonly Fault[] = [
 
 /** Runs what the faults are compared with, once. */
 export async function setScene(folder: string): Promise<Scene> {
-  const fresh = () => mkdtempSync(join(folder, 'work-'));
+  const empty = () => mkdtempSync(join(folder, 'work-'));
+  // Which kernel is the fastest here is found once: it takes longer than the run.
+  const fresh = () => {
+    const own = empty();
+    const kernel = join('.onefet', 'cache', 'kernel.json');
+    cpSync(join(base, kernel), join(own, kernel));
+    return own;
+  };
   const timed = async (work: Promise<Ended>): Promise<[Ended, number]> => {
     const started = performance.now();
     const ended = await work;
     must(ended.code === 0, 'the undisturbed command fails', ended);
     return [ended, performance.now() - started];
   };
-  const base = fresh();
+  const base = empty();
   const [ended, runMs] = await timed(run(base));
   const [, imageMs] = await timed(launch({ folder: base }, ...MAP).ended);
   const image = readFileSync(join(base, 'a.image'));
@@ -495,7 +503,7 @@ export async function setScene(folder: string): Promise<Scene> {
   return {
     fresh,
     finished: () => {
-      const copy = fresh();
+      const copy = empty();
       cpSync(base, copy, { recursive: true, verbatimSymlinks: true });
       return copy;
     },
