@@ -104,13 +104,23 @@ function evaluate(cal: Calibration, op: OperatingPoint): { corner: CornerCalibra
   const corner = cornerOf(cal, op.corner);
   refuse(op.tempK, cal.validRange.tempK, 'temperature', 'K', cal);
   refuse(op.vdsV, cal.validRange.vdsV, 'Vds', 'V', cal);
-  return { corner, at: atTemperature(corner.coefficients, op.tempK) };
+  return { corner, at: lastAt(corner, op.tempK) };
 }
+
+/** Responses are made of thousands of currents at one temperature. */
+function lastAt(corner: CornerCalibration, tempK: number): EkvAtTemperature {
+  const last = evaluated.get(corner);
+  if (last?.tempK === tempK) return last.at;
+  const at = atTemperature(corner.coefficients, tempK);
+  evaluated.set(corner, { tempK, at });
+  return at;
+}
+const evaluated = new WeakMap<CornerCalibration, { readonly tempK: number; readonly at: EkvAtTemperature }>();
 
 function checked(cal: Calibration, op: OperatingPoint, vgsV: number): EkvAtTemperature {
   const { corner, at } = evaluate(cal, op);
   const { lowV, highV } = gateRange(corner, op.tempK);
-  refuse(vgsV, [lowV, highV], `Vgs at ${op.tempK.toFixed(1)} K and ${op.corner}`, 'V', cal);
+  refuse(vgsV, [lowV, highV], () => `Vgs at ${op.tempK.toFixed(1)} K and ${op.corner}`, 'V', cal);
   return at;
 }
 
@@ -120,7 +130,7 @@ const SLACK = 1e-9;
 function refuse(
   value: number,
   [low, high]: readonly [number, number],
-  what: string,
+  what: string | (() => string),
   unit: string,
   cal: Calibration,
 ): void {
@@ -128,7 +138,7 @@ function refuse(
   throw new OnefetError(
     'input',
     'OUT_OF_RANGE',
-    `${cal.process}/${cal.cell}: ${what} of ${value} ${unit} is outside the calibrated range ${low.toPrecision(4)} to ${high.toPrecision(4)} ${unit}`,
+    `${cal.process}/${cal.cell}: ${typeof what === 'string' ? what : what()} of ${value} ${unit} is outside the calibrated range ${low.toPrecision(4)} to ${high.toPrecision(4)} ${unit}`,
     { hint: 'choose an operating point inside the range, or calibrate a cell for this one' },
   );
 }

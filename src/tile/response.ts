@@ -297,6 +297,11 @@ function equationResponse(
 /** Step of the numerical derivatives of gm/I. */
 const SLOPE_STEP_V = 5e-3;
 
+interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Averages and separable products of a table; `rowSlope` is what a row's own error is multiplied by. */
 function finishResponse(
   taps: number,
@@ -307,20 +312,25 @@ function finishResponse(
   rowSlope: readonly Float64Array[],
   residualBound: number,
 ): Response {
-  const average = (slopes: readonly Float64Array[], included: (k: number, m: number) => boolean) => {
+  // Over a tap's levels, or a level's taps, 1 .. taps: weighted by the square of the current.
+  const average = (slopes: readonly Float64Array[], levels: Span, ofTaps: Span) => {
     let sum = 0;
     let norm = 0;
-    table.forEach((currents, k) => {
-      for (let m = 1; m <= taps; m++) {
-        if (!included(k, m)) continue;
+    for (let k = levels.from; k < levels.to; k++) {
+      const currents = table[k];
+      for (let m = ofTaps.from; m < ofTaps.to; m++) {
         sum += currents[m] ** 2 * slopes[k][m];
         norm += currents[m] ** 2;
       }
-    });
+    }
     return norm > 0 ? sum / norm : 0;
   };
+  const allLevels = { from: 0, to: table.length };
+  const allTaps = { from: 1, to: taps + 1 };
   const byTap = (slopes: readonly Float64Array[]) =>
-    Float64Array.from({ length: taps + 1 }, (_, m) => average(slopes, (_k, tap) => tap === m));
+    Float64Array.from({ length: taps + 1 }, (_, m) =>
+      m === 0 ? 0 : average(slopes, allLevels, { from: m, to: m + 1 }),
+    );
   const gmOverIByTap = byTap(cellSlope);
   const rowSlopeByTap = byTap(rowSlope);
   return {
@@ -334,6 +344,6 @@ function finishResponse(
     curvatureByTap: byTap(curvature),
     bendByTap: byTap(bend),
     rowShareByTap: rowSlopeByTap.map((slope, m) => (m === 0 ? 1 : slope / gmOverIByTap[m])),
-    gmOverIByLevel: Float64Array.from(table, (_, k) => average(rowSlope, (level) => level === k)),
+    gmOverIByLevel: Float64Array.from(table, (_, k) => average(rowSlope, { from: k, to: k + 1 }, allTaps)),
   };
 }
