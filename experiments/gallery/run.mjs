@@ -32,6 +32,7 @@ const GALLERY = [
   { name: 'current-noise', figure: 'pareto-energy' },
   { name: 'surface', figure: 'pareto-area' },
   { name: 'smollm2-mismatch', figure: 'key-mismatch-scale', needs: SMOLLM2, remedy: 'npm run fetch-model, and node experiments/halve-text.mjs wiki.test.raw' },
+  { name: 'smollm2-tasks', figure: 'choices', needs: '.onefet/tasks', remedy: 'npm run fetch-model, and the files that experiments/README.md names under Tasks' },
   { name: 'eight-b', figure: 'pareto-area', needs: EIGHT_B, remedy: `onefet synth llama-3.1-8b --out ${EIGHT_B}` },
 ];
 /** Columns that another machine may make other. */

@@ -273,11 +273,29 @@ reference: { adc.bits: 8 }
     );
     const { code, stdout } = await onefet(folder, 'sweep', 'task.yaml', '--threads', '1', '--json');
     expect(code).toBe(0);
-    const [{ acc_share, acc_share_less_reference_mcnemar_p_first_chip: p, windows }] =
+    const [{ acc_share, acc_share_less_reference_mcnemar_p_first_chip: p, windows, ...row }, second] =
       JSON.parse(stdout).rows;
     expect(acc_share).toBeGreaterThanOrEqual(0);
     expect(p).toBeGreaterThan(0);
     expect(windows).toBe(5);
+    // Beside the digital model, which is the same at every point: as `eval` has it of the same chips.
+    const args = ['--model', model, '--task', join(folder, 'blimp.jsonl'), '--context', '64', '--chips', '2'];
+    const more = [
+      '--engine',
+      'scalar',
+      '--threads',
+      '1',
+      '--set',
+      'mapping.method=round',
+      '--set',
+      'adc.bits=4',
+    ];
+    const alone = JSON.parse((await onefet(folder, 'eval', ...args, ...more, '--json')).stdout).task;
+    expect(row.digital_acc_share).toBe(alone.digital.acc.mean);
+    expect(second.digital_acc_share).toBe(alone.digital.acc.mean);
+    expect(row.acc_less_digital_share).toBeCloseTo(alone.chipsLessDigital.acc.mean, 12);
+    expect(row.acc_less_digital_share_ci95_text_and_chips_low).toBe(alone.chipsLessDigital.acc.ci95[0]);
+    expect(row.acc_mcnemar_p_first_chip).toBe(alone.eachChip[0].mcnemar.p);
   });
 });
 

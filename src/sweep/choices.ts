@@ -11,6 +11,21 @@ export const choicesTask: TaskModule = {
       label: 'Questions answered right by likelihood per byte (share)',
       better: 'higher',
     },
+    digitalAcc: {
+      column: 'digital_acc_share',
+      label: 'Questions that the digital model answers right (share)',
+      better: 'higher',
+    },
+    accDifference: {
+      column: 'acc_less_digital_share',
+      label: 'Questions answered right, less the digital model’s (share)',
+      better: 'higher',
+    },
+    mcnemarP: {
+      column: 'acc_mcnemar_p_first_chip',
+      label: 'p of McNemar’s exact test, first chip against the digital model',
+      better: 'higher',
+    },
     answerNll: {
       column: 'answer_nll_nats',
       label: 'NLL of the right choice (nats per question)',
@@ -37,8 +52,17 @@ export const choicesTask: TaskModule = {
       chipsCi95: summary[key].ci95,
       textAndChipsCi95: overText[key].ci95,
     });
+    const { digital, chipsLessDigital, eachChip } = task!;
+    const less = meanInterval(eachChip.map((chip) => chip.acc - digital.acc.mean));
     return {
       ...{ acc: ofTask('acc'), accNorm: ofTask('accNorm'), answerNll: ofTask('answerNll') },
+      digitalAcc: { mean: digital.acc.mean, chipsCi95: null, textAndChipsCi95: digital.acc.ci95 },
+      accDifference: {
+        mean: less.mean,
+        chipsCi95: less.ci95,
+        textAndChipsCi95: chipsLessDigital.acc.ci95,
+      },
+      mcnemarP: { mean: eachChip[0].mcnemar.p, chipsCi95: null, textAndChipsCi95: null },
       ...{ kl: ofTokens('kl'), nll: ofTokens('nll'), top1: ofTokens('top1') },
     };
   },

@@ -15,6 +15,7 @@ import type { Figure } from '../figure.ts';
 import { escapeHtml, factsHtml, type Table, tableHtml } from '../html.ts';
 import { figuresHtml, type PageSection, pageHtml } from '../page.ts';
 import { calibrationFigures } from './figures-calibration.ts';
+import { choicesFigure } from './figures-choices.ts';
 import { keyFigures, mainMetric, mapFigure } from './figures-key.ts';
 import { parallelFigure } from './figures-parallel.ts';
 import { PRICES, paretoFigure } from './figures-pareto.ts';
@@ -61,7 +62,13 @@ export function sweepFigures(sweep: FinishedSweep): Figure[] {
   const main = mainMetric(sweep);
   if (main === undefined) return calibrationFigures(sweep);
   const pareto = PRICES.map((price) => paretoFigure(sweep, main, price));
-  const made = [...keyFigures(sweep, main), mapFigure(sweep, main), parallelFigure(sweep, main), ...pareto];
+  const made = [
+    choicesFigure(sweep),
+    ...keyFigures(sweep, main),
+    mapFigure(sweep, main),
+    parallelFigure(sweep, main),
+    ...pareto,
+  ];
   return made.filter((figure) => figure !== undefined);
 }
 
