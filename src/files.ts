@@ -20,6 +20,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from 'node:fs';
@@ -113,7 +114,7 @@ export function readBytes(path: string, what: string, mostBytes = MOST_TEXT_BYTE
     if (stat.isDirectory()) throw unreadable('it is a folder');
     if (!stat.isFile() && !stat.isFIFO()) throw unreadable('it is a device or a socket, not a file');
     if (stat.size > mostBytes) throw tooLarge();
-    const bytes = readAtMost(path, mostBytes + 1, stat.isFIFO());
+    const bytes = readAtMost(path, mostBytes + 1, stat);
     if (bytes.length > mostBytes) throw tooLarge();
     return bytes;
   } catch (cause) {
@@ -125,16 +126,27 @@ export function readBytes(path: string, what: string, mostBytes = MOST_TEXT_BYTE
 /** A pipe that nobody has written to for so long is given up: a wait in a read would not see Ctrl-C. */
 const PIPE_WAIT_MS = 10_000;
 
-function readAtMost(path: string, most: number, isPipe: boolean): Buffer {
+function readAtMost(path: string, most: number, stat: Stats): Buffer {
+  const isPipe = stat.isFIFO();
   const handle = openSync(path, isPipe ? constants.O_RDONLY | constants.O_NONBLOCK : 'r');
   try {
     const parts: Buffer[] = [];
+    // A file's size and the byte that shows its end; a larger part for each small file has the collector at work all the time.
+    let part = Buffer.allocUnsafe(
+      Math.min(most, Math.max(LEAST_READ_BYTES, Math.min(READ_BYTES, stat.size + 1))),
+    );
+    let used = 0;
     let lastMs = performance.now();
     for (let total = 0; total < most; ) {
-      const part = Buffer.allocUnsafe(Math.min(READ_BYTES, most - total));
-      const count = isPipe ? readPipe(handle, part) : readSync(handle, part, 0, part.length, null);
+      if (used === part.length) {
+        parts.push(part);
+        part = Buffer.allocUnsafe(Math.min(READ_BYTES, most - total));
+        used = 0;
+      }
+      const rest = part.subarray(used);
+      const count = isPipe ? readPipe(handle, rest) : readSync(handle, rest, 0, rest.length, null);
       if (count > 0) {
-        parts.push(part.subarray(0, count));
+        used += count;
         total += count;
         lastMs = performance.now();
       } else if (!isPipe || (count === 0 && total > 0)) break;
@@ -142,7 +154,7 @@ function readAtMost(path: string, most: number, isPipe: boolean): Buffer {
         throw new Error(`nobody writes to the pipe: nothing came in ${PIPE_WAIT_MS / 1e3} s`);
       } else sleepMs(10);
     }
-    return Buffer.concat(parts);
+    return Buffer.concat([...parts, part.subarray(0, used)]);
   } finally {
     closeSync(handle);
   }
@@ -161,6 +173,7 @@ function readPipe(handle: number, part: Buffer): number {
 }
 
 const READ_BYTES = 1 << 22;
+const LEAST_READ_BYTES = 1 << 12;
 
 /** Decodes the bytes of a text file; `where` names it in errors. Error: TEXT_ENCODING. */
 export function decodeText(bytes: Buffer, where: string, { orLatin1 = false }: TextFileOptions = {}): string {

@@ -157,22 +157,45 @@ export interface ResultFile<T extends z.ZodType<{ sources: Record<string, string
 export function loadResult<T extends z.ZodType<{ sources: Record<string, string> }>>(
   file: ResultFile<T>,
 ): z.output<T> {
-  const { kind, schema, code, hint } = file;
+  const { kind, code, hint } = file;
   const path = requireDataFile(file.relative, `${kind} of ${file.name}`);
+  const text = readTextFile(path, kind);
+  const known = decoded.get(file.schema)?.get(text) as z.output<T> | undefined;
+  const result = known ?? decodeFile(file, text, path);
+  keepDecoded(file.schema, text, result);
+  const stale = (what: string) => new OnefetError('input', `${code}_STALE`, `${path}: ${what}`, { hint });
+  const changed = changedSource(result.sources, kind) ?? file.changed?.(result);
+  if (changed !== undefined) throw stale(changed);
+  return result;
+}
+
+/** Error: <code>_INVALID. */
+function decodeFile<T extends z.ZodType<{ sources: Record<string, string> }>>(
+  { schema, code, hint }: ResultFile<T>,
+  text: string,
+  path: string,
+): z.output<T> {
   let value: unknown;
   try {
-    value = decodeResult(readTextFile(path, kind));
+    value = decodeResult(text);
   } catch (cause) {
-    if (cause instanceof OnefetError) throw cause;
     throw new OnefetError('input', `${code}_INVALID`, `${path}: ${reasonOf(cause)}`, { hint, cause });
   }
   if (value === undefined) {
     const message = `${path}: is not what was written: its SHA-256 is missing or does not hold`;
     throw new OnefetError('input', `${code}_INVALID`, message, { hint });
   }
-  const result = validate(schema, value, path, { kind: 'input', code: `${code}_INVALID` });
-  const stale = (what: string) => new OnefetError('input', `${code}_STALE`, `${path}: ${what}`, { hint });
-  const changed = changedSource(result.sources, kind) ?? file.changed?.(result);
-  if (changed !== undefined) throw stale(changed);
-  return result;
+  return validate(schema, value, path, { kind: 'input', code: `${code}_INVALID` });
+}
+
+/** Results by their text, the last used at the end: the points of a sweep share their cell. Nobody changes what is loaded. */
+const decoded = new WeakMap<z.ZodType, Map<string, unknown>>();
+const MOST_DECODED = 16;
+
+function keepDecoded(schema: z.ZodType, text: string, result: unknown): void {
+  const kept = decoded.get(schema) ?? new Map<string, unknown>();
+  decoded.set(schema, kept);
+  kept.delete(text);
+  if (kept.size >= MOST_DECODED) kept.delete(kept.keys().next().value!);
+  kept.set(text, result);
 }

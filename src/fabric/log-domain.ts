@@ -171,11 +171,20 @@ function cellProvenance(calibration: Calibration, { responses }: TilePhysics): C
   return {
     process,
     cell,
-    sha256: sha256(JSON.stringify(calibration)),
+    sha256: calibrationHash(calibration),
     driver,
     engine,
     response: (weightBits) => responses.get(weightFormat(weightBits).taps)!.separable,
   };
+}
+
+/** By calibration: one is bound to many designs. */
+const hashes = new WeakMap<Calibration, string>();
+
+function calibrationHash(calibration: Calibration): string {
+  const hash = hashes.get(calibration) ?? sha256(JSON.stringify(calibration));
+  hashes.set(calibration, hash);
+  return hash;
 }
 
 export interface LogDomainOptions extends LayerOptions {
