@@ -8,7 +8,7 @@
  */
 
 import { cpuUsage, version } from 'node:process';
-import type { EngineMode, EngineTuning, MachineLimits } from '../engine/backend.ts';
+import type { Engine, EngineMode, EngineTuning, MachineLimits } from '../engine/backend.ts';
 import { createEngine, findBackend } from '../engine/create.ts';
 import { interrupted } from '../error.ts';
 import { type CommonDesign, tensorBits } from '../fabric/common-design.ts';
@@ -212,7 +212,7 @@ interface VariantBench {
 }
 
 async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<BenchResult> {
-  const { shape, layersBuilt, threads, batchTokens, decodeTokens, texts, limits, fabric } = of;
+  const { shape, layersBuilt, threads, batchTokens, decodeTokens, texts, fabric } = of;
   const built: ModelShape = { ...shape, layers: layersBuilt };
   const engine = await createEngine('wasm', {
     // The peer's type.
@@ -228,95 +228,143 @@ async function benchVariant(variant: BenchVariant, of: VariantBench): Promise<Be
     profile: true,
   });
   try {
+    const times = noVariantTimes();
     const ids = Int32Array.from({ length: batchTokens }, (_, i) => (i * 7919) % shape.vocab);
-    const [own, cpu, ratios, processorRatios] = [noTimes(), noTimes(), noTimes(), noTimes()];
-    const prefillProfile: Record<string, number> = {};
-    const decodeProfile: Record<string, number> = {};
     await engine.prefill(ids.subarray(0, 12), 0);
-    const all = Array.from({ length: texts }, (_, text) => text);
-    for (const text of all.slice(1)) {
+    for (let text = 1; text < texts; text++) {
       engine.turnTo(text);
       await engine.prefill(ids.subarray(0, Math.ceil(batchTokens / texts)), 0);
     }
     engine.turnTo(0);
     for (let round = 0; round < of.rounds; round++) {
       if (of.signal?.aborted) throw interrupted();
-      const before = engine.profile();
-      const started = performance.now();
-      const prefillCpu = cpuUsage();
-      await engine.prefill(ids, 0);
-      const perLayer = shape.layers / layersBuilt;
-      own.prefill.push(((performance.now() - started) / 1e3) * perLayer);
-      cpu.prefill.push(cpuSeconds(prefillCpu) * perLayer);
-      addTimes(prefillProfile, before, engine.profile());
-      await comparePeer('prefill');
-      await timeDecoding('decode', (id) => engine.decode(id), 1);
-      const decoded = await comparePeer('decode');
-      const next = (id: number) => all.map((text) => ({ text, id }));
-      await timeDecoding('together', (id) => engine.decodeMany(next(id), () => {}), texts);
-      if (decoded) compare('together', decoded);
+      await timeRound(engine, ids, of, times);
     }
-    /** Seconds of a token when each step gives so many. */
-    async function timeDecoding(
-      stage: 'decode' | 'together',
-      step: (id: number) => Promise<unknown>,
-      tokens: number,
-    ): Promise<void> {
-      await step(1);
-      const warm = engine.profile();
-      const decodeCpu = cpuUsage();
-      const started = performance.now();
-      for (let i = 0; i < decodeTokens; i++) await step(i);
-      const cpuS = cpuSeconds(decodeCpu);
-      const builtS = (performance.now() - started) / 1e3;
-      const after = engine.profile();
-      const head = after.head - warm.head;
-      const whole = (builtS - head) * (shape.layers / layersBuilt) + head;
-      own[stage].push(whole / decodeTokens / tokens);
-      // The same share of waiting in the layers that were not built.
-      cpu[stage].push((cpuS / decodeTokens / tokens) * (whole / builtS));
-      if (stage === 'decode') addTimes(decodeProfile, warm, after);
-    }
-    async function comparePeer(stage: keyof PeerStages): Promise<PeerTimes | undefined> {
-      const times = await of.peer?.[stage]();
-      if (!times) return undefined;
-      of.peerTimes[stage].push(times.wholeS);
-      compare(stage, times);
-      return times;
-    }
-    function compare(stage: keyof Times, { wholeS, processorS }: PeerTimes): void {
-      const last = own[stage].length - 1;
-      ratios[stage].push(wholeS / own[stage][last]);
-      processorRatios[stage].push(processorS / cpu[stage][last]);
-    }
-    const prefillS = median(own.prefill);
-    const decodeS = median(own.decode);
-    const gmacPerSecond = (blockWeights(shape) * batchTokens) / prefillS / 1e9;
-    const { weightBytes } = engine.memory;
-    // The head's int8 blocks of 32 rows have tables of 8 bytes per column.
-    const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
-    const bytes = ((weightBytes - headBytes) / layersBuilt) * shape.layers + headBytes;
-    return {
-      name: variant.name,
-      prefillTokensPerSecond: batchTokens / prefillS,
-      decodeTokensPerSecond: 1 / decodeS,
-      togetherTokensPerSecond: 1 / median(own.together),
-      prefillTokensPerCpuSecond: (threads * batchTokens) / median(cpu.prefill),
-      decodeTokensPerCpuSecond: threads / median(cpu.decode),
-      togetherTokensPerCpuSecond: threads / median(cpu.together),
-      prefillShareOfPeak: gmacPerSecond / (threads * limits.peakGmacPerSecond),
-      decodeShareOfStream: bytes / decodeS / 1e9 / (threads * limits.streamGbytePerSecond),
-      prefillProfile: shares(prefillProfile),
-      decodeProfile: shares(decodeProfile, { layersBuilt, layers: shape.layers }),
-      memoryBytes: bytes + engine.memory.bytes - weightBytes,
-      rank: engine.rank,
-      prefillGmacPerSecond: gmacPerSecond,
-      ratios: of.peer ? mediansOf(ratios) : null,
-      processorRatios: of.peer ? mediansOf(processorRatios) : null,
-    };
+    return variantResult(variant.name, engine, of, times);
   } finally {
     await engine.close();
   }
+}
+
+/** What the rounds of a variant leave behind. */
+interface VariantTimes {
+  readonly own: Times;
+  readonly cpu: Times;
+  readonly ratios: Times;
+  readonly processorRatios: Times;
+  readonly prefillProfile: Record<string, number>;
+  readonly decodeProfile: Record<string, number>;
+}
+const noVariantTimes = (): VariantTimes => ({
+  own: noTimes(),
+  cpu: noTimes(),
+  ratios: noTimes(),
+  processorRatios: noTimes(),
+  prefillProfile: {},
+  decodeProfile: {},
+});
+
+/** Prefill, one text decoded, all texts decoded together; the peer's turn after each of the first two. */
+async function timeRound(
+  engine: Engine,
+  ids: Int32Array,
+  of: VariantBench,
+  times: VariantTimes,
+): Promise<void> {
+  const { shape, layersBuilt, texts } = of;
+  const before = engine.profile();
+  const started = performance.now();
+  const prefillCpu = cpuUsage();
+  await engine.prefill(ids, 0);
+  const perLayer = shape.layers / layersBuilt;
+  times.own.prefill.push(((performance.now() - started) / 1e3) * perLayer);
+  times.cpu.prefill.push(cpuSeconds(prefillCpu) * perLayer);
+  addTimes(times.prefillProfile, before, engine.profile());
+  await comparePeer('prefill', of, times);
+  await timeDecoding('decode', engine, (id) => engine.decode(id), 1, of, times);
+  const decoded = await comparePeer('decode', of, times);
+  const next = (id: number) => Array.from({ length: texts }, (_, text) => ({ text, id }));
+  const together = (id: number) => engine.decodeMany(next(id), () => {});
+  await timeDecoding('together', engine, together, texts, of, times);
+  if (decoded) compare('together', decoded, times);
+}
+
+/** Seconds of a token when each step gives so many. */
+async function timeDecoding(
+  stage: 'decode' | 'together',
+  engine: Engine,
+  step: (id: number) => Promise<unknown>,
+  tokens: number,
+  { shape, layersBuilt, decodeTokens }: VariantBench,
+  { own, cpu, decodeProfile }: VariantTimes,
+): Promise<void> {
+  await step(1);
+  const warm = engine.profile();
+  const decodeCpu = cpuUsage();
+  const started = performance.now();
+  for (let i = 0; i < decodeTokens; i++) await step(i);
+  const cpuS = cpuSeconds(decodeCpu);
+  const builtS = (performance.now() - started) / 1e3;
+  const after = engine.profile();
+  const head = after.head - warm.head;
+  const whole = (builtS - head) * (shape.layers / layersBuilt) + head;
+  own[stage].push(whole / decodeTokens / tokens);
+  // The same share of waiting in the layers that were not built.
+  cpu[stage].push((cpuS / decodeTokens / tokens) * (whole / builtS));
+  if (stage === 'decode') addTimes(decodeProfile, warm, after);
+}
+
+async function comparePeer(
+  stage: keyof PeerStages,
+  { peer, peerTimes }: VariantBench,
+  times: VariantTimes,
+): Promise<PeerTimes | undefined> {
+  const found = await peer?.[stage]();
+  if (!found) return undefined;
+  peerTimes[stage].push(found.wholeS);
+  compare(stage, found, times);
+  return found;
+}
+
+/** The peer's times over the last of ours. */
+function compare(
+  stage: keyof Times,
+  { wholeS, processorS }: PeerTimes,
+  { own, cpu, ratios, processorRatios }: VariantTimes,
+): void {
+  const last = own[stage].length - 1;
+  ratios[stage].push(wholeS / own[stage][last]);
+  processorRatios[stage].push(processorS / cpu[stage][last]);
+}
+
+function variantResult(name: string, engine: Engine, of: VariantBench, times: VariantTimes): BenchResult {
+  const { shape, layersBuilt, threads, batchTokens, limits, peer } = of;
+  const { own, cpu, ratios, processorRatios, prefillProfile, decodeProfile } = times;
+  const prefillS = median(own.prefill);
+  const decodeS = median(own.decode);
+  const gmacPerSecond = (blockWeights(shape) * batchTokens) / prefillS / 1e9;
+  const { weightBytes } = engine.memory;
+  // The head's int8 blocks of 32 rows have tables of 8 bytes per column.
+  const headBytes = shape.vocab * shape.dim * (1 + 8 / 32);
+  const bytes = ((weightBytes - headBytes) / layersBuilt) * shape.layers + headBytes;
+  return {
+    name,
+    prefillTokensPerSecond: batchTokens / prefillS,
+    decodeTokensPerSecond: 1 / decodeS,
+    togetherTokensPerSecond: 1 / median(own.together),
+    prefillTokensPerCpuSecond: (threads * batchTokens) / median(cpu.prefill),
+    decodeTokensPerCpuSecond: threads / median(cpu.decode),
+    togetherTokensPerCpuSecond: threads / median(cpu.together),
+    prefillShareOfPeak: gmacPerSecond / (threads * limits.peakGmacPerSecond),
+    decodeShareOfStream: bytes / decodeS / 1e9 / (threads * limits.streamGbytePerSecond),
+    prefillProfile: shares(prefillProfile),
+    decodeProfile: shares(decodeProfile, { layersBuilt, layers: shape.layers }),
+    memoryBytes: bytes + engine.memory.bytes - weightBytes,
+    rank: engine.rank,
+    prefillGmacPerSecond: gmacPerSecond,
+    ratios: peer ? mediansOf(ratios) : null,
+    processorRatios: peer ? mediansOf(processorRatios) : null,
+  };
 }
 
 const mediansOf = ({ prefill, decode, together }: Times): Ratios => ({

@@ -1,6 +1,6 @@
 /** A drawn linear layer of one chip, as the GPU takes it and, panel by panel, as the scalar reference does. */
 
-import { bits32, streamKey, uniform } from '../../random.ts';
+import { bits32, type StreamKey, streamKey, uniform } from '../../random.ts';
 import { cellBits } from '../../tile/cell-draws.ts';
 import { type CellNumbers, cellWeight, TABLE_TAPS } from '../cell-format.ts';
 import { INPUT_LIMIT } from '../integers.ts';
@@ -116,7 +116,26 @@ export function drawLayer(
       }),
     ),
   );
-  const columnCells = outputs * cells;
+  return packLayer({ shape, format, chip, codes, rowTables, values, magnitudes, columns, tokens, tileTable });
+}
+
+/** What is drawn of a layer, in plain arrays. */
+interface DrawnLayer extends Pick<PanelCase, 'magnitudes' | 'tokens' | 'tileTable'> {
+  readonly shape: LayerShape;
+  readonly format: CellNumbers;
+  readonly chip: StreamKey;
+  /** [cell][tile][row][outputs] */
+  readonly codes: readonly (readonly Int8Array[])[];
+  /** [ladder][tile] [padded rows][8] */
+  readonly rowTables: readonly (readonly Int16Array[])[];
+  readonly values: PanelCase['inputs'];
+  /** [cell][tile][3][outputs] */
+  readonly columns: readonly (readonly Float32Array[])[];
+}
+
+function packLayer(drawn: DrawnLayer): LayerCase {
+  const { shape, format, chip, codes, rowTables, values, magnitudes, columns, tokens, tileTable } = drawn;
+  const { outputs, rows, cells, rank, planes, count, ladderColumns } = shape;
   const matrix: PanelMatrix = {
     outputs,
     cells,
@@ -139,44 +158,46 @@ export function drawLayer(
       x: packInputs(values, magnitudes, rows, { rank, planes, count }),
       tokens: packRecords(tokens.flat(2), TOKEN_BYTES, TOKEN),
     },
-    panel(index) {
-      const first = index * PANEL_COLUMNS;
-      const own = <T extends Int8Array | Float32Array>(from: T, r: number, make: (n: number) => T): T => {
-        const to = make(r * PANEL_COLUMNS);
-        for (let j = 0; j < r; j++)
-          to.set(from.subarray(j * outputs + first, j * outputs + first + PANEL_COLUMNS), j * PANEL_COLUMNS);
-        return to;
-      };
-      return {
-        cells,
-        tiles: rows.length,
-        rows,
-        rank,
-        planes,
-        count,
-        column: first,
-        columnsPerCell: outputs,
-        weights: codes.map((tiles, cell) =>
-          tiles.map((of, tile) => {
-            const panelCodes = own(of, rows[tile], (n) => new Int8Array(n));
-            const table = rowTables[cell * laddersPerCell + Math.floor(first / ladderColumns)][tile];
-            const index = tile * rows[0] * columnCells + cell * outputs + first;
-            return each(rank, (r) =>
-              panelCodes.map((code, i) => {
-                const [row, column] = [Math.floor(i / PANEL_COLUMNS), i % PANEL_COLUMNS];
-                const bits = cellBits(chip, (index + row * columnCells + column) | 0);
-                return cellWeight(format, r, code, bits, table[row * TABLE_TAPS + Math.abs(code)]);
-              }),
-            );
-          }),
-        ),
-        inputs: values,
-        magnitudes,
-        columns: columns.map((tiles) => tiles.map((of) => own(of, 3, (n) => new Float32Array(n)))),
-        tokens,
-        tileTable,
-      };
-    },
+    panel: (index) => panelOf(drawn, index),
+  };
+}
+
+/** A panel as the reference takes it: its columns alone, and the chip's weights made by the definition. */
+function panelOf(drawn: DrawnLayer, index: number): PanelCase {
+  const { shape, format, chip, codes, rowTables, values, magnitudes, columns, tokens, tileTable } = drawn;
+  const { outputs, rows, cells, rank, planes, count, ladderColumns } = shape;
+  const laddersPerCell = Math.ceil(outputs / ladderColumns);
+  const columnCells = outputs * cells;
+  const first = index * PANEL_COLUMNS;
+  const own = <T extends Int8Array | Float32Array>(from: T, r: number, make: (n: number) => T): T => {
+    const to = make(r * PANEL_COLUMNS);
+    for (let j = 0; j < r; j++)
+      to.set(from.subarray(j * outputs + first, j * outputs + first + PANEL_COLUMNS), j * PANEL_COLUMNS);
+    return to;
+  };
+  const weights = codes.map((tiles, cell) =>
+    tiles.map((of, tile) => {
+      const panelCodes = own(of, rows[tile], (n) => new Int8Array(n));
+      const table = rowTables[cell * laddersPerCell + Math.floor(first / ladderColumns)][tile];
+      const start = tile * rows[0] * columnCells + cell * outputs + first;
+      return Array.from({ length: rank }, (_, r) =>
+        panelCodes.map((code, i) => {
+          const [row, column] = [Math.floor(i / PANEL_COLUMNS), i % PANEL_COLUMNS];
+          const bits = cellBits(chip, (start + row * columnCells + column) | 0);
+          return cellWeight(format, r, code, bits, table[row * TABLE_TAPS + Math.abs(code)]);
+        }),
+      );
+    }),
+  );
+  return {
+    ...{ cells, tiles: rows.length, rows, rank, planes, count },
+    ...{ column: first, columnsPerCell: outputs },
+    weights,
+    inputs: values,
+    magnitudes,
+    columns: columns.map((tiles) => tiles.map((of) => own(of, 3, (n) => new Float32Array(n)))),
+    tokens,
+    tileTable,
   };
 }
 
