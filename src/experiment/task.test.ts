@@ -7,6 +7,7 @@ import { buildDigital } from '../fabric/build-digital.ts';
 import { newSession } from '../model/forward.ts';
 import { buildLayers, openModel } from '../model/model.ts';
 import { onefet } from '../testing/cli.ts';
+import { withEngine } from '../testing/engines.ts';
 import { writeFixture } from '../testing/models.ts';
 import { missingShared, needs, sharedPath } from '../testing/needs.ts';
 import { negativeLogLikelihood, runWindow } from '../testing/scoring.ts';
@@ -229,6 +230,33 @@ describe('a run', () => {
     expect(task!.chips.acc.mean).toBeCloseTo(chipMean, 12);
     expect(task!.chipsLessDigital.acc.mean).toBeCloseTo(chipMean - right / n, 12);
     expect(result.overText.windows).toBe(n);
+  });
+
+  test('of chips has, for each choice, what a pass over all of it has, with the noise of its question', async () => {
+    const plan = planOf(join(folder, 'mcq.jsonl'));
+    const { task } = await executeRun(plan);
+    const jobs = readFileSync(join(plan.folder, 'results.jsonl'), 'utf8').trim().split('\n');
+    const { ranges } = jobs.map((line) => JSON.parse(line)).find(({ key }) => key === 'range/all');
+    const opened = openModel(model);
+    const request = { model: opened, fabric: plan.fabric, ranges, mode: 'chip', contextTokens: 64 } as const;
+    const wholeNll = (number: (question: number, choice: number) => number) =>
+      withEngine('scalar', { ...request, chipSeed: plan.chipSeeds[1] }, async (engine) => {
+        let sum = 0;
+        for (const [q, unit] of plan.inputs.groups.flat().entries()) {
+          const right = plan.inputs.task!.questions[q].answers[0];
+          const { ids, scoreFrom, scoreTo } = unit[right];
+          const visit = (position: number, logits: Float32Array) => {
+            sum += negativeLogLikelihood(logits, ids[position + 1]);
+          };
+          await engine.prefill(ids.subarray(0, scoreTo), number(q, right), visit, scoreFrom);
+        }
+        return sum / QUESTIONS.length;
+      });
+    const found = task!.eachChip[1].answerNll;
+    expect(found).toBeCloseTo(await wholeNll((q) => q), 4);
+    // The noise of another window is another result: the comparison sees it.
+    expect(Math.abs(found - (await wholeNll((q, choice) => 100 + 10 * q + choice)))).toBeGreaterThan(1e-3);
+    opened.close();
   });
 
   test('is kept by content: the same questions are not run again, fewer are another run', async () => {
