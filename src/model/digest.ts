@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { keepFile } from '../files.ts';
 import { decodeResult, encodeResult } from '../sources.ts';
-import type { GgufFile } from './gguf.ts';
+import type { GgufFile } from './gguf-file.ts';
 
 const PATH = join('.onefet', 'cache', 'digests.json');
 /** Smaller files are hashed in less time than the record is read and written in. */

@@ -26,8 +26,9 @@ import { needs } from '../testing/needs.ts';
 import { F16 } from './codecs/f16.ts';
 import { F32 } from './codecs/f32.ts';
 import { Q8_0 } from './codecs/q8_0.ts';
-import type { GgufFile, GgufValue } from './gguf.ts';
-import { GGUF_LIMITS, openGguf, readRow } from './gguf.ts';
+import { openGguf, readRow } from './gguf.ts';
+import type { GgufFile, GgufValue } from './gguf-file.ts';
+import { GGUF_LIMITS } from './gguf-file.ts';
 import type { GgufField } from './gguf-writer.ts';
 import { writeGguf } from './gguf-writer.ts';
 

@@ -1,6 +1,7 @@
 /** Tells what a GGUF model file holds, and what of it is not supported. */
 import { OnefetError } from '../error.ts';
-import { type GgufFile, openGguf } from './gguf.ts';
+import { openGguf } from './gguf.ts';
+import type { GgufFile } from './gguf-file.ts';
 import { checkVocabulary, fileFacts } from './model.ts';
 import { readShape } from './read-shape.ts';
 import { shapeRecord } from './shape.ts';

@@ -10,7 +10,8 @@
 import { OnefetError } from '../error.ts';
 import { displayPath, sha256 } from '../files.ts';
 import type { AdapterChoice } from './adapter-choice.ts';
-import { type GgufFile, type GgufTensor, openGguf, readRow } from './gguf.ts';
+import { openGguf, readRow } from './gguf.ts';
+import type { GgufFile, GgufTensor } from './gguf-file.ts';
 import { blockMatrices, type ModelShape, sourceTensor } from './shape.ts';
 
 /** s B [N][r] and A [r][K] of one matrix. */

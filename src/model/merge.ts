@@ -7,7 +7,8 @@ import { pid } from 'node:process';
 import { OnefetError } from '../error.ts';
 import { displayPath, reasonOf, writeAt } from '../files.ts';
 import { F32 } from './codecs/f32.ts';
-import { type GgufFile, type GgufTensor, readRow } from './gguf.ts';
+import { readRow } from './gguf.ts';
+import type { GgufFile, GgufTensor } from './gguf-file.ts';
 import { type Adapter, joinParts } from './lora.ts';
 
 /** Writes the merged model to `target`, whole or not at all. */

@@ -6,8 +6,8 @@ import { OnefetError } from '../error.ts';
 import type { Linear, LinearBuilder } from '../fabric/linear.ts';
 import type { BlockNorms, HeadNorm } from './architecture.ts';
 import { fileDigest } from './digest.ts';
-import type { GgufFile } from './gguf.ts';
 import { openGguf, readRow } from './gguf.ts';
+import type { GgufFile } from './gguf-file.ts';
 import { ROPE_FACTORS, readShape, requireTensor } from './read-shape.ts';
 import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {

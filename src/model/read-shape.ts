@@ -1,7 +1,7 @@
 /** Reads the shape of a model from a GGUF's metadata and checks it against the file's tensors. */
 import { nearestName, OnefetError } from '../error.ts';
 import { ARCHITECTURES, type Architecture, REFUSED_ARCHITECTURES } from './architecture.ts';
-import type { GgufFile, GgufTensor, GgufValue } from './gguf.ts';
+import type { GgufFile, GgufTensor, GgufValue } from './gguf-file.ts';
 import {
   type AttentionWindow,
   blockMatrices,

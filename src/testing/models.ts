@@ -7,8 +7,8 @@ import { ARCHITECTURES, type Architecture, type Stage } from '../model/architect
 import type { Codec } from '../model/codecs/codec.ts';
 import { F16 } from '../model/codecs/f16.ts';
 import { F32 } from '../model/codecs/f32.ts';
-import type { GgufValue } from '../model/gguf.ts';
 import { openGguf } from '../model/gguf.ts';
+import type { GgufValue } from '../model/gguf-file.ts';
 import type { GgufField, GgufTensorSource } from '../model/gguf-writer.ts';
 import { writeGguf } from '../model/gguf-writer.ts';
 import { blockMatrices, type ModelShape, modelShape } from '../model/shape.ts';

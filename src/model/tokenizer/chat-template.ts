@@ -1,7 +1,7 @@
 /** The chat template of an instruct model: Jinja in `tokenizer.chat_template`, run by @huggingface/jinja. */
 import { OnefetError } from '../../error.ts';
 import { reasonOf } from '../../files.ts';
-import type { GgufValue } from '../gguf.ts';
+import type { GgufValue } from '../gguf-file.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /**

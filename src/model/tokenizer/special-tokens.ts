@@ -1,7 +1,7 @@
 /**
  * Which tokens begin and end a text, by the file's ids and by well-known spellings, as llama.cpp (v0.5.0) finds them.
  */
-import type { GgufValue } from '../gguf.ts';
+import type { GgufValue } from '../gguf-file.ts';
 import type { Vocabulary } from './vocabulary.ts';
 import { TOKEN_CONTROL, TOKEN_NORMAL, TOKEN_USER_DEFINED, vocabularyError } from './vocabulary.ts';
 

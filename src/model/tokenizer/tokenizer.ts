@@ -2,7 +2,7 @@
  * Text to token ids and back, from the vocabulary that a GGUF file carries. The results are llama.cpp's.
  */
 import { nearestName, OnefetError } from '../../error.ts';
-import type { GgufValue } from '../gguf.ts';
+import type { GgufValue } from '../gguf-file.ts';
 import { bytePairEncoder } from './byte-pair.ts';
 import { PRE_TOKENIZERS, type PreTokenizer } from './pre-tokenizers.ts';
 import { sentencePieceEncoder } from './sentencepiece.ts';

@@ -1,7 +1,8 @@
 /** Codes of 4 bits that a file has itself: Q4_0, blocks of 32 values d (q - 8). */
 
 import { halfAt } from '../../../model/codecs/half.ts';
-import { type GgufFile, type GgufTensor, readRow } from '../../../model/gguf.ts';
+import { readRow } from '../../../model/gguf.ts';
+import type { GgufFile, GgufTensor } from '../../../model/gguf-file.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 

@@ -6,7 +6,8 @@
 
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { ImageReader } from '../../../mapping/image.ts';
-import { type GgufFile, openGguf, readRow } from '../../../model/gguf.ts';
+import { openGguf, readRow } from '../../../model/gguf.ts';
+import type { GgufFile } from '../../../model/gguf-file.ts';
 import { requireTensor } from '../../../model/read-shape.ts';
 import { sourceTensor } from '../../../model/shape.ts';
 import { bits32, streamKey } from '../../../random.ts';
