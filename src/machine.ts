@@ -14,11 +14,17 @@ export interface Origin {
   readonly commit: string | null;
 }
 
-export const originNow = (): Origin => ({
-  date: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
-  cpu: cpus()[0]?.model.trim() || 'unknown',
-  commit: commitOf(packageRoot),
-});
+/** Of the program that runs, found once: two processes of git for every run of a sweep take longer than its plan. */
+let ownCommit: string | null | undefined;
+
+export function originNow(): Origin {
+  ownCommit = ownCommit === undefined ? commitOf(packageRoot) : ownCommit;
+  return {
+    date: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+    cpu: cpus()[0]?.model.trim() || 'unknown',
+    commit: ownCommit,
+  };
+}
 
 /** A package below node_modules is not of the repository that it lies in. */
 export function commitOf(folder: string): string | null {
