@@ -15,7 +15,7 @@ import { createEngine } from '../engine/create.ts';
 import type { Stage } from '../model/architecture.ts';
 import { readRow } from '../model/gguf.ts';
 import { type Model, modelPart } from '../model/model.ts';
-import { requireTensor } from '../model/read-shape.ts';
+import { requireTensor } from '../model/model-tensors.ts';
 import { blockWeights, type ModelShape } from '../model/shape.ts';
 
 /** Sees inputs x [tokens][K] of a stage of a block. */

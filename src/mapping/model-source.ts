@@ -3,7 +3,7 @@ import type { LinearBuilder, LinearName } from '../fabric/linear.ts';
 import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { readRow } from '../model/gguf.ts';
 import type { Model } from '../model/model.ts';
-import { requireTensor } from '../model/read-shape.ts';
+import { requireTensor } from '../model/model-tensors.ts';
 import { blockMatrices, sourceTensor } from '../model/shape.ts';
 import type { MappingSource } from './stage-job.ts';
 import { type InputStatistics, newStatistics, type StatisticsCollector } from './statistics.ts';

@@ -8,7 +8,9 @@ import type { BlockNorms, HeadNorm } from './architecture.ts';
 import { fileDigest } from './digest.ts';
 import { openGguf, readRow } from './gguf.ts';
 import type { GgufFile } from './gguf-file.ts';
-import { ROPE_FACTORS, readShape, requireTensor } from './read-shape.ts';
+import { requireTensor } from './model-tensors.ts';
+import { ROPE_FACTORS } from './read-rope.ts';
+import { readShape } from './read-shape.ts';
 import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
   blockMatrices,

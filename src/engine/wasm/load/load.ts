@@ -8,7 +8,7 @@ import { tensorKey } from '../../../fabric/placement.ts';
 import type { ImageReader } from '../../../mapping/image.ts';
 import { openGguf, readRow } from '../../../model/gguf.ts';
 import type { GgufFile } from '../../../model/gguf-file.ts';
-import { requireTensor } from '../../../model/read-shape.ts';
+import { requireTensor } from '../../../model/model-tensors.ts';
 import { sourceTensor } from '../../../model/shape.ts';
 import { bits32, streamKey } from '../../../random.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
