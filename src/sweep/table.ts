@@ -22,12 +22,15 @@ export function sweepRows(
 ): Row[] {
   return outcomes.map((outcome): Row => {
     const { point, status, settings } = outcome;
+    const set = Object.fromEntries(varied.map((key) => [key, valueText(settings[key] ?? base[key])]));
     return {
       point: point + 1,
       status,
       reason: outcome.status === 'done' ? null : outcome.reason,
-      ...Object.fromEntries(varied.map((key) => [key, valueText(settings[key] ?? base[key])])),
+      ...set,
       ...(outcome.status === 'done' ? doneColumns(outcome, comparisons.get(point) ?? []) : {}),
+      // A key that is varied has its own value in a column of its name: the file of a task, not its kind.
+      ...set,
     };
   });
 }
