@@ -12,7 +12,7 @@
  * The input a is the norm's output with the image's gain (plan.ts) in place of the model's, or what o and down read.
  */
 import { type Rotation, rotateRows, rotationOf } from './hadamard.ts';
-import type { DigitalPart, ImageMatrix } from './image.ts';
+import type { DigitalPart, ImageMatrix } from './image-matrix.ts';
 import { mappedWeights } from './map-matrix.ts';
 
 /** y[N] = what the chip computes of a[K], with ideal tiles. */

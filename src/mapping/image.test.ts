@@ -6,8 +6,9 @@ import { afterAll, expect, test } from 'vitest';
 import { OnefetError } from '../error.ts';
 import { bits32, gaussian, streamKey } from '../random.ts';
 import { weightFormat } from '../tile/weight-code.ts';
-import { createImage, type ImageMatrix, openImage } from './image.ts';
+import { createImage, openImage } from './image.ts';
 import { type ImageHeader, packCodes, unpackCodes } from './image-format.ts';
+import type { ImageMatrix } from './image-matrix.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onefet-image-'));
 afterAll(() => rmSync(folder, { recursive: true }));

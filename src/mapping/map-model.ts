@@ -9,7 +9,7 @@ import { tensorKey } from '../fabric/placement.ts';
 import { STAGES, type Stage } from '../model/architecture.ts';
 import type { MatrixShape, ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
-import type { ImageMatrix } from './image.ts';
+import type { ImageMatrix } from './image-matrix.ts';
 import type { MatrixReport } from './map-matrix.ts';
 import { panelElements, type WorkspaceLimits } from './numerics/workspace.ts';
 import { type MappingMethod, requireAllowed, stageInput } from './plan.ts';

@@ -10,7 +10,7 @@
  */
 import { OnefetError } from '../../error.ts';
 import type { RangeTable } from '../../fabric/ranges.ts';
-import type { DigitalPart } from '../../mapping/image.ts';
+import type { DigitalPart } from '../../mapping/image-matrix.ts';
 import { requireMemory } from '../../memory.ts';
 import { MAGNITUDE_COUNTS } from '../../tile/weight-code.ts';
 import {

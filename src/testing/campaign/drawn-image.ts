@@ -1,5 +1,7 @@
 /** A small chip image of drawn numbers. */
-import { createImage, type ImageMatrix } from '../../mapping/image.ts';
+
+import { createImage } from '../../mapping/image.ts';
+import type { ImageMatrix } from '../../mapping/image-matrix.ts';
 
 const HASH = 'ab'.repeat(32);
 

@@ -1,7 +1,7 @@
 /** Tables of the digital part around the tiles of an image's matrices: where they lie in the state memory, and their values. */
 import { tensorKey } from '../../../fabric/placement.ts';
 import { denseHadamard, type RotationSpec, rotationOf } from '../../../mapping/hadamard.ts';
-import type { DigitalPart } from '../../../mapping/image.ts';
+import type { DigitalPart } from '../../../mapping/image-matrix.ts';
 import { type Operation, padded } from './operations.ts';
 
 /** A rotation's steps and tables; addresses. */

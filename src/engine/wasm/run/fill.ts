@@ -2,7 +2,7 @@
 
 import { writeConstants } from '../../../emit/constants.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
-import type { DigitalPart } from '../../../mapping/image.ts';
+import type { DigitalPart } from '../../../mapping/image-matrix.ts';
 import type { BlockNorms } from '../../../model/architecture.ts';
 import type { ModelShape } from '../../../model/shape.ts';
 import { tileNoise, windowKey } from '../../../tile/draws.ts';
