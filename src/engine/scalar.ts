@@ -18,7 +18,7 @@ import { rotateRows, rotationOf, unrotateRows } from '../mapping/hadamard.ts';
 import type { ImageReader } from '../mapping/image.ts';
 import type { DigitalPart } from '../mapping/image-matrix.ts';
 import { matricesReading, STAGES } from '../model/architecture.ts';
-import { forward, newSession, resetSession, SCALAR_FEATURES } from '../model/forward.ts';
+import { FORWARD_FEATURES, forward, newSession, resetSession } from '../model/forward.ts';
 import { buildLayers, type Model, type ModelLayers } from '../model/model.ts';
 import { blockWeights } from '../model/shape.ts';
 import type { CellSumsKind } from '../tile/cell-sums.ts';
@@ -53,7 +53,7 @@ import { newTurns, requireFinite, requireInputs, requireKept, requireSpace, requ
 /** No limits but these: cells, columns and converters are those of src/tile. */
 const CAPABILITIES: Capabilities = {
   'model weights': { oneOf: ['from a file'] },
-  'model features': { oneOf: SCALAR_FEATURES },
+  'model features': { oneOf: FORWARD_FEATURES },
   fabric: { oneOf: FABRIC_WORDS },
   kvBits: { oneOf: [16] },
   'tuning.precision': { oneOf: ['exact'] },

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { buildDigital } from '../fabric/build-digital.ts';
 import { gaussian, nameCoordinate, streamKey } from '../random.ts';
 import { type Architecture, LLAMA, matricesReading, tensorNames } from './architecture.ts';
-import { forward, newSession, SCALAR_FEATURES } from './forward.ts';
+import { FORWARD_FEATURES, forward, newSession } from './forward.ts';
 import type { Model, ModelLayers } from './model.ts';
 import { ropeFrequencies, ropeMagnitude } from './rope.ts';
 import {
@@ -97,7 +97,7 @@ const VARIANTS: [string, Partial<ModelShape>, string[]][] = [
       softCaps: { scores: 2, logits: 4 },
       scales: SCALES,
     },
-    [...SCALAR_FEATURES],
+    [...FORWARD_FEATURES],
   ],
 ];
 
@@ -299,7 +299,7 @@ describe('the forward pass of each feature equals the formula', () => {
 
 test('a pass says by name what it lacks', () => {
   const shape = modelShape({ ...SHAPE, biases: ['attn_q'], architecture: { ...LLAMA, activation: 'gelu' } });
-  expect(missingFeatures(shape, SCALAR_FEATURES)).toBeUndefined();
+  expect(missingFeatures(shape, FORWARD_FEATURES)).toBeUndefined();
   expect(missingFeatures(shape, ['gelu'])).toBe('architecture llama: biases of linear layers');
   expect(missingFeatures(shape, [])).toBe('architecture llama: biases of linear layers, GELU');
 });

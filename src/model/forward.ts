@@ -25,8 +25,8 @@ import {
 import type { Model, ModelBlock, ModelLayers } from './model.ts';
 import { type Feature, type ModelShape, missingFeatures, windowTokens } from './shape.ts';
 
-/** Features of this pass beyond a plain Llama. */
-export const SCALAR_FEATURES: readonly Feature[] = [
+/** Features of this pass, and of the fast one, beyond a plain Llama. */
+export const FORWARD_FEATURES: readonly Feature[] = [
   'biases',
   'fused-matrices',
   'head-norms',
@@ -75,7 +75,7 @@ interface Buffers {
  */
 export function newSession(model: Model, layers: ModelLayers, contextTokens: number): Session {
   const { shape } = model;
-  const missing = missingFeatures(shape, SCALAR_FEATURES);
+  const missing = missingFeatures(shape, FORWARD_FEATURES);
   if (missing !== undefined) {
     throw new OnefetError('input', 'MODEL_FEATURE', `${model.name}: ${missing} cannot be computed`);
   }

@@ -2,26 +2,12 @@
 
 import { MEMORY_BYTES } from '../../emit/arena.ts';
 import { FABRIC_WORDS } from '../../fabric/registry.ts';
-import type { Feature } from '../../model/shape.ts';
+import { FORWARD_FEATURES } from '../../model/forward.ts';
 import type { Capabilities } from '../backend.ts';
 
-/** Features of run/forward.ts beyond a plain Llama. */
-const WASM_FEATURES: readonly Feature[] = [
-  'biases',
-  'fused-matrices',
-  'head-norms',
-  'norm-places',
-  'halves-rotation',
-  'partial-rotation',
-  'yarn',
-  'gelu',
-  'window',
-  'soft-caps',
-  'scales',
-];
-
 export const CAPABILITIES: Capabilities = {
-  'model features': { oneOf: WASM_FEATURES },
+  // run/forward.ts computes what its reference does (architectures.test.ts).
+  'model features': { oneOf: FORWARD_FEATURES },
   // Whole vectors of what rotates.
   'model head elements': { multipleOf: 4 },
   // A half in whole vectors; parts that lie beside each other in whole panels.
