@@ -303,6 +303,13 @@ test('more threads than the machine has are said to be fewer, and not a word of 
   expect([quiet.code, quiet.stderr]).toEqual([0, '']);
 });
 
+test('a wrong option points to the help of its own command', async () => {
+  expect((await onefet('bench', 'engine', '--runds', '3')).stderr).toMatch(
+    /hint: onefet bench engine --help shows/,
+  );
+  expect((await onefet('--runds')).stderr).toMatch(/hint: onefet --help lists the commands/);
+});
+
 test('every error has one form, those of the command line too', async () => {
   for (const args of [
     ['rnu'],

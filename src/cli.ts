@@ -109,7 +109,6 @@ function program(signal: AbortSignal, argv: readonly string[]): Command {
     .option('--quiet', 'no progress and no notes on stderr: errors alone')
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`onefet: ${text}`) })
-    .showHelpAfterError('  hint: onefet --help lists the commands')
     .addHelpText(
       'after',
       `
@@ -140,5 +139,12 @@ ${EXIT_CODE_HELP}`,
   addBenchCommands(root, context);
   addWorkspaceCommands(root);
   addDoctorCommand(root);
+  hintAtHelp(root, 'onefet', 'lists the commands');
   return root;
+}
+
+/** A wrong option points to the help of its own command. */
+function hintAtHelp(command: Command, path: string, does: string): void {
+  command.showHelpAfterError(`  hint: ${path} --help ${does}`);
+  for (const below of command.commands) hintAtHelp(below, `${path} ${below.name()}`, 'shows its options');
 }
