@@ -7,6 +7,7 @@ import { env } from 'node:process';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { bits32, streamKey } from '../../random.ts';
+import { needs } from '../../testing/needs.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../integers.ts';
 import { drawCellsCase } from '../wasm/check/cells-case.ts';
 import { referencePanel } from '../wasm/check/panel-reference.ts';
@@ -21,7 +22,6 @@ try {
   gpu = await openGpu({ software: env.ONEFET_GPU === 'software' });
 } catch (error) {
   reason = (error as Error).message;
-  console.warn(`the WGSL kernel is not tested: ${reason}`);
 }
 afterAll(() => gpu?.close());
 
@@ -80,7 +80,7 @@ const conversions = (['off', 'token', 'product'] as const).flatMap((noise) =>
   [false, true].map((float) => ({ noise, float })),
 );
 
-describe.skipIf(!gpu)('the WGSL panel product', () => {
+describe('the WGSL panel product', needs(gpu ? undefined : reason), () => {
   test.each(variants)('rank $rank, $planes planes: the bare sums are the exact integers', async (of) => {
     const bare: Scalars = { gain: () => 1, offset: () => 0, scale: () => 1, out: () => 1 };
     const property = fc.asyncProperty(fc.record(shapes), async ({ seed, ...shape }) => {
