@@ -1,6 +1,20 @@
 /**
- * Sums over lists of numbers, and digits of numbers that go into files.
+ * Sums over lists of numbers, joined lists, and digits of numbers that go into files.
  */
+
+/** The parts one behind the other, of the kind of array that `make` makes. */
+export function joinArrays<T extends Float32Array | Int16Array>(
+  parts: readonly T[],
+  make: (length: number) => T,
+): T {
+  const whole = make(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
 
 /** sum(x) / n. */
 export function mean(values: ArrayLike<number>): number {

@@ -29,6 +29,7 @@ import { collectorBytes, type InputStatistics, newStatistics } from '../mapping/
 import { STAGES, type Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import type { ModelShape } from '../model/shape.ts';
+import { joinArrays } from '../numbers.ts';
 import { embed, type PassEngine, partRequest, passStream } from './input-pass.ts';
 import type { MappingPlan } from './mapping-plan.ts';
 
@@ -142,7 +143,7 @@ export function newFollowPass(
             parts.get(stage)!.push(beforeGain(x, gains.get(stage)));
           },
         });
-        for (const [stage, own] of parts) exact.get(stage)!.push(joined(own));
+        for (const [stage, own] of parts) exact.get(stage)!.push(joinArrays(own, (n) => new Float32Array(n)));
         onProgress((layer + (window + 1) / windows.length / 2) / shape.layers, `inputs of block ${layer}`);
       }
     } finally {
@@ -228,14 +229,4 @@ function beforeGain(x: Float32Array, gain: Float32Array | undefined): Float32Arr
     const g = gain[i % gain.length];
     return g === 0 ? 0 : value / g;
   });
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -6,8 +6,8 @@
  * as retarget.ts needs it. Sums as in statistics.ts, of all K^2 products in place of half of them.
  */
 import { OnefetError } from '../error.ts';
-import { BLOCK_ROWS, PANEL_COLUMNS } from './numerics/kernels/multiply.ts';
 import { DEPTH, floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
+import { addOuterProducts, CHUNK } from './numerics/outer-products.ts';
 
 export interface InputDrift {
   /** m [K]: of the model as shipped. */
@@ -22,9 +22,6 @@ export interface DriftCollector {
   result(): InputDrift;
 }
 
-/** Rows of the left operand that stay in the second-level cache. */
-const CHUNK = 192;
-
 export const driftBytes = (inputs: number): number => {
   const rows = paddedRows(inputs);
   return 4 * (rows * rows + 3 * rows * DEPTH + CHUNK * DEPTH) + 2 ** 12;
@@ -34,7 +31,6 @@ export const driftBytes = (inputs: number): number => {
 export async function newDrift(inputs: number): Promise<DriftCollector> {
   const rows = paddedRows(inputs);
   const numerics = await newNumerics(driftBytes(inputs));
-  const { kernels } = numerics;
   const at = {
     sums: room(numerics, rows * rows, 'the drift of inputs'),
     left: room(numerics, DEPTH * rows, 'a batch of inputs'),
@@ -48,21 +44,6 @@ export async function newDrift(inputs: number): Promise<DriftCollector> {
   // The first token stands for the mean, so that a loud constant does not eat the digits of f32.
   let guess: Float32Array | undefined;
   let seen = 0;
-  const update = (tokens: number): void => {
-    const stride = 4 * rows;
-    const panelBytes = 4 * tokens * PANEL_COLUMNS;
-    for (let p = 0; p < rows / PANEL_COLUMNS; p++) {
-      kernels.pack_panel(at.right + 4 * p * PANEL_COLUMNS, at.panels + p * panelBytes, tokens, stride);
-    }
-    for (let first = 0; first < rows; first += CHUNK) {
-      const count = Math.min(CHUNK, rows - first);
-      kernels.pack_blocks(at.left + 4 * first, at.block, tokens, stride, count / BLOCK_ROWS);
-      for (let p = 0; p < rows / PANEL_COLUMNS; p++) {
-        const to = at.sums + first * stride + 4 * p * PANEL_COLUMNS;
-        kernels.multiply_add(at.block, at.panels + p * panelBytes, to, count / BLOCK_ROWS, tokens, stride);
-      }
-    }
-  };
   return {
     add(exact, mapped, tokens) {
       guess ??= mapped.slice(0, inputs);
@@ -79,7 +60,7 @@ export async function newDrift(inputs: number): Promise<DriftCollector> {
             mappedSums[j] += value;
           }
         }
-        update(count);
+        addOuterProducts(numerics, at, rows, count, false);
       }
       seen += tokens;
     },

@@ -10,8 +10,8 @@
  * Memory: K^2 f32 (0.8 GB for K = 14336). Matrices that read the same input share one collector.
  */
 import { OnefetError } from '../error.ts';
-import { BLOCK_ROWS, PANEL_COLUMNS } from './numerics/kernels/multiply.ts';
-import { DEPTH, floats, type Numerics, newNumerics, paddedRows, room } from './numerics/numerics.ts';
+import { DEPTH, floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
+import { addOuterProducts, CHUNK } from './numerics/outer-products.ts';
 
 export interface InputStatistics {
   readonly inputs: number;
@@ -37,9 +37,6 @@ export interface StatisticsCollector {
 /** Tokens kept as they are: at most twice this many, evenly spaced. */
 const SAMPLE_TOKENS = 64;
 
-/** Rows of the left operand that stay in the second-level cache. */
-const CHUNK = 192;
-
 export const collectorBytes = (inputs: number): number => {
   const rows = paddedRows(inputs);
   return 4 * (rows * rows + 2 * rows * DEPTH + CHUNK * DEPTH) + 2 ** 12;
@@ -55,6 +52,7 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
     panels: room(numerics, DEPTH * rows, 'a batch of inputs'),
     block: room(numerics, CHUNK * DEPTH, 'a batch of inputs'),
   };
+  const places = { ...at, sums: at.moments, left: at.batch, right: at.batch };
   const batch = floats(numerics, at.batch, DEPTH * rows); // [DEPTH][rows]
   const sums = new Float64Array(inputs);
   let guess: Float32Array | undefined;
@@ -87,7 +85,7 @@ export async function newStatistics(inputs: number): Promise<StatisticsCollector
             sums[j] += value;
           }
         }
-        updateSymmetric(numerics, at, rows, count);
+        addOuterProducts(numerics, places, rows, count, true);
       }
       keep(activations, tokens);
       seen += tokens;
@@ -146,36 +144,6 @@ function meanOf(activations: Float32Array, tokens: number, inputs: number): Floa
   const sums = new Float64Array(inputs);
   for (let t = 0, i = 0; t < tokens; t++) for (let j = 0; j < inputs; j++, i++) sums[j] += activations[i];
   return Float32Array.from(sums, (sum) => sum / tokens);
-}
-
-/** moments += batch^T batch in the upper half (whole blocks of it). */
-function updateSymmetric(
-  numerics: Numerics,
-  at: { moments: number; batch: number; panels: number; block: number },
-  rows: number,
-  tokens: number,
-): void {
-  const { kernels } = numerics;
-  const stride = 4 * rows;
-  const panelBytes = 4 * tokens * PANEL_COLUMNS;
-  for (let p = 0; p < rows / PANEL_COLUMNS; p++) {
-    kernels.pack_panel(at.batch + 4 * p * PANEL_COLUMNS, at.panels + p * panelBytes, tokens, stride);
-  }
-  for (let first = 0; first < rows; first += CHUNK) {
-    const count = Math.min(CHUNK, rows - first);
-    kernels.pack_blocks(at.batch + 4 * first, at.block, tokens, stride, count / BLOCK_ROWS);
-    for (let column = first; column < rows; column += PANEL_COLUMNS) {
-      const above = Math.min(count, Math.ceil((column + PANEL_COLUMNS - first) / BLOCK_ROWS) * BLOCK_ROWS);
-      kernels.multiply_add(
-        at.block,
-        at.panels + (column / PANEL_COLUMNS) * panelBytes,
-        at.moments + first * stride + 4 * column,
-        above / BLOCK_ROWS,
-        tokens,
-        stride,
-      );
-    }
-  }
 }
 
 /** E[a a^T] about zero, for inputs that are not centred: H_c + mu mu^T [K][K]. */
