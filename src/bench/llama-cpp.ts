@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
 import { createInterface } from 'node:readline';
-import { OnefetError } from '../error.ts';
+import { interrupted, OnefetError } from '../error.ts';
 import { packageRoot, reasonOf } from '../files.ts';
 import { MODEL_SHAPES, type NamedShape } from '../model/shapes.ts';
 import { synthesise } from '../synth/synthesise.ts';
@@ -167,8 +167,11 @@ function nextLine(child: ChildProcessWithoutNullStreams): Promise<unknown> {
       child.stderr.off('data', onError);
       child.off('exit', onExit);
     };
-    const onExit = (code: number | null) => {
+    const onExit = (code: number | null, killed: NodeJS.Signals | null) => {
       finish();
+      // A signal to the whole group of processes reaches the child first.
+      if (killed === 'SIGINT' || killed === 'SIGTERM')
+        return reject(interrupted(`llama.cpp was ended by ${killed}`));
       reject(
         new OnefetError(
           'internal',

@@ -15,7 +15,7 @@ const shape = modelShape({
   heads: 2,
   kvHeads: 1,
   headDim: 32,
-  hidden: 96,
+  ffnDim: 96,
 });
 const software = env.ONEFET_GPU === 'software';
 const fabric = loadFabric(loadDesign('log-domain').design);

@@ -6,8 +6,9 @@
  *
  * What a pass also needs (attention, norms, encoding of the inputs, the digital head) is not in it.
  */
-import { cellFormat } from '../engine/cell-format.ts';
+import { type CellNumbers, cellFormat } from '../engine/cell-format.ts';
 import { integerResponse } from '../engine/integer-response.ts';
+import { INPUT_LIMIT } from '../engine/integers.ts';
 import { referencePanel } from '../engine/wasm/check/panel-reference.ts';
 import type { NoiseKind } from '../engine/wasm/kernels/adc.ts';
 import { PANEL_COLUMNS } from '../engine/wasm/kernels/gemm.ts';
@@ -167,13 +168,15 @@ function drawMatrix(
   own: {
     readonly tileRows: number;
     readonly ladderColumns: number;
-    readonly format: Parameters<typeof drawLayer>[1];
+    readonly format: CellNumbers;
   },
 ): LayerCase {
   const rows: number[] = [];
   for (let left = inputs; left > 0; left -= own.tileRows) rows.push(Math.min(left, own.tileRows));
-  const inputSigma = (planes === 1 ? 63 : 8191) / Math.sqrt(3);
-  const gain = 40 / (Math.sqrt(own.tileRows) * inputSigma * 30);
+  // Sigma of a sum of even inputs and weights; a third of a converter's 127 steps.
+  const inputSigma = INPUT_LIMIT[planes] / Math.sqrt(3);
+  const weightSigma = own.format.limit / Math.sqrt(3);
+  const gain = 127 / 3 / (Math.sqrt(own.tileRows) * inputSigma * weightSigma);
   return drawLayer(
     { outputs, rows, cells: 1, rank, planes, count, ladderColumns: own.ladderColumns },
     own.format,

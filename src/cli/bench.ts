@@ -90,7 +90,7 @@ to the temporary folder (2.5 GB). llama.cpp is installed with: npm ci --prefix e
     .addHelpText(
       'after',
       `
-One panel of every matrix is compared with the scalar reference first. The package is added with: npm install webgpu`,
+One panel of every matrix is compared with the scalar reference first. The package is added with: npm install --no-save webgpu@0.6`,
     )
     .action(async (flags: GpuFlags) => {
       await benchGpu(flags, signal, progress());

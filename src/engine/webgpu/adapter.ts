@@ -1,5 +1,5 @@
 /**
- * A GPU through WebGPU: Dawn, which the npm package `webgpu` brings. It is an optional peer: `npm install webgpu` adds it.
+ * A GPU through WebGPU: Dawn, which the npm package `webgpu` brings. It is no dependency, for its 130 MB: `npm install --no-save webgpu@0.6` adds it.
  * Without it, or without a driver, `openGpu` says so; nothing else of onefet needs it.
  */
 import { existsSync } from 'node:fs';
@@ -56,7 +56,7 @@ async function loadDawn(): Promise<Dawn> {
   try {
     return (await import('webgpu' as string)) as Dawn;
   } catch (cause) {
-    throw absent('the package webgpu is not installed', 'npm install webgpu', cause);
+    throw absent('the package webgpu is not installed', 'npm install --no-save webgpu@0.6', cause);
   }
 }
 

@@ -1,5 +1,6 @@
 /** A drawn linear layer of one chip, as the GPU takes it and, panel by panel, as the scalar reference does. */
 
+import { joinArrays } from '../../numbers.ts';
 import { bits32, type StreamKey, streamKey, uniform } from '../../random.ts';
 import { cellBits } from '../../tile/cell-draws.ts';
 import { type CellNumbers, cellWeight, TABLE_TAPS } from '../cell-format.ts';
@@ -147,7 +148,7 @@ function packLayer(drawn: DrawnLayer): LayerCase {
     key: chip,
     format,
     codes: packCodes(codes, rows, outputs),
-    rows: joined(rowTables.flat(), Int16Array),
+    rows: joinArrays(rowTables.flat(), (n) => new Int16Array(n)),
     columns: packColumns(columns, outputs, rows.length),
     tileTable: packRecords(tileTable.flat(), TILE_BYTES, TILE),
   };
@@ -301,15 +302,5 @@ function packInputs(
     }
     at += countQuads(r) * stride;
   });
-  return to;
-}
-
-function joined(parts: readonly Int16Array[], Kind: Int16ArrayConstructor): Int16Array {
-  const to = new Kind(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    to.set(part, at);
-    at += part.length;
-  }
   return to;
 }

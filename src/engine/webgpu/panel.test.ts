@@ -1,6 +1,6 @@
 /**
  * The WGSL panel product against the scalar reference of the WebAssembly kernels (wasm/check/panel-reference.ts), on the
- * first GPU; with ONEFET_GPU=software on a driver that computes on the processor, which takes minutes. Skipped, with the
+ * first GPU; with ONEFET_GPU=software on a driver that computes on the processor, which takes a minute. Skipped, with the
  * reason printed, where Dawn or a driver is missing.
  */
 import { env } from 'node:process';

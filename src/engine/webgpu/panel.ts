@@ -65,22 +65,14 @@ export async function uploadMatrix(
     throw new OnefetError('internal', 'GPU_SHAPE', `${matrix.outputs} columns are not whole panels`);
   return guarded(device, async () => {
     const pipeline = await pipelineOf(device, variant);
-    const open: GPUBuffer[] = [];
-    const upload = (data: ArrayBufferView, usage = GPUBufferUsage.STORAGE) => {
-      const buffer = newBuffer(device, data.byteLength, usage | GPUBufferUsage.COPY_DST);
-      device.queue.writeBuffer(buffer, 0, padded(data));
-      open.push(buffer);
-      return buffer;
-    };
+    const buffers = newBuffers(device);
     const resident = [matrix.codes, matrix.rows, matrix.columns, matrix.tileTable].map((data) =>
-      upload(data),
+      buffers.upload(data, GPUBufferUsage.STORAGE),
     );
     return {
       multiply: (inputs, products = 1) =>
         guarded(device, () => multiply(device, pipeline, variant, matrix, resident, inputs, products)),
-      close() {
-        for (const buffer of open) buffer.destroy();
-      },
+      close: buffers.free,
     };
   });
 }
@@ -117,17 +109,7 @@ async function multiply(
 ): Promise<PanelResult> {
   const { outputs } = matrix;
   const { count } = inputs;
-  const open: GPUBuffer[] = [];
-  const make = (bytes: number, usage: number) => {
-    const buffer = newBuffer(device, bytes, usage);
-    open.push(buffer);
-    return buffer;
-  };
-  const upload = (data: ArrayBufferView, usage: number) => {
-    const buffer = make(data.byteLength, usage | GPUBufferUsage.COPY_DST);
-    device.queue.writeBuffer(buffer, 0, padded(data));
-    return buffer;
-  };
+  const { make, upload, free } = newBuffers(device);
   const { STORAGE, COPY_SRC, COPY_DST, MAP_READ, UNIFORM } = GPUBufferUsage;
   const outBytes = count * outputs * 4;
   try {
@@ -176,8 +158,29 @@ async function multiply(
       secondsPerProduct,
     };
   } finally {
-    for (const buffer of open) buffer.destroy();
+    free();
   }
+}
+
+/** Buffers that are freed together. */
+function newBuffers(device: GPUDevice) {
+  const open: GPUBuffer[] = [];
+  const make = (bytes: number, usage: number): GPUBuffer => {
+    const buffer = newBuffer(device, bytes, usage);
+    open.push(buffer);
+    return buffer;
+  };
+  return {
+    make,
+    upload(data: ArrayBufferView, usage: number): GPUBuffer {
+      const buffer = make(data.byteLength, usage | GPUBufferUsage.COPY_DST);
+      device.queue.writeBuffer(buffer, 0, padded(data));
+      return buffer;
+    },
+    free() {
+      for (const buffer of open) buffer.destroy();
+    },
+  };
 }
 
 function jobWords({ rank }: PanelVariant, matrix: PanelMatrix, count: number): Int32Array<ArrayBuffer> {
