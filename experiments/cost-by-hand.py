@@ -161,6 +161,10 @@ def digital():
     return chip({'weights': stored, 'scales': scales_mm2, 'macs': macs_mm2}, e, L * 1664 / f, stored + scales_mm2 + macs_mm2,
                 [(macs_mm2, 1664 / f)], {'rom': stored + scales_mm2}, stage=1664 / f)
 
+# Full scale of a cell; a typical bit line, of which SPICE has 14.9 nA at 3 nA.
+FULL_A = 6e-9
+TYPICAL_A = 14.9e-9 * FULL_A / 3e-9
+
 def log_domain_circuits():
     """Row and bit line of experiments/designs/log-domain.yaml from the calibrated cell, stepped through time."""
     cell = json.load(open(os.path.join(ROOT, 'calibration/planar32lp/t1-large.json')))
@@ -176,10 +180,14 @@ def log_domain_circuits():
     share = [math.exp(-m * m / (2 * 2.73 ** 2)) for m in range(1, 8)]
     cap = [256 * (gate * s / sum(share) + wire) for s in share]
     siemens = [2e-6 / (n_ut * math.log((s + 1) / s)) for s in range(1, 7)] + [3e-6 / n_ut]
-    full = (cell['nominal']['fullScaleVgsV'] + 0.1) / n_ut
+    # Gate voltage of 6 nA on the simulated curve at 0.4 V of drain.
+    curve = [plot for plot in cell['plots']['transfer'] if abs(plot['vdsV'] - 0.4) < 1e-6][0]
+    at = max(i for i, a in enumerate(curve['spiceA']) if a < FULL_A)
+    low, high = curve['spiceA'][at:at + 2]
+    full = (curve['vgsV'][at] + 0.01 * math.log(FULL_A / low) / math.log(high / low) + 0.1) / n_ut
     index = (off['tempK'].index(300.15) * len(off['vdsV']) + off['vdsV'].index(0.4)) * len(off['vgsV'])
-    rest = 256 * math.exp(off['lnCurrent'][index + off['vgsV'].index(-0.1)]) / 15e-9
-    tau, dt = line * m_ut / 11 / 15e-9, 2e-12
+    rest = 256 * math.exp(off['lnCurrent'][index + off['vgsV'].index(-0.1)]) / TYPICAL_A
+    tau, dt = line * m_ut / 11 / TYPICAL_A, 2e-12
     settle = 0
     for tap in (1, 7):
         e, ln_y = [1.0] * 7, math.log(rest)
@@ -197,24 +205,24 @@ def log_domain_circuits():
     return um2, wire, gate, line, settle
 
 def log_domain():
-    """0.2 nA a cell, three rows in four driven, full scales of 13 cells of 3 nA."""
+    """0.4 nA a cell, three rows in four driven, full scales of 13 cells, a converter for 64 columns."""
     um2, wire, gate, line, settle = log_domain_circuits()
     ends = ladders = W / 256
     t = 100e-9
-    step = 2 * (settle + t) + 32 / c('adc.rateHz')
+    step = 2 * (settle + t) + 64 / c('adc.rateHz')
     laid = lambda w, l: (w + c('layout.deviceSideM') * 1e6) * (l + c('layout.deviceEndM') * 1e6)
     fom = min(213.7807 - 2.8719 * math.log(1e8), 128.3068 + 3.22052 * 8)
     adc_pj = math.exp(26.04962 + 1.880037 * math.log(28) - 2.829126 * math.log(8) - 1.470202) / (2 * 10 ** ((fom - 49.9257) / 10))
     adc_um2 = math.exp(1.346192 + 0.993279 * math.log(28) + 0.180715 * math.log(1e8) + 0.299124 * math.log(adc_pj))
-    integrator = 13 * 3e-9 * t / 0.3
+    integrator = 13 * FULL_A * t / 0.3
     clamp = c('layout.analogSpread') * (laid(4, 0.4) + 5 * laid(1, 0.2)) + c('layout.clampSwitchesUm2')
     analog = (ladders * (c('layout.ladderUm2') + 2 * laid(4, 0.4) * c('layout.analogSpread')) + INPUTS * c('layout.dacUm2')
-              + ends * 2 * clamp + math.ceil(ends / 32) * adc_um2) / 1e6
-    accumulators = math.ceil(ends / 32) * c('layout.accumulatorUm2') / 1e6
+              + ends * 2 * clamp + math.ceil(ends / 64) * adc_um2) / 1e6
+    accumulators = math.ceil(ends / 64) * c('layout.accumulatorUm2') / 1e6
     area = {'cells': W * um2 / 1e6, 'analog': analog, 'integrators': ends * integrator / c('layout.capacitorFPerUm2') / 1e6,
             'accumulators': accumulators}
     unclocked = {
-        'array': W * 0.2e-9 * 0.8 * (t + settle),
+        'array': W * 0.4e-9 * 0.8 * (t + settle),
         'rows': ladders * 3e-6 * 0.8 * (2 * (settle + t) + settle),
         'gates': 0.75 * W * (gate + 7 * wire) * c('analog.gateSwingV') * 0.8,
         'dacs': INPUTS * c('analog.dacJ'),

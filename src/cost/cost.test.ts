@@ -190,7 +190,7 @@ describe('priceRun', () => {
       lineValue(report.areaLinesMm2, 'integrators') / ((columnEnds * (13e-15 / 5e-15)) / 1e6),
     ).toBeCloseTo(1, 9);
     expect(lineValue(report.energyJ, 'integrators') / (columnEnds * 13e-15 * 0.3 * 0.8)).toBeCloseTo(1, 9);
-    const { design } = loadLogDomainDesign('log-domain', ['cell=t1']);
+    const { design } = loadLogDomainDesign('log-domain', ['cell=t1', 'fullScaleA=3e-9']);
     const physics = tilePhysics(loadCalibration('planar32lp', 't1'), design);
     // sigma of the column value D from kT/C = sqrt(k T C) / (T I_fs): 13 fF at 300.15 K is 7.34e-18 C, 0.0245 cells.
     const sigmaCells = Math.sqrt(1.380649e-23 * 300.15 * 13e-15) / (100e-9 * 3e-9);

@@ -9,7 +9,7 @@ import { loadMultiplier } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
-import type { BitLine } from '../tile/bit-line.ts';
+import { type BitLine, largestColumnA } from '../tile/bit-line.ts';
 import { designCircuits, type Row } from '../tile/circuits.ts';
 import { integratorF } from '../tile/integrator.ts';
 
@@ -160,7 +160,7 @@ export function logDomainCostDesign(
     ladderCurrentA: design.ladder.currentA,
     ladderDuty: design.ladder.duty,
     rowDriver: rowDriverCurrents(calibration, design.tempK),
-    clampMaxA: design.column.clampMaxA,
+    clampMaxA: design.column.clampMaxA === 'derived' ? largestColumnA(design, 1) : design.column.clampMaxA,
     kvBits: design.kvBits,
     headFabric: design.head,
     sign: design.tile.sign,

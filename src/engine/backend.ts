@@ -25,6 +25,7 @@ import type { ImageReader } from '../mapping/image.ts';
 import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { blockWeights, type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
+import { largestColumnA } from '../tile/bit-line.ts';
 import { type ImagePlan, imageParts, weightBits } from './image.ts';
 import type { BackendName, Precision } from './names.ts';
 
@@ -300,10 +301,7 @@ const QUESTIONS = {
     tiles(needs, ({ droop, design }) => (droop.clamp + droop.source) * design.tile.rows),
   /** Largest current of a column over what its clamps carry (column.clampMaxA). */
   'column current over column.clampMaxA': (needs) =>
-    tiles(
-      needs,
-      ({ meanGain, design }) => (meanGain * design.tile.rows * design.fullScaleA) / design.column.clampMaxA,
-    ),
+    tiles(needs, ({ meanGain, design, clampMaxA }) => largestColumnA(design, meanGain) / clampMaxA),
   'bytes of a matrix': (_needs, memory) => [memory().largestMatrixBytes],
   'bytes beside the weights': (_needs, memory) => [memory().stateBytes],
 } as const satisfies Record<

@@ -20,11 +20,11 @@ export function rangeTable(record: RangeRecord, physics: TilePhysics): RangeTabl
     table[key] = tiles.map((cells, tile) =>
       cells.map((histogram) => {
         const commonA = physics.meanGain * histogram.largestCommonMode * design.fullScaleA;
-        if (commonA > design.column.clampMaxA) {
+        if (commonA > physics.clampMaxA) {
           throw new OnefetError(
             'usage',
             'CLAMP_OVERLOAD',
-            `the bit lines of ${key} tile ${tile} carry ${(commonA * 1e6).toFixed(3)} uA, the clamps only ${design.column.clampMaxA * 1e6} uA`,
+            `the bit lines of ${key} tile ${tile} carry ${(commonA * 1e6).toFixed(3)} uA, the clamps only ${physics.clampMaxA * 1e6} uA`,
             { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
           );
         }

@@ -28,7 +28,7 @@ const KNOWN: readonly Axis[] = [
   { name: 'adc.bits', levels: [6, 7, 8, 9] },
   { name: 'adc.rangeQuantile', levels: [0.9995, 0.9998, 0.9999, 1] },
   { name: 'adc.columnsShared', levels: [16, 32, 64, 128] },
-  { name: 'fullScaleA', levels: [1.5e-9, 3e-9, 6e-9] },
+  { name: 'fullScaleA', levels: [3e-9, 6e-9, 12e-9] },
   { name: 'adc.trimVectors', levels: [0, 256] },
   { name: 'design', levels: ['log-domain', 'log-domain-28', 'log-domain-7'] },
 ];

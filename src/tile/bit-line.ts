@@ -102,6 +102,18 @@ export function bitLine(design: TileDesign, at: BitLineOperation): BitLine {
   };
 }
 
+/** Current of a typical bit line over that of its rows at full scale. SPICE: 256 random cells at 3 nA, 14.9 nA RMS. */
+const TYPICAL_SHARE = 14.9 / (256 * 3);
+
+/** Current at which a clamp rests and settles: the design's, or that of a typical bit line, A. */
+export function typicalLineA({ column, tile, fullScaleA }: TileDesign): number {
+  return column.cascodeMiddleA === 'derived' ? TYPICAL_SHARE * tile.rows * fullScaleA : column.cascodeMiddleA;
+}
+
+/** Most current of both bit lines of a column: every row at full scale on the top tap, with the mean gain that mismatch gives, A. */
+export const largestColumnA = ({ tile, fullScaleA }: TileDesign, meanGain: number): number =>
+  meanGain * tile.rows * fullScaleA;
+
 /** Widths of the cascode over a cell's, as in the transients (src/calibrate/studies/column/transient-study.ts). */
 const CASCODE_WIDTHS = 5;
 

@@ -10,7 +10,7 @@ import { loadCellWires } from '../cell/footprint.ts';
 import { biasPoint, offCurrentA } from '../cell/operating-point.ts';
 import { loadMultiplier, type MultiplierTopology } from '../cell/topology.ts';
 import { BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
-import { type BitLine, bitLine, lineTauS } from './bit-line.ts';
+import { type BitLine, bitLine, lineTauS, typicalLineA } from './bit-line.ts';
 import type { TileDesign } from './design.ts';
 import {
   checkSettleTime,
@@ -95,8 +95,8 @@ export function designCircuits(cal: Calibration, design: TileDesign): Circuits {
   const { corner, vdsV, fullScaleA } = design;
   // A line at rest carries what its off cells leak.
   const restA = tile.rows * offCurrentA(cal, { corner, tempK, vdsV, fullScaleA }, driver.offVgsV);
-  const { cascodeMiddleA } = design.column;
-  const follow = { tauS: lineTauS(line, cascodeMiddleA), startShare: Math.min(1, restA / cascodeMiddleA) };
+  const typicalA = typicalLineA(design);
+  const follow = { tauS: lineTauS(line, typicalA), startShare: Math.min(1, restA / typicalA) };
   // The lowest tap is the slowest of a ladder, the top one has the largest step.
   const settled1pcS = Math.max(
     settlingTimeS(slowest, 1, fullSteps - Math.log(MOST_TAPS), follow),

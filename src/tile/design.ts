@@ -28,7 +28,7 @@ export const cellShape = {
     .describe("Drain-source voltage of a cell: the clamp's level above the source line."),
   supplyV: positive.default(0.8).describe('Supply of drivers and converters, V.'),
   fullScaleA: positive
-    .default(3e-9)
+    .default(6e-9)
     .describe('Current of a cell at the largest input level and the top tap.'),
   tile: z
     .strictObject({
@@ -179,12 +179,10 @@ export const circuitShape = {
       sinkA: positive.default(1e-6).describe('Of `class-a`: current of the sink on a bit line.'),
       sinkOverdriveV: positive.default(0.2).describe('Of `class-a`: gate overdrive of the sink.'),
       cascodeMiddleA: z
-        .number()
-        .min(1e-12)
-        .max(1e-3)
-        .default(15e-9)
+        .union([z.literal('derived'), z.number().min(1e-12).max(1e-3)])
+        .default('derived')
         .describe(
-          'Current at which a clamp rests at vdsV and settles: that of a typical bit line, 1 pA to 1 mA.',
+          'Current at which a clamp rests at vdsV and settles, 1 pA to 1 mA; `derived`: that of a typical bit line.',
         ),
       bitWireOhm: z
         .number()
@@ -199,10 +197,11 @@ export const circuitShape = {
         .default(2)
         .describe('Of a source-line segment between two rows, 0 to 1000 ohm.'),
       sourceOhm: nonNegative.default(100).describe("Between a column's source line and ground."),
-      clampMaxA: positive
-        .default(1e-6)
+      clampMaxA: z
+        .union([z.literal('derived'), positive])
+        .default('derived')
         .describe(
-          'Most current of both bit lines that the clamps carry; more is an error of the design. Their bias, and so their energy, follows from it (class A, analog.clampBiasRatio in cost.yaml).',
+          'Most current of both bit lines that the clamps carry; more is an error of the design. `derived`: every row at full scale on the top tap.',
         ),
     })
     .prefault({}),
@@ -248,7 +247,7 @@ export const circuitShape = {
         .max(4096)
         .default(0)
         .describe('Test vectors per column for a digital gain and offset trim; 0 = no trim.'),
-      columnsShared: z.int().positive().default(32).describe('Columns that share one converter.'),
+      columnsShared: z.int().positive().default(64).describe('Columns that share one converter.'),
     })
     .prefault({}),
   timing: z

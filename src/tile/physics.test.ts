@@ -77,16 +77,19 @@ test('a cascode moves the line by m Ut per e-fold, a gain divides that, and it s
   const lambda = (1 / plain.droop.cascode!.exponent - 1) / slopeV;
   expect(lambda).toBeGreaterThan(0.1);
   expect(lambda).toBeLessThan(0.13);
-  expect(plain.droop.cascode!.middleA * plain.design.fullScaleA).toBeCloseTo(15e-9, 15);
+  expect(plain.droop.cascode!.middleA * plain.design.fullScaleA).toBeCloseTo(29.8e-9, 15);
   const moved = (p: typeof plain) => 1 / p.droop.cascode!.exponent - 1;
   expect(moved(plain)).toBeCloseTo(lambda * slopeV, 12);
-  // 15 nA to 1 mA are 11 e-folds of 29 mV.
+  // 30 nA to 1 mA are 10 e-folds of 29 mV.
   expect(() => cascode('column.clampMaxA=1e-3')).toThrow(expect.objectContaining({ code: 'CLAMP_RANGE' }));
   expect(() => physicsOf(['column.clamp=regulated', 'column.clampMaxA=1e-3'])).not.toThrow();
-  // With a gain of 99 the line falls by a hundredth of 4.2 e-folds at 1 uA.
+  // With a gain of 99 the line falls by a hundredth of 4.1 e-folds at the most that 256 small cells give, 1.125 x 1.536 uA.
   const regulated = physicsOf(['column.clamp=regulated', 'column.cascodeGain=99', 'column.bitWireOhm=0']);
-  const fallV = (slopeV / 100) * Math.log(1e-6 / 15e-9);
-  expect(regulated.droop.clamp / (lambda * (fallV / 1e-6) * 3e-9)).toBeCloseTo(1, 2);
+  const mostA = regulated.meanGain * 256 * 6e-9;
+  expect(regulated.clampMaxA).toBe(mostA);
+  expect(regulated.meanGain).toBeCloseTo(1.125, 2);
+  const fallV = (slopeV / 100) * Math.log(mostA / 29.8e-9);
+  expect(regulated.droop.clamp / (lambda * (fallV / mostA) * 6e-9)).toBeCloseTo(1, 2);
 });
 
 test('a stated settling time takes its loss out of the products, tap by tap; a derived one loses next to nothing', () => {

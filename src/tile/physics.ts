@@ -13,7 +13,7 @@ import {
   VACUUM_PERMITTIVITY_F_PER_M,
 } from '../physical-constants.ts';
 import { type AdcFormat, adcFormat } from './adc.ts';
-import type { BitLine } from './bit-line.ts';
+import { type BitLine, largestColumnA, typicalLineA } from './bit-line.ts';
 import { designCircuits, sourceSlopeFactor } from './circuits.ts';
 import type { TileDesign } from './design.ts';
 import { type InputFormat, inputFormat } from './input-code.ts';
@@ -56,6 +56,8 @@ export interface TilePhysics {
   readonly gradientGainSigma: number;
   /** Per tile, phase and token: sigma of ln gain. */
   readonly phaseGainSigma: number;
+  /** Most current of both bit lines of a column that its clamps carry, A. */
+  readonly clampMaxA: number;
   /** Sigma of the offset of a row's buffer, V. */
   readonly rowOffsetSigmaV: number;
   /** From the change of the rows to the start of integration, s: derived, or the design's. */
@@ -103,6 +105,9 @@ export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
   const replicaOffsetV = replica
     ? (sigmaVtV * spreads.get(TOP_TAP)!.share[TOP_TAP]) / Math.sqrt(design.bias.replicaCells)
     : 0;
+  const meanGain = design.mismatch.meanGain ? Math.exp(logVariance / 2) : 1;
+  const { clampMaxA: statedMaxA } = design.column;
+  const clampMaxA = statedMaxA === 'derived' ? largestColumnA(design, meanGain) : statedMaxA;
   const timeS = design.timing.integrationTimeS;
   const { white, sampling } = design.noise;
   const { bitLine } = circuits;
@@ -123,7 +128,8 @@ export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
     sigmaBeta,
     thresholdGain: cell.thresholdGain,
     spreads,
-    meanGain: design.mismatch.meanGain ? Math.exp(logVariance / 2) : 1,
+    meanGain,
+    clampMaxA,
     tileGainSigma: Math.hypot(
       gmOverI * replicaOffsetV,
       design.bias.tileTempSigmaK * cell.temperatureSensitivityPerK,
@@ -136,7 +142,7 @@ export function tilePhysics(cal: Calibration, design: TileDesign): TilePhysics {
     rowOffsetSigmaV:
       design.driver.offsetSigmaV === 'derived' ? circuits.rowOffsetSigmaV : design.driver.offsetSigmaV,
     settleTimeS: circuits.settleTimeS,
-    droop: columnDroop(columnLines(cal, design, bitLine), { lambdaPerV, sourceSlopeV }, fs),
+    droop: columnDroop(columnLines(cal, design, bitLine, clampMaxA), { lambdaPerV, sourceSlopeV }, fs),
     // 2 q I over the integrator's bandwidth of 1 / 2T.
     whiteVariance: white ? (ELEMENTARY_CHARGE_C * (coth + bitLine.amplifierShare)) / (timeS * fs) : 0,
     clampVariance: sampling ? lambdaPerV ** 2 * bitLine.levelVarianceV2 : 0,
@@ -154,8 +160,14 @@ const TOP_TAP = 7;
  * The design's column. A ragged last tile has the wires of a whole one. A cascode is refused where its line would fall
  * below the calibrated drain voltages at the current that the clamps are built for.
  */
-function columnLines(cal: Calibration, design: TileDesign, { clamp, slopeV }: BitLine): ColumnLines {
-  const { clampOhm, cascodeMiddleA, sinkA, clampMaxA, ...wires } = design.column;
+function columnLines(
+  cal: Calibration,
+  design: TileDesign,
+  { clamp, slopeV }: BitLine,
+  clampMaxA: number,
+): ColumnLines {
+  const { clampOhm, sinkA, ...wires } = design.column;
+  const middleA = typicalLineA(design);
   const lines = {
     rows: design.tile.rows,
     bitWireOhm: wires.bitWireOhm,
@@ -165,19 +177,19 @@ function columnLines(cal: Calibration, design: TileDesign, { clamp, slopeV }: Bi
   if (clamp === 'resistance') return { ...lines, clampOhm };
   // A sink far above the cells' current makes a resistance of the cascode.
   if (clamp === 'class-a') return { ...lines, clampOhm: slopeV / sinkA };
-  const fallV = slopeV * Math.log(clampMaxA / cascodeMiddleA);
+  const fallV = slopeV * Math.log(clampMaxA / middleA);
   const lowestV = design.vdsV - fallV;
   if (lowestV < cal.validRange.vdsV[0]) {
     throw new OnefetError(
       'usage',
       'CLAMP_RANGE',
-      `a cascode at rest at ${cascodeMiddleA} A lets the bit line fall to ${lowestV.toFixed(3)} V at column.clampMaxA of ${clampMaxA} A, below the calibrated ${cal.validRange.vdsV[0]} V`,
+      `a cascode at rest at ${middleA} A lets the bit line fall to ${lowestV.toFixed(3)} V at column.clampMaxA of ${clampMaxA} A, below the calibrated ${cal.validRange.vdsV[0]} V`,
       { hint: 'lower column.clampMaxA, raise column.cascodeMiddleA, or set column.clamp to regulated' },
     );
   }
   // With a gain the logarithm is an exponent of 0.9997 on the current: its fall at the most current, taken as linear.
   if (clamp === 'regulated') return { ...lines, clampOhm: Math.max(0, fallV) / clampMaxA };
-  return { ...lines, clampOhm: 0, cascode: { slopeV, middleA: cascodeMiddleA } };
+  return { ...lines, clampOhm: 0, cascode: { slopeV, middleA } };
 }
 
 /**

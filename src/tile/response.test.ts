@@ -27,7 +27,7 @@ test('a gate error moves the current by slope and curvature: ten times closer th
 });
 
 test('cells that are calibrated as a table refuse what their table does not hold', () => {
-  const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25']);
+  const { design } = loadLogDomainDesign('log-domain', ['cell=t1-driver', 'vdsV=0.25', 'fullScaleA=3e-9']);
   const cal = loadCalibration(design.process, design.cell);
   const { responses } = tilePhysics(cal, design);
   // Behind the transistor-level driver the top product is the reference: one full-scale current.

@@ -139,7 +139,7 @@ async function solve(testbench: CalibratedTestbench, index: number, where?: Wher
   const response = physics.responses.get(TAPS)!;
   return {
     at: `${corner} ${(tempK - 273.15).toFixed(0)} C`,
-    spice: differential(vectorSums(line), INPUTS).map((d) => d / op.fullScaleA),
+    spice: differential(vectorSums(line), INPUTS).map((d) => d / design.fullScaleA),
     tile: (kernel, chip) => {
       const of = draws(chip);
       const sums: CellSums = kernel(physics, response, tile, 1, of);
@@ -205,7 +205,8 @@ test('a cascode clamp changes D of the tile as it does in SPICE', async () => {
   const change = await withTestbench({ process: 'planar32lp', cell: 't1', pool }, async (testbench) => {
     const tempK = 300.15;
     const supplyV = testbench.process.technology.supplyV.value;
-    const middleA = 15e-9;
+    // A typical bit line of the design: what its clamps rest at.
+    const middleA = 29.8e-9;
     // As in the column study: twenty widths, so that the gate stays below the supply.
     const transistor = { widthM: 20 * testbench.cell.widthM, lengthM: testbench.cell.lengthM };
     const at = { corner: 'TT' as const, tempK, vdsV: testbench.cal.nominal.vdsV, supplyV };
@@ -227,10 +228,10 @@ test('a cascode clamp changes D of the tile as it does in SPICE', async () => {
   });
   expect(rms(change.spice)).toBeGreaterThan(0.001);
   // The tile's lambda is that of full scale and its slope m Ut that of the cell, not of the clamp's wider transistor:
-  // its change is a tenth too small, every time, and what a factor does not explain is a twentieth.
+  // its change is 1.02 times that of SPICE (0.91 times at 3 nA), and what a factor does not explain is a twentieth.
   const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, k) => sum + x * b[k], 0);
   const factor = dot(change.tile, change.spice) / dot(change.spice, change.spice);
-  expect(Math.abs(factor - 0.91)).toBeLessThan(0.05);
+  expect(Math.abs(factor - 1)).toBeLessThan(0.05);
   const rest = rms(change.tile.map((x, k) => x - factor * change.spice[k]));
   expect(rest / rms(change.spice)).toBeLessThan(0.1);
 });

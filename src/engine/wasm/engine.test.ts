@@ -254,8 +254,8 @@ test('a nominal chip with real-valued converters: what is left of the integers',
   const found = await withEngine({ mode: 'chip', design: nominal, chipSeed: 5, ranges }, (engine) =>
     logitsOf(engine, text),
   );
-  // Converters of 8 bits would round 16 % of the columns to the next code: see chip.test.ts.
-  expect(compare(found, expected).worst).toBeLessThan(0.04);
+  // Converters of 8 bits would round 22 % of the columns to the next code: see integer-response.test.ts.
+  expect(compare(found, expected).worst).toBeLessThan(0.08);
 });
 
 test.each([
