@@ -50,13 +50,27 @@ export function productTable(
   }
   const supplyV = op.supplyV ?? op.vdsV / table.vdsOfSupply;
   if (Math.abs(op.vdsV / (table.vdsOfSupply * supplyV) - 1) > 0.01) {
-    throw outOfRange(name, 'Vds', op.vdsV, [table.vdsOfSupply * supplyV, table.vdsOfSupply * supplyV], 'V');
+    throw outOfRange(
+      name,
+      'Vds',
+      'vdsV',
+      op.vdsV,
+      [table.vdsOfSupply * supplyV, table.vdsOfSupply * supplyV],
+      'V',
+    );
   }
   if (Math.abs(op.fullScaleA / table.fullScaleA - 1) > 1e-6) {
-    throw outOfRange(name, 'full-scale current', op.fullScaleA, [table.fullScaleA, table.fullScaleA], 'A');
+    throw outOfRange(
+      name,
+      'full-scale current',
+      'fullScaleA',
+      op.fullScaleA,
+      [table.fullScaleA, table.fullScaleA],
+      'A',
+    );
   }
-  within(name, 'supply', supplyV, table.supplyV, 'V');
-  within(name, 'temperature', op.tempK, table.tempK, 'K');
+  within(name, 'supply', 'supplyV', supplyV, table.supplyV, 'V');
+  within(name, 'temperature', 'tempK', op.tempK, table.tempK, 'K');
   const entry = pickTable(table, taps, name);
   const corner = entry.corners[op.corner];
   if (corner === undefined) {
@@ -66,7 +80,7 @@ export function productTable(
   }
   const xs = Array.from(magnitudes);
   for (const x of xs) {
-    if (x !== 0) within(name, 'ln of the input magnitude', Math.log(x), table.lnMagnitude, '');
+    if (x !== 0) within(name, 'ln of the input magnitude', undefined, Math.log(x), table.lnMagnitude, '');
   }
   const slopesOf = (values: readonly number[]) =>
     xs.map((x) =>
@@ -101,7 +115,7 @@ export function productTable(
 
 function offLevel(name: string, table: ProductTable, levelV: number): [number, number][] {
   if (table.offLevelV.length === 0) return [[0, 1]];
-  within(name, 'off level', levelV, table.offLevelV, 'V');
+  within(name, 'off level', 'driver.offVgsV', levelV, table.offLevelV, 'V');
   return lagrange(table.offLevelV, levelV);
 }
 
@@ -172,15 +186,24 @@ export function lagrange(nodes: readonly number[], value: number): [number, numb
 
 const SLACK = 1e-9;
 
-function within(name: string, what: string, value: number, nodes: readonly number[], unit: string): void {
+/** `key`: of the design, where one of its keys alone is the value. */
+function within(
+  name: string,
+  what: string,
+  key: string | undefined,
+  value: number,
+  nodes: readonly number[],
+  unit: string,
+): void {
   const range = [nodes[0], nodes[nodes.length - 1]] as const;
   if (value >= range[0] - SLACK && value <= range[1] + SLACK) return;
-  throw outOfRange(name, what, value, range, unit);
+  throw outOfRange(name, what, key, value, range, unit);
 }
 
 function outOfRange(
   name: string,
   what: string,
+  key: string | undefined,
   value: number,
   [low, high]: readonly [number, number],
   unit: string,
@@ -190,6 +213,11 @@ function outOfRange(
     'input',
     'OUT_OF_RANGE',
     `${name}: ${what} of ${value} ${unit} is outside the calibrated range ${range} ${unit}`,
-    { hint: 'choose an operating point inside the range, or calibrate a cell for this one' },
+    {
+      hint:
+        low === high && key
+          ? `this cell was calibrated as a table at that point: --set ${key}=${low}`
+          : 'choose an operating point inside the range, or calibrate a cell for this one',
+    },
   );
 }

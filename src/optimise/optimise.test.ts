@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCalibration } from '../cell/calibration.ts';
+import { fromCsv } from '../csv.ts';
 import { packageRoot } from '../files.ts';
 import { renderOptimise } from '../report/optimise/optimise.ts';
 import { onefet as commandLine } from '../testing/cli.ts';
@@ -195,4 +196,23 @@ describe('a search', () => {
     });
     expect(readdirSync(folder)).not.toContain('e');
   });
+});
+
+test('the shipped default is a point of the committed experiment that nothing beats in accuracy, energy and area', () => {
+  const rows = fromCsv(
+    readFileSync(join(packageRoot, 'experiments/results/optimise/front-kl005.csv'), 'utf8'),
+  );
+  const measures = (row: Record<string, string>) =>
+    ['select_kl_nats', 'select_projected_energy_per_token_j', 'select_projected_area_mm2'].map((key) =>
+      Number(row[key]),
+    );
+  const [base] = rows.filter((row) => row.base === 'true');
+  const { design } = loadLogDomainDesign('log-domain');
+  expect(
+    [base['tile.rows'], base['adc.bits'], base['adc.columnsShared'], base.fullScaleA].map(Number),
+  ).toEqual([design.tile.rows, design.adc.bits, design.adc.columnsShared, design.fullScaleA]);
+  const ours = measures(base);
+  const better = rows.filter((row) => row !== base && measures(row).every((value, i) => value <= ours[i]));
+  expect(rows.length).toBeGreaterThan(50);
+  expect(better).toEqual([]);
 });
