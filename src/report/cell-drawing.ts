@@ -2,7 +2,7 @@
  * The one-transistor cell as a drawing with its simulated currents on it: a row's ladder, the gate via on one of its taps,
  * the transistor, the drain via on one of two bit lines. SVG without script.
  */
-import { evenSi, plain } from '../format.ts';
+import { evenSi, formatSi, plain } from '../format.ts';
 import { BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C } from '../physical-constants.ts';
 import type { CalibrationFigures } from './figures-cell.ts';
 import { escapeHtml } from './html.ts';
@@ -25,8 +25,11 @@ export function tapCurrentsA({ multiply, nominal }: CalibrationFigures): {
   return { tempK: tempK[at], currentA };
 }
 
-/** Of a cell with one transistor whose taps were simulated; undefined for others. */
-export function cellDrawing(calibration: CalibrationFigures): string | undefined {
+/**
+ * Of a cell with one transistor whose taps were simulated; undefined for others. `designFullScaleA`: what the design runs
+ * its cells at, said where it is another current than that of the simulation.
+ */
+export function cellDrawing(calibration: CalibrationFigures, designFullScaleA?: unknown): string | undefined {
   const { multiply, topology, process, cell, device, nominal, mismatch } = calibration;
   if (topology !== 't1' || multiply.spice.length === 0) return undefined;
   const { tempK, currentA } = tapCurrentsA(calibration);
@@ -39,7 +42,11 @@ export function cellDrawing(calibration: CalibrationFigures): string | undefined
   const caption = `One weight is one transistor. The input sets the voltages of a row's ladder, as its logarithm; where the gate via lands on the ladder is the size of the weight; which bit line the drain via lands on is its sign (no via: zero). The transistor's current is exponential in its gate voltage, so it is the product: here ${evenSi(currentA, 'A')[tap - 1]} for full input times ${tap}/${levels}. The bit line adds the currents of all rows.`;
   const octaveV =
     ((nominal.ladderSlopeFactorN * BOLTZMANN_J_PER_K * nominal.tempK) / ELEMENTARY_CHARGE_C) * Math.LN2;
-  const known = `${process}/${cell}, ${size}. Currents from SPICE at ${plain(tempK - 273.15)} °C and ${plain(nominal.vdsV)} V, full input; the ladder moves the gate by ${plain(octaveV * 1e3)} mV for each factor of two. Cells made alike differ by ${plain(100 * Math.expm1(sigma), 2)} % (sigma of ln I).`;
+  const elsewhere =
+    typeof designFullScaleA === 'number' && designFullScaleA !== nominal.fullScaleA
+      ? ` at ${formatSi(nominal.fullScaleA, 'A')} of full scale (the design's is ${formatSi(designFullScaleA, 'A')})`
+      : '';
+  const known = `${process}/${cell}, ${size}. Currents from SPICE at ${plain(tempK - 273.15)} °C and ${plain(nominal.vdsV)} V, full input${elsewhere}; the ladder moves the gate by ${plain(octaveV * 1e3)} mV for each factor of two. Cells made alike differ by ${plain(100 * Math.expm1(sigma), 2)} % (sigma of ln I).`;
   return `<figure class="drawing" aria-labelledby="drawing-title"><h3 id="drawing-title">How one transistor multiplies</h3>
 ${drawingSvg(currentA, tap, `${process}/${cell}`)}
 <figcaption>${escapeHtml(caption)} <span class="known">${escapeHtml(known)}</span></figcaption></figure>`;

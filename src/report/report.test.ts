@@ -143,6 +143,11 @@ describe('the page', () => {
     const { multiply, nominal } = fixtureCalibration();
     const tapA = nominal.fullScaleA * multiply.spice[1][4 * multiply.codes + multiply.codes - 1];
     expect(drawing).toContain(`5/7   ${(tapA * 1e9).toFixed(2)} nA`);
+    const result = fixtureResult();
+    result.design.resolved.fullScaleA = 6e-9;
+    expect(written(renderReport(result, fixtureCalibration()))).toContain(
+      'full input at 3 nA of full scale (the design&#39;s is 6 nA)',
+    );
     const other = written(renderReport(fixtureResult(), { ...fixtureCalibration(), topology: 't4' }));
     expect(other).not.toContain('class="drawing"');
   });

@@ -30,7 +30,8 @@ export function firstScreenHtml(result: RunResult, calibration: CalibrationFigur
   const warnings = result.warnings
     .map((text) => `<p class="banner"><strong>Warning.</strong> ${escapeHtml(text)}</p>`)
     .join('');
-  const drawing = calibration === null ? undefined : cellDrawing(calibration);
+  const drawing =
+    calibration === null ? undefined : cellDrawing(calibration, result.design.resolved.fullScaleA);
   const figure = figureHtml(firstFigure(result));
   const grade = gradeOf(result);
   return `${banner}<p class="answer ${grade}">${escapeHtml(answerOf(result))}</p>
