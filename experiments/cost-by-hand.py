@@ -220,7 +220,7 @@ def log_domain():
               + ends * 2 * clamp + math.ceil(ends / 64) * adc_um2) / 1e6
     accumulators = math.ceil(ends / 64) * c('layout.accumulatorUm2') / 1e6
     area = {'cells': W * um2 / 1e6, 'analog': analog, 'integrators': ends * integrator / c('layout.capacitorFPerUm2') / 1e6,
-            'accumulators': accumulators}
+            'accumulators': accumulators, 'scales': scales_mm2}
     unclocked = {
         'array': W * 0.4e-9 * 0.8 * (t + settle),
         'rows': ladders * 3e-6 * 0.8 * (2 * (settle + t) + settle),
@@ -231,7 +231,7 @@ def log_domain():
         'integrators': ends * integrator * 0.3 * 0.8,
         'adcs': ends * adc_pj * 1e-12}
     traffic = (INPUTS * 7, ends * 8 * 256 * math.sqrt(um2) * 1e-3)
-    return chip(area, {'accumulation': scaling_j}, 128 * step, 0, [(accumulators, step)], {'analog': analog}, unclocked, traffic, stage=step)
+    return chip(area, {'accumulation': scaling_j, 'scales': scales_j}, 128 * step, 0, [(accumulators, step)], {'analog': analog, 'rom': scales_mm2}, unclocked, traffic, stage=step)
 
 def gpu():
     macs = W + HEAD

@@ -3,12 +3,12 @@
  *
  *   npm run gallery                       every experiment whose model is there; numbers are compared
  *   npm run gallery -- fabrics eight-b    these
- *   npm run gallery -- --write fabrics    results and figures are written anew
+ *   npm run gallery -- --write fabrics    results and figures are written anew, and the counts that the explorer prices from
  *
  * Finished jobs are not done again (runs/): remove that folder to time it.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { argv, execPath, exit, stderr, stdout } from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +30,7 @@ const GALLERY = [
   { name: 'temperature-ladder', figure: 'key-tempK' },
   { name: 'adc-bits-tile-rows', figure: 'map' },
   { name: 'current-noise', figure: 'pareto-energy' },
-  { name: 'surface', figure: 'pareto-area' },
+  { name: 'surface', figure: 'pareto-area', activity: surfaceActivity },
   { name: 'smollm2-mismatch', figure: 'key-mismatch-scale', needs: SMOLLM2, remedy: 'npm run fetch-model, and node experiments/halve-text.mjs wiki.test.raw' },
   { name: 'smollm2-tasks', figure: 'choices', needs: '.onefet/tasks', remedy: 'npm run fetch-model, and the files that experiments/README.md names under Tasks' },
   { name: 'eight-b', figure: 'pareto-area', needs: EIGHT_B, remedy: `onefet synth llama-3.1-8b --out ${EIGHT_B}` },
@@ -61,8 +61,17 @@ function differences(found, committed) {
   );
 }
 
-function runOne({ name, figure }, write) {
-  const { folder } = JSON.parse(onefet('sweep', join(here, `${name}.yaml`), '--json'));
+/** Name of the file in experiments/activity that holds what a point of the surface counted: the explorer prices from it. */
+function surfaceActivity(point) {
+  const width = point['gate.widthM'] === 'cell' ? 0.8 : Number(point['gate.widthM']) * 1e6;
+  const rows = Number(point['tile.rows']);
+  // Bits of the converters change no count; the default's own counts stand in log-domain.json.
+  if (point['adc.bits'] !== '8' || (width === 0.8 && rows === 256)) return undefined;
+  return `log-domain-gate-${Number(width.toFixed(2))}-rows-${rows}.json`;
+}
+
+function runOne({ name, figure, activity }, write) {
+  const { folder } = JSON.parse(onefet('sweep', `experiments/gallery/${name}.yaml`, '--json'));
   const found = readFileSync(join(root, folder, 'results.csv'), 'utf8');
   const path = join(here, 'results', `${name}.csv`);
   if (write) {
@@ -70,6 +79,11 @@ function runOne({ name, figure }, write) {
     writeFileSync(path, found);
     const drawn = join(here, 'figures', `${name}.svg`);
     onefet('report', folder, '--figure', figure, '--format', 'svg', '--out', drawn);
+    for (const point of activity ? fromCsv(found) : []) {
+      const kept = activity(point);
+      if (!kept) continue;
+      copyFileSync(join(root, folder, point.run_folder, 'activity.json'), join(root, 'experiments', 'activity', kept));
+    }
     return [];
   }
   if (!existsSync(path)) return [`${basename(path)} is not committed`];

@@ -33,6 +33,8 @@ export interface Census {
   references: number;
   /** Column ends: tiles x columns; each has two bit lines. */
   columnEnds: number;
+  /** Outputs times tiles: each result has a digital scale. */
+  scales: number;
   /** Analog steps that wait for one another are counted from the model's shape, not here. Per token: */
   currentA: number;
   /** sum over driven rows and phases of the gates on the row. */
@@ -80,6 +82,7 @@ function emptyCensus(): Census {
     ladders: 0,
     references: 0,
     columnEnds: 0,
+    scales: 0,
     currentA: 0,
     gateCharges: 0,
     activeRows: 0,
@@ -130,6 +133,7 @@ function addLayer(sum: Census, layer: TileActivity, design: LogDomainCostDesign)
   sum.integratorsF += columnEnds * capacitorF;
   sum.convertedF += (layer.adcConversions / tokens) * capacitorF;
   sum.references += layer.tiles * ladders;
+  sum.scales += layer.outputs * layer.tiles;
   sum.connectedCells += layer.connectedCells;
   sum.rows += rows;
   sum.currentA += layer.sumCurrentA / tokens;

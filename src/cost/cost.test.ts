@@ -283,8 +283,8 @@ describe('priceRun', () => {
   it('tornado: the ADC multiplier at either end of its band moves its line, with the regulator behind it', () => {
     const s = report.sensitivity.find((one) => one.constant === 'adc.energyMultiplier')!;
     const adcs = lineValue(report.energyJ, 'adcs') / constants.power.regulatorEfficiency.value;
-    expect([s.lowValue, s.value, s.highValue]).toEqual([0.275, 1, 3]);
-    expect(s.highPerTokenJ - report.perTokenJ).toBeCloseTo(2 * adcs, 12);
+    expect([s.lowValue, s.value, s.highValue]).toEqual([0.275, 1, 3.2]);
+    expect(s.highPerTokenJ - report.perTokenJ).toBeCloseTo(2.2 * adcs, 12);
     expect(report.perTokenJ - s.lowPerTokenJ).toBeCloseTo(0.725 * adcs, 12);
     expect(s.lowAreaMm2).toBe(report.areaMm2);
     const effects = report.sensitivity.map((one) =>

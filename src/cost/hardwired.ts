@@ -2,9 +2,10 @@
 import type { Activity, HardwiredActivity } from '../fabric/activity.ts';
 import type { HardwiredDesign } from '../fabric/hardwired.ts';
 import type { NamedShape } from '../model/shapes.ts';
-import { bankTraffic, scaleLine, scaleReadLine, scaleRomLine } from './components/macs.ts';
+import { bankTraffic } from './components/macs.ts';
 import { countMatrices } from './components/matrices.ts';
 import { cellCosts } from './components/rom-cells.ts';
+import { scaleLine, scaleReadLine, scaleRomLine } from './components/scales.ts';
 import {
   formatUm2,
   type WiredCounts,

@@ -7,6 +7,7 @@ import type { Footprint } from '../cell/footprint.ts';
 import { loadProcess } from '../cell/technology.ts';
 import { loadMultiplier } from '../cell/topology.ts';
 import { OnefetError } from '../error.ts';
+import { wantedCorrection } from '../fabric/common-design.ts';
 import type { LogDomainDesign } from '../fabric/log-domain.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import { type BitLine, largestColumnA } from '../tile/bit-line.ts';
@@ -54,6 +55,8 @@ export interface LogDomainCostDesign {
   bitLine: BitLine;
   /** Most current of both bit lines that a column's clamps carry: the overload limit that the run was held to. */
   clampMaxA: number;
+  /** Each chip has digital scales of its own: they stand in SRAM, not in ROM. */
+  correctedScales: boolean;
   kvBits: number;
   headFabric: 'digital' | 'analog';
   sign: 'integrate' | 'two-conversion' | 'paired-rows';
@@ -161,6 +164,7 @@ export function logDomainCostDesign(
     ladderDuty: design.ladder.duty,
     rowDriver: rowDriverCurrents(calibration, design.tempK),
     clampMaxA: design.column.clampMaxA === 'derived' ? largestColumnA(design, 1) : design.column.clampMaxA,
+    correctedScales: wantedCorrection(design) !== undefined,
     kvBits: design.kvBits,
     headFabric: design.head,
     sign: design.tile.sign,

@@ -9,6 +9,7 @@ import { type Census, census } from './census.ts';
 import { array, designCellArea } from './components/array.ts';
 import { accumulators, columns, columnTraffic } from './components/columns.ts';
 import { rowDrivers } from './components/row-drivers.ts';
+import { scaleStore } from './components/scales.ts';
 import type { CostConstants } from './constants.ts';
 import { costLine, lineValue, UM2_PER_MM2, UNPROVEN } from './lines.ts';
 import { checkDesign, type LogDomainCostDesign } from './log-domain-design.ts';
@@ -39,6 +40,7 @@ export function priceLogDomain(activity: Activity<TileActivity>, design: LogDoma
       rowDrivers(counts, design),
       columns(counts, design),
       accumulators(counts, design),
+      scaleStore(counts, design.correctedScales),
     ],
     traffic: ({ constants }) => columnTraffic(counts, design, constants),
     weights: (constants) => weightCosts(counts, design, constants),

@@ -3,14 +3,7 @@ import { loadCircuit } from '../cell/circuits/circuit.ts';
 import { OnefetError } from '../error.ts';
 import type { Activity, MacActivity } from '../fabric/activity.ts';
 import { type MaskRomDesign, ROM_CELL } from '../fabric/mask-rom.ts';
-import {
-  bankTraffic,
-  type MacCounts,
-  macUnits,
-  scaleReadLine,
-  scaleRomLine,
-  unitsMm2,
-} from './components/macs.ts';
+import { bankTraffic, type MacCounts, macUnits, unitsMm2 } from './components/macs.ts';
 import {
   type CurrentCell,
   connectionAreaLine,
@@ -23,6 +16,7 @@ import {
   currentReadTime,
   senseAreaLine,
 } from './components/rom-cells.ts';
+import { scaleReadLine, scaleRomLine } from './components/scales.ts';
 import type { CostConstants } from './constants.ts';
 import { countMacs } from './digital.ts';
 import { onSilicon, sumLines } from './lines.ts';

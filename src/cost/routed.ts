@@ -4,7 +4,7 @@ import { OnefetError } from '../error.ts';
 import type { Activity, RoutedActivity } from '../fabric/activity.ts';
 import { type RoutedDesign, SELECTOR } from '../fabric/routed.ts';
 import type { NamedShape } from '../model/shapes.ts';
-import { bankTraffic, scaleLine, scaleReadLine, scaleRomLine } from './components/macs.ts';
+import { bankTraffic } from './components/macs.ts';
 import { countMatrices } from './components/matrices.ts';
 import {
   connectionAreaLine,
@@ -12,6 +12,7 @@ import {
   connectionCosts,
   connectionReadLine,
 } from './components/rom-cells.ts';
+import { scaleLine, scaleReadLine, scaleRomLine } from './components/scales.ts';
 import { type SelectorCounts, selectorAreas, selectors } from './components/selectors.ts';
 import { onSilicon, SIMULATED, sumLines } from './lines.ts';
 import type { CostComponent, PricedDesign } from './priced-design.ts';

@@ -6,7 +6,6 @@ import { priceFabric, projectFabric } from '../cost/fabrics.ts';
 import type { PricedDesign } from '../cost/priced-design.ts';
 import type { CostReport } from '../cost/report.ts';
 import type { Activity } from '../fabric/activity.ts';
-import { wantedCorrection } from '../fabric/common-design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { NamedShape } from '../model/shapes.ts';
@@ -29,8 +28,7 @@ export function priceRunDesign(run: CountedRun, to: NamedShape): PricedDesign {
   const counted = to === shape ? activity : projectFabric(fabric, activity, shape, to);
   const design = priceFabric(fabric, counted, ranges);
   if (run.mapping === null) return design;
-  const correctedRows = wantedCorrection(fabric.design) && fabric.design.tile.rows;
-  return { ...design, components: [...design.components, mapping(run.mapping, correctedRows)] };
+  return { ...design, components: [...design.components, mapping(run.mapping)] };
 }
 
 export function priceRun(

@@ -61,6 +61,7 @@ export const EXAMPLE_DESIGN: LogDomainCostDesign = {
     ],
   },
   clampMaxA: 1e-6,
+  correctedScales: false,
   kvBits: 16,
   headFabric: 'digital',
   sign: 'integrate',

@@ -31,6 +31,11 @@ export function sramMm2(bytes: number, { memory }: CostConstants): number {
   return (bytes * 8 * memory.sramCellUm2.value) / memory.sramArrayEfficiency.value / 1e6;
 }
 
+/** mm2 of a compiled ROM. */
+export function romMm2(bits: number, { memory }: CostConstants): number {
+  return bits / memory.romBitsPerMm2.value;
+}
+
 /** Weights of the adapters: rank (N + K) for each linear layer of the blocks. */
 export function loraWeights(shape: ModelShape, rank: number): number {
   return shape.layers * rank * blockMatrices(shape, 0).reduce((sum, m) => sum + m.outputs + m.inputs, 0);

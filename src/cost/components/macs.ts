@@ -9,7 +9,9 @@ import type { Constant, CostConstants } from '../constants.ts';
 import { CHOSEN, COUNTED, costLine, gatedSilicon, onSilicon, UM2_PER_MM2, UNPROVEN } from '../lines.ts';
 import type { CostComponent, PricedSystem, Traffic } from '../priced-design.ts';
 import type { CostLine, WeightCost } from '../report.ts';
+import { romMm2 } from './digital.ts';
 import type { MatrixFormat, MatrixTotals } from './matrices.ts';
+import { SCALE_BITS, scaleLine, scaleRomLine } from './scales.ts';
 
 /** A design with multiply-accumulate units at the activity of a run, per token, as far as its cost needs it. */
 export interface MacCounts extends MatrixTotals {
@@ -38,8 +40,6 @@ function weightTime({ read }: MacCounts, constants: CostConstants): ReadTime {
   return one !== undefined && one.seconds > cycle.seconds ? one : cycle;
 }
 
-/** Bits of a scale in the ROM. */
-const SCALE_BITS = 16;
 /** Bits of a result on its way to the vector units. */
 const RESULT_BITS = 16;
 
@@ -55,10 +55,6 @@ export function macFigure(weightBits: number, inputBits: number, at4x4: number, 
 
 function mostBits(formats: readonly MatrixFormat[]): number {
   return Math.max(...formats.map(({ bits }) => bits));
-}
-
-function romMm2(bits: number, { memory }: CostConstants): number {
-  return bits / memory.romBitsPerMm2.value;
 }
 
 function storedBits({ formats, scales }: Pick<MatrixTotals, 'formats' | 'scales'>): {
@@ -107,30 +103,6 @@ export function weightRom(counts: MacCounts): CostComponent {
       ];
     },
   };
-}
-
-/** Scales in a compiled ROM. */
-export function scaleRomLine({ scales }: MatrixTotals, constants: CostConstants): CostLine {
-  const { romBitsPerMm2 } = constants.memory;
-  return costLine(
-    'scale-rom',
-    romMm2(scales * SCALE_BITS, constants),
-    () =>
-      `${count(scales)} scales (one per output and tile) x ${SCALE_BITS} bit / ${formatSi(romBitsPerMm2.value, 'bit')} per mm2`,
-    [CHOSEN, romBitsPerMm2],
-  );
-}
-
-/** Reads each scale once. */
-export function scaleReadLine({ scales }: MatrixTotals, { memory }: CostConstants): CostLine {
-  const bytes = (scales * SCALE_BITS) / 8;
-  return costLine(
-    'scale-rom',
-    bytes * memory.romReadJPerByte.value,
-    () =>
-      `${formatSi(bytes, 'B')} of scales, each read once x ${formatSi(memory.romReadJPerByte.value, 'J/B')}`,
-    [COUNTED, memory.romReadJPerByte],
-  );
 }
 
 /** The units, their accumulators and what scales the sum of a tile. */
@@ -195,16 +167,6 @@ const INTERPOLATED: Pick<Constant, 'source' | 'tag'> = {
   source: 'linear in the product of the widths (adders of an array multiplier)',
   tag: 'assumed',
 };
-
-export function scaleLine({ tileResults }: MatrixTotals, { digital }: CostConstants): CostLine {
-  return costLine(
-    'accumulation',
-    tileResults * (digital.accumulateJ.value + digital.scaleMultiplyJ.value),
-    () =>
-      `${count(tileResults)} tile results x (${formatSi(digital.accumulateJ.value, 'J')} add + ${formatSi(digital.scaleMultiplyJ.value, 'J')} scale)`,
-    [COUNTED, digital.accumulateJ, digital.scaleMultiplyJ],
-  );
-}
 
 export function macTraffic(counts: MacCounts, { constants }: PricedSystem): Traffic {
   const bits = storedBits(counts);

@@ -3,8 +3,7 @@
  * and add their products behind, rotate by fast Hadamard transforms, and compute side and principal paths of low rank.
  *
  * Counted from the shape and the mapping alone, so that a model that did not run is priced in the same way. Means and
- * addends are constants of the model and stand in ROM; the paths stand in SRAM, and so do the scales of the columns where they
- * are fitted to each chip: no mask can hold those.
+ * addends are constants of the model and stand in ROM; the paths stand in SRAM.
  */
 import { count, formatSi } from '../../format.ts';
 import { rotationAdditions, rotationOrder } from '../../mapping/hadamard.ts';
@@ -68,20 +67,14 @@ export function mappingCounts(shape: ModelShape, work: MappingWork): MappingCoun
   };
 }
 
-/** Bits of a mean, of an addend and of a scale. */
+/** Bits of a mean and of an addend. */
 const CONSTANT_BITS = 16;
 
-/** `correctedRows`: rows that share a scale, where each chip has scales of its own; undefined: they are the model's. */
-export function mapping(work: MappingWork, correctedRows?: number): CostComponent {
-  const scaleBytes = (shape: ModelShape): number =>
-    correctedRows === undefined ? 0 : (scaleCount(shape, correctedRows) * CONSTANT_BITS) / 8;
+export function mapping(work: MappingWork): CostComponent {
   return {
     name: 'mapping',
     clocked: true,
-    area: ({ shape, constants }) => [
-      ...mappingAreas(mappingCounts(shape, work), constants),
-      ...scaleAreas(scaleBytes(shape), constants),
-    ],
+    area: ({ shape, constants }) => mappingAreas(mappingCounts(shape, work), constants),
     latency: ({ shape, constants: { digital } }) => {
       const cycles = cyclesPerBlock(shape, work);
       if (cycles === 0) return { lines: [], stages: [] };
@@ -90,47 +83,9 @@ export function mapping(work: MappingWork, correctedRows?: number): CostComponen
         `${shape.layers} layers x ${cycles} cycles (centring, transform, paths) / ${formatSi(digital.clockHz.value, 'Hz')}`;
       return { lines: [costLine('mapping', seconds, formula, [UNPROVEN, digital.clockHz])], stages: [] };
     },
-    energy: ({ shape, constants }) => [
-      ...mappingEnergy(mappingCounts(shape, work), constants),
-      ...scaleEnergy(scaleBytes(shape), constants),
-    ],
+    energy: ({ shape, constants }) => mappingEnergy(mappingCounts(shape, work), constants),
   };
 }
-
-/** Scales of all blocks: one for each output and tile. */
-const scaleCount = (shape: ModelShape, tileRows: number): number =>
-  shape.layers *
-  blockMatrices(shape, 0).reduce(
-    (sum, { outputs, inputs }) => sum + outputs * Math.ceil(inputs / tileRows),
-    0,
-  );
-
-const scaleAreas = (bytes: number, constants: CostConstants): AreaPart[] =>
-  bytes === 0
-    ? []
-    : onSilicon(
-        'sram',
-        costLine(
-          'corrected-scales-sram',
-          sramMm2(bytes, constants),
-          () =>
-            `${formatSi(bytes, 'B')} of scales that were fitted to this chip, ${CONSTANT_BITS} bit for each output and tile, in SRAM`,
-          [CHOSEN, constants.memory.sramCellUm2],
-        ),
-      );
-
-const scaleEnergy = (bytes: number, { memory: { sramReadJPerByte } }: CostConstants): CostLine[] =>
-  bytes === 0
-    ? []
-    : [
-        costLine(
-          'corrected-scales',
-          bytes * sramReadJPerByte.value,
-          () =>
-            `${formatSi(bytes, 'B')} of scales of this chip, each read once x ${formatSi(sramReadJPerByte.value, 'J/B')}`,
-          [CHOSEN, sramReadJPerByte],
-        ),
-      ];
 
 /** One cycle for each subtraction and addition, one per stage of the transform, adder trees of the paths. */
 function cyclesPerBlock({ ffnDim }: ModelShape, work: MappingWork): number {
