@@ -180,6 +180,27 @@ export interface Visitors {
    * before or behind that as the backend has it.
    */
   readonly inputs?: InputVisitor | undefined;
+  readonly outputs?: OutputVisitor | undefined;
+  /**
+   * What every stage reads is put there, so that each matrix is seen by itself: with it nobody looks at logits or states, and the
+   * cache does not keep these tokens.
+   */
+  readonly given?: InputGiver | undefined;
+}
+
+/** Fills what a stage reads, x[tokens][K] as the model has it, for tokens from `position` on. Tokens come in order, some at a time. */
+export type InputGiver = (
+  layer: number,
+  stage: Stage,
+  x: Float32Array,
+  tokens: number,
+  position: number,
+) => void;
+
+/** Looks at what a matrix gives, y[tokens][N] with its bias, as the model has it: before a norm, a rotation by position or a gate. */
+export interface OutputVisitor {
+  /** `ordinal`: the matrix's place in a block. */
+  visit(layer: number, ordinal: number, y: Float32Array, tokens: number, position: number): void;
 }
 
 /** Looks at what the matrices of a stage read, x[tokens][K]: behind a norm's gain. Tokens come in order, some at a time. */

@@ -20,7 +20,7 @@ import type { DigitalPart } from '../mapping/image-matrix.ts';
 import { matricesReading, STAGES } from '../model/architecture.ts';
 import { FORWARD_FEATURES, forward, newSession, resetSession } from '../model/forward.ts';
 import { buildLayers, type Model, type ModelLayers } from '../model/model.ts';
-import { blockWeights } from '../model/shape.ts';
+import { blockWeights, type ModelShape } from '../model/shape.ts';
 import type { CellSumsKind } from '../tile/cell-sums.ts';
 import { type HardwareWeights, hardwareRow, weightFormat } from '../tile/weight-code.ts';
 import {
@@ -31,7 +31,6 @@ import {
   type EngineNeeds,
   type EngineRequest,
   type Host,
-  type InputVisitor,
   isShapeOnly,
   type MemoryEstimate,
   requireCapable,
@@ -39,6 +38,7 @@ import {
   requireThreads,
   type Visitors,
 } from './backend.ts';
+import { type Bases, imageBases, OWN_BASES } from './bases.ts';
 import {
   digitalBytes,
   imageWeights,
@@ -48,7 +48,14 @@ import {
   unrotated,
   usedImage,
 } from './image.ts';
-import { newTurns, requireFinite, requireInputs, requireKept, requireSpace, requireTexts } from './turns.ts';
+import {
+  newTurns,
+  requireFinite,
+  requireKept,
+  requireSpace,
+  requireTexts,
+  requireVisitors,
+} from './turns.ts';
 
 /** No limits but these: cells, columns and converters are those of src/tile. */
 const CAPABILITIES: Capabilities = {
@@ -113,8 +120,7 @@ async function createScalar(
   const turns = newTurns();
   const pause = newPause(signal);
   const next = async (of: (typeof sessions)[number], id: number): Promise<Float32Array> => {
-    listener.inputs = undefined;
-    listener.stream = undefined;
+    listener.visitors = {};
     await pause();
     const { position, window } = of;
     const logits = forward(of, id, { window, position });
@@ -127,11 +133,11 @@ async function createScalar(
     contextTokens,
     memory: scalarMemory(request),
     rank: largestRank(fabric, codingLoss, mode),
-    prefill: (ids, window, onLogits, from = 0, { states, inputs, stream } = {}, kept = 0) =>
+    prefill: (ids, window, onLogits, from = 0, visitors = {}, kept = 0) =>
       turns.take(async () => {
-        requireInputs(mode, inputs);
-        listener.inputs = inputs;
-        listener.stream = stream;
+        requireVisitors(mode, visitors, onLogits !== undefined);
+        const { states, given } = visitors;
+        listener.visitors = visitors;
         requireKept(kept, ids.length, window, session);
         requireSpace(0, ids.length, contextTokens);
         resetSession(session, kept);
@@ -146,8 +152,8 @@ async function createScalar(
           if (position >= from) onLogits?.(position, logits);
           if (await pause()) onProgress?.('prefill', (position + 1 - kept) / (ids.length - kept));
         }
-        listener.inputs = undefined;
-        listener.stream = undefined;
+        if (given) resetSession(session, kept);
+        listener.visitors = {};
         onProgress?.('prefill', 1);
       }),
     decode: (id) => turns.take(() => next(session, id)),
@@ -204,10 +210,9 @@ interface BuiltModel {
   readonly listener: Listener;
 }
 
-/** Who looks at the inputs of the text that is being run, and who gives its stream. */
+/** Who looks at the text that is being run, and where it is. */
 interface Listener {
-  inputs?: InputVisitor | undefined;
-  stream?: Visitors['stream'];
+  visitors: Visitors;
   position: number;
 }
 
@@ -240,37 +245,71 @@ function buildModel(model: Model, cellSums: CellSumsKind, request: EngineRequest
     counted.push(layer);
     return part ? withDigitalPart(part, layer) : layer;
   };
-  const listener: Listener = { position: 0 };
-  const shows = mode === 'digital' || mode === 'mapped';
-  const built = buildLayers(model, shows ? listening(model, build, listener) : build);
-  const layers: ModelLayers = {
-    ...built,
-    embedding: (id, out) =>
-      listener.stream ? listener.stream(listener.position, out) : built.embedding(id, out),
+  const listener: Listener = { visitors: {}, position: 0 };
+  const own = buildLayers(model, build);
+  const built: ModelLayers = {
+    ...own,
+    embedding(id, out) {
+      const { stream } = listener.visitors;
+      if (stream) stream(listener.position, out);
+      else own.embedding(id, out);
+    },
   };
-  return {
-    layers: image ? layersOfImage(image, model, layers) : layers,
-    counted,
-    record,
-    codingLoss,
-    listener,
-  };
+  const imaged = image ? layersOfImage(image, model, built) : built;
+  const gainsOf = ({ blocks }: ModelLayers) => blocks.map(({ norms }) => norms);
+  const bases =
+    image && parts
+      ? imageBases({
+          ...{ shape: model.shape, parts, residual: image.header.residual },
+          ...{ own: gainsOf(built), mapped: gainsOf(imaged) },
+        })
+      : OWN_BASES;
+  const layers = listening(model.shape, imaged, bases, listener);
+  return { layers, counted, record, codingLoss, listener };
 }
 
-/** `build`, with an ear at the first matrix of each stage. */
-function listening({ shape }: Model, build: LinearBuilder, listener: Listener): LinearBuilder {
-  const stageOf = new Map(STAGES.map((stage) => [matricesReading(shape.architecture, stage)[0], stage]));
-  return (name, outputs, inputs, row) => {
-    const linear = build(name, outputs, inputs, row);
-    const stage = name.layer < 0 ? undefined : stageOf.get(name.ordinal);
-    if (stage === undefined) return linear;
+/** `layers`, with an ear at every matrix of the blocks. */
+function listening(
+  { architecture }: ModelShape,
+  layers: ModelLayers,
+  bases: Bases,
+  listener: Listener,
+): ModelLayers {
+  const firsts = new Set(STAGES.map((stage) => matricesReading(architecture, stage)[0]));
+  const listened = (
+    linear: Linear,
+    layer: number,
+    ordinal: number,
+    bias: Float32Array | undefined,
+  ): Linear => {
+    const stage = architecture.matrices[ordinal].reads;
+    const own = new Float32Array(linear.inputs);
     return {
       ...linear,
       apply(y, a, at) {
-        if (listener.inputs?.wants(name.layer, stage)) listener.inputs.visit(name.layer, stage, a, 1);
-        linear.apply(y, a, at);
+        const { position, visitors } = listener;
+        const { inputs, outputs, given } = visitors;
+        if (given) {
+          given(layer, stage, own, 1, position);
+          bases.enter(layer, stage, own);
+        }
+        if (inputs && firsts.has(ordinal) && inputs.wants(layer, stage)) inputs.visit(layer, stage, a, 1);
+        linear.apply(y, given ? own : a, at);
+        if (!outputs) return;
+        const shown = bias ? y.map((value, n) => value + bias[n]) : y.slice();
+        bases.leave(layer, ordinal, shown);
+        outputs.visit(layer, ordinal, shown, 1, position);
       },
     };
+  };
+  return {
+    ...layers,
+    blocks: layers.blocks.map((block, layer) => ({
+      ...block,
+      linears: block.linears.map((linear, ordinal) =>
+        listened(linear, layer, ordinal, block.biases[ordinal]),
+      ),
+    })),
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { OnefetError } from '../error.ts';
 import { allFinite } from '../numbers.ts';
-import type { EngineMode, InputVisitor } from './backend.ts';
+import type { EngineMode, Visitors } from './backend.ts';
 
 export interface Turns {
   /** Does `work` unless another text is being done or the engine is closed. */
@@ -81,12 +81,21 @@ export function requireFinite(values: Float32Array, what: string, position: numb
   });
 }
 
-/** Throws where someone wants to see inputs that a chip's converters made. */
-export function requireInputs(mode: EngineMode, inputs: InputVisitor | undefined): void {
-  if (!inputs || mode === 'digital' || mode === 'mapped') return;
-  throw new OnefetError(
-    'internal',
-    'INPUTS_MODE',
-    `inputs are shown in modes digital and mapped, not ${mode}`,
-  );
+/** Throws where visitors ask for what there is not: inputs that a chip's converters made; what lies behind given inputs. */
+export function requireVisitors(mode: EngineMode, visitors: Visitors, readsLogits: boolean): void {
+  const { inputs, states, stream, given } = visitors;
+  if (inputs && mode !== 'digital' && mode !== 'mapped') {
+    throw new OnefetError(
+      'internal',
+      'INPUTS_MODE',
+      `inputs are shown in modes digital and mapped, not ${mode}`,
+    );
+  }
+  if (given && (inputs || states || stream || readsLogits)) {
+    throw new OnefetError(
+      'internal',
+      'GIVEN_INPUTS',
+      'behind given inputs there are outputs of matrices alone',
+    );
+  }
 }

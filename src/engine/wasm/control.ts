@@ -29,6 +29,23 @@ export interface Batch {
   readonly text: number;
 }
 
+/** Stages of a batch, and what is shown between two of them. */
+export interface Stages {
+  readonly batch: Batch;
+  readonly from: number;
+  readonly to: number;
+  readonly begin: Beginning;
+  /** Ends where the outputs of stage `to` - 1 stand whole, before anything is made of them. */
+  readonly shows: boolean;
+}
+
+/**
+ * How stages begin: behind those before them; behind one that was shown, of whose outputs something is still to be made; or on
+ * inputs that were put where stage `from` reads.
+ */
+const BEGINNINGS = ['behind', 'shown', 'given'] as const;
+export type Beginning = (typeof BEGINNINGS)[number];
+
 /** What a crew does for an engine. */
 export type Work =
   /** Fills what is resident: what depends on the model and the formats of its weights alone. */
@@ -36,7 +53,7 @@ export type Work =
   /** Fills what is the engine's own: tables of columns, and baked weights. */
   | { readonly kind: 'chip' }
   /** Stages `from` to `to` - 1 of all blocks, four a block (model/architecture.ts). */
-  | { readonly kind: 'layers'; readonly batch: Batch; readonly from: number; readonly to: number }
+  | ({ readonly kind: 'layers' } & Stages)
   /** Logits, from token `from` of the batch that went through the layers last. */
   | { readonly kind: 'head'; readonly batch: Batch; readonly from: number };
 
@@ -57,7 +74,8 @@ const KINDS = [
   'head',
 ] as const satisfies readonly Command['kind'][];
 /** A command in the shared record: its kind, then these. */
-const OPERANDS = ['engine', 'count', 'position', 'window', 'text', 'from', 'to'] as const;
+const OPERANDS = ['engine', 'count', 'position', 'window', 'text', 'from', 'to', 'begin', 'shows'] as const;
+type Operands = Partial<Record<(typeof OPERANDS)[number], number>>;
 
 /** Turns in which a worker looks again before it goes to sleep: some 20 us, the length of a short stage. */
 const SPINS = 2000;
@@ -103,12 +121,14 @@ export class OtherFailed extends Error {}
 /** Worker: the next command after number `seen`. */
 export function nextCommand({ words }: Crew, seen: number): Command {
   while (Atomics.load(words, WORD.sequence) === seen) Atomics.wait(words, WORD.sequence, seen);
-  const [engine, count, position, window, text, from, to] = OPERANDS.map((_, i) => words[WORD.operands + i]);
+  const [engine, count, position, window, text, from, to, begin, shows] = OPERANDS.map(
+    (_, i) => words[WORD.operands + i],
+  );
   const batch = { count, position, window, text };
   const kind = KINDS[words[WORD.command]];
   switch (kind) {
     case 'layers':
-      return { kind, engine, batch, from, to };
+      return { kind, engine, batch, from, to, begin: BEGINNINGS[begin], shows: shows === 1 };
     case 'head':
       return { kind, engine, batch, from };
     default:
@@ -134,8 +154,7 @@ const hasFailed = ({ words }: Crew): boolean => Atomics.load(words, WORD.failed)
 
 /** Main thread: starts a command; `finished` tells when all workers did it. */
 export function send({ words }: Crew, command: Command): void {
-  const operands: Partial<Record<(typeof OPERANDS)[number], number>> =
-    'batch' in command ? { ...command.batch, ...command } : command;
+  const operands = operandsOf(command);
   words[WORD.command] = KINDS.indexOf(command.kind);
   OPERANDS.forEach((name, i) => {
     words[WORD.operands + i] = operands[name] ?? 0;
@@ -143,6 +162,12 @@ export function send({ words }: Crew, command: Command): void {
   Atomics.store(words, WORD.done, 0);
   Atomics.add(words, WORD.sequence, 1);
   Atomics.notify(words, WORD.sequence);
+}
+
+function operandsOf(command: Command): Operands {
+  if (command.kind !== 'layers') return 'batch' in command ? { ...command.batch, ...command } : command;
+  const { begin, shows } = command;
+  return { ...command.batch, ...command, begin: BEGINNINGS.indexOf(begin), shows: shows ? 1 : 0 };
 }
 
 export async function finished(crew: Crew): Promise<void> {

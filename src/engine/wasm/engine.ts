@@ -21,6 +21,7 @@ import {
   requireCapable,
   requireContext,
 } from '../backend.ts';
+import { imageBases, OWN_BASES } from '../bases.ts';
 import { readDigitalParts, requireImageFits, usedImage } from '../image.ts';
 import { CAPABILITIES } from './capabilities.ts';
 import { measureLimits } from './check/limits.ts';
@@ -36,7 +37,7 @@ import { analogPhysics, defaultPrecision, type EnginePlan, planEngine } from './
 import { type Lease, leaseParts, makeRoom, partKeys } from './residents.ts';
 import { fillFigures, fillState } from './run/fill.ts';
 import { STAGES } from './run/forward.ts';
-import { type ModelVectors, modelVectors, withImageGains } from './source.ts';
+import { modelVectors, withImageGains } from './source.ts';
 import { newTexts } from './texts.ts';
 
 export const wasm: Backend = {
@@ -65,9 +66,18 @@ async function createOn(ready: () => Promise<WorkingCrew>, request: EngineReques
   requireContext(request);
   requireCapable(wasm, request);
   const parts = readParts(request);
-  const vectors = vectorsOf(request);
+  const own = modelVectors(request.model);
+  const image = usedImage(request);
+  const vectors = image ? withImageGains(own, image, request.model.shape) : own;
+  const bases =
+    image && parts
+      ? imageBases({
+          ...{ shape: request.model.shape, parts, residual: image.header.residual },
+          ...{ own: own.norms, mapped: vectors.norms },
+        })
+      : OWN_BASES;
   const plan = planEngine(request);
-  const ranges = request.ranges ?? usedImage(request)?.readRanges();
+  const ranges = request.ranges ?? image?.readRanges();
   requireRanges(request, ranges, plan);
   const memory = estimateMemory(plan.layout);
   const sizes = memorySizes(plan.operations);
@@ -95,7 +105,7 @@ async function createOn(ready: () => Promise<WorkingCrew>, request: EngineReques
     throw error;
   }
   const run = (work: Work) => crew.run(number, work, request.signal);
-  const texts = newTexts(request, plan, data, vectors, run, async () => {
+  const texts = newTexts(request, plan, data, vectors, bases, run, async () => {
     await crew.detach(number);
     lease.release(memory.bytes);
   });
@@ -116,12 +126,6 @@ function readParts(request: EngineRequest): ReadonlyMap<string, DigitalPart> | u
   if (!image) return undefined;
   requireImageFits(request, image);
   return readDigitalParts(image, request.model.shape);
-}
-
-function vectorsOf(request: EngineRequest): ModelVectors {
-  const vectors = modelVectors(request.model);
-  const image = usedImage(request);
-  return image ? withImageGains(vectors, image, request.model.shape) : vectors;
 }
 
 function requireRanges(

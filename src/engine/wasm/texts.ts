@@ -1,20 +1,21 @@
 /** Texts on a loaded engine: tokens in, logits out, and what was counted on the way. */
 
 import { rotationOf } from '../../mapping/hadamard.ts';
-import { STAGES, type Stage } from '../../model/architecture.ts';
+import { matricesReading, STAGES, type Stage } from '../../model/architecture.ts';
 import { type Engine, type EngineRequest, isShapeOnly, type NextToken, type Visitors } from '../backend.ts';
+import type { Bases } from '../bases.ts';
 import { unrotated } from '../image.ts';
 import {
   newTurns,
   requireFinite,
-  requireInputs,
   requireKept,
   requireSpace,
   requireTexts,
   requireToken,
+  requireVisitors,
 } from '../turns.ts';
 import { sampleCodingLoss } from './coding-loss.ts';
-import type { Batch, Work } from './control.ts';
+import type { Batch, Beginning, Work } from './control.ts';
 import { COUNTS_BYTES } from './kernels/adc.ts';
 import type { EngineData } from './plan/context.ts';
 import { PLACE_WORDS } from './plan/layout.ts';
@@ -22,6 +23,7 @@ import { padded } from './plan/operations.ts';
 import type { EnginePlan } from './plan/plan.ts';
 import { collectActivity, collectColumns, collectRanges, toldActivity } from './run/collect.ts';
 import { fillWindow } from './run/fill.ts';
+import { inputRows, outputRows, type Rows } from './run/rows.ts';
 import type { ModelVectors } from './source.ts';
 
 export type Texts = Pick<
@@ -52,6 +54,7 @@ export function newTexts(
   { layout: choice, physics }: EnginePlan,
   data: EngineData,
   vectors: ModelVectors,
+  bases: Bases,
   run: (work: Work) => Promise<void>,
   stop: () => Promise<void>,
 ): Texts {
@@ -78,7 +81,7 @@ export function newTexts(
     batch: Batch,
     visitors: Visitors = {},
   ): Promise<void> => {
-    const { states, inputs, stream } = visitors;
+    const { states, inputs, outputs, stream, given } = visitors;
     const { count, position, window } = batch;
     enterWindow(window);
     for (let token = 0; token < count; token++) {
@@ -97,15 +100,38 @@ export function newTexts(
     let end = steps;
     if (inputs?.alone) while (end > 1 && !looksAt(end - 1)) end--;
     let begun = 0;
+    let begin: Beginning = 'behind';
+    /** Stages up to `to`; `shows`: whose last stops at its outputs. */
+    const runTo = async (to: number, shows: boolean) => {
+      await run({ kind: 'layers', batch, from: begun, to, begin, shows });
+      begun = to;
+      begin = shows && !given ? 'shown' : 'behind';
+    };
     for (let step = 0; step < end; step++) {
       const block = Math.floor(step / STAGES.length);
       const stage = STAGES[step % STAGES.length];
       const looks = looksAt(step);
       const behind = stage === STAGES[STAGES.length - 1] && wanted.length > 0;
-      if (!looks && !behind && step < end - 1) continue;
-      await run({ kind: 'layers', batch, from: begun, to: step + 1 });
-      begun = step + 1;
+      if (!looks && !behind && !outputs && !given && step < end - 1) continue;
+      if (given) {
+        state.putInputs(
+          stage,
+          count,
+          (x) => given(block, stage, x, count, position),
+          (x) => bases.enter(block, stage, x),
+        );
+        begin = 'given';
+      }
+      await runTo(step + 1, outputs !== undefined || given !== undefined);
       if (looks) inputs!.visit(block, stage, state.inputs(stage, count), count);
+      if (outputs) {
+        for (const ordinal of matricesReading(shape.architecture, stage)) {
+          const y = state.outputs(ordinal, count, (own) => bases.leave(block, ordinal, own));
+          outputs.visit(block, ordinal, y, count, position);
+        }
+        // What lies behind the outputs that were shown last.
+        if (!given && (behind || step === steps - 1)) await runTo(step + 1, false);
+      }
       if (behind) {
         for (const token of wanted) {
           // Behind the last block the stream is the model's own again.
@@ -144,7 +170,7 @@ export function newTexts(
   return {
     prefill: (ids, window, onLogits, from = 0, visitors = {}, kept = 0) =>
       turns.take(async () => {
-        requireInputs(mode, visitors.inputs);
+        requireVisitors(mode, visitors, onLogits !== undefined);
         const text = current;
         const place = places[text];
         requireKept(kept, ids.length, window, place);
@@ -164,6 +190,7 @@ export function newTexts(
             for (let row = 0; row < rows; row++) onLogits(start + first + row, state.logits(row));
           }
         }
+        if (visitors.given) place.position = kept;
       }),
     decode: (id) =>
       turns.take(async () => {
@@ -216,7 +243,23 @@ export function newTexts(
 }
 
 /** The parts of the state memory that hold a token's embedding, its stream and its logits. */
-function newStateMemory({ state: memory, shape, layout }: EngineData) {
+function newStateMemory(data: EngineData) {
+  const { state: memory, shape, layout, operations } = data;
+  const inputsAt = inputRows(data);
+  const outputsAt = outputRows(data);
+  const elementsOf: Readonly<Record<Stage, number>> = {
+    'attention-input': shape.dim,
+    'attention-output': shape.queryDim,
+    'feed-forward-input': shape.dim,
+    'feed-forward-hidden': shape.ffnDim,
+  };
+  const rowOf = ({ at, width }: Rows, token: number, elements: number): Float32Array =>
+    f32.subarray(at / 4 + token * width, at / 4 + token * width + elements);
+  const gather = (rows: Rows, count: number, elements: number): Float32Array => {
+    const out = new Float32Array(count * elements);
+    for (let token = 0; token < count; token++) out.set(rowOf(rows, token, elements), token * elements);
+    return out;
+  };
   const f32 = new Float32Array(memory.buffer);
   const i32 = new Int32Array(memory.buffer);
   const width = padded(shape.dim);
@@ -249,19 +292,32 @@ function newStateMemory({ state: memory, shape, layout }: EngineData) {
       return stream;
     },
     /** Inputs of the matrices of the stage that ran last: [tokens][K]. */
-    inputs(stage: Stage, count: number): Float32Array {
-      const [from, elements, width] = {
-        'attention-input': [layout.normed, shape.dim, padded(shape.dim)],
-        'attention-output': [layout.attended, shape.queryDim, padded(shape.queryDim)],
-        'feed-forward-input': [layout.normed, shape.dim, padded(shape.dim)],
-        'feed-forward-hidden': [layout.gate, shape.ffnDim, layout.widths.gate],
-      }[stage];
-      const out = new Float32Array(count * elements);
+    inputs: (stage: Stage, count: number) => gather(inputsAt[stage], count, elementsOf[stage]),
+    /** Puts what `fill` makes [tokens][K], each row turned by `enter`, where a stage reads. */
+    putInputs(
+      stage: Stage,
+      count: number,
+      fill: (x: Float32Array) => void,
+      enter: (x: Float32Array) => void,
+    ) {
+      const elements = elementsOf[stage];
+      const x = new Float32Array(count * elements);
+      fill(x);
+      const rows = inputsAt[stage];
       for (let token = 0; token < count; token++) {
-        const at = from / 4 + token * width;
-        out.set(f32.subarray(at, at + elements), token * elements);
+        const own = x.subarray(token * elements, (token + 1) * elements);
+        enter(own);
+        const row = rowOf(rows, token, padded(elements));
+        row.set(own);
+        row.fill(0, elements);
       }
-      return out;
+    },
+    /** What a matrix of the stage that ran last gave: [tokens][N], each row turned by `leave`. */
+    outputs(ordinal: number, count: number, leave: (y: Float32Array) => void): Float32Array {
+      const { outputs } = operations[ordinal];
+      const y = gather(outputsAt[ordinal], count, outputs);
+      for (let token = 0; token < count; token++) leave(y.subarray(token * outputs, (token + 1) * outputs));
+      return y;
     },
     logits(row: number): Float32Array {
       const at = layout.logits / 4 + row * logitsWidth;

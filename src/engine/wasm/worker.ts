@@ -47,7 +47,7 @@ async function obey(command: Command): Promise<void> {
     case 'chip':
       return loadChip(context);
     case 'layers':
-      return runLayers(context, command.batch, command.from, command.to);
+      return runLayers(context, command);
     case 'head':
       return runHead(context, command.batch, command.from);
   }

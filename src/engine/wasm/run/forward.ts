@@ -7,10 +7,9 @@ import {
   type Stage as BlockStage,
   type HeadNorm,
   matricesReading,
-  type Part,
 } from '../../../model/architecture.ts';
 import { floatBits } from '../../integers.ts';
-import { type Batch, stage } from '../control.ts';
+import { type Batch, type Stages, stage } from '../control.ts';
 import { GATES } from '../kernels/between.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { padded } from '../plan/operations.ts';
@@ -18,6 +17,7 @@ import { attentionJobs, enterCache } from './attention.ts';
 import { addPaths } from './digital.ts';
 import { encodeRest, encodeToken, panelRunner } from './linear.ts';
 import { rotateVector, unrotateVector } from './rotation.ts';
+import { inputRows, outputRows, type Rows } from './rows.ts';
 
 /** Stages of the profile. */
 export const STAGES = ['encode', 'linear', 'cache', 'attention', 'head'] as const;
@@ -31,33 +31,19 @@ function mark({ data, index, clock }: WorkerContext, stageName: Stage | undefine
   clock.last = now;
 }
 
-interface LayerTarget {
+interface LayerTarget extends Rows {
   readonly operation: number;
-  readonly out: number;
-  readonly width: number;
 }
 
 /** Returns the operations that read at a stage of a block, and where their outputs go: planOperations lays them out matrix by matrix. */
 function stageTargets({ data }: WorkerContext): (layer: number, stage: BlockStage) => LayerTarget[] {
-  const { shape, layout } = data;
-  const { architecture } = shape;
-  const { widths, q, k, v, gate, up, delta } = layout;
-  const stream = { out: delta, width: padded(shape.dim) };
-  /** Of several parts in one matrix, the first has the row. */
-  const rows: Readonly<Record<Part, Omit<LayerTarget, 'operation'>>> = {
-    query: { out: q, width: widths.q },
-    key: { out: k, width: widths.k },
-    value: { out: v, width: widths.v },
-    gate: { out: gate, width: widths.gate },
-    up: { out: up, width: widths.up },
-    attention: stream,
-    'feed-forward': stream,
-  };
+  const { architecture } = data.shape;
+  const rows = outputRows(data);
   return (layer, blockStage) =>
-    matricesReading(architecture, blockStage).map((ordinal) => {
-      const { gives } = architecture.matrices[ordinal];
-      return { operation: layer * architecture.matrices.length + ordinal, ...rows[gives[0]] };
-    });
+    matricesReading(architecture, blockStage).map((ordinal) => ({
+      operation: layer * architecture.matrices.length + ordinal,
+      ...rows[ordinal],
+    }));
 }
 
 /**
@@ -65,8 +51,10 @@ function stageTargets({ data }: WorkerContext): (layer: number, stage: BlockStag
  * they were coded from. What the feed-forward adds to the stream is added at the start of the next block; behind the last
  * block of the model, which also leaves its normed activations in `normed`. A chip image may have the stream rotated in
  * between: it is the model's own before the first stage and behind the last.
+ *
+ * A stage makes its inputs, multiplies, and makes something of the outputs; `shows` and `begin` part it there.
  */
-export function runLayers(context: WorkerContext, batch: Batch, from: number, to: number): void {
+export function runLayers(context: WorkerContext, { batch, from, to, begin, shows }: Stages): void {
   const { data, crew, kernels, f32 } = context;
   const { shape, layout } = data;
   const wasm = kernels[0];
@@ -94,25 +82,22 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
   const addDelta = (t: number) => wasm.residual(row.x(t), row.delta(t), width / 4);
   /** What is added behind the operations' tiles: bias and addend, and an image's paths of low rank. */
   const addRest = (targets: readonly LayerTarget[], t: number) => {
-    targets.forEach(({ operation, out, width }, member) => {
-      const at = out + t * width * 4;
+    targets.forEach(({ operation, at, width }, member) => {
+      const y = at + t * width * 4;
       const bias = layout.biases[operation];
-      if (bias !== undefined) wasm.residual(at, bias, width / 4);
-      addPaths(context, operation, member, t, at);
+      if (bias !== undefined) wasm.residual(y, bias, width / 4);
+      addPaths(context, operation, member, t, y);
     });
   };
   const { residual } = layout.digital;
   const mixing = layout.digital.scratches[context.index];
-  /** Makes `delta` what is added to the stream: with its bias, normed and scaled. */
-  const finishDelta = (targets: readonly LayerTarget[], t: number, gain: number | undefined) => {
-    addRest(targets, t);
+  /** Makes `delta`, whose rest has been added, what is added to the stream: normed and scaled. */
+  const finishDelta = (t: number, gain: number | undefined) => {
     if (gain !== undefined) norm(row.delta(t), row.delta(t), gain, shape.dim);
     if (scales?.residual !== undefined) wasm.scale(row.delta(t), width / 4, floatBits(scales.residual));
   };
-  const isFinished = (targets: readonly LayerTarget[], gain: number | undefined) =>
-    gain === undefined &&
-    scales?.residual === undefined &&
-    targets.every((o) => layout.biases[o.operation] === undefined && !layout.digital.operations[o.operation]);
+  const hasRest = (targets: readonly LayerTarget[]) =>
+    targets.some((o) => layout.biases[o.operation] !== undefined || layout.digital.operations[o.operation]);
   const normHeads = (at: number, gain: number | undefined, form: HeadNorm | undefined, elements: number) => {
     if (gain === undefined) return;
     const each = form?.over === 'head' ? headDim : elements;
@@ -122,25 +107,38 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
     }
   };
   const targetsOf = stageTargets(context);
-  const operations = (targets: readonly LayerTarget[]) => targets.map(({ operation }) => operation);
-  const multiplyAll = (targets: readonly LayerTarget[], inputs: (token: number) => number) => {
-    multiply(context, batch, targets);
-    addRefinement(context, batch, targets, inputs);
+  const inputs = inputRows(data);
+  const inputOf = (blockStage: BlockStage, t: number) =>
+    inputs[blockStage].at + t * inputs[blockStage].width * 4;
+  /** Makes what a stage reads of what the one before it left; `before`: operations there whose rest is to be added. */
+  const enter: Readonly<
+    Record<BlockStage, (layer: number, t: number, before: readonly LayerTarget[]) => void>
+  > = {
+    'attention-input'(layer, t) {
+      if (layer > 0) addDelta(t);
+      else if (residual) rotateVector(wasm, residual, row.x(t), mixing);
+      enterHalf(t, layout.norms[layer].attentionInput);
+    },
+    'attention-output'() {},
+    'feed-forward-input'(layer, t, before) {
+      const { attentionOutput, feedForwardInput } = layout.norms[layer];
+      addRest(before, t);
+      finishDelta(t, attentionOutput);
+      addDelta(t);
+      enterHalf(t, feedForwardInput);
+    },
+    'feed-forward-hidden'(_layer, t, before) {
+      addRest(before, t);
+      wasm[GATES[architecture.activation]](row.gate(t), row.up(t), padded(shape.ffnDim) / 4);
+    },
   };
-  const runStage: Readonly<Record<BlockStage, (layer: number, targets: readonly LayerTarget[]) => void>> = {
-    'attention-input'(layer, targets) {
-      const { attentionInput, query, key } = layout.norms[layer];
+  /** Makes of a stage's outputs what is made before the next begins. */
+  const leave: Readonly<Record<BlockStage, (layer: number, rested: boolean) => void>> = {
+    'attention-input'(layer, rested) {
+      const { query, key } = layout.norms[layer];
+      const targets = targetsOf(layer, 'attention-input');
       tokens((t) => {
-        if (layer > 0) addDelta(t);
-        else if (residual) rotateVector(wasm, residual, row.x(t), mixing);
-        enterHalf(t, attentionInput);
-        encodeToken(context, operations(targets), batch, t, row.normed(t));
-      });
-      mark(context, 'encode');
-      multiplyAll(targets, row.normed);
-      mark(context, 'linear');
-      tokens((t) => {
-        addRest(targets, t);
+        if (!rested) addRest(targets, t);
         normHeads(row.q(t), query, architecture.norms.query, shape.queryDim);
         normHeads(row.k(t), key, architecture.norms.key, shape.kvDim);
         enterCache(context, batch, layer, t);
@@ -150,46 +148,45 @@ export function runLayers(context: WorkerContext, batch: Batch, from: number, to
       stage(crew, count, run);
       mark(context, 'attention');
     },
-    'attention-output'(_layer, targets) {
-      tokens((t) => encodeToken(context, operations(targets), batch, t, row.attended(t)));
-      mark(context, 'encode');
-      multiplyAll(targets, row.attended);
-      mark(context, 'linear');
-    },
-    'feed-forward-input'(layer, targets) {
-      const { attentionOutput, feedForwardInput } = layout.norms[layer];
-      const attention = targetsOf(layer, 'attention-output');
-      tokens((t) => {
-        finishDelta(attention, t, attentionOutput);
-        addDelta(t);
-        enterHalf(t, feedForwardInput);
-        encodeToken(context, operations(targets), batch, t, row.normed(t));
-      });
-      mark(context, 'encode');
-      multiplyAll(targets, row.normed);
-      mark(context, 'linear');
-    },
-    'feed-forward-hidden'(layer, targets) {
-      const gates = targetsOf(layer, 'feed-forward-input');
-      const gate = wasm[GATES[architecture.activation]];
-      tokens((t) => {
-        addRest(gates, t);
-        gate(row.gate(t), row.up(t), padded(shape.ffnDim) / 4);
-        encodeToken(context, operations(targets), batch, t, row.gate(t));
-      });
-      mark(context, 'encode');
-      multiplyAll(targets, row.gate);
+    'attention-output'() {},
+    'feed-forward-input'() {},
+    'feed-forward-hidden'(layer, rested) {
       // Whoever looks at the stream between two blocks finds all of what is added in `delta`.
       const { feedForwardOutput } = layout.norms[layer];
-      if (!isFinished(targets, feedForwardOutput)) tokens((t) => finishDelta(targets, t, feedForwardOutput));
+      const targets = targetsOf(layer, 'feed-forward-hidden');
+      const isRested = rested || !hasRest(targets);
+      if (isRested && feedForwardOutput === undefined && scales?.residual === undefined) return;
+      tokens((t) => {
+        if (!isRested) addRest(targets, t);
+        finishDelta(t, feedForwardOutput);
+      });
       mark(context, 'linear');
     },
   };
+  const layerOf = (step: number) => Math.floor(step / BLOCK_STAGES.length);
+  const stageOf = (step: number) => BLOCK_STAGES[step % BLOCK_STAGES.length];
   mark(context, undefined);
+  if (begin === 'shown') leave[stageOf(from - 1)](layerOf(from - 1), true);
+  let before = begin === 'behind' && from > 0 ? targetsOf(layerOf(from - 1), stageOf(from - 1)) : [];
   for (let step = from; step < to; step++) {
-    const layer = Math.floor(step / BLOCK_STAGES.length);
-    const blockStage = BLOCK_STAGES[step % BLOCK_STAGES.length];
-    runStage[blockStage](layer, targetsOf(layer, blockStage));
+    const [layer, blockStage] = [layerOf(step), stageOf(step)];
+    const targets = targetsOf(layer, blockStage);
+    const operations = targets.map(({ operation }) => operation);
+    const isGiven = begin === 'given' && step === from;
+    tokens((t) => {
+      if (!isGiven) enter[blockStage](layer, t, before);
+      encodeToken(context, operations, batch, t, inputOf(blockStage, t));
+    });
+    before = targets;
+    mark(context, 'encode');
+    multiply(context, batch, targets);
+    addRefinement(context, batch, targets, (t) => inputOf(blockStage, t));
+    mark(context, 'linear');
+    if (shows && step === to - 1) {
+      if (hasRest(targets)) tokens((t) => addRest(targets, t));
+      return;
+    }
+    leave[blockStage](layer, false);
   }
   if (to < shape.layers * BLOCK_STAGES.length) return;
   tokens((t) => {
@@ -210,7 +207,7 @@ export function runHead(context: WorkerContext, batch: Batch, first: number): vo
     encodeToken(context, [head], batch, t, layout.normed + (first + t) * width * 4),
   );
   const vocab = padded(shape.vocab);
-  const target = { operation: head, out: layout.logits, width: vocab };
+  const target = { operation: head, at: layout.logits, width: vocab };
   multiply(context, batch, [target]);
   addRefinement(context, batch, [target], (t) => layout.normed + (first + t) * width * 4);
   const factor = shape.scales?.logits;
@@ -253,13 +250,13 @@ function addRefinement(
   if (!group.every(({ operation }) => operations[operation].refined)) return;
   const numbers = group.map(({ operation }) => operation);
   stage(crew, batch.count, (t) => encodeRest(context, numbers, batch, t, inputs(t)));
-  const seconds = group.map((target, member) => ({ ...target, out: layout.refined[member] }));
+  const seconds = group.map((target, member) => ({ ...target, at: layout.refined[member] }));
   multiply(context, batch, seconds);
   stage(crew, batch.count, (t) => {
-    group.forEach(({ operation, out, width }, member) => {
+    group.forEach(({ operation, at, width }, member) => {
       const row = t * width * 4;
       const vectors = padded(operations[operation].outputs) / 4;
-      kernels[0].residual(out + row, seconds[member].out + row, vectors);
+      kernels[0].residual(at + row, seconds[member].at + row, vectors);
     });
   });
 }

@@ -338,7 +338,7 @@ export interface LinearCall {
   /** Place in its group. */
   readonly member: number;
   /** Of the first token's row, and the row's width in elements. */
-  readonly out: number;
+  readonly at: number;
   readonly width: number;
 }
 
@@ -396,7 +396,7 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     i32[at + JOB.tables / 4] = tablesAt + panel * panelTables;
     i32[at + JOB.rowTables / 4] = rowTables + Math.floor(column / ladderColumns) * ladderBytes;
     i32[at + JOB.column / 4] = column;
-    i32[at + JOB.out / 4] = call.out + column * 4;
+    i32[at + JOB.out / 4] = call.at + column * 4;
     i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;
     i32[at + JOB.columns / 4] = Math.min(PANEL_COLUMNS, operation.outputs - column);
     run(job);
