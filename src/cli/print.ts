@@ -7,7 +7,7 @@ import type { Generation } from '../experiment/generate.ts';
 import { type Headline, headlineOf } from '../experiment/headline.ts';
 import type { MappingDescription } from '../experiment/map-command.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
-import type { Accuracy, Interval, RunResult, TaskResult } from '../experiment/result.ts';
+import type { Accuracy, Interval, LowestSnr, RunResult, TaskResult } from '../experiment/result.ts';
 import type { ImageInspection } from '../experiment/run-mapping.ts';
 import { toJson } from '../files.ts';
 import { formatSi, grouped, plain } from '../format.ts';
@@ -83,6 +83,7 @@ function printSynthetic(result: RunResult): void {
       `stream SNR     chips ${ends(chipDb.map((x) => x?.mean))} dB, recoded ${ends(recodedDb)} dB, behind the first and the last of ${chipDb.length} blocks`,
     );
   }
+  printLayers(result);
 }
 
 /** What reading the chips and fitting the digital part to them did. */
@@ -141,6 +142,7 @@ function printAccuracy(result: RunResult): void {
       ? `  yield          ${(100 * share).toFixed(0)} % of the chips (95 % ${(100 * ci95[0]).toFixed(0)} to ${(100 * ci95[1]).toFixed(0)}) ${within}`
       : `  yield          ${share > 0 ? 'every' : 'no'} chip is ${within}`,
   );
+  printLayers(result);
   printPrediction(result);
   printCorrection(result);
 }
@@ -186,6 +188,17 @@ function printSpread({ positions: { digital, recoded, chips, positions } }: RunR
   print(`  KL, chips      ${kl(chips)}; ${top1(chips)} (95 %, binomial over ${positions} positions)`);
   print(
     `  perplexity     +/- ${digital.perplexityError.toFixed(3)} digital, ${recoded.perplexityError.toFixed(3)} recoded, ${chips.perplexityError.toFixed(3)} chips: standard errors over positions, as llama.cpp has them`,
+  );
+}
+
+/** Where chips are worst, matrix by matrix. */
+function printLayers({ layerSnr: { lowest, positions } }: RunResult): void {
+  const text = (found: LowestSnr | null) =>
+    found === null
+      ? 'no error'
+      : `${found.matrix.snrDb.toFixed(1)} dB in ${found.matrix.tensor} of layer ${found.matrix.layer} (layer ${found.layer.layer} as a whole ${found.layer.snrDb.toFixed(1)})`;
+  print(
+    `  matrices       lowest SNR of outputs by their own error ${text(lowest.local)}, along the stream ${text(lowest.stream)}; ${positions} positions`,
   );
 }
 

@@ -17,6 +17,7 @@ import { attributionSeeds } from './attribution.ts';
 import { addBlockErrors, blockSnrDb } from './block-error.ts';
 import { bootstrapMean, RESAMPLES } from './bootstrap.ts';
 import { type BlockErrorSums, jobKey } from './job.ts';
+import { layerSnr } from './layer-snr.ts';
 import {
   codingVariance,
   estimatePerplexity,
@@ -114,6 +115,7 @@ export function assembleResult(
     coding,
     columns: range?.columns ?? null,
     blocks: blockSnrOf(plan, finished, windows),
+    layerSnr: layerSnr(plan, finished),
     prediction: predictionOf(plan, finished, recoded.kl, kl.mean, attribution),
     calibration: calibrationOf(plan, coding),
     ...circuitOf(plan),

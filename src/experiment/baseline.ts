@@ -1,6 +1,6 @@
 /**
- * The digital model's files in a run folder, baseline.f32 and states.f32: which rows a job has there, and what they are
- * known by. The rows of a job are hashed and on the disk before the line that says that it is finished.
+ * The digital model's files in a run folder, baseline.f32, states.f32 and layers.f32: which rows a job has there, and what they
+ * are known by. The rows of a job are hashed and on the disk before the line that says that it is finished.
  */
 
 import { createHash } from 'node:crypto';
@@ -11,20 +11,25 @@ import {
   fstatSync,
   fsyncSync,
   openSync,
+  readFileSync,
   readSync,
   renameSync,
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { sha256 } from '../files.ts';
 import type { ModelShape } from '../model/shape.ts';
 import { stateStride } from './block-error.ts';
 import type { Job, RowHashes } from './job.ts';
+import { seesLayers } from './layer-error.ts';
 
 export interface DigitalFiles {
   /** [scored positions][vocab] f32. */
   readonly baseline: string;
   /** [every stride-th scored position][blocks][D] f32. */
   readonly states: string;
+  /** Of the first job alone: layer-error.ts. */
+  readonly layers: string;
   readonly stride: number;
   readonly baselineRowBytes: number;
   readonly stateRowBytes: number;
@@ -44,6 +49,7 @@ export function digitalFiles(
   return {
     baseline: join(folder, 'baseline.f32'),
     states: join(folder, 'states.f32'),
+    layers: join(folder, 'layers.f32'),
     stride,
     baselineRowBytes,
     stateRowBytes,
@@ -68,7 +74,10 @@ export function hashRows(files: DigitalFiles, job: Job): RowHashes | undefined {
     firstState * files.stateRowBytes,
     (endState - firstState) * files.stateRowBytes,
   );
-  return baselineSha256 && statesSha256 ? { baselineSha256, statesSha256 } : undefined;
+  if (!baselineSha256 || !statesSha256) return undefined;
+  if (!seesLayers(job)) return { baselineSha256, statesSha256 };
+  const layersSha256 = existsSync(files.layers) ? sha256(readFileSync(files.layers)) : undefined;
+  return layersSha256 ? { baselineSha256, statesSha256, layersSha256 } : undefined;
 }
 
 /** Are the rows of a finished digital job what they were when it was finished? */
@@ -78,11 +87,12 @@ export function rowsHold(files: DigitalFiles, job: Job, known: RowHashes | undef
     now !== undefined &&
     known !== undefined &&
     now.baselineSha256 === known.baselineSha256 &&
-    now.statesSha256 === known.statesSha256
+    now.statesSha256 === known.statesSha256 &&
+    now.layersSha256 === known.layersSha256
   );
 }
 
-/** Files that a digital job may write: there, and not shared with the cache through a hard link. */
+/** Files that a digital job may write in place: there, and not shared with the cache through a hard link. */
 export function makeWritable({ baseline, states }: DigitalFiles): void {
   for (const path of [baseline, states]) {
     if (!existsSync(path)) closeSync(openSync(path, 'a'));

@@ -74,7 +74,8 @@ test('the scalar and the WebAssembly engine see the same growth, and chips lie b
   };
   const run = (engine: RunOptions['engine']): Promise<RunResult> =>
     executeRun(planRun({ ...options, engine, out: join(folder, engine) }));
-  const [fast, scalar] = [(await run('wasm')).blocks!, (await run('scalar')).blocks!];
+  const results = [await run('wasm'), await run('scalar')];
+  const [fast, scalar] = results.map(({ blocks }) => blocks!);
   expect(fast.positions).toBe(scalar.positions);
   expect(fast.recodedDb.length).toBe(2);
   fast.recodedDb.forEach((snr, block) => {
@@ -82,5 +83,20 @@ test('the scalar and the WebAssembly engine see the same growth, and chips lie b
     // The same chip up to the rounding of baked weights and to the draws of the noise.
     expect(Math.abs(fast.chipDb[block]!.mean - scalar.chipDb[block]!.mean)).toBeLessThan(1.5);
     expect(fast.chipDb[block]!.mean).toBeLessThan(snr!);
+  });
+  // Matrix by matrix too.
+  const [fastSnr, scalarSnr] = results.map(({ layerSnr }) => layerSnr);
+  expect(fastSnr.positions).toBe(15);
+  expect(fastSnr.matrices.length).toBe(14);
+  fastSnr.matrices.forEach(({ layer, tensor, recoded, chips }, i) => {
+    const expected = scalarSnr.matrices[i];
+    expect([layer, tensor]).toEqual([expected.layer, expected.tensor]);
+    expect(Math.abs(recoded.localDb! - expected.recoded.localDb!)).toBeLessThan(0.05);
+    expect(Math.abs(recoded.streamDb! - expected.recoded.streamDb!)).toBeLessThan(0.05);
+    expect(Math.abs(chips.localDb! - expected.chips.localDb!)).toBeLessThan(0.5);
+    expect(Math.abs(chips.streamDb! - expected.chips.streamDb!)).toBeLessThan(1.5);
+    expect(chips.localDb!).toBeLessThan(recoded.localDb!);
+    // What is read at the input of the first block is the same on a chip.
+    if (layer === 0 && i < 3) expect(chips.streamDb).toBe(chips.localDb);
   });
 });

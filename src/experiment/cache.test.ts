@@ -39,11 +39,14 @@ const ofModel = (sha256: string): RunPlan => ({
 const filesIn = (folder: string): DigitalFiles =>
   digitalFiles(folder, plan.inputs.model.shape, plan.inputs.text.scored);
 
+const LAYERS_BYTES = 400;
+
 /** A folder with a finished digital pass of any numbers. */
 function digitalPass(): { files: DigitalFiles; jobs: FinishedJob[] } {
   const files = filesIn(newFolder());
   writeFileSync(files.baseline, Buffer.alloc(files.baselineBytes, 'baseline'));
   writeFileSync(files.states, Buffer.alloc(files.statesBytes, 'state'));
+  writeFileSync(files.layers, Buffer.alloc(LAYERS_BYTES, 'layer'));
   const jobs = plan.digitalJobs.map((job) => finishJob(job, madeJob(plan, job, 1, 0), hashRows(files, job)));
   return { files, jobs };
 }
@@ -76,6 +79,7 @@ test('what is kept is taken: the same jobs, the same bytes', () => {
   expect(cache.takeBaseline(other)).toEqual(jobs);
   expect(readFileSync(other.baseline).equals(readFileSync(files.baseline))).toBe(true);
   expect(readFileSync(other.states).equals(readFileSync(files.states))).toBe(true);
+  expect(readFileSync(other.layers).equals(readFileSync(files.layers))).toBe(true);
   expect(cache.notices).toEqual([]);
   expect(open(cacheFolder, ofModel('another')).takeBaseline(other)).toBeUndefined();
   // A folder that writes its files again does not write into the cache.
@@ -89,6 +93,8 @@ test('an entry that is flipped, cut off, half there or of another kind is said, 
     (entry) => flip(join(entry, 'baseline.f32'), 1000),
     (entry) => flip(join(entry, 'states.f32'), 100),
     (entry) => truncateSync(join(entry, 'states.f32'), 100),
+    (entry) => flip(join(entry, 'layers.f32'), 100),
+    (entry) => rmSync(join(entry, 'layers.f32')),
     (entry) => writeFileSync(join(entry, 'baseline.f32'), Buffer.alloc(1e5)),
     (entry) => rmSync(join(entry, 'baseline.f32')),
     (entry) => rmSync(join(entry, 'entry.json')),
@@ -130,7 +136,7 @@ test('ranges are kept and taken; a flipped digit is said and not used', () => {
 test('no more than the stated number and bytes are kept, the oldest go, and a run that uses one does not notice', () => {
   const cacheFolder = newFolder();
   const { files, jobs } = digitalPass();
-  const one = files.baselineBytes + files.statesBytes;
+  const one = files.baselineBytes + files.statesBytes + LAYERS_BYTES;
   const keep = (model: string, limits: { baselines: number; bytes: number; ranges: number }) => {
     open(cacheFolder, ofModel(model), limits).keepBaseline(files, jobs);
     return readdirSync(join(cacheFolder, 'baseline')).length;

@@ -1,7 +1,7 @@
 /**
  * The digital pass and the ranges of a run, kept by content below the working folder, so that another run on the same
  * model and texts does not compute them again:
- *   .onefet/cache/baseline/<key>/   baseline.f32, states.f32, entry.json (the digital jobs)
+ *   .onefet/cache/baseline/<key>/   baseline.f32, states.f32, layers.f32, entry.json (the digital jobs)
  *   .onefet/cache/ranges/<key>.json  the range job
  * The key is a hash of everything that decides the numbers, and nothing else: chips, seed and most of the design do not.
  *
@@ -35,7 +35,9 @@ import type { FinishedJob, Job } from './job.ts';
 import type { RunPlan } from './plan.ts';
 
 /** Raise it with any change of what the digital pass or the range pass computes, or of what is kept of them. */
-const REVISION = 'passes 2';
+const REVISION = 'passes 3';
+/** Files of an entry by their names in DigitalFiles. */
+const KEPT = ['baseline', 'states', 'layers'] as const;
 const ENTRY_SCHEMA = 'onefet.cache/1';
 
 export interface CacheLimits {
@@ -98,16 +100,16 @@ export function openPassCache(
       return undefined;
     },
     keepBaseline(files, finished) {
-      const bytes = files.baselineBytes + files.statesBytes;
-      if (existsSync(entry) || bytes > limits.bytes) return;
+      if (existsSync(entry)) return;
+      const bytes = files.baselineBytes + files.statesBytes + statSync(files.layers).size;
+      if (bytes > limits.bytes) return;
       attempt(() => {
         makeFolder(baselines);
         removeOld(baselines, limits.baselines - 1, limits.bytes - bytes);
         const part = partOf(entry);
         try {
           mkdirSync(part);
-          linkOrCopy(files.baseline, join(part, 'baseline.f32'));
-          linkOrCopy(files.states, join(part, 'states.f32'));
+          for (const file of KEPT) linkOrCopy(files[file], join(part, `${file}.f32`));
           writeFileSync(join(part, 'entry.json'), encodeEntry(finished), { flush: true });
           renameSync(part, entry);
         } catch (cause) {
@@ -223,21 +225,20 @@ function takeFiles(
   jobs: readonly Job[],
   known: readonly FinishedJob[],
 ): 'taken' | 'absent' | 'damaged' {
-  const private_ = { ...files, baseline: `${files.baseline}.part`, states: `${files.states}.part` };
+  const private_ = { ...files };
+  for (const file of KEPT) private_[file] = `${files[file]}.part`;
   const clean = () => {
-    for (const path of [private_.baseline, private_.states]) rmSync(path, { force: true });
+    for (const file of KEPT) rmSync(private_[file], { force: true });
   };
   clean();
   try {
-    linkOrCopy(join(entry, 'baseline.f32'), private_.baseline);
-    linkOrCopy(join(entry, 'states.f32'), private_.states);
+    for (const file of KEPT) linkOrCopy(join(entry, `${file}.f32`), private_[file]);
     const whole =
       statSync(private_.baseline).size === files.baselineBytes &&
       statSync(private_.states).size === files.statesBytes &&
       jobs.every((job, i) => rowsHold(private_, job, known[i].rows));
     if (!whole) return 'damaged';
-    renameSync(private_.baseline, files.baseline);
-    renameSync(private_.states, files.states);
+    for (const file of KEPT) renameSync(private_[file], files[file]);
     touch(entry);
     return 'taken';
   } catch (cause) {

@@ -15,6 +15,7 @@ import { computedTokens, keptTokens } from '../model/scoring.ts';
 import { openBlockErrors } from './block-error.ts';
 import { chipImagePath, correctionErrors, isCorrected } from './correction.ts';
 import type { Job, JobResult } from './job.ts';
+import { measureLayers, seesLayers } from './layer-error.ts';
 import { openScorer } from './score.ts';
 import { type Variant, variantKey, variantRequest } from './variant.ts';
 
@@ -32,6 +33,7 @@ export interface ExecutorOptions {
   readonly contextTokens: number;
   readonly baselinePath: string;
   readonly statesPath: string;
+  readonly layersPath: string;
   readonly modelSha256: string;
   /** The chip image that all variants but the digital one run on. */
   readonly imagePath: string | undefined;
@@ -140,9 +142,15 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
         scorer.close();
         states?.close();
       }
+      const { kind } = job.variant;
+      // What is counted is what the text took.
+      const activity = kind === 'chip' ? engine.activity() : undefined;
+      progress.ofWindow = 0;
+      const layers = seesLayers(job)
+        ? await measureLayers(engine, job, options.layersPath, model.shape)
+        : undefined;
       const seconds = (performance.now() - started) / 1e3;
       const done = { key: job.key, tokens, seconds };
-      const { kind } = job.variant;
       if (kind === 'range')
         return {
           ...done,
@@ -155,7 +163,8 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
         metrics: scorer.sums,
         positions: scorer.positions(),
         blocks: states!.sums(),
-        ...(kind === 'chip' ? { activity: engine.activity(), ...correctionOf(current?.own) } : {}),
+        ...(layers ? { layers } : {}),
+        ...(activity ? { activity, ...correctionOf(current?.own) } : {}),
         ...(kind === 'recoded' && !options.measuresRanges ? { coding: engine.codingLoss() } : {}),
       };
     },

@@ -27,6 +27,15 @@ export interface BlockErrorSums {
   readonly error: number[];
 }
 
+/** Squares summed over positions and outputs, by block and matrix of it (layer-error.ts). */
+export interface LayerErrorSums {
+  readonly positions: number;
+  readonly signal: number[][];
+  /** Of what it gives on the inputs of the digital model, and on its own. */
+  readonly local: number[][];
+  readonly stream: number[][];
+}
+
 /** Relative errors of the outputs of a chip, means over its matrices: as it was read, with gains, with its side path. */
 export interface CorrectionErrors {
   readonly read: number;
@@ -56,9 +65,11 @@ export interface JobResult {
   readonly coding?: CodingLoss[];
   /** Of all but `range`: the residual stream behind each block against the digital model's. */
   readonly blocks?: BlockErrorSums;
+  /** Of the first job of a variant that is not `digital` or `range`: what each matrix gives against the digital model's. */
+  readonly layers?: LayerErrorSums;
 }
 
-export const JOB_SCHEMA = 'onefet.job/3';
+export const JOB_SCHEMA = 'onefet.job/4';
 
 /** A finished job as results.jsonl keeps it: what it was, as data, and what came of it. */
 export interface FinishedJob extends JobResult {
@@ -70,10 +81,11 @@ export interface FinishedJob extends JobResult {
   readonly rows?: RowHashes;
 }
 
-/** SHA-256 of a job's rows of baseline.f32 and of states.f32. */
+/** SHA-256 of a job's rows of baseline.f32 and of states.f32; of the first job also of layers.f32. */
 export interface RowHashes {
   readonly baselineSha256: string;
   readonly statesSha256: string;
+  readonly layersSha256?: string;
 }
 
 export function finishJob(job: Job, result: JobResult, rows?: RowHashes): FinishedJob {

@@ -52,6 +52,12 @@ const task = object({
   chipsLessDigital: object(taskAccuracy),
 });
 
+const matrixSnr = object({ localDb: number.nullable(), streamDb: number.nullable() });
+const lowestSnr = object({
+  matrix: object({ layer: number, tensor: string, snrDb: number }),
+  layer: object({ layer: number, snrDb: number }),
+});
+
 const predicted = {
   ...{ error: number, predictedKl: number, kl: number, measuredOverPredicted: number.nullable() },
   linear: z.boolean(),
@@ -163,6 +169,11 @@ const resultSchema = object({
     recodedDb: z.array(number.nullable()),
     chipDb: z.array(interval.nullable()),
   }).nullable(),
+  layerSnr: object({
+    positions: number,
+    matrices: z.array(object({ layer: number, tensor: string, recoded: matrixSnr, chips: matrixSnr })),
+    lowest: object({ local: lowestSnr.nullable(), stream: lowestSnr.nullable() }),
+  }),
   prediction: prediction.nullable(),
   columns: z.array(number).length(COLUMN_BINS).nullable(),
   calibration: object({

@@ -10,7 +10,7 @@ import type { CorrectionErrors } from './job.ts';
 import type { MappingReport } from './mapping-report.ts';
 import type { SampleSize } from './sample-size.ts';
 
-export const RESULT_SCHEMA = 'onefet.run/6';
+export const RESULT_SCHEMA = 'onefet.run/7';
 
 export interface Accuracy {
   nll: number;
@@ -116,6 +116,30 @@ export interface BlockSnr {
   /** null where nothing differs. */
   recodedDb: (number | null)[];
   chipDb: (Interval | null)[];
+}
+
+/** Signal-to-noise ratio of what a matrix gives against the digital model's, dB; null where nothing differs. */
+export interface MatrixSnr {
+  /** On the inputs that the digital model's matrix reads: its own error alone. */
+  localDb: number | null;
+  /** On what the matrices before it made: with all of their errors. */
+  streamDb: number | null;
+}
+
+/** Where chips are worst: the matrix, and the layer by the mean of its matrices' errors over signals. */
+export interface LowestSnr {
+  matrix: { layer: number; tensor: string; snrDb: number };
+  layer: { layer: number; snrDb: number };
+}
+
+/** See layer-error.ts. */
+export interface LayerSnr {
+  /** Positions over which the squares were summed, at the end of the first window. */
+  positions: number;
+  /** Of the blocks, in the order of the data flow; chips: energies of all of them. Without those that give nothing. */
+  matrices: { layer: number; tensor: string; recoded: MatrixSnr; chips: MatrixSnr }[];
+  /** Of the chips; null where nothing differs. */
+  lowest: { local: LowestSnr | null; stream: LowestSnr | null };
 }
 
 /** Means over questions, and over chips where there are several, with 95 % intervals over questions x chips. */
@@ -242,6 +266,7 @@ export interface RunResult {
   mapping: MappingReport | null;
   /** null: jobs of this folder were done before it was measured. */
   blocks: BlockSnr | null;
+  layerSnr: LayerSnr;
   /** null where the mapped weights lose nothing. */
   prediction: LossPrediction | null;
   /** Columns of the nominal chip on the range text by |value| over full scale, bins of column-currents.ts; null without. */

@@ -126,6 +126,15 @@ test('damage in the run folder and in the cache that shares its files is said an
   ]);
   expect(again.computed).toEqual(['digital/0', `chip-${of.chipSeeds[0]}/0`]);
   expect(again.result).toEqual(whole.result);
+  // One bit of what the digital layers gave.
+  flip(join(of.folder, 'layers.f32'), 5);
+  const third = await run(of, cache);
+  expect(third.notices).toEqual([
+    expect.stringMatching(/baseline of window 0 .* is damaged/),
+    expect.stringMatching(/kept digital baseline .* is damaged/),
+  ]);
+  expect(third.computed).toEqual(['digital/0']);
+  expect(third.result).toEqual(whole.result);
   // What was made again is kept again.
   expect((await run(plan(), cache)).cache).toEqual(PASSES);
 });

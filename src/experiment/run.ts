@@ -333,6 +333,7 @@ const executorOptions = ({ plan, files, image }: Run): ExecutorOptions => ({
   contextTokens: plan.inputs.contextTokens,
   baselinePath: files.baseline,
   statesPath: files.states,
+  layersPath: files.layers,
   modelSha256: plan.inputs.model.sha256,
   stateStride: files.stride,
 });

@@ -5,6 +5,7 @@
  *   results.jsonl         one line per finished job, appended; a resumed run skips what stands there
  *   baseline.f32          log-probabilities of the digital model at the scored positions
  *   states.f32            its residual stream behind each block, at some of them (block-error.ts)
+ *   layers.f32            what its matrices read and give, at the end of the first window (layer-error.ts)
  *   result.json           the result; report.html the page
  *   activity.json         what was counted, to price it again (activity-file.ts)
  *   lock                  who is working in it (lock.ts)

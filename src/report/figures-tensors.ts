@@ -1,6 +1,6 @@
 /** Maps of layer by tensor: where weights fit their codes, and what a mapping leaves. */
 import type { MappingReport } from '../experiment/mapping-report.ts';
-import type { RunResult } from '../experiment/result.ts';
+import type { LowestSnr, MatrixSnr, RunResult } from '../experiment/result.ts';
 import { plain } from '../format.ts';
 import type { Figure } from './figure.ts';
 import { plotText } from './html.ts';
@@ -17,7 +17,12 @@ const MOST_NUMBERED_LAYERS = 10;
 type MapOf = Pick<Figure, 'data' | 'layout' | 'height' | 'phoneHeight' | 'rows'>;
 
 /** Layers across, tensors down in the order in which they first appear. */
-function mapOf(fields: readonly Field[], unit: string, better: 'higher' | 'lower'): MapOf {
+function mapOf(
+  fields: readonly Field[],
+  unit: string,
+  better: 'higher' | 'lower',
+  range?: readonly [number, number],
+): MapOf {
   const layers = [...new Set(fields.map(({ layer }) => layer))].sort((a, b) => a - b);
   const tensors = [...new Set(fields.map(({ tensor }) => tensor))].reverse();
   const value = new Map(fields.map((field) => [`${field.layer} ${field.tensor}`, field.value]));
@@ -34,6 +39,7 @@ function mapOf(fields: readonly Field[], unit: string, better: 'higher' | 'lower
         ygap: 1,
         colorscale: 'Cividis',
         reversescale: better === 'lower',
+        ...(range ? { zmin: range[0], zmax: range[1] } : {}),
         ...(numbered
           ? { text: z.map((row) => row.map((v) => (v === null ? '' : plain(v, 3)))), texttemplate: '%{text}' }
           : {}),
@@ -86,6 +92,64 @@ export function codingMap({ coding }: RunResult): Figure | undefined {
       ]),
     },
   };
+}
+
+/** What each matrix of the chips gives, by its own error and along the stream: both maps in the same colours. */
+export function snrMaps({ layerSnr, chips }: RunResult): Figure[] {
+  const { matrices, lowest, positions } = layerSnr;
+  const values = matrices.flatMap(({ chips: { localDb, streamDb } }) => [localDb, streamDb]);
+  const seen = values.filter((value) => value !== null);
+  if (seen.length === 0) return [];
+  const range = [Math.min(...seen), Math.max(...seen)] as const;
+  const db = (value: number | null) => (value === null ? 'no error' : `${value.toFixed(2)} dB`);
+  const map = (
+    id: string,
+    title: string,
+    what: string,
+    key: keyof MatrixSnr,
+    worst: LowestSnr | null,
+  ): Figure => {
+    const least = worst
+      ? ` The lowest is ${worst.matrix.tensor} of layer ${worst.matrix.layer} with ${plain(worst.matrix.snrDb, 3)} dB; the layer with most error is ${worst.layer.layer}, ${plain(worst.layer.snrDb, 3)} dB.`
+      : '';
+    return {
+      id,
+      title,
+      caption: `${what} (${positions} positions of the first window, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}).${least} Higher (lighter) is better.`,
+      ...mapOf(
+        matrices.map(({ layer, tensor, chips }) => ({ layer, tensor, value: chips[key] })),
+        'SNR (dB)',
+        'higher',
+        range,
+      ),
+      rows: matrices.map(({ layer, tensor, recoded, chips }) => ({
+        ...{ layer, tensor, 'chips, SNR (dB)': chips[key], 'recoded, SNR (dB)': recoded[key] },
+      })),
+      table: {
+        caption: 'Signal-to-noise ratio of outputs',
+        headers: ['Tensor', 'Layer', 'Chips', 'Recoded weights, ideal analog'],
+        rows: matrices.map(({ layer, tensor, recoded, chips }) => [
+          ...[tensor, layer, db(chips[key]), db(recoded[key])],
+        ]),
+      },
+    };
+  };
+  return [
+    map(
+      'snr-local',
+      'Error of each matrix by itself, layer by tensor',
+      'Energy of what each matrix of the digital model gives over that of what the chips add, both on the inputs of the digital model: the error that the matrix makes itself',
+      'localDb',
+      lowest.local,
+    ),
+    map(
+      'snr-stream',
+      'Errors along the stream, layer by tensor',
+      'The same where each matrix of the chips reads what those before it made: its own error and all that came before',
+      'streamDb',
+      lowest.stream,
+    ),
+  ];
 }
 
 /** Error of the outputs that the codes leave, as stored. */

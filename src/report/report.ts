@@ -15,7 +15,7 @@ import { predictionFigures } from './figures-prediction.ts';
 import { runFigures } from './figures-run.ts';
 import { blockFigure } from './figures-stream.ts';
 import { taskTable } from './figures-task.ts';
-import { mappingMap } from './figures-tensors.ts';
+import { mappingMap, snrMaps } from './figures-tensors.ts';
 import { floorplanHtml } from './floorplan.ts';
 import { escapeHtml } from './html.ts';
 import { mappingHtml } from './mapping.ts';
@@ -98,6 +98,7 @@ function reportParts(
         ...runFigures(result),
         ...positionFigures(result),
         ...blockFigures(result),
+        ...snrMaps(result),
         ...predictionFigures(result),
       ],
       after: result.model.synthetic

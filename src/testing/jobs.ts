@@ -68,6 +68,16 @@ export function madeJob(plan: RunPlan, job: Job, nll: number, kl: number): Finis
       job.variant.kind === 'digital',
     ),
     blocks: { positions: scored, signal: [100 * scored], error: [scored] },
+    ...(job.number === 0 && job.variant.kind !== 'digital'
+      ? {
+          layers: {
+            positions: scored,
+            signal: [matrices.map(() => 100)],
+            local: [matrices.map(() => 1)],
+            stream: [matrices.map((_, i) => i + 1)],
+          },
+        }
+      : {}),
     activity: matrices.map(({ name, outputs, inputs }) => ({
       layer: name.layer,
       tensor: name.tensor,

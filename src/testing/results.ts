@@ -1,6 +1,7 @@
 /** A RunResult and calibration data with the shape and size of real ones, for tests of the page. */
 import { loadCostConstants } from '../cost/constants.ts';
 import { projectActivity } from '../cost/project.ts';
+import { lowestSnr } from '../experiment/layer-snr.ts';
 import { RESULT_SCHEMA, type RunResult } from '../experiment/result.ts';
 import { COLUMN_BINS } from '../fabric/column-currents.ts';
 import { blockMatrices } from '../model/shape.ts';
@@ -78,6 +79,12 @@ export function fixtureResult(chips = 8): RunResult {
       zeroShare: 0.14 + 0.02 * wobble(layer + i),
     })),
   ).flat();
+  const snr = coding.map(({ layer, tensor }, i) => ({
+    layer,
+    tensor,
+    recoded: { localDb: 21 + wobble(i), streamDb: 17 - layer + wobble(i + 2) },
+    chips: { localDb: 12 + 2 * wobble(i + 4), streamDb: 9 - layer + 2 * wobble(i + 6) },
+  }));
   const record = (lines: { name: string; value: number }[]) =>
     Object.fromEntries(lines.map(({ name, value }) => [name, value]));
   return {
@@ -167,6 +174,11 @@ export function fixtureResult(chips = 8): RunResult {
       Math.round(1e4 * Math.exp(-(((i - 46) / 9) ** 2))),
     ),
     coding,
+    layerSnr: {
+      positions: 32,
+      matrices: snr,
+      lowest: { local: lowestSnr(snr, 'localDb'), stream: lowestSnr(snr, 'streamDb') },
+    },
     blocks: {
       positions: 220,
       recodedDb: Array.from({ length: STORIES_260K.layers }, (_, i) => 17 - 2 * i),

@@ -53,6 +53,7 @@ function digitalPass(folder: string) {
   const files = digitalFiles(own, plan.inputs.model.shape, plan.inputs.text.scored);
   writeFileSync(files.baseline, Buffer.alloc(files.baselineBytes, 'baseline'));
   writeFileSync(files.states, Buffer.alloc(files.statesBytes, 'state'));
+  writeFileSync(files.layers, Buffer.alloc(400, 'layer'));
   const jobs = plan.digitalJobs.map((job) => finishJob(job, madeJob(plan, job, 1, 0), hashRows(files, job)));
   return { own, plan, files, jobs };
 }
@@ -77,14 +78,15 @@ export const SEALED_TARGETS: readonly Target[] = [
     },
   },
   {
-    what: 'rows of baseline.f32, states.f32',
+    what: 'rows of baseline.f32, states.f32, layers.f32',
     cost: 10,
     start(folder) {
       const { plan, files, jobs } = digitalPass(folder);
-      const written = [files.baseline, files.states].map((path) => readFileSync(path));
+      const paths = [files.baseline, files.states, files.layers];
+      const written = paths.map((path) => readFileSync(path));
       return (draw) => {
-        const which = draw(2);
-        const path = which === 0 ? files.baseline : files.states;
+        const which = draw(paths.length);
+        const path = paths[which];
         changeFile(path, written[which], draw);
         const whole = plan.digitalJobs.every((job, i) => rowsHold(files, job, jobs[i].rows));
         const now = readFileSync(path).subarray(0, written[which].length);
@@ -99,7 +101,7 @@ export const SEALED_TARGETS: readonly Target[] = [
     start(folder) {
       const { own, plan, files, jobs } = digitalPass(folder);
       const cache = () => openPassCache(plan, () => {}, join(own, 'cache'));
-      const written = [files.baseline, files.states].map((path) => readFileSync(path));
+      const written = [files.baseline, files.states, files.layers].map((path) => readFileSync(path));
       const into = join(own, 'into');
       return (draw) => {
         rmSync(join(own, 'cache'), { recursive: true, force: true });
@@ -107,7 +109,7 @@ export const SEALED_TARGETS: readonly Target[] = [
         mkdirSync(into);
         cache().keepBaseline(files, jobs);
         const entry = join(own, 'cache', 'baseline');
-        const name = ['baseline.f32', 'states.f32', 'entry.json'][draw(3)];
+        const name = ['baseline.f32', 'states.f32', 'layers.f32', 'entry.json'][draw(4)];
         const path = join(entry, folderIn(entry), name);
         const before = readFileSync(path);
         // A link to the run's own file: the changed one takes its place, and not its content.
@@ -116,7 +118,7 @@ export const SEALED_TARGETS: readonly Target[] = [
         const taken = digitalFiles(into, plan.inputs.model.shape, plan.inputs.text.scored);
         const found = cache().takeBaseline(taken);
         if (found === undefined) return false;
-        const now = [taken.baseline, taken.states].map((file) => readFileSync(file));
+        const now = [taken.baseline, taken.states, taken.layers].map((file) => readFileSync(file));
         return same([found, now], [JSON.parse(JSON.stringify(jobs)), written], 'a pass');
       };
     },
