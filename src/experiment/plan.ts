@@ -156,7 +156,7 @@ function makeManifest(
   const { model, text, rangeText, scoring, contextTokens } = inputs;
   const { cell, circuit } = fabric;
   return {
-    schema: 'onefet.manifest/4',
+    schema: 'onefet.manifest/5',
     onefet: version,
     model: { file: model.file, sha256: model.sha256 },
     text: { file: text.file, sha256: text.sha256, scoring, contextTokens },
