@@ -127,7 +127,7 @@ export function snrMaps({ layerSnr, chips }: RunResult): Figure[] {
       })),
       table: {
         caption: 'Signal-to-noise ratio of outputs',
-        headers: ['Tensor', 'Layer', 'Chips', 'Recoded weights, ideal analog'],
+        headers: ['Tensor', 'Layer', 'Chips', 'Recoded weights'],
         rows: matrices.map(({ layer, tensor, recoded, chips }) => [
           ...[tensor, layer, db(chips[key]), db(recoded[key])],
         ]),
