@@ -322,3 +322,13 @@ test('every error has one form, those of the command line too', async () => {
     expect(stderr).toMatch(/^onefet: error: [^\n]+\n(\(Did you mean run\?\)\n)? {2}hint: /);
   }
 });
+
+test('node: a script runs on the Node of onefet, with its own words and exit code', async () => {
+  const script = join(folder, 'words.mjs');
+  writeFileSync(script, 'console.log(JSON.stringify(process.argv.slice(2))); process.exitCode = 3;');
+  const words = ['--json', 'a b', '--quiet', '-h', 'node'];
+  const { code, stdout } = await launchIn({ folder }, 'node', script, ...words).ended;
+  expect([code, JSON.parse(stdout)]).toEqual([3, words]);
+  const help = await launchIn({ folder }, 'node', '--help').ended;
+  expect([help.code, help.stdout]).toEqual([0, expect.stringContaining('onefet node sweep.mjs')]);
+});

@@ -10,6 +10,7 @@ import { addDoctorCommand } from './cli/doctor.ts';
 import { addExploreCommand } from './cli/explore.ts';
 import { addMapCommand } from './cli/map.ts';
 import { addModelCommands } from './cli/model.ts';
+import { addNodeCommand } from './cli/node.ts';
 import { addOptimiseCommand } from './cli/optimise.ts';
 import { cliContext } from './cli/options.ts';
 import { addPowerCommands } from './cli/power.ts';
@@ -138,6 +139,7 @@ ${EXIT_CODE_HELP}`,
   addModelCommands(root, context);
   addBenchCommands(root, context);
   addWorkspaceCommands(root);
+  addNodeCommand(root, signal, argv);
   addDoctorCommand(root);
   hintAtHelp(root, 'onefet', 'lists the commands');
   return root;

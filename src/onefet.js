@@ -1,27 +1,17 @@
 #!/usr/bin/env node
 // The launcher, in plain JavaScript that any Node from 18 on can parse. It finds a Node that runs onefet (24 or
-// newer: TypeScript without a build step, and a WebAssembly compiler whose SIMD is fast and correct) and the
-// program (src/cli.ts in a checkout, dist/cli.js in an installed package: Node strips no types below node_modules).
+// newer: TypeScript without a build step, and a WebAssembly compiler whose SIMD is fast and correct), which it fetches once
+// where there is none, and the program (src/cli.ts in a checkout, dist/cli.js in an installed package: Node strips no types
+// below node_modules).
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import module, { createRequire } from 'node:module';
-import { constants, homedir } from 'node:os';
+import module from 'node:module';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import nodeProcess, {
-  arch,
-  argv,
-  env,
-  exit,
-  kill,
-  pid,
-  platform,
-  stderr,
-  version,
-  versions,
-} from 'node:process';
+import nodeProcess, { argv, env, exit, kill, pid, stderr, versions } from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { cacheFolder, fetchedNode, fetchNode, installedNode, WANTED_MAJOR } from './another-node.js';
 
-const WANTED_MAJOR = 24;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = join(root, 'src', 'cli.ts');
 const compiled = join(root, 'dist', 'cli.js');
@@ -33,15 +23,7 @@ if (Number(versions.node.split('.')[0]) >= WANTED_MAJOR) {
   const cli = await import(pathToFileURL(program).href);
   await cli.main(argv.slice(2));
 } else {
-  const node = bundledNode();
-  if (node === undefined) {
-    stderr.write(
-      `onefet: error: needs Node ${WANTED_MAJOR} or newer, this is ${version}, and no bundled Node fits ${platform}-${arch}\n` +
-        `  hint: install Node ${WANTED_MAJOR}, or reinstall without --omit=optional\n`,
-    );
-    exit(2);
-  }
-  runWith(node);
+  runWith(installedNode() ?? fetchedNode() ?? (await fetchNode()));
 }
 
 /**
@@ -52,8 +34,7 @@ if (Number(versions.node.split('.')[0]) >= WANTED_MAJOR) {
 function cacheCompiledCode() {
   if (typeof module.enableCompileCache !== 'function' || env.NODE_COMPILE_CACHE) return;
   try {
-    const home = env.XDG_CACHE_HOME || join(homedir(), '.cache');
-    const folder = join(home, 'onefet', 'node');
+    const folder = join(cacheFolder(), 'node');
     const { status } = module.enableCompileCache(folder);
     // Worker threads know the folder by the environment only; each would compile the engine or a simulator again.
     if (status === module.constants.compileCacheStatus.ENABLED) env.NODE_COMPILE_CACHE = folder;
@@ -85,20 +66,4 @@ function runWith(node) {
     kill(pid, signal);
     setTimeout(() => exit(128 + (constants.signals[signal] ?? 1)), 100);
   });
-}
-
-/** The `node` executable of the optional dependency for this platform, if it was installed. */
-function bundledNode() {
-  const require = createRequire(import.meta.url);
-  const names = [`node-${platform === 'win32' ? 'win' : platform}-${arch}`, `node-bin-${platform}-${arch}`];
-  for (const name of names) {
-    try {
-      const folder = dirname(require.resolve(`${name}/package.json`));
-      const node = join(folder, 'bin', platform === 'win32' ? 'node.exe' : 'node');
-      if (existsSync(node)) return node;
-    } catch {
-      // Not installed: try the next name.
-    }
-  }
-  return undefined;
 }

@@ -1,5 +1,5 @@
-// How many bits must a column converter have? Sweeps them, and plots the answer: npx node bits-against-kl.mjs && open bits.html
-// Settings of a run come behind it, as in: npx node bits-against-kl.mjs '{"maxWindows": 1, "chips": 2}'
+// How many bits must a column converter have? Sweeps them, and plots the answer: npx onefet node bits-against-kl.mjs && open bits.html
+// Settings of a run come behind it, as in: npx onefet node bits-against-kl.mjs '{"maxWindows": 1, "chips": 2}'
 import { writeFileSync } from 'node:fs';
 import { executeRun, openInputs, planDesign } from 'onefet';
 

@@ -1,4 +1,4 @@
-// What does a token cost when its context grows? Prices Llama 3.1 8B on designs: npx node energy-against-context.mjs && open energy.html
+// What does a token cost when its context grows? Prices Llama 3.1 8B on designs: npx onefet node energy-against-context.mjs && open energy.html
 import { writeFileSync } from 'node:fs';
 import { power } from 'onefet';
 

@@ -32,7 +32,7 @@ export function checkNode(nodeVersion: string = versions.node): Check {
   const major = Number(nodeVersion.split('.')[0]);
   const found = nodeVersion === versions.node ? version : `v${nodeVersion}`;
   if (major >= ENGINE_NODE) return { name: 'node', state: 'ok', found };
-  const hint = 'install Node 24, or npm install without --omit=optional, which brings one';
+  const hint = 'install Node 24, or run onefet node SCRIPT, which takes the one that onefet runs with';
   if (major >= LEAST_NODE) {
     return { name: 'node', state: 'note', found: `${found}: the scalar engine only, which is slow`, hint };
   }
