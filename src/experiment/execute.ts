@@ -15,7 +15,7 @@ import { computedTokens, keptTokens } from '../model/scoring.ts';
 import { openBlockErrors } from './block-error.ts';
 import { chipImagePath, correctionErrors, isCorrected } from './correction.ts';
 import type { Job, JobResult } from './job.ts';
-import { measureLayers, seesLayers } from './layer-error.ts';
+import { openLayerErrors } from './layer-error.ts';
 import { openScorer } from './score.ts';
 import { type Variant, variantKey, variantRequest } from './variant.ts';
 
@@ -112,30 +112,38 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       progress = { key: job.key, tokens, before: 0, ofWindow: 0 };
       const engine = await engineOf(job.variant, ranges);
       engine.resetActivity();
+      const layers = openLayerErrors(job, options.layersPath, model.shape);
       const scorer = openScorer(job, options.baselinePath, model.shape.vocab);
       const states = openBlockErrors(job, options.statesPath, model.shape, options.stateStride);
       let scored = 0;
       try {
         for (const [i, one] of job.windows.entries()) {
           const { ids, window, scoreFrom, scoreTo } = one;
-          const kept = keptTokens(one, job.windows[i - 1]);
-          progress.ofWindow = scoreTo - kept;
+          const looked = i === job.windows.length - 1 ? layers : undefined;
           const first = scored - scoreFrom;
-          await engine.prefill(
-            // The last token of a window predicts nothing that is known.
-            ids.subarray(0, scoreTo),
-            window,
-            (position, logits) => scorer.add(logits, ids[position + 1]),
-            scoreFrom,
-            {
-              states: states && {
-                wants: (position) => position >= scoreFrom && states.wants(first + position),
-                visit: (position, block, x) => states.add(first + position, block, x),
+          let done = keptTokens(one, job.windows[i - 1]);
+          // The tokens at which the layers are looked at come by themselves, which changes none of them.
+          for (const end of looked ? [looked.from, scoreTo] : [scoreTo]) {
+            if (end === done) continue;
+            progress.ofWindow = end - done;
+            await engine.prefill(
+              // The last token of a window predicts nothing that is known.
+              ids.subarray(0, end),
+              window,
+              (position, logits) => scorer.add(logits, ids[position + 1]),
+              scoreFrom,
+              {
+                states: states && {
+                  wants: (position) => position >= scoreFrom && states.wants(first + position),
+                  visit: (position, block, x) => states.add(first + position, block, x),
+                },
+                ...(end === scoreTo ? looked?.visitors : undefined),
               },
-            },
-            kept,
-          );
-          progress.before += scoreTo - kept;
+              done,
+            );
+            progress.before += end - done;
+            done = end;
+          }
           scored += scoreTo - scoreFrom;
         }
       } finally {
@@ -146,9 +154,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       // What is counted is what the text took.
       const activity = kind === 'chip' ? engine.activity() : undefined;
       progress.ofWindow = 0;
-      const layers = seesLayers(job)
-        ? await measureLayers(engine, job, options.layersPath, model.shape)
-        : undefined;
+      const layerSums = await layers?.finish(engine);
       const seconds = (performance.now() - started) / 1e3;
       const done = { key: job.key, tokens, seconds };
       if (kind === 'range')
@@ -163,7 +169,7 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
         metrics: scorer.sums,
         positions: scorer.positions(),
         blocks: states!.sums(),
-        ...(layers ? { layers } : {}),
+        ...(layerSums ? { layers: layerSums } : {}),
         ...(activity ? { activity, ...correctionOf(current?.own) } : {}),
         ...(kind === 'recoded' && !options.measuresRanges ? { coding: engine.codingLoss() } : {}),
       };

@@ -65,7 +65,7 @@ export interface JobResult {
   readonly coding?: CodingLoss[];
   /** Of all but `range`: the residual stream behind each block against the digital model's. */
   readonly blocks?: BlockErrorSums;
-  /** Of the first job of a variant that is not `digital` or `range`: what each matrix gives against the digital model's. */
+  /** Of the first job of the recoded weights and of each chip: what each matrix gives against the digital model's. */
   readonly layers?: LayerErrorSums;
 }
 

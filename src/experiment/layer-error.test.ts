@@ -10,7 +10,7 @@ import { madeJob, smallPlan } from '../testing/jobs.ts';
 import { fixtureModel, writeFixture } from '../testing/models.ts';
 import { runFolder } from '../testing/run-folder.ts';
 import { jobKey, type LayerErrorSums } from './job.ts';
-import { layerTokens, measureLayers } from './layer-error.ts';
+import { layerTokens, openLayerErrors } from './layer-error.ts';
 import { layerSnr, lowestSnr } from './layer-snr.ts';
 import { planRun } from './plan.ts';
 import { executeRun } from './run.ts';
@@ -59,8 +59,12 @@ test.each([
         name,
         { model, fabric, mode: 'digital', tuning, threads: name === 'wasm' ? 2 : 1 },
         async (engine) => {
-          await engine.prefill(ids.subarray(0, 40), 0);
-          return measureLayers(engine, { variant, windows }, path, model.shape);
+          const job = { key: variant.kind, variant, windows, number: 0, baselineRow: 0 };
+          const layers = openLayerErrors(job, path, model.shape)!;
+          expect(layers.from).toBe(20);
+          await engine.prefill(ids.subarray(0, 20), 0);
+          await engine.prefill(ids.subarray(0, 40), 0, undefined, 40, layers.visitors, 20);
+          return layers.finish(engine);
         },
       );
     expect(await measure(right, { kind: 'digital' })).toBeUndefined();

@@ -6,12 +6,12 @@
  *   local    every matrix reads what the digital model's reads: its own error, and nobody else's
  *   stream   every matrix reads what those before it made: with all their errors, and the noise of attention and norms
  *
- * Looked at are the last scored positions of a variant's first job, for which it keeps the cache of its text: two passes of
- * so many tokens, beside the windows that it scores. The digital job writes what its stages read and its matrices give to
- * layers.f32; the others read it.
+ * Looked at are the last scored positions of a variant's first job: along the stream while they are scored, then once more on
+ * the inputs of the digital model. The digital job writes what its stages read and its matrices give to layers.f32; the others
+ * read it.
  */
 import { closeSync, openSync } from 'node:fs';
-import type { Engine, Visitors } from '../engine/backend.ts';
+import type { Engine, InputGiver, OutputVisitor, Visitors } from '../engine/backend.ts';
 import { OnefetError } from '../error.ts';
 import { readAt, writeFileAtomic } from '../files.ts';
 import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
@@ -67,76 +67,94 @@ export function layerTokens(shape: ModelShape, { scoreFrom, scoreTo }: ScoringWi
   return Math.max(1, Math.min(MOST_TOKENS, fit, scoreTo - scoreFrom));
 }
 
-/** Whether a job's variant is looked at in it: its text is in the engine's cache when it ends. */
-export const seesLayers = ({ variant, number }: Pick<Job, 'variant' | 'number'>): boolean =>
-  variant.kind !== 'range' && number === 0;
+/** Whether a job looks at the matrices: the first of the digital model, the recoded weights and each chip. */
+export const seesLayers = ({ variant: { kind }, number }: Pick<Job, 'variant' | 'number'>): boolean =>
+  number === 0 && (kind === 'digital' || kind === 'recoded' || kind === 'chip');
 
-/** Looks at the matrices of the engine that has just run the job's windows; undefined for the digital model. Its cache is spent. */
-export async function measureLayers(
-  engine: Engine,
-  { variant, windows }: Pick<Job, 'variant' | 'windows'>,
-  path: string,
-  shape: ModelShape,
-): Promise<LayerErrorSums | undefined> {
-  const last = windows[windows.length - 1];
-  const count = layerTokens(shape, last);
-  const first = last.scoreTo - count;
-  const parts = partsOf(shape);
-  const ids = last.ids.subarray(0, last.scoreTo);
-  const pass = (visitors: Visitors) =>
-    engine.prefill(ids, last.window, undefined, ids.length, visitors, first);
-  /** Of `values` [parts][tokens][width], the rows of a part from a position on. */
-  const rowsOf = (values: Float32Array, { before, width }: Part, tokens: number, position: number) => {
-    const at = before * count + (position - first) * width;
-    return values.subarray(at, at + tokens * width);
-  };
-  const bytes = 4 * count * parts.floatsPerToken;
-  if (variant.kind === 'digital') {
-    const values = new Float32Array(bytes / 4);
-    const seen = parts.inputs.map(() => Object.fromEntries(STAGES.map((stage) => [stage, 0])));
-    await pass({
-      inputs: {
-        wants: () => true,
-        visit(layer, stage, x, tokens) {
-          rowsOf(values, parts.inputs[layer][stage], tokens, first + seen[layer][stage]).set(x);
-          seen[layer][stage] += tokens;
-        },
-      },
-      outputs: {
-        visit: (layer, ordinal, y, tokens, position) =>
-          rowsOf(values, parts.outputs[layer][ordinal], tokens, position).set(y),
-      },
-    });
-    writeFileAtomic(path, new Uint8Array(values.buffer));
-    return undefined;
-  }
-  const known = readLayers(path, bytes);
-  const errors = async (given: Visitors['given']) => {
-    const signal = parts.outputs.map((own) => own.map(() => 0));
-    const error = parts.outputs.map((own) => own.map(() => 0));
-    await pass({
-      given,
-      outputs: {
-        visit(layer, ordinal, y, tokens, position) {
-          const digital = rowsOf(known, parts.outputs[layer][ordinal], tokens, position);
-          for (let i = 0; i < y.length; i++) {
-            signal[layer][ordinal] += digital[i] * digital[i];
-            error[layer][ordinal] += (y[i] - digital[i]) ** 2;
-          }
-        },
-      },
-    });
-    return { signal, error };
-  };
-  const stream = await errors(undefined);
-  const local = await errors((layer, stage, x, tokens, position) =>
-    x.set(rowsOf(known, parts.inputs[layer][stage], tokens, position)),
-  );
-  return { positions: count, signal: stream.signal, local: local.error, stream: stream.error };
+export interface LayerErrors {
+  /** First position of the job's last window that is looked at. */
+  readonly from: number;
+  /** See the pass along the stream, from that position to the end. */
+  readonly visitors: Visitors;
+  /** Behind that pass: writes what the digital model gave, or runs these positions again on its inputs. */
+  finish(engine: Engine): Promise<LayerErrorSums | undefined>;
 }
 
-function readLayers(path: string, bytes: number): Float32Array {
-  const values = new Float32Array(bytes / 4);
+/** Undefined where a job does not look. */
+export function openLayerErrors(job: Job, path: string, shape: ModelShape): LayerErrors | undefined {
+  if (!seesLayers(job)) return undefined;
+  const last = job.windows[job.windows.length - 1];
+  const count = layerTokens(shape, last);
+  const from = last.scoreTo - count;
+  const parts = partsOf(shape);
+  /** Of `values` [parts][tokens][width], the rows of a part from a position on. */
+  const rowsOf = (values: Float32Array, { before, width }: Part, tokens: number, position: number) => {
+    const at = before * count + (position - from) * width;
+    return values.subarray(at, at + tokens * width);
+  };
+  const floats = count * parts.floatsPerToken;
+  if (job.variant.kind === 'digital') {
+    const values = new Float32Array(floats);
+    const seen = parts.inputs.map(() => Object.fromEntries(STAGES.map((stage) => [stage, from])));
+    return {
+      from,
+      visitors: {
+        inputs: {
+          wants: () => true,
+          visit(layer, stage, x, tokens) {
+            rowsOf(values, parts.inputs[layer][stage], tokens, seen[layer][stage]).set(x);
+            seen[layer][stage] += tokens;
+          },
+        },
+        outputs: {
+          visit: (layer, ordinal, y, tokens, position) =>
+            rowsOf(values, parts.outputs[layer][ordinal], tokens, position).set(y),
+        },
+      },
+      async finish() {
+        writeFileAtomic(path, new Uint8Array(values.buffer));
+        return undefined;
+      },
+    };
+  }
+  const known = readLayers(path, floats);
+  const look = () => {
+    const signal = parts.outputs.map((own) => own.map(() => 0));
+    const error = parts.outputs.map((own) => own.map(() => 0));
+    const outputs: OutputVisitor = {
+      visit(layer, ordinal, y, tokens, position) {
+        const digital = rowsOf(known, parts.outputs[layer][ordinal], tokens, position);
+        let squares = 0;
+        let differences = 0;
+        for (let i = 0; i < y.length; i++) {
+          const off = y[i] - digital[i];
+          squares += digital[i] * digital[i];
+          differences += off * off;
+        }
+        signal[layer][ordinal] += squares;
+        error[layer][ordinal] += differences;
+      },
+    };
+    return { outputs, signal, error };
+  };
+  const stream = look();
+  return {
+    from,
+    visitors: { outputs: stream.outputs },
+    async finish(engine) {
+      const local = look();
+      const given: InputGiver = (layer, stage, x, tokens, position) =>
+        x.set(rowsOf(known, parts.inputs[layer][stage], tokens, position));
+      const ids = last.ids.subarray(0, last.scoreTo);
+      const visitors = { given, outputs: local.outputs };
+      await engine.prefill(ids, last.window, undefined, ids.length, visitors, from);
+      return { positions: count, signal: stream.signal, local: local.error, stream: stream.error };
+    },
+  };
+}
+
+function readLayers(path: string, floats: number): Float32Array {
+  const values = new Float32Array(floats);
   const handle = openSync(path, 'r');
   try {
     if (readAt(handle, new Uint8Array(values.buffer), 0)) return values;
