@@ -181,6 +181,8 @@ export interface Visitors {
    */
   readonly inputs?: InputVisitor | undefined;
   readonly outputs?: OutputVisitor | undefined;
+  /** First position whose inputs and outputs are looked at; default: all. */
+  readonly from?: number | undefined;
   /**
    * What every stage reads is put there, so that each matrix is seen by itself: with it nobody looks at logits or states, and the
    * cache does not keep these tokens.

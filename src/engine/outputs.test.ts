@@ -35,12 +35,11 @@ const outputsInto = (seen: Seen): Visitors['outputs'] => ({
 /** Outputs of the last tokens along the text; `inputs` gets what the stages read, where a mode shows it. */
 async function along(engine: Engine, inputs?: Seen): Promise<Seen> {
   const seen: Seen = new Map();
-  await engine.prefill(ids.subarray(0, FROM), 0);
   const look = inputs && {
     wants: () => true,
     visit: (layer: number, stage: Stage, x: Float32Array) => add(inputs, `${layer} ${stage}`, x),
   };
-  await engine.prefill(ids, 0, undefined, ids.length, { inputs: look, outputs: outputsInto(seen) }, FROM);
+  await engine.prefill(ids, 0, undefined, 0, { from: FROM, inputs: look, outputs: outputsInto(seen) });
   return seen;
 }
 

@@ -288,7 +288,8 @@ function listening(
       ...linear,
       apply(y, a, at) {
         const { position, visitors } = listener;
-        const { inputs, outputs, given } = visitors;
+        const { given } = visitors;
+        const { inputs, outputs } = position < (visitors.from ?? 0) ? {} : visitors;
         if (given) {
           given(layer, stage, own, 1, position);
           bases.enter(layer, stage, own);

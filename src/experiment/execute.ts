@@ -119,31 +119,25 @@ export function createExecutor(options: ExecutorOptions, hooks: ExecutorHooks = 
       try {
         for (const [i, one] of job.windows.entries()) {
           const { ids, window, scoreFrom, scoreTo } = one;
-          const looked = i === job.windows.length - 1 ? layers : undefined;
+          const kept = keptTokens(one, job.windows[i - 1]);
+          progress.ofWindow = scoreTo - kept;
           const first = scored - scoreFrom;
-          let done = keptTokens(one, job.windows[i - 1]);
-          // The tokens at which the layers are looked at come by themselves, which changes none of them.
-          for (const end of looked ? [looked.from, scoreTo] : [scoreTo]) {
-            if (end === done) continue;
-            progress.ofWindow = end - done;
-            await engine.prefill(
-              // The last token of a window predicts nothing that is known.
-              ids.subarray(0, end),
-              window,
-              (position, logits) => scorer.add(logits, ids[position + 1]),
-              scoreFrom,
-              {
-                states: states && {
-                  wants: (position) => position >= scoreFrom && states.wants(first + position),
-                  visit: (position, block, x) => states.add(first + position, block, x),
-                },
-                ...(end === scoreTo ? looked?.visitors : undefined),
+          await engine.prefill(
+            // The last token of a window predicts nothing that is known.
+            ids.subarray(0, scoreTo),
+            window,
+            (position, logits) => scorer.add(logits, ids[position + 1]),
+            scoreFrom,
+            {
+              states: states && {
+                wants: (position) => position >= scoreFrom && states.wants(first + position),
+                visit: (position, block, x) => states.add(first + position, block, x),
               },
-              done,
-            );
-            progress.before += end - done;
-            done = end;
-          }
+              ...(i === job.windows.length - 1 ? layers?.visitors : undefined),
+            },
+            kept,
+          );
+          progress.before += scoreTo - kept;
           scored += scoreTo - scoreFrom;
         }
       } finally {

@@ -61,9 +61,8 @@ test.each([
         async (engine) => {
           const job = { key: variant.kind, variant, windows, number: 0, baselineRow: 0 };
           const layers = openLayerErrors(job, path, model.shape)!;
-          expect(layers.from).toBe(20);
-          await engine.prefill(ids.subarray(0, 20), 0);
-          await engine.prefill(ids.subarray(0, 40), 0, undefined, 40, layers.visitors, 20);
+          expect(layers.visitors.from).toBe(20);
+          await engine.prefill(ids.subarray(0, 40), 0, undefined, 40, layers.visitors);
           return layers.finish(engine);
         },
       );

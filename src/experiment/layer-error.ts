@@ -72,9 +72,7 @@ export const seesLayers = ({ variant: { kind }, number }: Pick<Job, 'variant' | 
   number === 0 && (kind === 'digital' || kind === 'recoded' || kind === 'chip');
 
 export interface LayerErrors {
-  /** First position of the job's last window that is looked at. */
-  readonly from: number;
-  /** See the pass along the stream, from that position to the end. */
+  /** See the pass along the stream of the job's last window. */
   readonly visitors: Visitors;
   /** Behind that pass: writes what the digital model gave, or runs these positions again on its inputs. */
   finish(engine: Engine): Promise<LayerErrorSums | undefined>;
@@ -97,8 +95,8 @@ export function openLayerErrors(job: Job, path: string, shape: ModelShape): Laye
     const values = new Float32Array(floats);
     const seen = parts.inputs.map(() => Object.fromEntries(STAGES.map((stage) => [stage, from])));
     return {
-      from,
       visitors: {
+        from,
         inputs: {
           wants: () => true,
           visit(layer, stage, x, tokens) {
@@ -139,8 +137,7 @@ export function openLayerErrors(job: Job, path: string, shape: ModelShape): Laye
   };
   const stream = look();
   return {
-    from,
-    visitors: { outputs: stream.outputs },
+    visitors: { from, outputs: stream.outputs },
     async finish(engine) {
       const local = look();
       const given: InputGiver = (layer, stage, x, tokens, position) =>

@@ -81,8 +81,10 @@ export function newTexts(
     batch: Batch,
     visitors: Visitors = {},
   ): Promise<void> => {
-    const { states, inputs, outputs, stream, given } = visitors;
     const { count, position, window } = batch;
+    const hidden = Math.max(0, (visitors.from ?? 0) - position);
+    const { inputs, outputs } = hidden < count ? visitors : {};
+    const { states, stream, given } = visitors;
     enterWindow(window);
     for (let token = 0; token < count; token++) {
       const id = ids[from + token];
@@ -123,11 +125,12 @@ export function newTexts(
         begin = 'given';
       }
       await runTo(step + 1, outputs !== undefined || given !== undefined);
-      if (looks) inputs!.visit(block, stage, state.inputs(stage, count), count);
+      const seen = count - hidden;
+      if (looks) inputs!.visit(block, stage, state.inputs(stage, hidden, count), seen);
       if (outputs) {
         for (const ordinal of matricesReading(shape.architecture, stage)) {
-          const y = state.outputs(ordinal, count, (own) => bases.leave(block, ordinal, own));
-          outputs.visit(block, ordinal, y, count, position);
+          const y = state.outputs(ordinal, hidden, count, (own) => bases.leave(block, ordinal, own));
+          outputs.visit(block, ordinal, y, seen, position + hidden);
         }
         // What lies behind the outputs that were shown last.
         if (!given && (behind || step === steps - 1)) await runTo(step + 1, false);
@@ -255,9 +258,11 @@ function newStateMemory(data: EngineData) {
   };
   const rowOf = ({ at, width }: Rows, token: number, elements: number): Float32Array =>
     f32.subarray(at / 4 + token * width, at / 4 + token * width + elements);
-  const gather = (rows: Rows, count: number, elements: number): Float32Array => {
-    const out = new Float32Array(count * elements);
-    for (let token = 0; token < count; token++) out.set(rowOf(rows, token, elements), token * elements);
+  const gather = (rows: Rows, from: number, to: number, elements: number): Float32Array => {
+    const out = new Float32Array((to - from) * elements);
+    for (let token = from; token < to; token++) {
+      out.set(rowOf(rows, token, elements), (token - from) * elements);
+    }
     return out;
   };
   const f32 = new Float32Array(memory.buffer);
@@ -291,8 +296,8 @@ function newStateMemory(data: EngineData) {
       for (let i = 0; i < stream.length; i++) stream[i] = f32[x + i] + (last ? 0 : f32[delta + i]);
       return stream;
     },
-    /** Inputs of the matrices of the stage that ran last: [tokens][K]. */
-    inputs: (stage: Stage, count: number) => gather(inputsAt[stage], count, elementsOf[stage]),
+    /** Inputs of the matrices of the stage that ran last, of tokens `from` to `to` - 1: [tokens][K]. */
+    inputs: (stage: Stage, from: number, to: number) => gather(inputsAt[stage], from, to, elementsOf[stage]),
     /** Puts what `fill` makes [tokens][K], each row turned by `enter`, where a stage reads. */
     putInputs(
       stage: Stage,
@@ -312,11 +317,11 @@ function newStateMemory(data: EngineData) {
         row.fill(0, elements);
       }
     },
-    /** What a matrix of the stage that ran last gave: [tokens][N], each row turned by `leave`. */
-    outputs(ordinal: number, count: number, leave: (y: Float32Array) => void): Float32Array {
+    /** What a matrix of the stage that ran last gave to these tokens: [tokens][N], each row turned by `leave`. */
+    outputs(ordinal: number, from: number, to: number, leave: (y: Float32Array) => void): Float32Array {
       const { outputs } = operations[ordinal];
-      const y = gather(outputsAt[ordinal], count, outputs);
-      for (let token = 0; token < count; token++) leave(y.subarray(token * outputs, (token + 1) * outputs));
+      const y = gather(outputsAt[ordinal], from, to, outputs);
+      for (let at = 0; at < y.length; at += outputs) leave(y.subarray(at, at + outputs));
       return y;
     },
     logits(row: number): Float32Array {
