@@ -122,15 +122,19 @@ export function openLayerErrors(job: Job, path: string, shape: ModelShape): Laye
     const outputs: OutputVisitor = {
       visit(layer, ordinal, y, tokens, position) {
         const digital = rowsOf(known, parts.outputs[layer][ordinal], tokens, position);
-        let squares = 0;
-        let differences = 0;
-        for (let i = 0; i < y.length; i++) {
-          const off = y[i] - digital[i];
-          squares += digital[i] * digital[i];
-          differences += off * off;
+        const width = y.length / tokens;
+        // Token by token, so that the sums do not depend on how many come at a time.
+        for (let at = 0; at < y.length; at += width) {
+          let squares = 0;
+          let differences = 0;
+          for (let i = at; i < at + width; i++) {
+            const off = y[i] - digital[i];
+            squares += digital[i] * digital[i];
+            differences += off * off;
+          }
+          signal[layer][ordinal] += squares;
+          error[layer][ordinal] += differences;
         }
-        signal[layer][ordinal] += squares;
-        error[layer][ordinal] += differences;
       },
     };
     return { outputs, signal, error };

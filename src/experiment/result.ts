@@ -134,7 +134,7 @@ export interface LowestSnr {
 
 /** See layer-error.ts. */
 export interface LayerSnr {
-  /** Positions over which the squares were summed, at the end of the first window. */
+  /** Positions over which the squares were summed: the last scored ones of the first job (a window, a document, some questions). */
   positions: number;
   /** Of the blocks, in the order of the data flow; chips: energies of all of them. Without those that give nothing. */
   matrices: { layer: number; tensor: string; recoded: MatrixSnr; chips: MatrixSnr }[];

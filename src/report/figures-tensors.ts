@@ -94,33 +94,31 @@ export function codingMap({ coding }: RunResult): Figure | undefined {
   };
 }
 
-/** What each matrix of the chips gives, by its own error and along the stream: both maps in the same colours. */
+/** Share of the matrices below which colours differ: the best few, which are far off, would leave one colour for the others. */
+const COLOURED = 0.95;
+
+/** What each matrix of the chips gives, by its own error and along the stream. */
 export function snrMaps({ layerSnr, chips }: RunResult): Figure[] {
   const { matrices, lowest, positions } = layerSnr;
-  const values = matrices.flatMap(({ chips: { localDb, streamDb } }) => [localDb, streamDb]);
-  const seen = values.filter((value) => value !== null);
-  if (seen.length === 0) return [];
-  const range = [Math.min(...seen), Math.max(...seen)] as const;
+  if (lowest.local === null || lowest.stream === null) return [];
   const db = (value: number | null) => (value === null ? 'no error' : `${value.toFixed(2)} dB`);
   const map = (
     id: string,
     title: string,
     what: string,
     key: keyof MatrixSnr,
-    worst: LowestSnr | null,
+    { matrix, layer }: LowestSnr,
   ): Figure => {
-    const least = worst
-      ? ` The lowest is ${worst.matrix.tensor} of layer ${worst.matrix.layer} with ${plain(worst.matrix.snrDb, 3)} dB; the layer with most error is ${worst.layer.layer}, ${plain(worst.layer.snrDb, 3)} dB.`
-      : '';
+    const seen = matrices.flatMap(({ chips }) => chips[key] ?? []).sort((a, b) => a - b);
     return {
       id,
       title,
-      caption: `${what} (${positions} positions of the first window, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}).${least} Higher (lighter) is better.`,
+      caption: `${what} (${positions} positions, ${chips.length} ${chips.length === 1 ? 'chip' : 'chips'}). The lowest is ${matrix.tensor} of layer ${matrix.layer} with ${plain(matrix.snrDb, 3)} dB; the layer with most error is ${layer.layer}, ${plain(layer.snrDb, 3)} dB. Higher (lighter) is better.`,
       ...mapOf(
         matrices.map(({ layer, tensor, chips }) => ({ layer, tensor, value: chips[key] })),
         'SNR (dB)',
         'higher',
-        range,
+        [seen[0], seen[Math.ceil(COLOURED * seen.length) - 1]],
       ),
       rows: matrices.map(({ layer, tensor, recoded, chips }) => ({
         ...{ layer, tensor, 'chips, SNR (dB)': chips[key], 'recoded, SNR (dB)': recoded[key] },

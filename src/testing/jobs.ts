@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { openInputs } from '../experiment/inputs.ts';
 import { type FinishedJob, finishJob, type Job, type JobResult } from '../experiment/job.ts';
+import { seesLayers } from '../experiment/layer-error.ts';
 import type { DesignOptions } from '../experiment/options.ts';
 import { planDesign, type RunPlan } from '../experiment/plan.ts';
 import { encodePositions } from '../experiment/positions.ts';
@@ -68,7 +69,7 @@ export function madeJob(plan: RunPlan, job: Job, nll: number, kl: number): Finis
       job.variant.kind === 'digital',
     ),
     blocks: { positions: scored, signal: [100 * scored], error: [scored] },
-    ...(job.number === 0 && job.variant.kind !== 'digital'
+    ...(seesLayers(job) && job.variant.kind !== 'digital'
       ? {
           layers: {
             positions: scored,
