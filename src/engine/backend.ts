@@ -306,7 +306,6 @@ const QUESTIONS = {
   'tile.sign': (needs) => tiles(needs, ({ design }) => design.tile.sign),
   'tile.rows': (needs) => tiles(needs, ({ design }) => design.tile.rows),
   'adc.trimVectors': (needs) => tiles(needs, ({ design }) => design.adc.trimVectors),
-  'column.clamp': (needs) => tiles(needs, ({ design }) => design.column.clamp),
   'precision with real-valued inputs': (needs) =>
     tiles(needs, ({ design }) => (design.input.bits === 'float' ? needs.tuning?.precision : undefined)),
   'tuning.precision': ({ tuning }) => asked(tuning?.precision),
@@ -322,6 +321,9 @@ const QUESTIONS = {
   /** Relative droop of a column by its clamp and source line when every row is fully on. */
   'column droop': (needs) =>
     tiles(needs, ({ droop, design }) => (droop.clamp + droop.source) * design.tile.rows),
+  /** Relative loss of current where it grows by one e-fold. */
+  'loss of a cascode per e-fold of current': (needs) =>
+    tiles(needs, ({ droop }) => (droop.cascode ? 1 - droop.cascode.exponent : undefined)),
   /** Largest current of a column over what its clamps carry (column.clampMaxA). */
   'column current over column.clampMaxA': (needs) =>
     tiles(needs, ({ meanGain, design, clampMaxA }) => largestColumnA(design, meanGain) / clampMaxA),

@@ -21,12 +21,13 @@ export const CAPABILITIES: Capabilities = {
   // Pairs of quads; what a worker has room for while it loads (plan/layout.ts).
   'tile.rows': { from: 8, to: 1024, multipleOf: 8 },
   'adc.trimVectors': { oneOf: [0] },
-  'column.clamp': { oneOf: ['regulated', 'class-a', 'resistance'] },
   'precision with real-valued inputs': { oneOf: ['exact'] },
   // What 16 bits hold of a cell's gain (../cell-format.ts); its weight is below one unit beyond.
   'spread of a cell': { to: 2 },
   // The droop of clamp and source line is taken from the tile's mean current.
   'column droop': { to: 0.05 },
+  // The same of a cascode: a column with half or twice the mean current is off by 0.7 times this.
+  'loss of a cascode per e-fold of current': { to: 0.02 },
   // The common mode is not watched: no column may be able to overload its clamps.
   'column current over column.clampMaxA': { to: 1 },
   'bytes of a matrix': { to: MEMORY_BYTES },

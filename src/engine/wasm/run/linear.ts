@@ -6,6 +6,7 @@
  * gain and the noise. Encoded inputs are shared by the operations that read the same activations.
  */
 
+import type { Droop } from '../../../cell/droop.ts';
 import { gaussian, type TokenPosition } from '../../../random.ts';
 import { type TileNoise, tileNoise, tokenKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
@@ -277,9 +278,8 @@ function fillTileTable(
 ): void {
   const { data, f32, i32, integerResponses, virtualStarts } = context;
   const { figures } = data;
-  const { tiles, cells, epilogue, taps } = data.operations[index];
+  const { tiles, cells, epilogue, taps, outputs: columns } = data.operations[index];
   const coding = integerResponses.get(taps)!;
-  const halfDroop = (physics.droop.clamp + physics.droop.source) / 2;
   const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
   const { phaseGainSigma, clampVariance, lowFrequencyVariance } = physics;
   const gained = data.chip.errors && epilogue !== 'record' && phaseGainSigma > 0;
@@ -302,7 +302,8 @@ function fillTileTable(
       const tileGain = figures[own + FIGURE.gain];
       const meanCurrent = meanStored * coding.currentUnit * tileGain;
       f32[to + TOKEN.out / 4] = scale;
-      f32[to + TOKEN.gain / 4] = common * (1 - halfDroop * meanCurrent);
+      const leak = (physics.offCurrent * tileGain * figures[own + FIGURE.connected]) / columns;
+      f32[to + TOKEN.gain / 4] = common * droopGain(physics.droop, meanCurrent / 2, leak);
       if (key === undefined) continue;
       const perLsb2 = 1 / figures[own + FIGURE.lsb] ** 2;
       const floor = figures[own + FIGURE.floor] + (clampVariance * meanCurrent * meanCurrent * perLsb2) / 4;
@@ -331,6 +332,17 @@ function fillTileTable(
       i32[to + TOKEN.keyB / 4] = keyB;
     }
   }
+}
+
+/**
+ * What wires, clamp and source line leave of the difference of a column's two lines, by the mean current of both in one phase and
+ * that of the rows that are off, in I_fs: the slope of `applyDroop` (src/cell/droop.ts) where both carry half of it.
+ */
+function droopGain({ clamp, source, cascode }: Droop, current: number, leak: number): number {
+  const linear = 1 - (clamp + source) * current;
+  if (cascode === undefined || current + leak === 0) return linear;
+  const { exponent, middleA } = cascode;
+  return linear * exponent * ((current + leak) / 2 / middleA) ** (exponent - 1);
 }
 
 export interface LinearCall {
