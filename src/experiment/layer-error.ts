@@ -4,7 +4,7 @@
  *   SNR = 10 log10( sum y_digital^2 / sum (y - y_digital)^2 )        over positions and outputs
  *
  *   local    every matrix reads what the digital model's reads: its own error, and nobody else's
- *   stream   every matrix reads what those before it made: with all their errors, and the noise of attention and norms
+ *   stream   every matrix reads what those before it made: its own error and all of theirs
  *
  * Looked at are the last scored positions of a variant's first job: along the stream while they are scored, then once more on
  * the inputs of the digital model. The digital job writes what its stages read and its matrices give to layers.f32; the others
@@ -19,6 +19,7 @@ import type { ScoringWindow } from '../model/scoring.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
 import type { Job, LayerErrorSums } from './job.ts';
 
+/** Chosen: a sixteenth of a window. */
 const MOST_TOKENS = 32;
 /** Size of layers.f32 that is not exceeded: 7 tokens of Llama 3.1 8B. */
 const LAYERS_BYTES = 64e6;
