@@ -73,11 +73,22 @@ export async function main(argv: readonly string[]): Promise<void> {
 /** Runs one command line to its end, prints its error if it has one, and returns the exit code. */
 export async function runCommandLine(argv: readonly string[], signal: AbortSignal): Promise<number> {
   try {
-    await program(signal, argv).parseAsync([...argv], { from: 'user' });
+    const root = program(signal, argv);
+    await root.parseAsync(withoutHelpOfUnknown(root, argv), { from: 'user' });
     return 0;
   } catch (error) {
     return reportError(error);
   }
+}
+
+/** commander answers `onefet no-such-command --help` with the general help: without the word it says what is wrong. */
+function withoutHelpOfUnknown(root: Command, argv: readonly string[]): string[] {
+  const [first] = argv.filter((word) => !word.startsWith('-'));
+  const known =
+    first === undefined ||
+    first === 'help' ||
+    root.commands.some((c) => c.name() === first || c.aliases().includes(first));
+  return known ? [...argv] : argv.filter((word) => word !== '--help' && word !== '-h');
 }
 
 /** Names from files may hold control characters, which a terminal obeys: they are shown. */

@@ -1,5 +1,6 @@
 /** `calibrate` and `datasheet`: cells in SPICE or from a lab. */
 import type { Command } from 'commander';
+import { findDataFile } from '../files.ts';
 import { type CliContext, jsonOption, number, threadsOption } from './options.ts';
 import { printCalibration, printJson, printLines } from './print.ts';
 
@@ -112,6 +113,7 @@ async function calibrateCell(flags: CalibrateFlags, { signal, progress }: CliCon
     });
     bar.finish();
     printCalibration(made, flags.json === true);
+    if (!flags.json) await pointToDatasheet(process, flags.cell);
     if (!flags.studies) return;
     const { characteriseStudies } = await import('../calibrate/studies/studies.ts');
     let runs = 0;
@@ -157,6 +159,13 @@ async function calibrateMeasured(flags: CalibrateFlags, csvPath: string): Promis
     ]);
   }
   printCalibration(made, flags.json === true, made.summary);
+}
+
+/** A fit alone does not say whether the cell is good enough: its datasheet does, where it has one. */
+async function pointToDatasheet(process: string, cell: string): Promise<void> {
+  const { datasheetPath } = await import('../cell/datasheet/datasheet.ts');
+  if (findDataFile(datasheetPath(process, cell)))
+    printLines([`next         onefet datasheet --process ${process} --cell ${cell}`]);
 }
 
 async function calibrateEverything(flags: CalibrateFlags, { signal, progress }: CliContext): Promise<void> {

@@ -455,8 +455,16 @@ export function printCalibration(
     `valid    ${(validRange.tempK[0] - 273.15).toFixed(0)} to ${(validRange.tempK[1] - 273.15).toFixed(0)} C, Vds ${validRange.vdsV[0]} to ${validRange.vdsV[1]} V, products ${validRange.smallestProduct.toExponential(1)} to ${validRange.largestProduct} of full scale`,
   );
   print();
+  const [bad] = multiply.tempK.filter((_, i) => multiply.product[i].rms > LARGE_PRODUCT_ERROR);
+  if (bad !== undefined)
+    print(
+      `WARNING: at ${(bad - 273.15).toFixed(0)} C products are off by more than ${percent(LARGE_PRODUCT_ERROR, 0)} RMS: the fit holds there, the multiplication does not`,
+    );
   print(`calibration  ${path}`);
 }
+
+/** RMS of ln(product) against the exact one that the datasheets of the shipped cells allow. */
+const LARGE_PRODUCT_ERROR = 0.01;
 
 function last(values: readonly number[]): number {
   return values[values.length - 1];

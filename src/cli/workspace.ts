@@ -100,6 +100,7 @@ function addInit(root: Command): void {
       else
         printLines([
           ...made.files.map((file) => `wrote    ${file}`),
+          ...(made.edit ?? []).map((line) => `edit     ${line}`),
           ...made.next.map((line) => `next     ${line}`),
         ]);
     });

@@ -46,7 +46,7 @@ export function cellDrawing(calibration: CalibrationFigures, designFullScaleA?: 
     typeof designFullScaleA === 'number' && designFullScaleA !== nominal.fullScaleA
       ? ` at ${formatSi(nominal.fullScaleA, 'A')} of full scale (the design's is ${formatSi(designFullScaleA, 'A')})`
       : '';
-  const known = `${process}/${cell}, ${size}. Currents from SPICE at ${plain(tempK - 273.15)} °C and ${plain(nominal.vdsV)} V, full input${elsewhere}; the ladder moves the gate by ${plain(octaveV * 1e3)} mV for each factor of two. Cells made alike differ by ${plain(100 * Math.expm1(sigma), 2)} % (sigma of ln I).`;
+  const known = `${process}/${cell}, ${size}. Currents from SPICE at ${plain(tempK - 273.15)} °C and ${plain(nominal.vdsV)} V, full input${elsewhere}; the ladder moves the gate by ${plain(octaveV * 1e3)} mV for each factor of two. Cells made alike differ by ${plain(100 * sigma, 3)} % (sigma of ln I).`;
   return `<figure class="drawing" aria-labelledby="drawing-title"><h3 id="drawing-title">How one transistor multiplies</h3>
 ${drawingSvg(currentA, tap, `${process}/${cell}`)}
 <figcaption>${escapeHtml(caption)} <span class="known">${escapeHtml(known)}</span></figcaption></figure>`;

@@ -26,6 +26,8 @@ export interface InitOptions {
 export interface Made {
   /** Files that were written, below the working folder. */
   readonly files: readonly string[];
+  /** What still describes the source of the copy, by file. */
+  readonly edit?: readonly string[];
   /** Commands that come next. */
   readonly next: readonly string[];
 }
@@ -76,15 +78,23 @@ function initProcess({ name, from = DEFAULTS.process }: InitOptions): Made {
   const files = copyTexts(folder, target, (file, text) =>
     file === 'technology.yaml'
       ? renamed(text, 'name', from, name)
-      : file === 'cost.yaml'
+      : /^cost(-.*)?\.yaml$/.test(file)
         ? renamed(text, 'process', from, name)
         : text,
   );
   const cells = Object.keys(loadProcess(from).technology.cells);
   const datasheets = cells.flatMap((cell) => copyDatasheet({ process: from, cell }, { process: name, cell }));
   const [cell] = cells;
+  const costs = files.filter((file) => /cost[^/\\]*\.yaml$/.test(file));
+  const { supplyV } = loadProcess(from).technology;
   return {
     files: [...files, ...datasheets],
+    edit: [
+      `${join(target, 'technology.yaml')}: description, supplyV, temperatures, oxideM, mismatch and cells are those of ${from}`,
+      ...costs.map((file) => `${file}: nodesNm and every constant are those of ${from}`),
+      ...datasheets.map((file) => `${file}: specifications`),
+      `a design for another supply than ${supplyV.value} V: --set supplyV=... --set vdsV=..., or onefet init design ${name}`,
+    ],
     next: [
       `onefet calibrate --process ${name} --cell ${cell}`,
       ...(existsSync(datasheetPath(name, cell)) ? [`onefet datasheet --process ${name} --cell ${cell}`] : []),
@@ -104,7 +114,9 @@ function copyDatasheet(from: NamedCell, to: NamedCell): string[] {
   const source = findDataFile(datasheetPath(from.process, from.cell));
   const target = datasheetPath(to.process, to.cell);
   if (source === undefined || existsSync(target)) return [];
-  writeFileAtomic(target, readTextFile(source, 'datasheet'));
+  // The title names the cell that it was written for.
+  const title = `title: ${to.cell} of ${to.process}, specifications of ${from.process}/${from.cell}`;
+  writeFileAtomic(target, readTextFile(source, 'datasheet').replace(/^title:.*$/m, title));
   return [target];
 }
 

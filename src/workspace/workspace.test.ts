@@ -47,7 +47,14 @@ test('a process that was made has its cells, not calibrated; a cell is added to 
   expect(after).toHaveLength(rows.length + 1);
   const specs = (cell: string) =>
     readFileSync(join(folder, `calibration/datasheets/my28/${cell}.yaml`), 'utf8');
-  expect(specs('t1-mid')).toBe(specs('t1-large'));
+  // Titles name the cell that a sheet is of, and whose specifications they are.
+  expect(specs('t1-large')).toContain('\ntitle: t1-large of my28, specifications of planar32lp/t1-large\n');
+  const untitled = (cell: string) => specs(cell).replace(/^title:.*$/m, '');
+  expect(untitled('t1-mid')).toBe(untitled('t1-large'));
+  // Every file of costs is of the new process, and what still describes the old one is said.
+  for (const costs of ['cost', 'cost-28'])
+    expect(readFileSync(join(folder, `spice/my28/${costs}.yaml`), 'utf8')).toMatch(/^process: my28$/m);
+  expect(made.edit.join('\n')).toMatch(/technology\.yaml: description.*\n.*cost-28\.yaml: nodesNm/);
   // Comments and the other entries stay as they are.
   expect(readFileSync(join(folder, 'spice/my28/technology.yaml'), 'utf8')).toMatch(/^name: my28$/m);
   expect(await run('init', 'cell', 't1-mid', '--process', 'my28')).toMatchObject({ code: 2 });

@@ -29,12 +29,24 @@ export interface Shown {
 const MOST_LINES = SERIES.length;
 
 /** The metric that figures show: the first of the task. */
-export function mainMetric(
-  sweep: FinishedSweep,
-): (Shown & { readonly name: string; readonly metric: Metric }) | undefined {
+export const mainMetric = (sweep: FinishedSweep): ShownMetric | undefined =>
+  metricsOf(sweep).map(([name, metric]) => shownMetric(name, metric))[0];
+
+/** Metrics that have a figure of each key beside the main one: perplexity, which people ask for. */
+export const metricsBeside = (sweep: FinishedSweep): ShownMetric[] =>
+  metricsOf(sweep)
+    .slice(1)
+    .filter(([name]) => name === 'perplexity')
+    .map(([name, metric]) => shownMetric(name, metric));
+
+type ShownMetric = Shown & { readonly name: string; readonly metric: Metric };
+
+function metricsOf(sweep: FinishedSweep): [string, Metric][] {
   const [first] = doneOf(sweep).filter(isAccuracy);
-  if (first === undefined) return undefined;
-  const [[name, metric]] = Object.entries(taskModule(first.task as TaskName).metrics);
+  return first === undefined ? [] : Object.entries(taskModule(first.task as TaskName).metrics);
+}
+
+function shownMetric(name: string, metric: Metric): ShownMetric {
   const measured = (outcome: Done): Measured | undefined =>
     isAccuracy(outcome) ? outcome.metrics[name] : undefined;
   return {

@@ -43,8 +43,8 @@ test('the page has the table as CSV, every refusal, and no text of an experiment
 
 describe('in a browser', needs(missingBrowser), () => {
   test.each([
-    // Two keys, the map of both, two Pareto figures.
-    ['accuracy', accuracySweep, 5],
+    // KL and perplexity against two keys, the map of both, two Pareto figures.
+    ['accuracy', accuracySweep, 7],
     // Three quantities by two keys, the map, SPICE beside the fit.
     ['calibration', calibrationSweep, 8],
   ])('%s', async (name, make, figures) => {

@@ -16,7 +16,7 @@ import { escapeHtml, factsHtml, type Table, tableHtml } from '../html.ts';
 import { figuresHtml, type PageSection, pageHtml } from '../page.ts';
 import { calibrationFigures } from './figures-calibration.ts';
 import { choicesFigure } from './figures-choices.ts';
-import { keyFigures, mainMetric, mapFigure } from './figures-key.ts';
+import { keyFigures, mainMetric, mapFigure, metricsBeside } from './figures-key.ts';
 import { parallelFigure } from './figures-parallel.ts';
 import { PRICES, paretoFigure } from './figures-pareto.ts';
 import { doneOf, valueText } from './series.ts';
@@ -65,6 +65,7 @@ export function sweepFigures(sweep: FinishedSweep): Figure[] {
   const made = [
     choicesFigure(sweep),
     ...keyFigures(sweep, main),
+    ...metricsBeside(sweep).flatMap((metric) => keyFigures(sweep, metric, `key-${metric.name}`)),
     mapFigure(sweep, main),
     parallelFigure(sweep, main),
     ...pareto,
