@@ -16,6 +16,7 @@ import { cliContext } from './cli/options.ts';
 import { addPowerCommands } from './cli/power.ts';
 import { addReport } from './cli/report.ts';
 import { addRunCommands } from './cli/run.ts';
+import { addSensitivityCommand } from './cli/sensitivity.ts';
 import { addSweepCommands } from './cli/sweep.ts';
 import { addWorkspaceCommands } from './cli/workspace.ts';
 import { EXIT_CODES, OnefetError } from './error.ts';
@@ -147,6 +148,7 @@ ${EXIT_CODE_HELP}`,
   addPowerCommands(root, context);
   addExploreCommand(root, context);
   addMapCommand(root, context);
+  addSensitivityCommand(root, context);
   addModelCommands(root, context);
   addBenchCommands(root, context);
   addWorkspaceCommands(root);

@@ -9,6 +9,8 @@ import type { MappingDescription } from '../experiment/map-command.ts';
 import type { MappingReport } from '../experiment/mapping-report.ts';
 import type { Accuracy, Interval, LowestSnr, RunResult, TaskResult } from '../experiment/result.ts';
 import type { ImageInspection } from '../experiment/run-mapping.ts';
+import type { MeasuredSensitivity } from '../experiment/sensitivity.ts';
+import type { SensitivityDescription } from '../experiment/sensitivity-command.ts';
 import { toJson } from '../files.ts';
 import { formatSi, grouped, plain } from '../format.ts';
 import type { Inspection } from '../model/inspect.ts';
@@ -381,6 +383,41 @@ export function printMapping(path: string, report: MappingReport, json: boolean)
     return;
   }
   printMatrices(report);
+  print();
+  print(`written to       ${path}`);
+}
+
+export function printSensitivityPlan(plan: SensitivityDescription, json: boolean): void {
+  if (json) {
+    printJson(plan);
+    return;
+  }
+  printDescription(
+    {
+      model: plan.model,
+      image: plan.image,
+      matrices: String(plan.matrices),
+      tokens: String(plan.tokens),
+      operations: plan.operations.toExponential(1),
+      time: `about ${duration(plan.seconds)}`,
+      memory: `about ${(plan.memoryBytes / 1e9).toPrecision(2)} GB, ${(plan.freeBytes / 1e9).toPrecision(2)} GB are free`,
+    },
+    false,
+  );
+}
+
+/** Matrices that a table of sensitivities names. */
+const MOST_SENSITIVE = 20;
+
+export function printSensitivity(path: string, measured: MeasuredSensitivity, json: boolean): void {
+  if (json) {
+    printJson({ path, ...measured });
+    return;
+  }
+  const sorted = Object.entries(measured.kl).sort(([, a], [, b]) => b - a);
+  const total = sorted.reduce((sum, [, kl]) => sum + kl, 0);
+  print(`nats per prediction that the code of a matrix costs, the most first; of all ${plain(total)}`);
+  for (const [key, kl] of sorted.slice(0, MOST_SENSITIVE)) print(`${key.padEnd(26)} ${plain(kl)}`);
   print();
   print(`written to       ${path}`);
 }

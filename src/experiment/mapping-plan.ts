@@ -10,7 +10,7 @@ import { tensorKey } from '../fabric/placement.ts';
 import { displayPath, packageVersion, readTextFile, requireDataFile, sha256 } from '../files.ts';
 import { chipErrors as tileErrors } from '../mapping/chip-errors.ts';
 import { METHODS } from '../mapping/method.ts';
-import { allocateBits, type BitChoice, expectedHarm } from '../mapping/mixed-bits.ts';
+import { allocateBits, type BitChoice, expectedHarm, scaledHarm } from '../mapping/mixed-bits.ts';
 import { MOMENTS_RANK } from '../mapping/moments-factor.ts';
 import { type MappingMethod, requireAllowed, residualRotation } from '../mapping/plan.ts';
 import type { ChipErrors } from '../mapping/predict.ts';
@@ -19,7 +19,7 @@ import type { Model } from '../model/model.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { type AdaptedModel, adapterRanks, requireAdaptable } from './adapters.ts';
-import { loadSensitivity } from './sensitivity.ts';
+import { loadMeasured, loadSensitivity } from './sensitivity.ts';
 
 /** Raise it with any change of what a mapping computes. */
 const REVISION = 'image 4';
@@ -76,7 +76,7 @@ export function planMapping(
   if (settings.method !== 'auto') requireAllowed(model.shape, METHODS[settings.method]);
   const text = readCalibrationText(model, settings);
   const chip = chipErrors(fabric);
-  const { bits, cellsPerWeight } = bitsOf(design, model.shape);
+  const { bits, cellsPerWeight } = bitsOf(design, model);
   const parts = {
     // Of a correction the image only knows that there will be one.
     mapping: {
@@ -84,6 +84,8 @@ export function planMapping(
       text: undefined,
       tokens: undefined,
       correction: undefined,
+      // Whatever chose the bits.
+      sensitivity: undefined,
       // Images that do not follow keep their keys.
       follow: settings.follow || undefined,
     },
@@ -192,25 +194,30 @@ export function chipErrors({ physics, inputCodes, design }: Fabric): ChipErrors 
 }
 
 /**
- * Bits of every matrix: what the design says of its tensor, and where cells are left, six in place of that. Coding costs
- * every matrix about the same share of what its outputs vary by, so a cell buys most where the matrix is small and its
- * stage sensitive: k and v first.
+ * Bits of every matrix: what the design says of its tensor, and where cells are left, six in place of that. Where nothing was
+ * measured of this model, coding is taken to cost every matrix the same share of what its outputs vary by, so that a cell
+ * buys most where the matrix is small and its stage sensitive: k and v first.
  */
 function bitsOf(
   design: CommonDesign,
-  shape: ModelShape,
+  model: Model,
 ): { bits: ReadonlyMap<string, WeightBits>; cellsPerWeight: number } {
+  const { shape } = model;
   const { overrides } = design.weights;
-  const budget = design.mapping.cellsPerWeight;
+  const { cellsPerWeight: budget, sensitivity: file } = design.mapping;
   const sensitivity = loadSensitivity();
+  const measured = file === null ? undefined : loadMeasured(file, model);
   const choices = Array.from({ length: shape.layers }, (_, layer) => blockMatrices(shape, layer))
     .flat()
     .map(({ name, outputs, inputs }): BitChoice => {
+      const key = tensorKey(name);
       const base = tensorBits(design, name.tensor) as WeightBits;
       const offered = budget === null || overrides[name.tensor] !== undefined ? [base] : [base, 6 as const];
-      const expected = expectedHarm(sensitivity, shape.architecture.matrices[name.ordinal].reads, 1);
+      const expected = measured
+        ? scaledHarm(sensitivity, measured, key)
+        : expectedHarm(sensitivity, shape.architecture.matrices[name.ordinal].reads, 1);
       const harm = Object.fromEntries(offered.map((bits) => [bits, expected[bits]]));
-      return { key: tensorKey(name), weights: outputs * inputs, harm };
+      return { key, weights: outputs * inputs, harm };
     });
   const { bits, spent } = allocateBits(choices, { cellsPerWeight: budget ?? 2 });
   return { bits, cellsPerWeight: spent };

@@ -80,6 +80,14 @@ export const mappingShape = {
         .describe(
           'Cells per weight that may be spent, 1 to 2: matrices of 6 bits (two cells) while it lasts, small ones first.',
         ),
+      sensitivity: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe(
+          'What each matrix costs the model, as `onefet sensitivity` measured it: where the cells of cellsPerWeight go. null: by what a matrix reads, the same for every block (experiments/sensitivity.yaml).',
+        ),
       follow: z
         .boolean()
         .default(false)

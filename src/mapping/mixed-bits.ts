@@ -37,6 +37,25 @@ export function expectedHarm(
   return { 3: harm(3), 4: harm(4), 6: harm(6) };
 }
 
+/** KL in nats per prediction of a model in which one matrix alone is coded, by tensor key: read off the model itself. */
+export interface MeasuredHarm {
+  readonly bits: WeightBits;
+  readonly kl: Readonly<Record<string, number>>;
+}
+
+/**
+ * What a matrix's bits are expected to cost from what its code at some bits was measured to: KL goes with the relative
+ * error, harm(b) = KL errorOver4Bits(b) / errorOver4Bits(bits).
+ */
+export function scaledHarm(
+  { errorOver4Bits }: Pick<Sensitivity, 'errorOver4Bits'>,
+  { bits, kl }: MeasuredHarm,
+  key: string,
+): Record<WeightBits, number> {
+  const harm = (other: WeightBits): number => (kl[key] * errorOver4Bits[other]) / errorOver4Bits[bits];
+  return { 3: harm(3), 4: harm(4), 6: harm(6) };
+}
+
 export type BitBudget =
   /** Cells per weight: 3 and 4 bits cost one, 6 two. */
   | { readonly cellsPerWeight: number }

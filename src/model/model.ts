@@ -86,10 +86,12 @@ const PART_VOCABULARY = 16;
 
 /**
  * Blocks `first` to `first + count` - 1 of a model as one of their own, which takes residual streams in place of tokens
- * (whose scale is thus behind them) and gives no logits that mean anything. The file is the whole model's.
+ * (whose scale is thus behind them) and gives no logits that mean anything, unless it ends with the last block and has the
+ * `head`. The file is the whole model's.
  */
-export function modelPart(model: Model, first: number, count: number): Model {
-  return { ...model, shape: shapePart(model.shape, first, count) };
+export function modelPart(model: Model, first: number, count: number, head = false): Model {
+  const shape = shapePart(model.shape, first, count);
+  return { ...model, shape: head ? { ...shape, vocab: model.shape.vocab } : shape };
 }
 
 export function shapePart({ scales, ...shape }: ModelShape, first: number, count: number): ModelShape {

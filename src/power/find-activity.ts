@@ -204,7 +204,7 @@ function differencesOf(ran: CommonDesign['mapping'], asked: CommonDesign['mappin
 const countedKey = (fabric: Fabric): string =>
   `${unmappedKey(fabric)} ${fabric.kind === 'gpu' ? '' : JSON.stringify(fabric.design.mapping)}`;
 
-/** The same, whatever the mapping of the weights, as long as its budget of cells is the same. */
+/** The same, whatever the mapping of the weights, as long as its budget of cells is the same, and where they go. */
 function unmappedKey({ kind, design, nominalDesign }: Fabric): string {
   const {
     costs: _costs,
@@ -215,8 +215,8 @@ function unmappedKey({ kind, design, nominalDesign }: Fabric): string {
   const { weights, tile } = design;
   const { input } = design as { input?: unknown };
   if (kind === 'gpu') return kind;
-  const { cellsPerWeight } = design.mapping;
-  return JSON.stringify({ kind, nominal, weights, cellsPerWeight, tile, input });
+  const { cellsPerWeight, sensitivity } = design.mapping;
+  return JSON.stringify({ kind, nominal, weights, cellsPerWeight, sensitivity, tile, input });
 }
 
 /** A design by name with its fabric. */
