@@ -2,8 +2,6 @@
 import type { Command } from 'commander';
 import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
-import { EMBEDDED_CALIBRATION } from '../fabric/common-design.ts';
-import { requireDataFile } from '../files.ts';
 import { type CliContext, embedded, engineOption, integer, jsonOption, threadsOption } from './options.ts';
 import { printSensitivity, printSensitivityPlan } from './print.ts';
 
@@ -38,11 +36,7 @@ export function addSensitivityCommand(root: Command, { signal, progress }: CliCo
       const { describeSensitivity, measureSensitivity } = await import(
         '../experiment/sensitivity-command.ts'
       );
-      const options = {
-        ...flags,
-        model: flags.model ?? embedded().model,
-        text: flags.text ?? requireDataFile(EMBEDDED_CALIBRATION, 'calibration text'),
-      };
+      const options = { ...flags, model: flags.model ?? embedded().model };
       if (flags.dryRun) {
         printSensitivityPlan(await describeSensitivity(options), flags.json === true);
         return;

@@ -5,9 +5,10 @@ import { stringify } from 'yaml';
 import { chooseBackend, requireFreeMemory } from '../engine/create.ts';
 import type { EngineChoice } from '../engine/names.ts';
 import { interrupted, OnefetError } from '../error.ts';
+import { EMBEDDED_CALIBRATION } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { displayPath, readTextFile, sha256, writeFileAtomic } from '../files.ts';
+import { displayPath, readTextFile, requireDataFile, sha256, writeFileAtomic } from '../files.ts';
 import { mappingRate } from '../mapping/estimate.ts';
 import { type ImageReader, openImage } from '../mapping/image.ts';
 import { type Model, modelPart, openModel } from '../model/model.ts';
@@ -19,8 +20,8 @@ export interface SensitivityOptions {
   readonly model: string;
   /** A chip image with the bits that every matrix has before cells are added. */
   readonly image: string;
-  /** Not the text that is scored. */
-  readonly text: string;
+  /** Not the text that is scored; default: that of mapping.text. */
+  readonly text?: string | undefined;
   /** Of the text; half of them are scored. */
   readonly tokens: number;
   readonly threads: number;
@@ -50,7 +51,8 @@ async function withImage<T>(
     givenImage(model.sha256(), options.image);
     const image = openImage(options.image);
     try {
-      return await work(model, image, windowsOf(model, options), displayPath(options.text));
+      const text = options.text ?? requireDataFile(EMBEDDED_CALIBRATION, 'calibration text');
+      return await work(model, image, windowsOf(model, text, options.tokens), displayPath(text));
     } finally {
       image.close();
     }
@@ -60,7 +62,7 @@ async function withImage<T>(
 }
 
 /** Windows spread evenly over the text. */
-function windowsOf(model: Model, { text, tokens }: SensitivityOptions): Int32Array[] {
+function windowsOf(model: Model, text: string, tokens: number): Int32Array[] {
   const whole = readTextFile(text, 'text', { mostBytes: 2 ** 28 });
   const { tokenizer, shape } = model;
   // No tokenizer needs sixteen characters for a token of prose: the rest is not read through.
