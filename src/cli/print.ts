@@ -396,7 +396,7 @@ export function printSensitivityPlan(plan: SensitivityDescription, json: boolean
     {
       model: plan.model,
       image: plan.image,
-      matrices: String(plan.matrices),
+      matrices: `${plan.matrices}, measured in ${plan.blocks.length} blocks`,
       tokens: String(plan.tokens),
       operations: plan.operations.toExponential(1),
       time: `about ${duration(plan.seconds)}`,

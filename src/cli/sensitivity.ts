@@ -10,6 +10,7 @@ interface SensitivityFlags {
   model?: string;
   text?: string;
   tokens: number;
+  every: number;
   out?: string;
   threads: number;
   engine: EngineChoice;
@@ -27,6 +28,12 @@ export function addSensitivityCommand(root: Command, { signal, progress }: CliCo
     .option('-m, --model <file>', 'GGUF model (default: the embedded one)')
     .option('--text <file>', 'text, disjoint from what is scored (default: as mapping.text)')
     .option('--tokens <n>', 'tokens of it, half of them scored', integer(64, 2 ** 16), 512)
+    .option(
+      '--every <n>',
+      'measure every so many blocks, the first two and the last two, and take the rest between them',
+      integer(1, 64),
+      1,
+    )
     .option('--out <file>', 'file to write, for --set mapping.sensitivity=<file>')
     .option('--dry-run', 'print time and memory that it will take, and stop')
     .addOption(threadsOption())

@@ -6,11 +6,13 @@
  *
  * The other matrices of m's block stand in six bits (fine-codes.ts), in the image's own bases; what they cost together is taken off.
  * Blocks before and behind it are those of the model as shipped. Harms of single matrices add up to the whole model's as long
- * as they are small and independent; what they are for is the choice of bits (mixed-bits.ts).
+ * as they are small and independent; what they are for is the choice of bits (mixed-bits.ts). Of a deep model some blocks may be
+ * measured, and what lies between two of them taken on the line between theirs.
  *
  * Block by block, one engine of one block in memory; the streams of all variants advance together.
- *   Passes: a block of index l is passed l M + 1 times as shipped and M + 1 times mapped, M matrices a block.
- *   Memory: (L M + 1) T D f32 of streams, and the log-probabilities of half of the text.
+ *   Passes: a block is passed once as shipped and M + 1 times for each measured block before it; itself M + 1 times mapped where
+ *   it is measured; M matrices a block.
+ *   Memory: M + 1 streams of T D f32 for each measured block, and the log-probabilities of half of the text.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -44,26 +46,36 @@ export interface HarmHooks {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The first two blocks and the last two, which are unlike the others, and every so many between. */
+export const measuredBlocks = (layers: number, every: number): number[] =>
+  Array.from({ length: layers }, (_, layer) => layer).filter(
+    (layer) => layer < 2 || layer >= layers - 2 || (layer - 1) % every === 0,
+  );
+
 /** Multiplications and additions of a measurement over `tokens` tokens, the head included. */
-export function harmOperations(shape: ModelShape, tokens: number): number {
+export function harmOperations(shape: ModelShape, blocks: readonly number[], tokens: number): number {
   const { layers } = shape;
   const variants = blockMatrices(shape, 0).length + 1;
-  const passes = layers * (variants + 1) + (variants * layers * (layers - 1)) / 2;
-  const head = ((variants * layers + 1) * shape.dim * shape.vocab) / 2;
+  const passes = blocks.reduce((sum, block) => sum + variants * (layers - block), layers);
+  const head = ((variants * blocks.length + 1) * shape.dim * shape.vocab) / 2;
   return 2 * tokens * ((passes * blockWeights(shape)) / layers + head);
 }
 
 /** Bytes of streams and log-probabilities; an engine of one block and the head comes on top. */
-export function harmBytes(shape: ModelShape, tokens: number): number {
-  const variants = (blockMatrices(shape, 0).length + 1) * shape.layers + 1;
+export function harmBytes(shape: ModelShape, blocks: readonly number[], tokens: number): number {
+  const variants = (blockMatrices(shape, 0).length + 1) * blocks.length + 1;
   return 4 * tokens * (variants * shape.dim + shape.vocab / 2);
 }
 
-/** Harm of each matrix of an image, by tensor key, over windows of tokens whose second halves are scored. Error: IMAGE_FIT (usage). */
+/**
+ * Harm of each matrix of an image, by tensor key, over windows of tokens whose second halves are scored; `blocks` are measured
+ * (measuredBlocks). Error: IMAGE_FIT (usage).
+ */
 export async function measureHarm(
   model: Model,
   image: ImageReader,
   windows: readonly Int32Array[],
+  blocks: readonly number[],
   on: PassEngine,
   { onProgress, signal }: HarmHooks = {},
 ): Promise<Record<string, number>> {
@@ -90,10 +102,9 @@ export async function measureHarm(
   try {
     for (let layer = 0; layer < shape.layers; layer++) {
       onProgress?.((layer / shape.layers) ** 2, `block ${layer}`);
-      const matrices = blockOf(model, image, layer);
-      const own = [undefined, ...matrices.map(({ coded }) => coded.name)].map(
-        (key): Variant => ({ layer, key, streams: shipped.map((x) => x.slice()) }),
-      );
+      const matrices = blocks.includes(layer) ? blockOf(model, image, layer) : [];
+      const keys = matrices.length > 0 ? [undefined, ...matrices.map(({ coded }) => coded.name)] : [];
+      const own = keys.map((key): Variant => ({ layer, key, streams: shipped.map((x) => x.slice()) }));
       const last = layer === shape.layers - 1;
       const asShipped = await createEngine(on.backend.name, { ...request(layer), mode: 'digital' });
       let score: ((engine: Engine, streams: Float32Array[]) => Promise<number>) | undefined;
@@ -126,14 +137,32 @@ export async function measureHarm(
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  const harm: Record<string, number> = {};
+  const measured = new Map<string, number>();
   let without = 0;
   for (const variant of variants) {
     // The first of each block has none coded.
     if (variant.key === undefined) without = kl.get(variant)!;
-    else harm[variant.key] = Math.max(0, kl.get(variant)! - without);
+    else measured.set(variant.key, Math.max(0, kl.get(variant)! - without));
   }
-  return harm;
+  return betweenBlocks([...image.matrices.keys()], blocks, measured);
+}
+
+/** Of every matrix: as measured, or between that of the blocks around it. */
+function betweenBlocks(
+  keys: readonly string[],
+  blocks: readonly number[],
+  measured: ReadonlyMap<string, number>,
+): Record<string, number> {
+  const harm = (key: string): number => {
+    const layer = Number(key.split('.')[1]);
+    const own = measured.get(key);
+    if (own !== undefined) return own;
+    const at = (block: number) => measured.get(key.replace(/^blk\.\d+\./, `blk.${block}.`))!;
+    const before = Math.max(...blocks.filter((block) => block < layer));
+    const behind = Math.min(...blocks.filter((block) => block > layer));
+    return at(before) + ((at(behind) - at(before)) * (layer - before)) / (behind - before);
+  };
+  return Object.fromEntries(keys.map((key) => [key, harm(key)]));
 }
 
 /** Takes streams through a block, in place. */

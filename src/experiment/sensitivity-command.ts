@@ -12,7 +12,7 @@ import { displayPath, readTextFile, requireDataFile, sha256, writeFileAtomic } f
 import { mappingRate } from '../mapping/estimate.ts';
 import { type ImageReader, openImage } from '../mapping/image.ts';
 import { type Model, modelPart, openModel } from '../model/model.ts';
-import { type HarmHooks, harmBytes, harmOperations, measureHarm } from './harm-pass.ts';
+import { type HarmHooks, harmBytes, harmOperations, measuredBlocks, measureHarm } from './harm-pass.ts';
 import { givenImage } from './run-mapping.ts';
 import { MEASURED_SCHEMA, type MeasuredSensitivity } from './sensitivity.ts';
 
@@ -24,6 +24,8 @@ export interface SensitivityOptions {
   readonly text?: string | undefined;
   /** Of the text; half of them are scored. */
   readonly tokens: number;
+  /** Every so many blocks are measured, beside the first two and the last two. */
+  readonly every: number;
   readonly threads: number;
   readonly engine: EngineChoice;
 }
@@ -36,6 +38,7 @@ export interface SensitivityDescription {
   readonly image: string;
   readonly tokens: number;
   readonly matrices: number;
+  readonly blocks: readonly number[];
   readonly operations: number;
   readonly seconds: number;
   readonly memoryBytes: number;
@@ -97,16 +100,18 @@ function engineOf(model: Model, image: ImageReader, { engine, threads }: Sensiti
 export function describeSensitivity(options: SensitivityOptions): Promise<SensitivityDescription> {
   return withImage(options, async (model, image, windows) => {
     const tokens = windows.reduce((sum, ids) => sum + ids.length, 0);
-    const operations = harmOperations(model.shape, tokens);
+    const blocks = measuredBlocks(model.shape.layers, options.every);
+    const operations = harmOperations(model.shape, blocks, tokens);
     const { threads } = options;
     return {
       model: model.name,
       image: displayPath(options.image),
       tokens,
       matrices: image.matrices.size,
+      blocks,
       operations,
       seconds: operations / ((await mappingRate()) * Math.min(threads, availableParallelism())),
-      memoryBytes: engineOf(model, image, options).memoryBytes + harmBytes(model.shape, tokens),
+      memoryBytes: engineOf(model, image, options).memoryBytes + harmBytes(model.shape, blocks, tokens),
       freeBytes: freemem(),
     };
   });
@@ -125,10 +130,13 @@ export function measureSensitivity(
       });
     }
     const bits = baseBits(image, options.image);
+    const blocks = measuredBlocks(model.shape.layers, options.every);
+    const tokens = windows.reduce((sum, own) => sum + own.length, 0);
     const chosen = engineOf(model, image, options);
-    requireFreeMemory(chosen, threads);
+    const memoryBytes = chosen.memoryBytes + harmBytes(model.shape, blocks, tokens);
+    requireFreeMemory({ ...chosen, memoryBytes }, threads);
     const on = { fabric: exactFabric(image), threads, backend: chosen.backend };
-    const kl = await measureHarm(model, image, windows, on, hooks);
+    const kl = await measureHarm(model, image, windows, blocks, on, hooks);
     if (hooks.signal?.aborted) throw interrupted();
     const ids = windows.map((own) => new Uint8Array(own.buffer, own.byteOffset, own.byteLength));
     const measured: MeasuredSensitivity = {
@@ -136,11 +144,8 @@ export function measureSensitivity(
       model: { name: model.name, sha256: model.sha256() },
       image: { method: image.header.method.name, sha256: image.sha256 },
       bits,
-      text: {
-        name: text,
-        sha256: sha256(...ids),
-        tokens: windows.reduce((sum, own) => sum + own.length, 0),
-      },
+      text: { name: text, sha256: sha256(...ids), tokens },
+      blocks,
       kl: Object.fromEntries(Object.entries(kl).map(([key, x]) => [key, Number(x.toPrecision(4))])),
     };
     const about =

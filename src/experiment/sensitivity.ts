@@ -42,6 +42,8 @@ const measuredSchema = z.strictObject({
   image: z.strictObject({ method: z.string().min(1), sha256: hash }),
   bits: z.union([z.literal(3), z.literal(4)]),
   text: z.strictObject({ name: z.string().min(1), sha256: hash, tokens: z.int().min(1) }),
+  /** Those that were measured; what lies between them is on the line between theirs. */
+  blocks: z.array(z.int().min(0)).min(1),
   /** Nats per prediction by tensor key. */
   kl: z.record(z.string(), z.number().min(0)),
 });

@@ -1,6 +1,6 @@
 /**
  * A matrix of a chip image with the weights of the model as shipped in the place of its codes: as the image turns, folds and
- * centres them, rounded to six bits. What it gives is the model's to a relative error of some 1e-4, and its side path is left out.
+ * centres them, rounded to six bits under the scale of the largest. What it gives is the model's to a relative error of some 1e-4, and its side path is left out.
  *
  *   W' = Q_out^T W diag(g / g') Q_in     g the norm's gain in the file, g' the one that the image has in its place
  *
@@ -9,7 +9,8 @@
 
 import type { BlockMatrix } from '../model/architecture.ts';
 import type { ModelShape } from '../model/shape.ts';
-import { recodeWeights, weightCode } from '../tile/weight-code.ts';
+import { weightFormat } from '../tile/weight-code.ts';
+import { nearestCode } from './coding.ts';
 import { scaleWeightColumns } from './fold.ts';
 import { type RotationSpec, rotateColumns, rotateRows, rotationOf } from './hadamard.ts';
 import type { ImageHeader } from './image-format.ts';
@@ -43,17 +44,19 @@ export function fineMatrix({ part, weights, gain, outputRotation }: FineMatrix):
   if (gain) scaleWeightColumns(weights, outputs, gain);
   if (outputRotation) rotateColumns(weights, inputs, rotationOf(outputRotation));
   if (rotation) rotateRows(weights, outputs, rotationOf(rotation));
-  const row = (n: number, out: Float32Array) => out.set(weights.subarray(n * inputs, (n + 1) * inputs));
-  const coded = recodeWeights(outputs, inputs, row, FINE_BITS, tileRows);
+  const { magnitudeMax } = weightFormat(FINE_BITS);
+  const tiles = Math.ceil(inputs / tileRows);
   const codes = new Int8Array(outputs * inputs);
-  const scales = new Float32Array(outputs * coded.tiles.length);
-  coded.tiles.forEach((tile, t) => {
-    for (let n = 0; n < outputs; n++) {
-      scales[n * coded.tiles.length + t] = tile.scales[n];
-      for (let j = 0; j < tile.rows; j++) {
-        codes[n * inputs + tile.rowStart + j] = weightCode(coded, tile.codes, j, n);
-      }
+  const scales = new Float32Array(outputs * tiles);
+  for (let n = 0; n < outputs; n++) {
+    for (let t = 0; t < tiles; t++) {
+      const [from, to] = [n * inputs + t * tileRows, n * inputs + Math.min(inputs, (t + 1) * tileRows)];
+      let largest = 0;
+      for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(weights[i]));
+      const scale = Math.fround(largest / magnitudeMax);
+      scales[n * tiles + t] = scale;
+      if (scale > 0) for (let i = from; i < to; i++) codes[i] = nearestCode(weights[i] / scale, magnitudeMax);
     }
-  });
+  }
   return { ...part, bits: FINE_BITS, codes, scales, side: undefined };
 }
