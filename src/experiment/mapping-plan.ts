@@ -86,8 +86,9 @@ export function planMapping(
       correction: undefined,
       // Whatever chose the bits.
       sensitivity: undefined,
-      // Images that do not follow keep their keys.
+      // Images that do neither keep their keys.
       follow: settings.follow || undefined,
+      anneal: settings.anneal || undefined,
     },
     ...(settings.correction.source === 'none' ? {} : { moments: MOMENTS_RANK }),
     tileRows: design.tile.rows,
@@ -128,11 +129,16 @@ export function namedMethod({ settings }: MappingPlan): MappingMethod | undefine
 /** Sweeps of descent where the passes over the text take longer than the codes: six leave 2 to 3 % less error than two. */
 const FOLLOW_SWEEPS = 6;
 
-/** A method with the ranks and the seed of a design. */
+/** A method with the ranks, the sweeps and the seed of a design. */
 export function withSettings(method: MappingMethod, settings: MappingPlan['settings']): MappingMethod {
-  const { principal, side, seed, follow } = settings;
+  const { principal, side, seed, follow, anneal } = settings;
   const sweeps = follow ? FOLLOW_SWEEPS : method.coding.sweeps;
-  return { ...method, principal, seed, coding: { ...method.coding, rank: side, sweeps } };
+  return {
+    ...method,
+    principal,
+    seed,
+    coding: { ...method.coding, rank: side, sweeps, ...(anneal > 0 ? { anneal } : {}) },
+  };
 }
 
 /** What the header of an image says of the rotation of the stream. */

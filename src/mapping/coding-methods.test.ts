@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { drawProblem, relativeDifference, secondMoments, total, workspaceOf } from '../testing/mapping.ts';
+import { anneal, logisticNoise, temperature } from './anneal.ts';
 import { type Coding, objectiveReference } from './coding.ts';
 import { descend, descendReference } from './descent.ts';
 import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
 import { factorElements, factorRoom, factorUpper } from './numerics/factor.ts';
-import { floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
+import { BLOCK, floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
 import { energies, readCoding, type Workspace, writeCoding } from './numerics/workspace.ts';
 import { refit, refitReference } from './refit.ts';
 import { round, roundReference } from './round.ts';
@@ -99,6 +100,37 @@ test('each step is at least as good as the one before', async () => {
   expect(errors[2]).toBeLessThan(0.5 * errors[1]);
   // The objective of the workspace is the same number.
   expect(relativeDifference([total(energies(workspace, workspace.at.errors))], [error()])).toBeLessThan(1e-4);
+});
+
+test('annealed descent equals its definition, and leaves less error than descent', async () => {
+  const problem = drawProblem({ outputs: 40, inputs: 250, tileRows: 64, magnitudeMax: 3, tokens: 300 }, 8);
+  const [plain, annealed] = [await workspaceOf(problem), await workspaceOf(problem)];
+  for (const workspace of [plain, annealed]) {
+    searchScales(workspace, 'weighted');
+    gptq(workspace);
+  }
+  const start = readCoding(annealed);
+  const sweeps = 3;
+  let codes = start.codes;
+  for (let sweep = 0; sweep < sweeps; sweep++) {
+    const noise = (n: number, j: number) => temperature(sweep, sweeps) * logisticNoise(sweep, n, j, BLOCK);
+    codes = descendReference(problem, { ...start, codes }, noise);
+  }
+  anneal(annealed, sweeps);
+  expect(differing(readCoding(annealed).codes, codes)).toBeLessThan(0.02);
+  const errorOf = (workspace: Workspace) => total(objectiveReference(problem, readCoding(workspace)));
+  for (let sweep = 0; sweep < 12; sweep++) descend(plain);
+  anneal(annealed, 12);
+  for (let sweep = 0; sweep < 3; sweep++) descend(annealed);
+  expect(errorOf(annealed)).toBeLessThan(0.995 * errorOf(plain));
+  // The errors of the workspace are those of its codes.
+  expect(
+    relativeDifference([total(energies(annealed, annealed.at.errors))], [errorOf(annealed)]),
+  ).toBeLessThan(1e-4);
+  // The noise is that of a logistic law: no mean, and a variance of pi^2 / 3.
+  const drawn = Array.from({ length: 4000 }, (_, i) => logisticNoise(1, i % 80, Math.floor(i / 80), BLOCK));
+  expect(Math.abs(drawn.reduce((sum, x) => sum + x, 0) / 4000)).toBeLessThan(0.15);
+  expect(drawn.reduce((sum, x) => sum + x * x, 0) / 4000 / (Math.PI ** 2 / 3)).toBeCloseTo(1, 0);
 });
 
 test('GPTQ of uncorrelated inputs is rounding', async () => {

@@ -20,8 +20,12 @@ import {
   type Workspace,
 } from './numerics/workspace.ts';
 
-/** Codes [N][K] after one sweep: the readable definition. */
-export function descendReference(problem: CodingProblem, coding: Coding): Int8Array {
+/** Codes [N][K] after one sweep: the readable definition. `noise` moves the target of an output and input, in steps. */
+export function descendReference(
+  problem: CodingProblem,
+  coding: Coding,
+  noise: (output: number, input: number) => number = () => 0,
+): Int8Array {
   const { outputs, inputs, tileRows, moments, magnitudeMax } = problem;
   const tiles = tileCount(problem);
   const codes = new Int8Array(coding.codes);
@@ -35,7 +39,7 @@ export function descendReference(problem: CodingProblem, coding: Coding): Int8Ar
       let gradient = 0;
       for (let i = 0; i < inputs; i++) gradient += error[i] * moments[i * inputs + j];
       const before = codes[n * inputs + j];
-      const after = nearestCode(before + gradient / (energy * scale), magnitudeMax);
+      const after = nearestCode(before + gradient / (energy * scale) + noise(n, j), magnitudeMax);
       codes[n * inputs + j] = after;
       error[j] += scale * (before - after);
     }
@@ -43,8 +47,14 @@ export function descendReference(problem: CodingProblem, coding: Coding): Int8Ar
   return codes;
 }
 
-/** One sweep over the matrix of a workspace; its errors must be formed, and stay so. */
-export function descend(workspace: Workspace): void {
+/**
+ * One sweep over the matrix of a workspace; its errors must be formed, and stay so. `disturb` may change the sums e H of a
+ * panel's block of rows before its codes are chosen.
+ */
+export function descend(
+  workspace: Workspace,
+  disturb?: (panel: number, first: number, count: number) => void,
+): void {
   const { numerics, at, rows, panels } = workspace;
   const { kernels } = numerics;
   const moments = floats(numerics, at.moments, rows * rows);
@@ -58,6 +68,7 @@ export function descend(workspace: Workspace): void {
     multiplyColumns(workspace, at.moments, first, count, at.errors, 0, rows);
     loadCoupling(workspace, moments, first, count);
     for (let p = 0; p < panels; p++) {
+      disturb?.(p, first, count);
       const offset = first * ROW_BYTES;
       const errors = panelAddress(workspace, at.errors, p) + offset;
       // s c = w - e

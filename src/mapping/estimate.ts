@@ -6,7 +6,7 @@
  *   following   2 T K^2 per stage and token for the drift; a second factor, and 4 K^2 N for the weights that it changes
  *   factor      K^3 / 3 per stage
  *   matrix      K^2 N times: 2 for the products H W, 1 for the error at the end, 1 for GPTQ, 1 for each refit (the
- *               symmetric half; and a tile's width), 2 for each sweep of descent
+ *               symmetric half; and a tile's width), 2 for each sweep of descent, annealed or not
  */
 import { matricesReading, STAGES, type Stage } from '../model/architecture.ts';
 import { blockMatrices, type ModelShape } from '../model/shape.ts';
@@ -31,12 +31,12 @@ export function estimateMapping(
   threads = 1,
   follow = false,
 ): MappingEstimate {
-  const { codes, refit, sweeps } = method.coding;
+  const { codes, refit, anneal = 0, sweeps } = method.coding;
+  const refits = refit ? 1 + (anneal > 0 ? 1 : 0) + sweeps : 0;
   let operations = 0;
   for (const stage of STAGES) {
     const { inputs, outputs } = stageSize(shape, stage);
-    const passes =
-      3 + (codes === 'gptq' ? 1 : 0) + (refit ? (sweeps + 1) * (1 + tileRows / inputs) : 0) + 2 * sweeps;
+    const passes = 3 + (codes === 'gptq' ? 1 : 0) + refits * (1 + tileRows / inputs) + 2 * (anneal + sweeps);
     operations += tokens * inputs ** 2 + (codes === 'gptq' ? inputs ** 3 / 3 : 0);
     operations += passes * inputs ** 2 * outputs;
     if (follow) operations += 2 * tokens * inputs ** 2 + inputs ** 3 / 3 + 4 * inputs ** 2 * outputs;

@@ -1,7 +1,7 @@
 /**
  * One matrix from exact weights to what the masks and the digital part hold.
  *
- *   search scales -> round or GPTQ -> (refit -> descend) x sweeps -> refit -> side path
+ *   search scales -> round or GPTQ -> refit -> anneal -> (refit -> descend) x sweeps -> refit -> side path
  *
  * The error after each step is relative: tr(E H E^T) / tr(W H_c W^T), E = W - W^, H the second moments of what the rows
  * code and H_c those about the mean: the energy of what the outputs vary by.
@@ -10,6 +10,7 @@
 import { dot } from '../small-matrices.ts';
 import type { WeightBits } from '../tile/weight-code.ts';
 import { weightFormat } from '../tile/weight-code.ts';
+import { anneal } from './anneal.ts';
 import { centreAddend } from './centre.ts';
 import type { Coding } from './coding.ts';
 import { descend } from './descent.ts';
@@ -36,6 +37,8 @@ export interface CodingOptions {
   readonly damping: number;
   /** Joint refit of an output's tile scales after the codes. */
   readonly refit: boolean;
+  /** Sweeps of annealed descent before those of descent, followed by a refit if that is on; absent: none. */
+  readonly anneal?: number;
   /** Sweeps of coordinate descent, each followed by a refit if that is on. */
   readonly sweeps: number;
   /** Of the side path in SRAM; 0 is none. */
@@ -241,7 +244,7 @@ function addendOf(
   return addend.map((x, n) => x + dot(adapter.up.subarray(n * adapter.rank, (n + 1) * adapter.rank), inner));
 }
 
-/** Refit and descent in turn, ending with a refit. */
+/** Refit and descent in turn, annealed first, ending with a refit. */
 function improve(
   workspace: Workspace,
   options: CodingOptions,
@@ -251,8 +254,13 @@ function improve(
     refit(workspace);
     measure('refit');
   }
-  for (let sweep = 0; sweep < options.sweeps; sweep++) {
-    descend(workspace);
+  const { anneal: annealed = 0 } = options;
+  const steps = [
+    ...(annealed > 0 ? [() => anneal(workspace, annealed)] : []),
+    ...Array<() => void>(options.sweeps).fill(() => descend(workspace)),
+  ];
+  for (const step of steps) {
+    step();
     measure('descent');
     if (options.refit) {
       refit(workspace);
