@@ -30,7 +30,7 @@ export interface SensitivityOptions {
   readonly engine: EngineChoice;
 }
 
-/** Tokens of a window: what a matrix costs shows early. */
+/** Tokens of a window: more passages say more than longer ones. */
 const WINDOW_TOKENS = 256;
 
 export interface SensitivityDescription {
@@ -64,7 +64,7 @@ async function withImage<T>(
   }
 }
 
-/** Windows spread evenly over the text. */
+/** Windows spread evenly over the text, each at the end of its share: what an image was made of lies at the text's beginning. */
 function windowsOf(model: Model, text: string, tokens: number): Int32Array[] {
   const whole = readTextFile(text, 'text', { mostBytes: 2 ** 28 });
   const { tokenizer, shape } = model;
@@ -79,7 +79,8 @@ function windowsOf(model: Model, text: string, tokens: number): Int32Array[] {
   }
   const step = Math.floor(ids.length / count);
   return Array.from({ length: count }, (_, window) => {
-    const own = ids.slice(window * step, window * step + length);
+    const end = (window + 1) * step;
+    const own = ids.slice(end - length, end);
     if (tokenizer.addBos && tokenizer.bosId !== undefined) own[0] = tokenizer.bosId;
     return own;
   });
