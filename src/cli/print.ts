@@ -178,6 +178,7 @@ function printTask(result: RunResult, task: TaskResult): void {
   print(
     `  tokens         recoded ${tokens(recoded.kl, recoded.top1)}; chips ${tokens(summary.kl.mean, summary.top1.mean)}`,
   );
+  printLayers(result);
 }
 
 /** KL over positions, and how sure the share of equal top tokens and the perplexities are on this text. */
