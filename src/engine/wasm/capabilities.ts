@@ -17,7 +17,6 @@ export const CAPABILITIES: Capabilities = {
   fabric: { oneOf: FABRIC_WORDS },
   kvBits: { oneOf: [8, 16] },
   'weights.bits': { oneOf: [3, 4, 6] },
-  'tile.sign': { oneOf: ['integrate'] },
   // Pairs of quads; what a worker has room for while it loads (plan/layout.ts).
   'tile.rows': { from: 8, to: 1024, multipleOf: 8 },
   'adc.trimVectors': { oneOf: [0] },

@@ -204,6 +204,14 @@ test.each([
     precision: 'exact' as const,
     within: 0.03,
   },
+  { settings: ['tile.sign=two-conversion'], precision: 'exact' as const, within: 0.04 },
+  { settings: ['tile.sign=two-conversion', 'weights.bits=6'], precision: 'fast' as const, within: 0.06 },
+  { settings: ['tile.sign=paired-rows'], precision: 'exact' as const, within: 0.04 },
+  {
+    settings: ['tile.sign=paired-rows', 'ladder.columns=16', 'driver.offsetSigmaV=5e-3', 'weights.bits=6'],
+    precision: 'fast' as const,
+    within: 0.06,
+  },
   // At rest at a current far below a column's: a loss of 3 % that depends on it.
   {
     settings: ['column.clamp=cascode', 'column.cascodeMiddleA=1e-10', 'timing.settleTimeS=2e-6'],

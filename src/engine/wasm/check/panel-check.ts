@@ -195,6 +195,16 @@ function runCase(
     rank: c.rank,
     planes: c.planes,
     small: c.small ? 1 : 0,
+    // One product of signed inputs; others are held against the scalar engine (sign.test.ts).
+    phases: 1,
+    banks: 1,
+    conversions: 1,
+    phaseX: 0,
+    phaseMagnitude: 0,
+    phaseTokens: 0,
+    phaseSums: 0,
+    bankCells: 0,
+    bankRows: 0,
     ...inputs,
     ...parameters,
     ...(c.own
@@ -290,7 +300,7 @@ function clearResults(
   const view = new DataView(state.memory.buffer);
   const counts = allocate(state, COUNTS_BYTES, 'counts');
   bytes.fill(0, counts, counts + COUNTS_BYTES);
-  const parts = layOutScratch(c.rank * quads, quads, c.count, c.tiles);
+  const parts = layOutScratch(c.rank * quads, quads, c.count, c.tiles, 1);
   const scratch = allocate(state, 64, 'header');
   const scratchAt = allocate(state, parts.bytes, 'scratch');
   SCRATCH_FIELDS.forEach((name, i) => {

@@ -42,8 +42,15 @@ import { PANEL_COLUMNS } from './gemm.ts';
 /** Offsets of what is known per tile and token; `floor` is read with noise `product`, `sigma` with `token`. */
 export const TOKEN = { keyA: 0, keyB: 4, gain: 8, out: 12, floor: 16, slow: 20, sigma: 24 } as const;
 export const TOKEN_BYTES = 32;
-/** Offsets of what is known per tile. */
-export const TILE = { slowKeyA: 0, slowKeyB: 4, perCurrent: 8, top: 12 } as const;
+/** Offsets of what is known per tile; the second keys are those of a second conversion. */
+export const TILE = {
+  slowKeyA: 0,
+  slowKeyB: 4,
+  perCurrent: 8,
+  top: 12,
+  secondSlowKeyA: 16,
+  secondSlowKeyB: 20,
+} as const;
 export const TILE_BYTES = 32;
 /** Offsets of what a panel counts: vectors of 4, clipped conversions (i32) and summed rawCurrent (f32). */
 export const COUNTS = { clipped: 0, current: 16 } as const;

@@ -6,9 +6,7 @@ import {
   CONVERT_TILES_OPERANDS,
   convertName,
   convertTilesName,
-  TILE,
   TILE_BYTES,
-  TOKEN,
   TOKEN_BYTES,
 } from './adc.ts';
 import { DRAW_BYTES, DRAW_ITEMS } from './draw.ts';
@@ -22,16 +20,15 @@ export function batchConvert(f: Body, frame: Frame, epilogue: Converter): void {
   const { part, field } = frame;
   const names = ['convertRaw', 'convertCurrents', 'convertY', 'convertTokens', 'convertLeft', 'convertCount'];
   const [raw, currents, y, token, left, some] = names.map((name) => f.local('i32', name));
-  f.set(raw, part.raw);
-  f.set(currents, part.currents);
+  f.set(raw, frame.sums.raw.get);
+  f.set(currents, frame.sums.currents.get);
   f.set(y, part.y);
-  f.set(token, frame.tokens.get);
+  f.set(token, frame.sums.tokens.get);
   f.set(left, frame.count.get);
-  if (isNoisy(epilogue))
-    drawColumns(f, frame, frame.tileTable.get, TILE.slowKeyA, i32.of(0), i32.of(1), part.slow);
+  if (isNoisy(epilogue)) drawColumns(f, frame, frame.sums.slowKeys.get, i32.of(0), i32.of(1), part.slow);
   inChunks(f, left, some, () => {
     const stride = i32.of(TOKEN_BYTES);
-    if (isNoisy(epilogue)) drawColumns(f, frame, token.get, TOKEN.keyA, stride, some.get, part.normals);
+    if (isNoisy(epilogue)) drawColumns(f, frame, token.get, stride, some.get, part.normals);
     callNamed(f, convertName(epilogue.noise, epilogue.float), CONVERT_OPERANDS, {
       raw: raw.get,
       current: currents.get,
@@ -61,26 +58,18 @@ function inChunks(f: Body, left: Local<'i32'>, some: Local<'i32'>, visit: () => 
   });
 }
 
-/** Standard normals of the panel's columns for `count` keys, the first at `keys` + `offset`. */
-function drawColumns(
-  f: Body,
-  { column }: Frame,
-  keys: I32,
-  offset: number,
-  stride: I32,
-  count: I32,
-  out: I32,
-): void {
-  f.call('hash_columns', i32.add(keys, offset), stride, count, column.get, out);
+/** Standard normals of the panel's columns for `count` keys, the first at `keys`: where TOKEN and TILE have theirs. */
+function drawColumns(f: Body, { column }: Frame, keys: I32, stride: I32, count: I32, out: I32): void {
+  f.call('hash_columns', keys, stride, count, column.get, out);
   f.call('normals', out, count);
 }
 
-/** Converts one token, as many tiles at a time as draws are made. */
+/** Converts `count` tiles of one token, as many at a time as draws are made; `tables` and `tiles` are those of the first. */
 export function tilesConvert(
   f: Body,
   frame: Frame,
   epilogue: Converter,
-  tables: Local<'i32'>,
+  from: { readonly tables: I32; readonly tiles: I32; readonly count: I32 },
   stride: I32,
 ): void {
   const { part, field } = frame;
@@ -89,19 +78,25 @@ export function tilesConvert(
     'convertCurrents',
     'convertTokens',
     'convertTile',
+    'convertSlow',
+    'convertTable',
     'convertLeft',
     'convertCount',
   ];
-  const [raw, currents, token, tile, left, some] = names.map((name) => f.local('i32', name));
-  f.set(raw, part.raw);
-  f.set(currents, part.currents);
-  f.set(token, frame.tokens.get);
-  f.set(tile, frame.tileTable.get);
-  f.set(left, field('tiles'));
+  const [raw, currents, token, tile, slowKeys, tables, left, some] = names.map((name) =>
+    f.local('i32', name),
+  );
+  f.set(raw, frame.sums.raw.get);
+  f.set(currents, frame.sums.currents.get);
+  f.set(token, frame.sums.tokens.get);
+  f.set(slowKeys, frame.sums.slowKeys.get);
+  f.set(tile, from.tiles);
+  f.set(tables, from.tables);
+  f.set(left, from.count);
   inChunks(f, left, some, () => {
     if (isNoisy(epilogue)) {
-      drawColumns(f, frame, token.get, TOKEN.keyA, field('tokensStride'), some.get, part.normals);
-      drawColumns(f, frame, tile.get, TILE.slowKeyA, i32.of(TILE_BYTES), some.get, part.slow);
+      drawColumns(f, frame, token.get, field('tokensStride'), some.get, part.normals);
+      drawColumns(f, frame, slowKeys.get, i32.of(TILE_BYTES), some.get, part.slow);
     }
     callNamed(f, convertTilesName(epilogue.noise, epilogue.float), CONVERT_TILES_OPERANDS, {
       raw: raw.get,
@@ -121,5 +116,6 @@ export function tilesConvert(
     f.advance(tables, i32.mul(stride, DRAW_ITEMS));
     f.advance(token, i32.mul(field('tokensStride'), DRAW_ITEMS));
     f.advance(tile, DRAW_ITEMS * TILE_BYTES);
+    f.advance(slowKeys, DRAW_ITEMS * TILE_BYTES);
   });
 }

@@ -27,6 +27,15 @@ const FIELDS = [
   'rank',
   'planes',
   'small', // 1: weights are at most SMALL_WEIGHT
+  'phases', // 2: inputs by their sign, of magnitudes: a product for each
+  'banks', // 2: cells of their own for each phase
+  'conversions', // 2: each phase is converted by itself, else the second is taken from the first
+  'phaseX', // from a phase's inputs to the next one's
+  'phaseMagnitude',
+  'phaseTokens', // from a conversion's parameters to the next one's
+  'phaseSums', // in the scratch, from a phase's sums to the next one's
+  'bankCells', // cells: from a bank's numbers to the next one's
+  'bankRows', // cells: from a bank's tables of rows to the next one's
   'x', // [tiles][blocks][planes][rank quads][6][4], or one token [tiles][planes][rank quads][4]
   'xStride', // of a tile
   'magnitude', // [tiles][blocks][quads][6][4], or one token [tiles][quads][4]
@@ -58,12 +67,20 @@ export const SCRATCH_FIELDS = [
 ] as const;
 /** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, draws, and what cells pass through. */
 export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
+/** Of a phase: sums of all tokens for one tile, or of one token for all tiles. */
+export const sumsBytes = (tokens: number, tiles: number): number =>
+  Math.max(Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS, tiles) * PANEL_COLUMNS * 4;
+
 /** `weightQuads`: rank times the quads of a tile; `tokens`: largest batch; `tiles`: most tiles of a cell. */
-export function layOutScratch(weightQuads: number, quads: number, tokens: number, tiles: number): Scratch {
-  const blocks = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS;
-  const y = blocks * PANEL_COLUMNS * 4;
-  // Sums of all tokens for one tile, or of one token for all tiles.
-  const sums = Math.max(blocks, tiles) * PANEL_COLUMNS * 4;
+export function layOutScratch(
+  weightQuads: number,
+  quads: number,
+  tokens: number,
+  tiles: number,
+  phases: 1 | 2,
+): Scratch {
+  const y = Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS * PANEL_COLUMNS * 4;
+  const sums = phases * sumsBytes(tokens, tiles);
   const starts: number[] = [];
   // 192 bytes apart from multiples of the cache's way size, so that the parts do not evict each other.
   let at = 0;
@@ -100,6 +117,9 @@ export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
 
 export type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
 
+/** What differs between the conversions of a tile. */
+export type Conversion = Readonly<Record<'raw' | 'currents' | 'tokens' | 'slowKeys', Local<'i32'>>>;
+
 /** Locals of both forms of the panel. */
 export interface Frame {
   readonly field: (name: JobField) => I32;
@@ -111,6 +131,8 @@ export interface Frame {
   readonly rowTable: Local<'i32'>;
   readonly cellIndex: Local<'i32'>;
   readonly tokens: Local<'i32'>;
+  /** Of what is being converted: sums of columns, parameters of tokens, keys of the slow draws. */
+  readonly sums: Conversion;
   readonly tileTable: Local<'i32'>;
   readonly bins: Local<'i32'>;
   readonly column: Local<'i32'>;

@@ -3,8 +3,11 @@
  *
  *   y[tokens][16] = 0
  *   for cell: for tile:                       a weight may be several cells, each with its own columns and converters
- *     raw = sum_k w x, currents = sum_k |w| magnitude      (gemm over a prepared tile, or gemv)
- *     y += epilogue(raw, currents)                         (convert, accumulate or record)
+ *     for phase: raw = sum_k w x, currents = sum_k |w| magnitude      (gemm over a prepared tile, or gemv)
+ *     for conversion: y += epilogue(raw, currents)                    (convert, accumulate or record)
+ *
+ * One phase has signed inputs. Two have the magnitudes of one sign each: converted one by one (the second with a negative scale),
+ * or, where every sign has cells of its own, the second's sums taken from the first's.
  *   out[token][panel's columns] = y
  *
  * The parameters stand in a job record in the state memory, at the offsets JOB. Per cell and tile a panel has its weights
@@ -18,12 +21,13 @@ import {
   define,
   type I32,
   i32,
+  i32x4,
   type Local,
   load,
   store,
   type WatFunction,
 } from '../../../emit/wat.ts';
-import { ACCUMULATE_TILES_OPERANDS, TILE_BYTES } from './adc.ts';
+import { ACCUMULATE_TILES_OPERANDS, TILE, TILE_BYTES } from './adc.ts';
 import { PREPARE_CELLS_OPERANDS } from './cells.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { GEMV_OPERANDS, gemvName } from './gemv.ts';
@@ -68,6 +72,12 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       rowTable: local('rowTable'),
       cellIndex: local('cellIndex'),
       tokens: held('tokens'),
+      sums: {
+        raw: local('conversionRaw'),
+        currents: local('conversionCurrents'),
+        tokens: local('conversionTokens'),
+        slowKeys: local('conversionSlowKeys'),
+      },
       tileTable: held('tileTable'),
       bins: held('bins'),
       column: held('column'),
@@ -85,8 +95,9 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
     const tables = local('tablesOfCell');
     const tileBytes = () => {
       // Codes serve every rank through its own table; baked weights stand there rank by rank.
-      const parts = source === 'bytes' ? i32.mul(frame.rank.get, tileQuads.get) : tileQuads.get;
-      return i32.mul(parts, QUAD_BYTES[source]);
+      return source === 'bytes'
+        ? i32.mul(bankQuads(frame), i32.mul(field('banks'), QUAD_BYTES.bytes))
+        : i32.mul(tileQuads.get, QUAD_BYTES[source]);
     };
     fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
     f.set(cell, field('cells'));
@@ -101,15 +112,18 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       }
       if (!batch) {
         f.set(tables, table.get);
-        fill(f, part.raw, i32.mul(tile.get, PANEL_COLUMNS * 4));
-        if (drawsCurrent(epilogue)) fill(f, part.currents, i32.mul(tile.get, PANEL_COLUMNS * 4));
+        fillSums(f, frame, part.raw);
+        if (drawsCurrent(epilogue)) fillSums(f, frame, part.currents);
       }
       f.countdown(tile, () => {
         f.set(tileQuads, field('quads'));
         f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
         if (batch) {
           batchSums(f, frame, source, epilogue);
-          batchEpilogue(f, frame, epilogue);
+          joinSums(f, frame, epilogue, frame.count.get);
+          eachConversion(f, frame, part.raw, part.currents, frame.tokens.get, frame.tileTable.get, () =>
+            batchEpilogue(f, frame, epilogue),
+          );
           f.advance(frame.tokens, field('tokensStride'));
           f.advance(frame.tileTable, TILE_BYTES);
           f.advance(frame.bins, RANGE_BINS * 4);
@@ -126,6 +140,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         f.advance(frame.magnitude, field('magnitudeStride'));
       });
       if (!batch) {
+        joinSums(f, frame, epilogue, field('tiles'));
         singleEpilogue(f, frame, epilogue, tables, i32.of(tableStride));
         f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
         f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
@@ -137,29 +152,150 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
   });
 }
 
-/** The weights of the tile's cells, all ranks, and the first row of the table of its columns. */
-function makeCells(f: Body, { part, at, tileQuads, table, rowTable, cellIndex, field }: Frame): void {
+/** Quads of a tile's weights of a bank, all ranks. */
+const bankQuads = ({ rank, tileQuads }: Frame): I32 => i32.mul(rank.get, tileQuads.get);
+
+/**
+ * The weights of the cells of a tile and bank, all ranks, and the first row of the table of its columns; of a second bank, whose
+ * sums are taken from the first's, taken from what the first has there.
+ */
+function makeCells(f: Body, frame: Frame, bank: Local<'i32'>): void {
+  const { part, at, tileQuads, table, rowTable, cellIndex, field } = frame;
+  const first = f.locals('v128', 'zeroOfFirst', 4);
+  first.forEach((v, n) => {
+    f.set(v, load.v128(table.get, 16 * n, 'tables'));
+  });
   callNamed(f, 'prepare_cells', PREPARE_CELLS_OPERANDS, {
     src: at.get,
     w: part.weights,
-    cells: field('cellNumbers'),
-    rows: rowTable.get,
+    cells: i32.add(field('cellNumbers'), i32.mul(bank.get, field('bankCells'))),
+    rows: i32.add(rowTable.get, i32.mul(bank.get, field('bankRows'))),
     index: cellIndex.get,
     quads: tileQuads.get,
     zero: table.get,
     buffers: part.cells,
   });
+  f.when(bank.get, () =>
+    first.forEach((v, n) => {
+      const own = load.v128(table.get, 16 * n, 'tables');
+      f.emit(store.v128(table.get, i32x4.sub(v.get, own), 16 * n, 'tables'));
+    }),
+  );
 }
 
-/** Prepares the tile once for all tokens, then multiplies by blocks of 6. */
-function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
-  const { part, tileQuads, rank, planes, at, field } = frame;
-  const [src, w, lookup, r, blocks] = ['src', 'w', 'lookup', 'r', 'blocks'].map((name) =>
-    f.local('i32', name),
+/** The phases of a tile, and where their inputs and sums are. */
+function eachPhase(
+  f: Body,
+  { part, x, magnitude, field }: Frame,
+  visit: (phase: Record<'number' | 'bank' | 'x' | 'magnitude' | 'raw' | 'currents', Local<'i32'>>) => void,
+): void {
+  const names = ['phase', 'bank', 'phaseX', 'phaseMagnitude', 'phaseRaw', 'phaseCurrents', 'phasesLeft'];
+  const [number, bank, xAt, magnitudeAt, raw, currents, left] = names.map((name) => f.local('i32', name));
+  f.set(number, i32.of(0));
+  f.set(bank, i32.of(0));
+  f.set(xAt, x.get);
+  f.set(magnitudeAt, magnitude.get);
+  f.set(raw, part.raw);
+  f.set(currents, part.currents);
+  f.set(left, field('phases'));
+  f.countdown(left, () => {
+    visit({ number, bank, x: xAt, magnitude: magnitudeAt, raw, currents });
+    f.advance(number, 1);
+    f.set(bank, i32.sub(field('banks'), 1));
+    f.advance(xAt, field('phaseX'));
+    f.advance(magnitudeAt, field('phaseMagnitude'));
+    for (const sums of [raw, currents]) f.advance(sums, field('phaseSums'));
+  });
+}
+
+/** Visits the conversions of what lies at the given places. */
+function eachConversion(
+  f: Body,
+  { sums, field }: Frame,
+  raw: I32,
+  currents: I32,
+  tokens: I32,
+  tile: I32,
+  visit: () => void,
+): void {
+  const left = f.local('i32', 'conversions');
+  f.set(sums.raw, raw);
+  f.set(sums.currents, currents);
+  f.set(sums.tokens, tokens);
+  f.set(sums.slowKeys, tile);
+  f.set(left, field('conversions'));
+  f.countdown(left, () => {
+    visit();
+    for (const at of [sums.raw, sums.currents]) f.advance(at, field('phaseSums'));
+    f.advance(sums.tokens, field('phaseTokens'));
+    f.advance(sums.slowKeys, TILE.secondSlowKeyA - TILE.slowKeyA);
+  });
+}
+
+/** Of phases with one conversion, the sums of the second from those of the first. */
+function joinSums(f: Body, { part, field }: Frame, epilogue: Epilogue, count: I32): void {
+  f.when(i32.lessThan(field('conversions'), field('phases')), () => {
+    f.call('join_differences', part.raw, i32.add(part.raw, field('phaseSums')), count);
+    if (drawsCurrent(epilogue))
+      f.call('join_sums', part.currents, i32.add(part.currents, field('phaseSums')), count);
+  });
+}
+
+/** raw[i][16] -= second[i][16], or += of sums of currents. */
+export function joinPhases(of: 'differences' | 'sums'): WatFunction {
+  return define(`join_${of}`, ['first', 'second', 'count'], (f, first, second, count) => {
+    const v = f.locals('v128', 'v', PANEL_COLUMNS / 4);
+    const join = of === 'sums' ? i32x4.add : i32x4.sub;
+    f.countdown(count, () => {
+      v.forEach((sum, n) => {
+        f.set(sum, join(load.v128(first.get, 16 * n), load.v128(second.get, 16 * n)));
+      });
+      v.forEach((sum, n) => {
+        f.emit(store.v128(first.get, sum.get, 16 * n));
+      });
+      for (const at of [first, second]) f.advance(at, PANEL_COLUMNS * 4);
+    });
+  });
+}
+
+/** Zeroes what a single token's phases add to. */
+function fillSums(f: Body, { field }: Frame, at: I32): void {
+  fill(f, at, i32.mul(field('tiles'), PANEL_COLUMNS * 4));
+  f.when(i32.eq(field('phases'), i32.of(2)), () =>
+    fill(f, i32.add(at, field('phaseSums')), i32.mul(field('tiles'), PANEL_COLUMNS * 4)),
   );
-  if (source === 'cells') makeCells(f, frame);
+}
+
+/** Prepares the tile once for all tokens, or for each bank, then multiplies by blocks of 6. */
+function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
+  const { tileQuads, rank, planes, part, field } = frame;
+  const blocks = f.local('i32', 'blocks');
+  f.set(blocks, i32.divU(i32.add(frame.count.get, BLOCK_TOKENS - 1), BLOCK_TOKENS));
+  const multiply = (x: I32, weights: I32, sums: I32, length: I32, count: I32) => {
+    const call = (name: string) => () => f.call(name, x, weights, sums, blocks.get, length, count);
+    f.when(field('small'), call('gemm_small'), call('gemm'));
+  };
+  eachPhase(f, frame, ({ number, bank, x, magnitude, raw, currents }) => {
+    // A second phase of the same cells finds them prepared.
+    f.when(i32.eq(number.get, bank.get), () => {
+      prepareTile(f, frame, source, bank);
+      // Only the leading part of the response counts for the current.
+      if (drawsCurrent(epilogue)) f.call('absolute', part.weights, part.magnitude, tileQuads.get);
+    });
+    multiply(x.get, part.weights, raw.get, i32.mul(rank.get, tileQuads.get), planes.get);
+    if (drawsCurrent(epilogue))
+      multiply(magnitude.get, part.magnitude, currents.get, tileQuads.get, i32.of(1));
+  });
+}
+
+/** The weights of a tile and bank, all ranks, in the scratch. */
+function prepareTile(f: Body, frame: Frame, source: Source, bank: Local<'i32'>): void {
+  const { part, tileQuads, rank, at, field } = frame;
+  const [src, w, lookup, r] = ['src', 'w', 'lookup', 'r'].map((name) => f.local('i32', name));
+  if (source === 'cells') makeCells(f, frame, bank);
   else {
     f.set(src, at.get);
+    if (source === 'bytes') f.advance(src, i32.mul(bank.get, i32.mul(bankQuads(frame), QUAD_BYTES.bytes)));
     f.set(w, part.weights);
     f.set(lookup, field('lookup'));
     f.set(r, rank.get);
@@ -170,29 +306,18 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): v
       f.advance(lookup, 16);
     });
   }
-  f.set(blocks, i32.divU(i32.add(frame.count.get, BLOCK_TOKENS - 1), BLOCK_TOKENS));
-  const quads = i32.mul(rank.get, tileQuads.get);
-  const multiply = (x: I32, weights: I32, sums: I32, length: I32, count: I32) => {
-    const call = (name: string) => () => f.call(name, x, weights, sums, blocks.get, length, count);
-    f.when(field('small'), call('gemm_small'), call('gemm'));
-  };
-  multiply(frame.x.get, part.weights, part.raw, quads, planes.get);
-  if (!drawsCurrent(epilogue)) return;
-  // Only the leading part of the response counts for the current.
-  f.call('absolute', part.weights, part.magnitude, tileQuads.get);
-  multiply(frame.magnitude.get, part.magnitude, part.currents, tileQuads.get, i32.of(1));
 }
 
 function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
-  const { part, tokens, count, field } = frame;
+  const { part, count, field, sums } = frame;
   if (epilogue === 'accumulate') {
-    f.call('accumulate', part.raw, frame.table.get, tokens.get, part.y, count.get);
+    f.call('accumulate', sums.raw.get, frame.table.get, sums.tokens.get, part.y, count.get);
   } else if (epilogue === 'record') {
     const columns = field('columns');
     callNamed(f, 'record', RECORD_OPERANDS, {
-      raw: part.raw,
+      raw: sums.raw.get,
       table: frame.table.get,
-      tokens: tokens.get,
+      tokens: sums.tokens.get,
       y: part.y,
       count: count.get,
       bins: frame.bins.get,
@@ -203,8 +328,22 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
   }
 }
 
-/** Adds one tile's sums to its 16 entries of raw and currents. */
+/** Adds one tile's sums to its 16 entries of raw and currents, of every phase. */
 function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
+  eachPhase(f, frame, (phase) => {
+    if (source === 'cells')
+      f.when(i32.eq(phase.number.get, phase.bank.get), () => makeCells(f, frame, phase.bank));
+    singlePhase(f, frame, source, epilogue, phase);
+  });
+}
+
+function singlePhase(
+  f: Body,
+  frame: Frame,
+  source: Source,
+  epilogue: Epilogue,
+  phase: Readonly<Record<'bank' | 'x' | 'magnitude' | 'raw' | 'currents', Local<'i32'>>>,
+): void {
   const { part, tileQuads, rank, planes, at, field } = frame;
   const [src, x, lookup, planeBytes, r, raw, currents] = [
     'src',
@@ -216,11 +355,12 @@ function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): 
     'currents',
   ].map((name) => f.local('i32', name));
   const done = i32.mul(i32.sub(field('tiles'), frame.tile.get), PANEL_COLUMNS * 4);
-  f.set(raw, i32.add(part.raw, done));
-  f.set(currents, i32.add(part.currents, done));
-  if (source === 'cells') makeCells(f, frame);
+  f.set(raw, i32.add(phase.raw.get, done));
+  f.set(currents, i32.add(phase.currents.get, done));
   f.set(src, source === 'cells' ? part.weights : at.get);
-  f.set(x, frame.x.get);
+  if (source === 'bytes')
+    f.advance(src, i32.mul(phase.bank.get, i32.mul(bankQuads(frame), QUAD_BYTES.bytes)));
+  f.set(x, phase.x.get);
   f.set(lookup, field('lookup'));
   f.set(planeBytes, i32.mul(i32.mul(rank.get, tileQuads.get), 4));
   const multiply = (current: boolean) => {
@@ -228,7 +368,7 @@ function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): 
       src: src.get,
       x: x.get,
       planeBytes: planeBytes.get,
-      magnitude: frame.magnitude.get,
+      magnitude: phase.magnitude.get,
       table: lookup.get,
       raw: raw.get,
       currents: currents.get,
@@ -262,33 +402,43 @@ function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local
     });
     return;
   }
-  if (epilogue === 'record') {
-    // Range calibration runs in batches; a single token goes tile by tile.
-    const [tile, raw, bins, token] = ['recordTile', 'recordRaw', 'recordBins', 'recordToken'].map((name) =>
-      f.local('i32', name),
-    );
-    f.set(tile, field('tiles'));
-    f.set(raw, part.raw);
-    f.set(bins, frame.bins.get);
-    f.set(token, tokens.get);
-    f.countdown(tile, () => {
-      callNamed(f, 'record', RECORD_OPERANDS, {
-        raw: raw.get,
-        table: tables.get,
-        tokens: token.get,
-        y: part.y,
-        count: i32.of(1),
-        bins: bins.get,
-        columns: field('columns'),
-      });
-      f.advance(raw, PANEL_COLUMNS * 4);
-      f.advance(tables, stride);
-      f.advance(token, field('tokensStride'));
-      f.advance(bins, RANGE_BINS * 4);
+  // Conversions of a tile follow each other, as in a batch: sums of f32 depend on the order. One a tile goes with all tiles at once.
+  const names = ['group', 'groupTiles', 'groupRaw', 'groupCurrents', 'groupTokens', 'groupTile', 'groupBins'];
+  const [group, count, raw, currents, token, tile, bins] = names.map((name) => f.local('i32', name));
+  const apart = epilogue === 'record' ? i32.of(1) : i32.sub(field('conversions'), 1);
+  f.set(group, i32.of(1));
+  f.set(count, field('tiles'));
+  f.when(apart, () => {
+    f.set(group, field('tiles'));
+    f.set(count, i32.of(1));
+  });
+  f.set(raw, part.raw);
+  f.set(currents, part.currents);
+  f.set(token, tokens.get);
+  f.set(tile, frame.tileTable.get);
+  f.set(bins, frame.bins.get);
+  f.countdown(group, () => {
+    eachConversion(f, frame, raw.get, currents.get, token.get, tile.get, () => {
+      if (epilogue === 'record') {
+        callNamed(f, 'record', RECORD_OPERANDS, {
+          raw: frame.sums.raw.get,
+          table: tables.get,
+          tokens: frame.sums.tokens.get,
+          y: part.y,
+          count: i32.of(1),
+          bins: bins.get,
+          columns: field('columns'),
+        });
+      } else {
+        tilesConvert(f, frame, epilogue, { tables: tables.get, tiles: tile.get, count: count.get }, stride);
+      }
     });
-    return;
-  }
-  tilesConvert(f, frame, epilogue, tables, stride);
+    for (const sums of [raw, currents]) f.advance(sums, PANEL_COLUMNS * 4);
+    f.advance(tables, stride);
+    f.advance(token, field('tokensStride'));
+    f.advance(tile, TILE_BYTES);
+    f.advance(bins, RANGE_BINS * 4);
+  });
 }
 
 function fill(f: Body, at: I32, bytes: I32): void {

@@ -4,7 +4,7 @@ import { invoke } from '../../../emit/wat.ts';
 import { cellKey } from '../../../tile/draws.ts';
 import { ladderCount, ladderIndex } from '../../../tile/ladder.ts';
 import { rowTable, TABLE_TAPS } from '../../cell-format.ts';
-import { PREPARE_CELLS_OPERANDS, writeCells } from '../kernels/cells.ts';
+import { cellsBytes, PREPARE_CELLS_OPERANDS, writeCells } from '../kernels/cells.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
@@ -15,17 +15,31 @@ import { tilePlace, tileRowErrors, tileRows } from '../plan/tile-place.ts';
 
 /** Writes the numbers of an operation's cells. */
 export function fillCells({ data }: WorkerContext, operation: Operation, index: number): void {
-  const { outputs, cells, planes, taps } = operation;
-  writeCells(new DataView(data.state.buffer), data.layout.cellNumbers[index], data.cellFormats.get(taps)!, {
-    key: cellKey(data.chip, tilePlace(operation, 0, data.shape.layers), 0),
-    columns: outputs * cells,
-    planes,
-  });
+  const { outputs, cells, planes, taps, banks, rank } = operation;
+  const format = data.cellFormats.get(taps)!;
+  for (let bank = 0; bank < banks; bank++) {
+    writeCells(
+      new DataView(data.state.buffer),
+      data.layout.cellNumbers[index] + bank * cellsBytes(rank),
+      format,
+      {
+        key: cellKey(data.chip, tilePlace(operation, 0, data.shape.layers), bank),
+        columns: outputs * cells,
+        planes,
+      },
+    );
+  }
 }
 
-/** Ladders of an operation's rows. */
-export const operationLadders = ({ physics }: WorkerContext, { outputs, cells }: Operation): number =>
-  ladderCount(outputs, cells, physics!.design.ladder.columns);
+/** Ladders of an operation's rows, bank by bank. */
+export const operationLadders = (context: WorkerContext, operation: Operation): number =>
+  operation.banks * bankLadders(context, operation);
+
+/** Ladders of the rows of one bank. */
+export const bankLadders = (
+  { data: { physics } }: Pick<WorkerContext, 'data'>,
+  { outputs, cells }: Operation,
+): number => ladderCount(outputs, cells, physics!.design.ladder.columns);
 
 /** Writes the tables of the rows of all tiles as one ladder drives them. */
 export function fillRowTable(
@@ -47,12 +61,13 @@ export function fillRowTable(
 /** Bakes the weights of one panel of the chip, and writes what the inputs' offset adds into the tables of its columns. */
 export function bakePanel(context: WorkerContext, operation: Operation, index: number, panel: number): void {
   const { data, bytes, kernels, physics } = context;
-  const { outputs, cells, tiles, rows, rank, resident, baked } = operation;
+  const { outputs, cells, tiles, rows, rank, banks, resident, baked } = operation;
   const { layout } = data;
   const base = layout.loads[context.index];
   const made = base + LOAD_PARTS.baked;
   const to = new Uint8Array(data.weights[baked!.memory].buffer);
   const columns = outputs * cells;
+  const bankRows = bankLadders(context, operation) * rowTableBytes(operation);
   let from = resident.at + panel * resident.panelBytes;
   let at = baked!.at + panel * baked!.panelBytes;
   let zero = operation.tablesAt + panel * operation.panelTables;
@@ -62,21 +77,28 @@ export function bakePanel(context: WorkerContext, operation: Operation, index: n
     let rowsAt = layout.rowTables[index] + ladder * rowTableBytes(operation);
     for (let tile = 0; tile < tiles; tile++) {
       const quads = countQuads(tileRows(operation, tile));
-      invoke(kernels[resident.memory].prepare_cells, PREPARE_CELLS_OPERANDS, {
-        src: from,
-        w: made,
-        cells: layout.cellNumbers[index],
-        rows: rowsAt,
-        index: tile * rows * columns + column,
-        quads,
-        zero,
-        buffers: base + LOAD_PARTS.passes,
-      });
       const size = rank * quads * QUAD_BYTES.bytes;
-      to.set(bytes.subarray(made, made + size), at);
+      const zeros = new Int32Array(data.tables[resident.memory].buffer, zero, PANEL_COLUMNS);
+      let first: Int32Array | undefined;
+      for (let bank = 0; bank < banks; bank++) {
+        invoke(kernels[resident.memory].prepare_cells, PREPARE_CELLS_OPERANDS, {
+          src: from,
+          w: made,
+          cells: layout.cellNumbers[index] + bank * cellsBytes(rank),
+          rows: rowsAt + bank * bankRows,
+          index: tile * rows * columns + column,
+          quads,
+          zero,
+          buffers: base + LOAD_PARTS.passes,
+        });
+        to.set(bytes.subarray(made, made + size), at);
+        at += size;
+        // The sums of a second bank are taken from the first's.
+        if (first) for (let n = 0; n < PANEL_COLUMNS; n++) zeros[n] = first[n] - zeros[n];
+        first = zeros.slice();
+      }
       from += quads * QUAD_BYTES.codes;
       rowsAt += 4 * quads * ROW_BYTES;
-      at += size;
       zero += tableBytes('convert');
     }
   }

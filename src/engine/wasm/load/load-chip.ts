@@ -76,12 +76,13 @@ function fillTables(
   gains: readonly number[],
 ): void {
   const { data } = context;
-  const { cells, tiles, outputs, kind } = operation;
+  const { cells, tiles, outputs, kind, resident } = operation;
   const { memory, at, panelBytes } = weightsOf(operation);
   const tables = data.tables[memory].buffer;
   const scales = panelScales(context, operation, panel);
   const size = TABLE[kind === 'tile' ? 'convert' : 'accumulate'];
   let from = at + panel * panelBytes;
+  let codesAt = resident.at + panel * resident.panelBytes;
   let table = operation.tablesAt + panel * operation.panelTables;
   for (let cell = 0; cell < cells; cell++) {
     const column = cell * outputs + panel * PANEL_COLUMNS;
@@ -94,9 +95,11 @@ function fillTables(
       fillZero(context, operation, from, table, index, quads);
       const columns = new Float32Array(tables, table + PANEL_COLUMNS * 4, size / 4 - PANEL_COLUMNS);
       if (kind === 'tile') {
-        fillColumns(context, operation, { tile, cell, column, tileGain: gains[tile] }, own, columns);
+        const codes = new Uint8Array(data.weights[resident.memory].buffer, codesAt, quads * QUAD_BYTES.codes);
+        fillColumns(context, operation, { codes, tile, cell, column, tileGain: gains[tile] }, own, columns);
       } else columns.set(own);
       from += quads * QUAD_BYTES.codes;
+      codesAt += quads * QUAD_BYTES.codes;
       table += size;
     }
   }
@@ -125,6 +128,8 @@ function fillZero(
 }
 
 interface TileColumns {
+  /** Resident ones of its columns. */
+  readonly codes: Uint8Array;
   readonly tile: number;
   readonly cell: number;
   /** First physical column. */
@@ -136,7 +141,7 @@ interface TileColumns {
 function fillColumns(
   context: WorkerContext,
   operation: Operation,
-  { tile, cell, column, tileGain }: TileColumns,
+  { codes, tile, cell, column, tileGain }: TileColumns,
   scales: Float32Array,
   columns: Float32Array,
 ): void {
@@ -147,9 +152,33 @@ function fillColumns(
   const lsb = converterStep(context, operation, tile, cell);
   const meanGain = data.chip.errors ? physics!.meanGain : 1;
   const { gainError, offsetLsb } = converterErrors(place, column, PANEL_COLUMNS, physics!, data.chip);
+  const leak = operation.conversions === 2 ? leakage(context, operation, codes) : undefined;
   for (let n = 0; n < PANEL_COLUMNS; n++) {
     columns[n] = (coding.differenceUnit * tileGain * (1 + gainError[n])) / lsb;
     columns[PANEL_COLUMNS + n] = offsetLsb[n];
+    if (leak) columns[PANEL_COLUMNS + n] += (leak[n] * tileGain * (1 + gainError[n])) / lsb;
     columns[2 * PANEL_COLUMNS + n] = (lsb * taps * scales[n]) / meanGain;
   }
+}
+
+/**
+ * Difference of what all cells of a column carry on its two lines while their rows are off, in I_fs, [16]: in a phase that is converted
+ * by itself it does not cancel. Cells at their mean; their spread changes it by some thousandths of a cell's full scale.
+ */
+function leakage({ data, physics }: WorkerContext, { taps }: Operation, codes: Uint8Array): Float64Array {
+  const { offCurrent, offGmOverIPerV, sigmaVtV, sigmaBeta, spreads } = physics!;
+  const { share, logMean } = spreads.get(taps)!;
+  const variance = data.chip.errors ? (offGmOverIPerV * sigmaVtV) ** 2 + sigmaBeta ** 2 : 0;
+  const byTap = Float64Array.from({ length: taps + 1 }, (_, m) =>
+    m === 0 ? 0 : offCurrent * Math.exp((share[m] ** 2 * variance) / 2 + (data.chip.errors ? logMean[m] : 0)),
+  );
+  const leak = new Float64Array(PANEL_COLUMNS);
+  codes.forEach((pair, i) => {
+    // kernels/prepare.ts: the order of the columns.
+    const column = ((i >> 4) & 1) * 8 + ((i >> 2) & 3);
+    const [low, high] = [(pair << 28) >> 28, (pair << 24) >> 28];
+    leak[column] += Math.sign(low) * byTap[Math.abs(low)];
+    leak[column + 4] += Math.sign(high) * byTap[Math.abs(high)];
+  });
+  return leak;
 }

@@ -83,12 +83,14 @@ export interface Layout {
   /** Elements from one token's row to the next: parts of one matrix lie in one row. */
   readonly widths: Readonly<Record<PartRows, number>>;
   readonly logits: number;
-  /** Encoded inputs of up to three operations of a group. */
+  /** Encoded inputs of up to three operations of a group, phase by phase. */
   readonly inputs: readonly number[];
   readonly magnitudes: readonly number[];
-  /** Results of encoding per tile and token, see ENCODED. */
+  /** Results of encoding per phase, tile and token, see ENCODED. */
   readonly encoded: readonly number[];
   readonly tokenTables: readonly number[];
+  /** Per worker: a row's positive and its negative elements, where phases have one sign each. */
+  readonly signs: readonly number[];
   /** [tokens][PLACE_WORDS] i32: position and text of each, where a batch is of several texts. */
   readonly places: number;
   /** Key/value cache by [text][layer][kvHead], and the scales of a cache of bytes, [context] f32 each. */
@@ -103,7 +105,7 @@ export interface Layout {
   readonly tileTables: readonly number[];
   readonly counts: readonly number[];
   readonly lookups: readonly number[];
-  /** Per operation whose cells differ: CELLS, and the tables of its rows, [ladders][rows of all tiles, padded][8] i16. */
+  /** Per operation whose cells differ, bank by bank: CELLS, and the tables of its rows, [ladders][rows of all tiles, padded][8] i16. */
   readonly cellNumbers: readonly number[];
   readonly rowTables: readonly number[];
   /** Per number of taps: the encoding table. */
@@ -166,15 +168,18 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   const blockTokens = BLOCK_TOKENS * Math.ceil(tokens / BLOCK_TOKENS);
   const most = (of: (operation: Operation) => number) => Math.max(...operations.map(of));
   const inputBytes = most(
-    (o) => o.tiles * countQuads(o.rows) * 4 * o.rank * o.planes * (tokens === 1 ? 1 : blockTokens),
+    (o) => o.phases * o.tiles * countQuads(o.rows) * 4 * o.rank * o.planes * (tokens === 1 ? 1 : blockTokens),
   );
-  const magnitudeBytes = most((o) => o.tiles * countQuads(o.rows) * 4 * (tokens === 1 ? 1 : blockTokens));
+  const magnitudeBytes = most(
+    (o) => o.phases * o.tiles * countQuads(o.rows) * 4 * (tokens === 1 ? 1 : blockTokens),
+  );
   const weightQuads = most((o) => o.rank * countQuads(o.rows));
   const scratch = layOutScratch(
     weightQuads,
     most((o) => countQuads(o.rows)),
     tokens,
     most((o) => o.tiles),
+    mostPhases(operations),
   );
   const virtualTiles = operations.reduce((sum, o) => sum + o.cells * o.tiles, 0);
   const recording = operations.some((o) => o.epilogue === 'record');
@@ -201,8 +206,10 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     logits: rows(shape.vocab, 'logits', choice.headTokens),
     inputs: each(choice.ownInputs ? 3 : 1, () => take(inputBytes, 'inputs')),
     magnitudes: each(choice.ownInputs ? 3 : 1, () => take(magnitudeBytes, 'inputs')),
-    encoded: each(3, () => take(most((o) => o.tiles) * tokens * ENCODED_BYTES, 'inputs')),
-    tokenTables: each(3, () => take(most((o) => o.cells * o.tiles) * tokens * TOKEN_BYTES, 'inputs')),
+    encoded: each(3, () => take(most((o) => o.phases * o.tiles) * tokens * ENCODED_BYTES, 'inputs')),
+    tokenTables: each(3, () =>
+      take(most((o) => o.conversions * o.cells * o.tiles) * tokens * TOKEN_BYTES, 'inputs'),
+    ),
     places: take(tokens * PLACE_WORDS * 4, 'places'),
     keys: take(cacheBytes, 'key-value cache'),
     values: take(cacheBytes, 'key-value cache'),
@@ -213,10 +220,14 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     tileTables: operations.map((o) => take(o.cells * o.tiles * TILE_BYTES, 'tiles')),
     counts: operations.map((o) => take(o.panels * COUNTS_BYTES, 'counts')),
     lookups: operations.map((o) => take(o.rank * 16, 'code tables')),
-    cellNumbers: operations.map((o) => take(hasOwnCells(choice, o) ? cellsBytes(o.rank) : 0, 'cells')),
+    cellNumbers: operations.map((o) =>
+      take(hasOwnCells(choice, o) ? o.banks * cellsBytes(o.rank) : 0, 'cells'),
+    ),
     rowTables: operations.map((o) =>
       take(
-        hasOwnCells(choice, o) ? ladderCount(o.outputs, o.cells, choice.ladderColumns) * rowTableBytes(o) : 0,
+        hasOwnCells(choice, o)
+          ? o.banks * ladderCount(o.outputs, o.cells, choice.ladderColumns) * rowTableBytes(o)
+          : 0,
         'tables of rows',
       ),
     ),
@@ -233,6 +244,9 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
     scores: each(threads, () => take(attention.bytes, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),
+    signs: each(mostPhases(operations) === 2 ? threads : 0, () =>
+      take(2 * 4 * most((o) => padded(o.inputs)), 'signs'),
+    ),
     ...layOutRefinement(choice, take),
     digital: layOutDigital(choice, take),
     bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
@@ -258,6 +272,10 @@ function layOutRefinement(
     rests: Array.from({ length: threads }, () => take(4 * row, 'refinement')),
   };
 }
+
+/** Most phases of an operation. */
+export const mostPhases = (operations: readonly Operation[]): 1 | 2 =>
+  operations.some(({ phases }) => phases === 2) ? 2 : 1;
 
 const hasOwnCells = ({ cellFormats }: LayoutChoice, { kind }: Operation): boolean =>
   kind === 'tile' && cellFormats.size > 0;

@@ -42,6 +42,12 @@ export interface Operation {
   readonly small: boolean;
   readonly source: Source;
   readonly epilogue: Epilogue;
+  /** Products of a tile: of signed inputs; or 2, of the magnitudes of each sign. */
+  readonly phases: 1 | 2;
+  /** Cells of each weight beside each other: 2 where each sign of the input has its own and they differ. */
+  readonly banks: 1 | 2;
+  /** Conversions of a tile's column: of both phases together, or of each. */
+  readonly conversions: 1 | 2;
   /** Which of the engine's resident parts has it (residents.ts). */
   readonly part: number;
   /** The model's weights, codes or bytes of int8: the same for every engine on it with these formats. */
@@ -148,6 +154,7 @@ export function sameInputs(a: Operation, b: Operation): boolean {
     a.rows === b.rows &&
     a.taps === b.taps &&
     a.planes === b.planes &&
+    a.phases === b.phases &&
     a.refined === b.refined &&
     a.inputTop === b.inputTop
   );

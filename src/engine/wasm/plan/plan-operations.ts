@@ -108,7 +108,7 @@ function placeBaked(
   let of = -1;
   return shapes.map((o, i) => {
     if (!o.misread && (o.kind !== 'tile' || o.source !== 'bytes')) return undefined;
-    const panelBytes = weightBytes(o, o.source, o.rank);
+    const panelBytes = weightBytes(o, o.source, o.rank * o.banks);
     const bytes = o.panels * panelBytes;
     if (of !== places[i].resident.memory || at + bytes > MEMORY_BYTES) {
       memory++;
@@ -162,6 +162,10 @@ function operationShape(
         ? ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  const sign = kind === 'tile' ? fabric.physics!.design.tile.sign : 'integrate';
+  // Cells that are all alike give the same whichever of two is driven.
+  const banks = sign === 'paired-rows' && source !== 'codes' ? 2 : 1;
+  const conversions = sign === 'two-conversion' ? 2 : 1;
   return {
     name,
     outputs,
@@ -182,6 +186,9 @@ function operationShape(
     small: kind === 'int8' ? ownCodes : kind === 'codes' || planes === 1,
     source,
     epilogue,
+    banks,
+    conversions,
+    phases: banks === 2 || conversions === 2 ? 2 : 1,
     misread: mode === 'chip' && kind === 'codes' && fabric.misreads !== undefined,
     panelTables: cells * tiles * table,
     digital: meta && planDigital(meta, shape, name.ordinal),

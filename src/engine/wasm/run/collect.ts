@@ -66,6 +66,7 @@ export function collectActivity(
     const driven = (product ? counted * meanGain : estimatedCurrent) * coding.currentUnit;
     const leaked = 2 * physics.offCurrent * connected * meanGain * tokens;
     const columns = o.outputs * o.cells;
+    const banks = design.tile.sign === 'paired-rows' ? 2 : 1;
     activities.push({
       layer: o.name.layer,
       tensor: o.name.tensor,
@@ -75,14 +76,14 @@ export function collectActivity(
       tiles: o.tiles,
       tileRows: design.tile.rows,
       columns,
-      cells: o.inputs * columns,
-      connectedCells: connected,
-      phases: 2,
+      cells: o.inputs * columns * banks,
+      connectedCells: connected * banks,
+      phases: banks === 2 ? 1 : 2,
       tokens,
       sumCurrentA: (driven + leaked) * design.fullScaleA,
       sumActiveRows: activeRows,
       dacConversions: o.inputs * tokens,
-      adcConversions: columns * o.tiles * tokens,
+      adcConversions: columns * o.tiles * o.conversions * tokens,
       adcClipped: clipped,
     });
   });

@@ -14,7 +14,7 @@ import { BYTE_LEVELS } from '../kernels/encode.ts';
 import { layOutScratch, SCRATCH_FIELDS } from '../kernels/panel-job.ts';
 import { type EngineData, FIGURE, FIGURES, TAP_COUNTS } from '../plan/context.ts';
 import { fillDigital } from '../plan/digital-tables.ts';
-import type { LayoutChoice } from '../plan/layout.ts';
+import { type LayoutChoice, mostPhases } from '../plan/layout.ts';
 import { countQuads, virtualStarts } from '../plan/operations.ts';
 import { converterStep, tileFullScale, tilePlace, tileRows } from '../plan/tile-place.ts';
 import type { ModelVectors, Rotation } from '../source.ts';
@@ -84,6 +84,7 @@ export function fillState(
     most((o) => countQuads(o.rows)),
     choice.tokens,
     most((o) => o.tiles),
+    mostPhases(operations),
   );
   for (const at of layout.scratches) {
     SCRATCH_FIELDS.forEach((name, i) => {
@@ -130,7 +131,7 @@ export function fillFigures(data: EngineData, physics: TilePhysics): void {
   operations.forEach((operation, index) => {
     if (operation.kind !== 'tile') return;
     const coding = integerResponses.get(operation.taps)!;
-    const { tiles, cells, outputs, taps, part, countsAt } = operation;
+    const { tiles, cells, outputs, taps, part, countsAt, conversions } = operation;
     const { share } = physics.spreads.get(taps)!;
     for (let tile = 0; tile < tiles; tile++) {
       const gain = drawTileGain(physics, data.chip, tilePlace(operation, tile, data.shape.layers));
@@ -159,7 +160,7 @@ export function fillFigures(data: EngineData, physics: TilePhysics): void {
         figures[row + FIGURE.perCurrent] = white * coding.currentUnit;
         figures[row + FIGURE.floor] =
           (physics.samplingVariance * fullScale + physics.lineVariance) / lsb ** 2 +
-          white * 2 * physics.offCurrent * perColumn;
+          (white * 2 * physics.offCurrent * perColumn) / conversions;
         figures[row + FIGURE.lsb] = lsb;
         figures[row + FIGURE.gain] = gain;
         figures[row + FIGURE.connected] = connected;
@@ -179,10 +180,15 @@ export function fillWindow(data: EngineData, window: number): void {
     if (operation.kind !== 'tile') return;
     for (let virtual = 0; virtual < operation.cells * operation.tiles; virtual++) {
       const place = tilePlace(operation, virtual % operation.tiles, data.shape.layers);
-      const key = windowKey(tileNoise(data.chip, place).lowFrequencyKey, window);
+      const { lowFrequencyKey, samplingKey } = tileNoise(data.chip, place);
       const at = (data.layout.tileTables[index] + virtual * TILE_BYTES) / 4;
+      const key = windowKey(lowFrequencyKey, window);
       i32[at + TILE.slowKeyA / 4] = key.a;
       i32[at + TILE.slowKeyB / 4] = key.b;
+      // Noise of sampling is drawn with that of the currents (linear.ts): its own stream is free.
+      const second = windowKey(samplingKey, window);
+      i32[at + TILE.secondSlowKeyA / 4] = second.a;
+      i32[at + TILE.secondSlowKeyB / 4] = second.b;
     }
   });
 }

@@ -13,6 +13,7 @@ import type { TilePhysics } from '../../../tile/physics.ts';
 import { BYTE_TOP } from '../../integers.ts';
 import type { Batch } from '../control.ts';
 import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
+import { cellsBytes } from '../kernels/cells.ts';
 import {
   BYTE_LEVELS,
   ENCODED,
@@ -23,7 +24,7 @@ import {
   runEncodeBytes,
 } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { JOB, JOB_BYTES, type JobField, panelName } from '../kernels/panel-job.ts';
+import { JOB, JOB_BYTES, type JobField, panelName, sumsBytes } from '../kernels/panel-job.ts';
 import { INPUT_ZERO } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
@@ -170,11 +171,16 @@ function encodeInputs(
   const block = Math.floor(token / perBlock);
   const inBlock = (token % perBlock) * 4;
   const first = layout.encoded[slot.input] + token * ENCODED_BYTES;
-  for (let tile = 0; tile < tiles; tile++) {
+  const { phases } = operation;
+  const signs = phases === 2 ? splitSigns(context, operation, a) : undefined;
+  for (let virtual = 0; virtual < phases * tiles; virtual++) {
+    const [phase, tile] = [Math.floor(virtual / tiles), virtual % tiles];
     const quads = countQuads(tileRows(operation, tile));
-    const encoded = first + tile * batch.count * ENCODED_BYTES;
-    const from = a + tile * rows * 4;
-    if (operation.inputScale === 'tile') wasm.largest(from, quads, encoded);
+    const encoded = first + virtual * batch.count * ENCODED_BYTES;
+    const row = signs?.[phase] ?? a;
+    const from = row + tile * rows * 4;
+    if (phase === 1) f32[encoded / 4] = f32[encoded / 4 - (tiles * batch.count * ENCODED_BYTES) / 4];
+    else if (operation.inputScale === 'tile') wasm.largest(a + tile * rows * 4, quads, encoded);
     else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, encoded);
     else f32[encoded / 4] = f32[first / 4];
     if (rowNoise > 0) setRowNoise(context, index, tile, batch, token, encoded, rowNoise);
@@ -183,8 +189,8 @@ function encodeInputs(
     const operands = {
       a: from,
       quads,
-      x: layout.inputs[slot.input] + tile * stride.x + block * planes * planeBytes + inBlock,
-      magnitude: layout.magnitudes[slot.input] + tile * stride.magnitude + block * rankBytes + inBlock,
+      x: layout.inputs[slot.input] + virtual * stride.x + block * planes * planeBytes + inBlock,
+      magnitude: layout.magnitudes[slot.input] + virtual * stride.magnitude + block * rankBytes + inBlock,
       step: perBlock * 4,
       planeBytes,
       rankBytes,
@@ -198,6 +204,23 @@ function encodeInputs(
       runEncodeBytes(wasm.encode_bytes, { ...operands, table: layout.byteEncodings[taps] });
     } else runEncode(encode, operands);
   }
+}
+
+/** Rows of the worker's own with the magnitudes of the positive and of the negative elements of row `a`, zero elsewhere. */
+function splitSigns(
+  { data, index, f32 }: WorkerContext,
+  { inputs }: Operation,
+  a: number,
+): readonly [number, number] {
+  const width = padded(inputs);
+  const positive = data.layout.signs[index];
+  const negative = positive + width * 4;
+  for (let j = 0; j < width; j++) {
+    const value = f32[a / 4 + j];
+    f32[positive / 4 + j] = Math.max(value, 0);
+    f32[negative / 4 + j] = Math.max(-value, 0);
+  }
+  return [positive, negative];
 }
 
 /** Key and size of what is drawn for the rows of a tile and token. */
@@ -261,10 +284,13 @@ function addRowSums(
   encoded: Words,
 ) {
   let row = (worker * tileStarts[tileStarts.length - 1] + tileStarts[index]) * 2;
-  for (let tile = 0; tile < data.operations[index].tiles; tile++) {
-    const at = encoded.first + tile * encoded.step;
-    data.rowSums[row++] += f32[at + ENCODED.sum / 4];
-    data.rowSums[row++] += i32[at + ENCODED.active / 4];
+  const { tiles, phases } = data.operations[index];
+  for (let tile = 0; tile < tiles; tile++, row += 2) {
+    for (let phase = 0; phase < phases; phase++) {
+      const at = encoded.first + (phase * tiles + tile) * encoded.step;
+      data.rowSums[row] += f32[at + ENCODED.sum / 4];
+      data.rowSums[row + 1] += i32[at + ENCODED.active / 4];
+    }
   }
 }
 
@@ -278,43 +304,55 @@ function fillTileTable(
 ): void {
   const { data, f32, i32, integerResponses, virtualStarts } = context;
   const { figures } = data;
-  const { tiles, cells, epilogue, taps, outputs: columns } = data.operations[index];
+  const { tiles, cells, epilogue, taps, phases, conversions, outputs: columns } = data.operations[index];
   const coding = integerResponses.get(taps)!;
   const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
-  const { phaseGainSigma, clampVariance, lowFrequencyVariance } = physics;
+  const { phaseGainSigma, clampVariance, lowFrequencyVariance, design } = physics;
   const gained = data.chip.errors && epilogue !== 'record' && phaseGainSigma > 0;
+  // Phases whose charge a conversion takes.
+  const integrated = design.tile.sign === 'integrate' ? 2 : 1;
   // Of the slow noise, lowFrequencyVariance sum(I^2): the sum is taken as sum u^2 sum v^2 / rows of its tile.
   const squareUnit = coding.leadingTop / (BYTE_TOP * coding.weightUnit);
-  for (let tile = 0; tile < tiles; tile++) {
-    const from = encoded.first + tile * encoded.step;
+  for (let turn = 0; turn < conversions * tiles; turn++) {
+    const [conversion, tile] = [Math.floor(turn / tiles), turn % tiles];
+    const from = encoded.first + turn * encoded.step;
+    // Inputs of both signs are converted together, whether they were encoded together or not.
+    const other = phases > conversions ? from + tiles * encoded.step : undefined;
+    const sumOf = (field: number) =>
+      f32[from + field / 4] + (other === undefined ? 0 : f32[other + field / 4]);
     const scale = f32[from + ENCODED.scale / 4];
-    const sum = f32[from + ENCODED.sum / 4];
+    const sum = sumOf(ENCODED.sum);
     const noise = drawn || gained ? operationNoise(context, index, tile) : undefined;
     // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
-    const common = gained ? Math.exp(phaseGainSigma * gaussian(tokenKey(noise!.phaseKey, at), 0)) : 1;
-    const key = drawn ? tokenKey(noise!.conversionKey, at) : undefined;
+    const phaseDraw = gained ? gaussian(tokenKey(noise!.phaseKey, at), 2 * conversion) : 0;
+    const common = gained ? Math.exp(phaseGainSigma * phaseDraw) : 1;
+    // Noise of sampling is drawn with that of the currents: its own stream is a second conversion's.
+    const key = drawn
+      ? tokenKey(conversion === 0 ? noise!.conversionKey : noise!.samplingKey, at)
+      : undefined;
     for (let cell = 0; cell < cells; cell++) {
       const virtual = cell * tiles + tile;
-      const to = table.first + virtual * table.step;
+      const to = table.first + (conversion * cells * tiles + virtual) * table.step;
       const own = (virtualStarts[index] + virtual) * FIGURES;
-      // Mean of both phases' current over the tile's columns, in I_fs and in stored units.
+      // Mean current of the tile's columns, in I_fs and in stored units: of all phases of the conversion, and of one of them.
       const meanStored = sum * figures[own + FIGURE.meanWeight];
       const tileGain = figures[own + FIGURE.gain];
       const meanCurrent = meanStored * coding.currentUnit * tileGain;
-      f32[to + TOKEN.out / 4] = scale;
-      const leak = (physics.offCurrent * tileGain * figures[own + FIGURE.connected]) / columns;
-      f32[to + TOKEN.gain / 4] = common * droopGain(physics.droop, meanCurrent / 2, leak);
+      const phaseCurrent = meanCurrent / integrated;
+      // Paired rows: the cells of both banks leak into one phase.
+      const banks = design.tile.sign === 'paired-rows' ? 2 : 1;
+      const leak = (banks * physics.offCurrent * tileGain * figures[own + FIGURE.connected]) / columns;
+      f32[to + TOKEN.out / 4] = conversion === 0 ? scale : -scale;
+      f32[to + TOKEN.gain / 4] = common * droopGain(physics.droop, phaseCurrent, leak);
       if (key === undefined) continue;
       const perLsb2 = 1 / figures[own + FIGURE.lsb] ** 2;
-      const floor = figures[own + FIGURE.floor] + (clampVariance * meanCurrent * meanCurrent * perLsb2) / 4;
+      // Two lines a phase, each with half of its current.
+      const clamps = (integrated * clampVariance * phaseCurrent * phaseCurrent * perLsb2) / 2;
+      const floor = figures[own + FIGURE.floor] + clamps;
       const white = figures[own + FIGURE.perCurrent] * meanStored;
       const squares = figures[own + FIGURE.meanWeight] * figures[own + FIGURE.squareRatio];
       const slow =
-        lowFrequencyVariance *
-        f32[from + ENCODED.sumSquares / 4] *
-        squares *
-        (squareUnit * tileGain) ** 2 *
-        perLsb2;
+        lowFrequencyVariance * sumOf(ENCODED.sumSquares) * squares * (squareUnit * tileGain) ** 2 * perLsb2;
       let [keyA, keyB] = [key.a, key.b];
       if (floor + white > 0) {
         f32[to + TOKEN.floor / 4] = floor;
@@ -322,7 +360,10 @@ function fillTileTable(
         f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
       } else {
         // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
-        const still = tokenKey(noise!.lowFrequencyKey, { window: at.window, position: -1 });
+        const still = tokenKey(conversion === 0 ? noise!.lowFrequencyKey : noise!.samplingKey, {
+          window: at.window,
+          position: -1,
+        });
         [keyA, keyB] = [still.a, still.b];
         f32[to + TOKEN.floor / 4] = slow;
         f32[to + TOKEN.sigma / 4] = Math.sqrt(slow);
@@ -381,6 +422,15 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     rank: operation.rank,
     planes: operation.planes,
     small: operation.small ? 1 : 0,
+    phases: operation.phases,
+    banks: operation.banks,
+    conversions: operation.conversions,
+    phaseX: operation.tiles * stride.x,
+    phaseMagnitude: operation.tiles * stride.magnitude,
+    phaseTokens: operation.cells * operation.tiles * batch.count * TOKEN_BYTES,
+    phaseSums: sumsBytes(batch.count, operation.tiles),
+    bankCells: cellsBytes(operation.rank),
+    bankRows: Math.ceil(outputs / ladderColumns) * operation.cells * ladderBytes,
     x: layout.inputs[slot.input],
     xStride: stride.x,
     magnitude: layout.magnitudes[slot.input],
