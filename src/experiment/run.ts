@@ -8,7 +8,7 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { resourceUsage } from 'node:process';
+import { emitWarning, resourceUsage } from 'node:process';
 import { setImmediate as turn } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { OnefetError } from '../error.ts';
@@ -91,6 +91,11 @@ export async function executeRun(plan: RunPlan, hooks: RunHooks = {}): Promise<R
   const started = performance.now();
   await turn(); // from here on there is something to keep: signals are heard before it is begun
   const notice = hooks.onNotice ?? (() => {});
+  // A script without hooks is told too: the slow engine takes twelve times as long, and its numbers differ a little.
+  if (plan.engineReason)
+    (hooks.onNotice ?? ((text) => emitWarning(text, 'OnefetWarning')))(
+      `the ${plan.engine} engine runs this: ${plan.engineReason}`,
+    );
   const folder = openRunFolder(plan.folder, plan.manifest, stringify(plan.loaded.design));
   let image: ReadyImage | undefined;
   try {
