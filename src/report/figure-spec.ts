@@ -12,6 +12,8 @@ export interface Figure {
   caption: string;
   data: Record<string, unknown>[];
   layout: Record<string, unknown>;
+  /** Not printed: a table on paper says the same. */
+  screenOnly?: boolean;
   /** Height in CSS pixels on a desktop, and on a phone where it differs. */
   height: number;
   phoneHeight?: number;

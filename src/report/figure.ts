@@ -28,7 +28,7 @@ export const SERIES = [
 ] as const;
 
 export function figureHtml(figure: Figure): string {
-  const { id, title, caption, table } = figure;
+  const { id, title, caption, table, screenOnly } = figure;
   const spec = scriptJson({
     data: figure.data,
     layout: figure.layout,
@@ -37,7 +37,7 @@ export function figureHtml(figure: Figure): string {
   });
   const csv = Buffer.from(figureCsv(figure), 'utf8').toString('base64');
   const file = id.replace(/[^A-Za-z0-9-]+/g, '-');
-  return `<figure class="figure" id="figure-${escapeHtml(id)}" data-name="${file}" aria-labelledby="title-${escapeHtml(id)}">
+  return `<figure class="figure${screenOnly ? ' screen' : ''}" id="figure-${escapeHtml(id)}" data-name="${file}" aria-labelledby="title-${escapeHtml(id)}">
 <h3 id="title-${escapeHtml(id)}">${escapeHtml(title)}</h3>
 <div class="plot" role="img" aria-label="${escapeHtml(`${title}. ${caption}`)}" style="--height:${figure.height}px;--phone:${figure.phoneHeight ?? figure.height}px"></div>
 <script type="application/json" class="spec">${spec}</script>

@@ -163,6 +163,7 @@ export function mappingMap({ matrices }: MappingReport): Figure | undefined {
   const worst = fields.reduce((a, b) => (b.value > a.value ? b : a));
   return {
     id: 'mapping-error',
+    screenOnly: true,
     title: 'Error of the mapped weights, layer by tensor',
     caption: `Error of the outputs of each matrix that its codes leave, as a share of what the outputs vary by: most in ${worst.tensor} of layer ${worst.layer}, ${plain(worst.value)} %. Lower (lighter) is better.`,
     ...mapOf(fields, 'error (%)', 'lower'),
