@@ -303,9 +303,7 @@ const QUESTIONS = {
   'chip image': (needs) => imageParts(needs),
   'input.bits': (needs) => tiles(needs, ({ design }) => design.input.bits),
   'input.codes': (needs) => tiles(needs, ({ design }) => design.input.codes),
-  'tile.sign': (needs) => tiles(needs, ({ design }) => design.tile.sign),
   'tile.rows': (needs) => tiles(needs, ({ design }) => design.tile.rows),
-  'adc.trimVectors': (needs) => tiles(needs, ({ design }) => design.adc.trimVectors),
   'precision with real-valued inputs': (needs) =>
     tiles(needs, ({ design }) => (design.input.bits === 'float' ? needs.tuning?.precision : undefined)),
   'tuning.precision': ({ tuning }) => asked(tuning?.precision),

@@ -252,7 +252,7 @@ test('auto takes the first backend that can, and says why not the others', () =>
   );
   const narrow = choose('auto', 'column.clampMaxA=1e-7');
   expect(narrow.reason).toContain('column.clampMaxA');
-  expect(() => choose('wasm', 'adc.trimVectors=8')).toThrow(/adc.trimVectors = 8/);
+  expect(() => choose('wasm', 'tile.rows=100')).toThrow(/tile.rows = 100/);
   expect(() => choose('scalar', 'kvBits=8')).toThrow(/kvBits = 8; it takes 16/);
   expect(() => choose('auto', 'kvBits=8', 'tile.rows=100')).toThrow(/tile.rows = 100.*kvBits = 8/);
   // A word of earlier versions is told what there is.
@@ -272,7 +272,7 @@ test('a number of threads that would never end is refused before anything starts
 
 test('capabilities as a table', () => {
   const rows = new Map(capabilityTable(BACKENDS).map(({ key, allowed }) => [key, allowed]));
-  expect(rows.get('adc.trimVectors')).toEqual(['0', 'any', 'any']);
+  expect(rows.get('tile.rows')).toEqual(['multiples of 8 from 8 to 1024', 'any', 'any']);
   expect(rows.get('kvBits')).toEqual(['8 or 16', '16', '16']);
   expect(allowedText({ from: 1 })).toBe('at least 1');
   // src/README.md shows it as it is.

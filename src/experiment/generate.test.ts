@@ -55,10 +55,10 @@ test('a prompt never ends in EOS, and its special tokens are tokens', async () =
 });
 
 test('what the WebAssembly engine cannot do goes to the scalar one with the reason, or is refused when wasm was asked for', async () => {
-  const settings = [...options.settings, 'adc.trimVectors=8'];
+  const settings = [...options.settings, 'tile.rows=100'];
   const { engine, engineReason } = await generate({ ...options, settings, tokens: 2 });
   expect(engine).toBe('scalar');
-  expect(engineReason).toContain('adc.trimVectors = 8');
+  expect(engineReason).toContain('tile.rows = 100');
   await expect(generate({ ...options, settings, engine: 'wasm' })).rejects.toMatchObject({
     code: 'ENGINE_REFUSAL',
   });

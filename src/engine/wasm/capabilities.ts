@@ -19,7 +19,6 @@ export const CAPABILITIES: Capabilities = {
   'weights.bits': { oneOf: [3, 4, 6] },
   // Pairs of quads; what a worker has room for while it loads (plan/layout.ts).
   'tile.rows': { from: 8, to: 1024, multipleOf: 8 },
-  'adc.trimVectors': { oneOf: [0] },
   'precision with real-valued inputs': { oneOf: ['exact'] },
   // What 16 bits hold of a cell's gain (../cell-format.ts); its weight is below one unit beyond.
   'spread of a cell': { to: 2 },

@@ -52,6 +52,8 @@ export type Work =
   | { readonly kind: 'load' }
   /** Fills what is the engine's own: tables of columns, and baked weights. */
   | { readonly kind: 'chip' }
+  /** Trims the columns of a chip. */
+  | { readonly kind: 'trim' }
   /** Stages `from` to `to` - 1 of all blocks, four a block (model/architecture.ts). */
   | ({ readonly kind: 'layers' } & Stages)
   /** Logits, from token `from` of the batch that went through the layers last. */
@@ -70,6 +72,7 @@ const KINDS = [
   'detach',
   'load',
   'chip',
+  'trim',
   'layers',
   'head',
 ] as const satisfies readonly Command['kind'][];

@@ -212,6 +212,21 @@ test.each([
     precision: 'fast' as const,
     within: 0.06,
   },
+  {
+    settings: ['adc.trimVectors=64', 'adc.gainSigma=0.05', 'adc.offsetSigmaLsb=4', 'weights.bits=6'],
+    precision: 'exact' as const,
+    within: 0.06,
+  },
+  {
+    settings: ['adc.trimVectors=64', 'tile.sign=paired-rows', 'adc.gainSigma=0.05', 'adc.offsetSigmaLsb=4'],
+    precision: 'fast' as const,
+    within: 0.06,
+  },
+  {
+    settings: ['adc.trimVectors=64', 'tile.sign=two-conversion', 'adc.offsetSigmaLsb=4', 'tile.rows=24'],
+    precision: 'exact' as const,
+    within: 0.06,
+  },
   // At rest at a current far below a column's: a loss of 3 % that depends on it.
   {
     settings: ['column.clamp=cascode', 'column.cascodeMiddleA=1e-10', 'timing.settleTimeS=2e-6'],

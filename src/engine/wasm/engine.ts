@@ -31,11 +31,12 @@ import { openHost } from './host.ts';
 import { dropCodesFile, finishCodesFile, prepareCodesFile } from './load/codes-cache.ts';
 import { loadStarts } from './load/load.ts';
 import { type EngineData, FIGURES } from './plan/context.ts';
-import { allocateMemories, estimateMemory } from './plan/layout.ts';
+import { allocateMemories, estimateMemory, TRIM_WINDOW } from './plan/layout.ts';
 import { memorySizes, type Operation, tileStarts, virtualStarts } from './plan/operations.ts';
 import { analogPhysics, defaultPrecision, type EnginePlan, planEngine } from './plan/plan.ts';
 import { type Lease, leaseParts, makeRoom, partKeys } from './residents.ts';
-import { fillFigures, fillState } from './run/fill.ts';
+import { clearCounts } from './run/collect.ts';
+import { fillFigures, fillState, fillWindow } from './run/fill.ts';
 import { STAGES } from './run/forward.ts';
 import { modelVectors, withImageGains } from './source.ts';
 import { newTexts } from './texts.ts';
@@ -100,6 +101,7 @@ async function createOn(ready: () => Promise<WorkingCrew>, request: EngineReques
     await load({ crew, number }, data, request);
     lease.keep();
     if (plan.physics) fillFigures(data, plan.physics);
+    if (data.layout.trim && data.ranges) await trim({ crew, number }, data, request);
   } catch (error) {
     lease.release(memory.bytes);
     throw error;
@@ -196,6 +198,18 @@ function allocateData(
 interface Seat {
   readonly crew: WorkingCrew;
   readonly number: number;
+}
+
+/** Trims the columns of a chip, and forgets what was counted meanwhile; the crew lets the engine go where that fails. */
+async function trim({ crew, number }: Seat, data: EngineData, { signal }: EngineRequest): Promise<void> {
+  fillWindow(data, TRIM_WINDOW);
+  try {
+    await crew.run(number, { kind: 'trim' }, signal);
+  } catch (error) {
+    await crew.detach(number);
+    throw error;
+  }
+  clearCounts(data);
 }
 
 /** Between two looks at how far the loading is. */

@@ -1,4 +1,4 @@
-/** Every way in which a tile sums the two signs of its inputs, held against the scalar engine. */
+/** Every way in which a tile sums the two signs of its inputs, trimmed or not, held against the scalar engine. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,10 +28,12 @@ const SIGNS = ['integrate', 'two-conversion', 'paired-rows'] as const;
 const fabricOf = (settings: readonly string[]) =>
   loadFabric(loadLogDomainDesign('log-domain', settings).design);
 
-test.each(SIGNS)(
-  '%s: the same bits for 1, 2 and 7 threads, any batch, token by token, made or baked',
-  async (sign) => {
+// 15 vectors are two batches of seven and one alone.
+test.each(SIGNS.flatMap((sign) => [0, 15].map((vectors) => [sign, vectors] as const)))(
+  '%s, trimmed by %i vectors: the same bits for 1, 2 and 7 threads, any batch, token by token, made or baked',
+  async (sign, vectors) => {
     const fabric = fabricOf([
+      `adc.trimVectors=${vectors}`,
       `tile.sign=${sign}`,
       'weights.overrides.attn_q=6',
       'tile.rows=24',
@@ -60,7 +62,7 @@ test.each(SIGNS)(
 
 /** What a design may say of a tile, and shapes that fill nothing evenly. */
 const cases = fc.record({
-  sign: fc.constantFrom(...SIGNS.slice(1)),
+  sign: fc.constantFrom(...SIGNS),
   rows: fc.constantFrom(8, 40, 64, 256),
   bits: fc.constantFrom(3, 4, 6),
   codes: fc.constantFrom('linear', 'log'),
@@ -68,6 +70,7 @@ const cases = fc.record({
   ladderColumns: fc.constantFrom(16, 32, 256),
   clamp: fc.constantFrom('regulated', 'cascode', 'class-a'),
   converter: fc.constantFrom('8', 'float'),
+  trim: fc.constantFrom(0, 32),
   cells: fc.constantFrom<'made' | 'baked'>('made', 'baked'),
   precision: fc.constantFrom<'fast' | 'exact'>('fast', 'exact'),
   ffnDim: fc.integer({ min: 40, max: 210 }),
@@ -99,6 +102,9 @@ test('chips of random designs and shapes are the scalar chips; full scales and a
           `ladder.columns=${c.ladderColumns}`,
           `column.clamp=${c.clamp}`,
           `adc.bits=${c.converter}`,
+          `adc.trimVectors=${c.trim}`,
+          'adc.gainSigma=0.02',
+          'adc.offsetSigmaLsb=1',
         ]).withoutNoise();
         const range = { model: shaped, fabric, mode: 'range' } as const;
         const { ranges } = await runText('scalar', range, ids);
@@ -139,7 +145,7 @@ test('chips of random designs and shapes are the scalar chips; full scales and a
         shaped.close();
       }
     }),
-    { numRuns: 24, seed: 11 },
+    { numRuns: 32, seed: 11 },
   );
 });
 

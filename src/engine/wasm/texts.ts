@@ -16,12 +16,11 @@ import {
 } from '../turns.ts';
 import { sampleCodingLoss } from './coding-loss.ts';
 import type { Batch, Beginning, Work } from './control.ts';
-import { COUNTS_BYTES } from './kernels/adc.ts';
 import type { EngineData } from './plan/context.ts';
 import { PLACE_WORDS } from './plan/layout.ts';
 import { padded } from './plan/operations.ts';
 import type { EnginePlan } from './plan/plan.ts';
-import { collectActivity, collectColumns, collectRanges, toldActivity } from './run/collect.ts';
+import { clearCounts, collectActivity, collectColumns, collectRanges, toldActivity } from './run/collect.ts';
 import { fillWindow } from './run/fill.ts';
 import { inputRows, outputRows, type Rows } from './run/rows.ts';
 import type { ModelVectors } from './source.ts';
@@ -58,7 +57,7 @@ export function newTexts(
   run: (work: Work) => Promise<void>,
   stop: () => Promise<void>,
 ): Texts {
-  const { shape, layout } = data;
+  const { shape } = data;
   const state = newStateMemory(data);
   const residual = choice.residual && rotationOf(choice.residual);
   const places: readonly Place[] = Array.from({ length: choice.texts }, () => ({ position: 0, window: 0 }));
@@ -228,11 +227,7 @@ export function newTexts(
     },
     resetActivity() {
       tokensSeen = 0;
-      data.rowSums.fill(0);
-      const bytes = new Uint8Array(data.state.buffer);
-      data.operations.forEach(({ panels }, i) => {
-        bytes.fill(0, layout.counts[i], layout.counts[i] + panels * COUNTS_BYTES);
-      });
+      clearCounts(data);
     },
     ranges: () => (physics ? collectRanges(data, physics) : {}),
     columnCounts: () => (physics ? collectColumns(data, physics) : null),

@@ -8,6 +8,7 @@ import { collectGarbage } from '../../memory.ts';
 import { type Command, type Crew, fail, finish, nextCommand, OtherFailed } from './control.ts';
 import { loadWeights } from './load/load.ts';
 import { loadChip } from './load/load-chip.ts';
+import { trimChip } from './load/trim.ts';
 import { type EngineData, newContext, type WorkerContext } from './plan/context.ts';
 import { runHead, runLayers } from './run/forward.ts';
 
@@ -46,6 +47,8 @@ async function obey(command: Command): Promise<void> {
       return loadWeights(context);
     case 'chip':
       return loadChip(context);
+    case 'trim':
+      return trimChip(context);
     case 'layers':
       return runLayers(context, command);
     case 'head':

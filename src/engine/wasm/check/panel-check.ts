@@ -205,6 +205,8 @@ function runCase(
     phaseSums: 0,
     bankCells: 0,
     bankRows: 0,
+    firstCell: 0,
+    shifts: 0,
     ...inputs,
     ...parameters,
     ...(c.own

@@ -27,7 +27,7 @@ import {
 } from './encode.ts';
 import { gemm } from './gemm.ts';
 import { type GEMV_OPERANDS, type GemvName, gemv } from './gemv.ts';
-import { joinPhases, panel } from './panel.ts';
+import { joinPhases, panel, takeShifts } from './panel.ts';
 import type { Epilogue, PanelName } from './panel-job.ts';
 import { absolute, prepare, type Source, type StoredSource, zeroSums } from './prepare.ts';
 import { quantise, transpose } from './quantise.ts';
@@ -56,6 +56,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     absolute(),
     joinPhases('differences'),
     joinPhases('sums'),
+    takeShifts(),
     accumulate(),
     accumulateTiles(),
     record(),

@@ -36,6 +36,8 @@ const FIELDS = [
   'phaseSums', // in the scratch, from a phase's sums to the next one's
   'bankCells', // cells: from a bank's numbers to the next one's
   'bankRows', // cells: from a bank's tables of rows to the next one's
+  'firstCell', // cells: number of the first tile's first cell, less that of its column
+  'shifts', // of the panel, [cells][tiles][16] f32: what trim takes from each column; 0: nothing
   'x', // [tiles][blocks][planes][rank quads][6][4], or one token [tiles][planes][rank quads][4]
   'xStride', // of a tile
   'magnitude', // [tiles][blocks][quads][6][4], or one token [tiles][quads][4]

@@ -19,6 +19,7 @@ import {
   type Body,
   callNamed,
   define,
+  f32x4,
   type I32,
   i32,
   i32x4,
@@ -27,7 +28,7 @@ import {
   store,
   type WatFunction,
 } from '../../../emit/wat.ts';
-import { ACCUMULATE_TILES_OPERANDS, TILE, TILE_BYTES } from './adc.ts';
+import { ACCUMULATE_TILES_OPERANDS, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
 import { PREPARE_CELLS_OPERANDS } from './cells.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { GEMV_OPERANDS, gemvName } from './gemv.ts';
@@ -93,6 +94,8 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
     const rowTables = held('rowTables');
     const cell = local('cell');
     const tables = local('tablesOfCell');
+    const shift = held('shifts');
+    const shifts = local('shiftsOfCell');
     const tileBytes = () => {
       // Codes serve every rank through its own table; baked weights stand there rank by rank.
       return source === 'bytes'
@@ -107,11 +110,12 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       f.set(frame.magnitude, field('magnitude'));
       if (source === 'cells') {
         f.set(rowTable, rowTables.get);
-        f.set(cellIndex, frame.column.get);
+        f.set(cellIndex, i32.add(frame.column.get, field('firstCell')));
         f.advance(rowTables, field('rowTablesStride'));
       }
       if (!batch) {
         f.set(tables, table.get);
+        f.set(shifts, shift.get);
         fillSums(f, frame, part.raw);
         if (drawsCurrent(epilogue)) fillSums(f, frame, part.currents);
       }
@@ -124,6 +128,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
           eachConversion(f, frame, part.raw, part.currents, frame.tokens.get, frame.tileTable.get, () =>
             batchEpilogue(f, frame, epilogue),
           );
+          untrim(f, frame, shift.get, frame.tokens.get, frame.count.get);
           f.advance(frame.tokens, field('tokensStride'));
           f.advance(frame.tileTable, TILE_BYTES);
           f.advance(frame.bins, RANGE_BINS * 4);
@@ -132,6 +137,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         }
         f.advance(at, tileBytes());
         f.advance(table, tableStride);
+        f.advance(shift, PANEL_COLUMNS * 4);
         if (source === 'cells') {
           f.advance(rowTable, i32.shl(tileQuads.get, 6));
           f.advance(cellIndex, field('tileCells'));
@@ -141,7 +147,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       });
       if (!batch) {
         joinSums(f, frame, epilogue, field('tiles'));
-        singleEpilogue(f, frame, epilogue, tables, i32.of(tableStride));
+        singleEpilogue(f, frame, epilogue, tables, i32.of(tableStride), shifts);
         f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
         f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
         f.advance(frame.bins, i32.mul(field('tiles'), RANGE_BINS * 4));
@@ -254,6 +260,34 @@ export function joinPhases(of: 'differences' | 'sums'): WatFunction {
         f.emit(store.v128(first.get, sum.get, 16 * n));
       });
       for (const at of [first, second]) f.advance(at, PANEL_COLUMNS * 4);
+    });
+  });
+}
+
+/** Takes what trim found from the columns of a tile; in the units of y it grows with the token's scale. */
+function untrim(f: Body, { part, field }: Frame, shift: I32, tokens: I32, count: I32): void {
+  f.when(field('shifts'), () => f.call('take_shifts', shift, tokens, part.y, count));
+}
+
+/** y[token][16] -= out of the token shift[16] */
+export function takeShifts(): WatFunction {
+  return define('take_shifts', ['shift', 'tokens', 'y', 'count'], (f, shift, tokens, y, count) => {
+    const shifts = f.locals('v128', 'shift', PANEL_COLUMNS / 4);
+    const v = f.locals('v128', 'v', PANEL_COLUMNS / 4);
+    const out = f.local('v128', 'out');
+    shifts.forEach((s, n) => {
+      f.set(s, load.v128(shift.get, 16 * n));
+    });
+    f.countdown(count, () => {
+      f.set(out, load.splat32(tokens.get, TOKEN.out));
+      v.forEach((x, n) => {
+        f.set(x, f32x4.sub(load.v128(y.get, 16 * n), f32x4.mul(shifts[n].get, out.get)));
+      });
+      v.forEach((x, n) => {
+        f.emit(store.v128(y.get, x.get, 16 * n));
+      });
+      f.advance(tokens, TOKEN_BYTES);
+      f.advance(y, PANEL_COLUMNS * 4);
     });
   });
 }
@@ -387,7 +421,14 @@ function singlePhase(
 }
 
 /** All tiles of a cell at once; `tables` is the first tile's column table. */
-function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local<'i32'>, stride: I32): void {
+function singleEpilogue(
+  f: Body,
+  frame: Frame,
+  epilogue: Epilogue,
+  tables: Local<'i32'>,
+  stride: I32,
+  shifts: Local<'i32'>,
+): void {
   const { part, tokens, field } = frame;
   if (epilogue === 'accumulate') {
     const tiles = field('tiles');
@@ -405,13 +446,15 @@ function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local
   // Conversions of a tile follow each other, as in a batch: sums of f32 depend on the order. One a tile goes with all tiles at once.
   const names = ['group', 'groupTiles', 'groupRaw', 'groupCurrents', 'groupTokens', 'groupTile', 'groupBins'];
   const [group, count, raw, currents, token, tile, bins] = names.map((name) => f.local('i32', name));
-  const apart = epilogue === 'record' ? i32.of(1) : i32.sub(field('conversions'), 1);
-  f.set(group, i32.of(1));
-  f.set(count, field('tiles'));
-  f.when(apart, () => {
+  const apart = () => {
     f.set(group, field('tiles'));
     f.set(count, i32.of(1));
-  });
+  };
+  f.set(group, i32.of(1));
+  f.set(count, field('tiles'));
+  if (epilogue === 'record') apart();
+  f.when(i32.sub(field('conversions'), 1), apart);
+  f.when(field('shifts'), apart);
   f.set(raw, part.raw);
   f.set(currents, part.currents);
   f.set(token, tokens.get);
@@ -433,7 +476,8 @@ function singleEpilogue(f: Body, frame: Frame, epilogue: Epilogue, tables: Local
         tilesConvert(f, frame, epilogue, { tables: tables.get, tiles: tile.get, count: count.get }, stride);
       }
     });
-    for (const sums of [raw, currents]) f.advance(sums, PANEL_COLUMNS * 4);
+    untrim(f, frame, shifts.get, token.get, i32.of(1));
+    for (const sums of [raw, currents, shifts]) f.advance(sums, PANEL_COLUMNS * 4);
     f.advance(tables, stride);
     f.advance(token, field('tokensStride'));
     f.advance(tile, TILE_BYTES);

@@ -18,7 +18,7 @@ import { COUNTS_BYTES, TILE_BYTES, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CACHE_BYTES, type CacheKind, planAttention } from '../kernels/attention.ts';
 import { cellsBytes, PASS_BYTES } from '../kernels/cells.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
-import { BLOCK_TOKENS } from '../kernels/gemm.ts';
+import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { type DigitalLayout, layOutDigital } from './digital-tables.ts';
@@ -53,6 +53,8 @@ export interface LayoutChoice {
   readonly cache: CacheKind;
   /** Every operation of a group encodes its own inputs: row noise differs from tensor to tensor. */
   readonly ownInputs: boolean;
+  /** Test vectors of a chip whose columns are trimmed; 0: they are not. */
+  readonly trimVectors: number;
 }
 
 export const PLACE_WORDS = 2;
@@ -122,6 +124,8 @@ export interface Layout {
   readonly bins: readonly number[];
   /** Outputs of the second pass by place in a group, and per worker a row of what it codes; none without refinement. */
   readonly refined: readonly number[];
+  /** Of chips whose columns are trimmed; see load/trim.ts. */
+  readonly trim: TrimLayout | undefined;
   readonly rests: readonly number[];
   readonly digital: DigitalLayout;
   readonly bytes: number;
@@ -247,11 +251,50 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     signs: each(mostPhases(operations) === 2 ? threads : 0, () =>
       take(2 * 4 * most((o) => padded(o.inputs)), 'signs'),
     ),
+    trim: layOutTrim(choice, take),
     ...layOutRefinement(choice, take),
     digital: layOutDigital(choice, take),
     bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
   };
   return { ...layout, bytes: used };
+}
+
+export interface TrimLayout {
+  /** Vectors that are run at a time. */
+  readonly tokens: number;
+  /** Per worker: a vector's row [padded K] f32, and the outputs of a tile of a panel [tokens][16] f32. */
+  readonly rows: readonly number[];
+  readonly outputs: readonly number[];
+  /** Of the operation at hand: signed levels [tokens][K] i16, and sums [panels][cells][tiles][16][TRIM_SUMS] f64. */
+  readonly levels: number;
+  readonly sums: number;
+  /** Per operation, [panels][cells][tiles][16] f32. */
+  readonly shifts: readonly number[];
+}
+
+/** Sums of a column over the vectors: of x, y, x x and x y. */
+export const TRIM_SUMS = 4;
+/** The window of the test vectors, which no text has. */
+export const TRIM_WINDOW = -1;
+
+function layOutTrim(
+  { operations, trimVectors, tokens, threads }: LayoutChoice,
+  take: (bytes: number, what: string) => number,
+): TrimLayout | undefined {
+  if (trimVectors === 0) return undefined;
+  const analog = operations.filter(({ kind }) => kind === 'tile');
+  const most = (of: (operation: Operation) => number) => Math.max(...analog.map(of));
+  const columns = (o: Operation) => o.panels * o.cells * o.tiles * PANEL_COLUMNS;
+  const count = Math.min(tokens, trimVectors);
+  const perThread = (bytes: number) => Array.from({ length: threads }, () => take(bytes, 'trim'));
+  return {
+    tokens: count,
+    rows: perThread(4 * most((o) => padded(o.inputs))),
+    outputs: perThread(4 * PANEL_COLUMNS * BLOCK_TOKENS * Math.ceil(count / BLOCK_TOKENS)),
+    levels: take(2 * count * most((o) => o.inputs), 'trim'),
+    sums: take(8 * TRIM_SUMS * most(columns), 'trim'),
+    shifts: operations.map((o) => take(o.kind === 'tile' ? 4 * columns(o) : 0, 'trim')),
+  };
 }
 
 function layOutRefinement(

@@ -78,6 +78,8 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
       integerResponses: coding,
       cellFormats: formats,
       ladderColumns: physics?.design.ladder.columns ?? 0,
+      // Without full scales there is nothing to trim against: real-valued converters may have none.
+      trimVectors: mode === 'chip' ? (physics?.design.adc.trimVectors ?? 0) : 0,
       contextTokens,
       texts,
       tokens,

@@ -90,6 +90,15 @@ export function collectActivity(
   return activities;
 }
 
+/** Forgets what was counted of rows and columns. */
+export function clearCounts({ rowSums, state, operations, layout }: EngineData): void {
+  rowSums.fill(0);
+  const bytes = new Uint8Array(state.buffer);
+  operations.forEach(({ panels }, i) => {
+    bytes.fill(0, layout.counts[i], layout.counts[i] + panels * COUNTS_BYTES);
+  });
+}
+
 /** Activity of a fabric whose counts follow from matrices and tokens. */
 export function toldActivity(
   { operations, magnitudes }: EngineData,

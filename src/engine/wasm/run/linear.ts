@@ -12,7 +12,7 @@ import { type TileNoise, tileNoise, tokenKey } from '../../../tile/draws.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { BYTE_TOP } from '../../integers.ts';
 import type { Batch } from '../control.ts';
-import { COUNTS_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
+import { COUNTS_BYTES, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import { cellsBytes } from '../kernels/cells.ts';
 import {
   BYTE_LEVELS,
@@ -24,11 +24,18 @@ import {
   runEncodeBytes,
 } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { JOB, JOB_BYTES, type JobField, panelName, sumsBytes } from '../kernels/panel-job.ts';
-import { INPUT_ZERO } from '../kernels/prepare.ts';
+import { JOB, JOB_BYTES, type JobField, panelName, sumsBytes, tableBytes } from '../kernels/panel-job.ts';
+import { INPUT_ZERO, QUAD_BYTES } from '../kernels/prepare.ts';
 import { RANGE_BINS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
-import { countQuads, type Operation, padded, rowTableBytes, weightsOf } from '../plan/operations.ts';
+import {
+  countQuads,
+  type Operation,
+  padded,
+  ROW_BYTES,
+  rowTableBytes,
+  weightsOf,
+} from '../plan/operations.ts';
 import { tilePlace, tileRows } from '../plan/tile-place.ts';
 import { prepareInputs } from './digital.ts';
 import { placeOf } from './place.ts';
@@ -88,6 +95,19 @@ export function encodeRest(
     }
     fillTable(context, index, slot, batch, token);
   });
+}
+
+/** Encodes row `a` of magnitudes up to 1 for one operation, and fills its tables: a test vector. */
+export function encodeVector(
+  context: WorkerContext,
+  index: number,
+  batch: Batch,
+  token: number,
+  a: number,
+): void {
+  const slot = memberSlot(context, 0);
+  encodeInputs(context, index, slot, batch, token, a, 1);
+  fillTable(context, index, slot, batch, token);
 }
 
 /** rest [padded K] = a - what was encoded of it: two planes of 7 bits, times scale / top of the tile. */
@@ -150,6 +170,7 @@ function operationEncoding(
   };
 }
 
+/** `scale`: what inputs are relative to, by default the largest of their group. */
 function encodeInputs(
   context: WorkerContext,
   index: number,
@@ -157,6 +178,7 @@ function encodeInputs(
   batch: Batch,
   token: number,
   a: number,
+  scale?: number,
 ): void {
   const { data, kernels, f32 } = context;
   const operation = data.operations[index];
@@ -179,7 +201,8 @@ function encodeInputs(
     const encoded = first + virtual * batch.count * ENCODED_BYTES;
     const row = signs?.[phase] ?? a;
     const from = row + tile * rows * 4;
-    if (phase === 1) f32[encoded / 4] = f32[encoded / 4 - (tiles * batch.count * ENCODED_BYTES) / 4];
+    if (scale !== undefined) f32[encoded / 4] = scale;
+    else if (phase === 1) f32[encoded / 4] = f32[encoded / 4 - (tiles * batch.count * ENCODED_BYTES) / 4];
     else if (operation.inputScale === 'tile') wasm.largest(a + tile * rows * 4, quads, encoded);
     else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, encoded);
     else f32[encoded / 4] = f32[first / 4];
@@ -395,8 +418,22 @@ export interface LinearCall {
   readonly width: number;
 }
 
-/** A worker's function that computes panel `panel` of a layer. Writes the job record once, then only what changes. */
-export function panelRunner(context: WorkerContext, call: LinearCall, batch: Batch): (panel: number) => void {
+/** One tile of one cell of a weight. */
+export interface OneTile {
+  readonly cell: number;
+  readonly tile: number;
+}
+
+/**
+ * A worker's function that computes panel `panel` of a layer, or of `only` one tile, without trim, as if it were the whole.
+ * Writes the job record once, then only what changes.
+ */
+export function panelRunner(
+  context: WorkerContext,
+  call: LinearCall,
+  batch: Batch,
+  only?: OneTile,
+): (panel: number) => void {
   const { data, i32, kernels, virtualStarts, index } = context;
   const operation = data.operations[call.operation];
   const { layout } = data;
@@ -430,6 +467,7 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     phaseTokens: operation.cells * operation.tiles * batch.count * TOKEN_BYTES,
     phaseSums: sumsBytes(batch.count, operation.tiles),
     bankCells: cellsBytes(operation.rank),
+    firstCell: 0,
     bankRows: Math.ceil(outputs / ladderColumns) * operation.cells * ladderBytes,
     x: layout.inputs[slot.input],
     xStride: stride.x,
@@ -447,20 +485,63 @@ export function panelRunner(context: WorkerContext, call: LinearCall, batch: Bat
     bins,
     scratch: layout.scratches[index],
   };
+  if (only) Object.assign(constant, oneTileFields(operation, only, constant));
   const weights = weightsOf(operation);
+  const start = only ? oneTileStarts(operation, only) : { weights: 0, tables: 0, rows: 0, column: 0 };
+  const cellRows = (only?.cell ?? 0) * constant.rowTablesStride!;
+  const shifts = only || operation.kind !== 'tile' ? undefined : layout.trim?.shifts[call.operation];
+  const panelShifts = operation.cells * operation.tiles * PANEL_COLUMNS * 4;
   const run = kernels[weights.memory][panelName(operation.source, operation.epilogue, batch.count > 1)];
   for (const [field, value] of Object.entries(constant)) set(field as JobField, value);
   const at = job / 4;
   const counts = layout.counts[call.operation];
   return (panel) => {
     const column = panel * PANEL_COLUMNS;
-    i32[at + JOB.weights / 4] = weights.at + panel * weights.panelBytes;
-    i32[at + JOB.tables / 4] = tablesAt + panel * panelTables;
-    i32[at + JOB.rowTables / 4] = rowTables + Math.floor(column / ladderColumns) * ladderBytes;
-    i32[at + JOB.column / 4] = column;
-    i32[at + JOB.out / 4] = call.at + column * 4;
+    i32[at + JOB.weights / 4] = weights.at + panel * weights.panelBytes + start.weights;
+    i32[at + JOB.tables / 4] = tablesAt + panel * panelTables + start.tables;
+    i32[at + JOB.rowTables / 4] =
+      rowTables + Math.floor(column / ladderColumns) * ladderBytes + start.rows + cellRows;
+    i32[at + JOB.column / 4] = column + start.column;
+    i32[at + JOB.shifts / 4] = shifts === undefined ? 0 : shifts + panel * panelShifts;
+    i32[at + JOB.out / 4] = call.at + (only ? 0 : column * 4);
     i32[at + JOB.counts / 4] = counts + panel * COUNTS_BYTES;
     i32[at + JOB.columns / 4] = Math.min(PANEL_COLUMNS, operation.outputs - column);
     run(job);
+  };
+}
+
+/** What the record has of one tile in place of the whole's. */
+function oneTileFields(
+  operation: Operation,
+  { cell, tile }: OneTile,
+  whole: Partial<Record<JobField, number>>,
+): Partial<Record<JobField, number>> {
+  const { tiles, rows, outputs, cells } = operation;
+  const virtual = cell * tiles + tile;
+  const quads = countQuads(tileRows(operation, tile));
+  return {
+    ...{ cells: 1, tiles: 1, quads, lastQuads: quads },
+    firstCell: tile * rows * outputs * cells,
+    x: whole.x! + tile * whole.xStride!,
+    magnitude: whole.magnitude! + tile * whole.magnitudeStride!,
+    tokens: whole.tokens! + virtual * whole.tokensStride!,
+    tileTable: whole.tileTable! + virtual * TILE_BYTES,
+  };
+}
+
+/** Where one tile begins, from where its panel does: its weights, tables of columns and of rows, and its first column. */
+function oneTileStarts(
+  operation: Operation,
+  { cell, tile }: OneTile,
+): Readonly<Record<'weights' | 'tables' | 'rows' | 'column', number>> {
+  const { tiles, rows, lastRows, rank, banks, source, outputs } = operation;
+  const quadBytes = source === 'bytes' ? rank * banks * QUAD_BYTES.bytes : QUAD_BYTES.codes;
+  const before = (cell * (tiles - 1) + tile) * countQuads(rows) + cell * countQuads(lastRows);
+  const virtual = cell * tiles + tile;
+  return {
+    weights: before * quadBytes,
+    tables: virtual * tableBytes('convert'),
+    rows: 4 * tile * countQuads(rows) * ROW_BYTES,
+    column: cell * outputs,
   };
 }
