@@ -23,6 +23,8 @@ export interface IntegerResponse {
   readonly rank: number;
   /** Levels of the encoding table. */
   readonly levels: number;
+  /** The last of them that drives no row. */
+  readonly idle: number;
   /** [rank + 1][levels] f32: x of each level and rank, then the magnitude. */
   readonly table: Float32Array;
   /** v_r by tap in units of stored weights: [rank][taps + 1]. */
@@ -68,6 +70,7 @@ export function integerResponse(
   return {
     rank,
     levels: grid.length,
+    idle: grid.lastIndexOf(0),
     table,
     weights: v.map((vr) => vr.map((x) => x * weightUnit)),
     differenceUnit: leadingTop / (top * weightUnit),

@@ -136,12 +136,13 @@ export function referencePanel(
   return { y, clipped };
 }
 
-/** kernels/encode.ts for one token and tile without noise: x [rank][rows], magnitudes, and the sums. */
+/** kernels/encode.ts for one token and tile without noise: x [rank][rows], magnitudes, and the sums; levels up to `idle` drive no row. */
 export function referenceEncode(
   a: Float32Array,
   scale: number,
   top: number,
   table: readonly Float32Array[] | undefined,
+  idle = 0,
 ): { x: Int32Array[]; magnitude: Int32Array; sum: number; active: number } {
   const rank = table ? table.length - 1 : 1;
   const x = Array.from({ length: rank }, () => new Int32Array(a.length));
@@ -159,7 +160,7 @@ export function referenceEncode(
     for (let r = 0; r < rank; r++) x[r][j] = sign * roundHalfEven(table[r][level]);
     magnitude[j] = table[rank][level];
     sum += magnitude[j];
-    if (level > 0) active++;
+    if (level > idle) active++;
   });
   return { x, magnitude, sum, active };
 }

@@ -42,7 +42,10 @@ import type { DotKind } from './dot.ts';
 import { type Draws, draws } from './hash.ts';
 import { INPUT_ZERO } from './prepare.ts';
 
-/** Offsets of what encoding a token and tile leaves behind: scale, sums of magnitudes, rows that are driven, key of its draws. */
+/**
+ * Offsets of what encoding a token and tile leaves behind: scale, sums of magnitudes, rows that are driven, key of its draws; and of what
+ * it is told: noise, and the offset in a table of the last entry that drives no row.
+ */
 export const ENCODED = {
   scale: 0,
   sum: 4,
@@ -51,6 +54,7 @@ export const ENCODED = {
   keyA: 16,
   keyB: 20,
   noise: 24,
+  idle: 28,
 } as const;
 export const ENCODED_BYTES = 32;
 
@@ -116,7 +120,7 @@ export function encode(kind: DotKind, coding: EncodeKind, planes: 1 | 2): WatFun
         if (draw) drawRows(f, frame, draw, stats);
         storeResponses(f, frame, p, planes, draw !== undefined);
         gather(f, frame, frame.entries.get);
-        addToSums(f, frame);
+        addToSums(f, frame, stats);
         storeBytes(f, i32x4.ofF32(frame.out.get), magnitude.get);
         f.advance(magnitude, step.get);
       }
@@ -239,10 +243,11 @@ function storeInputs(
 }
 
 /** sum, sumSquares, active += of the four magnitudes in `out`. */
-function addToSums(f: Body, { sum, sumSquares, active, out, level }: Frame): void {
+function addToSums(f: Body, { sum, sumSquares, active, out, level }: Frame, stats: Local<'i32'>): void {
   f.set(sum, f32x4.add(sum.get, out.get));
   f.set(sumSquares, f32x4.add(sumSquares.get, f32x4.mul(out.get, out.get)));
-  f.set(active, i32x4.sub(active.get, i32x4.greater(level.get, v128.zero)));
+  const driven = i32x4.greater(level.get, load.splat32(stats.get, ENCODED.idle));
+  f.set(active, i32x4.sub(active.get, driven));
 }
 
 function storeSums(f: Body, { sum, sumSquares, active }: Frame, stats: Local<'i32'>): void {

@@ -148,6 +148,8 @@ interface Encoding {
   readonly top: number;
   readonly table: number;
   readonly tableBytes: number;
+  /** Last entry of the table that drives no row. */
+  readonly idle: number;
   /** Noise of rows, relative to their current; 0 where none is drawn. */
   readonly rowNoise: number;
 }
@@ -157,8 +159,8 @@ function operationEncoding(
   operation: Operation,
 ): Encoding {
   const { kind, taps, inputTop } = operation;
-  if (kind !== 'tile') return { kind: 'plain', top: inputTop, table: 0, tableBytes: 0, rowNoise: 0 };
-  const { levels } = integerResponses.get(taps)!;
+  if (kind !== 'tile') return { kind: 'plain', top: inputTop, table: 0, tableBytes: 0, idle: 0, rowNoise: 0 };
+  const { levels, idle } = integerResponses.get(taps)!;
   const noise = data.chip.errors ? physics!.design.driver.noiseV * physics!.rowSlopePerV : 0;
   const rowNoise = data.ownInputs ? noise : 0;
   return {
@@ -166,6 +168,7 @@ function operationEncoding(
     top: levels - 1,
     table: data.layout.encodings[taps],
     tableBytes: levels * 4,
+    idle,
     rowNoise,
   };
 }
@@ -180,14 +183,14 @@ function encodeInputs(
   a: number,
   scale?: number,
 ): void {
-  const { data, kernels, f32 } = context;
+  const { data, kernels, f32, i32 } = context;
   const operation = data.operations[index];
   const { tiles, rows, rank, planes, taps } = operation;
   const { layout } = data;
   const wasm = kernels[0];
   const perBlock = batch.count === 1 ? 1 : BLOCK_TOKENS;
   const stride = inputStride(operation, batch.count);
-  const { kind, top, table, tableBytes, rowNoise } = operationEncoding(context, operation);
+  const { kind, top, table, tableBytes, idle, rowNoise } = operationEncoding(context, operation);
   const encode = wasm[encodeName(kind, planes)];
   const inBytes = kind === 'table' && planes === 1 && top < BYTE_LEVELS;
   const block = Math.floor(token / perBlock);
@@ -206,6 +209,7 @@ function encodeInputs(
     else if (operation.inputScale === 'tile') wasm.largest(a + tile * rows * 4, quads, encoded);
     else if (tile === 0) wasm.largest(a, padded(operation.inputs) / 4, encoded);
     else f32[encoded / 4] = f32[first / 4];
+    i32[(encoded + ENCODED.idle) / 4] = 4 * idle;
     if (rowNoise > 0) setRowNoise(context, index, tile, batch, token, encoded, rowNoise);
     const rankBytes = quads * perBlock * 4;
     const planeBytes = rankBytes * rank;
