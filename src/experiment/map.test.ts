@@ -368,7 +368,7 @@ test('what a mapping refuses', () => {
     expect.objectContaining({ kind: 'usage', code: 'MAPPING_HEAD' }),
   );
   expect(() => plan('round', 'mapping.side=4')).toThrow(
-    'round takes no principal, side, cellsPerWeight, correction, follow or anneal',
+    'round takes no principal, side, cellsPerWeight, correction, follow, anneal or ridge',
   );
   expect(() => plan('round', 'mapping.follow=true')).toThrow('round takes no');
   expect(() => plan('centred', 'mapping.cellsPerWeight=0.9')).toThrow('mapping.cellsPerWeight');

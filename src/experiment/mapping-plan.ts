@@ -86,9 +86,10 @@ export function planMapping(
       correction: undefined,
       // Whatever chose the bits.
       sensitivity: undefined,
-      // Images that do neither keep their keys.
+      // Images without keep their keys.
       follow: settings.follow || undefined,
       anneal: settings.anneal || undefined,
+      ridge: settings.ridge || undefined,
     },
     ...(settings.correction.source === 'none' ? {} : { moments: MOMENTS_RANK }),
     tileRows: design.tile.rows,
@@ -131,13 +132,19 @@ const FOLLOW_SWEEPS = 6;
 
 /** A method with the ranks, the sweeps and the seed of a design. */
 export function withSettings(method: MappingMethod, settings: MappingPlan['settings']): MappingMethod {
-  const { principal, side, seed, follow, anneal } = settings;
+  const { principal, side, seed, follow, anneal, ridge } = settings;
   const sweeps = follow ? FOLLOW_SWEEPS : method.coding.sweeps;
   return {
     ...method,
     principal,
     seed,
-    coding: { ...method.coding, rank: side, sweeps, ...(anneal > 0 ? { anneal } : {}) },
+    coding: {
+      ...method.coding,
+      rank: side,
+      sweeps,
+      ...(anneal > 0 ? { anneal } : {}),
+      ...(ridge > 0 ? { ridge } : {}),
+    },
   };
 }
 

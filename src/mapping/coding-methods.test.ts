@@ -7,7 +7,15 @@ import { descend, descendReference } from './descent.ts';
 import { actOrder, DAMPING, gptq, gptqReference, upperFactorReference } from './gptq.ts';
 import { factorElements, factorRoom, factorUpper } from './numerics/factor.ts';
 import { BLOCK, floats, newNumerics, paddedRows, room } from './numerics/numerics.ts';
-import { energies, readCoding, type Workspace, writeCoding } from './numerics/workspace.ts';
+import {
+  energies,
+  loadMoments,
+  loadWeights,
+  readCoding,
+  type Workspace,
+  weightEnergies,
+  writeCoding,
+} from './numerics/workspace.ts';
 import { refit, refitReference } from './refit.ts';
 import { round, roundReference } from './round.ts';
 import { SCALE_RULES, searchScales, searchScalesReference } from './scale-search.ts';
@@ -131,6 +139,34 @@ test('annealed descent equals its definition, and leaves less error than descent
   const drawn = Array.from({ length: 4000 }, (_, i) => logisticNoise(1, i % 80, Math.floor(i / 80), BLOCK));
   expect(Math.abs(drawn.reduce((sum, x) => sum + x, 0) / 4000)).toBeLessThan(0.15);
   expect(drawn.reduce((sum, x) => sum + x * x, 0) / 4000 / (Math.PI ** 2 / 3)).toBeCloseTo(1, 0);
+});
+
+test('a ridge: codes of a short text hold better on the text that it is a part of', async () => {
+  const shape = { outputs: 24, inputs: 96, tileRows: 64, magnitudeMax: 3 };
+  const [part, whole] = [
+    drawProblem({ ...shape, tokens: 240 }, 9),
+    drawProblem({ ...shape, tokens: 4000 }, 9),
+  ];
+  const workspace = await workspaceOf(part);
+  const errorsWith = (ridge: number) => {
+    loadMoments(workspace, part.moments, shape.inputs, ridge);
+    loadWeights(workspace, part);
+    searchScales(workspace, 'weighted');
+    for (const step of [gptq, refit, descend, refit, descend]) step(workspace);
+    const coding = readCoding(workspace);
+    return [part, whole].map(({ moments }) => total(objectiveReference({ ...part, moments }, coding)));
+  };
+  const [plain, ridged] = [errorsWith(0), errorsWith(0.03)];
+  expect(ridged[0]).toBeGreaterThan(plain[0]);
+  expect(ridged[1]).toBeLessThan(0.99 * plain[1]);
+  // The workspace's moments are H + ridge mean(diag H) I.
+  errorsWith(0.3);
+  const mean = total(diagonalOf(part)) / shape.inputs;
+  const added = part.moments.map((x, i) => (i % (shape.inputs + 1) === 0 ? x + 0.3 * mean : x));
+  const said = weightEnergies(workspace);
+  loadMoments(workspace, added, shape.inputs);
+  loadWeights(workspace, part);
+  expect(relativeDifference(weightEnergies(workspace), said)).toBeLessThan(1e-5);
 });
 
 test('GPTQ of uncorrelated inputs is rounding', async () => {

@@ -35,6 +35,8 @@ export interface CodingOptions {
   readonly codes: 'round' | 'gptq';
   /** Of GPTQ, share of the mean diagonal. */
   readonly damping: number;
+  /** Ridge of the second moments in K / tokens of their mean diagonal (loadInput); absent: none. */
+  readonly ridge?: number;
   /** Joint refit of an output's tile scales after the codes. */
   readonly refit: boolean;
   /** Sweeps of annealed descent before those of descent, followed by a refit if that is on; absent: none. */
@@ -108,9 +110,22 @@ export interface MatrixReport {
   readonly damping: number | undefined;
 }
 
-/** Makes the moments of a prepared input those of the workspace: once for all matrices that read it. */
-export function loadInput(workspace: Workspace, input: PreparedInput): void {
-  loadMoments(workspace, input.moments, input.statistics.inputs);
+/**
+ * Makes the moments of a prepared input those of the workspace: once for all matrices that read it. With a ridge rho codes
+ * are chosen, and errors said, under
+ *
+ *   H + rho K / tokens mean(diag H) I
+ *
+ * A text says the less of a direction the fewer tokens it has for an input; codes that are fitted to H alone are worse on other
+ * texts (linear shrinkage, Ledoit & Wolf 2004, J. Multivariate Anal. 88).
+ */
+export function loadInput(
+  workspace: Workspace,
+  input: PreparedInput,
+  { ridge = 0 }: Pick<CodingOptions, 'ridge'> = {},
+): void {
+  const { inputs, tokens } = input.statistics;
+  loadMoments(workspace, input.moments, inputs, (ridge * inputs) / tokens);
 }
 
 /** A matrix before it is mapped. */

@@ -135,7 +135,7 @@ export function runStageJob(
     retarget(workspace, exact, statistics.moments, drift.drift, ridge);
   }
   const input = prepareInput(workspace, statistics, job.input, true);
-  loadInput(workspace, input);
+  loadInput(workspace, input, job.coding);
   const coded = job.matrices.map(({ name, bits }, i) => ({
     name,
     ...mapMatrix(workspace, input, exact[i], bits, job.coding, job.everyStep),

@@ -147,8 +147,8 @@ export async function newWorkspace(limits: WorkspaceLimits): Promise<Workspace> 
   };
 }
 
-/** Takes H[K][K] as the second moments of the matrices that follow. */
-export function loadMoments(workspace: Workspace, moments: Float32Array, inputs: number): void {
+/** Takes H[K][K] + `ridge` mean(diag H) I as the second moments of the matrices that follow. */
+export function loadMoments(workspace: Workspace, moments: Float32Array, inputs: number, ridge = 0): void {
   const rows = paddedRows(inputs);
   const square = floats(workspace.numerics, workspace.at.moments, rows * rows);
   if (rows !== inputs) square.fill(0);
@@ -161,6 +161,10 @@ export function loadMoments(workspace: Workspace, moments: Float32Array, inputs:
     mean += energy[j] / inputs;
   }
   for (let j = inputs; j < rows; j++) square[j * rows + j] = mean || 1;
+  for (let j = 0; ridge > 0 && j < inputs; j++) {
+    energy[j] += ridge * mean;
+    square[j * rows + j] = energy[j];
+  }
   workspace.inputs = inputs;
   workspace.rows = rows;
   workspace.tiles = Math.ceil(inputs / workspace.tileRows);
