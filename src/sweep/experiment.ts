@@ -271,8 +271,7 @@ export function gridExperiment(
   base: Settings,
   grid: Readonly<Record<string, readonly unknown[]>>,
 ): Experiment {
-  const { grid: gridSchema } = accuracySchema.shape;
-  validate(gridSchema.unwrap(), grid, '--set');
+  for (const [key, values] of Object.entries(grid)) for (const value of values) requireValue(key, value);
   if (countPoints({ grid }) > MOST_POINTS) {
     throw new OnefetError('usage', 'SWEEP_POINTS', `--set: more than ${MOST_POINTS} points`);
   }
@@ -292,6 +291,20 @@ export function gridExperiment(
     file: '--set',
     text: '',
   };
+}
+
+/** One value of a list, with the words of a single `--set`. */
+function requireValue(key: string, value: unknown): void {
+  const { grid } = accuracySchema.shape;
+  try {
+    validate(grid.unwrap(), { [key]: [value] }, `--set ${key}=${value}`);
+  } catch (error) {
+    if (!(error instanceof OnefetError)) throw error;
+    throw new OnefetError(error.kind, error.code, error.message.replace(`: ${key}.0: `, `: ${key}: `), {
+      hint: error.hint ?? `what it means: onefet show design ${key}`,
+      cause: error,
+    });
+  }
 }
 
 /** JSON Schema (2020-12) of experiment files. */
