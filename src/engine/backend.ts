@@ -25,7 +25,6 @@ import type { ImageReader } from '../mapping/image.ts';
 import type { Stage } from '../model/architecture.ts';
 import type { Model } from '../model/model.ts';
 import { blockWeights, type Feature, type ModelShape, partWidths, requiredFeatures } from '../model/shape.ts';
-import { largestColumnA } from '../tile/bit-line.ts';
 import { type ImagePlan, imageParts, weightBits } from './image.ts';
 import type { BackendName, Precision } from './names.ts';
 
@@ -322,9 +321,6 @@ const QUESTIONS = {
   /** Relative loss of current where it grows by one e-fold. */
   'loss of a cascode per e-fold of current': (needs) =>
     tiles(needs, ({ droop }) => (droop.cascode ? 1 - droop.cascode.exponent : undefined)),
-  /** Largest current of a column over what its clamps carry (column.clampMaxA). */
-  'column current over column.clampMaxA': (needs) =>
-    tiles(needs, ({ meanGain, design, clampMaxA }) => largestColumnA(design, meanGain) / clampMaxA),
   'bytes of a matrix': (_needs, memory) => [memory().largestMatrixBytes],
   'bytes beside the weights': (_needs, memory) => [memory().stateBytes],
 } as const satisfies Record<

@@ -19,20 +19,27 @@ export function rangeTable(record: RangeRecord, physics: TilePhysics): RangeTabl
   for (const [key, tiles] of record) {
     table[key] = tiles.map((cells, tile) =>
       cells.map((histogram) => {
-        const commonA = physics.meanGain * histogram.largestCommonMode * design.fullScaleA;
-        if (commonA > physics.clampMaxA) {
-          throw new OnefetError(
-            'usage',
-            'CLAMP_OVERLOAD',
-            `the bit lines of ${key} tile ${tile} carry ${(commonA * 1e6).toFixed(3)} uA, the clamps only ${physics.clampMaxA * 1e6} uA`,
-            { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
-          );
-        }
+        requireClamps(physics, key, tile, histogram.largestCommonMode);
         return physics.meanGain * rangeQuantile(histogram, design.adc.rangeQuantile);
       }),
     );
   }
   return table;
+}
+
+/**
+ * Refuses a design whose clamps cannot carry the largest current of both lines of a tile's column and phase, in I_fs on the nominal
+ * chip. Errors: CLAMP_OVERLOAD.
+ */
+export function requireClamps(physics: TilePhysics, key: string, tile: number, largest: number): void {
+  const commonA = physics.meanGain * largest * physics.design.fullScaleA;
+  if (commonA <= physics.clampMaxA) return;
+  throw new OnefetError(
+    'usage',
+    'CLAMP_OVERLOAD',
+    `the bit lines of ${key} tile ${tile} carry ${(commonA * 1e6).toFixed(3)} uA, the clamps only ${physics.clampMaxA * 1e6} uA`,
+    { hint: 'raise column.clampMaxA, or lower fullScaleA or tile.rows' },
+  );
 }
 
 /** The same table with every full scale multiplied by `factor`. */

@@ -26,8 +26,6 @@ export const CAPABILITIES: Capabilities = {
   'column droop': { to: 0.05 },
   // The same of a cascode: a column with half or twice the mean current is off by 0.7 times this.
   'loss of a cascode per e-fold of current': { to: 0.02 },
-  // The common mode is not watched: no column may be able to overload its clamps.
-  'column current over column.clampMaxA': { to: 1 },
   'bytes of a matrix': { to: MEMORY_BYTES },
   'bytes beside the weights': { to: MEMORY_BYTES },
 };

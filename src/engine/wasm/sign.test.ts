@@ -191,3 +191,31 @@ test.each([
   // As engine.test.ts: the sum of squares of a column's currents follows from those of rows and cells, 8 % too much on 64 rows.
   expect(Math.abs(ratio / (traps === 0 ? 1 : 1.08) - 1)).toBeLessThan(0.1);
 });
+
+test.each(SIGNS)('%s: clamps that may be overloaded are watched', async (sign) => {
+  const rangeOf = (name: 'wasm' | 'scalar', clampMaxA: number | 'derived') => {
+    const settings = [`tile.sign=${sign}`, 'fullScaleA=6e-9', `column.clampMaxA=${clampMaxA}`];
+    return runText(name, { model, fabric: fabricOf(settings), mode: 'range' }, ids);
+  };
+  const overload = async (name: 'wasm' | 'scalar') => {
+    const error = await rangeOf(name, 1e-9).then(
+      () => undefined,
+      (thrown: { code: string; message: string }) => thrown,
+    );
+    expect(error?.code).toBe('CLAMP_OVERLOAD');
+    const [, place, currentUA] = /lines of (.+) carry ([0-9.]+) uA/.exec(error!.message)!;
+    return { place, currentUA: Number(currentUA) };
+  };
+  const [found, expected] = [await overload('wasm'), await overload('scalar')];
+  expect(found.place).toBe(expected.place);
+  // Magnitudes of 7 bits, and three digits.
+  expect(Math.abs(found.currentUA / expected.currentUA - 1)).toBeLessThan(0.02);
+  // Watching changes no full scale but by the rounding of sums: 1.5 uA could flow, less does.
+  const [watched, free] = [await rangeOf('wasm', 1.2e-6), await rangeOf('wasm', 'derived')];
+  expect(watched.logits.length).toBe(ids.length);
+  for (const [key, tiles] of Object.entries(free.ranges)) {
+    tiles.flat().forEach((full, i) => {
+      expect(Math.abs(watched.ranges[key].flat()[i] / full - 1)).toBeLessThan(0.01);
+    });
+  }
+});

@@ -18,7 +18,7 @@ import {
   tableBytes,
 } from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
-import { RANGE_BINS } from '../kernels/record.ts';
+import { RANGE_WORDS } from '../kernels/record.ts';
 import { countQuads } from '../plan/operations.ts';
 import { type CellsCase, drawCellsCase, tileWeights, writeCellsCase } from './cells-case.ts';
 import {
@@ -310,7 +310,7 @@ function clearResults(
   });
   const out = allocate(state, c.count * OUT_STRIDE, 'out');
   bytes.fill(UNTOUCHED, out, out + c.count * OUT_STRIDE);
-  const bins = allocate(state, c.cells * c.tiles * RANGE_BINS * 4, 'bins');
+  const bins = allocate(state, c.cells * c.tiles * RANGE_WORDS * 4, 'bins');
   return { counts, scratch, out, outStride: OUT_STRIDE, bins };
 }
 

@@ -113,7 +113,7 @@ export function referencePanel(
             continue;
           }
           let value = f(f(sum * f(columns[n] * at.gain)) + columns[16 + n]);
-          if (epilogue !== 'record' && epilogue.noise !== 'off') {
+          if (typeof epilogue !== 'string' && epilogue.noise !== 'off') {
             const index = c.column + cell * c.columnsPerCell + n;
             const slow = referenceNormal(referenceHash(index, table.slowKeyA, table.slowKeyB));
             const z = f(referenceNormal(referenceHash(index, at.keyA, at.keyB)) + f(slow * at.slow));
@@ -123,7 +123,7 @@ export function referencePanel(
                 : at.sigma;
             value = f(value + f(z * sigma));
           }
-          if (epilogue !== 'record' && !epilogue.float) {
+          if (typeof epilogue !== 'string' && !epilogue.float) {
             const rounded = roundHalfEven(value);
             value = Math.max(-table.top, Math.min(table.top, rounded));
             if (value !== rounded) clipped++;

@@ -32,7 +32,7 @@ import type { Epilogue, PanelName } from './panel-job.ts';
 import { absolute, prepare, type Source, type StoredSource, zeroSums } from './prepare.ts';
 import { quantise, transpose } from './quantise.ts';
 import { type RECODE_OPERANDS, recode } from './recode.ts';
-import { record } from './record.ts';
+import { record, watch } from './record.ts';
 import { butterflies, butterfliesWithin, mixApart, mixNeighbours } from './rotation.ts';
 import { combine, project } from './side-path.ts';
 
@@ -41,6 +41,7 @@ export const SOURCES: readonly Source[] = [...STORED_SOURCES, 'cells'];
 export const EPILOGUES: readonly Epilogue[] = [
   'accumulate',
   'record',
+  'watch',
   ...(['off', 'token', 'product'] as const).flatMap((noise) =>
     [false, true].map((float) => ({ noise, float })),
   ),
@@ -60,6 +61,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     accumulate(),
     accumulateTiles(),
     record(),
+    watch(),
     hashColumns(kind),
     normals(kind),
     ...noises.flatMap((noise) =>

@@ -48,7 +48,7 @@ const FIELDS = [
   'lookup', // [rank][16] bytes of code values
   'count', // tokens
   'outStride', // bytes of a row of out
-  'bins', // record: histograms [cells tiles] of RANGE_BINS
+  'bins', // record: histograms [cells tiles] of RANGE_WORDS
   'columns', // record: columns of the panel that exist
   'scratch', // where the offsets of the scratch parts lie
 ] as const;
@@ -104,15 +104,20 @@ export function layOutScratch(
   return { ...Object.fromEntries(parts), bytes: at };
 }
 
-export type Epilogue = 'accumulate' | 'record' | { readonly noise: NoiseKind; readonly float: boolean };
-type EpilogueName = 'accumulate' | 'record' | ConvertName;
+/** `watch` is `record` that also keeps the largest current of a column and phase. */
+export type Epilogue =
+  | 'accumulate'
+  | 'record'
+  | 'watch'
+  | { readonly noise: NoiseKind; readonly float: boolean };
+type EpilogueName = 'accumulate' | 'record' | 'watch' | ConvertName;
 const epilogueName = (epilogue: Epilogue): EpilogueName =>
   typeof epilogue === 'string' ? epilogue : convertName(epilogue.noise, epilogue.float);
 export type PanelName = `panel_${Source}_${EpilogueName}_${'batch' | 'single'}`;
 export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): PanelName =>
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 export const drawsCurrent = (epilogue: Epilogue) =>
-  typeof epilogue !== 'string' && epilogue.noise === 'product';
+  typeof epilogue === 'string' ? epilogue === 'watch' : epilogue.noise === 'product';
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
   (epilogue === 'accumulate' ? 2 : 4) * PANEL_COLUMNS * 4;

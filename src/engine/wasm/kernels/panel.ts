@@ -45,7 +45,7 @@ import {
   tableBytes,
 } from './panel-job.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
-import { RANGE_BINS, RECORD_OPERANDS } from './record.ts';
+import { RANGE_BINS, RANGE_WORDS, RECORD_OPERANDS } from './record.ts';
 
 export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
   const tableStride = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
@@ -125,13 +125,14 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         if (batch) {
           batchSums(f, frame, source, epilogue);
           joinSums(f, frame, epilogue, frame.count.get);
+          if (epilogue === 'watch') watchCurrents(f, frame, part.currents, frame.bins.get, frame.count.get);
           eachConversion(f, frame, part.raw, part.currents, frame.tokens.get, frame.tileTable.get, () =>
             batchEpilogue(f, frame, epilogue),
           );
           untrim(f, frame, shift.get, frame.tokens.get, frame.count.get);
           f.advance(frame.tokens, field('tokensStride'));
           f.advance(frame.tileTable, TILE_BYTES);
-          f.advance(frame.bins, RANGE_BINS * 4);
+          f.advance(frame.bins, RANGE_WORDS * 4);
         } else {
           singleSums(f, frame, source, epilogue);
         }
@@ -150,7 +151,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         singleEpilogue(f, frame, epilogue, tables, i32.of(tableStride), shifts);
         f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
         f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
-        f.advance(frame.bins, i32.mul(field('tiles'), RANGE_BINS * 4));
+        f.advance(frame.bins, i32.mul(field('tiles'), RANGE_WORDS * 4));
       }
       f.advance(frame.column, field('columnsPerCell'));
     });
@@ -242,7 +243,8 @@ function eachConversion(
 function joinSums(f: Body, { part, field }: Frame, epilogue: Epilogue, count: I32): void {
   f.when(i32.lessThan(field('conversions'), field('phases')), () => {
     f.call('join_differences', part.raw, i32.add(part.raw, field('phaseSums')), count);
-    if (drawsCurrent(epilogue))
+    // What is watched is each phase's.
+    if (drawsCurrent(epilogue) && epilogue !== 'watch')
       f.call('join_sums', part.currents, i32.add(part.currents, field('phaseSums')), count);
   });
 }
@@ -262,6 +264,16 @@ export function joinPhases(of: 'differences' | 'sums'): WatFunction {
       for (const at of [first, second]) f.advance(at, PANEL_COLUMNS * 4);
     });
   });
+}
+
+const isRecorded = (epilogue: Epilogue): epilogue is 'record' | 'watch' =>
+  epilogue === 'record' || epilogue === 'watch';
+
+/** Keeps the largest current of a tile's columns, of either phase, behind its bins. */
+function watchCurrents(f: Body, { field }: Frame, currents: I32, bins: I32, count: I32): void {
+  const watch = (at: I32) => f.call('watch', at, count, i32.add(bins, RANGE_BINS * 4), field('columns'));
+  watch(currents);
+  f.when(i32.eq(field('phases'), i32.of(2)), () => watch(i32.add(currents, field('phaseSums'))));
 }
 
 /** Takes what trim found from the columns of a tile; in the units of y it grows with the token's scale. */
@@ -346,7 +358,7 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
   const { part, count, field, sums } = frame;
   if (epilogue === 'accumulate') {
     f.call('accumulate', sums.raw.get, frame.table.get, sums.tokens.get, part.y, count.get);
-  } else if (epilogue === 'record') {
+  } else if (isRecorded(epilogue)) {
     const columns = field('columns');
     callNamed(f, 'record', RECORD_OPERANDS, {
       raw: sums.raw.get,
@@ -452,7 +464,7 @@ function singleEpilogue(
   };
   f.set(group, i32.of(1));
   f.set(count, field('tiles'));
-  if (epilogue === 'record') apart();
+  if (isRecorded(epilogue)) apart();
   f.when(i32.sub(field('conversions'), 1), apart);
   f.when(field('shifts'), apart);
   f.set(raw, part.raw);
@@ -461,8 +473,9 @@ function singleEpilogue(
   f.set(tile, frame.tileTable.get);
   f.set(bins, frame.bins.get);
   f.countdown(group, () => {
+    if (epilogue === 'watch') watchCurrents(f, frame, currents.get, bins.get, i32.of(1));
     eachConversion(f, frame, raw.get, currents.get, token.get, tile.get, () => {
-      if (epilogue === 'record') {
+      if (isRecorded(epilogue)) {
         callNamed(f, 'record', RECORD_OPERANDS, {
           raw: frame.sums.raw.get,
           table: tables.get,
@@ -481,7 +494,7 @@ function singleEpilogue(
     f.advance(tables, stride);
     f.advance(token, field('tokensStride'));
     f.advance(tile, TILE_BYTES);
-    f.advance(bins, RANGE_BINS * 4);
+    f.advance(bins, RANGE_WORDS * 4);
   });
 }
 

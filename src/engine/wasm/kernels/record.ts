@@ -7,6 +7,7 @@
  * fall into the first and last. Columns from `columns` on (the padding of the last panel) are not counted.
  */
 import {
+  define,
   defineNamed,
   f32x4,
   type I32,
@@ -25,6 +26,8 @@ const RANGE_BINS_PER_OCTAVE = 2 ** MANTISSA_BITS;
 const RANGE_LOWEST = -14;
 const RANGE_OCTAVES = 26;
 export const RANGE_BINS = RANGE_OCTAVES * RANGE_BINS_PER_OCTAVE;
+/** Words of a tile's record: the bins, then the largest sum of currents. */
+export const RANGE_WORDS = RANGE_BINS + 16;
 const SHIFT = 23 - MANTISSA_BITS;
 const FIRST = (127 + RANGE_LOWEST) << MANTISSA_BITS;
 
@@ -71,5 +74,23 @@ export function record(): WatFunction {
       f.advance(y, PANEL_COLUMNS * 4);
       f.advance(tokens, TOKEN_BYTES);
     });
+  });
+}
+
+/** peak = the largest of it and current[count][16] i32, of the first `columns` columns. */
+export function watch(): WatFunction {
+  return define('watch', ['current', 'count', 'peak', 'columns'], (f, current, count, peak, columns) => {
+    const most = f.local('i32', 'most');
+    f.set(most, load.i32(peak.get));
+    f.countdown(count, () => {
+      for (let n = 0; n < PANEL_COLUMNS; n++) {
+        const value = load.i32(current.get, 4 * n);
+        f.when(i32.and(i32.lessThan(i32.of(n), columns.get), i32.lessThan(most.get, value)), () =>
+          f.set(most, value),
+        );
+      }
+      f.advance(current, PANEL_COLUMNS * 4);
+    });
+    f.emit(store.i32(peak.get, most.get));
   });
 }

@@ -114,12 +114,14 @@ function fillZero(
   index: number,
   quads: number,
 ): void {
-  const { source, rank, planes } = operation;
+  const { source, rank, planes, phases, conversions } = operation;
   // What cells add is found with them: where a panel is computed, or when it was baked.
   if (source !== 'codes') return;
   const { memory } = weightsOf(operation);
   const zero = new Int32Array(data.tables[memory].buffer, table, PANEL_COLUMNS);
   zero.fill(0);
+  // Of phases whose sums are taken from each other nothing is left of it.
+  if (phases > conversions) return;
   for (let r = 0; r < rank; r++) {
     kernels[memory].zero_codes(from, data.layout.lookups[index] + 16 * r, table, quads);
   }

@@ -20,7 +20,7 @@ import { cellsBytes, PASS_BYTES } from '../kernels/cells.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
-import { RANGE_BINS } from '../kernels/record.ts';
+import { RANGE_WORDS } from '../kernels/record.ts';
 import { type DigitalLayout, layOutDigital } from './digital-tables.ts';
 import {
   countQuads,
@@ -120,7 +120,7 @@ export interface Layout {
   /** See planAttention. */
   readonly scores: readonly number[];
   readonly loads: readonly number[];
-  /** Per worker, range calibration only: [all virtual tiles][RANGE_BINS]. */
+  /** Per worker, range calibration only: [all virtual tiles][RANGE_WORDS]. */
   readonly bins: readonly number[];
   /** Outputs of the second pass by place in a group, and per worker a row of what it codes; none without refinement. */
   readonly refined: readonly number[];
@@ -186,7 +186,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     mostPhases(operations),
   );
   const virtualTiles = operations.reduce((sum, o) => sum + o.cells * o.tiles, 0);
-  const recording = operations.some((o) => o.epilogue === 'record');
+  const recording = operations.some((o) => o.epilogue === 'record' || o.epilogue === 'watch');
   const ropeBytes = contextTokens * 2 * shape.headDim * 4;
   const attention = planAttention(shape.heads / shape.kvHeads, shape.headDim, contextPadded);
   const fullRope = take(ropeBytes, 'rotations');
@@ -254,7 +254,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     trim: layOutTrim(choice, take),
     ...layOutRefinement(choice, take),
     digital: layOutDigital(choice, take),
-    bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_BINS * 4, 'histograms')),
+    bins: each(recording ? threads : 0, () => take(virtualTiles * RANGE_WORDS * 4, 'histograms')),
   };
   return { ...layout, bytes: used };
 }

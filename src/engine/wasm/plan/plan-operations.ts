@@ -5,6 +5,8 @@ import { tensorBits } from '../../../fabric/common-design.ts';
 import type { Fabric } from '../../../fabric/fabric.ts';
 import type { LinearName } from '../../../fabric/linear.ts';
 import { type ModelShape, modelMatrices } from '../../../model/shape.ts';
+import { largestColumnA } from '../../../tile/bit-line.ts';
+import type { TilePhysics } from '../../../tile/physics.ts';
 import { weightFormat } from '../../../tile/weight-code.ts';
 import type { EngineMode } from '../../backend.ts';
 import { type ImagePlan, imageMatrix } from '../../image.ts';
@@ -131,6 +133,10 @@ function weightBytes(
   return cells * quads * parts * QUAD_BYTES[source];
 }
 
+/** May a column carry more than its clamps? Then its current is watched while ranges are measured. */
+const mayOverload = ({ design, meanGain, clampMaxA }: TilePhysics): boolean =>
+  largestColumnA(design, meanGain) > clampMaxA;
+
 function operationShape(
   name: LinearName,
   outputs: number,
@@ -155,11 +161,14 @@ function operationShape(
   const made: Source = choice.baked ? 'bytes' : 'cells';
   const source = kind === 'int8' && !ownCodes ? 'bytes' : kind === 'tile' && choice.varied ? made : 'codes';
   const planes = kind === 'tile' && choice.precision === 'fast' ? 1 : 2;
+  const watched = mode === 'range' && kind === 'tile' && mayOverload(fabric.physics!);
   const epilogue =
     kind !== 'tile'
       ? ('accumulate' as const)
       : mode === 'range'
-        ? ('record' as const)
+        ? watched
+          ? ('watch' as const)
+          : ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
   const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
   const sign = kind === 'tile' ? fabric.physics!.design.tile.sign : 'integrate';
@@ -188,7 +197,7 @@ function operationShape(
     epilogue,
     banks,
     conversions,
-    phases: banks === 2 || conversions === 2 ? 2 : 1,
+    phases: banks === 2 || conversions === 2 || (watched && sign === 'integrate') ? 2 : 1,
     misread: mode === 'chip' && kind === 'codes' && fabric.misreads !== undefined,
     panelTables: cells * tiles * table,
     digital: meta && planDigital(meta, shape, name.ordinal),

@@ -4,12 +4,12 @@ import type { LayerActivity, TileActivity } from '../../../fabric/activity.ts';
 import { type ColumnCounts, countColumn, newColumnCounts } from '../../../fabric/column-currents.ts';
 import type { Fabric } from '../../../fabric/fabric.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
-import type { RangeTable } from '../../../fabric/ranges.ts';
+import { type RangeTable, requireClamps } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { MAGNITUDE_COUNTS } from '../../../tile/weight-code.ts';
 import type { IntegerResponse } from '../../integer-response.ts';
 import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
-import { RANGE_BINS, rangeEdge } from '../kernels/record.ts';
+import { RANGE_BINS, RANGE_WORDS, rangeEdge } from '../kernels/record.ts';
 import { type EngineData, FIGURE, FIGURES } from '../plan/context.ts';
 import { tileStarts, virtualStarts } from '../plan/operations.ts';
 
@@ -113,10 +113,18 @@ export function toldActivity(
 }
 
 /** Full scales: the upper edge of the bin that holds the design's quantile of |D|, times the mean gain of a chip. */
-export function collectRanges(data: EngineData, { meanGain, design }: TilePhysics): RangeTable {
+export function collectRanges(data: EngineData, physics: TilePhysics): RangeTable {
+  const { meanGain, design, offCurrent } = physics;
+  const starts = virtualStarts(data.operations);
+  const banks = design.tile.sign === 'paired-rows' ? 2 : 1;
   const table: RangeTable = {};
-  visitBins(data, (o, tile, cell, bins) => {
+  visitBins(data, (o, index, tile, cell, bins, peak) => {
     const key = tensorKey(o.name);
+    if (o.epilogue === 'watch') {
+      const connected = data.figures[(starts[index] + cell * o.tiles + tile) * FIGURES + FIGURE.connected];
+      const { currentUnit } = data.integerResponses.get(o.taps)!;
+      requireClamps(physics, key, tile, peak * currentUnit + (banks * offCurrent * connected) / o.outputs);
+    }
     table[key] ??= Array.from({ length: o.tiles }, () => []);
     table[key][tile][cell] = meanGain * quantile(bins, design.adc.rangeQuantile);
   });
@@ -126,7 +134,7 @@ export function collectRanges(data: EngineData, { meanGain, design }: TilePhysic
 /** How far columns were driven, against the quantile that makes their full scale. */
 export function collectColumns(data: EngineData, { design }: TilePhysics): ColumnCounts {
   const counts = newColumnCounts();
-  visitBins(data, (_o, _tile, _cell, bins) => {
+  visitBins(data, (_o, _index, _tile, _cell, bins) => {
     const full = quantile(bins, design.adc.rangeQuantile);
     bins.forEach((count, bin) => {
       if (count > 0)
@@ -136,23 +144,32 @@ export function collectColumns(data: EngineData, { design }: TilePhysics): Colum
   return counts;
 }
 
-/** Visits what was recorded of each tile and cell per weight, summed over threads. */
+/** Visits what was recorded of each tile and cell per weight, summed over threads, and the largest sum of currents. */
 function visitBins(
   { operations, layout, threads, state }: EngineData,
-  visit: (o: EngineData['operations'][number], tile: number, cell: number, bins: Float64Array) => void,
+  visit: (
+    o: EngineData['operations'][number],
+    index: number,
+    tile: number,
+    cell: number,
+    bins: Float64Array,
+    peak: number,
+  ) => void,
 ): void {
   const starts = virtualStarts(operations);
   const i32 = new Int32Array(state.buffer);
   operations.forEach((o, index) => {
-    if (o.epilogue !== 'record') return;
+    if (o.epilogue !== 'record' && o.epilogue !== 'watch') return;
     for (let tile = 0; tile < o.tiles; tile++) {
       for (let cell = 0; cell < o.cells; cell++) {
         const bins = new Float64Array(RANGE_BINS);
+        let peak = 0;
         for (let thread = 0; thread < threads; thread++) {
-          const at = layout.bins[thread] / 4 + (starts[index] + cell * o.tiles + tile) * RANGE_BINS;
+          const at = layout.bins[thread] / 4 + (starts[index] + cell * o.tiles + tile) * RANGE_WORDS;
           for (let bin = 0; bin < RANGE_BINS; bin++) bins[bin] += i32[at + bin];
+          peak = Math.max(peak, i32[at + RANGE_BINS]);
         }
-        visit(o, tile, cell, bins);
+        visit(o, index, tile, cell, bins, peak);
       }
     }
   });

@@ -26,7 +26,7 @@ import {
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { JOB, JOB_BYTES, type JobField, panelName, sumsBytes, tableBytes } from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES } from '../kernels/prepare.ts';
-import { RANGE_BINS } from '../kernels/record.ts';
+import { RANGE_WORDS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
 import {
   countQuads,
@@ -335,7 +335,7 @@ function fillTileTable(
   const coding = integerResponses.get(taps)!;
   const drawn = data.chip.errors && typeof epilogue !== 'string' && epilogue.noise !== 'off';
   const { phaseGainSigma, clampVariance, lowFrequencyVariance, design } = physics;
-  const gained = data.chip.errors && epilogue !== 'record' && phaseGainSigma > 0;
+  const gained = data.chip.errors && phaseGainSigma > 0;
   // Phases whose charge a conversion takes.
   const integrated = design.tile.sign === 'integrate' ? 2 : 1;
   // Of the slow noise, lowFrequencyVariance sum(I^2): the sum is taken as sum u^2 sum v^2 / rows of its tile.
@@ -444,7 +444,7 @@ export function panelRunner(
   const slot = memberSlot(context, call.member);
   const stride = inputStride(operation, batch.count);
   const bins =
-    operation.epilogue === 'record' ? layout.bins[index] + virtualStarts[call.operation] * RANGE_BINS * 4 : 0;
+    data.mode === 'range' ? layout.bins[index] + virtualStarts[call.operation] * RANGE_WORDS * 4 : 0;
   // A record for each member of the group: what is constant is written once.
   const job = layout.jobs[index] + call.member * JOB_BYTES;
   const set = (field: JobField, value: number) => {
