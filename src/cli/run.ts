@@ -230,7 +230,12 @@ function addGenerate(root: Command, { signal, progress, notice }: CliContext): v
   )
     .option('--chat', "the prompt is a user's, put into the chat template of an instruct model")
     .option('-n, --tokens <n>', 'tokens to generate', integer(1, 2 ** 20), GENERATE_DEFAULTS.tokens)
-    .option('--chips <n>', 'chip instances', integer(1, 1000), GENERATE_DEFAULTS.chips)
+    .option(
+      '--chips <n>',
+      'chip instances, decoded one after the other',
+      integer(1, 1000),
+      GENERATE_DEFAULTS.chips,
+    )
     .option('--temperature <t>', '0 = the most likely token', number(0, 100), GENERATE_DEFAULTS.temperature)
     .option(
       '--top-k <k>',

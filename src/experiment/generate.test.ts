@@ -36,6 +36,18 @@ test('the WebAssembly and the scalar engine say the same, digital and recoded; a
   expect(fast.texts[2].tokensPerSecond).toBeGreaterThan(0);
 });
 
+test('a chip says the same alone and behind others, greedy and sampled, for any number of threads', async () => {
+  for (const change of [{}, { temperature: 0.9, topK: 20, repeatPenalty: 1.2 }]) {
+    const together = await generate({ ...options, ...change, chips: 3 });
+    const alone = await generate({ ...options, ...change, chips: 1, threads: 1 });
+    expect(together.texts.slice(0, 3).map(({ tokens }) => tokens)).toEqual(
+      alone.texts.map(({ tokens }) => tokens),
+    );
+    expect(new Set(together.texts.map(({ seed }) => seed)).size).toBe(4);
+    expect(new Set(together.texts.slice(2).map(({ tokens }) => tokens.join())).size).toBeGreaterThan(1);
+  }
+});
+
 test('a prompt never ends in EOS, and its special tokens are tokens', async () => {
   const tokensOf = async (change: Partial<GenerateOptions>) =>
     (await generate({ ...options, model: fixtureModel('tiny'), chips: 0, tokens: 8, threads: 1, ...change }))
