@@ -37,7 +37,7 @@ export function stderrProgress(enabled: boolean): Progress {
       const rate = (done - startedAt) / elapsedS;
       const seconds = leftS ?? (rate > 0 ? (total - done) / rate : undefined);
       const left = seconds !== undefined && !last ? `, about ${formatSeconds(seconds)} left` : '';
-      const text = `${label}  ${Math.floor((100 * done) / total)} %${left}`;
+      const text = `${label}  ${total > 0 ? Math.floor((100 * done) / total) : 100} %${left}`;
       if (stream.isTTY) {
         stream.write(`\r\x1b[2K${text.slice(0, (stream.columns || 80) - 1)}`);
         open = true;
