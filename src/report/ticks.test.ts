@@ -40,3 +40,16 @@ test('numbers side by side have as many decimals', () => {
   expect(evenly([12264, 9540, 19700])).toEqual(['12,264', '9,540', '19,700']);
   expect(evenSi([3e-9, 4.34e-10], 'A')).toEqual(['3.00 nA', '0.43 nA']);
 });
+
+test('numbers at the ends of what there is have ticks, and end', () => {
+  for (const [low, high] of [
+    [1e-300, 1e300],
+    [Number.MIN_VALUE, Number.MAX_VALUE],
+    [1, Number.POSITIVE_INFINITY],
+    [0, 1],
+  ]) {
+    const { tickvals, range } = logTicks(low, high, String);
+    expect(tickvals.length).toBeLessThanOrEqual(7);
+    expect(range.every(Number.isFinite)).toBe(true);
+  }
+});

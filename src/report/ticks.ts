@@ -2,6 +2,9 @@
 
 const MANTISSAS = [[1], [1, 3], [1, 2, 5], [1, 2, 3, 5, 7]] as const;
 
+/** Logarithms of the least and largest number. */
+const [LEAST_LOG, MOST_LOG] = [Math.log10(Number.MIN_VALUE), Math.log10(Number.MAX_VALUE)];
+
 /**
  * Ticks of a log axis from `low` to `high`, both above zero: as many of 1, 2, 5 in each decade as leave at most `most`, each
  * second or third decade only where there are many; never fewer than two. The range has some room at both ends.
@@ -12,8 +15,10 @@ export function logTicks(
   label: (value: number) => string,
   most = 7,
 ): { tickvals: number[]; ticktext: string[]; range: [number, number] } {
-  const room = Math.max(0.04, 0.04 * Math.log10(high / low));
-  const range: [number, number] = [Math.log10(low) - room, Math.log10(high) + room];
+  // The ratio of two numbers may be none, and no number has a logarithm beyond these.
+  const ends = [low, high].map((x) => Math.min(Math.max(Math.log10(x), LEAST_LOG), MOST_LOG));
+  const room = Math.max(0.04, 0.04 * (ends[1] - ends[0]));
+  const range: [number, number] = [ends[0] - room, ends[1] + room];
   const tickvals = ticksWithin(range, most);
   return { tickvals, ticktext: tickvals.map(label), range };
 }
