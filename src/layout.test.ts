@@ -2,6 +2,7 @@
  * Imports of the source files: what a cell is does not know how it is measured, no file imports itself over others,
  * folders import one way along the order of src/README.md's "How data flows", and the command line starts light.
  */
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -137,4 +138,25 @@ describe('imports of src/', () => {
   test('shipped files import no test helpers', () => {
     expect(arrows.filter(({ target }) => isTest(target))).toEqual([]);
   });
+});
+
+test('the top level has what the project is said to have, and nothing that fell there', () => {
+  const listed = spawnSync('git', ['ls-files', '-z'], { cwd: packageRoot, encoding: 'utf8' });
+  // An archive of the sources has no history: what lies there is all of it, and what people make beside it.
+  if (listed.status !== 0) return;
+  const top = [...new Set(listed.stdout.split('\0').map((path) => path.split('/')[0]))]
+    .filter(Boolean)
+    .sort();
+  const named = [
+    'calibration',
+    'experiments',
+    'netlists',
+    'spice',
+    'src',
+    'package.json',
+    'package-lock.json',
+  ];
+  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'VALIDATION.md'];
+  const tools = ['biome.json', 'tsconfig.json', 'tsconfig.build.json', 'vitest.config.ts'];
+  expect(top.filter((name) => !name.startsWith('.'))).toEqual([...named, ...papers, ...tools].sort());
 });

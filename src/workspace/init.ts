@@ -3,7 +3,7 @@
  * works under a name of its own. Nothing that exists is overwritten.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { datasheetPath } from '../cell/datasheet/datasheet.ts';
 import { loadProcess } from '../cell/technology.ts';
@@ -78,14 +78,14 @@ function initProcess({ name, from = DEFAULTS.process }: InitOptions): Made {
   const files = copyTexts(folder, target, (file, text) =>
     file === 'technology.yaml'
       ? renamed(text, 'name', from, name)
-      : /^cost(-.*)?\.yaml$/.test(file)
+      : isCosts(file)
         ? renamed(text, 'process', from, name)
         : text,
   );
   const cells = Object.keys(loadProcess(from).technology.cells);
   const datasheets = cells.flatMap((cell) => copyDatasheet({ process: from, cell }, { process: name, cell }));
   const [cell] = cells;
-  const costs = files.filter((file) => /cost[^/\\]*\.yaml$/.test(file));
+  const costs = files.filter((file) => isCosts(basename(file)));
   const { supplyV } = loadProcess(from).technology;
   return {
     files: [...files, ...datasheets],
@@ -103,6 +103,9 @@ function initProcess({ name, from = DEFAULTS.process }: InitOptions): Made {
     ],
   };
 }
+
+/** Files of constants of a process: cost.yaml and its variants. */
+const isCosts = (file: string): boolean => /^cost(-.*)?\.yaml$/.test(file);
 
 interface NamedCell {
   readonly process: string;
