@@ -186,6 +186,7 @@ function runCase(
   const fields: Record<JobField, number> = {
     weights: 0,
     tables: 0,
+    weightBytes: weights.used,
     column: c.column,
     cells: c.cells,
     columnsPerCell: c.columnsPerCell,

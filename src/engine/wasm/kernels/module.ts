@@ -35,6 +35,7 @@ import { type RECODE_OPERANDS, recode } from './recode.ts';
 import { record, watch } from './record.ts';
 import { butterflies, butterfliesWithin, mixApart, mixNeighbours } from './rotation.ts';
 import { combine, project } from './side-path.ts';
+import { touchWeights } from './touch.ts';
 
 const STORED_SOURCES: readonly StoredSource[] = ['bytes', 'codes'];
 export const SOURCES: readonly Source[] = [...STORED_SOURCES, 'cells'];
@@ -58,6 +59,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     joinPhases('differences'),
     joinPhases('sums'),
     takeShifts(),
+    touchWeights(),
     accumulate(),
     accumulateTiles(),
     record(),

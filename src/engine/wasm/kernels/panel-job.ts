@@ -12,6 +12,7 @@ import { QUAD_BYTES, type Source } from './prepare.ts';
 const FIELDS = [
   'weights', // of this panel, in the weights memory
   'tables', // of this panel's columns, in the tables memory
+  'weightBytes', // of the panel, to be touched before they are used; 0: none
   'cellNumbers', // cells: see CELLS
   'rowTables', // cells: of the first tile's rows on the ladder that feeds the panel
   'rowTablesStride', // to those of the next cell's ladder

@@ -46,6 +46,7 @@ import {
 } from './panel-job.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
 import { RANGE_BINS, RANGE_WORDS, RECORD_OPERANDS } from './record.ts';
+import { touchTiles } from './touch.ts';
 
 export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
   const tableStride = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
@@ -102,6 +103,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
         ? i32.mul(bankQuads(frame), i32.mul(field('banks'), QUAD_BYTES.bytes))
         : i32.mul(tileQuads.get, QUAD_BYTES[source]);
     };
+    const touchTile = touchTiles(f, at, held('weightBytes'), tileBytes);
     fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
     f.set(cell, field('cells'));
     f.countdown(cell, () => {
@@ -122,6 +124,7 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       f.countdown(tile, () => {
         f.set(tileQuads, field('quads'));
         f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
+        touchTile();
         if (batch) {
           batchSums(f, frame, source, epilogue);
           joinSums(f, frame, epilogue, frame.count.get);

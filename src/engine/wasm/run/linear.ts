@@ -51,6 +51,10 @@ const memberSlot = (context: WorkerContext, member: number): Slot => ({
   table: member,
 });
 
+/** Are the weights of a panel touched before they are used? With a batch and tiles of few rows it takes longer than it saves. */
+const isTouched = ({ rows }: Operation, { count }: Batch, only: OneTile | undefined): boolean =>
+  only === undefined && (count === 1 || rows >= 64);
+
 /** Bytes of the inputs of one tile, all tokens. */
 function inputStride(operation: Operation, count: number): { x: number; magnitude: number } {
   const quads = countQuads(operation.rows);
@@ -455,6 +459,7 @@ export function panelRunner(
   const ladderColumns = data.physics?.design.ladder.columns ?? outputs;
   const ladderBytes = rowTableBytes(operation);
   const constant: Partial<Record<JobField, number>> = {
+    weightBytes: isTouched(operation, batch, only) ? weightsOf(operation).panelBytes : 0,
     cells: operation.cells,
     columnsPerCell: operation.outputs,
     tiles: operation.tiles,
