@@ -164,7 +164,7 @@ function addModelRun(command: Command, context: CliContext): void {
       { progress: progress(), signal },
     );
     if (flags.dryRun) {
-      printDescription(describePlan(plan), flags.json === true);
+      printDescription(await describePlan(plan), flags.json === true);
       return;
     }
     const finished = await runToFolder(plan, {

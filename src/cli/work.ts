@@ -1,10 +1,13 @@
 /**
  * The work of the commands `start` and `run`: plan, execute, report, with progress on stderr.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { calibrate } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../cell/calibration.ts';
 import { gateChanges } from '../cell/sized-calibration.ts';
+import { keptImagePath } from '../experiment/map.ts';
+import { mappingSeconds } from '../experiment/mapping-time.ts';
 import type { RunOptions } from '../experiment/options.ts';
 import { planRun, type RunPlan } from '../experiment/plan.ts';
 import { readyCell } from '../experiment/ready-cell.ts';
@@ -14,7 +17,7 @@ import { markLatest } from '../experiment/run-folder.ts';
 import { perplexityText } from '../experiment/running-perplexity.ts';
 import { loadDesign } from '../fabric/design.ts';
 import { calibratedCell } from '../fabric/registry.ts';
-import type { Progress } from '../progress.ts';
+import { formatSeconds, type Progress } from '../progress.ts';
 import { writeReport } from '../report/report.ts';
 
 export interface StartHooks {
@@ -114,7 +117,7 @@ function sayPerplexity(progress: Progress): NonNullable<RunHooks['onWindow']> {
 }
 
 /** Returns the text that `--dry-run` prints. */
-export function describePlan(plan: RunPlan): Record<string, string | number> {
+export async function describePlan(plan: RunPlan): Promise<Record<string, string | number>> {
   const jobs = [...plan.digitalJobs, ...(plan.rangeJob ? [plan.rangeJob] : []), ...plan.dependentJobs];
   return {
     model: plan.inputs.model.name,
@@ -129,9 +132,25 @@ export function describePlan(plan: RunPlan): Record<string, string | number> {
     ),
     memoryBytes: Math.round(plan.memoryBytes),
     ...(plan.mapping
-      ? { mapping: plan.mapping.path ?? plan.mapping.plan!.settings.method, image: plan.mapping.key }
+      ? {
+          mapping: plan.mapping.path ?? plan.mapping.plan!.settings.method,
+          image: plan.mapping.key,
+          ...(await timeOfMapping(plan)),
+        }
       : {}),
     engine: plan.engineReason ? `${plan.engine} (${plan.engineReason})` : plan.engine,
     folder: plan.folder,
   };
+}
+
+/** Whether the image is there, or how long it will take. */
+async function timeOfMapping({
+  mapping,
+  inputs,
+  options: { threads },
+}: RunPlan): Promise<{ imageIs?: string }> {
+  if (!mapping?.plan) return {};
+  if (existsSync(keptImagePath(mapping.plan))) return { imageIs: 'kept from an earlier run' };
+  const seconds = await mappingSeconds(inputs.model.shape, mapping.plan, threads);
+  return { imageIs: `made first, once: about ${formatSeconds(seconds)}` };
 }

@@ -1,6 +1,6 @@
 /** `onefet map`: the mapping of a design, written where it is wanted instead of into the cache. */
 import { existsSync } from 'node:fs';
-import { availableParallelism, freemem } from 'node:os';
+import { freemem } from 'node:os';
 import { type ChosenBackend, chooseBackend, findBackend, requireFreeMemory } from '../engine/create.ts';
 import type { EngineChoice } from '../engine/names.ts';
 import { OnefetError } from '../error.ts';
@@ -8,19 +8,17 @@ import { checkOverrides } from '../fabric/common-design.ts';
 import { loadDesign } from '../fabric/design.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import { loadFabric } from '../fabric/registry.ts';
-import { estimateMapping, mappingRate, textPasses } from '../mapping/estimate.ts';
-import { METHODS } from '../mapping/method.ts';
 import type { AdapterChoice } from '../model/adapter-choice.ts';
 import { tensorNames } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
-import { blockWeights } from '../model/shape.ts';
 import { adaptModel } from './adapters.ts';
 import { addRanges, rangeWindows, unmeasuredPath } from './image-ranges.ts';
 import { blocksPerPass } from './input-statistics.ts';
 import { type MapHooks, mapToFile } from './map.ts';
 import { mappingMemory } from './mapping-memory.ts';
-import { type MappingPlan, namedMethod, planMapping, withSettings } from './mapping-plan.ts';
+import { type MappingPlan, planMapping } from './mapping-plan.ts';
 import type { MappingReport } from './mapping-report.ts';
+import { mappingOperations, mappingSeconds } from './mapping-time.ts';
 import { readyCell } from './ready-cell.ts';
 import { digitalPass, partsOf, reportOf } from './run-mapping.ts';
 
@@ -107,12 +105,9 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
     const { shape } = model;
     const { threads } = options;
     const { tokens } = plan.text;
-    const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
     const { follow } = plan.settings;
-    const { operations } = estimateMapping(shape, method, plan.tileRows, tokens, threads, follow);
-    // A token costs two operations per weight; the head is not computed.
-    const all = operations + 2 * tokens * textPasses(shape, follow) * blockWeights(shape);
-    const seconds = all / ((await mappingRate()) * Math.min(threads, availableParallelism()));
+    const { pass, mapping } = mappingOperations(shape, plan);
+    const seconds = await mappingSeconds(shape, plan, threads);
     const ranged = withRanges(options, fabric) ? rangeEngine(model, fabric, plan, options) : undefined;
     return {
       model: model.name,
@@ -122,7 +117,7 @@ export function describeMapping(options: Omit<MapCommandOptions, 'out'> & { read
       tokens,
       cellsPerWeight: plan.cellsPerWeight,
       blocksPerPass: follow ? 1 : blocksPerPass(shape),
-      operations: all,
+      operations: pass + mapping,
       secondsPerBlock: seconds / shape.layers,
       seconds,
       // The ranges are measured when the mapping has let its memory go.

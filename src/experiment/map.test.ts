@@ -11,6 +11,7 @@ import { openImage } from '../mapping/image.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import { STAGES } from '../model/architecture.ts';
 import { type Model, openModel } from '../model/model.ts';
+import { blockWeights } from '../model/shape.ts';
 import { bits32, streamKey } from '../random.ts';
 import { writeAdapter } from '../testing/adapters.ts';
 import { onefet } from '../testing/cli.ts';
@@ -23,6 +24,7 @@ import { mapModelFile } from './map-command.ts';
 import { mappingMemory } from './mapping-memory.ts';
 import { planMapping } from './mapping-plan.ts';
 import { mappingWork } from './mapping-report.ts';
+import { mappingOperations } from './mapping-time.ts';
 import { planDesign } from './plan.ts';
 import { plannedMappingWork } from './planned-mapping.ts';
 import { executeRun } from './run.ts';
@@ -447,6 +449,29 @@ test('a run that maps first plans the memory of the mapping', () => {
   expect(planDesign(wide, optionsOf('scaled')).memoryBytes).toBe(memory);
   const rounded = planDesign(wide, { ...optionsOf('round'), settings: settings('round') });
   expect(rounded.memoryBytes).toBeLessThan(memory);
+});
+
+test('run --dry-run says that an image will be made and how long it takes, and later that there is one', async () => {
+  const cwd = mkdtempSync(join(folder, 'cwd-'));
+  const flags = ['run', '--model', path, '--engine', 'scalar', '--threads', '1', '--context', '16'];
+  const set = settings('scaled').flatMap((setting) => ['--set', setting]);
+  const all = [...flags, ...set, '--max-windows', '1', '--chips', '1', '--no-report'];
+  const before = await onefet(cwd, ...all, '--dry-run');
+  expect(before.stdout).toMatch(/^imageIs +made first, once: about [0-9]+ s$/m);
+  expect((await onefet(cwd, '--quiet', ...all)).code).toBe(0);
+  const after = await onefet(cwd, ...all, '--dry-run');
+  expect(after.stdout).toMatch(/^imageIs +kept from an earlier run$/m);
+});
+
+test('the time of a mapping grows with its text and its sweeps', async () => {
+  const seconds = (...more: string[]) => mappingOperations(model.shape, planOf('rotated', ...more));
+  const [plain, annealed] = [seconds(), seconds('mapping.anneal=8')];
+  expect(annealed.pass).toBe(plain.pass);
+  expect(annealed.mapping).toBeGreaterThan(plain.mapping);
+  // Two operations for each weight of the blocks and token; a mapping that follows itself passes each block three to seven times.
+  const { tokens } = planOf('rotated').text;
+  expect(plain.pass).toBe(2 * tokens * blockWeights(model.shape));
+  expect(seconds('mapping.follow=true').pass).toBeGreaterThan(3 * plain.pass);
 });
 
 test('onefet map writes an image that inspect prints and run takes', async () => {

@@ -13,19 +13,20 @@ import { basename, join } from 'node:path';
 import { interrupted, OnefetError } from '../error.ts';
 import { reasonOf } from '../files.ts';
 import { takeLock } from '../lock.ts';
-import { estimateMapping, textPasses } from '../mapping/estimate.ts';
 import { createImage, type ImageWriter, openImage } from '../mapping/image.ts';
 import type { ImageHeader } from '../mapping/image-format.ts';
 import { mapModel } from '../mapping/map-model.ts';
-import { chooseMethod, METHODS, probedBlocks } from '../mapping/method.ts';
+import { chooseMethod, probedBlocks } from '../mapping/method.ts';
 import { modelSource } from '../mapping/model-source.ts';
 import type { MappingMethod } from '../mapping/plan.ts';
 import type { Model } from '../model/model.ts';
+import { formatSeconds } from '../progress.ts';
 import { type AdaptedSource, openAdapted } from './adapters.ts';
 import { type FollowPass, newFollowPass } from './follow-pass.ts';
 import type { InputPass } from './input-pass.ts';
 import { affordableBlocks, blocksPerPass, statisticsOf } from './input-statistics.ts';
 import { type MappingPlan, namedMethod, residualOf, withSettings } from './mapping-plan.ts';
+import { mappingOperations, mappingSeconds } from './mapping-time.ts';
 import { loadSensitivity } from './sensitivity.ts';
 
 export const IMAGES_FOLDER = join('.onefet', 'cache', 'images');
@@ -49,6 +50,10 @@ export interface KeptImage {
   discard(): void;
 }
 
+/** Where the image of a plan is kept. */
+export const keptImagePath = (plan: MappingPlan, folder = IMAGES_FOLDER): string =>
+  join(folder, `${plan.key}.image`);
+
 /** Finds or makes the image of a plan below `folder`. */
 export async function keepImage(
   model: Model,
@@ -57,7 +62,7 @@ export async function keepImage(
   hooks: MapHooks,
   folder = IMAGES_FOLDER,
 ): Promise<KeptImage> {
-  const path = join(folder, `${plan.key}.image`);
+  const path = keptImagePath(plan, folder);
   const notice = hooks.onNotice ?? (() => {});
   const kept = { path, discard: () => {} };
   if (existsSync(path)) {
@@ -65,6 +70,8 @@ export async function keepImage(
     if (damage === undefined) return { ...kept, reused: true };
     notice(`the kept image ${path} is damaged: it is not used and made again (${damage})`);
   }
+  const seconds = await mappingSeconds(model.shape, plan, hooks.threads ?? 1);
+  if (seconds >= SAID_SECONDS) notice(mappingNotice(plan, seconds));
   try {
     mkdirSync(folder, { recursive: true });
     rmSync(path, { force: true });
@@ -84,6 +91,12 @@ export async function keepImage(
   }
   return { path: join(own, basename(path)), reused: false, discard };
 }
+
+/** Mappings that take longer than this are announced. */
+const SAID_SECONDS = 30;
+
+const mappingNotice = ({ settings }: MappingPlan, seconds: number): string =>
+  `the weights are mapped first (mapping.method=${settings.method}): about ${formatSeconds(seconds)} on this machine, once; the image is kept for later runs. --set mapping.method=round maps nothing`;
 
 /** A file that cannot be written, or is being written by another process. */
 function isUnwritable(cause: unknown): boolean {
@@ -152,10 +165,8 @@ async function mapInto(
   options: MapToFileOptions,
 ): Promise<void> {
   const { shape } = model;
-  const settings = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
   const { follow: follows } = plan.settings;
-  const { operations } = estimateMapping(shape, settings, plan.tileRows, plan.text.tokens, 1, follows);
-  const passOperations = 2 * model.parameterCount * plan.text.tokens * textPasses(shape, follows);
+  const { pass: passOperations, mapping: operations } = mappingOperations(shape, plan);
   const total = passOperations + operations;
   const done = { pass: 0, mapping: 0 };
   const progress = (label: string) => hooks.onProgress?.(done.pass + done.mapping, total, label);
