@@ -11,6 +11,8 @@ export interface MappingOperations {
   readonly pass: number;
   /** Statistics and codes. */
   readonly mapping: number;
+  /** What takes as long as these at the rate that wide matrices reach. */
+  readonly ratedMapping: number;
 }
 
 /** Returns what a plan will take: a token costs two operations per weight and pass. */
@@ -18,12 +20,16 @@ export function mappingOperations(shape: ModelShape, plan: MappingPlan): Mapping
   const { tokens } = plan.text;
   const { follow } = plan.settings;
   const method = namedMethod(plan) ?? withSettings(METHODS.rotated, plan.settings);
-  const { operations } = estimateMapping(shape, method, plan.tileRows, tokens, 1, follow);
-  return { pass: 2 * tokens * textPasses(shape, follow) * blockWeights(shape), mapping: operations };
+  const { operations, ratedOperations } = estimateMapping(shape, method, plan.tileRows, tokens, 1, follow);
+  return {
+    pass: 2 * tokens * textPasses(shape, follow) * blockWeights(shape),
+    mapping: operations,
+    ratedMapping: ratedOperations,
+  };
 }
 
 /** Measures this machine's rate (tens of milliseconds) and returns the seconds of a plan on so many threads. */
 export async function mappingSeconds(shape: ModelShape, plan: MappingPlan, threads: number): Promise<number> {
-  const { pass, mapping } = mappingOperations(shape, plan);
-  return (pass + mapping) / ((await mappingRate()) * Math.min(threads, availableParallelism()));
+  const { pass, ratedMapping } = mappingOperations(shape, plan);
+  return (pass + ratedMapping) / ((await mappingRate()) * Math.min(threads, availableParallelism()));
 }

@@ -2,9 +2,11 @@
 
 import { type Arena, allocate } from '../../../emit/arena.ts';
 import { CONSTANTS_END } from '../../../emit/constants.ts';
+import { halfBits } from '../../../model/codecs/half.ts';
 import { bits32, streamKey, uniform } from '../../../random.ts';
 import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
+import { CODE_ZERO } from '../kernels/blocks.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
 import { EPILOGUES, type Kernels } from '../kernels/module.ts';
 import {
@@ -16,6 +18,7 @@ import {
   panelName,
   SCRATCH_FIELDS,
   tableBytes,
+  tableKind,
 } from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { RANGE_WORDS } from '../kernels/record.ts';
@@ -44,6 +47,8 @@ export interface CaseShape {
   readonly count: number;
   /** Weights for `gemm_small`. */
   readonly small: boolean;
+  /** Codes in blocks (kernels/blocks.ts): tiles of 32 rows, one cell, rank 1 and two planes. */
+  readonly blocks?: boolean;
 }
 
 /**
@@ -65,7 +70,10 @@ function drawCase(
   const each = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
   // Code 0 is no cell: rows beyond a tile's last have it.
   const lookup = each(rank, () =>
-    Int8Array.from({ length: 16 }, (_, code) => (code === 0 ? 0 : integer(-top, top))),
+    Int8Array.from({ length: 16 }, (_, code) => {
+      if (shape.blocks) return code - CODE_ZERO;
+      return code === 0 ? 0 : integer(-top, top);
+    }),
   );
   const least = source === 'cells' ? -7 : -8;
   const codes = each(cells, () =>
@@ -100,7 +108,13 @@ function drawCase(
     ),
     magnitudes: rows.map((r) => each(count, () => Int32Array.from({ length: r }, () => integer(0, 127)))),
     columns: each(cells, () =>
-      rows.map(() => Float32Array.from({ length: 48 }, (_, i) => (i < 16 ? real(1e-4, 2e-4) : real(-1, 1)))),
+      rows.map(() =>
+        Float32Array.from({ length: 48 }, (_, i) => {
+          // What a half holds, subnormal ones too.
+          if (shape.blocks) return integer(-2047, 2047) * 2 ** -integer(10, 24);
+          return i < 16 ? real(1e-4, 2e-4) : real(-1, 1);
+        }),
+      ),
     ),
     tokens: each(cells, () =>
       rows.map(() =>
@@ -139,7 +153,8 @@ export function checkPanels(
 ): string | undefined {
   const c = drawCase(shape, source, seed);
   const sums = referenceSums(c);
-  for (const epilogue of EPILOGUES) {
+  const epilogues: readonly Epilogue[] = shape.blocks ? ['blocks'] : EPILOGUES;
+  for (const epilogue of epilogues) {
     const difference = checkPanel(kernels, memories, c, sums, source, epilogue);
     if (difference) return `${source} ${JSON.stringify(epilogue)}: ${difference}`;
   }
@@ -349,10 +364,14 @@ function writeWeights(to: Uint8Array, c: DrawnCase, source: Source): number {
 
 /** The tables of the panel's columns, by cell and tile. */
 function writeTables(to: DataView, c: DrawnCase, epilogue: Epilogue): void {
-  const kind = epilogue === 'accumulate' ? 'accumulate' : 'convert';
+  const kind = tableKind(epilogue);
   let at = 0;
   for (let cell = 0; cell < c.cells; cell++) {
-    for (let tile = 0; tile < c.tiles; tile++) {
+    for (let tile = 0; tile < c.tiles; tile++, at += tableBytes(kind)) {
+      if (kind === 'blocks') {
+        for (let n = 0; n < 16; n++) to.setUint16(at + 2 * n, halfBits(c.columns[cell][tile][n]), true);
+        continue;
+      }
       for (let n = 0; n < 16; n++) {
         let sum = 0;
         for (const w of c.weights[cell][tile]) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
@@ -364,7 +383,6 @@ function writeTables(to: DataView, c: DrawnCase, epilogue: Epilogue): void {
       rows.forEach((value, i) => {
         to.setFloat32(at + 64 + 4 * i, value, true);
       });
-      at += tableBytes(kind);
     }
   }
 }

@@ -108,7 +108,7 @@ export function referencePanel(
         for (let n = 0; n < 16; n++) {
           const place = ((cell * c.tiles + tile) * c.count + token) * 16 + n;
           const sum = f(raw[place]);
-          if (epilogue === 'accumulate') {
+          if (epilogue === 'accumulate' || epilogue === 'blocks') {
             y[token * 16 + n] += f(sum * f(columns[n] * at.out));
             continue;
           }

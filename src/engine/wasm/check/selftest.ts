@@ -20,6 +20,8 @@ const SHAPES: readonly CaseShape[] = [
   { rows: [32, 32], cells: 1, rank: 1, planes: 1, count: 7, small: true },
   { rows: [64, 24], cells: 1, rank: 2, planes: 1, count: 1, small: true },
   { rows: [48], cells: 2, rank: 1, planes: 2, count: 1, small: false },
+  { rows: [32, 32, 32], cells: 1, rank: 1, planes: 2, count: 1, small: true, blocks: true },
+  { rows: [32, 32], cells: 1, rank: 1, planes: 2, count: 8, small: true, blocks: true },
 ];
 
 export interface ChosenKernels {
@@ -125,6 +127,7 @@ export function selfTest(
 ): string | undefined {
   for (const source of SOURCES) {
     for (const [i, shape] of shapes.entries()) {
+      if (shape.blocks && source !== 'codes') continue;
       const difference = checkPanels(kernels, memories, shape, source, 1 + i);
       if (difference) return difference;
     }

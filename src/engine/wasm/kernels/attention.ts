@@ -31,6 +31,7 @@ import {
   v128,
   type WatFunction,
 } from '../../../emit/wat.ts';
+import { halves } from './half.ts';
 import { exponential } from './math.ts';
 
 export type CacheKind = 'f32' | 'f16' | 'i8';
@@ -171,13 +172,10 @@ function cacheDecoder(f: Body, kind: CacheKind): (into: readonly Local<'v128'>[]
       }
     };
   }
-  // The bits of an f16 below its sign, moved to the place of an f32's, are the value times 2^-112; the sign is extended.
-  const kept = heldI32(f, 'kept', 0x8fffe000);
-  const rescale = heldF32(f, 'rescale', 2 ** 112);
+  const half = halves(f);
   return (into, at) => {
     into.forEach((v, n) => {
-      f.set(v, load.i16x4(at, 8 * n));
-      f.set(v, f32x4.mul(v128.and(i32x4.shl(v.get, 13), kept), rescale));
+      f.set(v, half(load.i16x4(at, 8 * n)));
     });
   };
 }

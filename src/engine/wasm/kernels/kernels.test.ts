@@ -22,6 +22,24 @@ beforeAll(async () => {
   }
 });
 
+// Independent case: the same definition, codes being what Q4_0's are and scales what a half holds.
+test.each(kinds)('%s codes in blocks equal the scalar reference, one token and many', (kind) => {
+  const { kernels, ...memories } = engines.get(kind)!;
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 12 }),
+      fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 20 })),
+      fc.integer(),
+      (tiles, count, seed) => {
+        const rows = Array.from({ length: tiles }, () => 32);
+        const shape = { rows, cells: 1, rank: 1, planes: 2, count, small: true, blocks: true } as const;
+        expect(checkPanels(kernels, memories, shape, 'codes', seed)).toBeUndefined();
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
 // Independent case: kernels/panel.ts's definition in scalar code (reference.ts), integers exact, f32 bit for bit.
 test.each(kinds.flatMap((kind) => SOURCES.map((source) => ({ kind, source }))))(
   '$kind $source equals the scalar reference with every epilogue',

@@ -13,6 +13,7 @@ import {
   softmax,
 } from './attention.ts';
 import { gate, norm, residual, rotate, rotateHalves, scale, softCap } from './between.ts';
+import { blockTable, gemvBlocks } from './blocks.ts';
 import { cellKernels, type PREPARE_CELLS_OPERANDS } from './cells.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
@@ -39,6 +40,7 @@ import { touchWeights } from './touch.ts';
 
 const STORED_SOURCES: readonly StoredSource[] = ['bytes', 'codes'];
 export const SOURCES: readonly Source[] = [...STORED_SOURCES, 'cells'];
+/** Of every source; `blocks` is of codes alone. */
 export const EPILOGUES: readonly Epilogue[] = [
   'accumulate',
   'record',
@@ -60,7 +62,8 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     joinPhases('sums'),
     takeShifts(),
     touchWeights(),
-    accumulate(),
+    accumulate('tables'),
+    accumulate('state'),
     accumulateTiles(),
     record(),
     watch(),
@@ -70,6 +73,10 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
       [false, true].flatMap((float) => [convert(noise, float), convertTiles(noise, float)]),
     ),
     ...STORED_SOURCES.flatMap((source) => [prepare(kind, source), zeroSums(kind, source)]),
+    blockTable(kind),
+    gemvBlocks(kind),
+    panel('codes', 'blocks', true),
+    panel('codes', 'blocks', false),
     ...cellKernels(kind),
     ...SOURCES.flatMap((source) => [
       ...planes.flatMap((count) => [gemv(kind, source, count, false), gemv(kind, source, count, true)]),

@@ -105,13 +105,14 @@ export function layOutScratch(
   return { ...Object.fromEntries(parts), bytes: at };
 }
 
-/** `watch` is `record` that also keeps the largest current of a column and phase. */
+/** `blocks` is `accumulate` of codes in blocks (blocks.ts), `watch` is `record` that also keeps the largest current of a column and phase. */
 export type Epilogue =
   | 'accumulate'
+  | 'blocks'
   | 'record'
   | 'watch'
   | { readonly noise: NoiseKind; readonly float: boolean };
-type EpilogueName = 'accumulate' | 'record' | 'watch' | ConvertName;
+type EpilogueName = 'accumulate' | 'blocks' | 'record' | 'watch' | ConvertName;
 const epilogueName = (epilogue: Epilogue): EpilogueName =>
   typeof epilogue === 'string' ? epilogue : convertName(epilogue.noise, epilogue.float);
 export type PanelName = `panel_${Source}_${EpilogueName}_${'batch' | 'single'}`;
@@ -119,9 +120,12 @@ export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): P
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 export const drawsCurrent = (epilogue: Epilogue) =>
   typeof epilogue === 'string' ? epilogue === 'watch' : epilogue.noise === 'product';
+export type TableKind = 'accumulate' | 'blocks' | 'convert';
+export const tableKind = (epilogue: Epilogue): TableKind =>
+  epilogue === 'accumulate' || epilogue === 'blocks' ? epilogue : 'convert';
 /** Bytes of the column table of a tile and panel. */
-export const tableBytes = (epilogue: 'accumulate' | 'convert'): number =>
-  (epilogue === 'accumulate' ? 2 : 4) * PANEL_COLUMNS * 4;
+export const tableBytes = (kind: TableKind): number =>
+  ({ accumulate: 8, blocks: 2, convert: 16 })[kind] * PANEL_COLUMNS;
 
 export type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
 

@@ -29,6 +29,7 @@ import {
   type WatFunction,
 } from '../../../emit/wat.ts';
 import { ACCUMULATE_TILES_OPERANDS, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
+import { BLOCK_BYTES, GEMV_BLOCKS_OPERANDS, HALVES_BYTES } from './blocks.ts';
 import { PREPARE_CELLS_OPERANDS } from './cells.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { GEMV_OPERANDS, gemvName } from './gemv.ts';
@@ -43,13 +44,19 @@ import {
   panelName,
   SCRATCH_FIELDS,
   tableBytes,
+  tableKind,
 } from './panel-job.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
 import { RANGE_BINS, RANGE_WORDS, RECORD_OPERANDS } from './record.ts';
-import { touchTiles } from './touch.ts';
+import { LINE_SHIFT, TOUCHED_BYTES, touchTiles } from './touch.ts';
+
+/** Codes in blocks that are touched together, and the lines of one. */
+const PAGE_BLOCKS = TOUCHED_BYTES / BLOCK_BYTES;
+const LINES_SHIFT = Math.log2(BLOCK_BYTES) - LINE_SHIFT;
 
 export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
-  const tableStride = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  if (epilogue === 'blocks' && !batch) return singleBlocks();
+  const tableStride = tableBytes(tableKind(epilogue));
   return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
     const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
     const local = (name: string) => f.local('i32', name);
@@ -159,6 +166,39 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
       f.advance(frame.column, field('columnsPerCell'));
     });
     copyOut(f, part.y, field('out'), field('outStride'), frame.count);
+  });
+}
+
+/** A panel of codes in blocks for a single token, a page of weights at a time; y is the output itself. */
+function singleBlocks(): WatFunction {
+  return define(panelName('codes', 'blocks', false), ['job'], (f, job) => {
+    const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
+    const names = ['weights', 'tables', 'x', 'tokens', 'tiles'] as const;
+    const [src, halves, x, tokens, left] = names.map((name) => f.local('i32', name));
+    for (const [i, at] of [src, halves, x, tokens, left].entries()) f.set(at, field(names[i]));
+    const some = f.local('i32', 'some');
+    const parts = f.local('i32', 'parts');
+    fill(f, field('out'), i32.of(PANEL_COLUMNS * 4));
+    f.set(parts, i32.divU(i32.add(left.get, PAGE_BLOCKS - 1), PAGE_BLOCKS));
+    f.countdown(parts, () => {
+      f.set(some, i32.of(PAGE_BLOCKS));
+      f.when(i32.lessThan(left.get, some.get), () => f.set(some, left.get));
+      f.call('touch_weights', src.get, i32.shl(some.get, LINES_SHIFT));
+      callNamed(f, 'gemv_blocks', GEMV_BLOCKS_OPERANDS, {
+        src: src.get,
+        halves: halves.get,
+        x: x.get,
+        tokens: tokens.get,
+        tokensStride: field('tokensStride'),
+        y: field('out'),
+        tiles: some.get,
+      });
+      f.advance(src, PAGE_BLOCKS * BLOCK_BYTES);
+      f.advance(halves, PAGE_BLOCKS * HALVES_BYTES);
+      f.advance(x, i32.mul(field('xStride'), PAGE_BLOCKS));
+      f.advance(tokens, i32.mul(field('tokensStride'), PAGE_BLOCKS));
+      f.set(left, i32.sub(left.get, PAGE_BLOCKS));
+    });
   });
 }
 
@@ -328,6 +368,7 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): v
     // A second phase of the same cells finds them prepared.
     f.when(i32.eq(number.get, bank.get), () => {
       prepareTile(f, frame, source, bank);
+      if (epilogue === 'blocks') f.call('block_table', part.weights, frame.table.get, part.slow);
       // Only the leading part of the response counts for the current.
       if (drawsCurrent(epilogue)) f.call('absolute', part.weights, part.magnitude, tileQuads.get);
     });
@@ -361,6 +402,8 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
   const { part, count, field, sums } = frame;
   if (epilogue === 'accumulate') {
     f.call('accumulate', sums.raw.get, frame.table.get, sums.tokens.get, part.y, count.get);
+  } else if (epilogue === 'blocks') {
+    f.call('accumulate_blocks', sums.raw.get, part.slow, sums.tokens.get, part.y, count.get);
   } else if (isRecorded(epilogue)) {
     const columns = field('columns');
     callNamed(f, 'record', RECORD_OPERANDS, {
@@ -445,7 +488,7 @@ function singleEpilogue(
   shifts: Local<'i32'>,
 ): void {
   const { part, tokens, field } = frame;
-  if (epilogue === 'accumulate') {
+  if (epilogue === 'accumulate' || epilogue === 'blocks') {
     const tiles = field('tiles');
     callNamed(f, 'accumulate_tiles', ACCUMULATE_TILES_OPERANDS, {
       raw: part.raw,

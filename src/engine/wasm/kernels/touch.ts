@@ -5,9 +5,9 @@
  */
 import { type Body, define, type I32, i32, type Local, load, type WatFunction } from '../../../emit/wat.ts';
 
-const LINE_SHIFT = 6;
+export const LINE_SHIFT = 6;
 /** A page of memory. */
-const TOUCHED_BYTES = 4096;
+export const TOUCHED_BYTES = 4096;
 
 /** Reads one word of each of `lines` lines of the cache. */
 export function touchWeights(): WatFunction {

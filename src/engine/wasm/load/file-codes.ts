@@ -1,54 +1,66 @@
-/** Codes of 4 bits that a file has itself: Q4_0, blocks of 32 values d (q - 8). */
+/** Codes of 4 bits that a file has itself: Q4_0, blocks of 32 values d (q - 8), to the order of kernels/blocks.ts. */
 
-import { halfAt } from '../../../model/codecs/half.ts';
 import { readRow } from '../../../model/gguf.ts';
 import type { GgufFile, GgufTensor } from '../../../model/gguf-file.ts';
+import { BLOCK_ROWS, CODE_ZERO } from '../kernels/blocks.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 
-const BLOCK_ROWS = 32;
 /** d as a half, then 16 bytes: value j in the low half of byte j, value 16 + j in the high one. */
 const BLOCK_BYTES = 18;
+const BLOCK_WORDS = ((BLOCK_ROWS / 4) * QUAD_BYTES.codes) / 4;
+const QUAD_WORDS = QUAD_BYTES.codes / 4;
+/** Exponent of a half that is no number. */
+const NOT_FINITE = 0x7c00;
+const [LOW, HIGH] = [0x0f0f0f0f, 0xf0f0f0f0];
 
-export interface FileBlocks {
-  /**
-   * Writes block number `block` of all columns in the order of kernels/prepare.ts, and returns their scales [16]; columns
-   * that the matrix does not have are zero.
-   */
-  pack(block: number, to: Uint8Array): Float32Array;
+/** Where a panel's blocks go, one after the other. */
+export interface PackedBlocks {
+  readonly codes: Uint32Array;
+  /** d [blocks][16] as the file has them. */
+  readonly halves: Uint16Array;
 }
 
-/** Reads `count` rows of a matrix in Q4_0, the columns of a panel, at once. Errors: those of readRow, for a scale that is no number. */
-export function readBlocks(file: GgufFile, tensor: GgufTensor, first: number, count: number): FileBlocks {
+/**
+ * Packs `count` rows of a matrix in Q4_0 from row `first` on, the columns of a panel; columns that the matrix does not have are zero.
+ * Errors: those of readRow, for a scale that is no number.
+ */
+export function packBlocks(
+  file: GgufFile,
+  tensor: GgufTensor,
+  first: number,
+  count: number,
+  to: PackedBlocks,
+): void {
   const inputs = tensor.shape[1];
-  const rowBytes = (inputs / BLOCK_ROWS) * BLOCK_BYTES;
-  // Code 8 is zero.
+  const blocks = inputs / BLOCK_ROWS;
+  const rowBytes = blocks * BLOCK_BYTES;
   const raw = new Uint8Array(PANEL_COLUMNS * rowBytes);
-  raw.fill(0x88, count * rowBytes);
+  raw.fill(CODE_ZERO * 0x11, count * rowBytes);
   file.read(tensor.offset + first * rowBytes, raw.subarray(0, count * rowBytes));
-  const scales = new Float32Array(PANEL_COLUMNS);
-  return {
-    pack(block, to) {
-      const start = block * BLOCK_BYTES;
-      for (let n = 0; n < count; n++) {
-        const at = n * rowBytes + start;
-        scales[n] = halfAt(raw, at);
-        if (!Number.isFinite(scales[n])) readRow(file, tensor, first + n, new Float32Array(inputs));
+  const view = new DataView(raw.buffer);
+  for (let n = 0; n < PANEL_COLUMNS; n++) {
+    for (let block = 0; block < blocks; block++) {
+      const bits = n < count ? view.getUint16(n * rowBytes + block * BLOCK_BYTES, true) : 0;
+      if ((bits & NOT_FINITE) === NOT_FINITE) readRow(file, tensor, first + n, new Float32Array(inputs));
+      to.halves[block * PANEL_COLUMNS + n] = bits;
+    }
+  }
+  // Columns n and n + 4 share a byte.
+  for (let pair = 0; pair < PANEL_COLUMNS / 2; pair++) {
+    const low = ((pair & 3) + 8 * (pair >> 2)) * rowBytes + 2;
+    const high = low + 4 * rowBytes;
+    const place = (pair >> 2) * 4 + (pair & 3);
+    for (let block = 0; block < blocks; block++) {
+      const from = block * BLOCK_BYTES;
+      const start = block * BLOCK_WORDS + place;
+      for (let quad = 0; quad < BLOCK_ROWS / 8; quad++) {
+        const a = view.getUint32(low + from + 4 * quad, true);
+        const b = view.getUint32(high + from + 4 * quad, true);
+        const at = start + quad * QUAD_WORDS;
+        to.codes[at] = (a & LOW) | ((b & LOW) << 4);
+        to.codes[at + (BLOCK_ROWS / 8) * QUAD_WORDS] = ((a >>> 4) & LOW) | (b & HIGH);
       }
-      // Columns n and n + 4 share a byte, in two's complement: q - 8 is q with its top bit the other way round.
-      for (let pair = 0; pair < PANEL_COLUMNS / 2; pair++) {
-        const n = (pair & 3) + 8 * (pair >> 2);
-        const low = n * rowBytes + start + 2;
-        const high = low + 4 * rowBytes;
-        const base = (pair >> 2) * 16 + (pair & 3) * 4;
-        for (let j = 0; j < BLOCK_ROWS / 2; j++) {
-          const [a, b] = [raw[low + j], raw[high + j]];
-          const place = base + (j >> 2) * QUAD_BYTES.codes + (j & 3);
-          to[place] = ((a & 15) | (b << 4)) ^ 0x88;
-          to[place + 4 * QUAD_BYTES.codes] = ((a >> 4) | (b & 0xf0)) ^ 0x88;
-        }
-      }
-      return scales;
-    },
-  };
+    }
+  }
 }

@@ -6,6 +6,7 @@
 
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { ImageReader } from '../../../mapping/image.ts';
+import { halfBits } from '../../../model/codecs/half.ts';
 import { openGguf, readRow } from '../../../model/gguf.ts';
 import type { GgufFile } from '../../../model/gguf-file.ts';
 import { requireTensor } from '../../../model/model-tensors.ts';
@@ -21,7 +22,7 @@ import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import { countQuads, type Operation } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
-import { readBlocks } from './file-codes.ts';
+import { packBlocks } from './file-codes.ts';
 import {
   type CodedTile,
   layRows,
@@ -63,7 +64,7 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
       for (let panel = first; panel < end; panel++) {
         if (!read) loadSynthetic(context, operation, index, panel);
         else if (operation.kind === 'int8' && operation.source === 'codes') {
-          loadFileCodes(context, operation, index, panel, file!);
+          loadFileCodes(context, operation, panel, file!);
         } else if (operation.kind === 'int8') loadInt8(context, operation, index, panel, read);
         else {
           const recode = imaged
@@ -115,6 +116,16 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
     words.set(pattern.subarray(0, Math.min(pattern.length, words.length - i)), i);
   }
   const scale = 0.02 / Math.sqrt(operation.inputs);
+  if (operation.epilogue === 'blocks') {
+    const { tablesAt, panelTables } = operation;
+    const halves = new Uint16Array(
+      data.tables[resident.memory].buffer,
+      tablesAt + panel * panelTables,
+      panelTables / 2,
+    );
+    halves.fill(halfBits(scale));
+    return;
+  }
   if (operation.kind === 'int8') {
     const { tables, floats } = blockTables(context, operation, panel);
     for (let block = 0; block < cells * tiles; block++) {
@@ -167,26 +178,16 @@ function fillBlockTable(
 }
 
 /** Digital weights as the file has them: codes of 4 bits in blocks of 32 rows. */
-function loadFileCodes(
-  context: WorkerContext,
-  operation: Operation,
-  index: number,
-  panel: number,
-  file: GgufFile,
-): void {
+function loadFileCodes(context: WorkerContext, operation: Operation, panel: number, file: GgufFile): void {
   const { data } = context;
-  const { resident, tiles, name, outputs, rows } = operation;
+  const { resident, name, outputs, tablesAt, panelTables } = operation;
   const tensor = requireTensor(file, sourceTensor(name, data.shape));
   const first = panel * PANEL_COLUMNS;
-  const blocks = readBlocks(file, tensor, first, Math.min(PANEL_COLUMNS, outputs - first));
-  const blockBytes = countQuads(rows) * QUAD_BYTES.codes;
-  const memory = data.weights[resident.memory].buffer;
-  const { floats: tables } = blockTables(context, operation, panel);
-  for (let tile = 0; tile < tiles; tile++) {
-    const at = resident.at + panel * resident.panelBytes + tile * blockBytes;
-    const scales = blocks.pack(tile, new Uint8Array(memory, at, blockBytes));
-    fillBlockTable(context, operation, index, at, tables + tile * TABLE_BYTES, scales, countQuads(rows));
-  }
+  const { memory, at, panelBytes } = resident;
+  packBlocks(file, tensor, first, Math.min(PANEL_COLUMNS, outputs - first), {
+    codes: new Uint32Array(data.weights[memory].buffer, at + panel * panelBytes, panelBytes / 4),
+    halves: new Uint16Array(data.tables[memory].buffer, tablesAt + panel * panelTables, panelTables / 2),
+  });
 }
 
 /** Digital weights: blocks of 32 rows by kernels/quantise.ts; a second term codes what the first left. */

@@ -12,7 +12,7 @@ import type { EngineMode } from '../../backend.ts';
 import { type ImagePlan, imageMatrix } from '../../image.ts';
 import { INPUT_TOP } from '../../integers.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { tableBytes } from '../kernels/panel-job.ts';
+import { tableBytes, tableKind } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { planDigital } from './digital.ts';
 import { countQuads, type Operation, type WeightsPlace } from './operations.ts';
@@ -164,13 +164,15 @@ function operationShape(
   const watched = mode === 'range' && kind === 'tile' && mayOverload(fabric.physics!);
   const epilogue =
     kind !== 'tile'
-      ? ('accumulate' as const)
+      ? ownCodes
+        ? ('blocks' as const)
+        : ('accumulate' as const)
       : mode === 'range'
         ? watched
           ? ('watch' as const)
           : ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
-  const table = tableBytes(epilogue === 'accumulate' ? 'accumulate' : 'convert');
+  const table = tableBytes(tableKind(epilogue));
   const sign = kind === 'tile' ? fabric.physics!.design.tile.sign : 'integrate';
   // Cells that are all alike give the same whichever of two is driven.
   const banks = sign === 'paired-rows' && source !== 'codes' ? 2 : 1;

@@ -10,6 +10,7 @@ import type { TilePhysics } from '../../../tile/physics.ts';
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import { roundHalfEven } from '../../integers.ts';
 import { TILE, TILE_BYTES } from '../kernels/adc.ts';
+import { CODE_ZERO } from '../kernels/blocks.ts';
 import { BYTE_LEVELS } from '../kernels/encode.ts';
 import { layOutScratch, SCRATCH_FIELDS } from '../kernels/panel-job.ts';
 import { type EngineData, FIGURE, FIGURES, TAP_COUNTS } from '../plan/context.ts';
@@ -70,7 +71,9 @@ export function fillState(
       for (let code = -8; code < 8; code++) {
         const tap = Math.abs(code);
         const value = !coding
-          ? code
+          ? operation.epilogue === 'blocks'
+            ? (code & 15) - CODE_ZERO
+            : code
           : tap > operation.taps
             ? 0
             : Math.sign(code) * Math.round(coding.weights[r][tap]);

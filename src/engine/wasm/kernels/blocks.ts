@@ -1,0 +1,146 @@
+/**
+ * Weights of 4 bits in blocks of 32 rows, as a file of Q4_0 has them: w = d (q - 8), q in 0..15, d of a block and column in half
+ * precision. They are digital: no converter, no rank, inputs of two planes.
+ *
+ *   codes   as in prepare.ts, q in place of a signed code: [tiles][quads][32 bytes], in the weights memory
+ *   halves  d [tiles][16] f16, in the tables memory
+ *
+ * `block_table` makes of a prepared block and its halves what `accumulate` takes (adc.ts): a batch of tokens meets it. A single token
+ * meets the codes themselves (`gemv_blocks`), with the roles of the product exchanged, q being the operand that has no sign:
+ *
+ *   y += (sum_k q_k x_k - 8 sum_k x_k) d out_t,   x = 2^7 (high - 64) + low
+ */
+import { heldI32 } from '../../../emit/constants.ts';
+import {
+  type Body,
+  define,
+  defineNamed,
+  f32x4,
+  i8x16,
+  i16x8,
+  i32x4,
+  type Local,
+  load,
+  store,
+  type V128,
+  v128,
+  type WatFunction,
+} from '../../../emit/wat.ts';
+import { TOKEN } from './adc.ts';
+import { type DotKind, dotProduct } from './dot.ts';
+import { PANEL_COLUMNS } from './gemm.ts';
+import { halves } from './half.ts';
+import { INPUT_ZERO, QUAD_BYTES } from './prepare.ts';
+
+/** Rows of a block, and its quads. */
+export const BLOCK_ROWS = 32;
+const BLOCK_QUADS = BLOCK_ROWS / 4;
+/** Bytes of a panel's codes of a block, and of its halves. */
+export const BLOCK_BYTES = BLOCK_QUADS * QUAD_BYTES.codes;
+export const HALVES_BYTES = 2 * PANEL_COLUMNS;
+/** q of a weight of zero. */
+export const CODE_ZERO = 8;
+const VECTORS = PANEL_COLUMNS / 4;
+
+/** Prepared weights [quads][16][4] and halves to the table of `accumulate` in the state memory: zero [16] i32, scale [16] f32. */
+export function blockTable(kind: DotKind): WatFunction {
+  return define('block_table', ['w', 'halves', 'table'], (f, w, from, table) => {
+    const dot = dotProduct(f, kind);
+    const sums = f.locals('v128', 'sum', VECTORS);
+    const half = halves(f);
+    const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101);
+    // Eight quads of -8 .. 7 stay within a byte.
+    sums.forEach((sum, n) => {
+      f.set(sum, load.v128(w.get, 16 * n));
+      for (let quad = 1; quad < BLOCK_QUADS; quad++)
+        f.set(sum, i8x16.add(sum.get, load.v128(w.get, quad * QUAD_BYTES.bytes + 16 * n)));
+    });
+    sums.forEach((sum, n) => {
+      // The offset stands in the upper of two planes.
+      f.emit(store.v128(table.get, i32x4.shl(dot(sum.get, zeroPoint, v128.zero), 7), 16 * n));
+    });
+    sums.forEach((sum, n) => {
+      f.set(sum, half(load.i16x4(from.get, 8 * n, 'tables')));
+      f.emit(store.v128(table.get, sum.get, 4 * PANEL_COLUMNS + 16 * n));
+    });
+  });
+}
+
+export const GEMV_BLOCKS_OPERANDS = [
+  'src',
+  'halves',
+  'x', // [tiles][2 planes][8 quads][4]
+  'tokens', // of TOKEN_BYTES, one a tile
+  'tokensStride',
+  'y', // [16] f32
+  'tiles',
+] as const;
+
+/** y += all blocks of a panel times one token. */
+export function gemvBlocks(kind: DotKind): WatFunction {
+  return defineNamed('gemv_blocks', GEMV_BLOCKS_OPERANDS, (f, p) => {
+    const { src, x, tokens, tokensStride, y, tiles } = p;
+    const dot = dotProduct(f, kind);
+    const half = halves(f);
+    const constants = {
+      nibbles: heldI32(f, 'nibbles', 0x0f0f0f0f),
+      zeroPoint: heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101),
+      ones: heldI32(f, 'oneBytes', 0x01010101),
+    };
+    const total = f.locals('v128', 'total', VECTORS);
+    const weight = f.locals('v128', 'weight', VECTORS);
+    const sums = [f.locals('v128', 'high', VECTORS), f.locals('v128', 'low', VECTORS)];
+    const inputs = f.locals('v128', 'inputs', 2);
+    const input = f.local('v128', 'input');
+    const out = f.local('v128', 'out');
+    total.forEach((v, n) => {
+      f.set(v, load.v128(y.get, 16 * n));
+    });
+    f.countdown(tiles, () => {
+      for (const vectors of [...sums, inputs]) for (const v of vectors) f.set(v, v128.zero);
+      for (let quad = 0; quad < BLOCK_QUADS; quad++) {
+        readCodes(f, weight, src, quad * QUAD_BYTES.codes, constants.nibbles);
+        for (const plane of [0, 1]) {
+          const bytes = load.splat32(x.get, (plane * BLOCK_QUADS + quad) * 4);
+          f.set(input, plane === 0 ? i8x16.sub(bytes, constants.zeroPoint) : bytes);
+          weight.forEach((q, n) => {
+            f.set(sums[plane][n], dot(input.get, q.get, sums[plane][n].get));
+          });
+          f.set(inputs[plane], dot(input.get, constants.ones, inputs[plane].get));
+        }
+      }
+      const whole = (high: Local<'v128'>, low: Local<'v128'>): V128 =>
+        i32x4.add(i32x4.shl(high.get, 7), low.get);
+      f.set(input, i32x4.shl(whole(inputs[0], inputs[1]), Math.log2(CODE_ZERO)));
+      f.set(out, load.splat32(tokens.get, TOKEN.out));
+      total.forEach((v, n) => {
+        const sum = f32x4.ofI32(i32x4.sub(whole(sums[0][n], sums[1][n]), input.get));
+        const scale = half(load.i16x4(p.halves.get, 8 * n, 'tables'));
+        f.set(v, f32x4.add(v.get, f32x4.mul(sum, f32x4.mul(scale, out.get))));
+      });
+      f.advance(src, BLOCK_BYTES);
+      f.advance(p.halves, HALVES_BYTES);
+      f.advance(x, 2 * BLOCK_ROWS);
+      f.advance(tokens, tokensStride.get);
+    });
+    total.forEach((v, n) => {
+      f.emit(store.v128(y.get, v.get, 16 * n));
+    });
+  });
+}
+
+/** q of one quad, 0..15: columns 0..3, 4..7, 8..11, 12..15. */
+function readCodes(
+  f: Body,
+  into: readonly Local<'v128'>[],
+  at: Local<'i32'>,
+  offset: number,
+  nibbles: V128,
+): void {
+  for (const pair of [0, 1]) {
+    const [low, high] = [into[2 * pair], into[2 * pair + 1]];
+    f.set(high, load.v128(at.get, offset + 16 * pair, 'weights'));
+    f.set(low, v128.and(high.get, nibbles));
+    f.set(high, v128.and(i16x8.shrU(high.get, 4), nibbles));
+  }
+}
