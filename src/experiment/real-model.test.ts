@@ -39,7 +39,7 @@ describe(
           'input.scale=tile',
           'mapping.method=rotated',
           `mapping.text=${join(folder, 'calibration-half.txt')}`,
-          'mapping.tokens=2048',
+          'mapping.tokens=4096',
         ],
         chips: 1,
         out: join(folder, 'runs'),
@@ -50,6 +50,6 @@ describe(
       expect(result.digital.perplexity).toBeCloseTo(24.07, 1);
       expect(result.recoded.kl).toBeGreaterThan(0.1);
       expect(result.chips[0].kl).toBeLessThan(0.15);
-    });
+    }, 500_000);
   },
 );
