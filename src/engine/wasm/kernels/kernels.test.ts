@@ -27,7 +27,7 @@ test.each(kinds)('%s codes in blocks equal the scalar reference, one token and m
   const { kernels, ...memories } = engines.get(kind)!;
   fc.assert(
     fc.property(
-      fc.integer({ min: 1, max: 12 }),
+      fc.integer({ min: 1, max: 40 }),
       fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 20 })),
       fc.integer(),
       (tiles, count, seed) => {
