@@ -10,7 +10,7 @@ import { klDivergence, logSoftmax } from '../experiment/metrics.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
 import type { Model } from '../model/model.ts';
-import type { BenchVariant } from './engine.ts';
+import type { BenchVariant } from './engine-rounds.ts';
 
 export interface AccuracyDifference {
   readonly klNats: number;

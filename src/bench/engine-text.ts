@@ -37,7 +37,7 @@ export function benchEngineText(
         ]
       : []),
     { head: 'KL to scalar', cell: (r) => differences[r.name]?.klNats.toExponential(1) ?? '' },
-    { head: 'memory', cell: (r) => formatSi(r.memoryBytes, 'B') },
+    { head: 'memory', cell: memory },
   ];
   const rows = [columns.map(({ head }) => head), ...bench.results.map((r) => columns.map((c) => c.cell(r)))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
@@ -48,13 +48,18 @@ export function benchEngineText(
   const positions = Object.values(differences)[0]?.positions;
   return [
     `${shape.layers} blocks of width ${shape.dim} (${bench.layersBuilt} built, the rest scaled), ${bench.threads} threads, batch ${bench.batchTokens}, decoding behind ${bench.batchTokens} tokens (${bench.texts} texts: one of them, the others behind ${Math.ceil(bench.batchTokens / bench.texts)}), medians of ${bench.rounds} rounds`,
-    `kernel ${limits.kernel}, Node ${bench.node}; one thread: product ${kernel.toFixed(0)} GMAC/s, ${limits.peakGmacPerSecond.toFixed(0)} in registers, memory ${one(limits.streamGbytePerSecond)} GB/s`,
+    `${bench.processor}${bench.withoutVnni ? ', without VNNI' : ''}, kernel ${limits.kernel}, Node ${bench.node}; one thread: product ${kernel.toFixed(0)} GMAC/s, ${limits.peakGmacPerSecond.toFixed(0)} in registers, memory ${one(limits.streamGbytePerSecond)} GB/s`,
     peer
-      ? `peer: ${peer.name}, ${one(peer.prefillTokensPerSecond)} tok/s prefill, ${one(peer.decodeTokensPerSecond, 2)} decode, in turns; a ratio above 1 means that this engine is faster`
+      ? `peer: ${peer.name}, ${one(peer.prefillTokensPerSecond)} tok/s prefill, ${one(peer.decodeTokensPerSecond, 2)} decode, in turns and warm; a ratio above 1 means that this engine is faster`
       : '',
+    peer ? `  ${peer.system}` : '',
     '',
     ...table,
     '',
+    bench.results.some((r) => r.memoryBytes !== r.decodeMemoryBytes)
+      ? 'memory: of an engine of the whole shape. A chip prefills as `run` does, its cells made for every batch, and decodes as `generate` does, from cells that are baked: two figures'
+      : '',
+    runningLine(bench),
     ...profileLines(bench),
     positions === undefined
       ? ''
@@ -63,6 +68,31 @@ export function benchEngineText(
     .filter((line, i, all) => line !== '' || all[i - 1] !== '')
     .join('\n')
     .trimEnd();
+}
+
+const memory = ({ memoryBytes, decodeMemoryBytes }: BenchResult): string =>
+  [...new Set([memoryBytes, decodeMemoryBytes])].map((bytes) => formatSi(bytes, 'B')).join(' / ');
+
+/** Says how many threads ran at a time: where others had the machine, walls are not to be compared. */
+function runningLine({ threads, results, peer }: Bench): string {
+  const range = (counts: readonly number[]) => {
+    const [least, most] = [Math.min(...counts), Math.max(...counts)].map((count) => count.toFixed(1));
+    return least === most ? least : `${least} to ${most}`;
+  };
+  const own = (stage: 'prefill' | 'decode') =>
+    `${range(results.map((r) => r.threadsRunning[stage]))} in ${stage}`;
+  const others = peer
+    ? `, of the peer ${peer.threadsRunning.prefill.toFixed(1)} in prefill, ${peer.threadsRunning.decode.toFixed(1)} in decode`
+    : '';
+  const counts = [
+    ...results.flatMap(({ threadsRunning: { prefill, decode } }) => [prefill, decode]),
+    ...(peer ? Object.values(peer.threadsRunning) : []),
+  ];
+  const shared =
+    Math.min(...counts) < 0.9 * threads
+      ? ': the machine was shared, so take ratios by processor time (with --threads 1 nobody waits in loops)'
+      : '';
+  return `threads that ran at a time, of ${threads}: ${own('prefill')}, ${own('decode')}${others}${shared}`;
 }
 
 const processorRatios = ({ processorRatios: found }: BenchResult): string =>

@@ -14,7 +14,7 @@ import { interrupted, OnefetError } from '../error.ts';
 import { packageRoot, reasonOf } from '../files.ts';
 import { MODEL_SHAPES, type NamedShape } from '../model/shapes.ts';
 import { synthesise } from '../synth/synthesise.ts';
-import type { PeerTimes, SpeedPeer } from './engine.ts';
+import type { PeerTimes, SpeedPeer } from './engine-rounds.ts';
 
 /** Blocks of the two models. */
 const DEPTHS = [2, 8] as const;
@@ -35,6 +35,8 @@ export interface LlamaCppOptions {
   readonly threads: number;
   readonly batchTokens: number;
   readonly decodeTokens: number;
+  /** One of its builds by name, such as `haswell`; default: the best that the processor takes. */
+  readonly build?: string | undefined;
   readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -96,7 +98,7 @@ export interface LlamaCpp {
   readonly system: string;
   /** A new text on a model by its number, evaluated at once. */
   prefill(model: number, ids: readonly number[]): Promise<Taken>;
-  /** Token by token behind what is there; the mean of a token. */
+  /** Token by token behind the last prefill; the mean of a token. */
   decode(model: number, ids: readonly number[]): Promise<Taken>;
   close(): void;
 }
@@ -105,9 +107,11 @@ export async function spawnLlamaCpp(
   threads: number,
   contextTokens: number,
   paths: readonly string[],
+  build?: string,
 ): Promise<LlamaCpp> {
   const script = join(packageRoot, 'experiments/oracle/bench.mjs');
-  const child = spawn(execPath, [script, String(threads), String(contextTokens), ...paths]);
+  const builds = build === undefined ? [] : [`--build=${build}`];
+  const child = spawn(execPath, [script, ...builds, String(threads), String(contextTokens), ...paths]);
   const { system } = (await nextLine(child)) as { system: string };
   const ask = async (request: object): Promise<Taken> => {
     const answer = nextLine(child);
@@ -131,7 +135,7 @@ export async function startLlamaCpp(options: LlamaCppOptions): Promise<SpeedPeer
   const models = await writeDepthModels(shape, options);
   let running: LlamaCpp;
   try {
-    running = await spawnLlamaCpp(threads, batchTokens + decodeTokens + 64, models.paths);
+    running = await spawnLlamaCpp(threads, batchTokens + decodeTokens + 64, models.paths, options.build);
   } catch (error) {
     models.remove();
     throw error;
@@ -142,11 +146,16 @@ export async function startLlamaCpp(options: LlamaCppOptions): Promise<SpeedPeer
     const { wallS, processorS } = scaleTaken(taken, models.depths, shape.layers);
     return { wholeS: wallS, processorS };
   };
+  const prefill = () => times((model) => running.prefill(model, ids));
+  const decode = () => times((model) => running.decode(model, ids.slice(0, decodeTokens)));
+  // The first of each finds the file's pages not yet mapped.
+  await prefill();
+  await decode();
   return {
     name: running.name,
     system: running.system,
-    prefill: () => times((model) => running.prefill(model, ids)),
-    decode: () => times((model) => running.decode(model, ids.slice(0, decodeTokens))),
+    prefill,
+    decode,
     async close() {
       running.close();
       models.remove();

@@ -1,7 +1,7 @@
 /** `bench`: this engine and this simulator against the machine and their native peers. */
 
 import type { Command } from 'commander';
-import type { SpeedPeer } from '../bench/engine.ts';
+import type { SpeedPeer } from '../bench/engine-rounds.ts';
 import { RANGE_TEXT } from '../experiment/options.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
 import type { Progress } from '../progress.ts';
@@ -39,14 +39,19 @@ export function addBenchCommands(root: Command, { signal, progress }: CliContext
       .description('prefill and decode of the 8B shape against the limits of the machine and llama.cpp')
       .addOption(threadsOption())
       .option('--rounds <n>', 'rounds; figures are medians', integer(1, 100), 3)
-      .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)'),
+      .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)')
+      .option(
+        '--without-vnni',
+        'both as on a processor with AVX2 alone: kernels without VNNI, the build of llama.cpp for Haswell',
+      ),
   )
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 llama.cpp is installed with: npm ci --prefix experiments/oracle
-It runs on two models of this shape that are written to the temporary folder for it (2.4 GB).`,
+It has as many threads as this engine, and waits for others in loops: on a machine that is shared, compare processor times with
+--threads 1. It runs on two models of this shape that are written to the temporary folder for it (2.4 GB).`,
     )
     .action(async (flags: EngineFlags) => {
       await benchEngine(flags, signal, progress());
@@ -178,6 +183,7 @@ interface EngineFlags {
   readonly threads: number;
   readonly rounds: number;
   readonly llamaCpp: boolean;
+  readonly withoutVnni?: boolean;
   readonly json?: boolean;
 }
 
@@ -189,7 +195,7 @@ async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progres
   const { llamaCppMissing, startLlamaCpp } = await import('../bench/llama-cpp.ts');
   const { benchEngineText } = await import('../bench/engine-text.ts');
   const { openModel } = await import('../model/model.ts');
-  const { threads, rounds } = flags;
+  const { threads, rounds, withoutVnni = false } = flags;
   const { design } = loadDesign(flags.design, flags.set);
   const fabric = loadFabric(design);
   const [batchTokens, decodeTokens] = [252, 6];
@@ -203,12 +209,13 @@ async function benchEngine(flags: EngineFlags, signal: AbortSignal, bar: Progres
     onProgress(0, 1, 'accuracy of the engines');
     const differences = await accuracyDifferences(model, ids, fabric, BENCH_VARIANTS);
     if (missing === undefined) {
-      peer = await startLlamaCpp({ threads, batchTokens, decodeTokens, onProgress, signal });
+      const build = withoutVnni ? 'haswell' : undefined;
+      peer = await startLlamaCpp({ threads, batchTokens, decodeTokens, build, onProgress, signal });
     }
     let done = 0;
     onProgress(0, BENCH_VARIANTS.length, 'engine');
     const result = await measure(
-      { fabric, threads, rounds, batchTokens, decodeTokens, peer, signal },
+      { fabric, threads, rounds, batchTokens, decodeTokens, peer, withoutVnni, signal },
       ({ name }) => onProgress(++done, BENCH_VARIANTS.length, name),
     );
     bar.finish();

@@ -222,6 +222,8 @@ export interface MemoryEstimate {
   /** All of it: what must be free. */
   readonly bytes: number;
   readonly weightBytes: number;
+  /** Of them, what the products of every token read: with baked cells not the codes that they were made of. */
+  readonly tokenBytes: number;
   /** Beside the weights: activations, key-value cache, tables. */
   readonly stateBytes: number;
   /** Weights of the largest matrix. */

@@ -416,5 +416,11 @@ function scalarMemory(needs: EngineNeeds): MemoryEstimate {
   const weightBytes =
     threads * (blockWeights(shape) * (1 + fabric.bytesPerWeight('baked')) + head * 4 + digitalBytes(needs));
   const stateBytes = threads * 165e6;
-  return { bytes: weightBytes + stateBytes, weightBytes, stateBytes, largestMatrixBytes: head * 4 };
+  return {
+    bytes: weightBytes + stateBytes,
+    weightBytes,
+    tokenBytes: weightBytes / threads,
+    stateBytes,
+    largestMatrixBytes: head * 4,
+  };
 }

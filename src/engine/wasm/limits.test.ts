@@ -4,20 +4,22 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BENCH_VARIANTS, bench } from '../../bench/engine.ts';
+import { benchEngineText } from '../../bench/engine-text.ts';
 import { allocate, MEMORY_BYTES, newArena } from '../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../emit/constants.ts';
 import { loadFabric } from '../../fabric/registry.ts';
 import { packageRoot } from '../../files.ts';
 import { openModel } from '../../model/model.ts';
-import { modelShape } from '../../model/shape.ts';
+import { blockWeights, modelShape } from '../../model/shape.ts';
 import { MODEL_SHAPES } from '../../model/shapes.ts';
 import { loadLogDomainDesign } from '../../testing/designs.ts';
 import { EMBEDDED_F16 } from '../../testing/models.ts';
 import { negativeLogLikelihood } from '../../testing/scoring.ts';
 import { refusal } from '../backend.ts';
 import { createEngine } from '../create.ts';
-import { chooseKernels, selfTest } from './check/selftest.ts';
+import { chooseKernels, selfTest, tryOnly } from './check/selftest.ts';
 import { wasm } from './engine.ts';
+import { DOT_KINDS } from './kernels/dot.ts';
 import { instantiate } from './kernels/module.ts';
 import { memorySizes } from './plan/operations.ts';
 import { planOperations } from './plan/plan-operations.ts';
@@ -42,6 +44,15 @@ test('the self-test names a kernel that is wrong', async () => {
   expect(selfTest(right, { state, weights, tables })).toBeDefined();
 });
 
+test('kernels as another processor would take them', async () => {
+  try {
+    tryOnly(['i16']);
+    expect((await chooseKernels()).kernel).toBe('i16');
+  } finally {
+    tryOnly(DOT_KINDS);
+  }
+});
+
 test('8B: no memory is overrun, and a context of 8192 tokens fits beside the weights', () => {
   const model = { shape: SHAPE_8B, madeUpType: 'Q4_0' };
   const needs = { model, fabric, contextTokens: 8192, threads: 2 };
@@ -51,6 +62,9 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
   expect(chip.weightBytes).toBeLessThan(5e9);
   const baked = wasm.memory({ ...needs, mode: 'chip', tuning: { precision: 'fast', cells: 'baked' } });
   expect(baked.weightBytes - chip.weightBytes).toBeGreaterThan(6.9e9);
+  // A token reads the baked bytes in place of the codes that they were made of.
+  expect(baked.tokenBytes - chip.tokenBytes).toBeCloseTo(6.98e9 / 2, -8);
+  expect(chip.tokenBytes).toBeLessThan(chip.weightBytes);
   expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
   const recoded = wasm.memory({ ...needs, mode: 'mapped' });
   expect(recoded.weightBytes).toBeLessThan(4.8e9);
@@ -192,6 +206,11 @@ test('the bench runs on a small shape and its shares add up', async () => {
   expect(result.ratios?.prefill[chip.name]).toBeGreaterThan(chip.prefillTokensPerSecond / 2.4 / 2);
   expect(result.ratios?.decode[chip.name]).toBeGreaterThan(chip.decodeTokensPerSecond / 0.1 / 2);
   expect(chip.processorRatios?.prefill).toBeGreaterThan(0);
+  expect(result.peer?.threadsRunning).toEqual({ prefill: 2, decode: 2 });
+  // It prefills with cells that are made and decodes from baked ones: a byte more for each weight of all blocks, not of
+  // those that were built.
+  expect(chip.decodeMemoryBytes - chip.memoryBytes).toBeCloseTo(blockWeights(shape), -6);
+  expect(benchEngineText(result, {})).toContain('decodes as `generate` does, from cells that are baked');
   // Six tokens, which read the weights once: together they take less than one by one.
   expect(result.texts).toBe(6);
   expect(chip.togetherTokensPerCpuSecond).toBeGreaterThan(chip.decodeTokensPerCpuSecond);

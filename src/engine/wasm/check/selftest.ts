@@ -37,6 +37,15 @@ export type EngineKernels = Pick<ChosenKernels, 'module' | 'kernel'>;
 
 let chosen: Promise<ChosenKernels> | undefined;
 let taken: Promise<EngineKernels> | undefined;
+/** The variants that are tried. */
+let tried: readonly DotKind[] = DOT_KINDS;
+
+/** From now on only these are tried: those that another processor would take, to measure what it would do. Before any engine. */
+export function tryOnly(kinds: readonly DotKind[]): void {
+  tried = kinds;
+  chosen = undefined;
+  taken = undefined;
+}
 
 /** All variants are tested and timed, and the fastest of the right ones is taken. Once per process. */
 export function chooseKernels(): Promise<ChosenKernels> {
@@ -54,11 +63,11 @@ export function engineKernels(): Promise<EngineKernels> {
 }
 
 async function takeKernels(): Promise<EngineKernels> {
-  const known = knownKernel();
+  const known = tried === DOT_KINDS ? knownKernel() : undefined;
   const found = known && (await tryKernel(known));
   if (typeof found === 'object') return found;
   const all = await chooseKernels();
-  keepKernel(all.kernel);
+  if (tried === DOT_KINDS) keepKernel(all.kernel);
   return all;
 }
 
@@ -91,7 +100,7 @@ async function tryKernel(kernel: DotKind): Promise<RightKernel | string> {
 async function choose(): Promise<ChosenKernels> {
   const rejected: Partial<Record<DotKind, string>> = {};
   const right: RightKernel[] = [];
-  for (const kind of DOT_KINDS) {
+  for (const kind of tried) {
     const found = await tryKernel(kind);
     if (typeof found === 'string') rejected[kind] = found;
     else right.push(found);
@@ -115,7 +124,7 @@ async function choose(): Promise<ChosenKernels> {
     );
   }
   const [{ module, kernel }] = right;
-  for (const kind of DOT_KINDS) if (kind !== kernel) rejected[kind] ??= 'slower';
+  for (const kind of tried) if (kind !== kernel) rejected[kind] ??= 'slower';
   return { module, kernel, rejected, gmacPerSecond: speeds };
 }
 

@@ -358,6 +358,10 @@ export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
     // A worker's own heap, measured: about 40 MB each, and the main thread's.
     bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1),
     weightBytes,
+    tokenBytes: choice.operations.reduce(
+      (sum, o) => sum + o.panels * (weightsOf(o).panelBytes + o.panelTables),
+      0,
+    ),
     stateBytes,
     largestMatrixBytes: Math.max(
       ...choice.operations.map((o) => o.panels * Math.max(weightsOf(o).panelBytes, o.panelTables)),
