@@ -16,6 +16,7 @@ import {
   define,
   defineNamed,
   f32x4,
+  type I32,
   i8x16,
   i16x8,
   i32x4,
@@ -27,7 +28,7 @@ import {
   type WatFunction,
 } from '../../../emit/wat.ts';
 import { TOKEN } from './adc.ts';
-import { type DotKind, dotProduct } from './dot.ts';
+import { type Dot, type DotKind, dotProduct, pairProducts } from './dot.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 import { halves } from './half.ts';
 import { INPUT_ZERO, QUAD_BYTES } from './prepare.ts';
@@ -41,6 +42,11 @@ export const HALVES_BYTES = 2 * PANEL_COLUMNS;
 /** q of a weight of zero. */
 export const CODE_ZERO = 8;
 const VECTORS = PANEL_COLUMNS / 4;
+/**
+ * Vectors of columns as the revectorizer pairs them: what is done alike stands together, the low halves of bytes and the high
+ * ones.
+ */
+const PAIRED = [0, 2, 1, 3] as const;
 
 /** Prepared weights [quads][16][4] and halves to the table of `accumulate` in the state memory: zero [16] i32, scale [16] f32. */
 export function blockTable(kind: DotKind): WatFunction {
@@ -66,21 +72,41 @@ export function blockTable(kind: DotKind): WatFunction {
   });
 }
 
+/** Swaps the inner two of four vectors at `at`: between the order of columns and that of PAIRED. */
+export function exchangePaired(f: Body, at: I32): void {
+  const inner = f.locals('v128', 'inner', 2);
+  inner.forEach((v, i) => {
+    f.set(v, load.v128(at, 16 * (i + 1)));
+  });
+  inner.forEach((v, i) => {
+    f.emit(store.v128(at, v.get, 16 * (2 - i)));
+  });
+}
+
 export const GEMV_BLOCKS_OPERANDS = [
   'src',
   'halves',
   'x', // [tiles][2 planes][8 quads][4]
   'tokens', // of TOKEN_BYTES, one a tile
   'tokensStride',
-  'y', // [16] f32
+  'y', // [16] f32, vectors of 4 in the order of PAIRED
   'tiles',
 ] as const;
+
+/**
+ * Sums of products over a block: of `pairs` in 16 bits, which eight quads of 2 * 15 * 127 do not overflow, and in 32 at its end.
+ */
+function blockSums(f: Body, kind: DotKind): { add: Dot; sum(added: V128): V128 } {
+  if (kind !== 'pairs') return { add: dotProduct(f, kind), sum: (added) => added };
+  const { pairs, sums } = pairProducts(f);
+  return { add: (a, b, added) => i16x8.add(added, pairs(a, b)), sum: sums };
+}
 
 /** y += all blocks of a panel times one token. */
 export function gemvBlocks(kind: DotKind): WatFunction {
   return defineNamed('gemv_blocks', GEMV_BLOCKS_OPERANDS, (f, p) => {
     const { src, x, tokens, tokensStride, y, tiles } = p;
-    const dot = dotProduct(f, kind);
+    const { add, sum } = blockSums(f, kind);
     const half = halves(f);
     const constants = {
       nibbles: heldI32(f, 'nibbles', 0x0f0f0f0f),
@@ -93,8 +119,8 @@ export function gemvBlocks(kind: DotKind): WatFunction {
     const inputs = f.locals('v128', 'inputs', 2);
     const input = f.local('v128', 'input');
     const out = f.local('v128', 'out');
-    total.forEach((v, n) => {
-      f.set(v, load.v128(y.get, 16 * n));
+    total.forEach((v, i) => {
+      f.set(v, load.v128(y.get, 16 * i));
     });
     f.countdown(tiles, () => {
       for (const vectors of [...sums, inputs]) for (const v of vectors) f.set(v, v128.zero);
@@ -104,19 +130,19 @@ export function gemvBlocks(kind: DotKind): WatFunction {
           const bytes = load.splat32(x.get, (plane * BLOCK_QUADS + quad) * 4);
           f.set(input, plane === 0 ? i8x16.sub(bytes, constants.zeroPoint) : bytes);
           weight.forEach((q, n) => {
-            f.set(sums[plane][n], dot(input.get, q.get, sums[plane][n].get));
+            f.set(sums[plane][n], add(input.get, q.get, sums[plane][n].get));
           });
-          f.set(inputs[plane], dot(input.get, constants.ones, inputs[plane].get));
+          f.set(inputs[plane], add(input.get, constants.ones, inputs[plane].get));
         }
       }
       const whole = (high: Local<'v128'>, low: Local<'v128'>): V128 =>
-        i32x4.add(i32x4.shl(high.get, 7), low.get);
+        i32x4.add(i32x4.shl(sum(high.get), 7), sum(low.get));
       f.set(input, i32x4.shl(whole(inputs[0], inputs[1]), Math.log2(CODE_ZERO)));
       f.set(out, load.splat32(tokens.get, TOKEN.out));
-      total.forEach((v, n) => {
-        const sum = f32x4.ofI32(i32x4.sub(whole(sums[0][n], sums[1][n]), input.get));
-        const scale = half(load.i16x4(p.halves.get, 8 * n, 'tables'));
-        f.set(v, f32x4.add(v.get, f32x4.mul(sum, f32x4.mul(scale, out.get))));
+      total.forEach((v, i) => {
+        const products = f32x4.ofI32(i32x4.sub(whole(sums[0][i], sums[1][i]), input.get));
+        const scale = half(load.i16x4(p.halves.get, 8 * PAIRED[i], 'tables'));
+        f.set(v, f32x4.add(v.get, f32x4.mul(products, f32x4.mul(scale, out.get))));
       });
       f.advance(src, BLOCK_BYTES);
       f.advance(p.halves, HALVES_BYTES);
@@ -129,7 +155,7 @@ export function gemvBlocks(kind: DotKind): WatFunction {
   });
 }
 
-/** q of one quad, 0..15: columns 0..3, 4..7, 8..11, 12..15. */
+/** q of one quad, 0..15, in the order of PAIRED. */
 function readCodes(
   f: Body,
   into: readonly Local<'v128'>[],
@@ -138,7 +164,7 @@ function readCodes(
   nibbles: V128,
 ): void {
   for (const pair of [0, 1]) {
-    const [low, high] = [into[2 * pair], into[2 * pair + 1]];
+    const [low, high] = [into[pair], into[2 + pair]];
     f.set(high, load.v128(at.get, offset + 16 * pair, 'weights'));
     f.set(low, v128.and(high.get, nibbles));
     f.set(high, v128.and(i16x8.shrU(high.get, 4), nibbles));

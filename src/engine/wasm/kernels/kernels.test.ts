@@ -3,6 +3,8 @@ import { beforeAll, expect, test } from 'vitest';
 import { newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { checkPanels, type Memories } from '../check/panel-check.ts';
+import { TOKEN, TOKEN_BYTES } from './adc.ts';
+import { BLOCK_BYTES } from './blocks.ts';
 import type { DotKind } from './dot.ts';
 import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
 import { panelName } from './panel-job.ts';
@@ -38,6 +40,29 @@ test.each(kinds)('%s codes in blocks equal the scalar reference, one token and m
     ),
     { numRuns: 40 },
   );
+});
+
+// Independent case: the largest codes and inputs by hand; sums of a block stay exact.
+test.each(kinds)('%s a block of the largest codes and inputs does not overflow', (kind) => {
+  const { kernels, state, weights, tables } = engines.get(kind)!;
+  const [x, token, y] = [2 ** 16, 2 ** 17, 2 ** 18];
+  const bytes = new Uint8Array(state.memory.buffer);
+  new Uint16Array(tables.memory.buffer).fill(0x3c00, 0, 16);
+  const floats = new Float32Array(state.memory.buffer);
+  floats[(token + TOKEN.out) / 4] = 1;
+  for (const [code, byte] of [
+    [15, 127],
+    [15, 0],
+    [0, 127],
+    [0, 0],
+  ]) {
+    new Uint8Array(weights.memory.buffer).fill(17 * code, 0, BLOCK_BYTES);
+    bytes.fill(byte, x, x + 64);
+    floats.fill(0, y / 4, y / 4 + 16);
+    kernels.gemv_blocks(0, 0, x, token, TOKEN_BYTES, y, 1);
+    const expected = 32 * (code - 8) * (128 * (byte - 64) + byte);
+    expect([...floats.subarray(y / 4, y / 4 + 16)]).toEqual(Array(16).fill(expected));
+  }
 });
 
 // Independent case: kernels/panel.ts's definition in scalar code (reference.ts), integers exact, f32 bit for bit.

@@ -13,7 +13,7 @@ import {
   softmax,
 } from './attention.ts';
 import { gate, norm, residual, rotate, rotateHalves, scale, softCap } from './between.ts';
-import { blockTable, gemvBlocks } from './blocks.ts';
+import { blockTable, type GEMV_BLOCKS_OPERANDS, gemvBlocks } from './blocks.ts';
 import { cellKernels, type PREPARE_CELLS_OPERANDS } from './cells.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
@@ -137,6 +137,7 @@ interface FixedKernels {
   recode: Kernel<typeof RECODE_OPERANDS>;
   quantise(w: number, rows: number, top: number, bytes: number, scales: number): void;
   prepare_cells: Kernel<typeof PREPARE_CELLS_OPERANDS>;
+  gemv_blocks: Kernel<typeof GEMV_BLOCKS_OPERANDS>;
   transpose(bytes: number, to: number, quads: number): void;
   norm(y: number, x: number, gain: number, vectors: number, count: number, epsilon: number): void;
   rotate(x: number, table: number, vectors: number, heads: number): void;

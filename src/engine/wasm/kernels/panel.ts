@@ -29,7 +29,7 @@ import {
   type WatFunction,
 } from '../../../emit/wat.ts';
 import { ACCUMULATE_TILES_OPERANDS, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
-import { BLOCK_BYTES, GEMV_BLOCKS_OPERANDS, HALVES_BYTES } from './blocks.ts';
+import { BLOCK_BYTES, exchangePaired, GEMV_BLOCKS_OPERANDS, HALVES_BYTES } from './blocks.ts';
 import { PREPARE_CELLS_OPERANDS } from './cells.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { GEMV_OPERANDS, gemvName } from './gemv.ts';
@@ -199,6 +199,7 @@ function singleBlocks(): WatFunction {
       f.advance(tokens, i32.mul(field('tokensStride'), PAGE_BLOCKS));
       f.set(left, i32.sub(left.get, PAGE_BLOCKS));
     });
+    exchangePaired(f, field('out'));
   });
 }
 
