@@ -220,17 +220,11 @@ function quantise(weights: Float32Array, scale: number, magnitudeMax: number, ou
 /** The scale of one column of one tile: the best clipping factor, refined. */
 function fitScale(weights: Float32Array, magnitudeMax: number): number {
   let largest = 0;
-  let energy = 0;
-  for (let j = 0; j < weights.length; j++) {
-    largest = Math.max(largest, Math.abs(weights[j]));
-    energy += weights[j] * weights[j];
-  }
+  for (let j = 0; j < weights.length; j++) largest = Math.max(largest, Math.abs(weights[j]));
   if (largest === 0) return 0;
   let best = { scale: largest / magnitudeMax, error: Number.POSITIVE_INFINITY, fitted: 0 };
   const tryScale = (scale: number): number => {
-    const { cross, norm } = projection(weights, scale, magnitudeMax);
-    const error = energy - scale * (2 * cross - scale * norm);
-    const fitted = norm > 0 ? cross / norm : 0;
+    const { error, fitted } = projection(weights, scale, magnitudeMax);
     if (error < best.error) best = { scale, error, fitted };
     return fitted;
   };
@@ -240,20 +234,23 @@ function fitScale(weights: Float32Array, magnitudeMax: number): number {
   return best.scale;
 }
 
-/** <w, code> and <code, code> of coding with `scale`. */
+/** Squared error of coding with `scale`, and the least-squares scale of the codes that it gives. */
 function projection(
   weights: Float32Array,
   scale: number,
   magnitudeMax: number,
-): { cross: number; norm: number } {
+): { error: number; fitted: number } {
   const inverse = 1 / scale;
+  let error = 0;
   let cross = 0;
   let norm = 0;
   for (let j = 0; j < weights.length; j++) {
     const w = weights[j];
     const code = Math.max(-magnitudeMax, Math.min(magnitudeMax, Math.round(w * inverse)));
+    const residual = w - scale * code;
+    error += residual * residual;
     cross += w * code;
     norm += code * code;
   }
-  return { cross, norm };
+  return { error, fitted: norm > 0 ? cross / norm : 0 };
 }

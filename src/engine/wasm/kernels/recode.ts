@@ -4,7 +4,6 @@
  *
  *   each of CLIP_FACTORS: scale = factor max|w| / top, then 3 times scale = <w, code> / <code, code> from the best of them,
  *     with code = clip(round(w / scale), +-top); the scale with the least error is kept
- *   error = <w, w> - scale (2 <w, code> - scale <code, code>)
  *
  *   w [rows][16] f32, zero beyond the matrix;  codes [rows][16] signed bytes;  scales [16] f32
  *
@@ -60,7 +59,7 @@ function prepareFrame(f: Body, { top }: RecodeParameters) {
   const frame = {
     value: pair('value'),
     code: pair('code'),
-    energy: pair('energy'),
+    error: pair('error'),
     fitted: pair('fitted'),
     cross: pair('cross'),
     square: pair('square'),
@@ -124,17 +123,11 @@ function quantise(f: Body, { rounder, code, limit, negative, value, inverse }: F
   f.set(code[n], f32x4.pmin(limit.get, f32x4.pmax(negative.get, rounded)));
 }
 
-/** most, best = max |w| / top, the scale that clips nothing; energy = <w, w>. */
+/** most, best = max |w| / top, the scale that clips nothing. */
 function findLargest(f: Body, frame: Frame, p: RecodeParameters): void {
-  const { value, most, energy, limit, best, bestError, huge } = frame;
-  both((n) => {
-    f.set(most[n], v128.zero);
-    f.set(energy[n], v128.zero);
-  });
-  eachRow(f, frame, p, (n) => {
-    f.set(most[n], f32x4.pmax(most[n].get, f32x4.abs(value[n].get)));
-    f.set(energy[n], f32x4.add(energy[n].get, f32x4.mul(value[n].get, value[n].get)));
-  });
+  const { value, most, limit, best, bestError, huge } = frame;
+  both((n) => f.set(most[n], v128.zero));
+  eachRow(f, frame, p, (n) => f.set(most[n], f32x4.pmax(most[n].get, f32x4.abs(value[n].get))));
   both((n) => {
     f.set(most[n], f32x4.div(most[n].get, limit.get));
     f.set(best[n], most[n].get);
@@ -146,7 +139,7 @@ function findLargest(f: Body, frame: Frame, p: RecodeParameters): void {
 function searchScales(f: Body, frame: Frame, p: RecodeParameters): void {
   const { most, scale, fitted, factor, factorLeft, refinement, step } = frame;
   const tryScale = () => {
-    sumProducts(f, frame, p);
+    sumErrors(f, frame, p);
     both((n) => {
       keepBetter(f, frame, n);
     });
@@ -164,37 +157,37 @@ function searchScales(f: Body, frame: Frame, p: RecodeParameters): void {
   f.set(refinement, i32.of(REFINEMENTS));
   f.countdown(refinement, () => {
     tryScale();
-    both((n) => f.set(scale[n], fit(frame, n)));
+    both((n) => f.set(scale[n], fittedScale(frame, n)));
   });
 }
 
 /** <w, code> / <code, code>, 0 where no weight has a code. */
-const fit = ({ cross, square }: Frame, n: number): V128 =>
+const fittedScale = ({ cross, square }: Frame, n: number): V128 =>
   v128.and(f32x4.div(cross[n].get, square[n].get), f32x4.greater(square[n].get, v128.zero));
 
-/** cross, square = sums over the rows of w code and code^2. */
-function sumProducts(f: Body, frame: Frame, p: RecodeParameters): void {
-  const { value, code, cross, square, scale, inverse } = frame;
+/** error, cross, square = sums over the rows of (w - scale code)^2, w code and code^2. */
+function sumErrors(f: Body, frame: Frame, p: RecodeParameters): void {
+  const { value, code, error, cross, square, scale, inverse } = frame;
   both((n) => {
     invert(f, frame, inverse[n], scale[n].get);
-    for (const sum of [cross, square]) f.set(sum[n], v128.zero);
+    for (const sum of [error, cross, square]) f.set(sum[n], v128.zero);
   });
   eachRow(f, frame, p, (n) => {
     quantise(f, frame, n);
     f.set(cross[n], f32x4.add(cross[n].get, f32x4.mul(value[n].get, code[n].get)));
     f.set(square[n], f32x4.add(square[n].get, f32x4.mul(code[n].get, code[n].get)));
+    f.set(value[n], f32x4.sub(value[n].get, f32x4.mul(scale[n].get, code[n].get)));
+    f.set(error[n], f32x4.add(error[n].get, f32x4.mul(value[n].get, value[n].get)));
   });
 }
 
 /** Keeps the scale, and what would be fitted to its codes, where its error is less. */
 function keepBetter(f: Body, frame: Frame, n: number): void {
-  const { code, value, energy, cross, square, scale, fitted, best, bestError } = frame;
-  const twice = f32x4.sub(f32x4.add(cross[n].get, cross[n].get), f32x4.mul(scale[n].get, square[n].get));
-  f.set(value[n], f32x4.sub(energy[n].get, f32x4.mul(scale[n].get, twice)));
-  f.set(code[n], f32x4.less(value[n].get, bestError[n].get));
+  const { code, error, scale, fitted, best, bestError } = frame;
+  f.set(code[n], f32x4.less(error[n].get, bestError[n].get));
   f.set(best[n], v128.select(scale[n].get, best[n].get, code[n].get));
-  f.set(bestError[n], v128.select(value[n].get, bestError[n].get, code[n].get));
-  f.set(fitted[n], v128.select(fit(frame, n), fitted[n].get, code[n].get));
+  f.set(bestError[n], v128.select(error[n].get, bestError[n].get, code[n].get));
+  f.set(fitted[n], v128.select(fittedScale(frame, n), fitted[n].get, code[n].get));
 }
 
 function storeCodes(f: Body, frame: Frame, { w, rows, codes, scales }: RecodeParameters): void {
