@@ -319,16 +319,15 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
 }
 
 /** Exact accumulation, for digital arithmetic on recoded or int8 weights. */
-export function accumulate(tables: 'tables' | 'state'): WatFunction {
-  const name = tables === 'tables' ? 'accumulate' : 'accumulate_blocks';
-  return define(name, ['raw', 'columns', 'tokens', 'y', 'count'], (f, ...p) => {
+export function accumulate(): WatFunction {
+  return define('accumulate', ['raw', 'columns', 'tokens', 'y', 'count'], (f, ...p) => {
     const [raw, columns, tokens, y, count] = p;
     const zeros = f.locals('v128', 'zero', VECTORS);
     const scales = f.locals('v128', 'scale', VECTORS);
     const sums = f.locals('v128', 'sum', VECTORS);
     for (let n = 0; n < VECTORS; n++) {
-      f.set(zeros[n], load.v128(columns.get, n * 16, tables));
-      f.set(scales[n], load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, tables));
+      f.set(zeros[n], load.v128(columns.get, n * 16, 'tables'));
+      f.set(scales[n], load.v128(columns.get, PANEL_COLUMNS * 4 + n * 16, 'tables'));
     }
     const outT = f.local('v128', 'outT');
     f.countdown(count, () => {

@@ -5,8 +5,7 @@
  *   codes   as in prepare.ts, q in place of a signed code: [tiles][quads][32 bytes], in the weights memory
  *   halves  d [tiles][16] f16, in the tables memory
  *
- * `block_table` makes of a prepared block and its halves what `accumulate` takes (adc.ts): a batch of tokens meets it. A single token
- * meets the codes themselves (`gemv_blocks`), with the roles of the product exchanged, q being the operand that has no sign:
+ * A batch of tokens meets a block that was prepared (`prepare_block`, `gemm_blocks`). A single token meets the codes themselves (`gemv_blocks`), with the roles of the product exchanged, q being the operand that has no sign:
  *
  *   y += (sum_k q_k x_k - 8 sum_k x_k) d out_t,   x = 2^7 (high - 64) + low
  */
@@ -27,9 +26,9 @@ import {
   v128,
   type WatFunction,
 } from '../../../emit/wat.ts';
-import { TOKEN } from './adc.ts';
+import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { type Dot, type DotKind, dotProduct, pairProducts } from './dot.ts';
-import { PANEL_COLUMNS } from './gemm.ts';
+import { BLOCK_TOKENS, eachBlock, GEMM_OPERANDS, PANEL_COLUMNS } from './gemm.ts';
 import { halves } from './half.ts';
 import { INPUT_ZERO, QUAD_BYTES } from './prepare.ts';
 
@@ -48,27 +47,70 @@ const VECTORS = PANEL_COLUMNS / 4;
  */
 const PAIRED = [0, 2, 1, 3] as const;
 
-/** Prepared weights [quads][16][4] and halves to the table of `accumulate` in the state memory: zero [16] i32, scale [16] f32. */
-export function blockTable(kind: DotKind): WatFunction {
-  return define('block_table', ['w', 'halves', 'table'], (f, w, from, table) => {
+/**
+ * A block into the cache, vectors of columns in the order of PAIRED: w [8 quads][16][4] signed bytes, and of its columns what the offset
+ * of the inputs' upper plane adds, [16] i32, then the scales, [16] f32.
+ */
+export function prepareBlock(kind: DotKind): WatFunction {
+  return define('prepare_block', ['src', 'halves', 'w', 'columns'], (f, src, from, w, columns) => {
     const dot = dotProduct(f, kind);
+    const weight = f.locals('v128', 'weight', VECTORS);
     const sums = f.locals('v128', 'sum', VECTORS);
     const half = halves(f);
+    const nibbles = heldI32(f, 'nibbles', 0x0f0f0f0f);
+    const codeZero = heldI32(f, 'codeZero', CODE_ZERO * 0x01010101);
     const zeroPoint = heldI32(f, 'zeroPoint', INPUT_ZERO * 0x01010101);
-    // Eight quads of -8 .. 7 stay within a byte.
-    sums.forEach((sum, n) => {
-      f.set(sum, load.v128(w.get, 16 * n));
-      for (let quad = 1; quad < BLOCK_QUADS; quad++)
-        f.set(sum, i8x16.add(sum.get, load.v128(w.get, quad * QUAD_BYTES.bytes + 16 * n)));
+    for (const v of sums) f.set(v, v128.zero);
+    for (let quad = 0; quad < BLOCK_QUADS; quad++) {
+      readCodes(f, weight, src, quad * QUAD_BYTES.codes, nibbles);
+      weight.forEach((v, n) => {
+        f.set(v, i8x16.sub(v.get, codeZero));
+        // Eight of -8 .. 7 stay within a byte.
+        f.set(sums[n], i8x16.add(sums[n].get, v.get));
+      });
+      weight.forEach((v, n) => {
+        f.emit(store.v128(w.get, v.get, quad * QUAD_BYTES.bytes + 16 * n));
+      });
+    }
+    sums.forEach((sum) => {
+      f.set(sum, i32x4.shl(dot(sum.get, zeroPoint, v128.zero), 7));
     });
     sums.forEach((sum, n) => {
-      // The offset stands in the upper of two planes.
-      f.emit(store.v128(table.get, i32x4.shl(dot(sum.get, zeroPoint, v128.zero), 7), 16 * n));
+      f.emit(store.v128(columns.get, sum.get, 16 * n));
     });
-    sums.forEach((sum, n) => {
-      f.set(sum, half(load.i16x4(from.get, 8 * n, 'tables')));
-      f.emit(store.v128(table.get, sum.get, 4 * PANEL_COLUMNS + 16 * n));
+    weight.forEach((v, n) => {
+      f.set(v, half(load.i16x4(from.get, 8 * PAIRED[n], 'tables')));
     });
+    weight.forEach((v, n) => {
+      f.emit(store.v128(columns.get, v.get, 4 * PANEL_COLUMNS + 16 * n));
+    });
+  });
+}
+
+/**
+ * A prepared block times a batch of tokens, as `gemm` has them: y += (sum - zero) (scale out_t), y [groups of 6][6][16] f32, in the order
+ * of PAIRED.
+ */
+export function gemmBlocks(kind: DotKind): WatFunction {
+  return define('gemm_blocks', [...GEMM_OPERANDS, 'columns', 'tokens'], (f, ...operands) => {
+    const [y, columns, tokens] = [operands[2], ...operands.slice(GEMM_OPERANDS.length)];
+    const out = f.local('v128', 'out');
+    const total = f.locals('v128', 'total', VECTORS);
+    const finish = (acc: readonly Local<'v128'>[], first: number) => {
+      for (let t = 0; t < acc.length / VECTORS; t++) {
+        const row = (first + t) * VECTORS * 16;
+        f.set(out, load.splat32(tokens.get, (first + t) * TOKEN_BYTES + TOKEN.out));
+        total.forEach((v, n) => {
+          const sum = i32x4.sub(acc[t * VECTORS + n].get, load.v128(columns.get, 16 * n));
+          const scale = f32x4.mul(load.v128(columns.get, 4 * PANEL_COLUMNS + 16 * n), out.get);
+          f.set(v, f32x4.add(load.v128(y.get, row + 16 * n), f32x4.mul(f32x4.ofI32(sum), scale)));
+        });
+        total.forEach((v, n) => {
+          f.emit(store.v128(y.get, v.get, row + 16 * n));
+        });
+      }
+    };
+    eachBlock(f, kind, true, operands, finish, () => f.advance(tokens, BLOCK_TOKENS * TOKEN_BYTES));
   });
 }
 

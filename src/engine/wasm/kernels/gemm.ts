@@ -37,38 +37,54 @@ export const PANEL_COLUMNS = 16;
 /** Vectors of 4 columns in a panel. */
 const VECTORS = PANEL_COLUMNS / 4;
 
+export const GEMM_OPERANDS = ['x', 'w', 'y', 'blocks', 'quads', 'planes'] as const;
+
 /** `quads` must be even, `blocks` and `planes` at least 1. */
 export function gemm(kind: DotKind, small: boolean): WatFunction {
-  const parameters = ['x', 'w', 'y', 'blocks', 'quads', 'planes'];
-  return define(small ? 'gemm_small' : 'gemm', parameters, (f, x, w, y, blocks, quads, planes) => {
-    const [wp, xp, k, plane] = ['wp', 'xp', 'k', 'plane'].map((name) => f.local('i32', name));
-    // `small` keeps the weights of two quads in registers and has room for the sums of half a block.
-    const inPairs = small && kind === 'pairs';
-    const tokens = inPairs ? BLOCK_TOKENS / 2 : BLOCK_TOKENS;
-    const acc = f.locals('v128', 'acc', tokens * VECTORS);
-    const twoQuads = inPairs ? addInPairs(f) : addProducts(f, kind);
-    f.countdown(blocks, () => {
-      for (let first = 0; first < BLOCK_TOKENS; first += tokens) {
-        for (const a of acc) f.set(a, v128.zero);
-        f.set(xp, x.get);
-        f.set(plane, planes.get);
-        f.countdown(plane, () => {
-          for (const a of acc) f.set(a, i32x4.shl(a.get, 7));
-          f.set(wp, w.get);
-          f.set(k, i32.shrU(quads.get, 1));
-          f.countdown(k, () => {
-            twoQuads(acc, wp.get, xp.get, first);
-            f.advance(wp, 2 * VECTORS * 16);
-            f.advance(xp, 2 * BLOCK_TOKENS * 4);
-          });
-        });
-        acc.forEach((a, i) => {
-          f.emit(store.v128(y.get, a.get, (first * VECTORS + i) * 16));
-        });
-      }
-      f.set(x, xp.get);
-      f.advance(y, BLOCK_TOKENS * VECTORS * 16);
+  return define(small ? 'gemm_small' : 'gemm', GEMM_OPERANDS, (f, ...operands) => {
+    eachBlock(f, kind, small, operands, (acc, first) => {
+      acc.forEach((a, i) => {
+        f.emit(store.v128(operands[2].get, a.get, (first * VECTORS + i) * 16));
+      });
     });
+  });
+}
+
+/** Forms the sums of each block of tokens, of `tokens` of them from `first` on at once. */
+export function eachBlock(
+  f: Body,
+  kind: DotKind,
+  small: boolean,
+  [x, w, y, blocks, quads, planes]: readonly Local<'i32'>[],
+  finish: (acc: readonly Local<'v128'>[], first: number) => void,
+  advance: () => void = () => {},
+): void {
+  const [wp, xp, k, plane] = ['wp', 'xp', 'k', 'plane'].map((name) => f.local('i32', name));
+  // `small` keeps the weights of two quads in registers and has room for the sums of half a block.
+  const inPairs = small && kind === 'pairs';
+  const tokens = inPairs ? BLOCK_TOKENS / 2 : BLOCK_TOKENS;
+  const acc = f.locals('v128', 'acc', tokens * VECTORS);
+  const twoQuads = inPairs ? addInPairs(f) : addProducts(f, kind);
+  f.countdown(blocks, () => {
+    for (let first = 0; first < BLOCK_TOKENS; first += tokens) {
+      for (const a of acc) f.set(a, v128.zero);
+      f.set(xp, x.get);
+      f.set(plane, planes.get);
+      f.countdown(plane, () => {
+        for (const a of acc) f.set(a, i32x4.shl(a.get, 7));
+        f.set(wp, w.get);
+        f.set(k, i32.shrU(quads.get, 1));
+        f.countdown(k, () => {
+          twoQuads(acc, wp.get, xp.get, first);
+          f.advance(wp, 2 * VECTORS * 16);
+          f.advance(xp, 2 * BLOCK_TOKENS * 4);
+        });
+      });
+      finish(acc, first);
+    }
+    f.set(x, xp.get);
+    f.advance(y, BLOCK_TOKENS * VECTORS * 16);
+    advance();
   });
 }
 

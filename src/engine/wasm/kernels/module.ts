@@ -13,7 +13,7 @@ import {
   softmax,
 } from './attention.ts';
 import { gate, norm, residual, rotate, rotateHalves, scale, softCap } from './between.ts';
-import { blockTable, type GEMV_BLOCKS_OPERANDS, gemvBlocks } from './blocks.ts';
+import { type GEMV_BLOCKS_OPERANDS, gemmBlocks, gemvBlocks, prepareBlock } from './blocks.ts';
 import { cellKernels, type PREPARE_CELLS_OPERANDS } from './cells.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
@@ -29,6 +29,7 @@ import {
 import { gemm } from './gemm.ts';
 import { type GEMV_OPERANDS, type GemvName, gemv } from './gemv.ts';
 import { joinPhases, panel, takeShifts } from './panel.ts';
+import { batchBlocks, singleBlocks } from './panel-blocks.ts';
 import type { Epilogue, PanelName } from './panel-job.ts';
 import { absolute, prepare, type Source, type StoredSource, zeroSums } from './prepare.ts';
 import { quantise, transpose } from './quantise.ts';
@@ -41,7 +42,7 @@ import { touchWeights } from './touch.ts';
 const STORED_SOURCES: readonly StoredSource[] = ['bytes', 'codes'];
 export const SOURCES: readonly Source[] = [...STORED_SOURCES, 'cells'];
 /** Of every source; `blocks` is of codes alone. */
-export const EPILOGUES: readonly Epilogue[] = [
+export const EPILOGUES: readonly Exclude<Epilogue, 'blocks'>[] = [
   'accumulate',
   'record',
   'watch',
@@ -62,8 +63,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     joinPhases('sums'),
     takeShifts(),
     touchWeights(),
-    accumulate('tables'),
-    accumulate('state'),
+    accumulate(),
     accumulateTiles(),
     record(),
     watch(),
@@ -73,10 +73,11 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
       [false, true].flatMap((float) => [convert(noise, float), convertTiles(noise, float)]),
     ),
     ...STORED_SOURCES.flatMap((source) => [prepare(kind, source), zeroSums(kind, source)]),
-    blockTable(kind),
+    prepareBlock(kind),
+    gemmBlocks(kind),
     gemvBlocks(kind),
-    panel('codes', 'blocks', true),
-    panel('codes', 'blocks', false),
+    batchBlocks(),
+    singleBlocks(),
     ...cellKernels(kind),
     ...SOURCES.flatMap((source) => [
       ...planes.flatMap((count) => [gemv(kind, source, count, false), gemv(kind, source, count, true)]),

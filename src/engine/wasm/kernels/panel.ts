@@ -29,7 +29,6 @@ import {
   type WatFunction,
 } from '../../../emit/wat.ts';
 import { ACCUMULATE_TILES_OPERANDS, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from './adc.ts';
-import { BLOCK_BYTES, exchangePaired, GEMV_BLOCKS_OPERANDS, HALVES_BYTES } from './blocks.ts';
 import { PREPARE_CELLS_OPERANDS } from './cells.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from './gemm.ts';
 import { GEMV_OPERANDS, gemvName } from './gemv.ts';
@@ -48,14 +47,12 @@ import {
 } from './panel-job.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
 import { RANGE_BINS, RANGE_WORDS, RECORD_OPERANDS } from './record.ts';
-import { LINE_SHIFT, TOUCHED_BYTES, touchTiles } from './touch.ts';
+import { touchTiles } from './touch.ts';
 
-/** Codes in blocks that are touched together, and the lines of one. */
-const PAGE_BLOCKS = TOUCHED_BYTES / BLOCK_BYTES;
-const LINES_SHIFT = Math.log2(BLOCK_BYTES) - LINE_SHIFT;
+/** Of codes in blocks: panel-blocks.ts. */
+type TileEpilogue = Exclude<Epilogue, 'blocks'>;
 
-export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFunction {
-  if (epilogue === 'blocks' && !batch) return singleBlocks();
+export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): WatFunction {
   const tableStride = tableBytes(tableKind(epilogue));
   return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
     const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
@@ -169,40 +166,6 @@ export function panel(source: Source, epilogue: Epilogue, batch: boolean): WatFu
   });
 }
 
-/** A panel of codes in blocks for a single token, a page of weights at a time; y is the output itself. */
-function singleBlocks(): WatFunction {
-  return define(panelName('codes', 'blocks', false), ['job'], (f, job) => {
-    const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
-    const names = ['weights', 'tables', 'x', 'tokens', 'tiles'] as const;
-    const [src, halves, x, tokens, left] = names.map((name) => f.local('i32', name));
-    for (const [i, at] of [src, halves, x, tokens, left].entries()) f.set(at, field(names[i]));
-    const some = f.local('i32', 'some');
-    const parts = f.local('i32', 'parts');
-    fill(f, field('out'), i32.of(PANEL_COLUMNS * 4));
-    f.set(parts, i32.divU(i32.add(left.get, PAGE_BLOCKS - 1), PAGE_BLOCKS));
-    f.countdown(parts, () => {
-      f.set(some, i32.of(PAGE_BLOCKS));
-      f.when(i32.lessThan(left.get, some.get), () => f.set(some, left.get));
-      f.call('touch_weights', src.get, i32.shl(some.get, LINES_SHIFT));
-      callNamed(f, 'gemv_blocks', GEMV_BLOCKS_OPERANDS, {
-        src: src.get,
-        halves: halves.get,
-        x: x.get,
-        tokens: tokens.get,
-        tokensStride: field('tokensStride'),
-        y: field('out'),
-        tiles: some.get,
-      });
-      f.advance(src, PAGE_BLOCKS * BLOCK_BYTES);
-      f.advance(halves, PAGE_BLOCKS * HALVES_BYTES);
-      f.advance(x, i32.mul(field('xStride'), PAGE_BLOCKS));
-      f.advance(tokens, i32.mul(field('tokensStride'), PAGE_BLOCKS));
-      f.set(left, i32.sub(left.get, PAGE_BLOCKS));
-    });
-    exchangePaired(f, field('out'));
-  });
-}
-
 /** Quads of a tile's weights of a bank, all ranks. */
 const bankQuads = ({ rank, tileQuads }: Frame): I32 => i32.mul(rank.get, tileQuads.get);
 
@@ -284,7 +247,7 @@ function eachConversion(
 }
 
 /** Of phases with one conversion, the sums of the second from those of the first. */
-function joinSums(f: Body, { part, field }: Frame, epilogue: Epilogue, count: I32): void {
+function joinSums(f: Body, { part, field }: Frame, epilogue: TileEpilogue, count: I32): void {
   f.when(i32.lessThan(field('conversions'), field('phases')), () => {
     f.call('join_differences', part.raw, i32.add(part.raw, field('phaseSums')), count);
     // What is watched is each phase's.
@@ -310,7 +273,7 @@ export function joinPhases(of: 'differences' | 'sums'): WatFunction {
   });
 }
 
-const isRecorded = (epilogue: Epilogue): epilogue is 'record' | 'watch' =>
+const isRecorded = (epilogue: TileEpilogue): epilogue is 'record' | 'watch' =>
   epilogue === 'record' || epilogue === 'watch';
 
 /** Keeps the largest current of a tile's columns, of either phase, behind its bins. */
@@ -357,7 +320,7 @@ function fillSums(f: Body, { field }: Frame, at: I32): void {
 }
 
 /** Prepares the tile once for all tokens, or for each bank, then multiplies by blocks of 6. */
-function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
+function batchSums(f: Body, frame: Frame, source: Source, epilogue: TileEpilogue): void {
   const { tileQuads, rank, planes, part, field } = frame;
   const blocks = f.local('i32', 'blocks');
   f.set(blocks, i32.divU(i32.add(frame.count.get, BLOCK_TOKENS - 1), BLOCK_TOKENS));
@@ -369,7 +332,6 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): v
     // A second phase of the same cells finds them prepared.
     f.when(i32.eq(number.get, bank.get), () => {
       prepareTile(f, frame, source, bank);
-      if (epilogue === 'blocks') f.call('block_table', part.weights, frame.table.get, part.slow);
       // Only the leading part of the response counts for the current.
       if (drawsCurrent(epilogue)) f.call('absolute', part.weights, part.magnitude, tileQuads.get);
     });
@@ -399,12 +361,10 @@ function prepareTile(f: Body, frame: Frame, source: Source, bank: Local<'i32'>):
   }
 }
 
-function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
+function batchEpilogue(f: Body, frame: Frame, epilogue: TileEpilogue): void {
   const { part, count, field, sums } = frame;
   if (epilogue === 'accumulate') {
     f.call('accumulate', sums.raw.get, frame.table.get, sums.tokens.get, part.y, count.get);
-  } else if (epilogue === 'blocks') {
-    f.call('accumulate_blocks', sums.raw.get, part.slow, sums.tokens.get, part.y, count.get);
   } else if (isRecorded(epilogue)) {
     const columns = field('columns');
     callNamed(f, 'record', RECORD_OPERANDS, {
@@ -422,7 +382,7 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: Epilogue): void {
 }
 
 /** Adds one tile's sums to its 16 entries of raw and currents, of every phase. */
-function singleSums(f: Body, frame: Frame, source: Source, epilogue: Epilogue): void {
+function singleSums(f: Body, frame: Frame, source: Source, epilogue: TileEpilogue): void {
   eachPhase(f, frame, (phase) => {
     if (source === 'cells')
       f.when(i32.eq(phase.number.get, phase.bank.get), () => makeCells(f, frame, phase.bank));
@@ -434,7 +394,7 @@ function singlePhase(
   f: Body,
   frame: Frame,
   source: Source,
-  epilogue: Epilogue,
+  epilogue: TileEpilogue,
   phase: Readonly<Record<'bank' | 'x' | 'magnitude' | 'raw' | 'currents', Local<'i32'>>>,
 ): void {
   const { part, tileQuads, rank, planes, at, field } = frame;
@@ -483,13 +443,13 @@ function singlePhase(
 function singleEpilogue(
   f: Body,
   frame: Frame,
-  epilogue: Epilogue,
+  epilogue: TileEpilogue,
   tables: Local<'i32'>,
   stride: I32,
   shifts: Local<'i32'>,
 ): void {
   const { part, tokens, field } = frame;
-  if (epilogue === 'accumulate' || epilogue === 'blocks') {
+  if (epilogue === 'accumulate') {
     const tiles = field('tiles');
     callNamed(f, 'accumulate_tiles', ACCUMULATE_TILES_OPERANDS, {
       raw: part.raw,
@@ -545,12 +505,12 @@ function singleEpilogue(
   });
 }
 
-function fill(f: Body, at: I32, bytes: I32): void {
+export function fill(f: Body, at: I32, bytes: I32): void {
   f.emit(`(memory.fill ${at} (i32.const 0) ${bytes})`);
 }
 
 /** out[token][0..15] = y[token][0..15] */
-function copyOut(f: Body, from: I32, to: I32, stride: I32, count: Local<'i32'>): void {
+export function copyOut(f: Body, from: I32, to: I32, stride: I32, count: Local<'i32'>): void {
   const [y, out, left] = ['yAt', 'outAt', 'left'].map((name) => f.local('i32', name));
   f.set(y, from);
   f.set(out, to);
