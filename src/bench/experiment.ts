@@ -8,9 +8,11 @@
  * head are scaled to the whole; a file that is given is run as it is.
  */
 
+import { cpus } from 'node:os';
 import { cpuUsage, version } from 'node:process';
 import type { EngineMode } from '../engine/backend.ts';
 import { closeHosts, createEngine } from '../engine/create.ts';
+import { tryOnly } from '../engine/wasm/check/selftest.ts';
 import { interrupted } from '../error.ts';
 import type { Fabric } from '../fabric/fabric.ts';
 import type { RangeTable } from '../fabric/ranges.ts';
@@ -32,6 +34,8 @@ export interface ExperimentBenchOptions {
   readonly rounds?: number;
   /** false: llama.cpp is left out. */
   readonly peer: boolean;
+  /** Both as on a processor without VNNI. */
+  readonly withoutVnni?: boolean;
   readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -45,6 +49,8 @@ export interface VariantTaken {
 
 export interface ExperimentBench {
   readonly schema: 'onefet.bench-experiment/1';
+  readonly processor: string;
+  readonly withoutVnni: boolean;
   readonly node: string;
   readonly threads: number;
   readonly model: string;
@@ -65,7 +71,8 @@ export interface ExperimentBench {
 }
 
 export async function benchExperiment(options: ExperimentBenchOptions): Promise<ExperimentBench> {
-  const { fabric, threads, modelPath, signal, onProgress } = options;
+  const { fabric, threads, modelPath, signal, onProgress, withoutVnni = false } = options;
+  if (withoutVnni) tryOnly(['pairs', 'i16']);
   const shape = options.shape ?? MODEL_SHAPES['llama-3.1-8b'];
   const models =
     modelPath === undefined
@@ -77,7 +84,9 @@ export async function benchExperiment(options: ExperimentBenchOptions): Promise<
     const [tokens, chips, rounds] = [options.tokens ?? 511, options.chips ?? 2, options.rounds ?? 1];
     const names = variantNames(fabric, chips);
     const depths = models.depths.length > 0 ? models.depths : [whole.layers];
-    if (options.peer) peer = await spawnLlamaCpp(threads, tokens + 1, models.paths);
+    if (options.peer) {
+      peer = await spawnLlamaCpp(threads, tokens + 1, models.paths, withoutVnni ? 'haswell' : undefined);
+    }
     const ids = Int32Array.from({ length: tokens }, (_, i) => (i * 7919) % whole.vocab);
     const own: VariantTaken[][] = [];
     const others: Taken[] = [];
@@ -106,6 +115,8 @@ export async function benchExperiment(options: ExperimentBenchOptions): Promise<
     const passes = peer && medianTaken(others);
     return {
       schema: 'onefet.bench-experiment/1',
+      processor: cpus()[0]?.model ?? 'unknown',
+      withoutVnni,
       node: version,
       threads,
       model: modelPath ?? shape.name,
@@ -241,7 +252,7 @@ export function benchExperimentText(result: ExperimentBench): string {
   const widths = [0, 1, 2].map((i) => Math.max(...rows.map((row) => row[i].length)));
   const built = depths ? ` (${depths.join(' and ')} blocks run, the rest scaled)` : '';
   return [
-    `${result.model}, ${result.layers} blocks${built}, ${result.tokens} tokens, ${result.threads} threads, Node ${result.node}, medians of ${result.rounds} rounds`,
+    `${result.model}, ${result.layers} blocks${built}, ${result.tokens} tokens, ${result.threads} threads, ${result.processor}${result.withoutVnni ? ', without VNNI' : ''}, Node ${result.node}, medians of ${result.rounds} rounds`,
     'seconds of processor time, in brackets of the clock',
     '',
     ...rows.map((row) =>

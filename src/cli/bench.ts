@@ -1,6 +1,6 @@
 /** `bench`: this engine and this simulator against the machine and their native peers. */
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { SpeedPeer } from '../bench/engine-rounds.ts';
 import { RANGE_TEXT } from '../experiment/options.ts';
 import { readTextFile, requireDataFile } from '../files.ts';
@@ -40,10 +40,7 @@ export function addBenchCommands(root: Command, { signal, progress }: CliContext
       .addOption(threadsOption())
       .option('--rounds <n>', 'rounds; figures are medians', integer(1, 100), 3)
       .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)')
-      .option(
-        '--without-vnni',
-        'both as on a processor with AVX2 alone: kernels without VNNI, the build of llama.cpp for Haswell',
-      ),
+      .addOption(withoutVnniOption()),
   )
     .addOption(jsonOption())
     .addHelpText(
@@ -71,7 +68,8 @@ It has as many threads as this engine, and waits for others in loops: on a machi
       .option('--chips <n>', 'chip instances', integer(1, 100), 2)
       .addOption(threadsOption())
       .option('--rounds <n>', 'rounds; figures are medians', integer(1, 100), 1)
-      .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)'),
+      .option('--no-llama-cpp', 'leave llama.cpp out (it is found in experiments/oracle)')
+      .addOption(withoutVnniOption()),
   )
     .addOption(jsonOption())
     .addHelpText(
@@ -101,6 +99,12 @@ One panel of every matrix is compared with the scalar reference first. The packa
       await benchGpu(flags, signal, progress());
     });
 }
+
+const withoutVnniOption = (): Option =>
+  new Option(
+    '--without-vnni',
+    'both as on a processor with AVX2 alone: kernels without VNNI, the build of llama.cpp for Haswell',
+  );
 
 interface GpuFlags {
   readonly design: string;
@@ -140,6 +144,7 @@ interface ExperimentFlags {
   readonly threads: number;
   readonly rounds: number;
   readonly llamaCpp: boolean;
+  readonly withoutVnni?: boolean;
   readonly json?: boolean;
 }
 
@@ -163,6 +168,7 @@ async function benchWholeExperiment(
       rounds,
       modelPath: model,
       peer: missing === undefined,
+      withoutVnni: flags.withoutVnni ?? false,
       signal,
       onProgress: (done, total, label) => bar.update(done, total, label),
     });
