@@ -103,6 +103,7 @@ export const i16x8 = {
   /** round(a b / 2^15), saturating. */
   q15Mul: binary<'v128'>('i16x8.q15mulr_sat_s'),
   narrow: binary<'v128'>('i16x8.narrow_i32x4_s'),
+  equal: binary<'v128'>('i16x8.eq'),
   addPairsOfBytes: unary<'v128'>('i16x8.extadd_pairwise_i8x16_s'),
   addPairsOfBytesU: unary<'v128'>('i16x8.extadd_pairwise_i8x16_u'),
   extendLowU8: unary<'v128'>('i16x8.extend_low_i8x16_u'),
@@ -148,6 +149,8 @@ export const v128 = {
   xor: binary<'v128'>('v128.xor'),
   /** a & ~b */
   andNot: binary<'v128'>('v128.andnot'),
+  /** 1 where any bit is set, else 0. */
+  anyTrue: unary<'v128', 'i32'>('v128.any_true'),
   select: (a: V128, b: V128, mask: V128): V128 => op('v128.bitselect', a, b, mask),
   zero: 'v128.const i32x4 0 0 0 0'.replace(/^.*$/, '($&)') as V128,
 };

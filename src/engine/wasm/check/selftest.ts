@@ -13,6 +13,7 @@ import { DOT_KINDS, type DotKind } from '../kernels/dot.ts';
 import { compileEngine, instantiate, type Kernels, SOURCES } from '../kernels/module.ts';
 import { checkPaths, checkRotation } from './digital-check.ts';
 import { keepKernel, knownKernel } from './known-kernel.ts';
+import { checkPacking } from './pack-check.ts';
 import { type CaseShape, checkPanels, type Memories } from './panel-check.ts';
 
 const SHAPES: readonly CaseShape[] = [
@@ -141,6 +142,8 @@ export function selfTest(
       if (difference) return difference;
     }
   }
+  const packing = checkPacking(kernels, memories, 3, 1, false);
+  if (packing) return packing;
   for (const [length, repeat] of [
     [1536, 1],
     [2 * 144, 1],

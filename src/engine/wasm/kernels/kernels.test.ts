@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
+import { checkPacking } from '../check/pack-check.ts';
 import { checkPanels, type Memories } from '../check/panel-check.ts';
 import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { BLOCK_BYTES } from './blocks.ts';
@@ -97,3 +98,13 @@ test.each(kinds.flatMap((kind) => SOURCES.map((source) => ({ kind, source }))))(
       expect(kernels[panelName(source, epilogue, true)]).toBeTypeOf('function');
   },
 );
+
+test('rows of Q4_0 become blocks: every code and scale where it belongs, and a scale that is no number is seen', () => {
+  const { kernels, ...memories } = engines.get('i16')!;
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 9 }), fc.nat(), fc.boolean(), (tiles, seed, infinite) => {
+      expect(checkPacking(kernels, memories, tiles, seed, infinite)).toBeUndefined();
+    }),
+    { numRuns: 60 },
+  );
+});

@@ -4,6 +4,7 @@
  * of every panel is independent, so any thread may take it.
  */
 
+import { invoke } from '../../../emit/wat.ts';
 import { tensorKey } from '../../../fabric/placement.ts';
 import type { ImageReader } from '../../../mapping/image.ts';
 import { halfBits } from '../../../model/codecs/half.ts';
@@ -16,13 +17,13 @@ import { weightFormat } from '../../../tile/weight-code.ts';
 import { BYTE_TOP } from '../../integers.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { PACK_OPERANDS, PACKED_BYTES } from '../kernels/pack-blocks.ts';
 import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import { countQuads, type Operation } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
-import { packBlocks } from './file-codes.ts';
 import {
   type CodedTile,
   layRows,
@@ -177,17 +178,32 @@ function fillBlockTable(
   new Float32Array(data.tables[memory].buffer, table + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(scales);
 }
 
-/** Digital weights as the file has them: codes of 4 bits in blocks of 32 rows. */
+/**
+ * Digital weights as the file has them: codes of 4 bits in blocks of 32 rows. Errors: those of readRow, for a scale that is no
+ * number.
+ */
 function loadFileCodes(context: WorkerContext, operation: Operation, panel: number, file: GgufFile): void {
-  const { data } = context;
-  const { resident, name, outputs, tablesAt, panelTables } = operation;
+  const { data, bytes, i32, kernels, index } = context;
+  const { resident, tiles, name, outputs, inputs, tablesAt, panelTables } = operation;
   const tensor = requireTensor(file, sourceTensor(name, data.shape));
   const first = panel * PANEL_COLUMNS;
-  const { memory, at, panelBytes } = resident;
-  packBlocks(file, tensor, first, Math.min(PANEL_COLUMNS, outputs - first), {
-    codes: new Uint32Array(data.weights[memory].buffer, at + panel * panelBytes, panelBytes / 4),
-    halves: new Uint16Array(data.tables[memory].buffer, tablesAt + panel * panelTables, panelTables / 2),
+  const count = Math.min(PANEL_COLUMNS, outputs - first);
+  const rowBytes = tiles * PACKED_BYTES;
+  const rows = data.layout.fileRows[index];
+  const wrong = data.layout.loads[index];
+  file.read(tensor.offset + first * rowBytes, bytes.subarray(rows, rows + count * rowBytes));
+  // Columns that the matrix does not have get scales of zero.
+  bytes.fill(0, rows + count * rowBytes, rows + PANEL_COLUMNS * rowBytes);
+  invoke(kernels[resident.memory].pack_blocks, PACK_OPERANDS, {
+    rows,
+    rowBytes,
+    codes: resident.at + panel * resident.panelBytes,
+    halves: tablesAt + panel * panelTables,
+    tiles,
+    wrong,
   });
+  if (i32[wrong / 4] === 0) return;
+  for (let n = 0; n < count; n++) readRow(file, tensor, first + n, new Float32Array(inputs));
 }
 
 /** Digital weights: blocks of 32 rows by kernels/quantise.ts; a second term codes what the first left. */

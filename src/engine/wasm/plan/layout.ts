@@ -19,6 +19,7 @@ import { CACHE_BYTES, type CacheKind, planAttention } from '../kernels/attention
 import { cellsBytes, PASS_BYTES } from '../kernels/cells.ts';
 import { BYTE_LEVELS, ENCODED_BYTES } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { PACKED_BYTES } from '../kernels/pack-blocks.ts';
 import { JOB_BYTES, layOutScratch } from '../kernels/panel-job.ts';
 import { RANGE_WORDS } from '../kernels/record.ts';
 import { type DigitalLayout, layOutDigital } from './digital-tables.ts';
@@ -120,6 +121,8 @@ export interface Layout {
   /** See planAttention. */
   readonly scores: readonly number[];
   readonly loads: readonly number[];
+  /** Per worker: the rows of a panel as a file has them, of layers whose codes are its own. */
+  readonly fileRows: readonly number[];
   /** Per worker, range calibration only: [all virtual tiles][RANGE_WORDS]. */
   readonly bins: readonly number[];
   /** Outputs of the second pass by place in a group, and per worker a row of what it codes; none without refinement. */
@@ -248,6 +251,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     scratches: each(threads, () => take(64 + scratch.bytes, 'scratch')),
     scores: each(threads, () => take(attention.bytes, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),
+    fileRows: each(threads, () => take(most(fileRowsBytes), 'loading')),
     signs: each(mostPhases(operations) === 2 ? threads : 0, () =>
       take(2 * 4 * most((o) => padded(o.inputs)), 'signs'),
     ),
@@ -258,6 +262,9 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   };
   return { ...layout, bytes: used };
 }
+
+const fileRowsBytes = ({ epilogue, tiles }: Operation): number =>
+  epilogue === 'blocks' ? PANEL_COLUMNS * tiles * PACKED_BYTES : 0;
 
 export interface TrimLayout {
   /** Vectors that are run at a time. */
