@@ -363,6 +363,22 @@ test('digital weights: codes within half a step, the residual is left for a seco
   }
 });
 
+test('columns of a panel become rows', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 70 }), fc.nat({ max: 30 }), (rows, start) => {
+      restart();
+      const width = 112;
+      const w = drawn(rows, 16 * width);
+      const from = put(w);
+      const to = put(new Float32Array(16 * 72));
+      kernels.lay_rows(from + 4 * start, 4 * width, to, rows);
+      take(to, 16 * rows).forEach((value, i) => {
+        expect(value).toBe(w[(i % 16) * width + start + (i >> 4)]);
+      });
+    }),
+  );
+});
+
 test('the normal draws: mean, variance, kurtosis, independence of neighbours and of keys', () => {
   const n = 200_000;
   const z = (a: number, b: number) =>

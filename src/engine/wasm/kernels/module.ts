@@ -28,6 +28,7 @@ import {
 } from './encode.ts';
 import { gemm } from './gemm.ts';
 import { type GEMV_OPERANDS, type GemvName, gemv } from './gemv.ts';
+import { layRows } from './lay-rows.ts';
 import { type PACK_OPERANDS, packBlocks } from './pack-blocks.ts';
 import { joinPhases, panel, takeShifts } from './panel.ts';
 import { batchBlocks, singleBlocks } from './panel-blocks.ts';
@@ -78,6 +79,7 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     gemmBlocks(kind),
     gemvBlocks(kind),
     packBlocks(),
+    layRows(),
     batchBlocks(),
     singleBlocks(),
     ...cellKernels(kind),
@@ -136,6 +138,7 @@ export type Kernels = Readonly<
 interface FixedKernels {
   gemm_small(x: number, w: number, y: number, blocks: number, quads: number, planes: number): void;
   largest(a: number, quads: number, stats: number): void;
+  lay_rows(from: number, stride: number, to: number, rows: number): void;
   pack_blocks: Kernel<typeof PACK_OPERANDS>;
   encode_bytes: Kernel<typeof ENCODE_BYTES_OPERANDS>;
   recode: Kernel<typeof RECODE_OPERANDS>;

@@ -8,20 +8,10 @@
  *   rows  [16][tiles][18] bytes, wrong  i32: not 0 where a scale is no number; codes, halves  as blocks.ts has them
  */
 import { heldI32 } from '../../../emit/constants.ts';
-import {
-  type Body,
-  defineNamed,
-  i8x16,
-  i16x8,
-  type Local,
-  load,
-  store,
-  type V128,
-  v128,
-  type WatFunction,
-} from '../../../emit/wat.ts';
+import { defineNamed, i16x8, load, store, v128, type WatFunction } from '../../../emit/wat.ts';
 import { BLOCK_BYTES, HALVES_BYTES } from './blocks.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
+import { turner } from './lay-rows.ts';
 import { QUAD_BYTES } from './prepare.ts';
 
 /** Q4_0: bytes of a block. */
@@ -73,26 +63,4 @@ export function packBlocks(): WatFunction {
     });
     f.emit(store.i32(wrong.get, v128.anyTrue(bad.get)));
   });
-}
-
-/** Turns four vectors of four words each: visits the words 0 of all, then 1, 2 and 3. */
-function turner(f: Body): (part: (n: number) => V128, visit: (word: number, value: V128) => void) => void {
-  const value = f.locals('v128', 'value', 4);
-  const pair = f.locals('v128', 'pair', 4);
-  const words = (...at: number[]) => at.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte));
-  const shuffled = (x: Local<'v128'>, y: Local<'v128'>, ...at: number[]) =>
-    i8x16.shuffle(x.get, y.get, words(...at));
-  return (part, visit) => {
-    value.forEach((v, n) => {
-      f.set(v, part(n));
-    });
-    for (const n of [0, 1]) {
-      f.set(pair[n], shuffled(value[2 * n], value[2 * n + 1], 0, 4, 1, 5));
-      f.set(pair[2 + n], shuffled(value[2 * n], value[2 * n + 1], 2, 6, 3, 7));
-    }
-    for (let word = 0; word < 4; word++) {
-      const [x, y] = word < 2 ? [pair[0], pair[1]] : [pair[2], pair[3]];
-      visit(word, word % 2 === 0 ? shuffled(x, y, 0, 1, 4, 5) : shuffled(x, y, 2, 3, 6, 7));
-    }
-  };
 }

@@ -70,7 +70,10 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
         else {
           const recode = imaged
             ? () => readImagePanel(image, operation, panel, scales!)
-            : () => recodePanel(context, operation, readPanel(operation, panel, read));
+            : () => {
+                readPanel(context, operation, panel, read);
+                return recodePanel(context, operation);
+              };
           loadCodes(context, operation, panel, codes.of(index, panel, recode));
         }
       }
@@ -216,7 +219,7 @@ function loadInt8(
 ): void {
   const { data, f32, bytes, kernels } = context;
   const { resident, cells, tiles } = operation;
-  const columns = readPanel(operation, panel, read);
+  readPanel(context, operation, panel, read);
   const base = data.layout.loads[context.index];
   const [codes, scales] = (['codes', 'scales'] as const).map((part) => base + LOAD_PARTS[part]);
   const start = resident.at + panel * resident.panelBytes;
@@ -226,7 +229,7 @@ function loadInt8(
   for (let tile = 0; tile < tiles; tile++) {
     const rows = tileRows(operation, tile);
     const quads = countQuads(rows);
-    const w = layRows(context, columns, tile * operation.rows, rows);
+    const w = layRows(context, operation, tile * operation.rows, rows);
     for (let term = 0; term < cells; term++) {
       const at = start + term * ((tiles - 1) * whole + last) + tile * whole;
       bytes.fill(0, codes + rows * PANEL_COLUMNS, codes + 4 * quads * PANEL_COLUMNS);

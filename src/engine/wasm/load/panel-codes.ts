@@ -9,36 +9,41 @@ import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { RECODE_OPERANDS } from '../kernels/recode.ts';
 import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
-import type { Operation } from '../plan/operations.ts';
+import { type Operation, padded } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
 import { packCodes, readCodes, spoil, writeCodes } from './codes-cache.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
 export type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
 
-/** Rows of the panel's columns; columns beyond the matrix stay zero. */
-export function readPanel(operation: Operation, panel: number, read: RowReader): Float32Array[] {
-  const first = panel * PANEL_COLUMNS;
-  return Array.from({ length: PANEL_COLUMNS }, (_, n) => {
-    const row = new Float32Array(operation.inputs);
-    if (first + n < operation.outputs) read(operation, first + n, row);
-    return row;
-  });
+/** Reads the panel's columns to the loading buffer, [16][padded K]; columns beyond the matrix are zero. */
+export function readPanel(
+  { data, f32, index }: WorkerContext,
+  operation: Operation,
+  panel: number,
+  read: RowReader,
+): void {
+  const { inputs, outputs } = operation;
+  const at = data.layout.columns[index] / 4;
+  const width = padded(inputs);
+  for (let n = 0; n < PANEL_COLUMNS; n++) {
+    const column = f32.subarray(at + n * width, at + n * width + inputs);
+    const row = panel * PANEL_COLUMNS + n;
+    if (row < outputs) read(operation, row, column);
+    else column.fill(0);
+  }
 }
 
-/** Rows start .. start + rows - 1 of the panel's columns to [rows][16] in the loading buffer. */
+/** Rows start .. start + rows - 1 of the columns that were read to [rows][16] in the loading buffer. */
 export function layRows(
-  { data, f32, index }: WorkerContext,
-  columns: readonly Float32Array[],
+  { data, kernels, index }: WorkerContext,
+  { inputs }: Operation,
   start: number,
   rows: number,
 ): number {
-  const at = data.layout.loads[index] + LOAD_PARTS.weights;
-  for (let n = 0; n < PANEL_COLUMNS; n++) {
-    const column = columns[n];
-    for (let j = 0, to = at / 4 + n; j < rows; j++, to += PANEL_COLUMNS) f32[to] = column[start + j];
-  }
-  return at;
+  const to = data.layout.loads[index] + LOAD_PARTS.weights;
+  kernels[0].lay_rows(data.layout.columns[index] + 4 * start, 4 * padded(inputs), to, rows);
+  return to;
 }
 
 export interface RecodedTile {
@@ -49,12 +54,8 @@ export interface RecodedTile {
   readonly codes: Int8Array;
 }
 
-/** The panel's columns recoded tile by tile with kernels/recode.ts: cells' codes [rows][16 cells] and scales. */
-export function recodePanel(
-  context: WorkerContext,
-  operation: Operation,
-  columns: readonly Float32Array[],
-): RecodedTile[] {
+/** The columns that were read recoded tile by tile with kernels/recode.ts: cells' codes [rows][16 cells] and scales. */
+export function recodePanel(context: WorkerContext, operation: Operation): RecodedTile[] {
   const { data, f32, i32, kernels, index } = context;
   const { bits, cells, tiles } = operation;
   const { magnitudeMax } = weightFormat(bits);
@@ -66,7 +67,7 @@ export function recodePanel(
   const bytes = new Int8Array(i32.buffer);
   return Array.from({ length: tiles }, (_, tile) => {
     const rows = tileRows(operation, tile);
-    const w = layRows(context, columns, tile * operation.rows, rows);
+    const w = layRows(context, operation, tile * operation.rows, rows);
     invoke(kernels[0].recode, RECODE_OPERANDS, {
       w,
       rows,

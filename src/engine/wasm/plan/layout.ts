@@ -123,6 +123,8 @@ export interface Layout {
   readonly loads: readonly number[];
   /** Per worker: the rows of a panel as a file has them, of layers whose codes are its own. */
   readonly fileRows: readonly number[];
+  /** Per worker: the columns of a panel [16][padded K] f32, of layers that are coded. */
+  readonly columns: readonly number[];
   /** Per worker, range calibration only: [all virtual tiles][RANGE_WORDS]. */
   readonly bins: readonly number[];
   /** Outputs of the second pass by place in a group, and per worker a row of what it codes; none without refinement. */
@@ -252,6 +254,7 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
     scores: each(threads, () => take(attention.bytes, 'scores')),
     loads: each(threads, () => take(LOAD_BYTES, 'loading')),
     fileRows: each(threads, () => take(most(fileRowsBytes), 'loading')),
+    columns: each(threads, () => take(most(columnsBytes), 'loading')),
     signs: each(mostPhases(operations) === 2 ? threads : 0, () =>
       take(2 * 4 * most((o) => padded(o.inputs)), 'signs'),
     ),
@@ -263,6 +266,8 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   return { ...layout, bytes: used };
 }
 
+const columnsBytes = ({ epilogue, inputs }: Operation): number =>
+  epilogue === 'blocks' ? 0 : 4 * PANEL_COLUMNS * padded(inputs);
 const fileRowsBytes = ({ epilogue, tiles }: Operation): number =>
   epilogue === 'blocks' ? PANEL_COLUMNS * tiles * PACKED_BYTES : 0;
 
