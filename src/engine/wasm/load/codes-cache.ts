@@ -182,7 +182,7 @@ function removeOld(folder: string, keep: number): void {
 }
 
 /** Raise it with any change of the recoding (kernels/recode.ts, tile/weight-code.ts) or of this file's records. */
-const CODES_REVISION = 'codes 2';
+const CODES_REVISION = 'codes 3';
 
 /** Reads a panel's record; undefined, and the file spoilt, where it is not what was written. */
 export function readCodes(
@@ -259,6 +259,8 @@ export function writeCodes(
   }
 }
 
+const EVEN_BYTES = 0x00ff00ff;
+
 /**
  * codes[rows][stride] from column `first` on to the nibbles of kernels/prepare.ts, a word of four codes at a time: columns n
  * and n + 4 of a row share a byte, and the four rows of a quad a word. `first` and `stride` are multiples of 4.
@@ -278,14 +280,15 @@ export function packCodes(codes: Int8Array, first: number, stride: number, rows:
       const b = pack(row + 1, at + step);
       const c = pack(row + 2, at + 2 * step);
       const d = pack(row + 3, at + 3 * step);
-      for (let n = 0; n < 4; n++) {
-        const bits = 8 * n;
-        words[to + n] =
-          ((a >>> bits) & 255) |
-          (((b >>> bits) & 255) << 8) |
-          (((c >>> bits) & 255) << 16) |
-          ((d >>> bits) << 24);
-      }
+      // The bytes of four words, transposed: first those of two rows by turns, then pairs of them.
+      const even = (a & EVEN_BYTES) | ((b & EVEN_BYTES) << 8);
+      const odd = ((a >>> 8) & EVEN_BYTES) | (b & ~EVEN_BYTES);
+      const evenBelow = (c & EVEN_BYTES) | ((d & EVEN_BYTES) << 8);
+      const oddBelow = ((c >>> 8) & EVEN_BYTES) | (d & ~EVEN_BYTES);
+      words[to] = (even & 0xffff) | (evenBelow << 16);
+      words[to + 1] = (odd & 0xffff) | (oddBelow << 16);
+      words[to + 2] = (even >>> 16) | (evenBelow & ~0xffff);
+      words[to + 3] = (odd >>> 16) | (oddBelow & ~0xffff);
     }
   }
   return new Uint8Array(words.buffer);

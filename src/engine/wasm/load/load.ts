@@ -24,8 +24,8 @@ import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import { countQuads, type Operation } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
+import type { TileCodes } from './codes-cache.ts';
 import {
-  type CodedTile,
   layRows,
   openPanelCodes,
   type RowReader,
@@ -247,7 +247,7 @@ function loadCodes(
   context: WorkerContext,
   operation: Operation,
   panel: number,
-  strip: readonly CodedTile[],
+  strip: readonly TileCodes[],
 ): void {
   const { bits, cells, tiles, resident } = operation;
   const { cellWeights } = weightFormat(bits);
@@ -256,7 +256,7 @@ function loadCodes(
   let at = resident.at + panel * resident.panelBytes;
   for (let cell = 0; cell < cells; cell++) {
     for (let tile = 0; tile < tiles; tile++) {
-      const nibbles = strip[tile].nibbles(cell);
+      const nibbles = strip[tile].nibbles[cell];
       new Uint8Array(memory, at, nibbles.length).set(nibbles);
       const virtual = cell * tiles + tile;
       to.set(

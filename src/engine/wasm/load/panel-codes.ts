@@ -11,7 +11,7 @@ import type { CodesFile, WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
 import { type Operation, padded } from '../plan/operations.ts';
 import { tileRows } from '../plan/tile-place.ts';
-import { packCodes, readCodes, spoil, writeCodes } from './codes-cache.ts';
+import { packCodes, readCodes, spoil, type TileCodes, writeCodes } from './codes-cache.ts';
 
 /** Fills out[K] with row n of an operation's matrix. */
 export type RowReader = (operation: Operation, n: number, out: Float32Array) => void;
@@ -125,17 +125,9 @@ export function readImagePanel(
   });
 }
 
-/** One tile of a panel. */
-export interface CodedTile {
-  readonly rows: number;
-  readonly scales: Float32Array;
-  /** Of one cell, as kernels/prepare.ts reads them. */
-  nibbles(cell: number): Uint8Array;
-}
-
 export interface PanelCodes {
   /** Codes of a panel: from the file, or made by `recode` and, where a file is being written, kept there. */
-  of(index: number, panel: number, recode: () => RecodedTile[]): CodedTile[];
+  of(index: number, panel: number, recode: () => RecodedTile[]): TileCodes[];
   close(): void;
 }
 
@@ -157,28 +149,16 @@ export function openPanelCodes(file: CodesFile | undefined, operations: readonly
       const stride = PANEL_COLUMNS * operation.cells;
       if (file && handle !== undefined && file.mode === 'read') {
         const known = readCodes(handle, file, operation, index, panel);
-        if (known)
-          return known.map(({ rows, scales, nibbles }) => ({
-            rows,
-            scales,
-            nibbles: (cell) => nibbles[cell],
-          }));
+        if (known) return known;
       }
-      const tiles = recode().map(
-        ({ rows, scales, codes }): CodedTile => ({
-          rows,
-          scales,
-          nibbles: (cell) => packCodes(codes, cell * PANEL_COLUMNS, stride, rows),
-        }),
-      );
-      if (file?.mode === 'write' && handle !== undefined) {
-        const record = tiles.map(({ rows, scales, nibbles }) => ({
-          rows,
-          scales,
-          nibbles: Array.from({ length: operation.cells }, (_, cell) => nibbles(cell)),
-        }));
-        writeCodes(handle, file, index, panel, record);
-      }
+      const tiles = recode().map(({ rows, scales, codes }) => ({
+        rows,
+        scales,
+        nibbles: Array.from({ length: operation.cells }, (_, cell) =>
+          packCodes(codes, cell * PANEL_COLUMNS, stride, rows),
+        ),
+      }));
+      if (file?.mode === 'write' && handle !== undefined) writeCodes(handle, file, index, panel, tiles);
       return tiles;
     },
     close() {
