@@ -8,7 +8,7 @@ import { BYTE_TOP, SMALL_WEIGHT } from '../../integers.ts';
 import { COUNTS, COUNTS_BYTES, TILE, TILE_BYTES, TOKEN, TOKEN_BYTES } from '../kernels/adc.ts';
 import { CODE_ZERO } from '../kernels/blocks.ts';
 import { BLOCK_TOKENS } from '../kernels/gemm.ts';
-import { EPILOGUES, type Kernels } from '../kernels/module.ts';
+import { epiloguesOf, type Kernels } from '../kernels/module.ts';
 import {
   type Epilogue,
   JOB,
@@ -17,6 +17,7 @@ import {
   layOutScratch,
   panelName,
   SCRATCH_FIELDS,
+  type TableKind,
   tableBytes,
   tableKind,
 } from '../kernels/panel-job.ts';
@@ -47,7 +48,10 @@ export interface CaseShape {
   readonly count: number;
   /** Weights for `gemm_small`. */
   readonly small: boolean;
-  /** Codes in blocks (kernels/blocks.ts): tiles of 32 rows, one cell, rank 1 and two planes. */
+  /**
+   * Digital weights in blocks, of rank 1 and with two planes: bytes (kernels/byte-blocks.ts), or small codes in one cell and in tiles of 32
+   * rows (kernels/blocks.ts).
+   */
   readonly blocks?: boolean;
 }
 
@@ -153,7 +157,7 @@ export function checkPanels(
 ): string | undefined {
   const c = drawCase(shape, source, seed);
   const sums = referenceSums(c);
-  const epilogues: readonly Epilogue[] = shape.blocks ? ['blocks'] : EPILOGUES;
+  const epilogues: readonly Epilogue[] = shape.blocks ? ['blocks'] : epiloguesOf(source);
   for (const epilogue of epilogues) {
     const difference = checkPanel(kernels, memories, c, sums, source, epilogue);
     if (difference) return `${source} ${JSON.stringify(epilogue)}: ${difference}`;
@@ -193,9 +197,9 @@ function runCase(
   weights.used = 0;
   const view = new DataView(state.memory.buffer);
   const inputs = writeInputs(state, c, batch ? BLOCK_TOKENS : 1);
-  const parameters = writeParameters(state, c);
+  const parameters = writeParameters(state, c, epilogue);
   weights.used = writeWeights(new Uint8Array(weights.memory.buffer), c, source);
-  writeTables(new DataView(tables.memory.buffer), c, epilogue);
+  writeTables(new DataView(tables.memory.buffer), c, tableKind(source, epilogue));
   const quads = countQuads(Math.max(...c.rows));
   const results = clearResults(state, c, quads);
   const fields: Record<JobField, number> = {
@@ -278,15 +282,21 @@ function writeInputs(
 function writeParameters(
   state: Arena,
   c: DrawnCase,
+  epilogue: Epilogue,
 ): Record<'tokens' | 'tokensStride' | 'tileTable' | 'lookup', number> {
   const bytes = new Uint8Array(state.memory.buffer);
   const view = new DataView(state.memory.buffer);
-  const tokensStride = c.count * TOKEN_BYTES;
+  const groups = c.count === 1 ? 1 : BLOCK_TOKENS * Math.ceil(c.count / BLOCK_TOKENS);
+  const tokensStride = epilogue === 'blocks' ? 4 * groups : c.count * TOKEN_BYTES;
   const tokens = allocate(state, c.cells * c.tiles * tokensStride, 'tokens');
   const tileTable = allocate(state, c.cells * c.tiles * TILE_BYTES, 'tiles');
   for (let v = 0; v < c.cells * c.tiles; v++) {
     const [cell, tile] = [Math.floor(v / c.tiles), v % c.tiles];
     c.tokens[cell][tile].forEach((token, t) => {
+      if (epilogue === 'blocks') {
+        view.setFloat32(tokens + v * tokensStride + 4 * t, token.out, true);
+        return;
+      }
       const at = tokens + v * tokensStride + t * TOKEN_BYTES;
       for (const name of ['keyA', 'keyB'] as const) view.setInt32(at + TOKEN[name], token[name], true);
       for (const name of ['gain', 'out', 'floor', 'slow', 'sigma'] as const)
@@ -363,13 +373,16 @@ function writeWeights(to: Uint8Array, c: DrawnCase, source: Source): number {
 }
 
 /** The tables of the panel's columns, by cell and tile. */
-function writeTables(to: DataView, c: DrawnCase, epilogue: Epilogue): void {
-  const kind = tableKind(epilogue);
+function writeTables(to: DataView, c: DrawnCase, kind: TableKind): void {
   let at = 0;
   for (let cell = 0; cell < c.cells; cell++) {
     for (let tile = 0; tile < c.tiles; tile++, at += tableBytes(kind)) {
-      if (kind === 'blocks') {
-        for (let n = 0; n < 16; n++) to.setUint16(at + 2 * n, halfBits(c.columns[cell][tile][n]), true);
+      if (kind === 'halves' || kind === 'scales') {
+        for (let n = 0; n < 16; n++) {
+          const scale = c.columns[cell][tile][n];
+          if (kind === 'halves') to.setUint16(at + 2 * n, halfBits(scale), true);
+          else to.setFloat32(at + 4 * n, scale, true);
+        }
         continue;
       }
       for (let n = 0; n < 16; n++) {

@@ -26,7 +26,6 @@ import {
   v128,
   type WatFunction,
 } from '../../../emit/wat.ts';
-import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { type Dot, type DotKind, dotProduct, pairProducts } from './dot.ts';
 import { BLOCK_TOKENS, eachBlock, GEMM_OPERANDS, PANEL_COLUMNS } from './gemm.ts';
 import { halves } from './half.ts';
@@ -88,30 +87,34 @@ export function prepareBlock(kind: DotKind): WatFunction {
 }
 
 /**
- * A prepared block times a batch of tokens, as `gemm` has them: y += (sum - zero) (scale out_t), y [groups of 6][6][16] f32, in the order
- * of PAIRED.
+ * A prepared block times a batch of tokens, as `gemm` has them: y += (sum - zero) (scale out_t), y [groups of 6][6][16] f32 in the order
+ * of the columns that were prepared; tokens [groups][6] out_t.
  */
-export function gemmBlocks(kind: DotKind): WatFunction {
-  return define('gemm_blocks', [...GEMM_OPERANDS, 'columns', 'tokens'], (f, ...operands) => {
-    const [y, columns, tokens] = [operands[2], ...operands.slice(GEMM_OPERANDS.length)];
-    const out = f.local('v128', 'out');
-    const total = f.locals('v128', 'total', VECTORS);
-    const finish = (acc: readonly Local<'v128'>[], first: number) => {
-      for (let t = 0; t < acc.length / VECTORS; t++) {
-        const row = (first + t) * VECTORS * 16;
-        f.set(out, load.splat32(tokens.get, (first + t) * TOKEN_BYTES + TOKEN.out));
-        total.forEach((v, n) => {
-          const sum = i32x4.sub(acc[t * VECTORS + n].get, load.v128(columns.get, 16 * n));
-          const scale = f32x4.mul(load.v128(columns.get, 4 * PANEL_COLUMNS + 16 * n), out.get);
-          f.set(v, f32x4.add(load.v128(y.get, row + 16 * n), f32x4.mul(f32x4.ofI32(sum), scale)));
-        });
-        total.forEach((v, n) => {
-          f.emit(store.v128(y.get, v.get, row + 16 * n));
-        });
-      }
-    };
-    eachBlock(f, kind, true, operands, finish, () => f.advance(tokens, BLOCK_TOKENS * TOKEN_BYTES));
-  });
+export function gemmBlocks(kind: DotKind, small: boolean): WatFunction {
+  return define(
+    small ? 'gemm_blocks' : 'gemm_byte_blocks',
+    [...GEMM_OPERANDS, 'columns', 'tokens'],
+    (f, ...operands) => {
+      const [y, columns, tokens] = [operands[2], ...operands.slice(GEMM_OPERANDS.length)];
+      const out = f.local('v128', 'out');
+      const total = f.locals('v128', 'total', VECTORS);
+      const finish = (acc: readonly Local<'v128'>[], first: number) => {
+        for (let t = 0; t < acc.length / VECTORS; t++) {
+          const row = (first + t) * VECTORS * 16;
+          f.set(out, load.splat32(tokens.get, (first + t) * 4));
+          total.forEach((v, n) => {
+            const sum = i32x4.sub(acc[t * VECTORS + n].get, load.v128(columns.get, 16 * n));
+            const scale = f32x4.mul(load.v128(columns.get, 4 * PANEL_COLUMNS + 16 * n), out.get);
+            f.set(v, f32x4.add(load.v128(y.get, row + 16 * n), f32x4.mul(f32x4.ofI32(sum), scale)));
+          });
+          total.forEach((v, n) => {
+            f.emit(store.v128(y.get, v.get, row + 16 * n));
+          });
+        }
+      };
+      eachBlock(f, kind, small, operands, finish, () => f.advance(tokens, BLOCK_TOKENS * 4));
+    },
+  );
 }
 
 /** Swaps the inner two of four vectors at `at`: between the order of columns and that of PAIRED. */
@@ -129,7 +132,7 @@ export const GEMV_BLOCKS_OPERANDS = [
   'src',
   'halves',
   'x', // [tiles][2 planes][8 quads][4]
-  'tokens', // of TOKEN_BYTES, one a tile
+  'tokens', // out_t, one a tile
   'tokensStride',
   'y', // [16] f32, vectors of 4 in the order of PAIRED
   'tiles',
@@ -180,7 +183,7 @@ export function gemvBlocks(kind: DotKind): WatFunction {
       const whole = (high: Local<'v128'>, low: Local<'v128'>): V128 =>
         i32x4.add(i32x4.shl(sum(high.get), 7), sum(low.get));
       f.set(input, i32x4.shl(whole(inputs[0], inputs[1]), Math.log2(CODE_ZERO)));
-      f.set(out, load.splat32(tokens.get, TOKEN.out));
+      f.set(out, load.splat32(tokens.get));
       total.forEach((v, i) => {
         const products = f32x4.ofI32(i32x4.sub(whole(sums[0][i], sums[1][i]), input.get));
         const scale = half(load.i16x4(p.halves.get, 8 * PAIRED[i], 'tables'));

@@ -4,10 +4,9 @@ import { newArena } from '../../../emit/arena.ts';
 import { CONSTANTS_END, writeConstants } from '../../../emit/constants.ts';
 import { checkPacking } from '../check/pack-check.ts';
 import { checkPanels, type Memories } from '../check/panel-check.ts';
-import { TOKEN, TOKEN_BYTES } from './adc.ts';
 import { BLOCK_BYTES } from './blocks.ts';
 import type { DotKind } from './dot.ts';
-import { compileEngine, EPILOGUES, instantiate, type Kernels, SOURCES } from './module.ts';
+import { compileEngine, epiloguesOf, instantiate, type Kernels, SOURCES } from './module.ts';
 import { panelName } from './panel-job.ts';
 
 const kinds: readonly DotKind[] = ['relaxed', 'pairs', 'i16'];
@@ -43,6 +42,26 @@ test.each(kinds)('%s codes in blocks equal the scalar reference, one token and m
   );
 });
 
+test.each(kinds)('%s bytes in blocks equal the scalar reference, one token and many', (kind) => {
+  const { kernels, ...memories } = engines.get(kind)!;
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 4 }).map((n) => 8 * n),
+      fc.integer({ min: 1, max: 12 }),
+      fc.integer({ min: 1, max: 32 }),
+      fc.integer({ min: 1, max: 2 }),
+      fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 20 })),
+      fc.integer(),
+      (full, tiles, last, cells, count, seed) => {
+        const rows = Array.from({ length: tiles }, (_, i) => (i === tiles - 1 ? Math.min(full, last) : full));
+        const shape = { rows, cells, rank: 1, planes: 2, count, small: false, blocks: true } as const;
+        expect(checkPanels(kernels, memories, shape, 'bytes', seed)).toBeUndefined();
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
 // Independent case: the largest codes and inputs by hand; sums of a block stay exact.
 test.each(kinds)('%s a block of the largest codes and inputs does not overflow', (kind) => {
   const { kernels, state, weights, tables } = engines.get(kind)!;
@@ -50,7 +69,7 @@ test.each(kinds)('%s a block of the largest codes and inputs does not overflow',
   const bytes = new Uint8Array(state.memory.buffer);
   new Uint16Array(tables.memory.buffer).fill(0x3c00, 0, 16);
   const floats = new Float32Array(state.memory.buffer);
-  floats[(token + TOKEN.out) / 4] = 1;
+  floats[token / 4] = 1;
   for (const [code, byte] of [
     [15, 127],
     [15, 0],
@@ -60,7 +79,7 @@ test.each(kinds)('%s a block of the largest codes and inputs does not overflow',
     new Uint8Array(weights.memory.buffer).fill(17 * code, 0, BLOCK_BYTES);
     bytes.fill(byte, x, x + 64);
     floats.fill(0, y / 4, y / 4 + 16);
-    kernels.gemv_blocks(0, 0, x, token, TOKEN_BYTES, y, 1);
+    kernels.gemv_blocks(0, 0, x, token, 4, y, 1);
     const expected = 32 * (code - 8) * (128 * (byte - 64) + byte);
     expect([...floats.subarray(y / 4, y / 4 + 16)]).toEqual(Array(16).fill(expected));
   }
@@ -94,7 +113,7 @@ test.each(kinds.flatMap((kind) => SOURCES.map((source) => ({ kind, source }))))(
       ),
       { numRuns: 30 },
     );
-    for (const epilogue of EPILOGUES)
+    for (const epilogue of epiloguesOf(source))
       expect(kernels[panelName(source, epilogue, true)]).toBeTypeOf('function');
   },
 );

@@ -14,6 +14,7 @@ import {
 } from './attention.ts';
 import { gate, norm, residual, rotate, rotateHalves, scale, softCap } from './between.ts';
 import { type GEMV_BLOCKS_OPERANDS, gemmBlocks, gemvBlocks, prepareBlock } from './blocks.ts';
+import { batchByteBlocks, prepareByteBlock, singleByteBlocks } from './byte-blocks.ts';
 import { cellKernels, type PREPARE_CELLS_OPERANDS } from './cells.ts';
 import type { DotKind } from './dot.ts';
 import { hashColumns, normals } from './draw.ts';
@@ -43,8 +44,8 @@ import { touchWeights } from './touch.ts';
 
 const STORED_SOURCES: readonly StoredSource[] = ['bytes', 'codes'];
 export const SOURCES: readonly Source[] = [...STORED_SOURCES, 'cells'];
-/** Of every source; `blocks` is of codes alone. */
-export const EPILOGUES: readonly Exclude<Epilogue, 'blocks'>[] = [
+/** Of every source; `blocks` is of digital weights, and `accumulate` of codes that are mapped. */
+const EPILOGUES: readonly Exclude<Epilogue, 'blocks'>[] = [
   'accumulate',
   'record',
   'watch',
@@ -52,6 +53,9 @@ export const EPILOGUES: readonly Exclude<Epilogue, 'blocks'>[] = [
     [false, true].map((float) => ({ noise, float })),
   ),
 ];
+/** Weights of a chip have converters. */
+export const epiloguesOf = (source: Source): readonly Exclude<Epilogue, 'blocks'>[] =>
+  EPILOGUES.filter((epilogue) => source === 'codes' || epilogue !== 'accumulate');
 const ENCODE_KINDS: readonly EncodeKind[] = ['table', 'noisy', 'plain'];
 
 export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
@@ -74,9 +78,14 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     ...noises.flatMap((noise) =>
       [false, true].flatMap((float) => [convert(noise, float), convertTiles(noise, float)]),
     ),
-    ...STORED_SOURCES.flatMap((source) => [prepare(kind, source), zeroSums(kind, source)]),
+    ...STORED_SOURCES.map((source) => prepare(kind, source)),
+    zeroSums(kind),
     prepareBlock(kind),
-    gemmBlocks(kind),
+    gemmBlocks(kind, true),
+    gemmBlocks(kind, false),
+    prepareByteBlock(kind),
+    batchByteBlocks(),
+    singleByteBlocks(kind),
     gemvBlocks(kind),
     packBlocks(),
     layRows(),
@@ -85,7 +94,10 @@ export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
     ...cellKernels(kind),
     ...SOURCES.flatMap((source) => [
       ...planes.flatMap((count) => [gemv(kind, source, count, false), gemv(kind, source, count, true)]),
-      ...EPILOGUES.flatMap((epilogue) => [panel(source, epilogue, true), panel(source, epilogue, false)]),
+      ...epiloguesOf(source).flatMap((epilogue) => [
+        panel(source, epilogue, true),
+        panel(source, epilogue, false),
+      ]),
     ]),
     largest(),
     ...ENCODE_KINDS.flatMap((coding) => planes.map((count) => encode(kind, coding, count))),
@@ -127,7 +139,6 @@ export type Kernels = Readonly<
     Record<EncodeName, Kernel<typeof ENCODE_OPERANDS>> &
     Record<GemvName, Kernel<typeof GEMV_OPERANDS>> &
     Record<PanelName, (job: number) => void> &
-    Record<`zero_${StoredSource}`, (src: number, table: number, zero: number, quads: number) => void> &
     Record<`decode_${CacheKind}`, (to: number, from: number, stride: number, count: number) => void> &
     Record<
       `cache_${CacheKind}`,
@@ -139,6 +150,7 @@ interface FixedKernels {
   gemm_small(x: number, w: number, y: number, blocks: number, quads: number, planes: number): void;
   largest(a: number, quads: number, stats: number): void;
   lay_rows(from: number, stride: number, to: number, rows: number): void;
+  zero_codes(src: number, table: number, zero: number, quads: number): void;
   pack_blocks: Kernel<typeof PACK_OPERANDS>;
   encode_bytes: Kernel<typeof ENCODE_BYTES_OPERANDS>;
   recode: Kernel<typeof RECODE_OPERANDS>;

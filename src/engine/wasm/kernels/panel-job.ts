@@ -43,7 +43,7 @@ const FIELDS = [
   'xStride', // of a tile
   'magnitude', // [tiles][blocks][quads][6][4], or one token [tiles][quads][4]
   'magnitudeStride',
-  'tokens', // [cells tiles][count] of TOKEN_BYTES
+  'tokens', // [cells tiles][count] of TOKEN_BYTES; of blocks out_t alone, f32
   'tokensStride', // of a tile
   'tileTable', // [cells tiles] of TILE_BYTES
   'lookup', // [rank][16] bytes of code values
@@ -105,7 +105,7 @@ export function layOutScratch(
   return { ...Object.fromEntries(parts), bytes: at };
 }
 
-/** `blocks` is `accumulate` of codes in blocks (blocks.ts), `watch` is `record` that also keeps the largest current of a column and phase. */
+/** `blocks` is `accumulate` of digital weights in blocks (blocks.ts, byte-blocks.ts), `watch` is `record` that also keeps the largest current of a column and phase. */
 export type Epilogue =
   | 'accumulate'
   | 'blocks'
@@ -120,12 +120,17 @@ export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): P
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 export const drawsCurrent = (epilogue: Epilogue) =>
   typeof epilogue === 'string' ? epilogue === 'watch' : epilogue.noise === 'product';
-export type TableKind = 'accumulate' | 'blocks' | 'convert';
-export const tableKind = (epilogue: Epilogue): TableKind =>
-  epilogue === 'accumulate' || epilogue === 'blocks' ? epilogue : 'convert';
+export type TableKind = 'accumulate' | 'halves' | 'scales' | 'convert';
+export function tableKind(source: Source, epilogue: Epilogue): TableKind {
+  if (epilogue === 'blocks') return source === 'codes' ? 'halves' : 'scales';
+  return epilogue === 'accumulate' ? epilogue : 'convert';
+}
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (kind: TableKind): number =>
-  ({ accumulate: 8, blocks: 2, convert: 16 })[kind] * PANEL_COLUMNS;
+  ({ accumulate: 8, halves: 2, scales: 4, convert: 16 })[kind] * PANEL_COLUMNS;
+
+/** Of the scales of a block of bytes. */
+export const SCALES_BYTES = tableBytes('scales');
 
 export type Parts = Readonly<Record<(typeof SCRATCH_FIELDS)[number], I32>>;
 

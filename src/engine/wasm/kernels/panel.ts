@@ -53,7 +53,7 @@ import { touchTiles } from './touch.ts';
 type TileEpilogue = Exclude<Epilogue, 'blocks'>;
 
 export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): WatFunction {
-  const tableStride = tableBytes(tableKind(epilogue));
+  const tableStride = tableBytes(tableKind(source, epilogue));
   return define(panelName(source, epilogue, batch), ['job'], (f, job) => {
     const field = (name: JobField): I32 => load.i32(job.get, JOB[name]);
     const local = (name: string) => f.local('i32', name);

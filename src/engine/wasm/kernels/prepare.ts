@@ -81,7 +81,8 @@ export function prepare(kind: DotKind, source: StoredSource): WatFunction {
 }
 
 /** zero[16] += 64 sum_k w[k][column], in the tables memory: what the inputs' offset of 64 adds; used while loading. */
-export function zeroSums(kind: DotKind, source: StoredSource): WatFunction {
+export function zeroSums(kind: DotKind): WatFunction {
+  const source = 'codes';
   return define(`zero_${source}`, ['src', 'table', 'zero', 'quads'], (f, src, table, zero, quads) => {
     const dot = dotProduct(f, kind);
     const weight = f.locals('v128', 'weight', 4);

@@ -18,7 +18,7 @@ import { BYTE_TOP } from '../../integers.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { PACK_OPERANDS, PACKED_BYTES } from '../kernels/pack-blocks.ts';
-import { tableBytes } from '../kernels/panel-job.ts';
+import { SCALES_BYTES } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import { TAP_COUNTS, type WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
@@ -66,7 +66,7 @@ export async function loadWeights(context: WorkerContext): Promise<void> {
         if (!read) loadSynthetic(context, operation, index, panel);
         else if (operation.kind === 'int8' && operation.source === 'codes') {
           loadFileCodes(context, operation, panel, file!);
-        } else if (operation.kind === 'int8') loadInt8(context, operation, index, panel, read);
+        } else if (operation.kind === 'int8') loadInt8(context, operation, panel, read);
         else {
           const recode = imaged
             ? () => readImagePanel(image, operation, panel, scales!)
@@ -122,19 +122,10 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
   const scale = 0.02 / Math.sqrt(operation.inputs);
   if (operation.epilogue === 'blocks') {
     const { tablesAt, panelTables } = operation;
-    const halves = new Uint16Array(
-      data.tables[resident.memory].buffer,
-      tablesAt + panel * panelTables,
-      panelTables / 2,
-    );
-    halves.fill(halfBits(scale));
-    return;
-  }
-  if (operation.kind === 'int8') {
-    const { tables, floats } = blockTables(context, operation, panel);
-    for (let block = 0; block < cells * tiles; block++) {
-      new Float32Array(tables, floats + block * TABLE_BYTES + PANEL_COLUMNS * 4, PANEL_COLUMNS).fill(scale);
-    }
+    const tables = data.tables[resident.memory].buffer;
+    const at = tablesAt + panel * panelTables;
+    if (operation.source === 'codes') new Uint16Array(tables, at, panelTables / 2).fill(halfBits(scale));
+    else new Float32Array(tables, at, panelTables / 4).fill(scale);
     return;
   }
   panelScales(context, operation, panel).fill(scale);
@@ -144,41 +135,6 @@ function loadSynthetic(context: WorkerContext, operation: Operation, index: numb
       Atomics.add(data.parts[part].tapCounts, (countsAt + virtual) * TAP_COUNTS + tap, 2 * rows);
     }
   }
-}
-
-const TABLE_BYTES = tableBytes('accumulate');
-
-/** The tables of a panel of digital weights, [cells][tiles] of TABLE_BYTES: the memory's buffer, and where they begin. */
-function blockTables({ data }: WorkerContext, operation: Operation, panel: number) {
-  const { memory } = operation.resident;
-  return {
-    tables: data.tables[memory].buffer,
-    floats: operation.tablesAt + panel * operation.panelTables,
-  };
-}
-
-/** A block's table: what the inputs' offset adds to its sums, and its scales [16]. `at`: its weights. */
-function fillBlockTable(
-  { data, kernels }: WorkerContext,
-  { resident, source, planes }: Operation,
-  index: number,
-  at: number,
-  table: number,
-  scales: Float32Array,
-  quads: number,
-): void {
-  const { memory } = resident;
-  const zero = new Int32Array(data.tables[memory].buffer, table, PANEL_COLUMNS);
-  zero.fill(0);
-  kernels[memory][`zero_${source === 'codes' ? 'codes' : 'bytes'}`](
-    at,
-    data.layout.lookups[index],
-    table,
-    quads,
-  );
-  // The offset stands in the upper of two planes.
-  if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
-  new Float32Array(data.tables[memory].buffer, table + PANEL_COLUMNS * 4, PANEL_COLUMNS).set(scales);
 }
 
 /**
@@ -210,20 +166,13 @@ function loadFileCodes(context: WorkerContext, operation: Operation, panel: numb
 }
 
 /** Digital weights: blocks of 32 rows by kernels/quantise.ts; a second term codes what the first left. */
-function loadInt8(
-  context: WorkerContext,
-  operation: Operation,
-  index: number,
-  panel: number,
-  read: RowReader,
-): void {
+function loadInt8(context: WorkerContext, operation: Operation, panel: number, read: RowReader): void {
   const { data, f32, bytes, kernels } = context;
-  const { resident, cells, tiles } = operation;
+  const { resident, cells, tiles, tablesAt, panelTables } = operation;
   readPanel(context, operation, panel, read);
   const base = data.layout.loads[context.index];
   const [codes, scales] = (['codes', 'scales'] as const).map((part) => base + LOAD_PARTS[part]);
   const start = resident.at + panel * resident.panelBytes;
-  const { floats: tables } = blockTables(context, operation, panel);
   const whole = countQuads(operation.rows) * QUAD_BYTES.bytes;
   const last = countQuads(operation.lastRows) * QUAD_BYTES.bytes;
   for (let tile = 0; tile < tiles; tile++) {
@@ -235,9 +184,9 @@ function loadInt8(
       bytes.fill(0, codes + rows * PANEL_COLUMNS, codes + 4 * quads * PANEL_COLUMNS);
       kernels[resident.memory].quantise(w, rows, BYTE_TOP, codes, scales);
       kernels[resident.memory].transpose(codes, at, quads);
-      const table = tables + (term * tiles + tile) * TABLE_BYTES;
+      const table = tablesAt + panel * panelTables + (term * tiles + tile) * SCALES_BYTES;
       const own = f32.subarray(scales / 4, scales / 4 + PANEL_COLUMNS);
-      fillBlockTable(context, operation, index, at, table, own, quads);
+      new Float32Array(data.tables[resident.memory].buffer, table, PANEL_COLUMNS).set(own);
     }
   }
 }

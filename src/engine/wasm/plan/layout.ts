@@ -266,10 +266,10 @@ function layOut(choice: LayoutChoice, arena?: Arena): Layout {
   return { ...layout, bytes: used };
 }
 
-const columnsBytes = ({ epilogue, inputs }: Operation): number =>
-  epilogue === 'blocks' ? 0 : 4 * PANEL_COLUMNS * padded(inputs);
-const fileRowsBytes = ({ epilogue, tiles }: Operation): number =>
-  epilogue === 'blocks' ? PANEL_COLUMNS * tiles * PACKED_BYTES : 0;
+const columnsBytes = ({ epilogue, source, inputs }: Operation): number =>
+  epilogue === 'blocks' && source === 'codes' ? 0 : 4 * PANEL_COLUMNS * padded(inputs);
+const fileRowsBytes = ({ epilogue, source, tiles }: Operation): number =>
+  epilogue === 'blocks' && source === 'codes' ? PANEL_COLUMNS * tiles * PACKED_BYTES : 0;
 
 export interface TrimLayout {
   /** Vectors that are run at a time. */

@@ -164,7 +164,7 @@ function operationShape(
   const watched = mode === 'range' && kind === 'tile' && mayOverload(fabric.physics!);
   const epilogue =
     kind !== 'tile'
-      ? ownCodes
+      ? kind === 'int8'
         ? ('blocks' as const)
         : ('accumulate' as const)
       : mode === 'range'
@@ -172,7 +172,7 @@ function operationShape(
           ? ('watch' as const)
           : ('record' as const)
         : { noise: choice.noise, float: choice.floatConverter };
-  const table = tableBytes(tableKind(epilogue));
+  const table = tableBytes(tableKind(source, epilogue));
   const sign = kind === 'tile' ? fabric.physics!.design.tile.sign : 'integrate';
   // Cells that are all alike give the same whichever of two is driven.
   const banks = sign === 'paired-rows' && source !== 'codes' ? 2 : 1;

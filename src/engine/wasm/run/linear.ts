@@ -292,11 +292,23 @@ function fillTable(context: WorkerContext, index: number, slot: Slot, batch: Bat
     fillTileTable(context, physics, index, encoded, table, { window: batch.window, position });
     return;
   }
+  if (operation.epilogue === 'blocks') {
+    const step = outsStride(batch.count) / 4;
+    for (let virtual = 0; virtual < cells * tiles; virtual++) {
+      const scale = f32[encoded.first + (virtual % tiles) * encoded.step + ENCODED.scale / 4];
+      f32[data.layout.tokenTables[slot.table] / 4 + virtual * step + token] = scale / inputTop;
+    }
+    return;
+  }
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const scale = f32[encoded.first + (virtual % tiles) * encoded.step + ENCODED.scale / 4];
     f32[table.first + virtual * table.step + TOKEN.out / 4] = scale / inputTop;
   }
 }
+
+/** Bytes from one block to the next in what the sums of a digital layer are times: whole groups of tokens. */
+const outsStride = (count: number): number =>
+  4 * (count === 1 ? 1 : BLOCK_TOKENS * Math.ceil(count / BLOCK_TOKENS));
 
 /** A token's records in a table [tiles][tokens]: word of its first, and words from tile to tile. */
 interface Words {
@@ -483,7 +495,7 @@ export function panelRunner(
     magnitude: layout.magnitudes[slot.input],
     magnitudeStride: stride.magnitude,
     tokens: layout.tokenTables[slot.table],
-    tokensStride: batch.count * TOKEN_BYTES,
+    tokensStride: operation.epilogue === 'blocks' ? outsStride(batch.count) : batch.count * TOKEN_BYTES,
     tileTable: layout.tileTables[call.operation],
     lookup: layout.lookups[call.operation],
     cellNumbers: layout.cellNumbers[call.operation],
