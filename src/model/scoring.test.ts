@@ -65,13 +65,30 @@ describe('documents', () => {
 
   test('BOS first, every token scored, cut at the context', () => {
     const windows = documentWindows(text, tokenizer, { contextTokens: 6 });
-    expect(windows.map(({ ids }) => ids[0])).toEqual([1022, 1022, 1022]);
-    expect(windows.map(({ window }) => window)).toEqual([0, 1, 2]);
-    expect(windows[1].ids).toEqual(tokenizer.encode('Two <|endoftext|> days.\nLong.').slice(0, 6));
-    expect(
-      windows.every(({ ids, scoreFrom, scoreTo }) => scoreFrom === 0 && scoreTo === ids.length - 1),
-    ).toBe(true);
+    expect(windows.every(({ ids }) => ids[0] === 1022 && ids.length <= 6)).toBe(true);
+    expect(windows.map(({ window }) => window)).toEqual(windows.map((_, i) => i));
+    const second = tokenizer.encode('Two <|endoftext|> days.\nLong.');
+    expect(windows.find(({ ids }) => ids[1] === second[1])!.ids).toEqual(second.slice(0, 6));
+    expect(windows.filter(({ scoreFrom }) => scoreFrom === 0)).toHaveLength(3);
   });
+
+  test.each([2, 3, 6, 7, 100])(
+    'every token but the first of a document is predicted once, context %i',
+    (context) => {
+      const text = 'Once upon a time there was a little girl who lived in a small house near the woods.';
+      const tokens = tokenizer.encode(text);
+      const windows = documentWindows(text, tokenizer, { contextTokens: context });
+      const predicted = windows.flatMap(({ ids, scoreFrom, scoreTo }) => [
+        ...ids.subarray(scoreFrom + 1, scoreTo + 1),
+      ]);
+      expect(predicted).toEqual([...tokens.subarray(1)]);
+      // Behind the first window at least half of the context stands in front of what is predicted.
+      for (const { scoreFrom } of windows.slice(1)) expect(scoreFrom + 1).toBe(Math.floor(context / 2));
+      expect(windows).toHaveLength(
+        tokens.length <= context ? 1 : 1 + Math.ceil((tokens.length - context) / Math.ceil(context / 2)),
+      );
+    },
+  );
 
   test('nothing to score is refused', () => {
     expect(() => documentWindows('\n<|endoftext|>\n', tokenizer, { contextTokens: 6 })).toThrowError(

@@ -82,7 +82,8 @@ export function splitDocuments(text: string): string[] {
 
 /**
  * `--score all`: each document on its own, BOS first (where the vocabulary adds one, else the first token is not
- * predicted), every further token scored, cut at the context length. Throws
+ * predicted), every further token scored. What a document has beyond the context goes on in windows of its own, as
+ * `scoringWindows` cuts them: BOS over their first token, predictions with at least half of the context in front. Throws
  * OnefetError('usage', 'SCORE_TEXT_SHORT') when nothing is left to predict.
  */
 export function documentWindows(
@@ -92,11 +93,23 @@ export function documentWindows(
 ): ScoringWindow[] {
   checkContext(contextTokens);
   const documents = splitDocuments(text);
+  const bos = tokenizer.addBos ? tokenizer.bosId : undefined;
   const windows: ScoringWindow[] = [];
   for (const document of documents) {
-    const ids = tokenizer.encode(document).slice(0, contextTokens);
-    if (ids.length < 2) continue;
-    windows.push({ window: windows.length, ids, scoreFrom: 0, scoreTo: ids.length - 1 });
+    const tokens = tokenizer.encode(document);
+    // Predicted so far: the tokens before `done`.
+    for (let done = 1; done < tokens.length; ) {
+      const start = done === 1 ? 0 : done - Math.max(1, Math.floor(contextTokens / 2));
+      const ids = tokens.slice(start, start + contextTokens);
+      if (start > 0 && bos !== undefined) ids[0] = bos;
+      windows.push({
+        window: windows.length,
+        ids,
+        scoreFrom: done - 1 - start,
+        scoreTo: ids.length - 1,
+      });
+      done = start + ids.length;
+    }
   }
   if (windows.length === 0) {
     throw new OnefetError(
