@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { OnefetError } from '../error.ts';
 import {
   DESIGN_DEFAULTS,
+  defaultScoring,
   GENERATE_DEFAULTS,
   INPUT_DEFAULTS,
   RANGE_TEXT,
@@ -77,13 +78,16 @@ function addStart(root: Command, { signal, argv, progress, notice }: CliContext)
       ),
   ).action(async (flags: RunFlags) => {
     const { startRun } = await import('./work.ts');
-    const finished = await startRun(readRunFlags({ ...flags, ...embedded(), attribution: true }), {
-      progress: progress(),
-      signal,
-      command: argv,
-      report: flags.report,
-      notice,
-    });
+    const finished = await startRun(
+      readRunFlags({ ...flags, ...embedded(), score: 'all', attribution: true }),
+      {
+        progress: progress(),
+        signal,
+        command: argv,
+        report: flags.report,
+        notice,
+      },
+    );
     printRun(finished, flags.json === true);
     checkRequirements(flags.require, finished.result);
   });
@@ -140,9 +144,10 @@ function addModelRun(command: Command, context: CliContext): void {
         ),
       )
       .addOption(
-        new Option('--score <mode>', "llama.cpp's windows, or every token of each document up to the context")
-          .choices(['window', 'all'])
-          .default(INPUT_DEFAULTS.scoring),
+        new Option(
+          '--score <mode>',
+          "llama.cpp's windows, or every token of each document (default: all of the embedded text, windows of a file)",
+        ).choices(['window', 'all']),
       )
       .option(
         '--attribution [chips]',
@@ -160,7 +165,12 @@ function addModelRun(command: Command, context: CliContext): void {
     const { describePlan, planReadyRun, runToFolder } = await import('./work.ts');
     const defaults = flags.model && flags.text ? { model: '', text: '' } : embedded();
     const plan = await planReadyRun(
-      readRunFlags({ ...flags, model: flags.model ?? defaults.model, text: flags.text ?? defaults.text }),
+      readRunFlags({
+        ...flags,
+        score: flags.score ?? defaultScoring(flags),
+        model: flags.model ?? defaults.model,
+        text: flags.text ?? defaults.text,
+      }),
       { progress: progress(), signal },
     );
     if (flags.dryRun) {
@@ -201,6 +211,7 @@ async function sweepRun(
   const single = flags.set.filter((setting) => settingValues(setting) === undefined);
   const run = readRunFlags({
     ...flags,
+    score: flags.score ?? defaultScoring(flags),
     model: flags.model ?? INPUT_DEFAULTS.model,
     text: flags.text ?? INPUT_DEFAULTS.text,
   });
@@ -340,7 +351,9 @@ const addRunOptions = (command: Command): Command =>
     )
     .addOption(jsonOption());
 
-function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOptions {
+function readRunFlags(
+  flags: RunFlags & { model: string; text: string; score: 'window' | 'all' },
+): RunOptions {
   return {
     model: flags.model,
     text: flags.text,
@@ -353,7 +366,7 @@ function readRunFlags(flags: RunFlags & { model: string; text: string }): RunOpt
     threads: flags.threads,
     contextTokens: flags.context,
     costContextTokens: flags.costContext,
-    scoring: flags.score ?? INPUT_DEFAULTS.scoring,
+    scoring: flags.score,
     maxWindows: flags.maxWindows,
     task: flags.task,
     taskKind: flags.kind,

@@ -16,7 +16,14 @@ import {
   scoringWindows,
 } from '../model/scoring.ts';
 import { type AdaptedModel, adaptModel } from './adapters.ts';
-import { INPUT_DEFAULTS, type InputOptions, RANGE_TEXT, type TaskKind, withDefaults } from './options.ts';
+import {
+  defaultScoring,
+  INPUT_DEFAULTS,
+  type InputOptions,
+  RANGE_TEXT,
+  type TaskKind,
+  withDefaults,
+} from './options.ts';
 import { checkRangeText } from './overlap.ts';
 import { readTaskFile } from './task-file.ts';
 import { taskWindows } from './task-windows.ts';
@@ -90,7 +97,7 @@ const MAX_TEXT_BYTES = 256 << 20;
  * Errors: CONTEXT_RANGE, SCORE_TEXT_SHORT, RANGE_TEXT (usage); TEXT_SIZE, TEXT_EMPTY, unreadable files (input).
  */
 export function openInputs(asked: Partial<InputOptions> = {}): RunInputs {
-  const options = withDefaults(INPUT_DEFAULTS, asked);
+  const options = withDefaults({ ...INPUT_DEFAULTS, scoring: defaultScoring(asked) }, asked);
   const basePath = findDataFile(options.model) ?? options.model;
   const adapted = adaptModel(basePath, options.adapters);
   const modelPath = adapted?.path ?? basePath;

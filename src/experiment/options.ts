@@ -22,6 +22,7 @@ export interface InputOptions {
   readonly rangeText: string | undefined;
   /** Window length; undefined = 512 or the model's context, whichever is less. */
   readonly contextTokens: number | undefined;
+  /** llama.cpp's windows, or every token; default: see `defaultScoring`. */
   readonly scoring: 'window' | 'all';
   /** Score only the first windows. */
   readonly maxWindows: number | undefined;
@@ -101,6 +102,13 @@ export const INPUT_DEFAULTS: InputOptions = {
   scoring: 'window',
   maxWindows: undefined,
 };
+
+/** All of the embedded text, which is short, and llama.cpp's windows of any other. */
+export const defaultScoring = ({
+  text,
+  task,
+}: Partial<Pick<InputOptions, 'text' | 'task'>>): InputOptions['scoring'] =>
+  text === undefined && task === undefined ? 'all' : 'window';
 
 /** A hundredth of a nat: 1 % of perplexity. */
 export const RESOLVED_NATS = 0.01;

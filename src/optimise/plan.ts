@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { OnefetError } from '../error.ts';
 import { openInputs } from '../experiment/inputs.ts';
+import { INPUT_DEFAULTS } from '../experiment/options.ts';
 import { checkSelectionText } from '../experiment/overlap.ts';
 import { displayPath, packageVersion, sha256 } from '../files.ts';
 import { loadDesignOf, type Settings } from '../sweep/keys.ts';
@@ -99,7 +100,10 @@ function withOtherMapping(options: OptimiseOptions): { options: OptimiseOptions;
 
 function inputsOf(all: Settings, maxWindows: number | undefined) {
   const { model, text, rangeText, contextTokens, scoring } = all as Record<string, never>;
-  return openInputs({ model, text, rangeText, contextTokens, scoring, maxWindows });
+  return openInputs({
+    ...{ model, text, rangeText, contextTokens, maxWindows },
+    scoring: scoring ?? INPUT_DEFAULTS.scoring,
+  });
 }
 
 /** Windows and chips of the last rung, halved for each rung before it. */
