@@ -17,7 +17,7 @@ export function headlineOf(
   result: Pick<RunResult, 'summary' | 'overText' | 'chips' | 'fabric' | 'text'>,
 ): Headline {
   const { summary, overText, chips, fabric, text } = result;
-  const unit = { window: 'windows', all: 'documents', choices: 'questions' }[text.scoring];
+  const unit = { window: 'windows', all: 'passages', choices: 'questions' }[text.scoring];
   if (overText.kl.ci95 === null) {
     const covers = fabric.chipsDiffer
       ? chips.length > 1

@@ -65,7 +65,7 @@ test('few windows: the bootstrap is as wide as Student says, and covers', () => 
 test('a headline says what its intervals cover', () => {
   const result = fixtureResult(3);
   expect(headlineOf(result).covers).toBe(
-    'other texts of the kind and other chips (bootstrap over 3 documents x 3 chips)',
+    'other texts of the kind and other chips (bootstrap over 3 passages x 3 chips)',
   );
   expect(headlineOf(result).kl).toBe(result.overText.kl);
   const none = { mean: 1, ci95: null };
