@@ -1,5 +1,5 @@
 /**
- * Intervals that cover the text as well as the chips: a paired bootstrap over windows (documents with --score all) and
+ * Intervals that cover the text as well as the chips: a paired bootstrap over windows (passages of documents with --score all) and
  * chips, both drawn with replacement and independently of one another (Owen 2007, Annals of Applied Statistics 1, the
  * pigeonhole bootstrap: conservative for crossed effects). Percentiles of few windows are too narrow; they are taken
  * further out, as far as Student's t would go (Hesterberg 2015, The American Statistician 69, section 5.3, `expanded

@@ -73,5 +73,5 @@ test('a headline says what its intervals cover', () => {
   expect(headlineOf(short).covers).toBe('other chips on this text (Student t over 3 chips)');
   expect(headlineOf(short).kl).toBe(result.summary.kl);
   const alike = { ...result, fabric: { ...result.fabric, chipsDiffer: false } };
-  expect(headlineOf(alike).covers).toBe('other texts of the kind (bootstrap over 3 documents)');
+  expect(headlineOf(alike).covers).toBe('other texts of the kind (bootstrap over 3 passages)');
 });
