@@ -146,7 +146,7 @@ function addModelRun(command: Command, context: CliContext): void {
       .addOption(
         new Option(
           '--score <mode>',
-          "llama.cpp's windows, or every token of each document (default: all of the embedded text, windows of a file)",
+          "llama.cpp's windows, or every token of each document (default: all where no text is named, windows of a file)",
         ).choices(['window', 'all']),
       )
       .option(

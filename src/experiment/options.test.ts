@@ -27,6 +27,16 @@ test('a run of nothing but its chips is planned on the embedded model', () => {
   expect(plan.chipSeeds).toHaveLength(1);
 });
 
+test.each([
+  { what: 'nothing', asked: {}, scoring: 'all', scored: 2000 },
+  { what: 'windows', asked: { scoring: 'window' }, scoring: 'window', scored: 765 },
+  { what: 'a file', asked: { text: 'experiments/texts/stories.txt' }, scoring: 'window', scored: 765 },
+] as const)('what is scored where $what is said', ({ asked, scoring, scored }) => {
+  const { inputs } = planRun({ chips: 1, out, ...asked });
+  expect(inputs.scoring).toBe(scoring);
+  expect(inputs.text.scored).toBe(scored);
+});
+
 test('one call gives a typed result, tells its progress, and ends by its signal', async () => {
   const shares: number[] = [];
   const overrides = { 'adc.bits': 7, 'mapping.method': 'round' };
