@@ -385,11 +385,16 @@ function writeTables(to: DataView, c: DrawnCase, kind: TableKind): void {
         }
         continue;
       }
+      if (kind === 'cells') {
+        c.columns[cell][tile].forEach((value, i) => {
+          to.setFloat32(at + 4 * i, value, true);
+        });
+        continue;
+      }
       for (let n = 0; n < 16; n++) {
         let sum = 0;
         for (const w of c.weights[cell][tile]) for (let j = 0; j < c.rows[tile]; j++) sum += w[j * 16 + n];
-        // With cells the kernel finds it.
-        to.setInt32(at + 4 * n, c.own ? -1 : sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
+        to.setInt32(at + 4 * n, sum * INPUT_ZERO * (c.planes === 2 ? 128 : 1), true);
       }
       // Epilogues without gains only have the scales.
       const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];

@@ -14,8 +14,8 @@
  *
  *   raw, current     [tokens][16] i32, raw products and sums of currents
  *   normals, slow    [tokens][16] and [16] f32, the draws (see draw.ts); not read where there is no noise
- *   columns          in the tables memory: [16] i32 zero, what the offset of the unsigned inputs adds to raw; then f32
- *                    [3][16] gain, offset, scale (accumulate: [1][16] scale)
+ *   zeros            [16] i32, what the offset of the unsigned inputs adds to raw
+ *   columns          in the tables memory: f32 [3][16] gain, offset, scale (accumulate: zeros as above, then [1][16] scale)
  *   tokens           [count] of TOKEN_BYTES, see TOKEN; tile  TILE_BYTES, see TILE
  *   y                [tokens][16] f32
  *
@@ -198,6 +198,7 @@ export const CONVERT_OPERANDS = [
   'current',
   'normals',
   'slow',
+  'zeros',
   'columns',
   'tokens',
   'tile',
@@ -211,7 +212,7 @@ export const CONVERT_OPERANDS = [
  */
 export function convert(noise: NoiseKind, float: boolean): WatFunction {
   return defineNamed(convertName(noise, float), CONVERT_OPERANDS, (f, p) => {
-    const { raw, current, normals, slow, columns, tokens, tile, y, counts, count } = p;
+    const { raw, current, normals, slow, zeros, columns, tokens, tile, y, counts, count } = p;
     const step = newStep(f);
     const table = ['zero', 'gain', 'offset', 'scale'].map((name) => f.locals('v128', name, 2));
     const [left, token, half] = ['left', 'token', 'half'].map((name) => f.local('i32', name));
@@ -220,7 +221,8 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
     f.countdown(half, () => {
       table.forEach((pair, row) => {
         both((n) => {
-          f.set(pair[n], load.v128(columns.get, row * PANEL_COLUMNS * 4 + n * 16, 'tables'));
+          const ownRow = (row - 1) * PANEL_COLUMNS * 4 + n * 16;
+          f.set(pair[n], row === 0 ? load.v128(zeros.get, n * 16) : load.v128(columns.get, ownRow, 'tables'));
         });
       });
       loadSlow(f, noise, step, slow.get, 0);
@@ -249,6 +251,7 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
       // Back to the first token, on to the next 8 columns.
       const rewind = i32.sub(i32.of(PANEL_COLUMNS * 2), i32.mul(count.get, PANEL_COLUMNS * 4));
       for (const stream of streams) f.advance(stream, rewind);
+      f.advance(zeros, PANEL_COLUMNS * 2);
       f.advance(columns, PANEL_COLUMNS * 2);
       f.advance(slow, PANEL_COLUMNS * 2);
     });
@@ -261,6 +264,7 @@ export const CONVERT_TILES_OPERANDS = [
   'current',
   'normals',
   'slow',
+  'zeros',
   'columns',
   'columnsStride',
   'tokens',
@@ -282,6 +286,7 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
       current,
       normals,
       slow,
+      zeros,
       columns,
       columnsStride,
       tokens,
@@ -306,10 +311,11 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
           y: y.get,
           offset: half * 32,
         };
-        const table = { zero: from(0), gain: from(1), offset: from(2), scale: from(3) };
+        const zero = (n: number) => load.v128(zeros.get, half * 32 + n * 16);
+        const table = { zero, gain: from(0), offset: from(1), scale: from(2) };
         convertStep(f, noise, float, step, table, at);
       }
-      for (const stream of [raw, current, normals, slow]) f.advance(stream, PANEL_COLUMNS * 4);
+      for (const stream of [raw, current, normals, slow, zeros]) f.advance(stream, PANEL_COLUMNS * 4);
       f.advance(columns, columnsStride.get);
       f.advance(tokens, tokensStride.get);
       f.advance(tile, TILE_BYTES);

@@ -15,7 +15,7 @@
  *
  *   src     nibbles, in the weights memory        rows    the rows' table of the first row, [row][8] i16
  *   cells   the numbers of CELLS                  index   number of the first row's first cell
- *   w       [rank][quads][16][4] signed bytes     zero    [16] i32 in the tables memory
+ *   w       [rank][quads][16][4] signed bytes     zero    [16] i32
  */
 import { addressOfRun, heldI32 } from '../../../emit/constants.ts';
 import {
@@ -192,7 +192,7 @@ function prepareCells(): WatFunction {
       for (const v of sums) f.set(v, i32x4.shl(v.get, 7));
     });
     sums.forEach((v, n) => {
-      f.emit(store.v128(zero.get, v.get, 16 * n, 'tables'));
+      f.emit(store.v128(zero.get, v.get, 16 * n));
     });
   });
 }

@@ -53,9 +53,11 @@ const EPILOGUES: readonly Exclude<Epilogue, 'blocks'>[] = [
     [false, true].map((float) => ({ noise, float })),
   ),
 ];
-/** Weights of a chip have converters. */
+/** Weights of a chip have converters; ranges are measured on codes. */
 export const epiloguesOf = (source: Source): readonly Exclude<Epilogue, 'blocks'>[] =>
-  EPILOGUES.filter((epilogue) => source === 'codes' || epilogue !== 'accumulate');
+  EPILOGUES.filter((epilogue) =>
+    source === 'cells' ? typeof epilogue !== 'string' : source === 'codes' || epilogue !== 'accumulate',
+  );
 const ENCODE_KINDS: readonly EncodeKind[] = ['table', 'noisy', 'plain'];
 
 export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {

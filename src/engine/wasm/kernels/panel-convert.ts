@@ -16,7 +16,7 @@ type Converter = Exclude<Epilogue, string>;
 const isNoisy = ({ noise }: Converter) => noise !== 'off';
 
 /** Converts a tile, as many tokens at a time as draws are made. */
-export function batchConvert(f: Body, frame: Frame, epilogue: Converter): void {
+export function batchConvert(f: Body, frame: Frame, epilogue: Converter, columns: I32): void {
   const { part, field } = frame;
   const names = ['convertRaw', 'convertCurrents', 'convertY', 'convertTokens', 'convertLeft', 'convertCount'];
   const [raw, currents, y, token, left, some] = names.map((name) => f.local('i32', name));
@@ -34,7 +34,8 @@ export function batchConvert(f: Body, frame: Frame, epilogue: Converter): void {
       current: currents.get,
       normals: part.normals,
       slow: part.slow,
-      columns: frame.table.get,
+      zeros: part.zeros,
+      columns,
       tokens: token.get,
       tile: frame.tileTable.get,
       y: y.get,
@@ -64,12 +65,12 @@ function drawColumns(f: Body, { column }: Frame, keys: I32, stride: I32, count: 
   f.call('normals', out, count);
 }
 
-/** Converts `count` tiles of one token, as many at a time as draws are made; `tables` and `tiles` are those of the first. */
+/** Converts `count` tiles of one token, as many at a time as draws are made; `zeros`, `columns` and `tiles` are those of the first. */
 export function tilesConvert(
   f: Body,
   frame: Frame,
   epilogue: Converter,
-  from: { readonly tables: I32; readonly tiles: I32; readonly count: I32 },
+  from: Readonly<Record<'zeros' | 'columns' | 'tiles' | 'count', I32>>,
   stride: I32,
 ): void {
   const { part, field } = frame;
@@ -79,11 +80,12 @@ export function tilesConvert(
     'convertTokens',
     'convertTile',
     'convertSlow',
-    'convertTable',
+    'convertColumns',
+    'convertZeros',
     'convertLeft',
     'convertCount',
   ];
-  const [raw, currents, token, tile, slowKeys, tables, left, some] = names.map((name) =>
+  const [raw, currents, token, tile, slowKeys, columns, zeros, left, some] = names.map((name) =>
     f.local('i32', name),
   );
   f.set(raw, frame.sums.raw.get);
@@ -91,7 +93,8 @@ export function tilesConvert(
   f.set(token, frame.sums.tokens.get);
   f.set(slowKeys, frame.sums.slowKeys.get);
   f.set(tile, from.tiles);
-  f.set(tables, from.tables);
+  f.set(columns, from.columns);
+  f.set(zeros, from.zeros);
   f.set(left, from.count);
   inChunks(f, left, some, () => {
     if (isNoisy(epilogue)) {
@@ -103,7 +106,8 @@ export function tilesConvert(
       current: currents.get,
       normals: part.normals,
       slow: part.slow,
-      columns: tables.get,
+      zeros: zeros.get,
+      columns: columns.get,
       columnsStride: stride,
       tokens: token.get,
       tokensStride: field('tokensStride'),
@@ -112,8 +116,8 @@ export function tilesConvert(
       counts: field('counts'),
       tiles: some.get,
     });
-    for (const stream of [raw, currents]) f.advance(stream, DRAW_BYTES);
-    f.advance(tables, i32.mul(stride, DRAW_ITEMS));
+    for (const stream of [raw, currents, zeros]) f.advance(stream, DRAW_BYTES);
+    f.advance(columns, i32.mul(stride, DRAW_ITEMS));
     f.advance(token, i32.mul(field('tokensStride'), DRAW_ITEMS));
     f.advance(tile, DRAW_ITEMS * TILE_BYTES);
     f.advance(slowKeys, DRAW_ITEMS * TILE_BYTES);

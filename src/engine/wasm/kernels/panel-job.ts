@@ -67,8 +67,9 @@ export const SCRATCH_FIELDS = [
   'normals',
   'slow',
   'cells',
+  'zeros',
 ] as const;
-/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, draws, and what cells pass through. */
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, draws, what cells pass through, and zeros of all tiles. */
 export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
 /** Of a phase: sums of all tokens for one tile, or of one token for all tiles. */
 export const sumsBytes = (tokens: number, tiles: number): number =>
@@ -96,6 +97,7 @@ export function layOutScratch(
     normals: DRAW_BYTES,
     slow: DRAW_BYTES,
     cells: PASS_BYTES,
+    zeros: tiles * PANEL_COLUMNS * 4,
   };
   for (const name of SCRATCH_FIELDS) {
     starts.push(at);
@@ -120,14 +122,16 @@ export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): P
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 export const drawsCurrent = (epilogue: Epilogue) =>
   typeof epilogue === 'string' ? epilogue === 'watch' : epilogue.noise === 'product';
-export type TableKind = 'accumulate' | 'halves' | 'scales' | 'convert';
+export type TableKind = 'accumulate' | 'halves' | 'scales' | 'convert' | 'cells';
 export function tableKind(source: Source, epilogue: Epilogue): TableKind {
   if (epilogue === 'blocks') return source === 'codes' ? 'halves' : 'scales';
-  return epilogue === 'accumulate' ? epilogue : 'convert';
+  if (epilogue === 'accumulate') return epilogue;
+  // What the offset of the inputs adds to cells is found with them.
+  return source === 'cells' ? 'cells' : 'convert';
 }
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (kind: TableKind): number =>
-  ({ accumulate: 8, halves: 2, scales: 4, convert: 16 })[kind] * PANEL_COLUMNS;
+  ({ accumulate: 8, halves: 2, scales: 4, convert: 16, cells: 12 })[kind] * PANEL_COLUMNS;
 
 /** Of the scales of a block of bytes. */
 export const SCALES_BYTES = tableBytes('scales');
@@ -144,6 +148,8 @@ export interface Frame {
   /** Weights of the current tile, and the table of its columns. */
   readonly at: Local<'i32'>;
   readonly table: Local<'i32'>;
+  /** What the offset of the inputs adds to its sums. */
+  readonly zero: Local<'i32'>;
   /** Cells: the table of the tile's rows, and the number of its first cell. */
   readonly rowTable: Local<'i32'>;
   readonly cellIndex: Local<'i32'>;

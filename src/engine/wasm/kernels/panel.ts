@@ -75,6 +75,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
       part,
       at: held('weights'),
       table: held('tables'),
+      zero: local('zero'),
       rowTable: local('rowTable'),
       cellIndex: local('cellIndex'),
       tokens: held('tokens'),
@@ -107,6 +108,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
         ? i32.mul(bankQuads(frame), i32.mul(field('banks'), QUAD_BYTES.bytes))
         : i32.mul(tileQuads.get, QUAD_BYTES[source]);
     };
+    f.set(frame.zero, part.zeros);
     const touchTile = touchTiles(f, at, held('weightBytes'), tileBytes);
     fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
     f.set(cell, field('cells'));
@@ -121,6 +123,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
       }
       if (!batch) {
         f.set(tables, table.get);
+        f.set(frame.zero, part.zeros);
         f.set(shifts, shift.get);
         fillSums(f, frame, part.raw);
         if (drawsCurrent(epilogue)) fillSums(f, frame, part.currents);
@@ -129,12 +132,13 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
         f.set(tileQuads, field('quads'));
         f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
         touchTile();
+        if (source !== 'cells' && typeof epilogue !== 'string') copyZero(f, frame);
         if (batch) {
           batchSums(f, frame, source, epilogue);
           joinSums(f, frame, epilogue, frame.count.get);
           if (epilogue === 'watch') watchCurrents(f, frame, part.currents, frame.bins.get, frame.count.get);
           eachConversion(f, frame, part.raw, part.currents, frame.tokens.get, frame.tileTable.get, () =>
-            batchEpilogue(f, frame, epilogue),
+            batchEpilogue(f, frame, source, epilogue),
           );
           untrim(f, frame, shift.get, frame.tokens.get, frame.count.get);
           f.advance(frame.tokens, field('tokensStride'));
@@ -142,6 +146,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
           f.advance(frame.bins, RANGE_WORDS * 4);
         } else {
           singleSums(f, frame, source, epilogue);
+          f.advance(frame.zero, PANEL_COLUMNS * 4);
         }
         f.advance(at, tileBytes());
         f.advance(table, tableStride);
@@ -155,7 +160,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
       });
       if (!batch) {
         joinSums(f, frame, epilogue, field('tiles'));
-        singleEpilogue(f, frame, epilogue, tables, i32.of(tableStride), shifts);
+        singleEpilogue(f, frame, source, epilogue, tables, i32.of(tableStride), shifts);
         f.advance(frame.tokens, i32.mul(field('tiles'), field('tokensStride')));
         f.advance(frame.tileTable, i32.mul(field('tiles'), TILE_BYTES));
         f.advance(frame.bins, i32.mul(field('tiles'), RANGE_WORDS * 4));
@@ -170,14 +175,14 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
 const bankQuads = ({ rank, tileQuads }: Frame): I32 => i32.mul(rank.get, tileQuads.get);
 
 /**
- * The weights of the cells of a tile and bank, all ranks, and the first row of the table of its columns; of a second bank, whose
- * sums are taken from the first's, taken from what the first has there.
+ * The weights of the cells of a tile and bank, all ranks, and what the offset of the inputs adds to their sums; of a second bank,
+ * whose sums are taken from the first's, taken from what the first has there.
  */
 function makeCells(f: Body, frame: Frame, bank: Local<'i32'>): void {
-  const { part, at, tileQuads, table, rowTable, cellIndex, field } = frame;
+  const { part, at, tileQuads, zero, rowTable, cellIndex, field } = frame;
   const first = f.locals('v128', 'zeroOfFirst', 4);
   first.forEach((v, n) => {
-    f.set(v, load.v128(table.get, 16 * n, 'tables'));
+    f.set(v, load.v128(zero.get, 16 * n));
   });
   callNamed(f, 'prepare_cells', PREPARE_CELLS_OPERANDS, {
     src: at.get,
@@ -186,16 +191,26 @@ function makeCells(f: Body, frame: Frame, bank: Local<'i32'>): void {
     rows: i32.add(rowTable.get, i32.mul(bank.get, field('bankRows'))),
     index: cellIndex.get,
     quads: tileQuads.get,
-    zero: table.get,
+    zero: zero.get,
     buffers: part.cells,
   });
   f.when(bank.get, () =>
     first.forEach((v, n) => {
-      const own = load.v128(table.get, 16 * n, 'tables');
-      f.emit(store.v128(table.get, i32x4.sub(v.get, own), 16 * n, 'tables'));
+      const own = load.v128(zero.get, 16 * n);
+      f.emit(store.v128(zero.get, i32x4.sub(v.get, own), 16 * n));
     }),
   );
 }
+
+/** The first row of a tile's table to where converters find what the offset of the inputs adds. */
+function copyZero(f: Body, { table, zero }: Frame): void {
+  for (let n = 0; n < PANEL_COLUMNS / 4; n++)
+    f.emit(store.v128(zero.get, load.v128(table.get, 16 * n, 'tables'), 16 * n));
+}
+
+/** Gain, offset and scale of columns whose table stands at `table`: behind its zeros, where it has them. */
+const convertedColumns = (source: Source, table: I32): I32 =>
+  source === 'cells' ? table : i32.add(table, PANEL_COLUMNS * 4);
 
 /** The phases of a tile, and where their inputs and sums are. */
 function eachPhase(
@@ -361,7 +376,7 @@ function prepareTile(f: Body, frame: Frame, source: Source, bank: Local<'i32'>):
   }
 }
 
-function batchEpilogue(f: Body, frame: Frame, epilogue: TileEpilogue): void {
+function batchEpilogue(f: Body, frame: Frame, source: Source, epilogue: TileEpilogue): void {
   const { part, count, field, sums } = frame;
   if (epilogue === 'accumulate') {
     f.call('accumulate', sums.raw.get, frame.table.get, sums.tokens.get, part.y, count.get);
@@ -377,7 +392,7 @@ function batchEpilogue(f: Body, frame: Frame, epilogue: TileEpilogue): void {
       columns,
     });
   } else {
-    batchConvert(f, frame, epilogue);
+    batchConvert(f, frame, epilogue, convertedColumns(source, frame.table.get));
   }
 }
 
@@ -443,6 +458,7 @@ function singlePhase(
 function singleEpilogue(
   f: Body,
   frame: Frame,
+  source: Source,
   epilogue: TileEpilogue,
   tables: Local<'i32'>,
   stride: I32,
@@ -463,8 +479,17 @@ function singleEpilogue(
     return;
   }
   // Conversions of a tile follow each other, as in a batch: sums of f32 depend on the order. One a tile goes with all tiles at once.
-  const names = ['group', 'groupTiles', 'groupRaw', 'groupCurrents', 'groupTokens', 'groupTile', 'groupBins'];
-  const [group, count, raw, currents, token, tile, bins] = names.map((name) => f.local('i32', name));
+  const names = [
+    'group',
+    'groupTiles',
+    'groupRaw',
+    'groupCurrents',
+    'groupTokens',
+    'groupTile',
+    'groupBins',
+    'groupZeros',
+  ];
+  const [group, count, raw, currents, token, tile, bins, zeros] = names.map((name) => f.local('i32', name));
   const apart = () => {
     f.set(group, field('tiles'));
     f.set(count, i32.of(1));
@@ -479,6 +504,7 @@ function singleEpilogue(
   f.set(token, tokens.get);
   f.set(tile, frame.tileTable.get);
   f.set(bins, frame.bins.get);
+  f.set(zeros, part.zeros);
   f.countdown(group, () => {
     if (epilogue === 'watch') watchCurrents(f, frame, currents.get, bins.get, i32.of(1));
     eachConversion(f, frame, raw.get, currents.get, token.get, tile.get, () => {
@@ -493,11 +519,17 @@ function singleEpilogue(
           columns: field('columns'),
         });
       } else {
-        tilesConvert(f, frame, epilogue, { tables: tables.get, tiles: tile.get, count: count.get }, stride);
+        const from = {
+          zeros: zeros.get,
+          columns: convertedColumns(source, tables.get),
+          tiles: tile.get,
+          count: count.get,
+        };
+        tilesConvert(f, frame, epilogue, from, stride);
       }
     });
     untrim(f, frame, shifts.get, token.get, i32.of(1));
-    for (const sums of [raw, currents, shifts]) f.advance(sums, PANEL_COLUMNS * 4);
+    for (const sums of [raw, currents, shifts, zeros]) f.advance(sums, PANEL_COLUMNS * 4);
     f.advance(tables, stride);
     f.advance(token, field('tokensStride'));
     f.advance(tile, TILE_BYTES);

@@ -79,6 +79,7 @@ export function bakePanel(context: WorkerContext, operation: Operation, index: n
       const quads = countQuads(tileRows(operation, tile));
       const size = rank * quads * QUAD_BYTES.bytes;
       const zeros = new Int32Array(data.tables[resident.memory].buffer, zero, PANEL_COLUMNS);
+      const own = new Int32Array(data.state.buffer, base + LOAD_PARTS.scales, PANEL_COLUMNS);
       let first: Int32Array | undefined;
       for (let bank = 0; bank < banks; bank++) {
         invoke(kernels[resident.memory].prepare_cells, PREPARE_CELLS_OPERANDS, {
@@ -88,9 +89,10 @@ export function bakePanel(context: WorkerContext, operation: Operation, index: n
           rows: rowsAt + bank * bankRows,
           index: tile * rows * columns + column,
           quads,
-          zero,
+          zero: base + LOAD_PARTS.scales,
           buffers: base + LOAD_PARTS.passes,
         });
+        zeros.set(own);
         to.set(bytes.subarray(made, made + size), at);
         at += size;
         // The sums of a second bank are taken from the first's.

@@ -6,7 +6,6 @@
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { countQuads, type Operation, weightsOf } from '../plan/operations.ts';
@@ -65,8 +64,6 @@ const tileGains = ({ data, physics }: WorkerContext, operation: Operation): numb
     drawTileGain(physics!, data.chip, tilePlace(operation, tile, data.shape.layers)),
   );
 
-const TABLE = { accumulate: tableBytes('accumulate'), convert: tableBytes('convert') } as const;
-
 /** The tables of a panel's columns; `gains` of analog tiles. */
 function fillTables(
   context: WorkerContext,
@@ -80,7 +77,9 @@ function fillTables(
   const { memory, at, panelBytes } = weightsOf(operation);
   const tables = data.tables[memory].buffer;
   const scales = panelScales(context, operation, panel);
-  const size = TABLE[kind === 'tile' ? 'convert' : 'accumulate'];
+  const size = operation.panelTables / (cells * tiles);
+  // What cells add is found with them: their tables begin with the gains.
+  const zeroBytes = operation.source === 'cells' ? 0 : PANEL_COLUMNS * 4;
   let from = at + panel * panelBytes;
   let codesAt = resident.at + panel * resident.panelBytes;
   let table = operation.tablesAt + panel * operation.panelTables;
@@ -93,7 +92,7 @@ function fillTables(
         (cell * tiles + tile + 1) * PANEL_COLUMNS,
       );
       fillZero(context, operation, from, table, index, quads);
-      const columns = new Float32Array(tables, table + PANEL_COLUMNS * 4, size / 4 - PANEL_COLUMNS);
+      const columns = new Float32Array(tables, table + zeroBytes, (size - zeroBytes) / 4);
       if (kind === 'tile') {
         const codes = new Uint8Array(data.weights[resident.memory].buffer, codesAt, quads * QUAD_BYTES.codes);
         fillColumns(context, operation, { codes, tile, cell, column, tileGain: gains[tile] }, own, columns);

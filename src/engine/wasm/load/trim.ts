@@ -7,7 +7,6 @@ import { uniform } from '../../../random.ts';
 import { DRAW, drawKey } from '../../../tile/draws.ts';
 import { type Batch, stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { tableBytes } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { TRIM_SUMS, TRIM_WINDOW, type TrimLayout } from '../plan/layout.ts';
@@ -158,10 +157,10 @@ function finishPanel(
   const scales = panelScales(context, operation, panel);
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const sums = sumsOf(context, trim, operation, panel, virtual);
-    const table = tablesAt + panel * panelTables + virtual * tableBytes('convert');
+    const table = tablesAt + panel * panelTables + (virtual * panelTables) / (cells * tiles);
     const columns = new Float32Array(
       data.tables[resident.memory].buffer,
-      table + 3 * PANEL_COLUMNS * 4,
+      table + panelTables / (cells * tiles) - PANEL_COLUMNS * 4,
       PANEL_COLUMNS,
     );
     const shifts = trim.shifts[index] / 4 + (panel * cells * tiles + virtual) * PANEL_COLUMNS;

@@ -24,7 +24,7 @@ import {
   runEncodeBytes,
 } from '../kernels/encode.ts';
 import { BLOCK_TOKENS, PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { JOB, JOB_BYTES, type JobField, panelName, sumsBytes, tableBytes } from '../kernels/panel-job.ts';
+import { JOB, JOB_BYTES, type JobField, panelName, sumsBytes } from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES } from '../kernels/prepare.ts';
 import { RANGE_WORDS } from '../kernels/record.ts';
 import { FIGURE, FIGURES, type WorkerContext } from '../plan/context.ts';
@@ -555,13 +555,13 @@ function oneTileStarts(
   operation: Operation,
   { cell, tile }: OneTile,
 ): Readonly<Record<'weights' | 'tables' | 'rows' | 'column', number>> {
-  const { tiles, rows, lastRows, rank, banks, source, outputs } = operation;
+  const { cells, tiles, rows, lastRows, rank, banks, source, outputs, panelTables } = operation;
   const quadBytes = source === 'bytes' ? rank * banks * QUAD_BYTES.bytes : QUAD_BYTES.codes;
   const before = (cell * (tiles - 1) + tile) * countQuads(rows) + cell * countQuads(lastRows);
   const virtual = cell * tiles + tile;
   return {
     weights: before * quadBytes,
-    tables: virtual * tableBytes('convert'),
+    tables: (virtual * panelTables) / (cells * tiles),
     rows: 4 * tile * countQuads(rows) * ROW_BYTES,
     column: cell * outputs,
   };
