@@ -367,8 +367,8 @@ export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
   const weightBytes = memories.reduce((sum, bytes) => sum + bytes, 4 * scales);
   const stateBytes = layOut(choice).bytes;
   return {
-    // A worker's own heap, measured: about 40 MB each, and the main thread's.
-    bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1),
+    // Beside it, measured on 1B with two threads: the main thread with its program 190 MB, a worker 60.
+    bytes: weightBytes + stateBytes + 190e6 + 60e6 * choice.threads,
     weightBytes,
     tokenBytes: choice.operations.reduce(
       (sum, o) => sum + o.panels * (weightsOf(o).panelBytes + o.panelTables),
