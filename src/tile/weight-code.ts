@@ -209,28 +209,40 @@ export function hardwareRow(weights: HardwareWeights, n: number, out: Float32Arr
   }
 }
 
-/** round(w / scale), clipped to +-magnitudeMax. */
-function quantise(weights: Float32Array, scale: number, magnitudeMax: number, out: Int8Array): void {
-  const inverse = scale > 0 ? 1 / scale : 0;
-  for (let j = 0; j < weights.length; j++) {
-    out[j] = Math.max(-magnitudeMax, Math.min(magnitudeMax, Math.round(weights[j] * inverse)));
-  }
+const f = Math.fround;
+/** Added and taken away again it leaves a single-precision number rounded, halves to even. */
+const ROUNDER = 1.5 * 2 ** 23;
+
+/** The code of a weight: round(w / scale), clipped to +-magnitudeMax. */
+function codeOf(w: number, inverse: number, magnitudeMax: number): number {
+  const rounded = f(f(f(w * inverse) + ROUNDER) - ROUNDER);
+  return Math.max(-magnitudeMax, Math.min(magnitudeMax, rounded));
 }
 
-/** The scale of one column of one tile: the best clipping factor, refined. */
+const inverseOf = (scale: number): number => (scale > 0 ? f(1 / scale) : 0);
+
+function quantise(weights: Float32Array, scale: number, magnitudeMax: number, out: Int8Array): void {
+  const inverse = inverseOf(scale);
+  for (let j = 0; j < weights.length; j++) out[j] = codeOf(weights[j], inverse, magnitudeMax);
+}
+
+/**
+ * The scale of one column of one tile: the best clipping factor, refined. In single precision and from the first row to the last, as
+ * the kernel has it (src/engine/wasm/kernels/recode.ts): of two scales that are nearly alike both take the same.
+ */
 function fitScale(weights: Float32Array, magnitudeMax: number): number {
   let largest = 0;
   for (let j = 0; j < weights.length; j++) largest = Math.max(largest, Math.abs(weights[j]));
-  if (largest === 0) return 0;
-  let best = { scale: largest / magnitudeMax, error: Number.POSITIVE_INFINITY, fitted: 0 };
+  const unclipped = f(largest / magnitudeMax);
+  let best = { scale: unclipped, error: Number.POSITIVE_INFINITY, fitted: 0 };
   const tryScale = (scale: number): number => {
     const { error, fitted } = projection(weights, scale, magnitudeMax);
     if (error < best.error) best = { scale, error, fitted };
     return fitted;
   };
-  for (const factor of CLIP_FACTORS) tryScale((factor * largest) / magnitudeMax);
+  for (const factor of CLIP_FACTORS) tryScale(f(unclipped * f(factor)));
   let scale = best.fitted;
-  for (let refinement = 0; refinement < REFINEMENTS && scale > 0; refinement++) scale = tryScale(scale);
+  for (let refinement = 0; refinement < REFINEMENTS; refinement++) scale = tryScale(scale);
   return best.scale;
 }
 
@@ -240,17 +252,17 @@ function projection(
   scale: number,
   magnitudeMax: number,
 ): { error: number; fitted: number } {
-  const inverse = 1 / scale;
+  const inverse = inverseOf(scale);
   let error = 0;
   let cross = 0;
   let norm = 0;
   for (let j = 0; j < weights.length; j++) {
     const w = weights[j];
-    const code = Math.max(-magnitudeMax, Math.min(magnitudeMax, Math.round(w * inverse)));
-    const residual = w - scale * code;
-    error += residual * residual;
-    cross += w * code;
-    norm += code * code;
+    const code = codeOf(w, inverse, magnitudeMax);
+    const residual = f(w - f(scale * code));
+    error = f(error + f(residual * residual));
+    cross = f(cross + f(w * code));
+    norm = f(norm + f(code * code));
   }
-  return { error, fitted: norm > 0 ? cross / norm : 0 };
+  return { error, fitted: norm > 0 ? f(cross / norm) : 0 };
 }

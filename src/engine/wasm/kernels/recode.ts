@@ -7,7 +7,7 @@
  *
  *   w [rows][16] f32, zero beyond the matrix;  codes [rows][16] signed bytes;  scales [16] f32
  *
- * The sums are f32 here and f64 there: scales agree to 1e-4 (two of nearly equal error may change places), codes but for weights on a boundary.
+ * The same arithmetic in the same order as there: scales and codes are the same bits.
  */
 import { heldF32 } from '../../../emit/constants.ts';
 import {
