@@ -58,7 +58,11 @@ let making: Promise<unknown> = Promise.resolve();
 /** One at a time: what the next one shares with it is there. */
 function createInTurn(ready: () => Promise<WorkingCrew>, request: EngineRequest): Promise<Engine> {
   const made = making.then(() => createOn(ready, request));
-  making = made.catch(() => {});
+  // Not the engine itself: its memories would stay until the next one is there.
+  making = made.then(
+    () => {},
+    () => {},
+  );
   return made;
 }
 

@@ -367,8 +367,8 @@ export function estimateMemory(choice: LayoutChoice): MemoryEstimate {
   const weightBytes = memories.reduce((sum, bytes) => sum + bytes, 4 * scales);
   const stateBytes = layOut(choice).bytes;
   return {
-    // Beside it, measured on 1B with two threads: the main thread with its program 190 MB, a worker 60.
-    bytes: weightBytes + stateBytes + 190e6 + 60e6 * choice.threads,
+    // A worker's own heap, measured: some 50 MB each, and the main thread's beside the program.
+    bytes: weightBytes + stateBytes + 50e6 * (choice.threads + 1),
     weightBytes,
     tokenBytes: choice.operations.reduce(
       (sum, o) => sum + o.panels * (weightsOf(o).panelBytes + o.panelTables),
