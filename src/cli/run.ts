@@ -69,6 +69,9 @@ export function addRunCommands(root: Command, context: CliContext): void {
   addGenerate(root, context);
 }
 
+/** All of the embedded text on fewer chips: the text leaves more open than they do. */
+const START_CHIPS = 5;
+
 function addStart(root: Command, { signal, argv, progress, notice }: CliContext): void {
   addRunOptions(
     root
@@ -76,6 +79,7 @@ function addStart(root: Command, { signal, argv, progress, notice }: CliContext)
       .description(
         'calibrate from SPICE, run the embedded model on chips, write the report: the whole chain',
       ),
+    START_CHIPS,
   ).action(async (flags: RunFlags) => {
     const { startRun } = await import('./work.ts');
     const finished = await startRun(
@@ -310,9 +314,9 @@ function addGenerate(root: Command, { signal, progress, notice }: CliContext): v
     });
 }
 
-const addRunOptions = (command: Command): Command =>
+const addRunOptions = (command: Command, chips = DESIGN_DEFAULTS.chips): Command =>
   designOptions(command)
-    .option('--chips <n>', 'chip instances', integer(1, 100_000), DESIGN_DEFAULTS.chips)
+    .option('--chips <n>', 'chip instances', integer(1, 100_000), chips)
     .addOption(seedOption())
     .addOption(threadsOption())
     .option(
