@@ -2,6 +2,9 @@
  * Sums over lists of numbers, joined lists, and digits of numbers that go into files.
  */
 
+/** Added to a number of single precision and taken away again it leaves the nearest integer, ties to even, for magnitudes below 2^22. */
+export const ROUNDER = 1.5 * 2 ** 23;
+
 /** The parts one behind the other, of the kind of array that `make` makes. */
 export function joinArrays<T extends Float32Array | Int16Array>(
   parts: readonly T[],

@@ -83,7 +83,7 @@ function addStart(root: Command, { signal, argv, progress, notice }: CliContext)
   ).action(async (flags: RunFlags) => {
     const { startRun } = await import('./work.ts');
     const finished = await startRun(
-      readRunFlags({ ...flags, ...embedded(), score: 'all', attribution: true }),
+      readRunFlags({ ...flags, ...embedded(), score: defaultScoring({}), attribution: true }),
       {
         progress: progress(),
         signal,

@@ -100,12 +100,15 @@ test('WebAssembly codes inputs as the scalar arithmetic does', async () => {
   writeFixture(path, { layers: 1 });
   const shallow = openModel(path);
   try {
-    const ids = Int32Array.from({ length: 20 }, (_, i) => (37 * i + 11) % shallow.shape.vocab);
     const fabric = loadFabric(loadDesign('digital', ['input.bits=3', 'input.scale=tile']).design);
     const run = async (engine: 'wasm' | 'scalar', mode: 'chip' | 'mapped') => {
       const one = await createEngine(engine, { model: shallow, fabric, mode, threads: 2, contextTokens: 32 });
       const logits: Float32Array[] = [];
-      await one.prefill(ids, 0, (_position, last) => logits.push(last.slice()));
+      for (let text = 0; text < 24; text++) {
+        const start = 11 + 53 * text * (text + 1);
+        const ids = Int32Array.from({ length: 20 }, (_, i) => (37 * i + start) % shallow.shape.vocab);
+        await one.prefill(ids, 0, (_position, last) => logits.push(last.slice()));
+      }
       const activity = one.activity();
       await one.close();
       return { logits, activity };
@@ -117,9 +120,10 @@ test('WebAssembly codes inputs as the scalar arithmetic does', async () => {
     ];
     const effect = meanKl(mapped.logits, scalar.logits);
     expect(effect).toBeGreaterThan(1e-3);
-    // An input that lies between two levels may fall to either side: some tokens have one, all others agree.
-    const apart = scalar.logits.filter((logits, i) => meanKl([logits], [wasm.logits[i]]) > 0.02 * effect);
-    expect(apart.length).toBeLessThanOrEqual(3);
+    // An input that lies between two levels may fall to either side: 25 of 480 tokens have one. All others agree within 4e-6.
+    const distances = scalar.logits.map((logits, i) => meanKl([logits], [wasm.logits[i]]) / effect);
+    expect(distances.filter((x) => x > 1e-5).length).toBeLessThan(0.1 * distances.length);
+    expect(distances.reduce((sum, x) => sum + x, 0) / distances.length).toBeLessThan(0.06);
     expect(wasm.activity).toEqual(scalar.activity);
   } finally {
     shallow.close();

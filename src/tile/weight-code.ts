@@ -12,6 +12,7 @@
  * least-squares refinements scale = <w, code> / <code, code>. Refining every factor lowers the error by 0.1 % at 4 bits, and takes 33 passes for 14.
  */
 import { OnefetError } from '../error.ts';
+import { ROUNDER } from '../numbers.ts';
 
 export type WeightBits = 3 | 4 | 6;
 
@@ -210,8 +211,6 @@ export function hardwareRow(weights: HardwareWeights, n: number, out: Float32Arr
 }
 
 const f = Math.fround;
-/** Added and taken away again it leaves a single-precision number rounded, halves to even. */
-const ROUNDER = 1.5 * 2 ** 23;
 
 /** The code of a weight: round(w / scale), clipped to +-magnitudeMax. */
 function codeOf(w: number, inverse: number, magnitudeMax: number): number {

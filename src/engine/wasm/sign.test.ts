@@ -80,6 +80,7 @@ const cases = fc.record({
 
 test('chips of random designs and shapes are the scalar chips; full scales and activity agree', async () => {
   let run = 0;
+  const allRatios: number[] = [];
   await fc.assert(
     fc.asyncProperty(cases, async (c) => {
       const file = join(folder, `${run++}.gguf`);
@@ -113,8 +114,9 @@ test('chips of random designs and shapes are the scalar chips; full scales and a
           tiles.flatMap((own, tile) => own.map((full, i) => found.ranges[key][tile][i] / full)),
         );
         const mean = ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length;
-        // Bins of 0.8 and 0.6 %, and quantiles of few sums: of 32 shapes one has 1.5 %, the others less than 1.
+        // Of 7 to 18 converters, each within a few per cent: of 160 shapes four are beyond 1 %, up to 1.5. All together are held below.
         expect(Math.abs(mean - 1)).toBeLessThan(0.02);
+        allRatios.push(...ratios);
         const chip = { model: shaped, fabric, mode: 'chip', ranges } as const;
         const scalar = (chipSeed: number) =>
           withEngine('scalar', { ...chip, chipSeed }, async (engine) => ({
@@ -146,6 +148,9 @@ test('chips of random designs and shapes are the scalar chips; full scales and a
     }),
     { numRuns: 32, seed: 11 },
   );
+  const bias = allRatios.reduce((sum, ratio) => sum + ratio, 0) / allRatios.length - 1;
+  // 0.23 % over 958 converters.
+  expect(Math.abs(bias)).toBeLessThan(0.005);
 });
 
 test.each([

@@ -37,6 +37,7 @@ import {
   type V128,
   type WatFunction,
 } from '../../../emit/wat.ts';
+import { ROUNDER } from '../../../numbers.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
 /** Offsets of what is known per tile and token; `floor` is read with noise `product`, `sigma` with `token`. */
@@ -59,9 +60,6 @@ export const COUNTS_BYTES = 32;
 export type NoiseKind = 'off' | 'token' | 'product';
 
 const VECTORS = PANEL_COLUMNS / 4;
-/** Adding and subtracting 1.5 * 2^23 rounds a small f32 to the nearest integer, ties to even. */
-export const ROUNDER = 1.5 * 2 ** 23;
-
 export type ConvertName = `convert_${NoiseKind}${'' | '_float'}`;
 export const convertName = (noise: NoiseKind, float: boolean): ConvertName =>
   `convert_${noise}${float ? '_float' : ''}`;

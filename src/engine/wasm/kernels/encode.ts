@@ -36,8 +36,8 @@ import {
   v128,
   type WatFunction,
 } from '../../../emit/wat.ts';
+import { ROUNDER } from '../../../numbers.ts';
 import { INPUT_LIMIT } from '../../integers.ts';
-import { ROUNDER } from './adc.ts';
 import type { DotKind } from './dot.ts';
 import { type Draws, draws } from './hash.ts';
 import { INPUT_ZERO } from './prepare.ts';

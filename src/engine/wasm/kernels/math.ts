@@ -1,7 +1,7 @@
 /** Elementary functions of four f32 at once, in terms of locals of the calling function. */
 import { heldF32, heldI32 } from '../../../emit/constants.ts';
 import { type Body, type Expr, f32x4, i32x4, type Local, type V128, v128 } from '../../../emit/wat.ts';
-import { ROUNDER } from './adc.ts';
+import { ROUNDER } from '../../../numbers.ts';
 
 /**
  * x = e^x, relative error below 2e-7 for -87 <= x <= 88 (clamped to it): x = n ln 2 + r, |r| <= ln 2 / 2, the degree-6

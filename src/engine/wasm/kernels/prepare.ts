@@ -80,10 +80,9 @@ export function prepare(kind: DotKind, source: StoredSource): WatFunction {
   });
 }
 
-/** zero[16] += 64 sum_k w[k][column], in the tables memory: what the inputs' offset of 64 adds; used while loading. */
+/** zero[16] += 64 sum_k w[k][column] of codes, in the tables memory: what the inputs' offset of 64 adds; used while loading. */
 export function zeroSums(kind: DotKind): WatFunction {
-  const source = 'codes';
-  return define(`zero_${source}`, ['src', 'table', 'zero', 'quads'], (f, src, table, zero, quads) => {
+  return define('zero_codes', ['src', 'table', 'zero', 'quads'], (f, src, table, zero, quads) => {
     const dot = dotProduct(f, kind);
     const weight = f.locals('v128', 'weight', 4);
     const sum = f.locals('v128', 'sum', 4);
@@ -95,11 +94,11 @@ export function zeroSums(kind: DotKind): WatFunction {
       f.set(v, load.v128(zero.get, 16 * n, 'tables'));
     });
     f.countdown(quads, () => {
-      readQuad(f, kind, source, weight, src, 0, values.get, nibbles);
+      readQuad(f, kind, 'codes', weight, src, 0, values.get, nibbles);
       weight.forEach((v, n) => {
         f.set(sum[n], dot(v.get, zeroPoint, sum[n].get));
       });
-      f.advance(src, QUAD_BYTES[source]);
+      f.advance(src, QUAD_BYTES.codes);
     });
     sum.forEach((v, n) => {
       f.emit(store.v128(zero.get, v.get, 16 * n, 'tables'));

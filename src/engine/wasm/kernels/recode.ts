@@ -26,8 +26,8 @@ import {
   v128,
   type WatFunction,
 } from '../../../emit/wat.ts';
+import { ROUNDER } from '../../../numbers.ts';
 import { REFINEMENTS } from '../../../tile/weight-code.ts';
-import { ROUNDER } from './adc.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
 /** `factors`: address of `factorCount` f32; `top` the largest magnitude as an i32. */

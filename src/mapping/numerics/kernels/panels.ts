@@ -25,8 +25,8 @@ import {
   type V128,
   type WatFunction,
 } from '../../../emit/wat.ts';
+import { ROUNDER } from '../../../numbers.ts';
 import { multiplyAdd, ROW_BYTES, VECTORS } from './multiply.ts';
-import { ROUNDER } from './sweep.ts';
 
 type Vectors = readonly Local<'v128'>[];
 

@@ -15,10 +15,9 @@
  */
 import { heldF32 } from '../../../emit/constants.ts';
 import { define, f32x4, i32, load, store, type V128, v128, type WatFunction } from '../../../emit/wat.ts';
+import { ROUNDER } from '../../../numbers.ts';
 import { multiplyAdd, ROW_BYTES, VECTORS } from './multiply.ts';
 
-/** Adding and taking it away rounds to the nearest integer, ties to even, for magnitudes below 2^22. */
-export const ROUNDER = 1.5 * 2 ** 23;
 const CHAINS = 4;
 
 export function sweep(): WatFunction {
