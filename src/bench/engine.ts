@@ -54,9 +54,9 @@ export interface BenchOptions {
 const BAKED = { cells: 'baked' } as const;
 export const BENCH_VARIANTS: readonly BenchVariant[] = [
   {
-    name: 'chip, fast, noise by tile',
+    name: 'chip, fast',
     mode: 'chip',
-    tuning: { precision: 'fast', noise: 'token' },
+    tuning: { precision: 'fast' },
     decoding: BAKED,
   },
   {
@@ -66,9 +66,9 @@ export const BENCH_VARIANTS: readonly BenchVariant[] = [
     decoding: BAKED,
   },
   {
-    name: 'chip, exact, noise from the drawn current',
+    name: 'chip, exact',
     mode: 'chip',
-    tuning: { precision: 'exact', noise: 'product' },
+    tuning: { precision: 'exact' },
     decoding: BAKED,
   },
   { name: 'recoded', mode: 'mapped' },

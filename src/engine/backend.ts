@@ -52,8 +52,11 @@ export interface EngineTuning {
    * backend says.
    */
   readonly precision?: Precision;
-  /** Noise from the current that each column draws, or from the tile's mean (3 % of sigma). Default: product. */
-  readonly noise?: 'product' | 'token';
+  /**
+   * Noise of a column from the current that it draws (product), from its own weights at the mean input of its tile (column), or
+   * from the mean of the tile's columns (token, 3 % of sigma). Default: column.
+   */
+  readonly noise?: 'product' | 'column' | 'token';
   /**
    * Weights of a chip: made of its codes for every batch, or kept, a byte for each cell and rank, which is faster where
    * tokens come one at a time. Results are the same. Default: made.

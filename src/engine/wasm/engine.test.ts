@@ -319,6 +319,7 @@ test.each([
 
 test.each([
   { name: 'white, sampling, level noise', traps: 0, noise: 'product' as const, expected: 1 },
+  { name: 'white, from the weights of each column', traps: 0, noise: 'column' as const, expected: 1 },
   // The current of a column is taken from the mean over all, and the sum of squares of a column's currents from the
   // rows' sum and the cells': on 64 rows 5 and 8 % too much, the same for every seed.
   { name: 'white, from the mean current', traps: 0, noise: 'token' as const, expected: 1.05 },

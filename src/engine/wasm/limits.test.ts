@@ -62,8 +62,8 @@ test('8B: no memory is overrun, and a context of 8192 tokens fits beside the wei
   expect(chip.weightBytes).toBeLessThan(5e9);
   const baked = wasm.memory({ ...needs, mode: 'chip', tuning: { precision: 'fast', cells: 'baked' } });
   expect(baked.weightBytes - chip.weightBytes).toBeGreaterThan(6.9e9);
-  // A token reads the baked bytes in place of the codes that they were made of, and what the inputs' offset adds to 16 columns of 256 rows.
-  expect(baked.tokenBytes - chip.tokenBytes).toBeCloseTo(6.98e9 * (1 / 2 + 64 / 4096), -8);
+  // A token reads the baked bytes in place of the codes that they were made of, and what the inputs' offset adds to 16 columns of 256 rows and their sums of |w|.
+  expect(baked.tokenBytes - chip.tokenBytes).toBeCloseTo(6.98e9 * (1 / 2 + 128 / 4096), -8);
   expect(chip.tokenBytes).toBeLessThan(chip.weightBytes);
   expect(chip.stateBytes).toBeGreaterThan(2 * 32 * 8192 * 1024 * 2);
   const recoded = wasm.memory({ ...needs, mode: 'mapped' });

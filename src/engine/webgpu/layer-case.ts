@@ -103,6 +103,7 @@ export function drawLayer(
           floor: real(0, 1),
           slow: real(0, 0.5),
           sigma: real(0, 1),
+          current: real(0, 127),
         }),
       ),
     ),

@@ -20,6 +20,7 @@ import {
   type TableKind,
   tableBytes,
   tableKind,
+  WEIGHT_SUMS_ROW,
 } from '../kernels/panel-job.ts';
 import { INPUT_ZERO, QUAD_BYTES, type Source } from '../kernels/prepare.ts';
 import { RANGE_WORDS } from '../kernels/record.ts';
@@ -31,6 +32,7 @@ import {
   referencePanel,
   referenceSums,
   splitPlanes,
+  sumColumns,
 } from './panel-reference.ts';
 
 /** What the kernels of a check run on. */
@@ -130,6 +132,7 @@ function drawCase(
           floor: real(0, 1),
           slow: real(0, 0.5),
           sigma: real(0, 1),
+          current: real(0, 127),
         })),
       ),
     ),
@@ -299,7 +302,7 @@ function writeParameters(
       }
       const at = tokens + v * tokensStride + t * TOKEN_BYTES;
       for (const name of ['keyA', 'keyB'] as const) view.setInt32(at + TOKEN[name], token[name], true);
-      for (const name of ['gain', 'out', 'floor', 'slow', 'sigma'] as const)
+      for (const name of ['gain', 'out', 'floor', 'slow', 'sigma', 'current'] as const)
         view.setFloat32(at + TOKEN[name], token[name], true);
     });
     const entry = c.tileTable[cell][tile];
@@ -400,6 +403,10 @@ function writeTables(to: DataView, c: DrawnCase, kind: TableKind): void {
       const rows = kind === 'accumulate' ? c.columns[cell][tile].subarray(0, 16) : c.columns[cell][tile];
       rows.forEach((value, i) => {
         to.setFloat32(at + 64 + 4 * i, value, true);
+      });
+      if (kind !== 'summed') continue;
+      sumColumns(c.weights[cell][tile][0]).forEach((sum, n) => {
+        to.setInt32(at + 64 * WEIGHT_SUMS_ROW + 4 * n, sum, true);
       });
     }
   }

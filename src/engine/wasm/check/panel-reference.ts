@@ -52,6 +52,7 @@ export interface TokenCase {
   readonly floor: number;
   readonly slow: number;
   readonly sigma: number;
+  readonly current: number;
 }
 export interface TileCase {
   readonly slowKeyA: number;
@@ -103,6 +104,7 @@ export function referencePanel(
     for (let tile = 0; tile < c.tiles; tile++) {
       const columns = c.columns[cell][tile];
       const table = c.tileTable[cell][tile];
+      const weightSums = sumColumns(c.weights[cell][tile][0]);
       for (let token = 0; token < c.count; token++) {
         const at = c.tokens[cell][tile][token];
         for (let n = 0; n < 16; n++) {
@@ -117,10 +119,9 @@ export function referencePanel(
             const index = c.column + cell * c.columnsPerCell + n;
             const slow = referenceNormal(referenceHash(index, table.slowKeyA, table.slowKeyB));
             const z = f(referenceNormal(referenceHash(index, at.keyA, at.keyB)) + f(slow * at.slow));
+            const drawn = epilogue.noise === 'column' ? f(weightSums[n] * at.current) : f(current[place]);
             const sigma =
-              epilogue.noise === 'product'
-                ? f(Math.sqrt(f(f(f(current[place]) * table.perCurrent) + at.floor)))
-                : at.sigma;
+              epilogue.noise === 'token' ? at.sigma : f(Math.sqrt(f(f(drawn * table.perCurrent) + at.floor)));
             value = f(value + f(z * sigma));
           }
           if (typeof epilogue !== 'string' && !epilogue.float) {
@@ -134,6 +135,15 @@ export function referencePanel(
     }
   }
   return { y, clipped };
+}
+
+/** Sums of |w| of the columns of w [rows][16]. */
+export function sumColumns(w: Int8Array): Float64Array {
+  const sums = new Float64Array(16);
+  w.forEach((value, i) => {
+    sums[i & 15] += Math.abs(value);
+  });
+  return sums;
 }
 
 /** kernels/encode.ts for one token and tile without noise: x [rank][rows], magnitudes, and the sums; levels up to `idle` drive no row. */

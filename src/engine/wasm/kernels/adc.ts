@@ -5,7 +5,8 @@
  *   for token: for column c of 16:
  *     f  = (raw - zero_c) gain_c gain_t + offset_c                   in LSB; gain_t: what a tile's columns share
  *     f += sigma (z + slow_t slowDraw_c)                             z drawn per token, tile and column
- *          sigma = sqrt(floor_t + perCurrent sumCurrent)  `product`: from the drawn current sum |x||w|
+ *          sigma = sqrt(floor_t + perCurrent current)     `product`: current = sum |x||w|, as drawn
+ *                                                         `column`: current_t sum_c |w|, of inputs at the mean of their tile's
  *                  sigma_t                                `token`: one per tile and token
  *     y += clip(round(f), +-top) scale_c out_t
  *   `float` leaves out round and clip
@@ -15,6 +16,7 @@
  *   raw, current     [tokens][16] i32, raw products and sums of currents
  *   normals, slow    [tokens][16] and [16] f32, the draws (see draw.ts); not read where there is no noise
  *   zeros            [16] i32, what the offset of the unsigned inputs adds to raw
+ *   weightSums       [16] i32, sums of |w| of the response's leading part; read with noise `column`
  *   columns          in the tables memory: f32 [3][16] gain, offset, scale (accumulate: zeros as above, then [1][16] scale)
  *   tokens           [count] of TOKEN_BYTES, see TOKEN; tile  TILE_BYTES, see TILE
  *   y                [tokens][16] f32
@@ -40,8 +42,17 @@ import {
 import { ROUNDER } from '../../../numbers.ts';
 import { PANEL_COLUMNS } from './gemm.ts';
 
-/** Offsets of what is known per tile and token; `floor` is read with noise `product`, `sigma` with `token`. */
-export const TOKEN = { keyA: 0, keyB: 4, gain: 8, out: 12, floor: 16, slow: 20, sigma: 24 } as const;
+/** Offsets of what is known per tile and token; `sigma` is read with noise `token`, `floor` with the others, `current` with `column`. */
+export const TOKEN = {
+  keyA: 0,
+  keyB: 4,
+  gain: 8,
+  out: 12,
+  floor: 16,
+  slow: 20,
+  sigma: 24,
+  current: 28,
+} as const;
 export const TOKEN_BYTES = 32;
 /** Offsets of what is known per tile; the second keys are those of a second conversion. */
 export const TILE = {
@@ -57,7 +68,9 @@ export const TILE_BYTES = 32;
 export const COUNTS = { clipped: 0, current: 16 } as const;
 export const COUNTS_BYTES = 32;
 
-export type NoiseKind = 'off' | 'token' | 'product';
+export type NoiseKind = 'off' | 'token' | 'column' | 'product';
+/** Does sigma follow from a current of each column? */
+const byColumn = (noise: NoiseKind): boolean => noise === 'column' || noise === 'product';
 
 const VECTORS = PANEL_COLUMNS / 4;
 export type ConvertName = `convert_${NoiseKind}${'' | '_float'}`;
@@ -80,6 +93,7 @@ interface Step {
   readonly outT: Local<'v128'>;
   readonly floorT: Local<'v128'>;
   readonly slowT: Local<'v128'>;
+  readonly currentT: Local<'v128'>;
   readonly top: Local<'v128'>;
   readonly bottom: Local<'v128'>;
   readonly perCurrent: Local<'v128'>;
@@ -105,6 +119,7 @@ function newStep(f: Body): Step {
     outT: splat('outT'),
     floorT: splat('floorT'),
     slowT: splat('slowT'),
+    currentT: splat('currentT'),
     top: splat('top'),
     bottom: splat('bottom'),
     perCurrent: splat('perCurrent'),
@@ -119,6 +134,7 @@ function loadTile(f: Body, step: Step, tile: I32): void {
 }
 
 interface Columns {
+  weightSum(n: number): V128;
   zero(n: number): V128;
   gain(n: number): V128;
   offset(n: number): V128;
@@ -134,7 +150,7 @@ function convertStep(
   columns: Columns,
   at: { raw: I32; current: I32; normals: I32; token: I32; y: I32; offset: number },
 ): void {
-  const { value, code, slow, sigma, total, clipped, gainT, outT, floorT, slowT } = step;
+  const { value, code, slow, sigma, total, clipped, gainT, outT, floorT, slowT, currentT } = step;
   f.set(gainT, load.splat32(at.token, TOKEN.gain));
   f.set(outT, load.splat32(at.token, TOKEN.out));
   both((n) => {
@@ -143,16 +159,21 @@ function convertStep(
     f.set(value[n], f32x4.add(f32x4.mul(f32x4.ofI32(sum), gain), columns.offset(n)));
   });
   if (noise !== 'off') {
-    f.set(floorT, load.splat32(at.token, noise === 'product' ? TOKEN.floor : TOKEN.sigma));
+    f.set(floorT, load.splat32(at.token, byColumn(noise) ? TOKEN.floor : TOKEN.sigma));
     f.set(slowT, load.splat32(at.token, TOKEN.slow));
+    if (noise === 'column') f.set(currentT, load.splat32(at.token, TOKEN.current));
     both((n) => {
-      if (noise === 'product') {
-        f.set(sigma[n], f32x4.ofI32(load.v128(at.current, at.offset + n * 16)));
+      if (byColumn(noise)) {
+        const current =
+          noise === 'column'
+            ? f32x4.mul(columns.weightSum(n), currentT.get)
+            : f32x4.ofI32(load.v128(at.current, at.offset + n * 16));
+        f.set(sigma[n], current);
         f.set(total[n], f32x4.add(total[n].get, sigma[n].get));
         const white = f32x4.mul(sigma[n].get, step.perCurrent.get);
         f.set(sigma[n], f32x4.sqrt(f32x4.add(white, floorT.get)));
       }
-      const deviation = noise === 'product' ? sigma[n].get : floorT.get;
+      const deviation = byColumn(noise) ? sigma[n].get : floorT.get;
       const still = f32x4.mul(slow[n].get, slowT.get);
       const draw = f32x4.add(load.v128(at.normals, at.offset + n * 16), still);
       f.set(value[n], f32x4.add(value[n].get, f32x4.mul(draw, deviation)));
@@ -180,7 +201,7 @@ function keepCounts(f: Body, noise: NoiseKind, float: boolean, { clipped, total 
   const add = (offset: number, sum: (a: V128, b: V128) => V128, value: V128) =>
     f.emit(store.v128(counts, sum(load.v128(counts, offset), value), offset));
   if (!float) add(COUNTS.clipped, i32x4.add, i32x4.add(clipped[0].get, clipped[1].get));
-  if (noise === 'product') add(COUNTS.current, f32x4.add, f32x4.add(total[0].get, total[1].get));
+  if (byColumn(noise)) add(COUNTS.current, f32x4.add, f32x4.add(total[0].get, total[1].get));
 }
 
 /** Slow draws of 8 columns. */
@@ -197,6 +218,7 @@ export const CONVERT_OPERANDS = [
   'normals',
   'slow',
   'zeros',
+  'weightSums',
   'columns',
   'tokens',
   'tile',
@@ -210,9 +232,10 @@ export const CONVERT_OPERANDS = [
  */
 export function convert(noise: NoiseKind, float: boolean): WatFunction {
   return defineNamed(convertName(noise, float), CONVERT_OPERANDS, (f, p) => {
-    const { raw, current, normals, slow, zeros, columns, tokens, tile, y, counts, count } = p;
+    const { raw, current, normals, slow, zeros, weightSums, columns, tokens, tile, y, counts, count } = p;
     const step = newStep(f);
     const table = ['zero', 'gain', 'offset', 'scale'].map((name) => f.locals('v128', name, 2));
+    const sums = f.locals('v128', 'weightSum', 2);
     const [left, token, half] = ['left', 'token', 'half'].map((name) => f.local('i32', name));
     loadTile(f, step, tile.get);
     f.set(half, i32.of(2));
@@ -223,10 +246,16 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
           f.set(pair[n], row === 0 ? load.v128(zeros.get, n * 16) : load.v128(columns.get, ownRow, 'tables'));
         });
       });
+      if (noise === 'column')
+        both((n) => {
+          f.set(sums[n], f32x4.ofI32(load.v128(weightSums.get, n * 16)));
+        });
       loadSlow(f, noise, step, slow.get, 0);
       f.set(left, count.get);
       f.set(token, tokens.get);
-      const [zero, gain, offset, scale] = table.map((pair) => (n: number) => pair[n].get);
+      const [zero, gain, offset, scale, weightSum] = [...table, sums].map(
+        (pair) => (n: number) => pair[n].get,
+      );
       const streams = [
         raw,
         y,
@@ -242,7 +271,7 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
           y: y.get,
           offset: 0,
         };
-        convertStep(f, noise, float, step, { zero, gain, offset, scale }, at);
+        convertStep(f, noise, float, step, { zero, gain, offset, scale, weightSum }, at);
         for (const stream of streams) f.advance(stream, PANEL_COLUMNS * 4);
         f.advance(token, TOKEN_BYTES);
       });
@@ -250,6 +279,7 @@ export function convert(noise: NoiseKind, float: boolean): WatFunction {
       const rewind = i32.sub(i32.of(PANEL_COLUMNS * 2), i32.mul(count.get, PANEL_COLUMNS * 4));
       for (const stream of streams) f.advance(stream, rewind);
       f.advance(zeros, PANEL_COLUMNS * 2);
+      f.advance(weightSums, PANEL_COLUMNS * 2);
       f.advance(columns, PANEL_COLUMNS * 2);
       f.advance(slow, PANEL_COLUMNS * 2);
     });
@@ -263,6 +293,7 @@ export const CONVERT_TILES_OPERANDS = [
   'normals',
   'slow',
   'zeros',
+  'weightSums',
   'columns',
   'columnsStride',
   'tokens',
@@ -285,6 +316,7 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
       normals,
       slow,
       zeros,
+      weightSums,
       columns,
       columnsStride,
       tokens,
@@ -310,10 +342,12 @@ export function convertTiles(noise: NoiseKind, float: boolean): WatFunction {
           offset: half * 32,
         };
         const zero = (n: number) => load.v128(zeros.get, half * 32 + n * 16);
-        const table = { zero, gain: from(0), offset: from(1), scale: from(2) };
+        const weightSum = (n: number) => f32x4.ofI32(load.v128(weightSums.get, half * 32 + n * 16));
+        const table = { zero, gain: from(0), offset: from(1), scale: from(2), weightSum };
         convertStep(f, noise, float, step, table, at);
       }
-      for (const stream of [raw, current, normals, slow, zeros]) f.advance(stream, PANEL_COLUMNS * 4);
+      for (const stream of [raw, current, normals, slow, zeros, weightSums])
+        f.advance(stream, PANEL_COLUMNS * 4);
       f.advance(columns, columnsStride.get);
       f.advance(tokens, tokensStride.get);
       f.advance(tile, TILE_BYTES);

@@ -34,7 +34,7 @@ import { type PACK_OPERANDS, packBlocks } from './pack-blocks.ts';
 import { joinPhases, panel, takeShifts } from './panel.ts';
 import { batchBlocks, singleBlocks } from './panel-blocks.ts';
 import type { Epilogue, PanelName } from './panel-job.ts';
-import { absolute, prepare, type Source, type StoredSource, zeroSums } from './prepare.ts';
+import { absolute, prepare, type Source, type StoredSource, sumWeights, zeroSums } from './prepare.ts';
 import { quantise, transpose } from './quantise.ts';
 import { type RECODE_OPERANDS, recode } from './recode.ts';
 import { record, watch } from './record.ts';
@@ -49,7 +49,7 @@ const EPILOGUES: readonly Exclude<Epilogue, 'blocks'>[] = [
   'accumulate',
   'record',
   'watch',
-  ...(['off', 'token', 'product'] as const).flatMap((noise) =>
+  ...(['off', 'token', 'column', 'product'] as const).flatMap((noise) =>
     [false, true].map((float) => ({ noise, float })),
   ),
 ];
@@ -62,11 +62,12 @@ const ENCODE_KINDS: readonly EncodeKind[] = ['table', 'noisy', 'plain'];
 
 export function compileEngine(kind: DotKind): Promise<WebAssembly.Module> {
   const planes = [1, 2] as const;
-  const noises: readonly NoiseKind[] = ['off', 'token', 'product'];
+  const noises: readonly NoiseKind[] = ['off', 'token', 'column', 'product'];
   return compileKernels([
     gemm(kind, false),
     gemm(kind, true),
     absolute(),
+    sumWeights(kind),
     joinPhases('differences'),
     joinPhases('sums'),
     takeShifts(),
@@ -153,6 +154,8 @@ interface FixedKernels {
   largest(a: number, quads: number, stats: number): void;
   lay_rows(from: number, stride: number, to: number, rows: number): void;
   zero_codes(src: number, table: number, zero: number, quads: number): void;
+  prepare_codes(src: number, w: number, table: number, quads: number): void;
+  sum_weights(w: number, out: number, quads: number): void;
   pack_blocks: Kernel<typeof PACK_OPERANDS>;
   encode_bytes: Kernel<typeof ENCODE_BYTES_OPERANDS>;
   recode: Kernel<typeof RECODE_OPERANDS>;

@@ -35,6 +35,7 @@ export function batchConvert(f: Body, frame: Frame, epilogue: Converter, columns
       normals: part.normals,
       slow: part.slow,
       zeros: part.zeros,
+      weightSums: part.weightSums,
       columns,
       tokens: token.get,
       tile: frame.tileTable.get,
@@ -65,12 +66,12 @@ function drawColumns(f: Body, { column }: Frame, keys: I32, stride: I32, count: 
   f.call('normals', out, count);
 }
 
-/** Converts `count` tiles of one token, as many at a time as draws are made; `zeros`, `columns` and `tiles` are those of the first. */
+/** Converts `count` tiles of one token, as many at a time as draws are made; the rest of `from` is that of the first. */
 export function tilesConvert(
   f: Body,
   frame: Frame,
   epilogue: Converter,
-  from: Readonly<Record<'zeros' | 'columns' | 'tiles' | 'count', I32>>,
+  from: Readonly<Record<'zeros' | 'weightSums' | 'columns' | 'tiles' | 'count', I32>>,
   stride: I32,
 ): void {
   const { part, field } = frame;
@@ -82,10 +83,11 @@ export function tilesConvert(
     'convertSlow',
     'convertColumns',
     'convertZeros',
+    'convertWeightSums',
     'convertLeft',
     'convertCount',
   ];
-  const [raw, currents, token, tile, slowKeys, columns, zeros, left, some] = names.map((name) =>
+  const [raw, currents, token, tile, slowKeys, columns, zeros, weightSums, left, some] = names.map((name) =>
     f.local('i32', name),
   );
   f.set(raw, frame.sums.raw.get);
@@ -95,6 +97,7 @@ export function tilesConvert(
   f.set(tile, from.tiles);
   f.set(columns, from.columns);
   f.set(zeros, from.zeros);
+  f.set(weightSums, from.weightSums);
   f.set(left, from.count);
   inChunks(f, left, some, () => {
     if (isNoisy(epilogue)) {
@@ -107,6 +110,7 @@ export function tilesConvert(
       normals: part.normals,
       slow: part.slow,
       zeros: zeros.get,
+      weightSums: weightSums.get,
       columns: columns.get,
       columnsStride: stride,
       tokens: token.get,
@@ -116,7 +120,7 @@ export function tilesConvert(
       counts: field('counts'),
       tiles: some.get,
     });
-    for (const stream of [raw, currents, zeros]) f.advance(stream, DRAW_BYTES);
+    for (const stream of [raw, currents, zeros, weightSums]) f.advance(stream, DRAW_BYTES);
     f.advance(columns, i32.mul(stride, DRAW_ITEMS));
     f.advance(token, i32.mul(field('tokensStride'), DRAW_ITEMS));
     f.advance(tile, DRAW_ITEMS * TILE_BYTES);

@@ -68,8 +68,9 @@ export const SCRATCH_FIELDS = [
   'slow',
   'cells',
   'zeros',
+  'weightSums',
 ] as const;
-/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, draws, what cells pass through, and zeros of all tiles. */
+/** Scratch of one worker, in bytes: the tile's weights and magnitudes, sums, y, draws, what cells pass through, and zeros and sums of |w| of all tiles. */
 export type Scratch = Readonly<Record<(typeof SCRATCH_FIELDS)[number] | 'bytes', number>>;
 /** Of a phase: sums of all tokens for one tile, or of one token for all tiles. */
 export const sumsBytes = (tokens: number, tiles: number): number =>
@@ -98,6 +99,7 @@ export function layOutScratch(
     slow: DRAW_BYTES,
     cells: PASS_BYTES,
     zeros: tiles * PANEL_COLUMNS * 4,
+    weightSums: tiles * PANEL_COLUMNS * 4,
   };
   for (const name of SCRATCH_FIELDS) {
     starts.push(at);
@@ -122,16 +124,25 @@ export const panelName = (source: Source, epilogue: Epilogue, batch: boolean): P
   `panel_${source}_${epilogueName(epilogue)}_${batch ? 'batch' : 'single'}`;
 export const drawsCurrent = (epilogue: Epilogue) =>
   typeof epilogue === 'string' ? epilogue === 'watch' : epilogue.noise === 'product';
-export type TableKind = 'accumulate' | 'halves' | 'scales' | 'convert' | 'cells';
+/** Takes the noise from the sums of |w| of its columns. */
+export const sumsWeights = (epilogue: Epilogue) =>
+  typeof epilogue !== 'string' && epilogue.noise === 'column';
+export type TableKind = 'accumulate' | 'halves' | 'scales' | 'convert' | 'summed' | 'cells';
 export function tableKind(source: Source, epilogue: Epilogue): TableKind {
   if (epilogue === 'blocks') return source === 'codes' ? 'halves' : 'scales';
   if (epilogue === 'accumulate') return epilogue;
-  // What the offset of the inputs adds to cells is found with them.
-  return source === 'cells' ? 'cells' : 'convert';
+  // What the offset of the inputs adds to cells is found with them, and so are the sums of their |w|.
+  if (source === 'cells') return 'cells';
+  return sumsWeights(epilogue) ? 'summed' : 'convert';
 }
 /** Bytes of the column table of a tile and panel. */
 export const tableBytes = (kind: TableKind): number =>
-  ({ accumulate: 8, halves: 2, scales: 4, convert: 16, cells: 12 })[kind] * PANEL_COLUMNS;
+  ({ accumulate: 8, halves: 2, scales: 4, convert: 16, summed: 20, cells: 12 })[kind] * PANEL_COLUMNS;
+
+/** Row of the scales in a converter's table: of cells the zeros that come first elsewhere are left out. */
+export const SCALES_ROW = { cells: 2, stored: 3 } as const;
+/** Row of the sums of |w| in a table `summed`. */
+export const WEIGHT_SUMS_ROW = 4;
 
 /** Of the scales of a block of bytes. */
 export const SCALES_BYTES = tableBytes('scales');
@@ -150,6 +161,8 @@ export interface Frame {
   readonly table: Local<'i32'>;
   /** What the offset of the inputs adds to its sums. */
   readonly zero: Local<'i32'>;
+  /** The sums of |w| of the current tile's columns. */
+  readonly weightSums: Local<'i32'>;
   /** Cells: the table of the tile's rows, and the number of its first cell. */
   readonly rowTable: Local<'i32'>;
   readonly cellIndex: Local<'i32'>;

@@ -42,8 +42,10 @@ import {
   type Parts,
   panelName,
   SCRATCH_FIELDS,
+  sumsWeights,
   tableBytes,
   tableKind,
+  WEIGHT_SUMS_ROW,
 } from './panel-job.ts';
 import { QUAD_BYTES, type Source } from './prepare.ts';
 import { RANGE_BINS, RANGE_WORDS, RECORD_OPERANDS } from './record.ts';
@@ -76,6 +78,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
       at: held('weights'),
       table: held('tables'),
       zero: local('zero'),
+      weightSums: local('weightSums'),
       rowTable: local('rowTable'),
       cellIndex: local('cellIndex'),
       tokens: held('tokens'),
@@ -109,6 +112,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
         : i32.mul(tileQuads.get, QUAD_BYTES[source]);
     };
     f.set(frame.zero, part.zeros);
+    f.set(frame.weightSums, part.weightSums);
     const touchTile = touchTiles(f, at, held('weightBytes'), tileBytes);
     fill(f, part.y, i32.mul(frame.count.get, PANEL_COLUMNS * 4));
     f.set(cell, field('cells'));
@@ -124,6 +128,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
       if (!batch) {
         f.set(tables, table.get);
         f.set(frame.zero, part.zeros);
+        f.set(frame.weightSums, part.weightSums);
         f.set(shifts, shift.get);
         fillSums(f, frame, part.raw);
         if (drawsCurrent(epilogue)) fillSums(f, frame, part.currents);
@@ -132,7 +137,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
         f.set(tileQuads, field('quads'));
         f.when(i32.eq(tile.get, i32.of(1)), () => f.set(tileQuads, field('lastQuads')));
         touchTile();
-        if (source !== 'cells' && typeof epilogue !== 'string') copyZero(f, frame);
+        if (source !== 'cells' && typeof epilogue !== 'string') copyZero(f, frame, epilogue);
         if (batch) {
           batchSums(f, frame, source, epilogue);
           joinSums(f, frame, epilogue, frame.count.get);
@@ -146,7 +151,7 @@ export function panel(source: Source, epilogue: TileEpilogue, batch: boolean): W
           f.advance(frame.bins, RANGE_WORDS * 4);
         } else {
           singleSums(f, frame, source, epilogue);
-          f.advance(frame.zero, PANEL_COLUMNS * 4);
+          for (const sums of [frame.zero, frame.weightSums]) f.advance(sums, PANEL_COLUMNS * 4);
         }
         f.advance(at, tileBytes());
         f.advance(table, tableStride);
@@ -178,7 +183,7 @@ const bankQuads = ({ rank, tileQuads }: Frame): I32 => i32.mul(rank.get, tileQua
  * The weights of the cells of a tile and bank, all ranks, and what the offset of the inputs adds to their sums; of a second bank,
  * whose sums are taken from the first's, taken from what the first has there.
  */
-function makeCells(f: Body, frame: Frame, bank: Local<'i32'>): void {
+function makeCells(f: Body, frame: Frame, epilogue: TileEpilogue, bank: Local<'i32'>): void {
   const { part, at, tileQuads, zero, rowTable, cellIndex, field } = frame;
   const first = f.locals('v128', 'zeroOfFirst', 4);
   first.forEach((v, n) => {
@@ -194,6 +199,11 @@ function makeCells(f: Body, frame: Frame, bank: Local<'i32'>): void {
     zero: zero.get,
     buffers: part.cells,
   });
+  if (sumsWeights(epilogue)) {
+    const { weightSums } = frame;
+    f.when(i32.eq(bank.get, i32.of(0)), () => fill(f, weightSums.get, i32.of(PANEL_COLUMNS * 4)));
+    f.call('sum_weights', part.weights, weightSums.get, tileQuads.get);
+  }
   f.when(bank.get, () =>
     first.forEach((v, n) => {
       const own = load.v128(zero.get, 16 * n);
@@ -202,10 +212,14 @@ function makeCells(f: Body, frame: Frame, bank: Local<'i32'>): void {
   );
 }
 
-/** The first row of a tile's table to where converters find what the offset of the inputs adds. */
-function copyZero(f: Body, { table, zero }: Frame): void {
-  for (let n = 0; n < PANEL_COLUMNS / 4; n++)
-    f.emit(store.v128(zero.get, load.v128(table.get, 16 * n, 'tables'), 16 * n));
+/** What the offset of the inputs adds, and the sums of |w|, from the first and the last row of a tile's table to where converters find them. */
+function copyZero(f: Body, { table, zero, weightSums }: Frame, epilogue: TileEpilogue): void {
+  const copy = (row: number, to: Local<'i32'>) => {
+    for (let n = 0; n < PANEL_COLUMNS / 4; n++)
+      f.emit(store.v128(to.get, load.v128(table.get, row * PANEL_COLUMNS * 4 + 16 * n, 'tables'), 16 * n));
+  };
+  copy(0, zero);
+  if (sumsWeights(epilogue)) copy(WEIGHT_SUMS_ROW, weightSums);
 }
 
 /** Gain, offset and scale of columns whose table stands at `table`: behind its zeros, where it has them. */
@@ -346,7 +360,7 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: TileEpilogue
   eachPhase(f, frame, ({ number, bank, x, magnitude, raw, currents }) => {
     // A second phase of the same cells finds them prepared.
     f.when(i32.eq(number.get, bank.get), () => {
-      prepareTile(f, frame, source, bank);
+      prepareTile(f, frame, source, epilogue, bank);
       // Only the leading part of the response counts for the current.
       if (drawsCurrent(epilogue)) f.call('absolute', part.weights, part.magnitude, tileQuads.get);
     });
@@ -357,10 +371,16 @@ function batchSums(f: Body, frame: Frame, source: Source, epilogue: TileEpilogue
 }
 
 /** The weights of a tile and bank, all ranks, in the scratch. */
-function prepareTile(f: Body, frame: Frame, source: Source, bank: Local<'i32'>): void {
+function prepareTile(
+  f: Body,
+  frame: Frame,
+  source: Source,
+  epilogue: TileEpilogue,
+  bank: Local<'i32'>,
+): void {
   const { part, tileQuads, rank, at, field } = frame;
   const [src, w, lookup, r] = ['src', 'w', 'lookup', 'r'].map((name) => f.local('i32', name));
-  if (source === 'cells') makeCells(f, frame, bank);
+  if (source === 'cells') makeCells(f, frame, epilogue, bank);
   else {
     f.set(src, at.get);
     if (source === 'bytes') f.advance(src, i32.mul(bank.get, i32.mul(bankQuads(frame), QUAD_BYTES.bytes)));
@@ -400,7 +420,7 @@ function batchEpilogue(f: Body, frame: Frame, source: Source, epilogue: TileEpil
 function singleSums(f: Body, frame: Frame, source: Source, epilogue: TileEpilogue): void {
   eachPhase(f, frame, (phase) => {
     if (source === 'cells')
-      f.when(i32.eq(phase.number.get, phase.bank.get), () => makeCells(f, frame, phase.bank));
+      f.when(i32.eq(phase.number.get, phase.bank.get), () => makeCells(f, frame, epilogue, phase.bank));
     singlePhase(f, frame, source, epilogue, phase);
   });
 }
@@ -488,8 +508,11 @@ function singleEpilogue(
     'groupTile',
     'groupBins',
     'groupZeros',
+    'groupWeightSums',
   ];
-  const [group, count, raw, currents, token, tile, bins, zeros] = names.map((name) => f.local('i32', name));
+  const [group, count, raw, currents, token, tile, bins, zeros, weightSums] = names.map((name) =>
+    f.local('i32', name),
+  );
   const apart = () => {
     f.set(group, field('tiles'));
     f.set(count, i32.of(1));
@@ -505,6 +528,7 @@ function singleEpilogue(
   f.set(tile, frame.tileTable.get);
   f.set(bins, frame.bins.get);
   f.set(zeros, part.zeros);
+  f.set(weightSums, part.weightSums);
   f.countdown(group, () => {
     if (epilogue === 'watch') watchCurrents(f, frame, currents.get, bins.get, i32.of(1));
     eachConversion(f, frame, raw.get, currents.get, token.get, tile.get, () => {
@@ -521,6 +545,7 @@ function singleEpilogue(
       } else {
         const from = {
           zeros: zeros.get,
+          weightSums: weightSums.get,
           columns: convertedColumns(source, tables.get),
           tiles: tile.get,
           count: count.get,
@@ -529,7 +554,7 @@ function singleEpilogue(
       }
     });
     untrim(f, frame, shifts.get, token.get, i32.of(1));
-    for (const sums of [raw, currents, shifts, zeros]) f.advance(sums, PANEL_COLUMNS * 4);
+    for (const sums of [raw, currents, shifts, zeros, weightSums]) f.advance(sums, PANEL_COLUMNS * 4);
     f.advance(tables, stride);
     f.advance(token, field('tokensStride'));
     f.advance(tile, TILE_BYTES);

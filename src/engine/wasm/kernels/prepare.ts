@@ -6,7 +6,7 @@
  *   codes  for quad: w[quad][16][4] = table[src nibble]                        4-bit codes; byte i of the first 16
  *          holds column i/4 (low nibble) and column 4 + i/4 (high nibble), the next 16 columns 8..15
  *
- * `absolute` makes |w| of it for the sum of currents.
+ * `absolute` makes |w| of it for the sum of currents, `sum_weights` adds them up by column.
  */
 import { heldI32 } from '../../../emit/constants.ts';
 import {
@@ -102,6 +102,27 @@ export function zeroSums(kind: DotKind): WatFunction {
     });
     sum.forEach((v, n) => {
       f.emit(store.v128(zero.get, v.get, 16 * n, 'tables'));
+    });
+  });
+}
+
+/** out[16] += sums of |w| of a tile: w [quads][16][4] signed bytes, out i32. */
+export function sumWeights(kind: DotKind): WatFunction {
+  return define('sum_weights', ['w', 'out', 'quads'], (f, w, out, quads) => {
+    const dot = dotProduct(f, kind);
+    const ones = heldI32(f, 'onesOfBytes', 0x01010101);
+    const sums = f.locals('v128', 'sum', 4);
+    sums.forEach((sum, n) => {
+      f.set(sum, load.v128(out.get, 16 * n));
+    });
+    f.countdown(quads, () => {
+      sums.forEach((sum, n) => {
+        f.set(sum, dot(i8x16.abs(load.v128(w.get, 16 * n)), ones, sum.get));
+      });
+      f.advance(w, QUAD_BYTES.bytes);
+    });
+    sums.forEach((sum, n) => {
+      f.emit(store.v128(out.get, sum.get, 16 * n));
     });
   });
 }

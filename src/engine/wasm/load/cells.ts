@@ -6,7 +6,7 @@ import { ladderCount, ladderIndex } from '../../../tile/ladder.ts';
 import { rowTable, TABLE_TAPS } from '../../cell-format.ts';
 import { cellsBytes, PREPARE_CELLS_OPERANDS, writeCells } from '../kernels/cells.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
-import { tableBytes } from '../kernels/panel-job.ts';
+import { sumsWeights, tableBytes, tableKind, WEIGHT_SUMS_ROW } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { LOAD_PARTS } from '../plan/layout.ts';
@@ -58,11 +58,17 @@ export function fillRowTable(
   }
 }
 
+/** Sums of |w| in a tile's table of columns. */
+export const weightSums = (tables: WebAssembly.Memory, table: number): Int32Array =>
+  new Int32Array(tables.buffer, table + WEIGHT_SUMS_ROW * PANEL_COLUMNS * 4, PANEL_COLUMNS);
+
 /** Bakes the weights of one panel of the chip, and writes what the inputs' offset adds into the tables of its columns. */
 export function bakePanel(context: WorkerContext, operation: Operation, index: number, panel: number): void {
   const { data, bytes, kernels, physics } = context;
-  const { outputs, cells, tiles, rows, rank, banks, resident, baked } = operation;
+  const { outputs, cells, tiles, rows, rank, banks, resident, baked, source, epilogue } = operation;
   const { layout } = data;
+  const table = tableKind(source, epilogue);
+  const summed = sumsWeights(epilogue);
   const base = layout.loads[context.index];
   const made = base + LOAD_PARTS.baked;
   const to = new Uint8Array(data.weights[baked!.memory].buffer);
@@ -80,6 +86,7 @@ export function bakePanel(context: WorkerContext, operation: Operation, index: n
       const size = rank * quads * QUAD_BYTES.bytes;
       const zeros = new Int32Array(data.tables[resident.memory].buffer, zero, PANEL_COLUMNS);
       const own = new Int32Array(data.state.buffer, base + LOAD_PARTS.scales, PANEL_COLUMNS);
+      const sums = new Int32Array(data.state.buffer, base + LOAD_PARTS.weightSums, PANEL_COLUMNS).fill(0);
       let first: Int32Array | undefined;
       for (let bank = 0; bank < banks; bank++) {
         invoke(kernels[resident.memory].prepare_cells, PREPARE_CELLS_OPERANDS, {
@@ -92,6 +99,7 @@ export function bakePanel(context: WorkerContext, operation: Operation, index: n
           zero: base + LOAD_PARTS.scales,
           buffers: base + LOAD_PARTS.passes,
         });
+        if (summed) kernels[resident.memory].sum_weights(made, base + LOAD_PARTS.weightSums, quads);
         zeros.set(own);
         to.set(bytes.subarray(made, made + size), at);
         at += size;
@@ -99,9 +107,10 @@ export function bakePanel(context: WorkerContext, operation: Operation, index: n
         if (first) for (let n = 0; n < PANEL_COLUMNS; n++) zeros[n] = first[n] - zeros[n];
         first = zeros.slice();
       }
+      if (summed) weightSums(data.tables[resident.memory], zero).set(sums);
       from += quads * QUAD_BYTES.codes;
       rowsAt += 4 * quads * ROW_BYTES;
-      zero += tableBytes('convert');
+      zero += tableBytes(table);
     }
   }
 }

@@ -6,11 +6,13 @@
 import { drawTileGain } from '../../../tile/static-errors.ts';
 import { stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { sumsWeights } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
+import { LOAD_PARTS } from '../plan/layout.ts';
 import { countQuads, type Operation, weightsOf } from '../plan/operations.ts';
 import { converterErrors, converterStep, tilePlace, tileRows } from '../plan/tile-place.ts';
-import { bakePanel, fillCells, fillRowTable, operationLadders } from './cells.ts';
+import { bakePanel, fillCells, fillRowTable, operationLadders, weightSums } from './cells.ts';
 import { addMagnitudes, readPanelCodes } from './chip-codes.ts';
 import { LOAD_PANELS, loadStarts, panelScales } from './load.ts';
 
@@ -92,6 +94,8 @@ function fillTables(
         (cell * tiles + tile + 1) * PANEL_COLUMNS,
       );
       fillZero(context, operation, from, table, index, quads);
+      if (sumsWeights(operation.epilogue) && operation.source === 'codes')
+        fillWeightSums(context, operation, from, table, index, quads);
       const columns = new Float32Array(tables, table + zeroBytes, (size - zeroBytes) / 4);
       if (kind === 'tile') {
         const codes = new Uint8Array(data.weights[resident.memory].buffer, codesAt, quads * QUAD_BYTES.codes);
@@ -126,6 +130,24 @@ function fillZero(
   }
   // The offset stands in the upper of two planes.
   if (planes === 2) for (let n = 0; n < PANEL_COLUMNS; n++) zero[n] <<= 7;
+}
+
+/** The last row of a tile's table: sums of the |w| that its codes stand for. */
+function fillWeightSums(
+  { data, kernels, index: worker }: WorkerContext,
+  operation: Operation,
+  from: number,
+  table: number,
+  index: number,
+  quads: number,
+): void {
+  const { memory } = weightsOf(operation);
+  const base = data.layout.loads[worker];
+  const [made, at] = [base + LOAD_PARTS.baked, base + LOAD_PARTS.weightSums];
+  const sums = new Int32Array(data.state.buffer, at, PANEL_COLUMNS).fill(0);
+  kernels[memory].prepare_codes(from, made, data.layout.lookups[index], quads);
+  kernels[memory].sum_weights(made, at, quads);
+  weightSums(data.tables[memory], table).set(sums);
 }
 
 interface TileColumns {

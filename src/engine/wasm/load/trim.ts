@@ -7,6 +7,7 @@ import { uniform } from '../../../random.ts';
 import { DRAW, drawKey } from '../../../tile/draws.ts';
 import { type Batch, stage } from '../control.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
+import { SCALES_ROW } from '../kernels/panel-job.ts';
 import { QUAD_BYTES } from '../kernels/prepare.ts';
 import type { WorkerContext } from '../plan/context.ts';
 import { TRIM_SUMS, TRIM_WINDOW, type TrimLayout } from '../plan/layout.ts';
@@ -153,14 +154,15 @@ function finishPanel(
 ): void {
   const { data, f32 } = context;
   const operation = data.operations[index];
-  const { cells, tiles, taps, resident, tablesAt, panelTables } = operation;
+  const { cells, tiles, taps, source, resident, tablesAt, panelTables } = operation;
   const scales = panelScales(context, operation, panel);
+  const scalesRow = SCALES_ROW[source === 'cells' ? 'cells' : 'stored'];
   for (let virtual = 0; virtual < cells * tiles; virtual++) {
     const sums = sumsOf(context, trim, operation, panel, virtual);
     const table = tablesAt + panel * panelTables + (virtual * panelTables) / (cells * tiles);
     const columns = new Float32Array(
       data.tables[resident.memory].buffer,
-      table + panelTables / (cells * tiles) - PANEL_COLUMNS * 4,
+      table + scalesRow * PANEL_COLUMNS * 4,
       PANEL_COLUMNS,
     );
     const shifts = trim.shifts[index] / 4 + (panel * cells * tiles + virtual) * PANEL_COLUMNS;

@@ -144,6 +144,7 @@ const LOAD_SIZES = {
   passes: PASS_BYTES,
   factors: 64,
   scales: 64,
+  weightSums: 64,
 } as const;
 type LoadPart = keyof typeof LOAD_SIZES;
 export const LOAD_PARTS = {} as Record<LoadPart, number>;

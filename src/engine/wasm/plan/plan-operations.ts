@@ -11,6 +11,7 @@ import { weightFormat } from '../../../tile/weight-code.ts';
 import type { EngineMode } from '../../backend.ts';
 import { type ImagePlan, imageMatrix } from '../../image.ts';
 import { INPUT_TOP } from '../../integers.ts';
+import type { NoiseKind } from '../kernels/adc.ts';
 import { PANEL_COLUMNS } from '../kernels/gemm.ts';
 import { tableBytes, tableKind } from '../kernels/panel-job.ts';
 import { QUAD_BYTES, type Source } from '../kernels/prepare.ts';
@@ -31,7 +32,7 @@ export interface OperationChoice {
   readonly refined: boolean;
   /** Bytes per int8 weight: 1, or 2 for a second byte with the rounding error of the first. */
   readonly int8Terms: 1 | 2;
-  readonly noise: 'off' | 'token' | 'product';
+  readonly noise: NoiseKind;
   readonly floatConverter: boolean;
   /** Static errors differ from cell to cell: the weights of a chip are made of its cells, or were before. */
   readonly varied: boolean;

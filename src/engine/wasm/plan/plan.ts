@@ -36,7 +36,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
   // Full scales are the design's and not of how its chips are computed.
   const precision = mode === 'range' ? 'exact' : (tuning.precision ?? defaultPrecision(physics));
   const varied = mode === 'chip' && physics !== undefined && variesByCell(physics);
-  const noise = mode === 'chip' && physics && isNoisy(physics) ? (tuning.noise ?? 'product') : 'off';
+  const noise = mode === 'chip' && physics && isNoisy(physics) ? (tuning.noise ?? 'column') : 'off';
   const ranks = new Map<number, number>();
   const operations = planOperations(shape, {
     mode,

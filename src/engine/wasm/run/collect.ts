@@ -15,7 +15,7 @@ import { tileStarts, virtualStarts } from '../plan/operations.ts';
 
 /**
  * Activity of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
- * where the noise is taken from it, else the sum of magnitudes times the mean weight of its tile; tile gains as their
+ * or of columns' weights at the mean magnitude where the noise is taken from one of these, else the sum of magnitudes times the mean weight of its tile; tile gains as their
  * mean over the layer.
  */
 export function collectActivity(
@@ -62,8 +62,8 @@ export function collectActivity(
         counted += f32[at + COUNTS.current / 4 + lane];
       }
     }
-    const product = typeof o.epilogue !== 'string' && o.epilogue.noise === 'product';
-    const driven = (product ? counted * meanGain : estimatedCurrent) * coding.currentUnit;
+    const byColumn = typeof o.epilogue !== 'string' && ['column', 'product'].includes(o.epilogue.noise);
+    const driven = (byColumn ? counted * meanGain : estimatedCurrent) * coding.currentUnit;
     const leaked = 2 * physics.offCurrent * connected * meanGain * tokens;
     const columns = o.outputs * o.cells;
     const banks = design.tile.sign === 'paired-rows' ? 2 : 1;

@@ -365,6 +365,8 @@ function fillTileTable(
       f32[from + field / 4] + (other === undefined ? 0 : f32[other + field / 4]);
     const scale = f32[from + ENCODED.scale / 4];
     const sum = sumOf(ENCODED.sum);
+    // Of two banks a column's sum of |w| has both, and each phase drives one.
+    const meanInput = sum / (tileRows(data.operations[index], tile) * data.operations[index].banks);
     const noise = drawn || gained ? operationNoise(context, index, tile) : undefined;
     // Each phase has its own draw; on D = P - N with |P| and |N| alike, one draw of the same variance.
     const phaseDraw = gained ? gaussian(tokenKey(noise!.phaseKey, at), 2 * conversion) : 0;
@@ -400,6 +402,7 @@ function fillTileTable(
       if (floor + white > 0) {
         f32[to + TOKEN.floor / 4] = floor;
         f32[to + TOKEN.sigma / 4] = Math.sqrt(floor + white);
+        f32[to + TOKEN.current / 4] = meanInput;
         f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
       } else {
         // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
@@ -411,6 +414,7 @@ function fillTileTable(
         f32[to + TOKEN.floor / 4] = slow;
         f32[to + TOKEN.sigma / 4] = Math.sqrt(slow);
         f32[to + TOKEN.slow / 4] = 0;
+        f32[to + TOKEN.current / 4] = meanInput;
       }
       i32[to + TOKEN.keyA / 4] = keyA;
       i32[to + TOKEN.keyB / 4] = keyB;
