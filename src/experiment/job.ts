@@ -69,7 +69,7 @@ export interface JobResult {
   readonly layers?: LayerErrorSums;
 }
 
-export const JOB_SCHEMA = 'onefet.job/4';
+export const JOB_SCHEMA = 'onefet.job/5';
 
 /** A finished job as results.jsonl keeps it: what it was, as data, and what came of it. */
 export interface FinishedJob extends JobResult {

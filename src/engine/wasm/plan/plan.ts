@@ -36,6 +36,7 @@ export function planEngine(needs: EngineNeeds): EnginePlan {
   // Full scales are the design's and not of how its chips are computed.
   const precision = mode === 'range' ? 'exact' : (tuning.precision ?? defaultPrecision(physics));
   const varied = mode === 'chip' && physics !== undefined && variesByCell(physics);
+  // From the drawn current KL of ten chips differs by 0.00002 +- 0.0002 of 0.045 nats (paired), and costs a second product.
   const noise = mode === 'chip' && physics && isNoisy(physics) ? (tuning.noise ?? 'column') : 'off';
   const ranks = new Map<number, number>();
   const operations = planOperations(shape, {
