@@ -70,7 +70,7 @@ export const COUNTS_BYTES = 32;
 
 export type NoiseKind = 'off' | 'token' | 'column' | 'product';
 /** Does sigma follow from a current of each column? */
-const byColumn = (noise: NoiseKind): boolean => noise === 'column' || noise === 'product';
+export const byColumn = (noise: NoiseKind): boolean => noise === 'column' || noise === 'product';
 
 const VECTORS = PANEL_COLUMNS / 4;
 export type ConvertName = `convert_${NoiseKind}${'' | '_float'}`;

@@ -8,15 +8,15 @@ import { type RangeTable, requireClamps } from '../../../fabric/ranges.ts';
 import type { TilePhysics } from '../../../tile/physics.ts';
 import { MAGNITUDE_COUNTS } from '../../../tile/weight-code.ts';
 import type { IntegerResponse } from '../../integer-response.ts';
-import { COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
+import { byColumn, COUNTS, COUNTS_BYTES } from '../kernels/adc.ts';
 import { RANGE_BINS, RANGE_WORDS, rangeEdge } from '../kernels/record.ts';
 import { type EngineData, FIGURE, FIGURES } from '../plan/context.ts';
 import { tileStarts, virtualStarts } from '../plan/operations.ts';
 
 /**
- * Activity of the analog layers over `tokens` tokens. The array's current is the counted sum of magnitude times weight
- * or of columns' weights at the mean magnitude where the noise is taken from one of these, else the sum of magnitudes times the mean weight of its tile; tile gains as their
- * mean over the layer.
+ * Activity of the analog layers over `tokens` tokens. The array's current is what the noise is taken from, counted: sums of
+ * magnitude times weight, or of a column's weights at the mean magnitude. Where there is none, the sum of magnitudes times
+ * the mean weight of the tile. Tile gains as their mean over the layer.
  */
 export function collectActivity(
   data: EngineData,
@@ -62,8 +62,8 @@ export function collectActivity(
         counted += f32[at + COUNTS.current / 4 + lane];
       }
     }
-    const byColumn = typeof o.epilogue !== 'string' && ['column', 'product'].includes(o.epilogue.noise);
-    const driven = (byColumn ? counted * meanGain : estimatedCurrent) * coding.currentUnit;
+    const isCounted = typeof o.epilogue !== 'string' && byColumn(o.epilogue.noise);
+    const driven = (isCounted ? counted * meanGain : estimatedCurrent) * coding.currentUnit;
     const leaked = 2 * physics.offCurrent * connected * meanGain * tokens;
     const columns = o.outputs * o.cells;
     const banks = design.tile.sign === 'paired-rows' ? 2 : 1;

@@ -398,11 +398,11 @@ function fillTileTable(
       const squares = figures[own + FIGURE.meanWeight] * figures[own + FIGURE.squareRatio];
       const slow =
         lowFrequencyVariance * sumOf(ENCODED.sumSquares) * squares * (squareUnit * tileGain) ** 2 * perLsb2;
+      f32[to + TOKEN.current / 4] = meanInput;
       let [keyA, keyB] = [key.a, key.b];
       if (floor + white > 0) {
         f32[to + TOKEN.floor / 4] = floor;
         f32[to + TOKEN.sigma / 4] = Math.sqrt(floor + white);
-        f32[to + TOKEN.current / 4] = meanInput;
         f32[to + TOKEN.slow / 4] = Math.sqrt(slow / (floor + white));
       } else {
         // Slow noise alone: the fast draw is replaced by one that is the same for all tokens of the window.
@@ -414,7 +414,6 @@ function fillTileTable(
         f32[to + TOKEN.floor / 4] = slow;
         f32[to + TOKEN.sigma / 4] = Math.sqrt(slow);
         f32[to + TOKEN.slow / 4] = 0;
-        f32[to + TOKEN.current / 4] = meanInput;
       }
       i32[to + TOKEN.keyA / 4] = keyA;
       i32[to + TOKEN.keyB / 4] = keyB;
